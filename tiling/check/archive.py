@@ -1,0 +1,111 @@
+"""Reading and checking a .3tz package (3D Tiles Archive Format 1.3): a ZIP whose last entry is an index.
+
+The index ``@3dtilesIndex1@`` holds 24 bytes an entry (MD5 of the path, offset of its local file header),
+sorted by the hash read as two little-endian 64-bit numbers. Clients that fetch byte ranges trust it
+alone, so it is checked against the ZIP directory entry by entry. ZIP64 is read by the standard library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+from .issues import Where
+from .source import UNPACKED_LIMIT
+
+INDEX_NAME = "@3dtilesIndex1@"
+_ENTRY = struct.Struct("<16sQ")
+_ALLOWED_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, 93}  # 93: Zstandard
+
+
+class ArchiveSource:
+    """The entries of an opened .3tz by name."""
+
+    def __init__(self, archive: zipfile.ZipFile, where: Where) -> None:
+        self._archive = archive
+        self._where = where
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            info = self._archive.getinfo(path)
+        except KeyError:
+            return None
+        at = self._where / path
+        if info.file_size > UNPACKED_LIMIT:
+            at.error("ARCHIVE_ENTRY_INVALID", f"unpacks to {info.file_size} bytes, more than 1 GiB")
+            return None
+        try:
+            return self._archive.read(info)
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, zlib.error) as error:
+            at.error("ARCHIVE_ENTRY_INVALID", f"cannot be read: {error}")
+            return None
+
+
+def open_archive(data: bytes | Path, where: Where) -> ArchiveSource | None:
+    """Open and check a .3tz given by path or as bytes; None, with findings, when it is no archive at all."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else data)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
+        where.error("ARCHIVE_INVALID", f"is not a ZIP archive: {error}")
+        return None
+    _check_directory(archive, where)
+    return ArchiveSource(archive, where)
+
+
+def _check_directory(archive: zipfile.ZipFile, where: Where) -> None:
+    infos = archive.infolist()
+    names = [info.filename for info in infos]
+    if "tileset.json" not in names:
+        where.error("ARCHIVE_NO_TILESET", "has no tileset.json at its root")
+    for name in sorted({n for n in names if names.count(n) > 1} if len(set(names)) < len(names) else ()):
+        where.error("ARCHIVE_ENTRY_INVALID", f"has the entry {name!r} twice")
+    for info in infos:
+        at = where / info.filename
+        if info.compress_type not in _ALLOWED_METHODS:
+            at.error("ARCHIVE_ENTRY_INVALID", f"uses ZIP method {info.compress_type}; only 0, 8, 93 are allowed")
+        if info.flag_bits & 1:
+            at.error("ARCHIVE_ENTRY_INVALID", "is encrypted")
+        if info.filename.startswith("/") or ".." in info.filename.split("/"):
+            at.error("RESOURCE_OUTSIDE", "the entry's name climbs out of the archive")
+    if INDEX_NAME not in names:
+        where.error("ARCHIVE_INDEX_INVALID", f"has no {INDEX_NAME} entry")
+    else:
+        if names[-1] != INDEX_NAME:
+            where.error("ARCHIVE_INDEX_INVALID", f"{INDEX_NAME} is not the last entry")
+        _check_index(archive, infos, where / INDEX_NAME)
+
+
+def _check_index(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], where: Where) -> None:
+    if archive.getinfo(INDEX_NAME).compress_type != zipfile.ZIP_STORED:
+        where.error("ARCHIVE_INDEX_INVALID", "the index is compressed; it must be stored")
+    try:
+        raw = archive.read(INDEX_NAME)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, zlib.error) as error:
+        where.error("ARCHIVE_INDEX_INVALID", f"the index cannot be read: {error}")
+        return
+    if len(raw) % _ENTRY.size:
+        where.error("ARCHIVE_INDEX_INVALID", f"has {len(raw)} bytes, not a multiple of {_ENTRY.size}")
+        return
+    entries = list(_ENTRY.iter_unpack(raw))
+    order = [struct.unpack("<QQ", digest) for digest, _ in entries]
+    if any(a >= b for a, b in zip(order, order[1:], strict=False)):
+        where.error("ARCHIVE_INDEX_INVALID", "the index is not sorted by hash, or has a hash twice")
+    offsets = dict(entries)
+    for info in infos:
+        if info.filename == INDEX_NAME or info.is_dir():
+            continue
+        digest = hashlib.md5(info.filename.encode(), usedforsecurity=False).digest()
+        found = offsets.pop(digest, None)
+        if found is None:
+            where.error("ARCHIVE_INDEX_INVALID", f"{info.filename!r} is missing from the index")
+        elif found != info.header_offset:
+            where.error(
+                "ARCHIVE_INDEX_INVALID",
+                f"the index places {info.filename!r} at byte {found}, the directory at {info.header_offset}",
+            )
+    if offsets:
+        where.error("ARCHIVE_INDEX_INVALID", f"{len(offsets)} index entries belong to no file of the archive")

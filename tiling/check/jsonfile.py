@@ -1,0 +1,34 @@
+"""Strict JSON: UTF-8 without a byte order mark, no NaN or Infinity, no double keys, no bottomless nesting."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .issues import Where
+
+
+def parse_json(data: bytes, where: Where) -> Any | None:
+    """The parsed value, or None with a finding."""
+    if data[:3] == b"\xef\xbb\xbf":
+        where.error("JSON_BOM", "starts with a byte order mark; the standard asks for UTF-8 without BOM")
+        return None
+    try:
+        return json.loads(data.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_unique)
+    except RecursionError:
+        where.error("JSON_INVALID", "is nested too deeply")
+    except ValueError as error:  # includes JSONDecodeError and UnicodeDecodeError
+        where.error("JSON_INVALID", f"is not valid JSON: {error}")
+    return None
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the name {next(n for n in names if names.count(n) > 1)!r} occurs twice in an object")
+    return result

@@ -1,0 +1,72 @@
+"""The 3D Metadata Specification's notions as values: a schema has classes, a class has properties.
+
+Made by ``schema.check_schema`` from JSON that was found valid; read by everything that checks metadata.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+COMPONENT_DTYPES: dict[str, np.dtype[Any]] = {
+    name: np.dtype(code)
+    for name, code in {
+        "INT8": "<i1", "UINT8": "<u1", "INT16": "<i2", "UINT16": "<u2", "INT32": "<i4",
+        "UINT32": "<u4", "INT64": "<i8", "UINT64": "<u8", "FLOAT32": "<f4", "FLOAT64": "<f8",
+    }.items()
+}  # fmt: skip
+#: Components of one element, by type; only these types carry a componentType.
+NUMERIC_TYPES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+TYPES = (*NUMERIC_TYPES, "STRING", "BOOLEAN", "ENUM")
+INTEGERS = tuple(n for n in COMPONENT_DTYPES if "INT" in n)
+
+
+@dataclass(frozen=True)
+class Enum:
+    """An enum: its integer type and its values by name."""
+
+    value_type: str
+    values: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property of a class. ``count`` is None for a single value or a variable-length array."""
+
+    id: str
+    type: str
+    component_type: str | None
+    enum: Enum | None
+    array: bool
+    count: int | None
+    normalized: bool
+    required: bool
+    semantic: str | None
+    given: dict[str, Any] = field(repr=False)  # offset, scale, min, max, noData, default as written
+
+    @property
+    def components(self) -> int:
+        return NUMERIC_TYPES.get(self.type, 1)
+
+    @property
+    def variable(self) -> bool:
+        return self.array and self.count is None
+
+    @property
+    def storage(self) -> str | None:
+        """The component type of the stored values: an enum's value type; None for strings and booleans."""
+        return self.enum.value_type if self.enum else self.component_type
+
+    @property
+    def real(self) -> bool:
+        """Are the values real numbers (floats, or normalised integers), so that offset and scale apply?"""
+        return self.normalized or self.component_type in ("FLOAT32", "FLOAT64")
+
+
+@dataclass(frozen=True)
+class Schema:
+    id: str
+    classes: dict[str, dict[str, Property]]
+    enums: dict[str, Enum]
