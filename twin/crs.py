@@ -1,0 +1,325 @@
+"""Where things are: horizontal and vertical reference, axis order, geoid, ECEF and local frames. All vectorised.
+
+Laws kept here and nowhere else (DESIGN, laws 1–5): every transform is made with ``always_xy=True``; PROJ never
+chooses the vertical step (it returns 1985 heights unchanged without a word), so heights go through the EGM96 geoid
+grid plus the datum's stated offset, and the path taken is recorded with the version (`vertical_path`).
+CGCS2000 and WGS 84 are taken as identical (difference below 0.1 m at the reference epoch; plate motion since 2000
+adds about 3 cm a year and is not modelled); this too is in the record.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError, ProjError
+
+from twin.errors import BadReference, MissingReference
+from twin.model import ABOVE_GROUND, ELLIPSOID, Bounds, Reference
+
+F64 = NDArray[np.float64]
+
+# WGS 84, NIMA TR8350.2 (2000), table 3.1
+WGS84_A = 6378137.0
+WGS84_F = 1 / 298.257223563
+WGS84_E2 = WGS84_F * (2 - WGS84_F)
+
+EGM96 = "EPSG:5773"
+CHINA_1985 = "EPSG:5737"
+
+#: Height systems whose distance from the EGM96 geoid is known well enough to state (metres, 1 sigma).
+#: All others are taken as EGM96 heights, good to 2 m.
+ACCURACY = {EGM96: 0.5, CHINA_1985: 0.6, "EPSG:3855": 0.6, "EPSG:5703": 1.3, "EPSG:5709": 0.7, "EPSG:5720": 0.8}
+
+
+def parse_reference(
+    crs: str | None, vertical: str | None = None, *, vertical_offset: float = 0.0, where: str = "the source"
+) -> Reference:
+    """Read a CRS and a vertical datum as users and files write them.
+
+    Args:
+        crs: `EPSG:4547`, `EPSG:4547+5737`, WKT, PROJJSON or anything PROJ reads; compound and 3D CRS are split.
+        vertical: `EPSG:5737`, `1985`, `EGM96`, `ellipsoid`, `above ground`; overrides what `crs` says. None: unknown.
+        vertical_offset: metres from the geoid model's zero up to the datum's zero.
+        where: what the message names.
+
+    Raises:
+        MissingReference: `crs` is empty.
+        BadReference: PROJ does not know it, or it is of a kind that cannot hold a map (geocentric, engineering).
+    """
+    if not crs:
+        raise MissingReference(
+            f"{where} states no coordinate reference system.",
+            "Name it with --crs, for example --crs EPSG:4547 (CGCS2000 / 3-degree zone 38) or --crs EPSG:4547+5737.",
+        )
+    try:
+        parsed = CRS.from_user_input(crs)
+    except CRSError as error:
+        raise BadReference(f"{where}: the CRS {crs[:80]!r} is unknown to PROJ.", "Give an EPSG code such as EPSG:4547.") from error
+    flat, height, unit = _split(parsed)
+    if flat.is_geocentric or not (flat.is_geographic or flat.is_projected):
+        raise BadReference(
+            f"{where}: {parsed.name} is {'geocentric' if flat.is_geocentric else 'not a map CRS'}.",
+            "Name the geographic or projected CRS of the coordinates with --crs.",
+        )
+    if vertical is not None:
+        height, unit = _parse_vertical(vertical, where)
+    return Reference(_short(flat), height, unit, vertical_offset)
+
+
+def _split(parsed: CRS) -> tuple[CRS, str, float]:
+    """(2D CRS, vertical code, metres per height unit) of a compound, 3D, bound or plain CRS."""
+    if parsed.is_bound and parsed.source_crs is not None:
+        return _split(parsed.source_crs)
+    if parsed.is_compound:
+        flat, up = parsed.sub_crs_list[0], parsed.sub_crs_list[1]
+        unit = up.axis_info[0].unit_conversion_factor if up.axis_info else 1.0
+        return _split(flat)[0], _short(up), unit
+    if len(parsed.axis_info) == 3 and not parsed.is_geocentric:
+        return parsed.to_2d(), ELLIPSOID, parsed.axis_info[2].unit_conversion_factor
+    return parsed, "", 1.0
+
+
+def _short(crs: CRS) -> str:
+    """`EPSG:n` when the definition is exactly that of the register, else WKT2."""
+    code = crs.to_authority(min_confidence=100)
+    return f"{code[0]}:{code[1]}" if code else crs.to_wkt()
+
+
+def _parse_vertical(text: str, where: str) -> tuple[str, float]:
+    names = {
+        "ellipsoid": ELLIPSOID, "wgs84": ELLIPSOID, "egm96": EGM96, "1985": CHINA_1985, "above ground": ABOVE_GROUND,
+        "above_ground": ABOVE_GROUND, "above-ground": ABOVE_GROUND, "none": "", "": "",
+    }  # fmt: skip
+    if text.lower() in names:
+        return names[text.lower()], 1.0
+    code = f"EPSG:{text}" if text.isdigit() else text
+    try:
+        up = CRS.from_user_input(code)
+    except CRSError as error:
+        raise BadReference(
+            f"{where}: the vertical datum {text!r} is unknown.",
+            "Use EPSG:5737 (1985 heights), EGM96, ellipsoid or 'above ground'.",
+        ) from error
+    if code.upper() == ELLIPSOID:
+        return ELLIPSOID, 1.0
+    if not up.is_vertical:
+        raise BadReference(f"{where}: {text} ({up.name}) is not a vertical CRS.", "Use EPSG:5737, EGM96, ellipsoid or 'above ground'.")
+    return _short(up), float(up.axis_info[0].unit_conversion_factor)
+
+
+@lru_cache(maxsize=64)
+def crs_of(horizontal: str) -> CRS:
+    """The pyproj CRS of a `Reference.horizontal`, cached."""
+    return CRS.from_user_input(horizontal)
+
+
+@lru_cache(maxsize=64)
+def _to_lonlat(horizontal: str) -> Transformer:
+    return Transformer.from_crs(crs_of(horizontal), "EPSG:4326", always_xy=True)
+
+
+@lru_cache(maxsize=64)
+def _between(source: str, target: str) -> Transformer:
+    return Transformer.from_crs(crs_of(source), crs_of(target), always_xy=True)
+
+
+def to_lonlat(horizontal: str, x: F64, y: F64) -> tuple[F64, F64]:
+    """Plane or geographic coordinates → WGS 84 longitude, latitude in degrees; any shape; not-finite stays not-finite."""
+    if horizontal == "EPSG:4326":
+        return np.asarray(x, np.float64), np.asarray(y, np.float64)
+    lon, lat = _to_lonlat(horizontal).transform(x, y)
+    return np.asarray(lon), np.asarray(lat)
+
+
+def from_lonlat(horizontal: str, lon: F64, lat: F64) -> tuple[F64, F64]:
+    """WGS 84 longitude, latitude in degrees → coordinates of `horizontal`."""
+    if horizontal == "EPSG:4326":
+        return np.asarray(lon, np.float64), np.asarray(lat, np.float64)
+    x, y = _to_lonlat(horizontal).transform(lon, lat, direction="INVERSE")
+    return np.asarray(x), np.asarray(y)
+
+
+def convert(source: str, target: str, x: F64, y: F64) -> tuple[F64, F64]:
+    """Between two horizontal CRS."""
+    if source == target:
+        return np.asarray(x, np.float64), np.asarray(y, np.float64)
+    a, b = _between(source, target).transform(x, y)
+    return np.asarray(a), np.asarray(b)
+
+
+# --- heights -----------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=18)
+def _geoid_band(band: int) -> NDArray[np.int32]:
+    """121 × 4320 undulations in centimetres; band b covers latitudes −90 + 10 b … −80 + 10 b (both included)."""
+    with resources.files("twin").joinpath("data/egm96_5min.npz").open("rb") as file, np.load(file) as grid:
+        second = grid[f"band{band:02d}"].astype(np.int32)
+    return np.asarray(np.cumsum(np.cumsum(second, axis=1), axis=0), dtype=np.int32)
+
+
+def undulation(lon: F64, lat: F64) -> F64:
+    """Height of the EGM96 geoid above the WGS 84 ellipsoid, metres, bilinear in the 5′ grid.
+
+    Against the full model (GeographicLib's cubic evaluation) the largest difference is 0.06 m; the model itself is
+    good to 0.5–1 m. The grid is NGA's EGM96 (public domain), stored as second differences in centimetres.
+    """
+    lon, lat = np.broadcast_arrays(np.asarray(lon, np.float64), np.asarray(lat, np.float64))
+    shape = lon.shape
+    lon, lat = lon.ravel(), lat.ravel()
+    finite = np.isfinite(lon) & np.isfinite(lat)
+    column = np.where(finite, (lon + 180.0) % 360.0, 0.0) * 12.0
+    row = np.clip(np.where(finite, lat + 90.0, 0.0), 0.0, 180.0) * 12.0
+    i = np.minimum(row.astype(np.int64), 2159)
+    j = column.astype(np.int64) % 4320
+    fi, fj = row - i, column - np.floor(column)
+    result = np.empty(lon.shape, np.float64)
+    bands = i // 120
+    for band in np.unique(bands):
+        grid = _geoid_band(int(band))
+        here = bands == band
+        r, c, u, v = i[here] - band * 120, j[here], fi[here], fj[here]
+        east = (c + 1) % 4320
+        south = grid[r, c] * (1 - v) + grid[r, east] * v
+        north = grid[r + 1, c] * (1 - v) + grid[r + 1, east] * v
+        result[here] = (south * (1 - u) + north * u) / 100.0
+    result[~finite] = np.nan
+    return result.reshape(shape)
+
+
+def datum_shift(reference: Reference, lon: F64, lat: F64) -> F64:
+    """What to add to heights in metres of `reference.vertical` to get ellipsoidal heights, at each place.
+
+    Raises:
+        MissingReference: the heights are absolute but no datum is named, or they are relative to the ground.
+    """
+    if reference.vertical == ELLIPSOID:
+        return np.zeros(np.shape(lon)) + reference.vertical_offset
+    if reference.vertical in ("", ABOVE_GROUND):
+        raise MissingReference(
+            f"Heights {'above ground' if reference.vertical else 'without a vertical datum'} cannot be placed on their own.",
+            "Name the datum with --vertical, for example EPSG:5737 (1985 heights), EGM96 or ellipsoid.",
+        )
+    return undulation(lon, lat) + reference.vertical_offset
+
+
+def vertical_path(reference: Reference) -> dict[str, Any]:
+    """How heights of this reference become ellipsoidal heights, for the version's record."""
+    if reference.vertical in ("", ABOVE_GROUND, ELLIPSOID):
+        return {"datum": reference.vertical or "none", "unit_m": reference.vertical_unit, "offset_m": reference.vertical_offset}
+    return {
+        "datum": reference.vertical, "geoid": "EGM96 5′ grid, bilinear (±0.06 m to the model)",
+        "offset_m": reference.vertical_offset, "unit_m": reference.vertical_unit,
+        "accuracy_m": ACCURACY.get(reference.vertical, 2.0),
+        "horizontal": "CGCS2000 = WGS 84 (identity, < 0.1 m at epoch 2000)",
+    }  # fmt: skip
+
+
+# --- geodetic, ECEF, local ---------------------------------------------------------------------------------------
+
+
+def to_geodetic(reference: Reference, xyz: F64) -> F64:
+    """(N, 3) coordinates of `reference` → (N, 3) longitude°, latitude°, ellipsoidal height m (WGS 84)."""
+    lon, lat = to_lonlat(reference.horizontal, xyz[:, 0], xyz[:, 1])
+    height = xyz[:, 2] * reference.vertical_unit + datum_shift(reference, lon, lat)
+    return np.column_stack([lon, lat, height])
+
+
+def from_geodetic(reference: Reference, geodetic: F64) -> F64:
+    """The inverse of `to_geodetic`."""
+    lon, lat = geodetic[:, 0], geodetic[:, 1]
+    x, y = from_lonlat(reference.horizontal, lon, lat)
+    z = (geodetic[:, 2] - datum_shift(reference, lon, lat)) / reference.vertical_unit
+    return np.column_stack([x, y, z])
+
+
+def geodetic_to_ecef(geodetic: F64) -> F64:
+    """(N, 3) longitude°, latitude°, height m → (N, 3) earth-centred, earth-fixed metres (EPSG:4978)."""
+    lon, lat, h = np.radians(geodetic[:, 0]), np.radians(geodetic[:, 1]), geodetic[:, 2]
+    sin_lat, cos_lat = np.sin(lat), np.cos(lat)
+    n = WGS84_A / np.sqrt(1 - WGS84_E2 * sin_lat**2)
+    return np.column_stack(
+        [(n + h) * cos_lat * np.cos(lon), (n + h) * cos_lat * np.sin(lon), (n * (1 - WGS84_E2) + h) * sin_lat]
+    )
+
+
+def ecef_to_geodetic(ecef: F64) -> F64:
+    """(N, 3) ECEF metres → longitude°, latitude°, height m; Bowring (1976) iterated twice: below 1e-9 m near the ground."""
+    x, y, z = ecef[:, 0], ecef[:, 1], ecef[:, 2]
+    b = WGS84_A * (1 - WGS84_F)
+    ep2 = WGS84_E2 / (1 - WGS84_E2)
+    p = np.hypot(x, y)
+    beta = np.arctan2(z * WGS84_A, p * b)
+    for _ in range(3):
+        lat = np.arctan2(z + ep2 * b * np.sin(beta) ** 3, p - WGS84_E2 * WGS84_A * np.cos(beta) ** 3)
+        beta = np.arctan2((1 - WGS84_F) * np.sin(lat), np.cos(lat))
+    sin_lat = np.sin(lat)
+    n = WGS84_A / np.sqrt(1 - WGS84_E2 * sin_lat**2)
+    h = p * np.cos(lat) + z * sin_lat - WGS84_A**2 / n
+    return np.column_stack([np.degrees(np.arctan2(y, x)), np.degrees(lat), h])
+
+
+def to_ecef(reference: Reference, xyz: F64) -> F64:
+    """(N, 3) coordinates of `reference` (absolute heights) → (N, 3) ECEF metres."""
+    return geodetic_to_ecef(to_geodetic(reference, xyz))
+
+
+def enu_frame(lon: float, lat: float, height: float = 0.0) -> F64:
+    """(4, 4) float64: local east-north-up metres at a place → ECEF. Columns are the axes; row-major."""
+    lam, phi = np.radians(lon), np.radians(lat)
+    sl, cl, sp, cp = np.sin(lam), np.cos(lam), np.sin(phi), np.cos(phi)
+    frame = np.eye(4)
+    frame[:3, 0] = [-sl, cl, 0.0]
+    frame[:3, 1] = [-sp * cl, -sp * sl, cp]
+    frame[:3, 2] = [cp * cl, cp * sl, sp]
+    frame[:3, 3] = geodetic_to_ecef(np.array([[lon, lat, height]]))[0]
+    return frame
+
+
+def metric_frame(lon: float, lat: float) -> str:
+    """A transverse Mercator CRS in metres centred on a place: where a scenario computes (scale error < 1e-7 at 3 km)."""
+    return f"+proj=tmerc +lat_0={lat:.6f} +lon_0={lon:.6f} +k=1 +x_0=0 +y_0=0 +ellps=WGS84 +units=m +type=crs"
+
+
+def extent_of(reference: Reference, bounds: Bounds) -> Bounds:
+    """WGS 84 longitude/latitude box around `bounds` (edges densified: a rectangle's sides bend), heights left out."""
+    t = np.linspace(0.0, 1.0, 21)
+    xs, ys = bounds.minx + t * (bounds.maxx - bounds.minx), bounds.miny + t * (bounds.maxy - bounds.miny)
+    x = np.concatenate([xs, xs, np.full(21, bounds.minx), np.full(21, bounds.maxx)])
+    y = np.concatenate([np.full(21, bounds.miny), np.full(21, bounds.maxy), ys, ys])
+    lon, lat = to_lonlat(reference.horizontal, x, y)
+    return Bounds.of(np.column_stack([lon, lat]))
+
+
+def check_plausible(reference: Reference, bounds: Bounds, where: str) -> None:
+    """Refuse coordinates that cannot be in this CRS: outside its area of use by more than the area's own size, or not finite.
+
+    Raises:
+        BadReference: with the numbers seen and what the CRS covers.
+    """
+    crs = crs_of(reference.horizontal)
+    seen = f"x {bounds.minx:.6g}…{bounds.maxx:.6g}, y {bounds.miny:.6g}…{bounds.maxy:.6g}"
+    remedy = "Check --crs: zone, prefix (GK eastings with or without the zone number), axis order and units."
+    if crs.is_geographic and (abs(bounds.minx) > 360 or abs(bounds.maxx) > 360 or abs(bounds.miny) > 90.01 or abs(bounds.maxy) > 90.01):
+        raise BadReference(f"{where}: {seen} are not degrees, but {crs.name} is geographic.", remedy)
+    try:
+        extent = extent_of(reference, bounds)
+    except ProjError as error:
+        raise BadReference(f"{where}: {seen} cannot be in {crs.name}.", remedy) from error
+    values = np.array([extent.minx, extent.miny, extent.maxx, extent.maxy])
+    if not np.isfinite(values).all():
+        raise BadReference(f"{where}: {seen} cannot be in {crs.name}.", remedy)
+    area = crs.area_of_use
+    if area is None or area.east < area.west:
+        return
+    margin_x, margin_y = max(2.0, (area.east - area.west) * 0.5), max(2.0, (area.north - area.south) * 0.5)
+    mid_x, mid_y = (extent.minx + extent.maxx) / 2, (extent.miny + extent.maxy) / 2
+    if not (area.west - margin_x <= mid_x <= area.east + margin_x and area.south - margin_y <= mid_y <= area.north + margin_y):
+        raise BadReference(
+            f"{where}: {seen} in {crs.name} lie at {mid_y:.3f}° N, {mid_x:.3f}° E, far outside that CRS's area ({area.name}).", remedy
+        )

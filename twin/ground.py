@@ -1,0 +1,82 @@
+"""Heights of the ground: the published terrain, sampled for everything that stands on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin import crs
+from twin.model import Reference
+
+F64 = NDArray[np.float64]
+
+
+@dataclass
+class Ground:
+    """A terrain raster as a function of place; opens its file on first use, so it can be sent to worker processes.
+
+    Attributes:
+        path: COG of one band of heights.
+        reference: its CRS and vertical datum.
+        key: name of the part in the lake; goes into the derivation key of whatever stands on this ground.
+    """
+
+    path: Path
+    reference: Reference
+    key: str
+    _file: Any = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "reference": self.reference, "key": self.key, "_file": None}
+
+    def ellipsoidal(self, lon: F64, lat: F64) -> F64:
+        """Ellipsoidal ground height in metres at WGS 84 degrees, bilinear between cell centres; NaN outside and in voids."""
+        x, y = crs.from_lonlat(self.reference.horizontal, lon, lat)
+        return self.sample(x, y) * self.reference.vertical_unit + crs.datum_shift(self.reference, lon, lat)
+
+    def sample(self, x: F64, y: F64) -> F64:
+        """Height in the terrain's own datum and unit at coordinates of its own CRS, bilinear; NaN outside and in voids.
+
+        A place in the outer half cell, or beside a void, takes the mean of the cells that have data.
+        """
+        import rasterio  # noqa: PLC0415  only terrain users pay for GDAL
+        from rasterio.windows import Window  # noqa: PLC0415
+
+        if self._file is None:
+            self._file = rasterio.open(self.path)
+        file = self._file
+        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        shape, x, y = x.shape, x.ravel(), y.ravel()
+        column, row = ~file.transform * (x, y)
+        result = np.full(x.shape, np.nan)
+        inside = np.isfinite(column) & np.isfinite(row)
+        inside[inside] &= (column[inside] >= 0) & (row[inside] >= 0) & (column[inside] <= file.width) & (row[inside] <= file.height)
+        if not inside.any():
+            return result.reshape(shape)
+        c, r = column[inside] - 0.5, row[inside] - 0.5
+        c0, r0 = int(max(np.floor(c.min()), 0)), int(max(np.floor(r.min()), 0))
+        c1, r1 = int(min(np.floor(c.max()) + 2, file.width)), int(min(np.floor(r.max()) + 2, file.height))
+        data = file.read(1, window=Window(c0, r0, max(c1 - c0, 1), max(r1 - r0, 1)), masked=True).astype(np.float64).filled(np.nan)
+        result[inside] = bilinear(data, c - c0, r - r0)
+        return result.reshape(shape)
+
+
+def bilinear(data: F64, column: F64, row: F64) -> F64:
+    """Values of a grid at fractional cell-centre indices, clamped to the edge; cells that are NaN are left out of the mean."""
+    rows, columns = data.shape
+    column, row = np.clip(column, 0, columns - 1), np.clip(row, 0, rows - 1)
+    j, i = np.minimum(column.astype(np.int64), max(columns - 2, 0)), np.minimum(row.astype(np.int64), max(rows - 2, 0))
+    u, v = column - j, row - i
+    j1, i1 = np.minimum(j + 1, columns - 1), np.minimum(i + 1, rows - 1)
+    total, weight = np.zeros(column.shape), np.zeros(column.shape)
+    for rr, cc, w in ((i, j, (1 - u) * (1 - v)), (i, j1, u * (1 - v)), (i1, j, (1 - u) * v), (i1, j1, u * v)):
+        z = data[rr, cc]
+        known = ~np.isnan(z)
+        total += np.where(known, z, 0.0) * w
+        weight += np.where(known, w, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(weight > 1e-9, total / weight, np.nan)

@@ -1,0 +1,407 @@
+"""Batches ↔ parts: how a version's columns lie in the lake, and how they are read back.
+
+Formats: GeoParquet 1.1 with a bbox column for features, Parquet for meshes and tables, COG for rasters, LAS/LAZ/COPC
+as delivered for clouds. Features are sorted along a Hilbert curve so that a box query touches few row groups.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from numpy.typing import NDArray
+
+from twin import crs
+from twin.errors import BadFeature, BadReference
+from twin.lake import Lake
+from twin.model import (
+    Asset, Batch, Bounds, Column, Features, Grid, LayerKind, LayerVersion, Material, Mesh, Part, Points, Reference, Report, Table,
+)  # fmt: skip
+
+ROW_GROUP = 16_384
+PART_ROWS = 1_048_576
+RESERVED = ("id", "parent", "geometry", "bbox")
+
+
+def write_version(
+    lake: Lake, layer: str, kind: LayerKind, batches: Iterable[Batch], report: Report, *,
+    provenance: dict[str, Any], style: dict[str, Any] | None = None,
+) -> LayerVersion:  # fmt: skip
+    """Store all batches of a source as one version (not yet in the catalogue).
+
+    Memory is bounded by one batch plus the sort keys (16 bytes a feature): rows are spooled to disk first.
+
+    Raises:
+        BadFeature: the source holds nothing that could be kept, or an id twice.
+        BadReference: batches of one source state different references, or coordinates that do not fit their CRS.
+    """
+    parts: list[Part] = []
+    columns: list[Column] = []
+    reference: Reference | None = None
+    with lake.scratch(".arrow") as spool_path:
+        spool = _Spool(spool_path)
+        try:
+            for batch in batches:
+                if not isinstance(batch, Table):
+                    if reference is not None and batch.reference != reference:
+                        raise BadReference(f"{report.source}: two references in one source: {reference} and {batch.reference}.",
+                                           "Ingest them as two layers.")  # fmt: skip
+                    reference = batch.reference
+                match batch:
+                    case Features():
+                        if len(batch):
+                            spool.add(batch)
+                    case Mesh():
+                        if len(batch):
+                            parts.extend(_write_mesh(lake, batch, spool))
+                    case Grid():
+                        parts.append(_write_grid(lake, batch))
+                        columns.extend(batch.bands)
+                    case Asset():
+                        parts.append(Part({"cog": "raster"}.get(batch.format, "cloud"), lake.put_file(batch.path, f".{batch.format}"),
+                                          batch.path.stat().st_size, batch.count, batch.bounds, batch.properties))  # fmt: skip
+                    case Table():
+                        parts.append(_write_table(lake, batch))
+                    case Points():
+                        raise BadFeature(f"{report.source}: point chunks are not stored; hand over the file as an Asset.")
+            parts.extend(spool.write_parts(lake, report.source))
+            columns.extend(spool.columns())
+        finally:
+            spool.close()
+    bounds = [part.bounds for part in parts if part.bounds is not None]
+    if reference is None or not parts or not (bounds or any(p.role.startswith("features") for p in parts)):
+        raise BadFeature(f"{report.source}: nothing could be kept of {report.read} features.", _first_reasons(report))
+    extent = None
+    if bounds:
+        box = Bounds.union(bounds)
+        crs.check_plausible(reference, box, report.source)
+        extent = crs.extent_of(reference, box)
+    count = sum(part.count for part in parts if not part.role.startswith(("mesh:", "table:")))
+    return LayerVersion(layer, kind, reference, tuple(parts), tuple(columns), count, extent, report.to_json(),
+                        {**provenance, "vertical": crs.vertical_path(reference)}, style or {})  # fmt: skip
+
+
+def _first_reasons(report: Report) -> str:
+    reasons = [f"{note.feature}: {note.reason}" if note.feature else note.reason for note in report.notes[:3]]
+    return " ".join(reasons) or "The source is empty."
+
+
+# --- features ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Spool:
+    """Feature rows on disk in arrival order, with their boxes in memory; then sorted parts."""
+
+    path: Path
+    writer: pa.ipc.RecordBatchStreamWriter | None = None
+    sink: Any = None
+    boxes: list[NDArray[np.float64]] = field(default_factory=list)
+    z: list[tuple[float, float]] = field(default_factory=list)
+    reference: Reference | None = None
+    schema: pa.Schema | None = None
+
+    def add(self, batch: Features) -> None:
+        clash = [name for name in batch.attributes.column_names if name in RESERVED]
+        if clash:
+            raise BadFeature(f"Attribute {clash[0]!r} is a reserved name.", "Rename it in the source.")
+        has_z = bool(np.any(shapely.has_z(batch.geometry)))
+        if has_z:
+            z = shapely.get_coordinates(batch.geometry, include_z=True)[:, 2]
+            z = z[np.isfinite(z)]
+            if len(z):
+                self.z.append((float(z.min()), float(z.max())))
+        boxes = shapely.bounds(batch.geometry)
+        columns = {
+            "id": batch.ids.cast(pa.string()),
+            "parent": batch.parents.cast(pa.string()) if batch.parents is not None else pa.nulls(len(batch), pa.string()),
+            **{name: batch.attributes.column(name) for name in batch.attributes.column_names},
+            "bbox": pa.StructArray.from_arrays([pa.array(boxes[:, i], from_pandas=True) for i in range(4)], ["xmin", "ymin", "xmax", "ymax"]),
+            "geometry": pa.array(shapely.to_wkb(batch.geometry), pa.binary()),
+        }
+        table = pa.table(columns)
+        if self.writer is None:
+            self.schema, self.reference = table.schema, batch.reference
+            self.sink = pa.OSFile(str(self.path), "wb")
+            self.writer = pa.ipc.new_stream(self.sink, table.schema)
+        elif table.schema != self.schema:
+            table = _conform(table, self.schema)
+        self.writer.write_table(table, max_chunksize=ROW_GROUP)
+        self.boxes.append(boxes)
+
+    def columns(self) -> list[Column]:
+        if self.schema is None:
+            return []
+        return [Column(f.name, str(f.type), (f.metadata or {}).get(b"unit", b"").decode(), _titles(f)) for f in self.schema if f.name not in RESERVED]
+
+    def write_parts(self, lake: Lake, source: str) -> Iterator[Part]:
+        if self.writer is None or self.reference is None or self.schema is None:
+            return
+        self.close()
+        boxes = np.concatenate(self.boxes)
+        with pa.memory_map(str(self.path)) as mapped:
+            table = pa.ipc.open_stream(mapped).read_all()
+            _refuse_duplicates(table.column("id"), source)
+            order = _hilbert_order(boxes)
+            z = (min(a for a, _ in self.z), max(b for _, b in self.z)) if self.z else (float("nan"), float("nan"))
+            for start in range(0, len(order), PART_ROWS):
+                rows = order[start : start + PART_ROWS]
+                with lake.scratch(".parquet") as path:
+                    known = boxes[rows][~np.isnan(boxes[rows][:, 0])]
+                    box = Bounds(*(float(v) for v in (*known[:, :2].min(0), *known[:, 2:].max(0))), *z) if len(known) else None
+                    metadata = {b"geo": _geo_metadata(self.reference, box)}
+                    schema = self.schema.with_metadata(metadata)
+                    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=3, write_page_index=True) as writer:
+                        for at in range(0, len(rows), ROW_GROUP):
+                            chunk = table.take(pa.array(rows[at : at + ROW_GROUP])).combine_chunks()
+                            writer.write_table(chunk.cast(schema), row_group_size=ROW_GROUP)
+                    size = path.stat().st_size
+                    yield Part("features", lake.put_file(path, ".parquet", move=True), size, len(rows), box)
+
+    def close(self) -> None:
+        if self.sink is not None:
+            if self.writer is not None:
+                self.writer.close()
+            self.sink.close()
+            self.sink = None
+
+
+def _titles(f: pa.Field) -> dict[str, str]:
+    meta = f.metadata or {}
+    return {lang: meta[key].decode() for lang, key in (("zh", b"title_zh"), ("en", b"title_en")) if key in meta}
+
+
+def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A later batch in the first batch's schema; a type that widened is refused by name."""
+    try:
+        return table.select(schema.names).cast(schema)
+    except (KeyError, pa.ArrowInvalid, ValueError) as error:
+        raise BadFeature(f"Attributes change within the source: {error}.", "Give every feature the same columns and types.") from error
+
+
+def _refuse_duplicates(ids: pa.ChunkedArray, source: str) -> None:
+    counts = ids.value_counts() if len(ids) != len(ids.unique()) else None
+    if counts is not None:
+        twice = [row["values"] for row in counts.to_pylist() if row["counts"] > 1][:5]
+        raise BadFeature(f"{source}: id {twice[0]!r} occurs more than once (also: {', '.join(map(str, twice[1:])) or 'none'}).",
+                         "Ids must be unique: name another column with --option id=COLUMN.")  # fmt: skip
+
+
+def _geo_metadata(reference: Reference, box: Bounds | None) -> bytes:
+    projjson = crs.crs_of(reference.horizontal).to_json_dict()
+    covering = {"bbox": {c: ["bbox", c] for c in ("xmin", "ymin", "xmax", "ymax")}}
+    column: dict[str, Any] = {"encoding": "WKB", "geometry_types": [], "crs": projjson, "covering": covering}
+    if box is not None:
+        column["bbox"] = [box.minx, box.miny, box.maxx, box.maxy]
+    return json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}).encode()
+
+
+def _hilbert_order(boxes: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Row order along a Hilbert curve of order 16 over the layer's box (rows without geometry last; ties by arrival)."""
+    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    missing = np.isnan(x)
+    if missing.all():
+        return np.arange(len(boxes))
+    low = np.array([np.nanmin(x), np.nanmin(y)])
+    span = max(np.nanmax(x) - low[0], np.nanmax(y) - low[1], 1e-9)
+    i = np.where(missing, 0, (x - low[0]) / span * 65535).astype(np.int64)
+    j = np.where(missing, 0, (y - low[1]) / span * 65535).astype(np.int64)
+    distance = hilbert_index(i, j, 16)
+    distance[missing] = np.iinfo(np.int64).max
+    return np.argsort(distance, kind="stable")
+
+
+def hilbert_index(x: NDArray[np.int64], y: NDArray[np.int64], order: int) -> NDArray[np.int64]:
+    """Distance along the Hilbert curve of `order` bits a side (Warren, Hacker's Delight, 16-2), vectorised."""
+    x, y = x.copy(), y.copy()
+    d = np.zeros_like(x)
+    side = 1 << (order - 1)
+    while side:
+        rx, ry = ((x & side) > 0).astype(np.int64), ((y & side) > 0).astype(np.int64)
+        d += side * side * ((3 * rx) ^ ry)
+        flip = (ry == 0) & (rx == 1)
+        x, y = np.where(flip, side - 1 - (x & (side - 1)), x & (side - 1)), np.where(flip, side - 1 - (y & (side - 1)), y & (side - 1))
+        swap = ry == 0
+        x, y = np.where(swap, y, x), np.where(swap, x, y)
+        side >>= 1
+    return d
+
+
+def read_features(lake: Lake, version: LayerVersion, columns: list[str] | None = None) -> Iterator[Features]:
+    """The features of a version, one row group (≤ 16,384 rows, spatially close) at a time; `columns` limits attributes."""
+    dead = pa.array(version.tombstones, pa.string()) if version.tombstones else None
+    for part in version.parts:
+        if part.role != "features":
+            continue
+        with pq.ParquetFile(lake.path(part.key)) as file:
+            wanted = None if columns is None else ["id", "parent", *columns, "geometry"]
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, columns=wanted)
+                if dead is not None:
+                    table = table.filter(pa.compute.invert(pa.compute.is_in(table["id"], dead)))
+                yield _to_features(version.reference, table)
+
+
+def _to_features(reference: Reference, table: pa.Table) -> Features:
+    names = [name for name in table.column_names if name not in RESERVED]
+    geometry = shapely.from_wkb(table.column("geometry").to_numpy(zero_copy_only=False))
+    return Features(reference, table.column("id").combine_chunks(), geometry, table.select(names), table.column("parent").combine_chunks())
+
+
+# --- meshes ------------------------------------------------------------------------------------------------------
+
+_TRANSFORM = pa.list_(pa.float64(), 16)
+
+
+def _write_mesh(lake: Lake, mesh: Mesh, spool: _Spool) -> Iterator[Part]:
+    """One Parquet file of prototypes and one of instances; the features (with their plan outlines) go to the spool."""
+    shapes = len(mesh.vertex_start) - 1
+    rows = range(shapes)
+    prototypes = pa.table({
+        "positions": pa.array([mesh.positions[mesh.vertex_start[p]:mesh.vertex_start[p + 1]].tobytes() for p in rows], pa.large_binary()),
+        "triangles": pa.array([mesh.triangles[mesh.triangle_start[p]:mesh.triangle_start[p + 1]].astype("<i4").tobytes() for p in rows], pa.large_binary()),
+        "materials": pa.array([mesh.triangle_material[mesh.triangle_start[p]:mesh.triangle_start[p + 1]].astype("<i4").tobytes() for p in rows], pa.large_binary()),
+    })  # fmt: skip
+    instances = pa.table({
+        "prototype": pa.array(mesh.instance_prototype), "feature": mesh.ids.take(pa.array(mesh.instance_feature)),
+        "transform": pa.FixedSizeListArray.from_arrays(pa.array(mesh.transforms.reshape(-1)), type=_TRANSFORM),
+    })  # fmt: skip
+    boxes, outline = _mesh_outlines(mesh)
+    bounds = Bounds.of(boxes.reshape(-1, 3)) if len(boxes) else None
+    properties = {"materials": [[m.name, list(m.color), m.double_sided] for m in mesh.materials]}
+    yield _put_table(lake, "mesh:prototypes", prototypes, bounds, properties)
+    yield _put_table(lake, "mesh:instances", instances, bounds, {})
+    spool.add(Features(mesh.reference, mesh.ids, outline, mesh.attributes, mesh.parents))
+
+
+def _mesh_outlines(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
+    """((I, 2, 3) boxes of the placed instances, (F,) plan rectangle with the lowest height of each feature, None without geometry)."""
+    count = len(mesh.instance_prototype)
+    boxes = np.empty((count, 2, 3))
+    for i in range(count):
+        p = mesh.instance_prototype[i]
+        t = mesh.transforms[i]
+        placed = mesh.positions[mesh.vertex_start[p] : mesh.vertex_start[p + 1]] @ t[:3, :3].T + t[:3, 3]
+        boxes[i] = placed.min(axis=0), placed.max(axis=0)
+    outline = np.full(len(mesh), None, dtype=object)
+    if count:
+        low = np.full((len(mesh), 3), np.inf)
+        high = np.full((len(mesh), 3), -np.inf)
+        np.minimum.at(low, mesh.instance_feature, boxes[:, 0])
+        np.maximum.at(high, mesh.instance_feature, boxes[:, 1])
+        has = np.isfinite(low[:, 0])
+        corners = np.stack([
+            np.column_stack([low[has, 0], low[has, 1]]), np.column_stack([high[has, 0], low[has, 1]]),
+            np.column_stack([high[has, 0], high[has, 1]]), np.column_stack([low[has, 0], high[has, 1]]),
+        ], axis=1)  # fmt: skip
+        corners = np.concatenate([corners, corners[:, :1]], axis=1)
+        heights = np.broadcast_to(low[has, 2][:, None, None], (len(corners), 5, 1))
+        outline[has] = shapely.polygons(np.concatenate([corners, heights], axis=2))
+    return boxes, outline
+
+
+def read_meshes(lake: Lake, version: LayerVersion) -> Iterator[Mesh]:
+    """The meshes of a version; each prototypes/instances pair is one Mesh with the feature rows it uses."""
+    tables = [pq.read_table(lake.path(p.key)) for p in version.parts if p.role == "features"]
+    features = pa.concat_tables(tables)
+    row_of = {text: row for row, text in enumerate(features.column("id").to_pylist())}
+    shapes = [p for p in version.parts if p.role == "mesh:prototypes"]
+    placed = [p for p in version.parts if p.role == "mesh:instances"]
+    for shape_part, place_part in zip(shapes, placed, strict=True):
+        prototypes, instances = pq.read_table(lake.path(shape_part.key)), pq.read_table(lake.path(place_part.key))
+        used = np.array([row_of[text] for text in instances.column("feature").to_pylist()], dtype=np.int64)
+        rows, local = np.unique(used, return_inverse=True)
+        part = features.take(pa.array(rows))
+        positions = [np.frombuffer(b, "<f8").reshape(-1, 3) for b in prototypes.column("positions").to_pylist()]
+        triangles = [np.frombuffer(b, "<i4").reshape(-1, 3) for b in prototypes.column("triangles").to_pylist()]
+        materials = [np.frombuffer(b, "<i4") for b in prototypes.column("materials").to_pylist()]
+        names = [name for name in part.column_names if name not in RESERVED]
+        yield Mesh(
+            version.reference, part.column("id").combine_chunks(), part.select(names),
+            np.concatenate(positions) if positions else np.zeros((0, 3)),
+            np.concatenate(triangles) if triangles else np.zeros((0, 3), np.int32),
+            np.concatenate(materials) if materials else np.zeros(0, np.int32),
+            np.cumsum([0, *map(len, positions)]), np.cumsum([0, *map(len, triangles)]),
+            instances.column("prototype").to_numpy().astype(np.int32), local.astype(np.int32),
+            np.array(instances.column("transform").combine_chunks().values).reshape(-1, 4, 4),
+            tuple(Material(n, (c[0], c[1], c[2], c[3]), d) for n, c, d in shape_part.properties["materials"]),
+            part.column("parent").combine_chunks(),
+        )  # fmt: skip
+
+
+# --- rasters, tables, manifests ----------------------------------------------------------------------------------
+
+
+def _write_grid(lake: Lake, grid: Grid) -> Part:
+    """A Grid as a COG (deflate with predictor, overviews) with its band names; heights stay as they are."""
+    import rasterio  # noqa: PLC0415  GDAL takes 0.1 s to load; only rasters need it
+    from rasterio.transform import Affine  # noqa: PLC0415
+
+    bands, rows, columns = grid.data.shape
+    transform = Affine(*grid.transform)
+    corners = np.array([transform * (c, r) for c in (0, columns) for r in (0, rows)])
+    predictor = 3 if np.issubdtype(grid.data.dtype, np.floating) else 2
+    with lake.scratch(".tif") as path:
+        with rasterio.open(path, "w", driver="COG", height=rows, width=columns, count=bands, dtype=grid.data.dtype,
+                           crs=crs.crs_of(grid.reference.horizontal).to_wkt(), transform=transform, nodata=grid.nodata,
+                           compress="DEFLATE", predictor=predictor, blocksize=256, overview_resampling="nearest") as file:  # fmt: skip
+            file.write(grid.data)
+            for index, band in enumerate(grid.bands, 1):
+                file.set_band_description(index, band.name)
+        properties = {"bands": [band.name for band in grid.bands], "nodata": grid.nodata, "legend": grid.legend}
+        size = path.stat().st_size
+        return Part("raster", lake.put_file(path, ".cog", move=True), size, rows * columns, Bounds.of(corners), properties)
+
+
+def _write_table(lake: Lake, table: Table) -> Part:
+    return _put_table(lake, f"table:{table.name}", table.rows, None, {})
+
+
+def _put_table(lake: Lake, role: str, table: pa.Table, bounds: Bounds | None, properties: dict[str, Any]) -> Part:
+    with lake.scratch(".parquet") as path:
+        pq.write_table(table, path, compression="zstd", compression_level=3)
+        size = path.stat().st_size
+        return Part(role, lake.put_file(path, ".parquet", move=True), size, table.num_rows, bounds, properties)
+
+
+def read_table(lake: Lake, version: LayerVersion, name: str) -> pa.Table | None:
+    """A version's table by name (psets, relations, …), or None where it has none."""
+    tables = [pq.read_table(lake.path(part.key)) for part in version.parts if part.role == f"table:{name}"]
+    return pa.concat_tables(tables) if tables else None
+
+
+def raster_part(version: LayerVersion) -> Part:
+    """The raster part of a terrain or raster version."""
+    for part in version.parts:
+        if part.role == "raster":
+            return part
+    raise BadFeature(f"Layer {version.layer} holds no raster.")
+
+
+def to_json(version: LayerVersion) -> dict[str, Any]:
+    """A manifest as JSON values (NaN heights become null)."""
+    value = asdict(version)
+    for box in [value["extent"], *(part["bounds"] for part in value["parts"])]:
+        if box:
+            box.update({k: None for k in ("minz", "maxz") if box[k] != box[k]})
+    return value
+
+
+def from_json(value: dict[str, Any]) -> LayerVersion:
+    """The inverse of `to_json`."""
+    def box(v: dict[str, Any] | None) -> Bounds | None:
+        return Bounds(**{k: float("nan") if x is None else x for k, x in v.items()}) if v else None
+
+    return LayerVersion(
+        value["layer"], value["kind"], Reference(**value["reference"]),
+        tuple(Part(**{**p, "bounds": box(p["bounds"])}) for p in value["parts"]),
+        tuple(Column(**c) for c in value["columns"]), value["count"], box(value["extent"]),
+        value["report"], value["provenance"], value["style"], tuple(value["tombstones"]),
+    )  # fmt: skip
