@@ -1,0 +1,82 @@
+"""One city: its lake and its catalogue, opened together."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from twin import parts
+from twin.catalog import Catalog, Derivation, Publication
+from twin.errors import NotFound
+from twin.ground import Ground
+from twin.lake import Lake
+from twin.model import Bounds, LayerVersion
+from twin.settings import Settings
+
+
+class City:
+    """The lake, the catalogue and the settings of one home folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.lake = Lake(settings.home / "lake")
+        self.catalog = Catalog(settings.home / "catalog.sqlite")
+        self.manifest = lru_cache(maxsize=512)(self._manifest)
+
+    @staticmethod
+    def open(home: Path | None = None) -> City:
+        """The city at `home`, else ``TWIN_HOME``, else ``./city``; created when it is not there."""
+        return City(Settings.from_environment(home))
+
+    def _manifest(self, key: str) -> LayerVersion:
+        return parts.from_json(self.lake.get_json(key))
+
+    def published(self, layer: str) -> tuple[Publication, LayerVersion, Derivation | None]:
+        """What a layer shows.
+
+        Raises:
+            NotFound: no such layer, or it shows nothing yet.
+        """
+        self.catalog.layer(layer)
+        found = self.catalog.published(layer)
+        if not found:
+            raise NotFound(f"Layer {layer!r} has no published version.", f"Publish one with: twin publish {layer}")
+        publication = found[0]
+        derivation = self.catalog.derivation(publication.derivation) if publication.derivation else None
+        return publication, self.manifest(publication.manifest), derivation
+
+    def terrains(self) -> list[tuple[Publication, LayerVersion]]:
+        """Published terrain layers, finest cells first."""
+        found = []
+        for publication in self.catalog.published():
+            version = self.manifest(publication.manifest)
+            if version.kind == "terrain" and version.extent is not None:
+                found.append((publication, version))
+        return sorted(found, key=lambda pair: _cell_degrees(pair[1]))
+
+    def ground_for(self, extent: Bounds | None) -> Ground | None:
+        """The published terrain under the middle of an extent (the finest, where several cover it), or None."""
+        if extent is None:
+            return None
+        x, y = (extent.minx + extent.maxx) / 2, (extent.miny + extent.maxy) / 2
+        for _, version in self.terrains():
+            box = version.extent
+            if box and box.minx <= x <= box.maxx and box.miny <= y <= box.maxy:
+                part = parts.raster_part(version)
+                return Ground(self.lake.path(part.key), version.reference, part.key)
+        return None
+
+    def is_stale(self, version: LayerVersion, derivation: Derivation | None) -> bool:
+        """Whether a layer's tiles stand on a terrain that is no longer the published one."""
+        if derivation is None or "ground" not in derivation.inputs:
+            return False
+        ground = self.ground_for(version.extent)
+        return (ground.key if ground else None) != derivation.inputs["ground"]
+
+
+def _cell_degrees(version: LayerVersion) -> float:
+    part = parts.raster_part(version)
+    if version.extent is None or not part.count:
+        return float("inf")
+    box = version.extent
+    return float(((box.maxx - box.minx) * (box.maxy - box.miny) / part.count) ** 0.5)
