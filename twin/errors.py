@@ -12,6 +12,7 @@ TwinError
 ├── Conflict              the catalogue is in another state than the request supposes
 ├── Cancelled             the job was dismissed by a user
 ├── LostLease             another worker took the job over; this one must stop writing
+├── OverLimit             a query or request needs more time, memory or space than it is given
 └── StorageError          the lake or the catalogue cannot be read or written (disk full, missing part)
 
 A message names the file and feature, says what is wrong and, in ``remedy``, what to do about it.
@@ -79,6 +80,10 @@ class Cancelled(TwinError):
 
 class LostLease(TwinError):
     """Another worker has taken the job over; this one must not write any more."""
+
+
+class OverLimit(TwinError):
+    """A query or request needs more time, memory or space than it is given."""
 
 
 class StorageError(TwinError):
