@@ -1,0 +1,265 @@
+"""Durable jobs: run a task once, whatever dies.
+
+A job is a row. A worker claims it by a lease with a heartbeat and a fencing number that grows with every claim; every
+later write of that worker names its number and fails (`LostLease`) once another has claimed the job. A job whose
+worker died (its process is gone, or its lease ran out) is claimed again and redone: tasks are idempotent because
+everything they make is content-addressed or recorded under the job's id.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import select
+
+from twin.catalog import Catalog
+from twin.catalog import jobs_table as table
+from twin.errors import Cancelled, Conflict, LostLease, NotFound, TwinError
+from twin.processes import identity, is_gone
+
+log = logging.getLogger(__name__)
+
+LEASE = 15.0
+HEARTBEAT = 3.0
+THROTTLE = 0.4
+MAX_ATTEMPTS = 25
+OPEN = ("accepted", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as stored. `state`: accepted, running, successful, failed, dismissed (OGC API – Processes, 7.12).
+
+    `progress` 0–1; times in Unix seconds; `fence` counts claims; `error` is what a user may read.
+    """
+
+    id: str
+    kind: str
+    params: dict[str, Any]
+    key: str | None
+    state: str
+    stage: str
+    progress: float
+    message: str
+    attempts: int
+    owner: str | None
+    fence: int
+    lease: float
+    cancel: bool
+    created: float
+    started: float | None
+    finished: float | None
+    updated: float | None
+    result: dict[str, Any] | None
+    error: str | None
+    who: str | None
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self.state not in OPEN
+
+
+@dataclass
+class Context:
+    """What a running task reports to, and what guards its writes.
+
+    Attributes:
+        job: the claimed job.
+        catalog: where it stands.
+        listener: called with (stage, fraction, message) for a progress bar in this process.
+    """
+
+    job: Job
+    catalog: Catalog
+    listener: Callable[[str, float, str], None] | None = None
+    _stage: str = ""
+    _written: float = 0.0
+    _lost: threading.Event = field(default_factory=threading.Event)
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def stage(self, name: str, message: str = "") -> None:
+        """Say which stage begins (reading, encoding, archiving, publishing, …); written at once."""
+        self._stage, self._written = name, 0.0
+        self.progress(0.0, message)
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        """Say how far the stage is (0–1); written at most every 0.4 s.
+
+        Raises:
+            Cancelled: a user dismissed the job.
+            LostLease: another worker has it now.
+        """
+        self.check()
+        if self.listener:
+            self.listener(self._stage, fraction, message)
+        now = time.time()
+        if now - self._written < THROTTLE:
+            return
+        self._written = now
+        with self.catalog.write() as connection:
+            self.guard(connection)
+            connection.execute(table.update().where(table.c.id == self.job.id).values(
+                stage=self._stage, progress=min(max(fraction, 0.0), 1.0), message=message, updated=now))  # fmt: skip
+
+    def check(self) -> None:
+        """Raise Cancelled or LostLease if so."""
+        if self._lost.is_set():
+            raise LostLease(f"Job {self.job.id} was taken over by another worker.")
+        if self._cancelled.is_set():
+            raise Cancelled(f"Job {self.job.id} was dismissed.")
+
+    def guard(self, connection: sa.Connection) -> None:
+        """Inside a write transaction: go on only if this worker still holds the job.
+
+        Raises:
+            LostLease: the fencing number has moved on.
+            Cancelled: the job was dismissed.
+        """
+        row = connection.execute(select(table.c.fence, table.c.state, table.c.cancel).where(table.c.id == self.job.id)).first()
+        if row is None or row.fence != self.job.fence or row.state != "running":
+            self._lost.set()
+            raise LostLease(f"Job {self.job.id} was taken over by another worker.")
+        if row.cancel:
+            raise Cancelled(f"Job {self.job.id} was dismissed.")
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT):
+            try:
+                with self.catalog.write() as connection:
+                    mine = (table.c.id == self.job.id) & (table.c.fence == self.job.fence) & (table.c.state == "running")
+                    done = connection.execute(table.update().where(mine).values(lease=time.time() + LEASE))
+                    if done.rowcount == 0:
+                        self._lost.set()
+                        return
+                    if connection.execute(select(table.c.cancel).where(table.c.id == self.job.id)).scalar():
+                        self._cancelled.set()
+            except TwinError as error:  # a busy catalogue: the lease lasts several beats
+                log.warning("heartbeat of %s: %s", self.job.id, error)
+
+
+Task = Callable[[Context], dict[str, Any]]
+
+
+class Jobs:
+    """The queue of one city."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+
+    def submit(self, kind: str, params: dict[str, Any], *, key: str | None = None, who: str = "") -> Job:
+        """Add a job. With a `key`, an unfinished job of the same key is returned instead of a second one."""
+        with self.catalog.write() as connection:
+            if key is not None:
+                row = connection.execute(select(table).where(table.c.key == key)).first()
+                if row is not None:
+                    return Job(*row)
+            identifier = uuid.uuid4().hex
+            connection.execute(table.insert().values(id=identifier, kind=kind, params=params, key=key, state="accepted", stage="", progress=0.0,
+                message="", attempts=0, fence=0, lease=0.0, cancel=False, created=time.time(), updated=time.time(), who=who))  # fmt: skip
+        return self.get(identifier)
+
+    def get(self, identifier: str) -> Job:
+        """A job by id (or an unambiguous beginning of one, ≥ 6 characters), or NotFound."""
+        with self.catalog.read() as connection:
+            row = connection.execute(select(table).where(table.c.id == identifier)).first()
+            if row is None and len(identifier) >= 6 and identifier.isalnum():
+                rows = connection.execute(select(table).where(table.c.id.startswith(identifier))).all()
+                row = rows[0] if len(rows) == 1 else None
+        if row is None:
+            raise NotFound(f"There is no job {identifier!r}.", "twin jobs lists them.")
+        return Job(*row)
+
+    def list(self, *, limit: int = 1000) -> list[Job]:
+        """Jobs, newest first."""
+        with self.catalog.read() as connection:
+            return [Job(*row) for row in connection.execute(select(table).order_by(table.c.created.desc()).limit(limit))]
+
+    def cancel(self, identifier: str) -> Job:
+        """Dismiss a job: at once if nobody works on it, else at its next progress report.
+
+        Raises:
+            Conflict: it has already ended.
+        """
+        job = self.get(identifier)
+        if job.done:
+            raise Conflict(f"Job {job.id} is already {job.state}.")
+        with self.catalog.write() as connection:
+            connection.execute(table.update().where(table.c.id == job.id).values(cancel=True))
+            waiting = (table.c.id == job.id) & (table.c.state == "accepted")
+            connection.execute(table.update().where(waiting).values(state="dismissed", key=None, finished=time.time(), message="dismissed"))
+        return self.get(job.id)
+
+    def claim(self, identifier: str | None = None) -> Job | None:
+        """Take a waiting job (this one, or the oldest), or one whose worker has died; None when there is none."""
+        now = time.time()
+        with self.catalog.write() as connection:
+            query = select(table).where(table.c.state.in_(OPEN)).order_by(table.c.created)
+            if identifier is not None:
+                query = query.where(table.c.id == identifier)
+            for row in connection.execute(query).all():
+                job = Job(*row)
+                if job.state == "running" and job.lease > now and not (job.owner and is_gone(job.owner)):
+                    continue
+                if job.cancel:
+                    _finish(connection, job.id, "dismissed", message="dismissed")
+                    continue
+                if job.attempts >= MAX_ATTEMPTS:
+                    _finish(connection, job.id, "failed", error=f"Its worker died {job.attempts} times, last while {job.stage or 'starting'}.")
+                    continue
+                values = {"state": "running", "owner": identity(), "fence": job.fence + 1, "lease": now + LEASE, "attempts": job.attempts + 1,
+                          "started": job.started or now, "updated": now}  # fmt: skip
+                mine = (table.c.id == job.id) & (table.c.fence == job.fence)
+                if connection.execute(table.update().where(mine).values(**values)).rowcount:
+                    found = connection.execute(select(table).where(table.c.id == job.id)).first()
+                    return Job(*found) if found else None
+        return None
+
+    def run(self, job: Job, task: Task, listener: Callable[[str, float, str], None] | None = None) -> Job:
+        """Work on a claimed job until it ends; errors become its state, with a message a user can read.
+
+        Raises:
+            LostLease: another worker took over; nothing of this run was published.
+        """
+        context = Context(job, self.catalog, listener)
+        heart = threading.Thread(target=context._beat, name=f"lease-{job.id[:8]}", daemon=True)
+        heart.start()
+        try:
+            result = task(context)
+            self._end(context, "successful", result=result, progress=1.0, message="")
+        except LostLease:
+            raise
+        except Cancelled:
+            self._end(context, "dismissed", message="dismissed")
+        except TwinError as error:
+            self._end(context, "failed", error=str(error))
+        except KeyboardInterrupt:
+            self._end(context, "dismissed", message="interrupted")
+            raise
+        except Exception as error:
+            log.exception("job %s failed", job.id)
+            self._end(context, "failed", error=f"Internal error ({type(error).__name__}: {error}). Please report it; the log has the details.")
+        finally:
+            context._stop.set()
+            heart.join()
+        return self.get(job.id)
+
+    def _end(self, context: Context, state: str, **values: Any) -> None:
+        with self.catalog.write() as connection:
+            row = connection.execute(select(table.c.fence).where(table.c.id == context.job.id)).first()
+            if row is None or row.fence != context.job.fence:
+                raise LostLease(f"Job {context.job.id} was taken over by another worker.")
+            _finish(connection, context.job.id, state, **values)
+
+
+def _finish(connection: sa.Connection, identifier: str, state: str, **values: Any) -> None:
+    now = time.time()
+    connection.execute(table.update().where(table.c.id == identifier).values(state=state, key=None, finished=now, updated=now, lease=0.0, **values))

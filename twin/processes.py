@@ -1,0 +1,70 @@
+"""Worker processes that die with their parent, however it dies."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent: int) -> None:
+    """Called first in a child: be killed when process `parent` ends, even by SIGKILL.
+
+    Linux does it in the kernel; elsewhere (and against the race before the call) a thread watches the parent's number.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+    if sys.platform != "linux":
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def pool(workers: int) -> ProcessPoolExecutor:
+    """A pool of spawned processes (never forked: GDAL, Arrow and DuckDB hold threads) that die with this process."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent, initargs=(os.getpid(),))
+
+
+def identity(pid: int | None = None) -> str:
+    """`host|boot|pid|start`: names one process of one boot of one machine, so that a reused number is not mistaken for it."""
+    number = os.getpid() if pid is None else pid
+    return f"{os.uname().nodename}|{_boot()}|{number}|{_started(number)}"
+
+
+def is_gone(owner: str) -> bool:
+    """Whether the process of an `identity` is known to have ended: False when it runs, or ran on another machine."""
+    host, boot, pid, started = owner.split("|")
+    if host != os.uname().nodename:
+        return False
+    return boot != _boot() or _started(int(pid)) != started
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "?"
+
+
+def _started(pid: int) -> str:
+    """Start time of a process in clock ticks since boot (proc(5), field 22), or "" when it is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "" if sys.platform == "linux" else "?"
+    return "" if fields[0] == "Z" else fields[19]

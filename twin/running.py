@@ -1,0 +1,79 @@
+"""From a run's parameters to its layers: resolve the inputs, drive the scenario, store the outputs as versions."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from twin import __version__, parts, registry
+from twin.city import City
+from twin.errors import BadOption
+from twin.jobs import Context
+from twin.model import Layer, LayerVersion, Report
+
+LABELS = ("open", "internal", "restricted")
+
+
+def run_scenario(city: City, context: Context, params: dict[str, Any]) -> dict[str, tuple[Layer, LayerVersion]]:
+    """Run `params["scenario"]` with `params["inputs"]` under the name `params["name"]`; returns (layer, version) by output.
+
+    An output that holds nothing (no building is flooded) is left out and said so in the report of the others.
+
+    Raises:
+        BadOption: a parameter that does not fit, an input layer of the wrong kind.
+        NotFound: no such scenario or layer.
+    """
+    contract, driver = import_module("scenarios.contract"), import_module("scenarios.driver")
+    entry = registry.find(registry.scenarios(), params["scenario"], "scenario")
+    scenario = entry.load()
+    values = registry.parse_options(scenario.Params, params["inputs"], f"scenario {entry.name}")
+    versions, inputs, label = _inputs(city, contract, values)
+    report = Report(source=entry.name)
+    world = contract.World(city.lake, versions, report)
+    context.stage("running", entry.name)
+    checkpoint = city.settings.home / "runs" / context.job.id / "checkpoint.npz"
+    outputs = driver.drive(scenario, values, world, context.progress, checkpoint)
+    context.stage("writing", entry.name)
+    declared = {output.name: output for output in scenario.OUTPUTS}
+    written: dict[str, tuple[Layer, LayerVersion]] = {}
+    provenance = {"scenario": entry.name, "params": values.model_dump(mode="json"), "inputs": inputs, "release": __version__,
+                  "who": city.settings.who, "job": context.job.id}  # fmt: skip
+    for name, batches in outputs.items():
+        if not batches:
+            report.note("skipped", name, "this output is empty: nothing is affected")
+            continue
+        output = declared[name]
+        style: dict[str, Any] = {"height": "height", "unit": output.unit} if output.kind == "blocks" else {"unit": output.unit}
+        source = next((versions[v] for v in (getattr(values, p, "") for p in contract.layer_params(scenario.Params)) if v and versions[v].kind == output.kind), None)
+        if source is not None and output.kind == "blocks":
+            style = {**source.style, **style, "height": source.style.get("height", "height")}
+            provenance = {**provenance, "tile_options": source.provenance.get("tile_options", {})}
+        layer = Layer(f"{params['name']}-{name}", output.kind, output.title, output.group, label=label)
+        written[name] = (layer, parts.write_version(city.lake, layer.name, output.kind, batches, report, provenance=provenance, style=style))
+        context.progress(len(written) / len(outputs), layer.name)
+    checkpoint.unlink(missing_ok=True)
+    return written
+
+
+def check_inputs(city: City, scenario: str, inputs: dict[str, Any]) -> None:
+    """Refuse wrong parameters before a run is queued (same errors as `run_scenario`)."""
+    module = registry.find(registry.scenarios(), scenario, "scenario").load()
+    _inputs(city, import_module("scenarios.contract"), registry.parse_options(module.Params, inputs, f"scenario {scenario}"))
+
+
+def _inputs(city: City, contract: Any, values: Any) -> tuple[dict[str, LayerVersion], dict[str, Any], Any]:
+    """(published versions by layer name, what they were, highest security label)."""
+    versions: dict[str, LayerVersion] = {}
+    record: dict[str, Any] = {}
+    label = "open"
+    for param, kinds in contract.layer_params(type(values)).items():
+        name = getattr(values, param)
+        if not name:
+            continue
+        publication, version, _ = city.published(name)
+        if version.kind not in kinds:
+            raise BadOption(f"{param}: layer {name!r} holds {version.kind}, not {' or '.join(kinds)}.", "Choose a layer of that kind (twin layers).")
+        versions[name] = version
+        record[name] = {"version": publication.number, "manifest": publication.manifest}
+        label = max(label, city.catalog.layer(name).label, key=LABELS.index)
+    return versions, record, label

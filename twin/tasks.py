@@ -1,0 +1,305 @@
+"""What jobs do: ingest, tile, publish, run a scenario, collect garbage. The only place that reaches pipelines, through the registry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twin import __version__, parts, registry
+from twin.catalog import Derivation
+from twin.city import City
+from twin.errors import BadInput, BadOption, Conflict, NotFound, UnreadableSource
+from twin.jobs import Context, Job, Jobs
+from twin.model import Layer, LayerVersion, Report
+
+LAYER_NAME = re.compile(r"^[^\W_][\w.-]{0,62}$")
+DESCRIBE = ("title_zh", "title_en", "group", "grade", "licence", "label", "description")
+
+
+# --- submitting --------------------------------------------------------------------------------------------------
+
+
+def ingest_params(source: str | Path, layer: str, *, reader: str | None = None, options: dict[str, Any] | None = None,
+                  describe: dict[str, str] | None = None, publish: bool = True) -> dict[str, Any]:  # fmt: skip
+    """The parameters of an ingest job, checked before anything is queued.
+
+    Raises:
+        BadOption: a bad layer name, an unknown option or description field.
+        UnreadableSource: no such file, or an empty one.
+        NotFound: no such reader.
+    """
+    check_layer_name(layer)
+    path = Path(source).resolve()
+    if not path.exists():
+        raise UnreadableSource(f"There is no file {source}.", "Check the path.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise UnreadableSource(f"{path.name} is empty (0 bytes).", "Deliver the file again.")
+    unknown = set(describe or {}) - set(DESCRIBE)
+    if unknown:
+        raise BadOption(f"Unknown layer description {sorted(unknown)[0]!r}.", f"Known: {', '.join(DESCRIBE)}.")
+    entry = choose_reader(path, reader, options or {})
+    split_options(entry, options or {})
+    return {"source": str(path), "layer": layer, "reader": entry.name, "options": options or {}, "describe": describe or {}, "publish": publish}
+
+
+def check_layer_name(name: str) -> None:
+    """Layer names are letters (of any script), digits, `_`, `-`, `.`; ≤ 63 characters; they stand in URLs."""
+    if not LAYER_NAME.match(name):
+        raise BadOption(f"{name!r} cannot be a layer name.", "Use letters, digits, '-', '_' and '.', beginning with a letter or digit (at most 63).")
+
+
+def choose_reader(source: Path, name: str | None, options: dict[str, Any]) -> registry.Entry:
+    """The reader named, else the first whose suffix fits and which recognises the file.
+
+    Raises:
+        NotFound: no such reader.
+        BadInput: no reader takes this kind of file.
+    """
+    table = registry.readers()
+    if name is not None:
+        return registry.find(table, name, "reader")
+    fitting = [entry for entry in table.values() if source.name.lower().endswith(entry.suffixes)]
+    if not fitting:
+        known = sorted({suffix for entry in table.values() for suffix in entry.suffixes})
+        raise BadInput(f"No reader takes {source.name}.", f"Known suffixes: {' '.join(known)}. Name a reader with --reader if the suffix is unusual.")
+    for entry in fitting:
+        module = entry.load()
+        detect = getattr(module, "detect", None)
+        if detect is None or detect(source, _lenient(module.Options, options)):
+            return entry
+    raise BadInput(f"{source.name} is not what its suffix says: none of {', '.join(e.name for e in fitting)} recognises it.",
+                   "Choose one with --reader to see what is wrong.")  # fmt: skip
+
+
+def _lenient(model: Any, values: dict[str, Any]) -> Any:
+    """Options for detection only: names that another reader knows are left out here and judged when the reader is chosen."""
+    return registry.parse_options(model, {k: v for k, v in values.items() if k in model.model_fields}, "options")
+
+
+def split_options(entry: registry.Entry, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """(the reader's parsed options, options meant for the layer's tiler); an option neither knows is refused."""
+    reader_model = entry.load().Options
+    tiler = registry.tilers().get(entry.kind)
+    tiler_fields = set(tiler.load().Options.model_fields) if tiler else set()
+    own = {k: v for k, v in options.items() if k in reader_model.model_fields}
+    rest = {k: v for k, v in options.items() if k not in own}
+    unknown = set(rest) - tiler_fields
+    if unknown:
+        known = ", ".join(sorted(set(reader_model.model_fields) | tiler_fields))
+        raise BadOption(f"Reader {entry.name} has no option {sorted(unknown)[0]!r}.", f"Options: {known}.")
+    if tiler:
+        registry.parse_options(tiler.load().Options, rest, f"tiler {tiler.name}")
+    return registry.parse_options(reader_model, own, f"reader {entry.name}"), rest
+
+
+def submit(city: City, kind: str, params: dict[str, Any]) -> Job:
+    """Queue a job; asking for the same unfinished work again returns the job that is already there."""
+    digest = hashlib.sha256(json.dumps([kind, params], sort_keys=True).encode()).hexdigest()
+    return Jobs(city.catalog).submit(kind, params, key=digest, who=city.settings.who)
+
+
+def work(city: City, job: Job, listener: Callable[[str, float, str], None] | None = None) -> Job:
+    """Run a job in this process if nobody else does, else wait for it; returns the finished job."""
+    jobs = Jobs(city.catalog)
+    while True:
+        claimed = jobs.claim(job.id)
+        if claimed is not None:
+            return jobs.run(claimed, lambda context: TASKS[claimed.kind](city, context, claimed.params), listener)
+        current = jobs.get(job.id)
+        if current.done:
+            return current
+        if listener:
+            listener(current.stage, current.progress, current.message)
+        time.sleep(0.2)
+
+
+# --- the tasks ---------------------------------------------------------------------------------------------------
+
+
+def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """source → Batches → LayerVersion → Tileset → published. Redone after a kill, it finds what it had finished."""
+    name, source = params["layer"], Path(params["source"])
+    entry = registry.find(registry.readers(), params["reader"], "reader")
+    done = city.catalog.version_of_job(name, context.job.id)
+    if done is None:
+        options, tile_options = split_options(entry, params["options"])
+        version = _read(city, context, entry, source, name, options, tile_options)
+        describe = params["describe"]
+        title = {lang: describe[f"title_{lang}"] for lang in ("zh", "en") if describe.get(f"title_{lang}")}
+        extra = {key: describe[key] for key in ("group", "grade", "licence", "label", "description") if key in describe}
+        grade = extra.pop("grade", version.style.get("grade", ""))
+        layer = Layer(name, version.kind, title, grade=grade, **{"group": _group(version.kind), **extra})
+        number = _keep(city, context, layer, version)
+    else:
+        number, version = done.number, city.manifest(done.manifest)
+    result: dict[str, Any] = {"layer": name, "version": number, "count": version.count, "report": version.report}
+    if params["publish"]:
+        result |= _derive_and_publish(city, context, name, number, version)
+    return result
+
+
+def _group(kind: str) -> str:
+    return {"mesh": "工程建设项目", "raster": "时空基础"}.get(kind, "时空基础")
+
+
+def _read(city: City, context: Context, entry: registry.Entry, source: Path, name: str, options: Any, tile_options: dict[str, Any]) -> LayerVersion:
+    context.stage("reading", source.name)
+    report = Report(source=source.name)
+
+    def batches() -> Any:
+        total = 0
+        for batch in entry.load().read(source, options, report):
+            total += len(batch) if hasattr(batch, "__len__") else 1
+            context.progress(min(0.95, total / (total + 100_000)), f"{total:,}")
+            yield batch
+
+    provenance = {"source": source.name, "sha256": _sha256(source), "reader": entry.name, "release": __version__,
+                  "options": options.model_dump(exclude_none=True), "tile_options": tile_options, "who": city.settings.who}  # fmt: skip
+    style: dict[str, Any] = {}
+    version = parts.write_version(city.lake, name, entry.kind, batches(), report, provenance=provenance, style=style)
+    facts_style = report.facts.pop("style", None)
+    if facts_style:
+        style.update(facts_style)
+        version.report["facts"].pop("style", None)
+    return version
+
+
+def _keep(city: City, context: Context, layer: Layer, version: LayerVersion, *, run: str = "", job: str = "") -> int:
+    manifest = city.lake.put_json(parts.to_json(version))
+    with city.catalog.write() as connection:
+        context.guard(connection)
+        return city.catalog.add_version(connection, layer, manifest, version.count, job=job or context.job.id, who=city.settings.who, run=run)
+
+
+def tile(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """Derive a version's tiles again where they are missing or stale, and show them if that version is published."""
+    name, number = params["layer"], params.get("version")
+    if number is None:
+        shown = city.catalog.published(name)
+        number = shown[0].number if shown else None
+    row = city.catalog.version(name, number)
+    version = city.manifest(row.manifest)
+    shown = city.catalog.published(name)
+    if params.get("publish") or (shown and shown[0].number == row.number):
+        return {"layer": name, "version": row.number} | _derive_and_publish(city, context, name, row.number, version)
+    derivation = _derive(city, context, name, row.number, version)
+    return {"layer": name, "version": row.number, "tileset": derivation.key if derivation else None}
+
+
+def _derive_and_publish(city: City, context: Context, name: str, number: int, version: LayerVersion) -> dict[str, Any]:
+    derivation = _derive(city, context, name, number, version)
+    context.stage("publishing", name)
+    key = derivation.key if derivation else None
+    if derivation is not None and not city.lake.exists(derivation.archive):
+        raise NotFound(f"The tileset of {name} is gone from the lake.", f"Derive it again: twin tile {name}")
+    manifest = city.lake.put_json(parts.to_json(version))
+    with city.catalog.write() as connection:
+        context.guard(connection)
+        shown = [p for p in city.catalog.published(name) if p.number == number and p.derivation == key]
+        if not shown:
+            city.catalog.publish(connection, name, number, manifest, key, city.settings.who)
+    return {"published": True, "tileset": key, "tiles": derivation.info.get("tiles") if derivation else None}
+
+
+def _derive(city: City, context: Context, name: str, number: int, version: LayerVersion) -> Derivation | None:
+    """The version's tileset: found by its key, or made now. None for kinds that are served from their parts (raster, vector, table)."""
+    entry = registry.tilers().get(version.kind)
+    if entry is None:
+        return None
+    module = entry.load()
+    options = registry.parse_options(module.Options, version.provenance.get("tile_options", {}), f"tiler {entry.name}")
+    ground = city.ground_for(version.extent) if version.kind == "blocks" else None
+    inputs: dict[str, Any] = {"parts": [part.key for part in version.parts], "style": version.style, "reference": parts.to_json(version)["reference"],
+                              "tiler": entry.name, "code": module.CODE_VERSION, "options": options.model_dump()}  # fmt: skip
+    if version.kind == "blocks":
+        inputs["ground"] = ground.key if ground else None
+    key = hashlib.sha256(json.dumps([name, inputs], sort_keys=True).encode()).hexdigest()[:24]
+    known = city.catalog.derivation(key)
+    if known is not None and city.lake.exists(known.archive):
+        return known
+    context.stage("encoding", name)
+    with city.lake.scratch(".3tz") as out:
+        job = registry.TileJob(city.lake, out, options, ground, city.settings.workers, context.progress)
+        info = module.tile(version, job)
+        context.stage("archiving", name)
+        archive = city.lake.put_file(out, ".3tz", move=True)
+    derivation = Derivation(key, name, number, entry.name, archive, inputs, info)
+    with city.catalog.write() as connection:
+        context.guard(connection)
+        city.catalog.add_derivation(connection, derivation)
+    return derivation
+
+
+def run(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """Run a scenario and publish what it wrote: each output is a layer named `<run name>-<output>`."""
+    from twin import running  # noqa: PLC0415  numpy-heavy; only runs need it
+
+    written = running.run_scenario(city, context, params)
+    outputs: dict[str, Any] = {}
+    for output, (layer, version) in written.items():
+        number = _keep(city, context, layer, version, run=context.job.id, job=f"{context.job.id}:{output}")
+        stored = city.manifest(city.catalog.version(layer.name, number).manifest)
+        outputs[output] = {"layer": layer.name, "version": number} | _derive_and_publish(city, context, layer.name, number, stored)
+    return {"outputs": outputs, "report": next(iter(written.values()))[1].report if written else {}}
+
+
+def collect(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """Remove what nothing needs: keeps published, pinned and the newest `keep` versions of each layer, and anything younger than `grace` s."""
+    context.stage("collecting")
+    keep, grace = int(params.get("keep", 3)), float(params.get("grace", 3600))
+    shown = city.catalog.published()
+    roots = {(p.layer, p.number) for p in shown}
+    dead_versions, live_keys = [], set()
+    for layer in city.catalog.layers():
+        rows = city.catalog.versions(layer.name)
+        for row in rows:
+            if row in rows[-keep:] or row.pinned or (layer.name, row.number) in roots or time.time() - row.created < grace:
+                live_keys.add(row.manifest)
+                live_keys.update(part.key for part in city.manifest(row.manifest).parts)
+            else:
+                dead_versions.append((layer.name, row.number))
+    for publication in shown:
+        live_keys.add(publication.manifest)
+    dead = set(dead_versions)
+    dead_derivations = [d for d in city.catalog.derivations() if (d.layer, d.number) in dead]
+    live_keys.update(d.archive for d in city.catalog.derivations() if (d.layer, d.number) not in dead)
+    with city.catalog.write() as connection:
+        context.guard(connection)
+    city.catalog.forget(dead_versions, [d.key for d in dead_derivations])
+    removed, freed = 0, 0
+    for key, size, modified in list(city.lake.list()):
+        if key not in live_keys and time.time() - modified > grace:
+            city.lake.delete(key)
+            removed, freed = removed + 1, freed + size
+    swept = city.lake.sweep_temporary()
+    return {"versions": len(dead_versions), "tilesets": len(dead_derivations), "files": removed, "bytes": freed, "temporary": swept}
+
+
+def publish(city: City, layer: str, number: int | None = None, listener: Callable[[str, float, str], None] | None = None) -> Job:
+    """Show a version (the newest if none is named), deriving its tiles first where they are missing."""
+    row = city.catalog.version(layer, number)
+    return work(city, submit(city, "tile", {"layer": layer, "version": row.number, "publish": True}), listener)
+
+
+def require(job: Job) -> dict[str, Any]:
+    """The result of a finished job, or its error raised."""
+    if job.state == "successful" and job.result is not None:
+        return job.result
+    if job.state == "dismissed":
+        raise Conflict(f"Job {job.id} was dismissed.")
+    raise BadInput(job.error or f"Job {job.id} failed.")
+
+
+def _sha256(path: Path) -> str:
+    if path.is_dir():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+TASKS: dict[str, Callable[[City, Context, dict[str, Any]], dict[str, Any]]] = {"ingest": ingest, "tile": tile, "run": run, "gc": collect}
