@@ -1,0 +1,92 @@
+"""Which file goes out in which format, with its manifest entry: the sample's table of contents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_samples import landcover, ortho, places
+from data_samples.city import City, build
+from data_samples.frame import CELL, VERTICAL
+from data_samples.river import DESIGN_LEVEL, NORMAL_LEVEL, WARNING_LEVEL
+from data_samples.write import ABOVE, Entry, manifest, raster, vector
+
+BASE, RESOURCE, PLAN, PROJECT, THEME, SENSE = "时空基础", "资源调查", "规划管控", "工程建设项目", "公共专题", "物联感知"
+
+
+def _terrain(city: City, out: Path) -> list[Entry]:
+    raster(city.ground.z, CELL, out / "terrain.tif", compress="deflate", predictor=3, zlevel=6, nodata=-9999.0, tags={"AREA_OR_POINT": "Area"})
+    raster(landcover.cover(city), CELL, out / "landcover.tif", compress="deflate", zlevel=6, nodata=0, colormap=landcover.colormap())
+    raster(ortho.paint(city), ortho.PIXEL, out / "ortho.tif", compress="jpeg", jpeg_quality=87, photometric="ycbcr", interleave="pixel")
+    return [
+        Entry("terrain.tif", "terrain", {"zh": "数字高程模型", "en": "Terrain"}, "terrain", BASE,
+              f"Bare earth with river bed, levees and carriageways, {CELL:g} m cells.", vertical=VERTICAL),
+        Entry("ortho.tif", "ortho", {"zh": "正射影像", "en": "Orthophoto"}, "raster", BASE, f"RGB image, {ortho.PIXEL:g} m pixels, painted from the same geometry."),
+        Entry("landcover.tif", "landcover", {"zh": "地表覆盖", "en": "Land cover"}, "raster", RESOURCE,
+              "Classes with a colour table: " + "; ".join(f"{k} {v[0]} {v[1]} (impervious {v[3]:g}, Manning {v[4]:g})" for k, v in landcover.CLASSES.items())),
+    ]  # fmt: skip
+
+
+def _vectors(city: City, out: Path) -> list[Entry]:
+    tables: list[tuple[Any, Entry]] = [
+        (city.buildings, Entry("buildings.parquet", "buildings", {"zh": "建筑白模", "en": "Buildings"}, "footprints", BASE,
+            "Footprints with height above ground, floors, use, dwellings and people.", vertical=ABOVE, options={"height": "height"})),
+        (places.streets_table(city), Entry("streets.gpkg", "streets", {"zh": "道路中心线", "en": "Streets"}, "vector", BASE,
+            "Centre lines between shared nodes: class, lanes, width, speed, one-way, bridge.", options={"label": "name"})),
+        (city.bridges, Entry("bridges.gpkg", "bridges", {"zh": "桥梁", "en": "Bridges"}, "footprints", BASE,
+            "Deck pieces, parapets and piers; base is the underside, height the thickness.", vertical=VERTICAL, options={"height": "height", "base": "base"})),
+        (city.water, Entry("water.gpkg", "water", {"zh": "水系", "en": "Water"}, "vector", RESOURCE,
+            "River, creek, lakes and fish ponds with permanent, warning and design level (1985 datum).", options={"label": "name"})),
+        (city.levees, Entry("levees.gpkg", "levees", {"zh": "堤防", "en": "Levees"}, "vector", RESOURCE,
+            "Crest axes, 3D along the crest; crest is the lowest of each reach.", vertical=VERTICAL, options={"label": "name"})),
+        (_short(city.landuse), Entry("landuse.shp", "landuse", {"zh": "用地现状", "en": "Land use"}, "vector", PLAN,
+            "Covering of the district by GB 50137 land use codes.", options={"label": "name"})),
+        (city.trees, Entry("trees.parquet", "trees", {"zh": "树木", "en": "Trees"}, "vector", RESOURCE, "Single trees: species, height, crown diameter.")),
+        (places.places_table(city), Entry("places.geojson", "places", {"zh": "地名与重要设施", "en": "Places and facilities"}, "vector", THEME,
+            "Districts, landmarks, schools, hospital, shelters, substations, stations.", crs="EPSG:4326", options={"label": "name"})),
+        (places.sensors_table(city), Entry("sensors.geojson", "sensors", {"zh": "监测站点", "en": "Gauges and cameras"}, "vector", SENSE,
+            "River, creek, rain and street gauges with warning and alarm values; cameras.", crs="EPSG:4326", options={"label": "name"})),
+        (places.structures_table(city), Entry("structures.gpkg", "structures", {"zh": "闸泵工程", "en": "Gate and pumps"}, "vector", PROJECT,
+            "The sluice through the north levee and the pumps over it, with sizes, capacity and rule.", options={"label": "name"})),
+    ]  # fmt: skip
+    for table, entry in tables:
+        vector(table, out / entry.path)
+    return [entry for _, entry in tables]
+
+
+def _short(table: dict[str, Any]) -> dict[str, Any]:
+    """Shapefile column names have ten characters at most; a wrong one must not be cut in silence."""
+    long = [k for k in table if len(k) > 10]
+    if long:
+        raise ValueError(f"column names too long for a shapefile: {long}")
+    return table
+
+
+def _series(city: City, out: Path) -> list[Entry]:
+    places.write_series(city, out)
+    return [
+        Entry("rain.csv", "rain", {"zh": "雨量过程", "en": "Rain series"}, None, SENSE, "Rain intensity of a typhoon day, mm/h, every 10 minutes.", crs=""),
+        Entry("stage.csv", "stage", {"zh": "水位过程", "en": "River stage series"}, None, SENSE,
+              "River stage of the same day, metres in the 1985 datum, every 10 minutes.", crs="", vertical=VERTICAL),
+    ]  # fmt: skip
+
+
+PARTS: list[Callable[[City, Path], list[Entry]]] = [_terrain, _vectors, _series]
+
+
+def deliver(out: Path, seed: int) -> Path:
+    """Build the city and write all of it."""
+    out.mkdir(parents=True, exist_ok=True)
+    city = build(seed)
+    entries = [entry for part in PARTS for entry in part(city, out)]
+    facts = {
+        "facts": {
+            "normal_level": NORMAL_LEVEL, "warning_level": WARNING_LEVEL, "design_level": DESIGN_LEVEL,
+            "levee_crest_lowest": round(float(min(city.levees["crest"])), 2),
+            "buildings": len(city.buildings["id"]), "population": int(np.sum(city.buildings["population"])),
+        }
+    }  # fmt: skip
+    return manifest(out, seed, entries, facts)
