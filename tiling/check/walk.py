@@ -1,0 +1,313 @@
+"""Walking a tileset: every tile, its contents and external tilesets, held together with its ancestors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .archive import open_archive
+from .content import Content, identify, positions
+from .implicit import ImplicitTile, Walk, check_implicit
+from .issues import Report, Where
+from .scene import F64
+from .shape import kind
+from .source import Source, fetch
+from .tileset import Tileset, check_extensions, check_refine, open_tileset
+from .tileset_shapes import TILE
+from .values import check_entity
+from .volumes import Box, Region, Volume, outside, parse_volume, tolerance
+
+#: External tilesets in external tilesets; far beyond any real one, far below Python's recursion limit.
+DEEPEST = 32
+
+
+@dataclass(frozen=True)
+class Parent:
+    """What a tile inherits. ``enclosing``: world volumes of ancestors that do not already contain the next."""
+
+    transform: F64
+    refine: str | None
+    geometric_error: float
+    volume: Volume | None
+    enclosing: tuple[Volume, ...]
+
+
+@dataclass
+class Walker:
+    """One check's state. ``trail``: the tilesets being walked, to refuse cycles."""
+
+    report: Report
+    limit_contents: int | None
+    trail: tuple[tuple[int, str], ...] = ()
+
+    def tileset(self, data: bytes, uri: str, source: Source, prefix: str, parent: Parent | None) -> Tileset | None:
+        """Check a tileset.json and everything below it. ``prefix``: shown before its uri (an archive's name)."""
+        where = Where(self.report, prefix + uri)
+        tileset = open_tileset(data, uri, source, where)
+        if tileset is None:
+            return None
+        inner = replace(self, trail=(*self.trail, (id(source), uri)))
+        error = tileset.json.get("geometricError")
+        top = float(error) if isinstance(error, int | float) and not isinstance(error, bool) else np.inf
+        start = Parent(np.eye(4), None, top, None, ())
+        if parent is not None:
+            start = replace(parent, refine=None, geometric_error=min(parent.geometric_error, top))
+        _Tiles(inner, tileset, prefix).walk(start)
+        check_extensions(tileset)
+        return tileset
+
+    def enough(self) -> bool:
+        return self.limit_contents is not None and self.report.contents >= self.limit_contents
+
+
+@dataclass
+class _Tiles:
+    walker: Walker
+    tileset: Tileset
+    prefix: str
+
+    @property
+    def report(self) -> Report:
+        return self.walker.report
+
+    def walk(self, start: Parent) -> None:
+        """Depth first with our own stack: the JSON's depth must not be Python's."""
+        stack = [(self.tileset.json["root"], start, self.tileset.where / "root")]
+        while stack:
+            tile, parent, where = stack.pop()
+            if not isinstance(tile, dict):
+                where.error("JSON_TYPE", f"a tile must be an object, found {kind(tile)}")
+                continue
+            mine = self._tile(tile, parent, where)
+            children = tile.get("children", [])
+            if not isinstance(children, list):
+                (where / "children").error("JSON_TYPE", f"must be an array, found {kind(children)}")
+                continue
+            if "children" in tile and not children:
+                (where / "children").warning("CHILDREN_EMPTY", "is an empty array; leave it out")
+            stack.extend((c, mine, where / "children" / i) for i, c in reversed(list(enumerate(children))))
+
+    def _tile(self, tile: dict[str, Any], parent: Parent, where: Where) -> Parent:
+        """Check one tile with its contents; what its children inherit."""
+        self.report.tiles += 1
+        sound = TILE.check(tile, where)
+        refine = check_refine(tile, parent.refine, where)
+        matrix = parent.transform @ _transform(tile.get("transform"), where / "transform")
+        stated = self._metadata(tile, where)
+        error = stated.get("TILE_GEOMETRIC_ERROR", tile.get("geometricError"))
+        error = _check_error(error, parent.geometric_error, where / "geometricError")
+        volume = self._volume(tile.get("boundingVolume"), stated, where) if "boundingVolume" in tile else None
+        if "viewerRequestVolume" in tile:
+            parse_volume(tile["viewerRequestVolume"], where / "viewerRequestVolume")
+        world = None if volume is None else volume.transformed(matrix)
+        enclosing = _check_inside(world, parent, where)
+        mine = Parent(matrix, refine, error, world, enclosing)
+        if "implicitTiling" in tile:
+            self._implicit(tile, volume, mine, where)
+        elif sound or _has_contents(tile):
+            self._contents(tile, mine, where)
+        return mine
+
+    def _volume(self, value: Any, stated: dict[str, Any], where: Where) -> Volume | None:
+        volume = parse_volume(value, where / "boundingVolume")
+        for name in ("box", "region", "sphere"):
+            if f"TILE_BOUNDING_{name.upper()}" in stated:
+                return parse_volume({name: stated[f"TILE_BOUNDING_{name.upper()}"]}, where / "metadata")
+        return volume
+
+    def _metadata(self, holder: dict[str, Any], where: Where) -> dict[str, Any]:
+        """Check a tile's or content's metadata; its values by semantic."""
+        if "metadata" not in holder:
+            return {}
+        t = self.tileset
+        return check_entity(holder["metadata"], t.schema, where / "metadata", given=t.schema_given)
+
+    def _contents(self, tile: dict[str, Any], mine: Parent, where: Where) -> None:
+        for content, at in _content_list(tile, where):
+            volume = None
+            if isinstance(content.get("boundingVolume"), dict):
+                volume = parse_volume(content["boundingVolume"], at / "boundingVolume")
+            elif "boundingVolume" in content:
+                (at / "boundingVolume").error("JSON_TYPE", "must be an object")
+            self._metadata(content, at)
+            self._check_group(content, at)
+            uri = content.get("uri", content.get("url"))
+            if "uri" not in content and "url" in content:
+                (at / "url").warning("CONTENT_URL", "is the draft's name of uri; clients of 1.0 and 1.1 ignore it")
+            if isinstance(uri, str):
+                self._content(uri, _with_content_volume(mine, volume, at), at / "uri")
+
+    def _check_group(self, content: dict[str, Any], where: Where) -> None:
+        group = content.get("group")
+        if isinstance(group, int) and not isinstance(group, bool) and group >= self.tileset.groups:
+            (where / "group").error("GROUP_UNKNOWN", f"the group {group} does not exist ({self.tileset.groups} groups)")
+
+    def _content(self, uri: str, mine: Parent, where: Where) -> None:
+        """Fetch one content and check it by its kind."""
+        if self.walker.enough():
+            self.report.contents_not_decoded += 1
+            return
+        found = fetch(self.tileset.source, self.tileset.uri, uri, where)
+        if found is None:
+            return
+        path, data = found
+        at = Where(self.report, self.prefix + path)
+        content = identify(data, path, at)
+        if content.kind == "tileset":
+            self._external(data, path, mine, where)
+        elif content.kind == "archive":
+            self._archive(data, path, mine, at)
+        elif content.kind in ("gltf", "legacy"):
+            if content.kind == "gltf" and self.tileset.version == "1.0":
+                self.tileset.extensions.add("3DTILES_content_gltf")
+            self._geometry(data, content, path, mine, at)
+        else:
+            self.report.contents_not_decoded += 1
+
+    def _geometry(self, data: bytes, content: Content, path: str, mine: Parent, where: Where) -> None:
+        """Decode every vertex and hold it against the tile's volume (and ancestors' that it may leave)."""
+        self.report.contents += 1
+        volumes = [v for v in (mine.volume, *mine.enclosing) if v is not None]
+        worst = [0.0] * len(volumes)
+        before = self.report.vertices
+        for chunk in positions(data, content, self._read_from(path), where, self.tileset.up):
+            self.report.vertices += len(chunk)
+            world = chunk @ mine.transform[:3, :3].T + mine.transform[:3, 3]
+            for i, volume in enumerate(volumes):
+                if len(world):
+                    worst[i] = max(worst[i], float(volume.excess(world).max()))
+        if self.report.vertices == before:
+            self.report.contents_not_decoded += 1
+        for i, volume in enumerate(volumes):
+            if not worst[i] <= tolerance(volume):
+                which = "its bounding volume" if i == 0 else "an ancestor's bounding volume"
+                where.error("CONTENT_OUTSIDE_VOLUME", f"a vertex lies {worst[i]:.6g} m outside of {which}")
+
+    def _external(self, data: bytes, path: str, mine: Parent, where: Where) -> None:
+        trail = self.walker.trail
+        if (id(self.tileset.source), path) in trail:
+            where.error("TILESET_CYCLE", f"{path} refers to itself: {' -> '.join(u for _, u in trail)} -> {path}")
+        elif len(trail) >= DEEPEST:
+            where.error("TILESET_TOO_DEEP", f"external tilesets nest more than {DEEPEST} deep")
+        else:
+            inner = self.walker.tileset(data, path, self.tileset.source, self.prefix, mine)
+            self.tileset.extensions |= inner.extensions if inner is not None else set()
+
+    def _archive(self, data: bytes, path: str, mine: Parent, where: Where) -> None:
+        """A .3tz as content (extension MAXAR_content_3tz): its tileset.json is an external tileset."""
+        self.tileset.extensions.add("MAXAR_content_3tz")
+        source = open_archive(data, where)
+        found = None if source is None else fetch(source, "", "tileset.json", where)
+        if source is None or found is None:
+            return
+        if len(self.walker.trail) >= DEEPEST:
+            where.error("TILESET_TOO_DEEP", f"external tilesets nest more than {DEEPEST} deep")
+            return
+        self.walker.tileset(found[1], "tileset.json", source, f"{self.prefix}{path}/", mine)
+
+    def _read_from(self, path: str) -> Callable[[str, Where], bytes | None]:
+        def read(uri: str, where: Where) -> bytes | None:
+            found = fetch(self.tileset.source, path, uri, where)
+            return None if found is None else found[1]
+
+        return read
+
+    def _implicit(self, tile: dict[str, Any], volume: Volume | None, mine: Parent, where: Where) -> None:
+        """Every available tile of an implicitly tiled hierarchy, held against the root tile."""
+        listed = _content_list(tile, where)
+        templates = [c["uri"] for c, _ in listed if isinstance(c.get("uri"), str)]
+        for content, at in listed:
+            self._check_group(content, at)
+        implicit = check_implicit(tile, templates, where)
+        if implicit is None:
+            return
+        if volume is not None and not isinstance(volume, Box | Region):
+            (where / "boundingVolume").error("IMPLICIT_ROOT_INVALID", "implicit tiling divides a box or a region only")
+            return
+        t = self.tileset
+        subtrees = tile["implicitTiling"]["subtrees"]["uri"]
+        walk = Walk(
+            implicit, subtrees, templates, volume, t.schema, t.schema_given,
+            read=lambda uri, at: fetch(t.source, t.uri, uri, at), read_from=self._read_from, where=where,
+        )  # fmt: skip
+        for cell in walk.tiles():
+            self._implicit_tile(cell, mine, where)
+
+    def _implicit_tile(self, cell: ImplicitTile, mine: Parent, where: Where) -> None:
+        self.report.tiles += cell.level > 0  # the root was counted as a tile of its own
+        at = where / f"{cell.level}.{cell.x}.{cell.y}.{cell.z}"
+        error = mine.geometric_error / 2**cell.level
+        if cell.geometric_error is not None:
+            error = _check_error(float(cell.geometric_error), mine.geometric_error, at / "geometricError")
+        world = None if cell.volume is None else cell.volume.transformed(mine.transform)
+        enclosing = _check_inside(world, mine, at)
+        here = Parent(mine.transform, mine.refine, error, world, enclosing)
+        for uri, volume in zip(cell.contents, cell.content_volumes, strict=True):
+            self._content(uri, _with_content_volume(here, volume, at), at)
+
+
+def _content_list(tile: dict[str, Any], where: Where) -> list[tuple[dict[str, Any], Where]]:
+    if isinstance(tile.get("contents"), list):
+        return [(c, where / "contents" / i) for i, c in enumerate(tile["contents"]) if isinstance(c, dict)]
+    return [(tile["content"], where / "content")] if isinstance(tile.get("content"), dict) else []
+
+
+def _has_contents(tile: dict[str, Any]) -> bool:
+    return "content" in tile or "contents" in tile
+
+
+def _transform(value: Any, where: Where) -> F64:
+    """A tile's transform as a matrix; the identity where it is absent or was reported as broken."""
+    if not isinstance(value, list) or len(value) != 16 or not all(isinstance(v, int | float) for v in value):
+        return np.eye(4)
+    m = np.array(value, dtype=np.float64).reshape(4, 4).T  # stored column after column
+    if np.abs(m[3] - [0, 0, 0, 1]).max() > 1e-8:
+        where.error("TRANSFORM_INVALID", f"is not affine: its last row is {m[3].tolist()}")
+        return np.eye(4)
+    if abs(np.linalg.det(m[:3, :3])) < 1e-12:
+        where.error("TRANSFORM_INVALID", "cannot be inverted: it flattens everything")
+        return np.eye(4)
+    return m
+
+
+def _check_error(value: Any, parent: float, where: Where) -> float:
+    """The tile's geometric error; it must not be greater than its parent's."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
+        return parent  # reported with the structure
+    if value > parent * (1 + 1e-9):
+        where.error("GEOMETRIC_ERROR_INCREASES", f"is {value}, its parent has {parent}")
+    return float(value)
+
+
+def _check_inside(world: Volume | None, parent: Parent, where: Where) -> tuple[Volume, ...]:
+    """Hold a tile's volume against its parent's; the ancestors that its content must still be tested against.
+
+    The standard bounds a child's *content* by the parent's volume and only advises so for its volume, so
+    a volume that sticks out is a warning, a vertex that does is an error.
+    """
+    if world is None:
+        return (*(v for v in (parent.volume,) if v is not None), *parent.enclosing)
+    candidates = [v for v in (parent.volume, *parent.enclosing) if v is not None]
+    leaving = tuple(v for v in candidates if outside(world, v) > 0)
+    if parent.volume is not None and parent.volume in leaving:
+        gap = outside(world, parent.volume)
+        (where / "boundingVolume").warning("CHILD_OUTSIDE_PARENT", f"reaches {gap:.6g} m beyond its parent's volume")
+    return leaving
+
+
+def _with_content_volume(mine: Parent, volume: Volume | None, where: Where) -> Parent:
+    """Inside a content with a volume of its own, that is the volume to hold vertices against."""
+    if volume is None:
+        return mine
+    world = volume.transformed(mine.transform)
+    if mine.volume is not None:
+        gap = outside(world, mine.volume)
+        if gap > 0:
+            (where / "boundingVolume").error(
+                "CONTENT_VOLUME_OUTSIDE_TILE", f"reaches {gap:.6g} m beyond the tile's bounding volume"
+            )
+            return replace(mine, volume=world, enclosing=(mine.volume, *mine.enclosing))
+    return replace(mine, volume=world)
