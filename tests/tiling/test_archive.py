@@ -1,0 +1,151 @@
+"""twin.archive against Python's own ZIP reader, and against damage."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from twin.archive import INDEX, Archive, ArchiveWriter
+from twin.errors import BadTileset, NotFound, StorageError
+
+FILES = {
+    "tileset.json": b'{"asset":{"version":"1.1"}}' * 20,
+    "15/3/4.glb": bytes(range(256)) * 50,
+    "随机.bin": os.urandom(5000),
+    "empty": b"",
+}
+
+
+def write(path: Path, files: dict[str, bytes] = FILES) -> Path:
+    with ArchiveWriter(path) as archive:
+        for name, data in files.items():
+            archive.add(name, data)
+    return path
+
+
+def test_python_zipfile_reads_every_entry_and_the_index_is_last_and_stored(tmp_path: Path) -> None:
+    with zipfile.ZipFile(write(tmp_path / "a.3tz")) as file:
+        assert file.testzip() is None
+        assert {info.filename: file.read(info) for info in file.infolist()[:-1]} == FILES
+        last = file.infolist()[-1]
+        assert (last.filename, last.compress_type, last.comment) == (INDEX, zipfile.ZIP_STORED, b"")
+        kinds = {info.filename: info.compress_type for info in file.infolist()}
+    assert kinds["15/3/4.glb"] == zipfile.ZIP_DEFLATED
+    assert kinds["随机.bin"] == zipfile.ZIP_STORED
+
+
+def test_own_reader(tmp_path: Path) -> None:
+    with Archive(write(tmp_path / "a.3tz")) as archive:
+        assert archive.names() == list(FILES)
+        for name, data in FILES.items():
+            assert archive.read("/" + name) == data
+            if archive.entry(name).deflated:
+                assert gzip.decompress(archive.gzip_body(name)) == data
+        with pytest.raises(NotFound):
+            archive.read("nothing")
+        with pytest.raises(NotFound):
+            archive.gzip_body("随机.bin")
+
+
+def test_same_entries_same_bytes(tmp_path: Path) -> None:
+    assert write(tmp_path / "a.3tz").read_bytes() == write(tmp_path / "b.3tz").read_bytes()
+
+
+def test_index_order_follows_the_specification(tmp_path: Path) -> None:
+    """The specification's comparison in plain Python, against our sorted rows; every offset opens a local header."""
+    import hashlib
+
+    path = write(tmp_path / "a.3tz", {f"t/{i}.bin": b"x" * i for i in range(500)})
+    data = path.read_bytes()
+    with zipfile.ZipFile(path) as file:
+        index = file.read(INDEX)
+        offsets = {info.filename: info.header_offset for info in file.infolist()}
+    rows = [(index[i : i + 16], int.from_bytes(index[i + 16 : i + 24], "little")) for i in range(0, len(index), 24)]
+    keys = [(int.from_bytes(h[:8], "little"), int.from_bytes(h[8:], "little")) for h, _ in rows]
+    assert keys == sorted(keys)
+    where = {h: o for h, o in rows}
+    for name, offset in offsets.items():
+        if name != INDEX:
+            assert where[hashlib.md5(name.encode()).digest()] == offset
+            assert data[offset : offset + 4] == b"PK\3\4"
+
+
+def test_zip64_count(tmp_path: Path) -> None:
+    files = {f"{i}": b"" for i in range(70_000)}
+    path = write(tmp_path / "many.3tz", files)
+    with zipfile.ZipFile(path) as file:
+        assert len(file.infolist()) == 70_001
+    with Archive(path) as archive:
+        assert archive.read("69999") == b""
+        assert len(archive.names()) == 70_000
+
+
+def test_zip64_offsets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offsets past 4 GB: the limit is lowered instead of writing 4 GB; readers take the ZIP64 fields all the same."""
+    import twin.archive as module
+
+    path = tmp_path / "far.3tz"
+    with ArchiveWriter(path) as archive:
+        archive._write(b"")
+        archive.add("a", b"a" * 100)
+        archive._file.seek(5 << 30)  # a hole: the file system stores nothing for it
+        archive._at = 5 << 30
+        archive.add("b", b"b" * 100)
+    assert module.LEVEL
+    with zipfile.ZipFile(path) as file:
+        assert file.read("b") == b"b" * 100
+    with Archive(path) as archive2:
+        assert archive2.read("a") == b"a" * 100
+        assert archive2.read("b") == b"b" * 100
+        assert archive2.entry("b").offset > 5 << 30
+
+
+@pytest.mark.parametrize("name", ["", "a/../b", "x.3tz/y", INDEX])
+def test_forbidden_names(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadTileset), ArchiveWriter(tmp_path / "a.3tz") as archive:
+        archive.add(name, b"1")
+    assert not (tmp_path / "a.3tz").exists()
+
+
+def test_a_name_twice_and_nothing_left_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BadTileset), ArchiveWriter(tmp_path / "a.3tz") as archive:
+        archive.add("a", b"1")
+        archive.add("/a", b"2")
+    assert not list(tmp_path.iterdir())
+
+
+def test_disk_full(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("/dev/full is a Linux device")
+    writer = ArchiveWriter(full)
+    writer.__enter__()
+    with pytest.raises(StorageError, match="disk is full"):
+        for i in range(100):
+            writer.add(str(i), os.urandom(1 << 20))
+    writer._file = None
+    writer.path = tmp_path / "none"
+
+
+def test_damage_is_named_never_a_traceback(tmp_path: Path) -> None:
+    good = write(tmp_path / "a.3tz").read_bytes()
+    bad = tmp_path / "bad.3tz"
+    for cut in (0, 10, len(good) // 2, len(good) - 30, len(good) - 1):
+        bad.write_bytes(good[:cut])
+        with pytest.raises(BadTileset):
+            Archive(bad)
+    flipped = bytearray(good)
+    at = good.find(b"15/3/4.glb") + 20
+    flipped[at] ^= 0xFF
+    bad.write_bytes(bytes(flipped))
+    with Archive(bad) as archive, pytest.raises(BadTileset):
+        archive.read("15/3/4.glb")
+    plain = tmp_path / "plain.zip"
+    with zipfile.ZipFile(plain, "w") as file:
+        file.writestr("tileset.json", "{}")
+    with pytest.raises(BadTileset, match="plain ZIP"):
+        Archive(plain)
