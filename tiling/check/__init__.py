@@ -40,33 +40,42 @@ __all__ = [
 ]
 
 
-def check_tileset(source: str | Path, *, limit_contents: int | None = None) -> Report:
+def check_tileset(source: str | Path, *, limit_contents: int | None = None, laws: bool = True) -> Report:
     """Check a tileset: a tileset.json, a folder with one, or a .3tz archive.
 
     ``limit_contents``: decode at most so many contents (the rest counts as not decoded in the report).
+    ``laws``: report as errors also what breaks a law of this project where the standard only advises (a
+    child's volume outside of its parent's, an external tileset with a greater geometric error); False for
+    tilesets that others made.
     A source that does not exist or cannot be read is a finding, not an exception.
     """
     report, path = Report(), Path(source)
     where = Where(report, path.name)
     if path.is_dir():
-        return check_source(FolderSource(path), report=report, limit_contents=limit_contents)
+        return check_source(FolderSource(path), report=report, limit_contents=limit_contents, laws=laws)
     if not path.is_file():
         where.error("RESOURCE_MISSING", f"there is no file {path}")
         return report
     if path.suffix.lower() == ".3tz":
         archive = open_archive(path, where)
         if archive is not None:
-            check_source(archive, report=report, limit_contents=limit_contents)
+            check_source(archive, report=report, limit_contents=limit_contents, laws=laws)
         return report
-    return check_source(FolderSource(path.parent), path.name, report=report, limit_contents=limit_contents)
+    folder = FolderSource(path.parent)
+    return check_source(folder, path.name, report=report, limit_contents=limit_contents, laws=laws)
 
 
 def check_source(
-    source: Source, entry: str = "tileset.json", *, report: Report | None = None, limit_contents: int | None = None
+    source: Source,
+    entry: str = "tileset.json",
+    *,
+    report: Report | None = None,
+    limit_contents: int | None = None,
+    laws: bool = True,
 ) -> Report:
     """Check the tileset at ``entry`` of any source of bytes (see ``CallableSource``)."""
     report = report if report is not None else Report()
     found = fetch(source, "", entry, Where(report, entry))
     if found is not None:
-        Walker(report, limit_contents).tileset(found[1], entry, source, "", None)
+        Walker(report, limit_contents, laws).tileset(found[1], entry, source, "", None)
     return report

@@ -238,6 +238,9 @@ class _Reader:
         if given is None:
             return []
         at = self.where / "contentMetadata"
+        if "propertyTables" not in self.value:
+            at.error("METADATA_TABLE_MISSING", "refers to property tables, but there are none")
+            return []
         if len(given) > len(contents):
             at.error("JSON_LENGTH", f"has {len(given)} entries for {len(contents)} contents")
             return []

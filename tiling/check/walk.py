@@ -33,14 +33,20 @@ class Parent:
     geometric_error: float
     volume: Volume | None
     enclosing: tuple[Volume, ...]
+    external: bool = False  # is the parent a tile of the tileset that refers to this one?
 
 
 @dataclass
 class Walker:
-    """One check's state. ``trail``: the tilesets being walked, to refuse cycles."""
+    """One check's state. ``trail``: the tilesets being walked, to refuse cycles.
+
+    ``laws``: are the project's laws errors too, where the standard only advises? (a child's volume inside
+    its parent's; a geometric error that does not grow into an external tileset)
+    """
 
     report: Report
     limit_contents: int | None
+    laws: bool = True
     trail: tuple[tuple[int, str], ...] = ()
 
     def tileset(self, data: bytes, uri: str, source: Source, prefix: str, parent: Parent | None) -> Tileset | None:
@@ -54,8 +60,8 @@ class Walker:
         top = float(error) if isinstance(error, int | float) and not isinstance(error, bool) else np.inf
         start = Parent(np.eye(4), None, top, None, ())
         if parent is not None:
-            start = replace(parent, refine=None, geometric_error=min(parent.geometric_error, top))
-        _Tiles(inner, tileset, prefix).walk(start)
+            start = replace(parent, refine=None, external=True)
+        _Tiles(inner, tileset, prefix, top).walk(start)
         check_extensions(tileset)
         return tileset
 
@@ -68,6 +74,7 @@ class _Tiles:
     walker: Walker
     tileset: Tileset
     prefix: str
+    top: float  # the tileset's own geometric error, which bounds its root's
 
     @property
     def report(self) -> Report:
@@ -98,12 +105,12 @@ class _Tiles:
         matrix = parent.transform @ _transform(tile.get("transform"), where / "transform")
         stated = self._metadata(tile, where)
         error = stated.get("TILE_GEOMETRIC_ERROR", tile.get("geometricError"))
-        error = _check_error(error, parent.geometric_error, where / "geometricError")
+        error = self._check_error(error, parent, where / "geometricError")
         volume = self._volume(tile.get("boundingVolume"), stated, where) if "boundingVolume" in tile else None
         if "viewerRequestVolume" in tile:
             parse_volume(tile["viewerRequestVolume"], where / "viewerRequestVolume")
         world = None if volume is None else volume.transformed(matrix)
-        enclosing = _check_inside(world, parent, where)
+        enclosing = self._check_inside(world, parent, where)
         mine = Parent(matrix, refine, error, world, enclosing)
         if "implicitTiling" in tile:
             self._implicit(tile, volume, mine, where)
@@ -241,12 +248,40 @@ class _Tiles:
         at = where / f"{cell.level}.{cell.x}.{cell.y}.{cell.z}"
         error = mine.geometric_error / 2**cell.level
         if cell.geometric_error is not None:
-            error = _check_error(float(cell.geometric_error), mine.geometric_error, at / "geometricError")
+            error = self._check_error(float(cell.geometric_error), mine, at / "geometricError")
         world = None if cell.volume is None else cell.volume.transformed(mine.transform)
-        enclosing = _check_inside(world, mine, at)
+        enclosing = self._check_inside(world, mine, at)
         here = Parent(mine.transform, mine.refine, error, world, enclosing)
         for uri, volume in zip(cell.contents, cell.content_volumes, strict=True):
             self._content(uri, _with_content_volume(here, volume, at), at)
+
+    def _check_error(self, value: Any, parent: Parent, where: Where) -> float:
+        """The tile's geometric error; it must not be greater than its parent's, nor a root's than its tileset's."""
+        if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
+            return parent.geometric_error  # reported with the structure
+        if parent.external and value > self.top * (1 + 1e-9):
+            where.error("GEOMETRIC_ERROR_INCREASES", f"is {value}, its tileset has {self.top}")
+        if value > parent.geometric_error * (1 + 1e-9):
+            say = where.error if self.walker.laws or not parent.external else where.warning
+            say("GEOMETRIC_ERROR_INCREASES", f"is {value}, its parent has {parent.geometric_error}")
+        return float(value)
+
+    def _check_inside(self, world: Volume | None, parent: Parent, where: Where) -> tuple[Volume, ...]:
+        """Hold a tile's volume against its parent's; the ancestors its content must still be tested against.
+
+        The standard bounds a child's *content* by the parent's volume and only advises so for its volume:
+        a volume that sticks out breaks a law of the project, a vertex that does breaks the standard.
+        """
+        candidates = [v for v in (parent.volume, *parent.enclosing) if v is not None]
+        if world is None:
+            return tuple(candidates)
+        leaving = tuple(v for v in candidates if outside(world, v) > 0)
+        if parent.volume is not None and parent.volume in leaving:
+            gap = outside(world, parent.volume)
+            at = where / "boundingVolume"
+            say = at.error if self.walker.laws else at.warning
+            say("CHILD_OUTSIDE_PARENT", f"reaches {gap:.6g} m beyond its parent's volume")
+        return leaving
 
 
 def _content_list(tile: dict[str, Any], where: Where) -> list[tuple[dict[str, Any], Where]]:
@@ -271,31 +306,6 @@ def _transform(value: Any, where: Where) -> F64:
         where.error("TRANSFORM_INVALID", "cannot be inverted: it flattens everything")
         return np.eye(4)
     return m
-
-
-def _check_error(value: Any, parent: float, where: Where) -> float:
-    """The tile's geometric error; it must not be greater than its parent's."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-        return parent  # reported with the structure
-    if value > parent * (1 + 1e-9):
-        where.error("GEOMETRIC_ERROR_INCREASES", f"is {value}, its parent has {parent}")
-    return float(value)
-
-
-def _check_inside(world: Volume | None, parent: Parent, where: Where) -> tuple[Volume, ...]:
-    """Hold a tile's volume against its parent's; the ancestors that its content must still be tested against.
-
-    The standard bounds a child's *content* by the parent's volume and only advises so for its volume, so
-    a volume that sticks out is a warning, a vertex that does is an error.
-    """
-    if world is None:
-        return (*(v for v in (parent.volume,) if v is not None), *parent.enclosing)
-    candidates = [v for v in (parent.volume, *parent.enclosing) if v is not None]
-    leaving = tuple(v for v in candidates if outside(world, v) > 0)
-    if parent.volume is not None and parent.volume in leaving:
-        gap = outside(world, parent.volume)
-        (where / "boundingVolume").warning("CHILD_OUTSIDE_PARENT", f"reaches {gap:.6g} m beyond its parent's volume")
-    return leaving
 
 
 def _with_content_volume(mine: Parent, volume: Volume | None, where: Where) -> Parent:
