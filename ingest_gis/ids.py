@@ -1,0 +1,111 @@
+"""Which text names a feature: chosen once for a source, by a rule that the report states (`facts["id_rule"]`)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest_gis.nodelink import LINK_ID
+from ingest_gis.rows import Rows, Source
+from twin.errors import BadOption
+from twin.model import Report
+
+LIKELY = (
+    "id", "fid", "gid", "ogc_fid", "objectid", "globalid", "gml_id", "uuid", "guid", "osm_id", "identificatie", "bin", "feature_id",
+    "building_id", "bldg_id", "编号", "要素编号", "建筑编号", "标识码", "bsm", LINK_ID,
+)  # fmt: skip
+"""Column names (in lower case) that usually hold an id, in order of preference; used only if unique and without nulls."""
+
+
+@dataclass(frozen=True)
+class IdRule:
+    """`column` holds the ids ("" where they come from elsewhere); `of(rows)` gives (N,) texts, null where there is none."""
+
+    column: str
+    text: str
+    of: Callable[[Rows], pa.Array]
+
+
+def choose(source: Source, wanted: str | None, report: Report) -> IdRule:
+    """The id rule of a source: the option, else a unique id-like column, else the table's key, else the geometry's hash.
+
+    Raises:
+        BadOption: the option names no column.
+    """
+    rule = _choose(source, wanted, report)
+    report.facts["id_rule"] = rule.text
+    return rule
+
+
+def _choose(source: Source, wanted: str | None, report: Report) -> IdRule:
+    if wanted is not None:
+        if wanted in source.schema.names:
+            return _by_column(wanted, f"column {wanted}")
+        if wanted.lower() == "fid" and source.stable_fids:
+            return IdRule("", "row key (fid) of the table", _fids)
+        raise BadOption(f"{source.name} has no column {wanted!r}.", f"Columns: {', '.join(source.schema.names) or 'none'}.")
+    lower = {name.lower(): name for name in reversed(source.schema.names)}
+    for name in (lower[likely] for likely in LIKELY if likely in lower):
+        values = source.column(name)
+        if _kind(values.type) and len(values):
+            missing, different = values.null_count, pc.count_distinct(values, mode="only_valid").as_py()
+            if not missing and different == len(values):
+                return _by_column(name, f"column {name}")
+            report.note("assumed", "", f"column {name} is no id: {len(values)} rows, {different} different values, {missing} empty")
+    if source.stable_fids:
+        return IdRule("", "feature id of the file" if source.driver == "GeoJSON" else "row key (fid) of the table", _fids)
+    return IdRule("", "hash of the geometry (and -2, -3… for the same geometry again)", _Hashes(report))
+
+
+def _kind(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _by_column(name: str, text: str) -> IdRule:
+    return IdRule(name, text, lambda rows: as_text(rows.attributes.column(name)))
+
+
+def as_text(values: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """Ids as text: whole numbers without a fraction, empty and blank texts as null."""
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if pa.types.is_floating(values.type) and pc.all(pc.equal(pc.floor(values), values)).as_py():
+        values = values.cast(pa.int64(), safe=False)
+    texts = values.cast(pa.string())
+    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(texts), ""), pa.scalar(None, pa.string()), texts)
+
+
+def _fids(rows: Rows) -> pa.Array:
+    return pa.array(rows.fids).cast(pa.string())
+
+
+class _Hashes:
+    """80-bit BLAKE2 of the WKB: the same outline keeps its id in the next delivery, wherever its row is."""
+
+    def __init__(self, report: Report) -> None:
+        self.seen: dict[bytes, int] = {}
+        self.report = report
+
+    def __call__(self, rows: Rows) -> pa.Array:
+        return pa.array([self._one(wkb, rows.start + i) for i, wkb in enumerate(rows.wkb)], pa.string())
+
+    def _one(self, wkb: Any, row: int) -> str:
+        if wkb is None:
+            return f"row-{row}"
+        digest = hashlib.blake2b(wkb, digest_size=10).digest()
+        count = self.seen[digest] = self.seen.get(digest, 0) + 1
+        if count == 1:
+            return digest.hex()
+        self.report.note("warned", f"{digest.hex()}-{count}", "has the same geometry as an earlier feature; both are kept")
+        return f"{digest.hex()}-{count}"
+
+
+def present(ids: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """(N,) whether a row has an id."""
+    return np.asarray(ids.is_valid())

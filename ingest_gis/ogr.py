@@ -1,0 +1,230 @@
+"""Vector files through GDAL (pyogrio), as Arrow chunks: GeoPackage, GeoJSON, Shapefile and FlatGeobuf.
+
+Each file is opened with the one driver that `sniff` found, and never through a virtual file system, so no source can
+make GDAL open another file or an address.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyogrio
+from numpy.typing import NDArray
+from pyogrio.errors import DataSourceError
+
+from ingest_gis import geoparquet, nodelink
+from ingest_gis.rows import CHUNK, Rows, Source, VectorOptions
+from ingest_gis.sniff import HEAD, identify, sibling
+from twin.errors import BadOption, UnreadableSource
+
+
+def open_source(path: Path, options: VectorOptions) -> Source:
+    """Open a vector file of any supported format.
+
+    Raises:
+        UnreadableSource: empty, truncated, damaged, of an unsupported format, or its texts cannot be decoded.
+        BadOption: several tables and no choice, no such table, or an option that this format has no use for.
+    """
+    driver = identify(path)
+    if options.encoding and driver != "ESRI Shapefile":
+        raise BadOption(f"{path.name}: encoding applies to Shapefiles; a {driver} file is UTF-8.", "Leave the option out.")
+    if options.table and driver in ("Parquet", "NodeLink"):
+        raise BadOption(f"{path.name}: a {driver} file holds one table.", "Leave the option table out.")
+    if driver == "Parquet":
+        return geoparquet.open_parquet(path)
+    if driver == "NodeLink":
+        return nodelink.open_nodelink(path)
+    return _open_gdal(path, driver, options)
+
+
+def _open_gdal(path: Path, driver: str, options: VectorOptions) -> Source:
+    target = f"GeoJSON:{path}" if driver == "GeoJSON" else str(path)
+    encoding = _shapefile_encoding(path, options.encoding) if driver == "ESRI Shapefile" else None
+    with _gdal_errors(path):
+        table = _choose_table(path, pyogrio.list_layers(target), options.table)
+        info = pyogrio.read_info(target, layer=table, encoding=encoding, force_feature_count=True)
+    if info["driver"] not in (driver, "JSONFG"):
+        raise UnreadableSource(f"{path.name} opens as {info['driver']}, not as {driver}.", "Export it again.")
+    how: dict[str, Any] = {"layer": table, "encoding": encoding}
+    schema, geometry = _schema(path, target, how)
+    stable = driver == "GPKG" or (driver == "GeoJSON" and _has_feature_ids(path))
+
+    def chunks() -> Iterator[Rows]:
+        return _stream(path, target, how, geometry, info["features"])
+
+    def column(name: str) -> pa.ChunkedArray:
+        with _gdal_errors(path):
+            return pyogrio.raw.read_arrow(target, columns=[name], read_geometry=False, **how)[1].column(name)
+
+    kind = info["geometry_type"]
+    facts = {"encoding": encoding} if encoding else {}
+    crs = None if _undefined(info["crs"]) else info["crs"]
+    return Source(path.name, driver, table, crs, schema, None if kind in (None, "Unknown", "Geometry") else "Polygon" in kind,
+                  info["features"], chunks, column, stable, geometry, facts)  # fmt: skip
+
+
+def _undefined(crs: str | None) -> bool:
+    """GeoPackage's "undefined" systems (12-128, 1.1.2) come as engineering or made-up CRS."""
+    return not crs or "undefined" in crs[:60].lower()
+
+
+def _choose_table(path: Path, layers: NDArray[np.object_], wanted: str | None) -> str:
+    names = [str(name) for name, kind in layers if kind is not None]
+    if wanted is not None:
+        if wanted not in names:
+            raise BadOption(f"{path.name} has no table {wanted!r} with geometry.", f"Tables: {', '.join(names) or 'none'}.")
+        return wanted
+    if not names:
+        raise UnreadableSource(f"{path.name} holds no table with geometry.", "Give a file with features.")
+    if len(names) > 1:
+        raise BadOption(f"{path.name} holds {len(names)} tables: {', '.join(names)}.", f"Choose one with --option table={names[0]}.")
+    return names[0]
+
+
+def _schema(path: Path, target: str, how: dict[str, Any]) -> tuple[pa.Schema, str]:
+    with _gdal_errors(path), pyogrio.raw.open_arrow(target, use_pyarrow=True, **how) as (meta, reader):
+        geometry = meta["geometry_name"] or "wkb_geometry"
+        return pa.schema([f for f in reader.schema if f.name != geometry]), geometry
+
+
+def _stream(path: Path, target: str, how: dict[str, Any], geometry: str, stated: int) -> Iterator[Rows]:
+    start = 0
+    with ExitStack() as stack:
+        with _gdal_errors(path):
+            opened = pyogrio.raw.open_arrow(target, use_pyarrow=True, return_fids=True, batch_size=CHUNK, **how)
+            meta, reader = stack.enter_context(opened)
+        fid = meta["fid_column"] or "OGC_FID"
+        while (batch := _next(path, reader)) is not None:
+            if not batch.num_rows:
+                continue
+            table = pa.Table.from_batches([batch])
+            attributes = table.drop_columns([n for n in (fid, geometry) if n in table.column_names])
+            check_text(path.name, attributes)
+            wkb = table.column(geometry).to_numpy()
+            yield Rows(start, wkb, attributes, table.column(fid).to_numpy(), _linear(target, how, start, len(wkb)))
+            start += batch.num_rows
+    if stated >= 0 and start != stated:
+        raise UnreadableSource(f"{path.name}: {start} of {stated} features could be read; the file is damaged.", "Export it again.")
+
+
+def _next(path: Path, reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
+    with _gdal_errors(path):
+        try:
+            return reader.read_next_batch()
+        except StopIteration:
+            return None
+
+
+def _linear(target: str, how: dict[str, Any], start: int, count: int) -> Callable[[], NDArray[np.object_]]:
+    def read() -> NDArray[np.object_]:
+        return np.asarray(pyogrio.raw.read(target, columns=[], skip_features=start, max_features=count, **how)[2])
+
+    return read
+
+
+def check_text(name: str, table: pa.Table) -> None:
+    """Refuse texts that are not UTF-8 (a wrong encoding), naming the column."""
+    for field in table.schema:
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            try:
+                table.column(field.name).validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise _undecodable(name, f"column {field.name!r}") from error
+
+
+def _undecodable(name: str, where: str) -> UnreadableSource:
+    return UnreadableSource(
+        f"{name}: {where} holds text that is not in the stated encoding.",
+        "For a Shapefile name it with --option encoding=GBK (or another); convert other formats to UTF-8.",
+    )
+
+
+def _shapefile_encoding(path: Path, wanted: str | None) -> str | None:
+    """The encoding of the .dbf: the option, else None where the file states one, else UTF-8 if its bytes are UTF-8.
+
+    GDAL would read an unmarked table as ISO 8859-1, which turns Chinese into rubbish without a word.
+    """
+    if wanted:
+        try:
+            "".encode(wanted)
+        except LookupError as error:
+            raise BadOption(f"{path.name}: {wanted!r} is no known encoding.", "For example GBK, GB18030, Big5, UTF-8.") from error
+        return wanted
+    table = sibling(path, ".dbf")
+    if table is None or sibling(path, ".cpg") is not None:
+        return None
+    with table.open("rb") as file:
+        if file.read(32)[29] != 0:
+            return None
+        file.seek(0)
+        # The header's binary fields are not text: names start at byte 32, records after the header.
+        file.seek(32)
+        rest = b""
+        while block := file.read(1 << 20):
+            rest, text = _after_last_ascii(rest + block)
+            try:
+                text.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise UnreadableSource(
+                    f"{path.name}: {table.name} states no encoding (no .cpg) and its texts are not UTF-8.",
+                    "Name the encoding, for Chinese data usually --option encoding=GBK.",
+                ) from error
+    return "UTF-8"
+
+
+def _after_last_ascii(data: bytes) -> tuple[bytes, bytes]:
+    """(rest, head): cut behind the last ASCII byte, so that no multi-byte character is torn."""
+    for at in range(len(data) - 1, max(len(data) - 64, -1), -1):
+        if data[at] < 128:
+            return data[at + 1 :], data[: at + 1]
+    return b"", data
+
+
+def _has_feature_ids(path: Path) -> bool:
+    """Whether a GeoJSON's first feature has an `id` of its own (GDAL numbers features otherwise); looks at 64 KiB."""
+    with path.open("rb") as file:
+        head = file.read(HEAD).decode("utf-8", "replace")
+    at = re.search(r'"features"\s*:\s*\[', head)
+    depth, text = 0, False
+    feature = head[at.end() :] if at else head
+    at_depth_one = []
+    i = 0
+    while i < len(feature):
+        c = feature[i]
+        if text:
+            i += 1 if c == "\\" else 0
+            text = c != '"'
+        elif c == '"':
+            text = True
+        elif c in "{[":
+            depth += 1
+        elif c in "}]":
+            depth -= 1
+            if depth <= 0:
+                break
+        if depth == 1:
+            at_depth_one.append(c)
+        i += 1
+    return re.search(r'"id"\s*:\s*[\d"]', "".join(at_depth_one)) is not None
+
+
+@contextmanager
+def _gdal_errors(path: Path) -> Iterator[None]:
+    """What GDAL and Arrow raise on damaged files → UnreadableSource; GDAL's warnings of measured types are ours to report."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Measured", category=UserWarning)
+            yield
+    except UnicodeDecodeError as error:
+        raise _undecodable(path.name, "a table") from error
+    except (DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError, pyogrio.errors.GeometryError,
+            pa.ArrowInvalid, OSError, RuntimeError) as error:  # fmt: skip
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise UnreadableSource(f"{path.name} cannot be read: {reason}.", "The file is damaged or incomplete; export it again.") from error

@@ -1,0 +1,93 @@
+"""What every opened vector source looks like to the readers: a name, a reference, a schema, and rows in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from twin import crs
+from twin.model import Reference, Report
+from twin.registry import ReaderOptions
+
+CHUNK = 65_536
+"""Rows in memory at once."""
+
+
+class VectorOptions(ReaderOptions):
+    """What the readers of vector sources share."""
+
+    table: str | None = Field(None, description="Table (layer) of a GeoPackage with several.")
+    id: str | None = Field(None, description="Column whose values are the feature ids; 'fid' names the table's row key.")
+    encoding: str | None = Field(None, description="Character encoding of a Shapefile's texts, e.g. GBK.")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One chunk. `wkb`: (N,) bytes or None; `fids`: (N,) int64 row keys of the source or None; `start`: first row's number.
+
+    `linear` reads the same rows again with curves turned into lines (for formats that hold curves).
+    """
+
+    start: int
+    wkb: NDArray[np.object_]
+    attributes: pa.Table
+    fids: NDArray[np.int64] | None = None
+    linear: Callable[[], NDArray[np.object_]] | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened vector source.
+
+    Attributes:
+        name: file name for messages.
+        driver: format, as GDAL calls it.
+        table: its table (layer) name.
+        crs: horizontal (or compound) CRS of the file as text, or None.
+        schema: Arrow schema of the attributes, geometry left out.
+        polygonal: whether the declared geometry type is polygonal; None where the source does not say.
+        count: rows the source states, or −1.
+        chunks: starts a new pass over the rows.
+        column: reads one attribute as a whole (to see whether it is an id).
+        stable_fids: whether `Rows.fids` are keys that survive editing.
+        geometry: name of the geometry column ("" where the format has none).
+    """
+
+    name: str
+    driver: str
+    table: str
+    crs: str | None
+    schema: pa.Schema
+    polygonal: bool | None
+    count: int
+    chunks: Callable[[], Iterator[Rows]] = field(repr=False)
+    column: Callable[[str], pa.ChunkedArray] = field(repr=False)
+    stable_fids: bool = False
+    geometry: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def reference_of(source: Source, options: ReaderOptions, report: Report) -> Reference:
+    """The layer's reference from the options (first) or the file, noting which.
+
+    Raises:
+        MissingReference, BadReference: as `twin.crs.parse_reference`.
+    """
+    reference = crs.parse_reference(
+        options.crs or source.crs, options.vertical, vertical_offset=options.vertical_offset, where=source.name
+    )
+    report.facts["driver"] = source.driver
+    report.facts["table"] = source.table
+    report.facts["crs_source"] = "option" if options.crs else "file"
+    if options.crs and source.crs:
+        stated = crs.parse_reference(source.crs, where=source.name).horizontal
+        if stated != reference.horizontal:
+            report.note("assumed", "", f"--crs {options.crs} overrides the file's {crs.crs_of(stated).name}.")
+    report.facts.update(source.facts)
+    return reference

@@ -1,0 +1,120 @@
+"""Any vector source → Features: roads, rivers, land use, places, networks. Attributes are kept as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ingest_gis import columns, ids
+from ingest_gis.geometry import Cleaner
+from ingest_gis.ogr import open_source
+from ingest_gis.rows import Source, VectorOptions, reference_of
+from twin.errors import BadOption, MissingReference
+from twin.model import Features, Reference, Report
+
+LABELS = ("name:zh", "name_zh", "名称", "道路名称", "name", "names.primary", "label", "title", "地名", "ref")
+"""Columns that usually hold a name to show on the map, in order of preference (compared in lower case)."""
+
+
+class Options(VectorOptions):
+    """Options of the vector reader."""
+
+    label: str | None = Field(None, description="Column shown as the feature's label; found by its name if left out.")
+
+
+def detect(source: Path, options: object) -> bool:
+    """Whatever the footprint reader does not claim."""
+    from ingest_gis import footprints  # noqa: PLC0415  footprints builds on this module
+
+    return not footprints.detect(source, options)
+
+
+def read(source: Path, options: Options, report: Report) -> Iterator[Features]:
+    """Read a vector source in chunks of at most 65,536 features.
+
+    Yields:
+        Features in the source's CRS; 3D only where a vertical datum is named, else heights that are all zero are dropped.
+
+    Raises:
+        UnreadableSource, MissingReference, BadReference, BadOption.
+    """
+    opened = open_source(source, options)
+    reference = reference_of(opened, options, report)
+    rule = ids.choose(opened, options.id, report)
+    plan = columns.plan(opened.schema, report, drop=rule.column)
+    label = _label(opened, plan, options.label)
+    if label:
+        report.facts["style"] = {"label": label}
+    for chunk in read_chunks(opened, rule, report, outlines=False):
+        geometry = _settle_heights(opened, reference, chunk.geometry, options, report)
+        attributes = plan.apply(chunk.attributes)
+        report.kept += len(chunk.ids)
+        yield Features(reference, chunk.ids, geometry, attributes)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows that are kept: ids, cleaned geometries, attributes as the source has them."""
+
+    ids: pa.Array
+    geometry: NDArray[np.object_]
+    attributes: pa.Table
+
+
+def read_chunks(source: Source, rule: ids.IdRule, report: Report, *, outlines: bool) -> Iterator[Chunk]:
+    """The rows of a source with an id and a usable geometry; counts what was read and notes what was refused."""
+    cleaner = Cleaner(outlines=outlines, report=report)
+    for rows in source.chunks():
+        report.read += len(rows.wkb)
+        named = rule.of(rows)
+        known = ids.present(named)
+        labels = named.fill_null("")
+        if not known.all():
+            labels = pa.array([text or f"row {rows.start + i}" for i, text in enumerate(named.to_pylist())], pa.string())
+            for row in np.flatnonzero(~known):
+                report.note("refused", labels[row].as_py(), f"has no id ({rule.text})")
+        geometry, keep = cleaner.clean(rows, labels)
+        keep &= known
+        if keep.all():
+            yield Chunk(named, geometry, rows.attributes)
+        elif keep.any():
+            mask = pa.array(keep)
+            yield Chunk(named.filter(mask), geometry[keep], rows.attributes.filter(mask))
+
+
+def _label(source: Source, plan: columns.Plan, wanted: str | None) -> str:
+    names = {field.name.lower(): field.name for field in reversed(list(plan.schema)) if pa.types.is_string(field.type)}
+    if wanted is not None:
+        stored = plan.stored(wanted) or (wanted if wanted in plan.schema.names else None)
+        if stored is None:
+            raise BadOption(f"{source.name} has no column {wanted!r} for labels.", f"Columns: {', '.join(plan.schema.names)}.")
+        return stored
+    return next((names[name] for name in LABELS if name in names), "")
+
+
+def _settle_heights(
+    source: Source, reference: Reference, geometry: NDArray[np.object_], options: Options, report: Report
+) -> NDArray[np.object_]:
+    """Keep z under a vertical datum; without one drop z that says nothing, and refuse z that does."""
+    solid = shapely.has_z(geometry)
+    if reference.vertical or not solid.any():
+        return geometry
+    z = shapely.get_coordinates(geometry[solid], include_z=True)[:, 2]
+    if options.vertical is None and np.any(z != 0):
+        raise MissingReference(
+            f"{source.name}: its geometries have heights ({np.min(z):g} to {np.max(z):g}) but no vertical datum is stated.",
+            "Name it with --vertical (EPSG:5737, EGM96, ellipsoid), or drop the heights with --vertical none.",
+        )
+    if "heights_dropped" not in report.facts:
+        report.facts["heights_dropped"] = True
+        report.note("assumed", "", "heights of the geometries are not kept: " + ("--vertical none" if options.vertical is not None else "all are 0"))
+    flat = geometry.copy()
+    flat[solid] = shapely.force_2d(geometry[solid])
+    return flat
