@@ -1,0 +1,115 @@
+/**
+ * The one door to the server. Every failure becomes an `ApiError` that says whether it is worth trying again;
+ * the viewer turns that into a sentence for the reader.
+ */
+import type {
+  Bbox, City, Collection, Feature, FeatureCollection, Job, Process, TileJson,
+} from "./types";
+
+export class ApiError extends Error {
+  /** @param status HTTP status; 0 when no answer came at all. */
+  constructor(readonly status: number, readonly detail: string, readonly url: string) {
+    super(detail);
+    this.name = "ApiError";
+  }
+  /** True when the server could not be reached (as opposed to: it answered that something is wrong). */
+  get offline(): boolean {
+    return this.status === 0 || this.status === 502 || this.status === 503 || this.status === 504;
+  }
+}
+
+export type Fetch = (input: string, init?: RequestInit) => Promise<Response>;
+
+export class Api {
+  readonly base: string;
+  /** @param base any URL below which the API lives, e.g. `http://host:8000/`; a relative one is resolved by the caller. */
+  constructor(base: string, private readonly send: Fetch = (input, init) => fetch(input, init)) {
+    this.base = base.endsWith("/") ? base : `${base}/`;
+  }
+
+  /** Absolute URL of an API path; paths from links are rooted at the API, wherever that is mounted. */
+  url(path: string): string {
+    if (/^[a-z]+:/i.test(path)) return path;
+    return this.base + path.replace(/^\//, "");
+  }
+
+  private async request(path: string, init: RequestInit = {}): Promise<Response> {
+    const url = this.url(path);
+    let response: Response;
+    try {
+      response = await this.send(url, { ...init, headers: { Accept: "application/json", ...init.headers } });
+    } catch (cause) {
+      if (init.signal?.aborted) throw cause;
+      throw new ApiError(0, String(cause), url);
+    }
+    if (!response.ok) throw new ApiError(response.status, await problemText(response), url);
+    return response;
+  }
+
+  private async get<T>(path: string, signal?: AbortSignal): Promise<T> {
+    const response = await this.request(path, signal ? { signal } : {});
+    return (await response.json()) as T;
+  }
+
+  city = (): Promise<City> => this.get("city");
+  collection = (id: string): Promise<Collection> => this.get(`collections/${encodeURIComponent(id)}`);
+  tileJson = (href: string): Promise<TileJson> => this.get(href);
+
+  async collections(): Promise<Collection[]> {
+    return (await this.get<{ collections: Collection[] }>("collections")).collections;
+  }
+
+  item = (layer: string, id: string, signal?: AbortSignal): Promise<Feature> =>
+    this.get(`collections/${encodeURIComponent(layer)}/items/${encodeURIComponent(id)}`, signal);
+
+  items(layer: string, query: { bbox?: Bbox; limit?: number; offset?: number }, signal?: AbortSignal):
+    Promise<FeatureCollection> {
+    const search = new URLSearchParams();
+    if (query.bbox) search.set("bbox", query.bbox.map((n) => n.toFixed(9)).join(","));
+    if (query.limit !== undefined) search.set("limit", String(query.limit));
+    if (query.offset) search.set("offset", String(query.offset));
+    return this.get(`collections/${encodeURIComponent(layer)}/items?${search}`, signal);
+  }
+
+  async processes(): Promise<Process[]> {
+    return (await this.get<{ processes: Process[] }>("processes")).processes;
+  }
+  process = (id: string): Promise<Process> => this.get(`processes/${encodeURIComponent(id)}`);
+
+  /** Starts a run; returns its job. */
+  async execute(process: string, inputs: Record<string, unknown>): Promise<Job> {
+    const response = await this.request(`processes/${encodeURIComponent(process)}/execution`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Prefer: "respond-async" },
+      body: JSON.stringify({ inputs }),
+    });
+    return (await response.json()) as Job;
+  }
+  job = (id: string): Promise<Job> => this.get(`jobs/${encodeURIComponent(id)}`);
+
+  /** Names of the layers that a finished job wrote, in the order of its outputs. */
+  async resultLayers(id: string): Promise<string[]> {
+    type Output = { layer?: string } | null;
+    const body = await this.get<Record<string, unknown> & { outputs?: Record<string, Output> }>(
+      `jobs/${encodeURIComponent(id)}/results`);
+    const outputs = body.outputs ?? (body as Record<string, Output>);
+    return Object.values(outputs).flatMap((output) =>
+      output && typeof output === "object" && typeof output.layer === "string" ? [output.layer] : []);
+  }
+
+  async dismiss(id: string): Promise<void> {
+    await this.request(`jobs/${encodeURIComponent(id)}`, { method: "DELETE" });
+  }
+}
+
+/** The readable part of a problem+json answer (RFC 9457), or the status line. */
+async function problemText(response: Response): Promise<string> {
+  try {
+    const body = (await response.json()) as { detail?: unknown; title?: unknown };
+    const text = body.detail ?? body.title;
+    if (typeof text === "string" && text) return text;
+  } catch {
+    // Not JSON: the status line is all there is.
+  }
+  return `${response.status} ${response.statusText}`.trim();
+}

@@ -1,0 +1,454 @@
+/**
+ * The city as the viewer holds it: reads the API, keeps scene and state in step, recovers from failures.
+ * Panels read its fields and call its methods; they never touch Cesium.
+ */
+import { Cartographic, Math as CesiumMath, sampleTerrainMostDetailed, type CesiumWidget } from "@cesium/engine";
+import { Api, ApiError } from "./api/client";
+import type { Bbox, City, Legend, TileJson } from "./api/types";
+import { Ground } from "./cesium/ground";
+import { Labels } from "./cesium/labels";
+import { Marks } from "./cesium/marks";
+import { groundAt } from "./cesium/pick";
+import { createStage, flyToView, probeGraphics, setSun, setView, viewBox, viewFrom, type Quality } from "./cesium/scene";
+import { Tilesets } from "./cesium/tilesets";
+import { openingView, type View } from "./core/camera";
+import { Emitter } from "./core/emitter";
+import { Health } from "./core/health";
+import { chooseLang, translate, type Lang } from "./core/i18n";
+import { labelsOf } from "./core/labels";
+import { firstState, layerTitle, toLayer, union, type Layer, type LayerState } from "./core/layers";
+import type { MessageKey } from "./core/messages";
+import { Notices } from "./core/notices";
+import { Burst, type Progress } from "./core/progress";
+import { Runs } from "./runs";
+import { Selection } from "./selection";
+
+/** How often the catalogue is asked for new versions, milliseconds. */
+const POLL = 20_000;
+const LABEL_LIMIT = 2000;
+/** A layer whose tiles fail is read again at most this often, milliseconds. */
+const REREAD = 15_000;
+
+export class CityApp {
+  readonly changed = new Emitter();
+  readonly progressed = new Emitter<Progress>();
+  readonly notices = new Notices(() => this.changed.emit());
+  readonly health: Health;
+  readonly selection: Selection;
+  readonly runs: Runs;
+  readonly api: Api;
+
+  lang: Lang = chooseLang(navigator.languages, storage()?.getItem("twin.lang"));
+  city: City | null = null;
+  layers: Layer[] = [];
+  readonly states = new Map<string, LayerState>();
+  readonly legends = new Map<string, Legend>();
+  /** Set when there is no WebGL 2; the page then explains instead of showing a globe. */
+  noGraphics = false;
+  opened = false;
+
+  widget: CesiumWidget | null = null;
+  tilesets!: Tilesets;
+  ground!: Ground;
+  labels!: Labels;
+  marks!: Marks;
+  quality: Quality = "low";
+
+  private readonly burst = new Burst();
+  private readonly tileJsons = new Map<string, TileJson>();
+  private readonly faults = new Map<string, { count: number; status: number | undefined; since: number; timer: number }>();
+  private readonly dirty = new Set<string>();
+  private terrainPending = 0;
+  private timer = 0;
+  private opening: Promise<void> | null = null;
+
+  constructor(base: string, private readonly container: HTMLElement, private readonly credits: HTMLElement) {
+    this.api = new Api(base);
+    this.health = new Health(() => this.api.city());
+    this.selection = new Selection(this);
+    this.runs = new Runs(this);
+    this.health.changed.on(({ online, wait }) => {
+      if (online) this.notices.replace("offline", "error.back", {}, "good");
+      else this.notices.set("offline", "error.offline", { s: wait }, "bad");
+    });
+    this.health.recovered.on(() => void this.reread());
+  }
+
+  t = (key: MessageKey, values: Record<string, string | number> = {}): string => translate(this.lang, key, values);
+
+  setLang(lang: Lang): void {
+    this.lang = lang;
+    storage()?.setItem("twin.lang", lang);
+    document.documentElement.lang = lang === "zh" ? "zh-CN" : "en";
+    for (const layer of this.layers) if (this.states.get(layer.id)?.visible) void this.loadLabels(layer);
+    this.changed.emit();
+  }
+
+  /** Builds the scene and opens the city; waits for the server as long as it takes. */
+  open(quality?: Quality): Promise<void> {
+    this.opening ??= this.doOpen(quality);
+    return this.opening;
+  }
+
+  private async doOpen(quality?: Quality): Promise<void> {
+    const graphics = probeGraphics();
+    if (!graphics) {
+      this.noGraphics = true;
+      this.changed.emit();
+      return;
+    }
+    this.quality = quality ?? (graphics.software ? "low" : "high");
+    this.build();
+    this.changed.emit();
+    for (;;) {
+      try {
+        await this.refresh();
+        break;
+      } catch (error) {
+        if (!(error instanceof ApiError) || !error.offline) this.notices.set("open", "error.layer", { name: "API", id: "", why: String(error) }, "bad");
+        await this.waitOnline();
+      }
+    }
+    this.notices.clear("open");
+    this.opened = true;
+    this.timer = window.setInterval(() => void this.poll(), POLL);
+    void this.runs.load();
+    this.changed.emit();
+  }
+
+  private async waitOnline(): Promise<void> {
+    const alive = await this.health.suspect();
+    if (alive) {
+      await new Promise((done) => setTimeout(done, 3000));
+      return;
+    }
+    await new Promise<void>((done) => {
+      const off = this.health.recovered.on(() => {
+        off();
+        done();
+      });
+    });
+  }
+
+  private build(): void {
+    const widget = createStage(this.container, this.credits, this.quality);
+    this.widget = widget;
+    const fault = (layer: string, status: number | undefined) => this.onFault(layer, status);
+    this.tilesets = new Tilesets(widget, this.quality, fault, () => this.onProgress());
+    this.ground = new Ground(widget, fault);
+    this.labels = new Labels(widget);
+    this.marks = new Marks(widget);
+    widget.scene.globe.tileLoadProgressEvent.addEventListener((left: number) => {
+      this.terrainPending = left;
+      this.onProgress();
+    });
+    widget.scene.renderError.addEventListener((_scene: unknown, error: unknown) =>
+      this.rebuild("error.render", { why: String(error) }));
+    widget.canvas.addEventListener("webglcontextlost", (event) => {
+      event.preventDefault();
+      this.rebuild("error.context", {});
+    });
+    this.selection.attach(widget);
+  }
+
+  /** The scene died: put up a new one at the same view. */
+  private rebuild(message: MessageKey, values: Record<string, string>): void {
+    this.notices.set("scene", message, values, "bad");
+    window.setTimeout(() => {
+      const old = this.widget;
+      const camera = old && { position: old.camera.positionWC.clone(), direction: old.camera.directionWC.clone(), up: old.camera.upWC.clone() };
+      try {
+        old?.destroy();
+      } catch {
+        // A scene whose context is gone may not be able to clean up; the new one does not depend on it.
+      }
+      this.container.replaceChildren();
+      this.build();
+      if (camera) this.widget?.camera.setView({ destination: camera.position, orientation: { direction: camera.direction, up: camera.up } });
+      void this.reread(true).then(() => this.notices.clear("scene"));
+    }, 1500);
+  }
+
+  private async poll(): Promise<void> {
+    if (document.hidden || !this.health.state.online) return;
+    await this.refresh().catch((error: unknown) => {
+      if (error instanceof ApiError && error.offline) void this.health.suspect();
+      else console.error(error);
+    });
+  }
+
+  /** Reads city and catalogue; adds, replaces and removes what changed. */
+  async refresh(): Promise<void> {
+    const [city, collections] = await Promise.all([this.api.city(), this.api.collections()]);
+    const before = new Map(this.layers.map((layer) => [layer.id, layer]));
+    const first = this.city === null;
+    this.city = city;
+    this.layers = collections.map(toLayer);
+    if (first) this.placeCamera();
+    const gone = [...before.keys()].filter((id) => !this.layers.some((layer) => layer.id === id));
+    for (const id of gone) this.drop(id);
+    this.changed.emit();
+    await this.applyTerrain();
+    if (first) void this.settleCamera();
+    await Promise.all(this.layers.map(async (layer) => {
+      const old = before.get(layer.id);
+      if (old && old.key === layer.key && !this.dirty.has(layer.id)) return;
+      await this.load(layer);
+    }));
+    await this.replaceBlocks();
+    this.changed.emit();
+  }
+
+  /** After an outage: everything that failed, or (`all`) everything. */
+  private async reread(all = false): Promise<void> {
+    if (all) for (const layer of this.layers) this.dirty.add(layer.id);
+    try {
+      await this.applyTerrain(true);
+      await this.refresh();
+    } catch (error) {
+      if (error instanceof ApiError && error.offline) void this.health.suspect();
+    }
+    if (this.runs.processes.length === 0) void this.runs.load();
+  }
+
+  // --- layers -------------------------------------------------------------------------------------------------
+
+  private async load(layer: Layer): Promise<void> {
+    this.dirty.delete(layer.id);
+    try {
+      if (layer.links.map) {
+        const json = await this.api.tileJson(layer.links.map);
+        this.tileJsons.set(layer.id, json);
+        if (json["twin:legend"]) this.legends.set(layer.id, json["twin:legend"]);
+      }
+      const state = this.states.get(layer.id) ?? firstState(layer, this.legends.get(layer.id) ?? null);
+      this.states.set(layer.id, state);
+      const json = this.tileJsons.get(layer.id);
+      if (json) this.ground.addDrape(layer, json, (path) => this.api.url(path), state);
+      if (layer.links.tiles3d) await this.tilesets.add(layer, this.api.url(layer.links.tiles3d), state);
+      if (state.visible) void this.loadLabels(layer);
+      this.notices.clear(`layer:${layer.id}`);
+    } catch (error) {
+      this.dirty.add(layer.id);
+      if (!this.states.has(layer.id)) this.states.set(layer.id, firstState(layer, null));
+      await this.layerFailed(layer, error);
+    }
+    this.changed.emit();
+  }
+
+  private async layerFailed(layer: Layer, error: unknown): Promise<void> {
+    if (!(await this.health.suspect())) return;
+    const why = error instanceof Error ? error.message : String(error);
+    this.notices.set(`layer:${layer.id}`, "error.layer", { name: layerTitle(layer, this.lang), id: layer.id, why }, "bad");
+  }
+
+  private drop(id: string): void {
+    this.tilesets.remove(id);
+    this.ground.removeDrape(id);
+    this.labels.clear(id);
+    this.states.delete(id);
+    this.legends.delete(id);
+    this.tileJsons.delete(id);
+  }
+
+  layer = (id: string): Layer | undefined => this.layers.find((layer) => layer.id === id);
+
+  setState(id: string, change: Partial<LayerState>): void {
+    const layer = this.layer(id);
+    const before = this.states.get(id);
+    if (!layer || !before) return;
+    const state = { ...before, ...change };
+    this.states.set(id, state);
+    this.tilesets.apply(id, state);
+    this.ground.applyDrape(id, state);
+    if (state.visible && !before.visible) void this.loadLabels(layer);
+    if (!state.visible) this.labels.clear(id);
+    if (layer.kind === "mesh" && state.visible !== before.visible) void this.replaceBlocks();
+    this.changed.emit();
+  }
+
+  private async loadLabels(layer: Layer): Promise<void> {
+    const column = layer.style.label;
+    if (!column || !layer.links.items || layer.kind !== "vector") return;
+    try {
+      const { features } = await this.api.items(layer.id, { limit: LABEL_LIMIT });
+      if (!this.states.get(layer.id)?.visible) return;
+      this.labels.set(layer.id, labelsOf(features, column, this.lang), layer.style.color ?? "#14507a");
+    } catch (error) {
+      this.dirty.add(layer.id);
+      await this.layerFailed(layer, error);
+    }
+  }
+
+  /** Where a detailed model stands, the block of the same building is not drawn: two walls in one place only flicker. */
+  private async replaceBlocks(): Promise<void> {
+    const models = this.layers.filter((layer) => layer.kind === "mesh" && layer.bbox && this.states.get(layer.id)?.visible);
+    for (const blocks of this.layers.filter((layer) => layer.kind === "blocks" && layer.links.items)) {
+      const hidden = new Set<string>();
+      for (const model of models) {
+        const [west, south, east, north] = model.bbox!;
+        if (east - west > 0.005 || north - south > 0.005) continue;
+        const middle: Bbox = [west * 0.55 + east * 0.45, south * 0.55 + north * 0.45, west * 0.45 + east * 0.55, south * 0.45 + north * 0.55];
+        const found = await this.api.items(blocks.id, { bbox: middle, limit: 5 }).catch(() => null);
+        for (const feature of found?.features ?? []) hidden.add(String(feature.id));
+      }
+      this.tilesets.hide(blocks.id, hidden);
+    }
+  }
+
+  // --- terrain and camera -------------------------------------------------------------------------------------
+
+  private async applyTerrain(again = false): Promise<void> {
+    const name = this.city?.terrain ?? null;
+    const layer = name ? this.layer(name) : undefined;
+    const href = layer?.links.terrain?.replace(/\/layer\.json$/, "") ?? (name ? `terrain/${name}` : null);
+    try {
+      // The key makes a newly published terrain a new address for Cesium's provider.
+      await this.ground.setTerrain(name ?? "terrain", href && this.api.url(href), again || (layer !== undefined && this.dirty.has(layer.id)));
+      this.notices.clear("terrain");
+    } catch (error) {
+      if (layer) await this.layerFailed(layer, error);
+    }
+  }
+
+  /** What the city's picture should hold: the buildings if there are any, else the city's whole extent. */
+  private focus(): Bbox | null {
+    const built = union(this.layers.filter((layer) => !layer.run && (layer.kind === "blocks" || layer.kind === "mesh")).map((layer) => layer.bbox));
+    return built ?? this.city?.bbox ?? null;
+  }
+
+  homeView(ground?: number): View | null {
+    const box = this.focus();
+    if (!box || !this.widget) return null;
+    const { clientWidth, clientHeight } = this.widget.canvas;
+    const blocks = this.layers.find((layer) => layer.kind === "blocks" && layer.heights);
+    const height = ground ?? blocks?.heights?.[0] ?? this.city?.heights?.[0] ?? 0;
+    return openingView(box, height, clientWidth / Math.max(1, clientHeight));
+  }
+
+  private placeCamera(): void {
+    const view = this.homeView();
+    if (!view || !this.widget) return;
+    setSun(this.widget, view.lon, 10);
+    setView(this.widget, view);
+  }
+
+  /** The guess of the ground's height is corrected from the terrain itself, unless the reader has moved meanwhile. */
+  private async settleCamera(): Promise<void> {
+    const { widget } = this;
+    const guess = this.homeView();
+    if (!widget || !guess || !this.city?.terrain) return;
+    const before = widget.camera.positionWC.clone();
+    try {
+      const spot = Cartographic.fromDegrees(guess.lon, guess.lat);
+      const [sampled] = await sampleTerrainMostDetailed(widget.scene.terrainProvider, [spot]);
+      if (!sampled || !Number.isFinite(sampled.height) || Math.abs(sampled.height - guess.height) < 3) return;
+      const view = this.homeView(sampled.height);
+      if (view && widget.camera.positionWC.equalsEpsilon(before, 0, 0.01)) setView(widget, view);
+    } catch {
+      // The first guess stands.
+    }
+  }
+
+  async home(): Promise<void> {
+    const guess = this.homeView();
+    if (!guess || !this.widget) return;
+    const ground = this.groundHeight(guess.lon, guess.lat) ?? undefined;
+    await flyToView(this.widget, this.homeView(ground) ?? guess);
+  }
+
+  async zoomTo(box: Bbox, height?: number): Promise<void> {
+    if (!this.widget) return;
+    const ground = height ?? this.groundHeight((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) ?? this.city?.heights?.[0] ?? 0;
+    const { clientWidth, clientHeight } = this.widget.canvas;
+    const view = openingView(box, ground, clientWidth / Math.max(1, clientHeight));
+    await flyToView(this.widget, { ...view, heading: CesiumMath.toDegrees(this.widget.camera.heading) });
+  }
+
+  /** Nearer (factor < 1) or farther from what the middle of the picture shows. */
+  zoom(factor: number): void {
+    const view = this.currentView();
+    if (view && this.widget) void flyToView(this.widget, { ...view, range: view.range * factor }, 0.5);
+  }
+
+  /** Turns about the middle of the picture; degrees. */
+  turn(heading?: number, pitch?: number): void {
+    const view = this.currentView();
+    if (!view || !this.widget) return;
+    const next = { ...view, heading: heading ?? view.heading, pitch: pitch ?? view.pitch };
+    void flyToView(this.widget, next, 0.7).then(() => this.changed.emit());
+  }
+
+  get topDown(): boolean {
+    return (this.widget?.camera.pitch ?? 0) < CesiumMath.toRadians(-85);
+  }
+
+  groundHeight(lon: number, lat: number): number | null {
+    return (this.widget?.scene.globe.getHeight(Cartographic.fromDegrees(lon, lat)) as number | undefined) ?? null;
+  }
+
+  private currentView(): View | null {
+    const { widget } = this;
+    if (!widget) return null;
+    const middle = groundAt(widget, widget.canvas.clientWidth / 2, widget.canvas.clientHeight / 2);
+    return middle && viewFrom(widget, middle);
+  }
+
+  viewBox = (): Bbox | null => (this.widget ? viewBox(this.widget) : null);
+
+  // --- progress and failures ----------------------------------------------------------------------------------
+
+  get pendingTiles(): number {
+    let tiles = this.terrainPending;
+    for (const [id, count] of this.tilesets.pending) if (this.states.get(id)?.visible) tiles += count;
+    return tiles;
+  }
+
+  private onProgress(): void {
+    this.progressed.emit(this.burst.update(this.pendingTiles));
+  }
+
+  private onFault(id: string, status: number | undefined): void {
+    const fault = this.faults.get(id) ?? { count: 0, status, since: 0, timer: 0 };
+    fault.count += 1;
+    fault.status = status ?? fault.status;
+    this.faults.set(id, fault);
+    this.dirty.add(id);
+    if (fault.timer) return;
+    // Failures come in swarms: say it once, and read the layer again once, not per tile.
+    const wait = Math.max(600, fault.since + REREAD - Date.now());
+    fault.timer = window.setTimeout(() => void this.settleFault(id), Math.min(wait, REREAD));
+  }
+
+  private async settleFault(id: string): Promise<void> {
+    const fault = this.faults.get(id);
+    const layer = this.layer(id);
+    if (!fault) return;
+    fault.timer = 0;
+    fault.since = Date.now();
+    if (!layer || !(await this.health.suspect())) return;
+    const why = fault.status === undefined ? "?" : `HTTP ${fault.status}`;
+    const values = { name: layerTitle(layer, this.lang), id, n: fault.count, why };
+    fault.count = 0;
+    this.notices.set(`tiles:${id}`, "error.tiles", values, "bad");
+    window.setTimeout(() => { if (!this.dirty.has(id)) this.notices.clear(`tiles:${id}`); }, 8000);
+    if (layer.kind === "terrain") await this.applyTerrain(true);
+    await this.refresh().catch(() => undefined);
+  }
+
+  destroy(): void {
+    window.clearInterval(this.timer);
+    this.health.stop();
+    this.runs.stop();
+    this.widget?.destroy();
+    this.widget = null;
+  }
+}
+
+function storage(): Storage | null {
+  try {
+    return window.localStorage;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,147 @@
+/** The stage: globe, sky, sun, fog and how much the machine can bear. Knows nothing of layers. */
+import {
+  BoundingSphere, buildModuleUrl, Cartesian3, CesiumWidget, Color, Credit, CreditDisplay, EllipsoidTerrainProvider, HeadingPitchRange,
+  ImageryLayer, JulianDate, Math as CesiumMath, Matrix4, Rectangle, SunLight, TileMapServiceImageryProvider,
+} from "@cesium/engine";
+import type { Bbox } from "../api/types";
+import type { View } from "../core/camera";
+
+export type Quality = "high" | "low";
+
+/** Ground where no picture lies; also what the far globe fades into when one comes near. */
+export const GROUND_COLOR = "#e6e5dd";
+
+/** WebGL 2 there, and how it is drawn; null when there is none. */
+export function probeGraphics(): { renderer: string; software: boolean } | null {
+  const gl = document.createElement("canvas").getContext("webgl2");
+  if (!gl) return null;
+  const info = gl.getExtension("WEBGL_debug_renderer_info");
+  const renderer = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+  gl.getExtension("WEBGL_lose_context")?.loseContext();
+  return { renderer, software: /swiftshader|llvmpipe|software|basic render/i.test(renderer) };
+}
+
+export function createStage(container: HTMLElement, credits: HTMLElement, quality: Quality): CesiumWidget {
+  CreditDisplay.cesiumCredit = new Credit("CesiumJS", true);
+  const widget = new CesiumWidget(container, {
+    baseLayer: false,
+    terrainProvider: new EllipsoidTerrainProvider(),
+    skyBox: false,
+    creditContainer: credits,
+    creditViewport: document.createElement("div"),
+    requestRenderMode: true,
+    maximumRenderTimeChange: Infinity,
+    msaaSamples: quality === "high" ? 4 : 1,
+    shadows: quality === "high",
+    showRenderLoopErrors: false,
+    useBrowserRecommendedResolution: false,
+    contextOptions: { webgl: { preserveDrawingBuffer: true } },
+  });
+  widget.resolutionScale = quality === "high" ? Math.min(2, window.devicePixelRatio || 1) : 1;
+  dress(widget, quality);
+  farGlobe(widget);
+  return widget;
+}
+
+function dress(widget: CesiumWidget, quality: Quality): void {
+  const { scene } = widget;
+  const { globe, fog, skyAtmosphere } = scene;
+  scene.backgroundColor = Color.fromCssColorString("#0b1a28");
+  scene.light = new SunLight({ intensity: 2.0 });
+  if (scene.sun) scene.sun.show = false;
+  if (scene.moon) scene.moon.show = false;
+  globe.baseColor = Color.fromCssColorString(GROUND_COLOR);
+  globe.depthTestAgainstTerrain = true;
+  globe.enableLighting = true;
+  globe.dynamicAtmosphereLighting = true;
+  globe.dynamicAtmosphereLightingFromSun = true;
+  globe.lambertDiffuseMultiplier = 1.0;
+  globe.vertexShadowDarkness = 0.45;
+  globe.maximumScreenSpaceError = quality === "high" ? 1.5 : 2;
+  globe.tileCacheSize = 300;
+  globe.showWaterEffect = false;
+  fog.enabled = true;
+  fog.density = 0.00022;
+  fog.minimumBrightness = 0.6;
+  fog.screenSpaceErrorFactor = 4;
+  if (skyAtmosphere) {
+    skyAtmosphere.brightnessShift = 0.05;
+    skyAtmosphere.saturationShift = -0.12;
+  }
+  if (quality === "high") {
+    scene.shadowMap.softShadows = true;
+    scene.shadowMap.size = 2048;
+    scene.shadowMap.darkness = 0.45;
+    scene.shadowMap.maximumDistance = 4000;
+  }
+  const control = scene.screenSpaceCameraController;
+  control.minimumZoomDistance = 3;
+  control.maximumZoomDistance = 30_000_000;
+}
+
+/** Natural Earth ships inside Cesium, so the far globe is there without any network. It fades out near the ground. */
+function farGlobe(widget: CesiumWidget): void {
+  const url = buildModuleUrl("Assets/Textures/NaturalEarthII");
+  const layer = ImageryLayer.fromProviderAsync(
+    TileMapServiceImageryProvider.fromUrl(url, { fileExtension: "jpg", credit: new Credit("Natural Earth", true) }), {});
+  layer.saturation = 0.75;
+  layer.brightness = 1.1;
+  widget.scene.imageryLayers.add(layer);
+  const fade = () => {
+    const height = widget.camera.positionCartographic.height;
+    const alpha = CesiumMath.clamp((height - 30_000) / 170_000, 0, 1);
+    if (alpha !== layer.alpha) {
+      layer.alpha = alpha;
+      layer.show = alpha > 0;
+    }
+  };
+  widget.scene.preUpdate.addEventListener(fade);
+}
+
+/** Puts the sun where it stands over `lon` at a local solar hour: the same light whatever the clock on the wall says. */
+export function setSun(widget: CesiumWidget, lon: number, hour: number): void {
+  const noonUtc = 12 - lon / 15;
+  const date = JulianDate.fromIso8601("2024-10-12T00:00:00Z");
+  widget.clock.currentTime = JulianDate.addSeconds(date, (noonUtc + hour - 12) * 3600, new JulianDate());
+  widget.clock.shouldAnimate = false;
+  widget.scene.requestRender();
+}
+
+export function setView(widget: CesiumWidget, view: View): void {
+  const target = Cartesian3.fromDegrees(view.lon, view.lat, view.height);
+  widget.camera.lookAt(target, offset(view));
+  // lookAt leaves the camera tied to the target; the reader's mouse must turn about the ground instead.
+  widget.camera.lookAtTransform(Matrix4.IDENTITY);
+  widget.scene.requestRender();
+}
+
+export function flyToView(widget: CesiumWidget, view: View, seconds = 1.6): Promise<void> {
+  const target = Cartesian3.fromDegrees(view.lon, view.lat, view.height);
+  return new Promise((resolve) => {
+    const done = () => resolve();
+    widget.camera.flyToBoundingSphere(
+      new BoundingSphere(target, 1),
+      { offset: offset(view), duration: seconds, complete: done, cancel: done });
+  });
+}
+
+/** The present view, as turning about a point that is in it. */
+export function viewFrom(widget: CesiumWidget, { lon, lat, height }: { lon: number; lat: number; height: number }): View {
+  const { camera } = widget;
+  return {
+    lon, lat, height,
+    heading: CesiumMath.toDegrees(camera.heading),
+    pitch: CesiumMath.toDegrees(camera.pitch),
+    range: Cartesian3.distance(camera.positionWC, Cartesian3.fromDegrees(lon, lat, height)),
+  };
+}
+
+const offset = (view: View) =>
+  new HeadingPitchRange(CesiumMath.toRadians(view.heading), CesiumMath.toRadians(view.pitch), view.range);
+
+/** The ground that the picture shows, or null when it shows sky or the whole earth. */
+export function viewBox(widget: CesiumWidget): Bbox | null {
+  const box = widget.camera.computeViewRectangle(widget.scene.globe.ellipsoid, new Rectangle());
+  if (!box) return null;
+  return [box.west, box.south, box.east, box.north].map((angle) => CesiumMath.toDegrees(angle)) as Bbox;
+}

@@ -1,0 +1,172 @@
+/** 3D Tiles layers: blocks, models, point clouds. Colour, opacity and the picked feature are one style each. */
+import {
+  Cartesian3, Cesium3DTileColorBlendMode, Cesium3DTileset, Cesium3DTileStyle, Color, type CesiumWidget,
+} from "@cesium/engine";
+import type { Layer, LayerState } from "../core/layers";
+import { heightColumn, useColumn } from "../core/layers";
+import { heightConditions, PLAIN, useConditions } from "../core/palette";
+import type { TileFault } from "./ground";
+import type { Quality } from "./scene";
+
+export const PICKED = "#ff7a1a";
+
+interface Shown {
+  layer: Layer;
+  state: LayerState;
+  tileset: Cesium3DTileset;
+  hidden: ReadonlySet<string>;
+  picked: string | null;
+  style: string;
+}
+
+/** Pixels of error that a reader does not mind, by kind; software drawing gets coarser tiles. */
+const ERROR_PIXELS: Record<string, number> = { blocks: 10, mesh: 8, points: 8 };
+
+export class Tilesets {
+  private readonly shown = new Map<string, Shown>();
+  /** Tiles asked for and not yet drawn, by layer. */
+  readonly pending = new Map<string, number>();
+
+  constructor(
+    private readonly widget: CesiumWidget,
+    private readonly quality: Quality,
+    private readonly fault: TileFault,
+    private readonly progress: () => void,
+  ) {}
+
+  /** Adds or replaces a layer's tileset. Rejects when its tileset.json cannot be read. */
+  async add(layer: Layer, url: string, state: LayerState): Promise<void> {
+    const scale = this.quality === "high" ? 1 : 1.6;
+    const tileset = await Cesium3DTileset.fromUrl(url, {
+      maximumScreenSpaceError: (ERROR_PIXELS[layer.kind] ?? 10) * scale,
+      dynamicScreenSpaceError: true,
+      dynamicScreenSpaceErrorDensity: 2.0e-4,
+      dynamicScreenSpaceErrorFactor: 16,
+      cacheBytes: 384 * 1024 * 1024,
+      show: state.visible,
+      enableCollision: false,
+      pointCloudShading: {
+        attenuation: true,
+        geometricErrorScale: 1,
+        maximumAttenuation: 5,
+        baseResolution: 0.25,
+        eyeDomeLighting: this.quality === "high",
+      } as unknown as object,
+    });
+    // Baking an environment map per tileset is dear and, for plain blocks, changes nothing that one sees.
+    tileset.environmentMapManager.enabled = this.quality === "high";
+    tileset.colorBlendMode = layer.kind === "blocks" ? Cesium3DTileColorBlendMode.REPLACE : Cesium3DTileColorBlendMode.HIGHLIGHT;
+    tileset.loadProgress.addEventListener((waiting: number, processing: number) => {
+      this.pending.set(layer.id, waiting + processing);
+      this.progress();
+    });
+    tileset.tileFailed.addEventListener((failure: { message?: string }) =>
+      this.fault(layer.id, statusIn(failure.message)));
+    this.remove(layer.id);
+    this.widget.scene.primitives.add(tileset);
+    this.shown.set(layer.id, { layer, state, tileset, hidden: new Set(), picked: null, style: "" });
+    this.restyle(layer.id);
+  }
+
+  apply(id: string, state: LayerState): void {
+    const entry = this.shown.get(id);
+    if (!entry) return;
+    entry.state = { ...state };
+    entry.tileset.show = state.visible && state.opacity > 0;
+    if (!entry.tileset.show) this.pending.delete(id);
+    this.restyle(id);
+    this.progress();
+  }
+
+  /** Marks one feature of one layer; null marks none. */
+  highlight(layer: string | null, feature: string | null): void {
+    for (const [id, entry] of this.shown) {
+      const picked = id === layer ? feature : null;
+      if (entry.picked === picked) continue;
+      entry.picked = picked;
+      this.restyle(id);
+    }
+  }
+
+  /** Leaves features undrawn, as when a detailed model stands in their place. */
+  hide(id: string, features: ReadonlySet<string>): void {
+    const entry = this.shown.get(id);
+    if (!entry) return;
+    entry.hidden = features;
+    this.restyle(id);
+  }
+
+  remove(id: string): void {
+    const entry = this.shown.get(id);
+    if (!entry) return;
+    this.widget.scene.primitives.remove(entry.tileset);
+    this.shown.delete(id);
+    this.pending.delete(id);
+    this.widget.scene.requestRender();
+  }
+
+  /** Layer of a picked tileset. */
+  layerOf(tileset: unknown): Layer | null {
+    for (const entry of this.shown.values()) if (entry.tileset === tileset) return entry.layer;
+    return null;
+  }
+
+  get loaded(): boolean {
+    return [...this.shown.values()].every(({ tileset }) => !tileset.show || tileset.tilesLoaded);
+  }
+
+  centre(id: string): Cartesian3 | null {
+    return this.shown.get(id)?.tileset.boundingSphere.center ?? null;
+  }
+
+  private restyle(id: string): void {
+    const entry = this.shown.get(id);
+    if (!entry) return;
+    const description = styleOf(entry);
+    const text = JSON.stringify(description);
+    if (text === entry.style) return;
+    entry.style = text;
+    // Cesium's types want undefined left out; at run time it is how a style is taken away.
+    (entry.tileset as { style: Cesium3DTileStyle | undefined }).style =
+      description ? new Cesium3DTileStyle(description) : undefined;
+    this.widget.scene.requestRender();
+  }
+}
+
+/** The 3D Tiles style of a layer, or null when the tiles' own colours stay as they are. */
+export function styleOf({ layer, state, hidden, picked }: Pick<Shown, "layer" | "state" | "hidden" | "picked">): object | null {
+  const rows = colourRows(layer, state);
+  const plain = layer.kind === "blocks" ? [] : [["true", "color('white')"] as [string, string]];
+  const conditions = rows.length > 0 ? rows : plain;
+  const mark = picked !== null && layer.kind !== "points" ? sameId(picked) : null;
+  if (rows.length === 0 && !mark && state.opacity >= 1 && hidden.size === 0) return null;
+  const alpha = state.opacity.toFixed(2);
+  const faded = state.opacity < 1 ? conditions.map(([test, colour]) => [test, colour.replace(/\)$/, `, ${alpha})`)]) : conditions;
+  const style: { color: object; show?: string } = {
+    color: { conditions: mark ? [[mark, `color('${PICKED}')`], ...faded] : faded },
+  };
+  const tests = [...hidden].map(sameId).filter((test) => test !== null);
+  if (tests.length > 0) style.show = `!(${tests.join(" || ")})`;
+  return style;
+}
+
+function colourRows(layer: Layer, state: LayerState): [string, string][] {
+  if (layer.kind !== "blocks") return [];
+  const use = useColumn(layer);
+  const height = heightColumn(layer);
+  if (state.colouring === "use" && use) return useConditions(use);
+  if (state.colouring === "height" && height) return heightConditions(height);
+  return [["true", `color('${Color.fromCssColorString(layer.style.color ?? PLAIN)?.toCssHexString() ?? PLAIN}')`]];
+}
+
+/** Style expression that is true for one id; null when the id cannot be written as a literal of the style language. */
+function sameId(id: string): string | null {
+  if (/[\\\n]/.test(id) || (id.includes("'") && id.includes('"'))) return null;
+  const quote = id.includes("'") ? '"' : "'";
+  return `\${id} === ${quote}${id}${quote}`;
+}
+
+function statusIn(message: string | undefined): number | undefined {
+  const found = /status code:?\s*(\d{3})/i.exec(message ?? "") ?? /\b([45]\d\d)\b/.exec(message ?? "");
+  return found ? Number(found[1]) : undefined;
+}

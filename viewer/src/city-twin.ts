@@ -1,0 +1,158 @@
+/** `<city-twin src="…">`: the whole viewer as one element. `src` is where the API lives, relative to the page. */
+import { css, html, LitElement, nothing, type TemplateResult } from "lit";
+import { customElement, property, query, state } from "lit/decorators.js";
+import { Math as CesiumMath } from "@cesium/engine";
+import { CityApp } from "./app";
+import type { Quality } from "./cesium/scene";
+import { bilingual } from "./core/i18n";
+import "./panels/feature-card";
+import "./panels/layer-tree";
+import "./panels/legends";
+import "./panels/notice-list";
+import "./panels/scenario-panel";
+import "./panels/status-bar";
+import { icon, look } from "./panels/base";
+import type { StatusBar } from "./panels/status-bar";
+import { TwinHandle } from "./twin-handle";
+
+@customElement("city-twin")
+export class CityTwin extends LitElement {
+  static override styles = [look, css`
+    :host { display: block; position: relative; width: 100%; height: 100%; min-height: 320px; overflow: hidden; background: #dfe7ec; }
+    .scene, .scene > div { position: absolute; inset: 0; }
+    .scene .cesium-widget, .scene canvas { width: 100%; height: 100%; display: block; touch-action: none; outline-offset: -2px; }
+    .side {
+      position: absolute; left: 14px; top: 14px; width: 304px; max-height: calc(100% - 68px); display: flex; flex-direction: column;
+      background: var(--paper); border-radius: 12px; box-shadow: 0 6px 28px rgba(18, 38, 56, 0.18); overflow: hidden;
+    }
+    .brand { display: flex; align-items: center; gap: 10px; padding: 12px 10px 10px 14px; }
+    .brand .mark { width: 34px; height: 34px; border-radius: 9px; flex: none; }
+    .brand div { flex: 1; min-width: 0; }
+    .brand b { display: block; font-size: 16px; line-height: 1.3; letter-spacing: 0.01em; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+    .brand small { color: var(--soft); font-size: 11.5px; }
+    .brand .lang { padding: 3px 7px; font-size: 12px; color: var(--accent); font-weight: 600; flex: none; }
+    .brand .lang:hover { background: var(--accent-wash); }
+    .tabs { display: flex; padding: 0 14px; gap: 18px; border-bottom: 1px solid var(--line); }
+    .tabs button { padding: 6px 2px 8px; color: var(--soft); border-radius: 0; border-bottom: 2px solid transparent; font-weight: 600; }
+    .tabs button[aria-selected="true"] { color: var(--accent); border-color: var(--accent); }
+    .panel { min-height: 60px; }
+    .right { position: absolute; right: 62px; top: 14px; width: 330px; max-height: calc(100% - 68px); display: flex; pointer-events: none; }
+    .right > * { pointer-events: auto; width: 100%; max-height: 100%; display: flex; flex-direction: column; }
+    .nav { position: absolute; right: 14px; top: 14px; display: grid; background: var(--paper); border-radius: 10px; box-shadow: 0 3px 16px rgba(18, 38, 56, 0.16); overflow: hidden; }
+    .nav .icon { width: 36px; height: 36px; border-radius: 0; }
+    .nav .icon + .icon { border-top: 1px solid var(--line); }
+    .legends { position: absolute; left: 332px; bottom: 40px; width: 210px; max-height: 45%; display: flex; }
+    .legends > * { width: 100%; display: flex; flex-direction: column; }
+    .notices { position: absolute; top: 14px; left: 332px; right: 62px; pointer-events: none; }
+    .notices > * { pointer-events: auto; }
+    .status { position: absolute; left: 0; right: 0; bottom: 0; }
+    .credits { position: absolute; right: 12px; bottom: 4px; font-size: 11px; color: #6b7c8a; pointer-events: none; }
+    .credits * { font-size: 11px !important; color: #6b7c8a !important; display: inline !important; }
+    .wall { position: absolute; inset: 0; display: grid; place-content: center; gap: 10px; justify-items: center; padding: 24px; text-align: center; background: #eef3f6; }
+    .wall p { max-width: 34em; margin: 0 0 8px; color: var(--soft); line-height: 1.8; }
+    .wall h2 { font-size: 20px; }
+    .side.folded { width: auto; }
+    @media (max-width: 720px) {
+      .side { width: calc(100% - 74px); max-height: 46%; top: auto; bottom: 36px; left: 10px; }
+      .side.folded { width: auto; }
+      .right { left: 10px; right: 62px; width: auto; max-height: 45%; }
+      .notices { left: 10px; }
+      .legends { left: auto; right: 10px; bottom: 36px; width: 170px; }
+    }
+  `];
+
+  /** Base of the API. */
+  @property() src = "../";
+  /** `high` or `low`; chosen from the graphics device when absent. */
+  @property() quality: Quality | "" = "";
+  @state() private tab: "layers" | "scenarios" = "layers";
+  @state() private folded = false;
+  @query(".scene > div") private scene!: HTMLElement;
+  @query(".credits") private credits!: HTMLElement;
+  @query("twin-status-bar") private statusBar!: StatusBar;
+
+  app: CityApp | null = null;
+  handle: TwinHandle | null = null;
+  private starting: (() => void)[] = [];
+
+  protected override firstUpdated(): void {
+    const app = new CityApp(new URL(this.src, document.baseURI).href, this.scene, this.credits);
+    this.app = app;
+    this.handle = new TwinHandle(app);
+    this.folded = window.innerWidth <= 720;
+    document.documentElement.lang = app.lang === "zh" ? "zh-CN" : "en";
+    app.changed.on(() => this.requestUpdate());
+    this.requestUpdate();
+    for (const go of this.starting.splice(0)) go();
+    void app.open(this.quality || undefined);
+  }
+
+  /** Resolves when the element holds its app (before the city is open). */
+  started(): Promise<TwinHandle> {
+    return new Promise((resolve) => {
+      if (this.handle) resolve(this.handle);
+      else this.starting.push(() => resolve(this.handle!));
+    });
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.app?.destroy();
+  }
+
+  protected override render(): TemplateResult {
+    const { app } = this;
+    return html`<div class="scene" @mousemove=${(event: MouseEvent) => this.statusBar?.follow(event.offsetX, event.offsetY)}><div></div></div>
+      ${app ? html`${app.noGraphics ? this.wall(app) : nothing}${this.side(app)}${app.noGraphics ? nothing : this.nav(app)}
+        <div class="legends"><twin-legends .app=${app}></twin-legends></div>
+        <div class="right"><twin-feature-card .app=${app}></twin-feature-card></div>
+        <div class="notices"><twin-notices .app=${app}></twin-notices></div>` : nothing}
+      <div class="status">${app ? html`<twin-status-bar .app=${app}></twin-status-bar>` : nothing}</div>
+      <div class="credits"></div>`;
+  }
+
+  private side(app: CityApp): TemplateResult {
+    const title = bilingual(app.lang, app.city?.title, app.t("app.name"));
+    const other = app.lang === "zh" ? "en" : "zh";
+    return html`<aside class="side ${this.folded ? "folded" : ""}">
+      <div class="brand">${mark}
+        ${this.folded ? nothing : html`<div><b>${title}</b><small>${app.t("app.name")}</small></div>
+        <button class="lang" lang=${other} aria-label=${app.t("lang.switch.label")} @click=${() => app.setLang(other)}>${app.t("lang.switch")}</button>`}
+        <button class="icon" aria-expanded=${!this.folded} title=${app.t(this.folded ? "panel.expand" : "panel.collapse")}
+          aria-label=${app.t(this.folded ? "panel.expand" : "panel.collapse")} @click=${() => { this.folded = !this.folded; }}>
+          ${icon(this.folded ? "layers" : "left")}</button>
+      </div>
+      ${this.folded ? nothing : html`<div class="tabs" role="tablist">${(["layers", "scenarios"] as const).map((tab) => html`
+        <button role="tab" data-tab=${tab} aria-selected=${this.tab === tab} @click=${() => { this.tab = tab; }}>${app.t(`tab.${tab}`)}</button>`)}</div>
+      <div class="panel scroll" role="tabpanel">
+        <twin-layer-tree .app=${app} ?hidden=${this.tab !== "layers"}></twin-layer-tree>
+        <twin-scenarios .app=${app} ?hidden=${this.tab !== "scenarios"}></twin-scenarios></div>`}
+    </aside>`;
+  }
+
+  private nav(app: CityApp): TemplateResult {
+    const button = (name: Parameters<typeof icon>[0], key: Parameters<CityApp["t"]>[0], act: () => void) =>
+      html`<button class="icon" title=${app.t(key)} aria-label=${app.t(key)} @click=${act}>${icon(name)}</button>`;
+    return html`<nav class="nav">
+      ${button("home", "nav.home", () => void app.home())}
+      ${button("plus", "nav.in", () => app.zoom(0.6))}
+      ${button("minus", "nav.out", () => app.zoom(1.7))}
+      ${button("north", "nav.north", () => app.turn(0))}
+      ${button("top", app.topDown ? "nav.tilt" : "nav.top", () => app.turn(undefined, app.topDown ? -38 : -90))}
+    </nav>`;
+  }
+
+  private wall(app: CityApp): TemplateResult {
+    return html`<div class="wall" role="alert"><h2>${app.t("error.webgl")}</h2><p>${app.t("error.webgl.body")}</p>
+      <button class="primary" @click=${() => location.reload()}>${app.t("error.reload")}</button></div>`;
+  }
+
+  /** Degrees clockwise from north. */
+  get heading(): number {
+    return CesiumMath.toDegrees(this.app?.widget?.camera.heading ?? 0);
+  }
+}
+
+const mark = html`<svg class="mark" viewBox="0 0 32 32" aria-hidden="true"><rect width="32" height="32" rx="8" fill="#14507a"/>
+  <path d="M6 23V14l6-4v13M12 23V7l7-2v18M19 23V12l7 3v8" fill="none" stroke="#fff" stroke-width="1.800" stroke-linejoin="round"/>
+  <path d="M5 26.500q2.750-1.800 5.500 0t5.500 0 5.500 0 5.500 0" fill="none" stroke="#6fc3e8" stroke-width="1.600" stroke-linecap="round"/></svg>`;

@@ -1,0 +1,144 @@
+/** From the API's collections to what the layer tree and the scene need: groups, order, what is on at first. */
+import type { Bbox, Collection, Column, Kind, LayerStyle, Legend } from "../api/types";
+import type { Lang } from "./i18n";
+import { bilingual } from "./i18n";
+
+/** The six data groups of CJJ/T 315-2022, in the standard's order. */
+export const GROUPS = ["时空基础", "资源调查", "规划管控", "工程建设项目", "公共专题", "物联感知"] as const;
+export type GroupId = (typeof GROUPS)[number] | "results" | "other";
+
+export type Colouring = "use" | "height" | "plain";
+
+export interface Layer {
+  id: string;
+  kind: Kind;
+  group: GroupId;
+  title: { zh: string; en: string };
+  description: string;
+  grade: string | null;
+  version: number | null;
+  /** Key of the derived tiles: a new key means new contents, so the scene reads the layer again. */
+  key: string;
+  stale: boolean;
+  style: LayerStyle;
+  schema: Column[];
+  count: number | null;
+  run: string | null;
+  heights: [number, number] | null;
+  bbox: Bbox | null;
+  links: { tiles3d?: string; terrain?: string; map?: string; items?: string };
+}
+
+/** What the reader can change about a layer. */
+export interface LayerState {
+  visible: boolean;
+  /** 0 (clear) … 1. */
+  opacity: number;
+  colouring: Colouring;
+}
+
+export function toLayer(collection: Collection): Layer {
+  const title = collection["twin:title"];
+  const name = collection.title ?? collection.id;
+  const run = collection["twin:run"] ?? null;
+  const group = collection["twin:group"] ?? "";
+  const links: Layer["links"] = {};
+  for (const rel of ["tiles3d", "terrain", "map", "items"] as const) {
+    const href = collection.links.find((link) => link.rel === rel)?.href;
+    if (href) links[rel] = href;
+  }
+  return {
+    id: collection.id,
+    kind: collection["twin:kind"],
+    group: run ? "results" : (GROUPS as readonly string[]).includes(group) ? (group as GroupId) : "other",
+    title: { zh: bilingual("zh", title, name), en: bilingual("en", title, name) },
+    description: collection.description ?? "",
+    grade: collection["twin:grade"] ?? null,
+    version: collection["twin:version"] ?? null,
+    key: `${collection["twin:version"] ?? ""}/${collection["twin:tileset"] ?? ""}`,
+    stale: collection["twin:stale"] ?? false,
+    style: collection["twin:style"] ?? {},
+    schema: collection["twin:schema"] ?? [],
+    count: collection["twin:count"] ?? null,
+    run,
+    heights: collection["twin:heights"] ?? null,
+    bbox: collection.extent?.spatial?.bbox?.[0] ?? null,
+    links,
+  };
+}
+
+export const layerTitle = (layer: Layer, lang: Lang): string => layer.title[lang] || layer.id;
+
+/** Groups in the standard's order (results of runs first, unknown groups last), empty ones left out. */
+export function grouped(layers: Layer[]): { group: GroupId; layers: Layer[] }[] {
+  const order: GroupId[] = ["results", ...GROUPS, "other"];
+  const kinds: Kind[] = ["blocks", "mesh", "points", "vector", "raster", "terrain", "table"];
+  return order.flatMap((group) => {
+    const members = layers.filter((layer) => layer.group === group);
+    members.sort((a, b) => kinds.indexOf(a.kind) - kinds.indexOf(b.kind) || a.id.localeCompare(b.id));
+    return members.length > 0 ? [{ group, layers: members }] : [];
+  });
+}
+
+const WATER = /water|river|lake|canal|pond|stream|hydro|水|河|湖|渠|塘/i;
+const ROADS = /road|street|highway|path|rail|traffic|道路|街|公路|铁路|路网/i;
+
+const named = (layer: Layer, pattern: RegExp): boolean =>
+  pattern.test(layer.id) || pattern.test(layer.title.zh) || pattern.test(layer.title.en);
+
+/** Draping order over the ground, low first: relief, pictures, areas, water, streets, results of runs. */
+export function drapeRank(layer: Layer): number {
+  if (layer.run) return 50;
+  if (layer.kind === "terrain") return 0;
+  if (layer.kind === "raster") return 10;
+  if (named(layer, WATER)) return 30;
+  if (named(layer, ROADS)) return 40;
+  return 20;
+}
+
+/**
+ * What is on when the city opens. Earlier results stay off: they are somebody's finding, not the city.
+ * Of the rasters only true pictures are on; a thematic raster would hide the city below it.
+ */
+export function firstState(layer: Layer, legend: Legend | null): LayerState {
+  const opacity = typeof layer.style.opacity === "number" && layer.kind !== "vector" ? layer.style.opacity : 1;
+  const hidden = layer.run !== null || layer.kind === "terrain" || layer.kind === "table"
+    || (layer.kind === "raster" && legend?.type !== "rgb");
+  return { visible: !hidden, opacity, colouring: colourings(layer)[0] ?? "plain" };
+}
+
+/** String column that tells a building's use, if the schema has one. */
+export function useColumn(layer: Layer): string | null {
+  const names = ["use", "usage", "function", "purpose", "landuse", "building", "type", "class", "yongtu", "用途", "功能", "类型"];
+  return findColumn(layer, names, (column) => /str|text|char|utf8|dict/i.test(column.type));
+}
+
+export function heightColumn(layer: Layer): string | null {
+  const names = ["height", "hgt", "measuredheight", "building_height", "gao", "高度", "建筑高度"];
+  return findColumn(layer, names, (column) => !/str|text|char|utf8|bool/i.test(column.type));
+}
+
+function findColumn(layer: Layer, names: string[], suits: (column: Column) => boolean): string | null {
+  const columns = layer.schema.filter(suits);
+  for (const name of names) {
+    const found = columns.find((column) => column.name.toLowerCase() === name);
+    if (found) return found.name;
+  }
+  return null;
+}
+
+/** Ways in which a blocks layer can be coloured, the best first. A declared colour comes before our guess. */
+export function colourings(layer: Layer): Colouring[] {
+  if (layer.kind !== "blocks") return [];
+  const found: Colouring[] = [];
+  if (useColumn(layer)) found.push("use");
+  if (heightColumn(layer)) found.push("height");
+  return layer.style.color ? ["plain", ...found] : [...found, "plain"];
+}
+
+/** Box around boxes; null when there are none. Boxes that are not finite or are turned round are left out. */
+export function union(boxes: (Bbox | null)[]): Bbox | null {
+  const good = boxes.filter((box): box is Bbox => box !== null && box.every(Number.isFinite) && box[0] <= box[2] && box[1] <= box[3]);
+  if (good.length === 0) return null;
+  return good.reduce((a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[2], b[2]), Math.max(a[3], b[3])]);
+}

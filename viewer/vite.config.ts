@@ -1,0 +1,73 @@
+/** Build of the viewer: relative base (it is served under /viewer/), Cesium's static files copied beside it. */
+import { cpSync, createReadStream, existsSync, statSync } from "node:fs";
+import { dirname, extname, join, normalize, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { defineConfig, type Plugin } from "vite";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const engine = resolve(here, "node_modules/@cesium/engine");
+
+/** URL folder below `cesium/` → folder in the package. Cesium finds them through `buildModuleUrl`. */
+const STATIC: Record<string, string> = {
+  Assets: join(engine, "Source/Assets"),
+  Workers: join(engine, "Build/Workers"),
+  ThirdParty: join(engine, "Build/ThirdParty"),
+};
+/** Files that only Cesium's own example widgets use. */
+const UNUSED = ["LensFlare", "maki", "google_earth_credit.png", "bing_maps_credit.png", "pin.svg"];
+
+const MIME: Record<string, string> = {
+  ".js": "text/javascript",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
+  ".png": "image/png",
+  ".jpg": "image/jpeg",
+  ".xml": "application/xml",
+};
+
+function cesiumStatic(): Plugin {
+  return {
+    name: "cesium-static",
+    configureServer(server) {
+      server.middlewares.use((request, response, next) => {
+        const match = /^\/cesium\/([^/]+)\/([^?]+)/.exec(request.url ?? "");
+        const folder = match?.[1] ? STATIC[match[1]] : undefined;
+        const file = folder ? normalize(join(folder, decodeURIComponent(match?.[2] ?? ""))) : "";
+        if (!folder || !file.startsWith(folder) || !existsSync(file) || !statSync(file).isFile()) return next();
+        response.setHeader("Content-Type", MIME[extname(file)] ?? "application/octet-stream");
+        createReadStream(file).pipe(response);
+      });
+    },
+    closeBundle() {
+      for (const [name, folder] of Object.entries(STATIC)) {
+        if (!existsSync(folder)) throw new Error(`${folder} is missing: run "npm ci" in viewer/ first`);
+        cpSync(folder, join(here, "dist/cesium", name), {
+          recursive: true,
+          filter: (source) => !UNUSED.some((part) => source.endsWith(part)),
+        });
+      }
+    },
+  };
+}
+
+const api = process.env["TWIN_API"] ?? "http://127.0.0.1:8000";
+const apiPaths = ["/collections", "/city", "/tiles3d", "/terrain", "/map", "/processes", "/jobs"];
+
+export default defineConfig({
+  base: "./",
+  plugins: [cesiumStatic()],
+  build: {
+    outDir: "dist",
+    emptyOutDir: true,
+    target: "es2022",
+    chunkSizeWarningLimit: 6000,
+    rollupOptions: {
+      output: {
+        // Cesium changes rarely and is large: its own file stays in the browser's cache over our releases.
+        manualChunks: (id: string) => (id.includes("node_modules/") && !id.includes("/lit") ? "cesium" : undefined),
+      },
+    },
+  },
+  server: { proxy: Object.fromEntries(apiPaths.map((path) => [path, api])) },
+  test: { include: ["test/**/*.test.ts"], environment: "node" },
+} as Parameters<typeof defineConfig>[0]);
