@@ -13,7 +13,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -149,6 +149,22 @@ def parse_options(model: type[M], values: dict[str, Any], where: str) -> M:
             problems.append(f"{name}: {'unknown option' if problem['type'] == 'extra_forbidden' else problem['msg']}")
         known = ", ".join(model.model_fields)
         raise BadOption(f"{where}: {'; '.join(problems)}.", f"Options: {known}.") from error
+
+
+def from_text(model: type[BaseModel], texts: dict[str, str]) -> dict[str, Any]:
+    """Command-line texts → values for a model: lists are split at commas, an empty text of an optional list is None.
+
+    Names that the model does not know are passed on as they are, for the model to refuse.
+    """
+    values: dict[str, Any] = {}
+    for name, text in texts.items():
+        info = model.model_fields.get(name)
+        kinds = {get_origin(k) for k in (info.annotation, *get_args(info.annotation))} if info else set()
+        if kinds & {tuple, list}:
+            values[name] = [part.strip() for part in text.split(",")] if text.strip() else None
+        else:
+            values[name] = text
+    return values
 
 
 ReadFunction = Callable[[Path, Any, Report], Iterator[Batch]]

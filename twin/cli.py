@@ -1,0 +1,377 @@
+"""The command `twin`: thin over the same functions as the API."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from twin import __version__
+from twin.errors import BadInput, BadOption, NotFound, TwinError
+
+Listener = Callable[[str, float, str], None]
+
+
+class Shell:
+    """What every command gets: the home folder, whether to speak JSON, and a progress bar."""
+
+    def __init__(self, home: Path | None, as_json: bool) -> None:
+        self.home, self.as_json = home, as_json
+
+    @functools.cached_property
+    def city(self) -> Any:
+        """The city, opened on first use."""
+        from twin.city import City  # noqa: PLC0415  keeps `twin --help` quick
+
+        return City.open(self.home)
+
+    def say(self, value: Any, text: str | None = None) -> None:
+        """Print a result: JSON with --json, else `text` (or the JSON, indented)."""
+        if self.as_json or text is None:
+            click.echo(json.dumps(value, ensure_ascii=False, indent=None if self.as_json else 2, default=str))
+        else:
+            click.echo(text)
+
+    @contextmanager
+    def progress(self) -> Any:
+        """A progress bar on stderr; silent with --json or when stderr is not a terminal."""
+        if self.as_json or not sys.stderr.isatty():
+            yield None
+            return
+        from rich.console import Console  # noqa: PLC0415
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+        columns = (TextColumn("{task.fields[stage]:>10}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("", total=1.0, stage="")
+
+            def listen(stage: str, fraction: float, message: str) -> None:
+                bar.update(task, completed=fraction, description=message, stage=stage)
+
+            yield listen
+
+
+def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Command]:
+    """A subcommand with --home and --json, whose TwinErrors become one line on stderr and an exit status."""
+
+    def wrap(function: Callable[..., None]) -> click.Command:
+        @functools.wraps(function)
+        def run(home: Path | None, as_json: bool, **values: Any) -> None:
+            shell = Shell(home or click.get_current_context().find_root().params.get("home"), as_json)
+            try:
+                function(shell, **values)
+            except TwinError as error:
+                if as_json:
+                    click.echo(json.dumps({"error": {"type": type(error).__name__, "message": error.message, "remedy": error.remedy}}, ensure_ascii=False))
+                else:
+                    click.secho(f"Error: {error.message}", fg="red", err=True)
+                    if error.remedy:
+                        click.echo(f"       {error.remedy}", err=True)
+                sys.exit(2 if isinstance(error, BadInput) else 1)
+
+        run = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(run)
+        run = click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Folder of the city (else TWIN_HOME, else ./city).")(run)
+        return main.command(name)(run)
+
+    return wrap
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="twin")
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Folder of the city (else TWIN_HOME, else ./city).")
+def main(home: Path | None) -> None:
+    """Wuyi Twin (五邑孪生): one versioned, queryable 3D city."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+
+
+def _pairs(values: tuple[str, ...], what: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise BadOption(f"{what} {text!r} is not of the form name=value.", f"For example {what} height=floors_m")
+        found[name.strip().replace("-", "_")] = value
+    return found
+
+
+# --- data --------------------------------------------------------------------------------------------------------
+
+
+@command("ingest")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--layer", required=True, help="Name of the layer.")
+@click.option("--reader", help="Reader to use (else the one that recognises the file).")
+@click.option("--crs", help="Horizontal CRS, e.g. EPSG:4547, or compound EPSG:4547+5737; overrides the file's.")
+@click.option("--vertical", help="Vertical datum of absolute heights: EPSG:5737 (1985), EGM96, ellipsoid, 'above ground'.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Option of the reader or tiler; repeatable.")
+@click.option("--title", help="Title in Chinese.")
+@click.option("--title-en", help="Title in English.")
+@click.option("--group", help="CIM data group, e.g. 时空基础.")
+@click.option("--licence", help="Licence of the data.")
+@click.option("--label", type=click.Choice(["open", "internal", "restricted"]), help="Security label.")
+@click.option("--publish/--no-publish", default=True, show_default=True, help="Tile and show it at once.")
+def ingest(shell: Shell, source: Path, layer: str, reader: str | None, crs: str | None, vertical: str | None, options: tuple[str, ...],
+           title: str | None, title_en: str | None, group: str | None, licence: str | None, label: str | None, publish: bool) -> None:  # fmt: skip
+    """Read SOURCE into a new version of a layer, tile it and show it."""
+    from twin import tasks  # noqa: PLC0415
+
+    given: dict[str, Any] = _pairs(options, "--option")
+    given |= {key: value for key, value in (("crs", crs), ("vertical", vertical)) if value is not None}
+    texts = {"title_zh": title, "title_en": title_en, "group": group, "licence": licence, "label": label}
+    describe = {key: value for key, value in texts.items() if value is not None}
+    params = tasks.ingest_params(source, layer, reader=reader, options=given, describe=describe, publish=publish)
+    with shell.progress() as listen:
+        result = tasks.require(tasks.work(shell.city, tasks.submit(shell.city, "ingest", params), listen))
+    shell.say(result, _ingest_text(result))
+
+
+def _ingest_text(result: dict[str, Any]) -> str:
+    report = result["report"]
+    lines = [f"{result['layer']} version {result['version']}: read {report['read']:,}, kept {report['kept']:,}"
+             + "".join(f", {action} {count:,}" for action, count in report["counts"].items())]  # fmt: skip
+    for note in report["notes"][:12]:
+        lines.append(f"  {note['action']:>8}  {note['feature']}  {note['reason']}")
+    if len(report["notes"]) > 12:
+        lines.append(f"  … all notes: twin info {result['layer']} --json")
+    lines.append(f"published, {result['tiles']} tiles" if result.get("tileset") else "published" if result.get("published") else f"not published: twin publish {result['layer']} {result['version']}")
+    return "\n".join(lines)
+
+
+@command("tile")
+@click.argument("layer")
+def tile(shell: Shell, layer: str) -> None:
+    """Derive the tiles of LAYER's published (else newest) version again, where missing or stale."""
+    from twin import tasks  # noqa: PLC0415
+
+    shell.city.catalog.layer(layer)
+    with shell.progress() as listen:
+        result = tasks.require(tasks.work(shell.city, tasks.submit(shell.city, "tile", {"layer": layer}), listen))
+    shell.say(result, f"{layer} version {result['version']}: tileset {result['tileset'] or 'none needed'}")
+
+
+@command("publish")
+@click.argument("layer")
+@click.argument("version", type=int, required=False)
+def publish(shell: Shell, layer: str, version: int | None) -> None:
+    """Let LAYER show VERSION (else its newest)."""
+    from twin import tasks  # noqa: PLC0415
+
+    with shell.progress() as listen:
+        result = tasks.require(tasks.publish(shell.city, layer, version, listen))
+    shell.say(result, f"{layer} shows version {result['version']}")
+
+
+@command("rollback")
+@click.argument("layer")
+def rollback(shell: Shell, layer: str) -> None:
+    """Let LAYER show what it showed before."""
+    publication = shell.city.catalog.rollback(layer, shell.city.settings.who)
+    shell.say({"layer": layer, "version": publication.number}, f"{layer} shows version {publication.number} again")
+
+
+@command("delete")
+@click.argument("layer")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(shell: Shell, layer: str, yes: bool) -> None:
+    """Forget LAYER with all its versions (the bytes go with the next gc)."""
+    shell.city.catalog.layer(layer)
+    if not yes and not shell.as_json and sys.stdin.isatty() and not click.confirm(f"Delete layer {layer} and all its versions?"):
+        return
+    shell.city.catalog.delete_layer(layer, shell.city.settings.who)
+    shell.say({"deleted": layer}, f"{layer} is deleted")
+
+
+# --- looking -----------------------------------------------------------------------------------------------------
+
+
+@command("layers")
+def layers(shell: Shell) -> None:
+    """List the layers and what they show."""
+    city = shell.city
+    shown = {p.layer: p for p in city.catalog.published()}
+    rows = []
+    for layer in city.catalog.layers():
+        publication = shown.get(layer.name)
+        row: dict[str, Any] = {"layer": layer.name, "kind": layer.kind, "title": layer.title, "group": layer.group, "grade": layer.grade,
+                               "version": publication.number if publication else None, "stale": False}  # fmt: skip
+        if publication:
+            version = city.manifest(publication.manifest)
+            derivation = city.catalog.derivation(publication.derivation) if publication.derivation else None
+            row |= {"count": version.count, "stale": city.is_stale(version, derivation)}
+        rows.append(row)
+    table = [f"{r['layer']:<24} {r['kind']:<8} {'v' + str(r['version']) if r['version'] else '–':<5} {r.get('count', 0):>10,}  "
+             f"{r['title'].get('zh', '')}{'   STALE: run twin tile ' + r['layer'] if r['stale'] else ''}" for r in rows]  # fmt: skip
+    shell.say(rows, "\n".join(table) or "The city is empty. Fill it with: twin ingest SOURCE --layer NAME, or twin demo")
+
+
+@command("versions")
+@click.argument("layer")
+def versions(shell: Shell, layer: str) -> None:
+    """List the versions of LAYER."""
+    shown = {p.number for p in shell.city.catalog.published(layer)}
+    rows = [{"version": r.number, "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(r.created)), "who": r.who, "count": r.count,
+             "manifest": r.manifest, "published": r.number in shown} for r in shell.city.catalog.versions(layer)]  # fmt: skip
+    shell.say(rows, "\n".join(f"{'→' if r['published'] else ' '} {r['version']:>3}  {r['created']}  {r['count']:>10,}  {r['who']}" for r in rows))
+
+
+@command("info")
+@click.argument("layer")
+@click.argument("version", type=int, required=False)
+def info(shell: Shell, layer: str, version: int | None) -> None:
+    """Everything known about LAYER's published (or named, else newest) version: schema, CRS, report, provenance, tiles."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from twin import parts  # noqa: PLC0415
+
+    city = shell.city
+    shown = city.catalog.published(layer)
+    number = version if version is not None else shown[0].number if shown else None
+    row = city.catalog.version(layer, number)
+    manifest = city.manifest(row.manifest)
+    key = shown[0].derivation if shown and shown[0].number == row.number else None
+    derivation = city.catalog.derivation(key) if key else None
+    value = {"layer": asdict(city.catalog.layer(layer)), "version": row.number, "published": bool(shown and shown[0].number == row.number),
+             "stale": city.is_stale(manifest, derivation), **parts.to_json(manifest), "tileset": asdict(derivation) if derivation else None}  # fmt: skip
+    value["layer"] = asdict(city.catalog.layer(layer))
+    shell.say(value)
+
+
+@command("check")
+@click.argument("target")
+@click.option("--no-positions", is_flag=True, help="Check the specification only, not the positions against the source.")
+def check(shell: Shell, target: str, no_positions: bool) -> None:
+    """Verify a tileset (folder, tileset.json or .3tz) or a layer's tiles; exit status 1 when it has errors."""
+    from twin import checking  # noqa: PLC0415
+
+    with shell.progress() as listen:
+        result = checking.check(shell.city if not Path(target).exists() else None, target, positions=not no_positions, listen=listen)
+    shell.say(result, checking.as_text(result))
+    if result["errors"]:
+        sys.exit(1)
+
+
+@command("export")
+@click.argument("layer")
+@click.option("--to", "path", type=click.Path(path_type=Path), required=True, help="Folder (tiles unpacked), or file: .3tz .parquet .gpkg .geojson .tif .las/.laz")
+def export(shell: Shell, layer: str, path: Path) -> None:
+    """Write LAYER's published tiles or data to a folder or file."""
+    from twin import exporting  # noqa: PLC0415
+
+    result = exporting.export(shell.city, layer, path)
+    shell.say(result, f"{result['path']}: {result['what']}")
+
+
+# --- running -----------------------------------------------------------------------------------------------------
+
+
+@command("run")
+@click.argument("scenario", required=False)
+@click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="Parameter; repeatable.")
+@click.option("--name", help="Name of the run; its layers are called NAME-<output> (default: the scenario's name).")
+def run(shell: Shell, scenario: str | None, values: tuple[str, ...], name: str | None) -> None:
+    """Run SCENARIO on the city; without one, list the scenarios and their parameters."""
+    from twin import registry, running, tasks  # noqa: PLC0415
+
+    if scenario is None:
+        rows = {n: e.load().Params.model_json_schema()["properties"] for n, e in registry.scenarios().items()}
+        shell.say(rows, "\n".join(f"{n}: " + ", ".join(p) for n, p in rows.items()))
+        return
+    module = registry.find(registry.scenarios(), scenario, "scenario").load()
+    inputs = registry.from_text(module.Params, _pairs(values, "--set"))
+    tasks.check_layer_name(name or scenario)
+    running.check_inputs(shell.city, scenario, inputs)
+    params = {"scenario": scenario, "inputs": inputs, "name": name or scenario}
+    with shell.progress() as listen:
+        result = tasks.require(tasks.work(shell.city, tasks.submit(shell.city, "run", params), listen))
+    lines = [f"{output}: layer {value['layer']} version {value['version']}" for output, value in result["outputs"].items()]
+    facts = result["report"].get("facts", {})
+    shell.say(result, "\n".join(lines + [f"  {key} = {value}" for key, value in facts.items()]))
+
+
+@command("jobs")
+@click.argument("job", required=False)
+@click.option("--cancel", is_flag=True, help="Dismiss the job.")
+def jobs(shell: Shell, job: str | None, cancel: bool) -> None:
+    """List the jobs, show one, or dismiss one."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from twin.jobs import Jobs  # noqa: PLC0415
+
+    queue = Jobs(shell.city.catalog)
+    if job is None:
+        if cancel:
+            raise BadOption("--cancel needs a job.", "twin jobs lists them.")
+        found = queue.list()
+        text = "\n".join(f"{j.id[:12]}  {j.kind:<7} {j.state:<10} {j.progress * 100:>4.0f}%  {j.stage:<10} {j.error or j.message}" for j in found)
+        shell.say([asdict(j) for j in found], text or "No jobs yet.")
+        return
+    shell.say(asdict(queue.cancel(job) if cancel else queue.get(job)))
+
+
+@command("gc")
+@click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, help="Newest versions of each layer to keep, published or not.")
+@click.option("--grace", type=click.FloatRange(min=0), default=3600.0, show_default=True, help="Keep anything younger than this, seconds.")
+def gc(shell: Shell, keep: int, grace: float) -> None:
+    """Remove versions, tilesets and bytes that nothing needs any more."""
+    from twin import tasks  # noqa: PLC0415
+
+    result = tasks.require(tasks.work(shell.city, tasks.submit(shell.city, "gc", {"keep": keep, "grace": grace})))
+    shell.say(result, f"removed {result['versions']} versions, {result['tilesets']} tilesets, {result['files']} files ({result['bytes'] / 1e6:.1f} MB)")
+
+
+@command("serve")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+def serve(shell: Shell, host: str, port: int) -> None:
+    """Serve the API and the viewer, and work on the city's jobs."""
+    from twin import serving  # noqa: PLC0415
+
+    serving.serve(shell.city, host, port, announce=lambda url: shell.say({"url": url}, f"五邑孪生 Wuyi Twin: open {url}"))
+
+
+@command("demo")
+@click.option("--no-serve", is_flag=True, help="Build the sample city and stop.")
+@click.option("--seed", type=int, default=None, help="Another sample city.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+def demo(shell: Shell, no_serve: bool, seed: int | None, port: int) -> None:
+    """Build the generated sample city (once) and serve it."""
+    from twin import demo as sample  # noqa: PLC0415
+    from twin import serving  # noqa: PLC0415
+
+    with shell.progress() as listen:
+        built = sample.build(shell.city, seed, listen, say=lambda text: click.echo(text, err=True))
+    if no_serve:
+        shell.say(built, f"The sample city is ready: {built['layers']} layers in {shell.city.settings.home}. Start it with: twin serve")
+        return
+    serving.serve(shell.city, "127.0.0.1", port, announce=lambda url: shell.say({"url": url}, f"五邑孪生 Wuyi Twin: open {url}"))
+
+
+@command("bench")
+@click.argument("name", required=False)
+@click.option("--size", type=float, default=1.0, show_default=True, help="Fraction of the full size.")
+@click.option("--write", is_flag=True, help="Write docs/benchmarks.md.")
+def bench(shell: Shell, name: str | None, size: float, write: bool) -> None:
+    """Measure the product against its peers; without NAME, list what can be measured."""
+    from twin import bench as benches  # noqa: PLC0415
+
+    if name is None and not write:
+        shell.say(benches.names(), "\n".join(f"{key:<14} {text}" for key, text in benches.names().items()))
+        return
+    rows = benches.run(name, size)
+    if write:
+        benches.write_table(rows, Path("docs/benchmarks.md"))
+    shell.say(rows if len(rows) != 1 else rows[0], benches.as_text(rows))
+
+
+__all__ = ["NotFound", "main"]
+
+if __name__ == "__main__":
+    main()
