@@ -173,7 +173,7 @@ def undulation(lon: F64, lat: F64) -> F64:
     shape = lon.shape
     lon, lat = lon.ravel(), lat.ravel()
     finite = np.isfinite(lon) & np.isfinite(lat)
-    column = np.where(finite, (lon + 180.0) % 360.0, 0.0) * 12.0
+    column = (np.where(finite, lon, 0.0) + 180.0) % 360.0 * 12.0
     row = np.clip(np.where(finite, lat + 90.0, 0.0), 0.0, 180.0) * 12.0
     i = np.minimum(row.astype(np.int64), 2159)
     j = column.astype(np.int64) % 4320

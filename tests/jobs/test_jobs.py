@@ -1,0 +1,175 @@
+"""The queue: leases, fencing, cancelling, no second worker."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from twin import jobs as jobs_module
+from twin.catalog import Catalog, jobs_table
+from twin.errors import BadInput, Conflict, LostLease, NotFound
+from twin.jobs import Context, Jobs
+from twin.processes import identity, is_gone
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    return Catalog(tmp_path / "catalog.sqlite")
+
+
+def test_a_job_runs_once_and_keeps_its_result(catalog: Catalog) -> None:
+    jobs = Jobs(catalog)
+    job = jobs.submit("x", {"a": 1})
+    claimed = jobs.claim()
+    assert claimed is not None
+    assert claimed.id == job.id
+    assert jobs.claim() is None, "a running job was claimed twice"
+    done = jobs.run(claimed, lambda context: {"answer": 42})
+    assert (done.state, done.result, done.progress) == ("successful", {"answer": 42}, 1.0)
+    assert jobs.claim() is None
+
+
+def test_the_same_unfinished_work_is_one_job(catalog: Catalog) -> None:
+    jobs = Jobs(catalog)
+    first = jobs.submit("x", {}, key="same")
+    assert jobs.submit("x", {}, key="same").id == first.id
+    jobs.run(jobs.claim(first.id), lambda context: {})
+    assert jobs.submit("x", {}, key="same").id != first.id
+
+
+def test_errors_become_a_message_without_a_traceback(catalog: Catalog) -> None:
+    jobs = Jobs(catalog)
+
+    def bad(context: Context) -> dict:
+        raise BadInput("roads.gpkg: no.", "Do that.")
+
+    def worse(context: Context) -> dict:
+        raise ZeroDivisionError("oops")
+
+    for task, text in ((bad, "roads.gpkg: no. Do that."), (worse, "Internal error (ZeroDivisionError: oops)")):
+        done = jobs.run(jobs.claim(jobs.submit("x", {}).id), task)
+        assert done.state == "failed"
+        assert text in done.error
+        assert "Traceback" not in done.error
+
+
+def test_cancelling(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "HEARTBEAT", 0.05)
+    jobs = Jobs(catalog)
+    waiting = jobs.submit("x", {})
+    assert jobs.cancel(waiting.id).state == "dismissed"
+    with pytest.raises(Conflict):
+        jobs.cancel(waiting.id)
+    running = jobs.submit("x", {})
+    begun = threading.Event()
+
+    def endless(context: Context) -> dict:
+        begun.set()
+        while True:
+            context.progress(0.5, "working")
+            time.sleep(0.01)
+
+    def cancel() -> None:
+        begun.wait()
+        jobs.cancel(running.id)
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    assert jobs.run(jobs.claim(running.id), endless).state == "dismissed"
+    thread.join()
+
+
+def test_a_worker_that_lost_its_lease_cannot_write(catalog: Catalog) -> None:
+    jobs = Jobs(catalog)
+    job = jobs.submit("x", {})
+    slow = jobs.claim(job.id)
+    with catalog.write() as connection:  # its lease runs out while it sleeps
+        connection.execute(jobs_table.update().values(lease=time.time() - 1))
+    quick = jobs.claim(job.id)
+    assert quick is not None
+    assert quick.fence == slow.fence + 1
+    with pytest.raises(LostLease), catalog.write() as connection:
+        Context(slow, catalog).guard(connection)
+    with pytest.raises(LostLease):
+        jobs.run(slow, lambda context: {"stale": True})
+    assert jobs.run(quick, lambda context: {"fresh": True}).result == {"fresh": True}
+
+
+def test_a_living_owner_with_a_valid_lease_keeps_its_job(catalog: Catalog) -> None:
+    jobs = Jobs(catalog)
+    jobs.claim(jobs.submit("x", {}).id)
+    assert jobs.claim() is None
+
+
+def test_a_job_whose_process_is_gone_is_claimed_at_once(catalog: Catalog) -> None:
+    jobs = Jobs(catalog)
+    job = jobs.submit("x", {})
+    child = multiprocessing.get_context("spawn").Process(target=_claim_and_die, args=(str(catalog.engine.url.database), job.id))
+    child.start()
+    child.join()
+    assert jobs.get(job.id).state == "running"
+    again = jobs.claim(job.id)
+    assert again is not None
+    assert again.attempts == 2
+
+
+def _claim_and_die(path: str, job: str) -> None:
+    assert Jobs(Catalog(Path(path))).claim(job) is not None
+
+
+def test_a_job_that_always_kills_its_worker_is_given_up(catalog: Catalog) -> None:
+    jobs = Jobs(catalog)
+    job = jobs.submit("x", {})
+    for _ in range(jobs_module.MAX_ATTEMPTS):
+        assert jobs.claim(job.id) is not None
+        with catalog.write() as connection:
+            connection.execute(jobs_table.update().values(lease=0.0))
+    assert jobs.claim(job.id) is None
+    assert jobs.get(job.id).state == "failed"
+    assert "died" in jobs.get(job.id).error
+
+
+def test_many_processes_claim_each_job_once(catalog: Catalog, tmp_path: Path) -> None:
+    jobs = Jobs(catalog)
+    wanted = {jobs.submit("x", {"n": n}).id for n in range(30)}
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    workers = [context.Process(target=_claim_all, args=(str(catalog.engine.url.database), queue)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    taken = [item for _ in workers for item in queue.get(timeout=60)]
+    for worker in workers:
+        worker.join()
+    assert sorted(taken) == sorted(wanted)
+
+
+def _claim_all(path: str, queue) -> None:
+    jobs = Jobs(Catalog(Path(path)))
+    taken = []
+    while (job := jobs.claim()) is not None:
+        taken.append(job.id)
+        jobs.run(job, lambda context: {})
+    queue.put(taken)
+
+
+def test_no_such_job(catalog: Catalog) -> None:
+    with pytest.raises(NotFound):
+        Jobs(catalog).get("nothing")
+
+
+def test_identity_tells_the_living_from_the_dead() -> None:
+    assert not is_gone(identity())
+    child = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    child.start()
+    owner = identity(child.pid)
+    assert not is_gone(owner)
+    child.kill()
+    child.join()
+    assert is_gone(owner)
+    host, boot, pid, _ = identity().split("|")
+    assert is_gone(f"{host}|another boot|{pid}|1")
+    assert not is_gone(f"elsewhere|{boot}|{pid}|1"), "nothing is known of other machines"
