@@ -1,0 +1,95 @@
+"""OGC API – Common part 2: the published layers as collections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from twin.api.common import GEOJSON, CityDep, href, json_response, link
+from twin.catalog import Derivation, Publication
+from twin.city import City
+from twin.errors import NotFound
+from twin.model import Layer, LayerKind, LayerVersion
+
+router = APIRouter(tags=["Collections"])
+
+CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+WITH_ITEMS: tuple[LayerKind, ...] = ("blocks", "mesh", "vector", "table")
+WITH_MODELS: tuple[LayerKind, ...] = ("blocks", "mesh", "points")
+WITH_MAP: tuple[LayerKind, ...] = ("raster", "vector", "terrain")
+
+
+@router.get("/collections", summary="All layers")
+def collections(request: Request, city: CityDep) -> Response:
+    """Every layer that the city shows."""
+    found = []
+    for publication in city.catalog.published():
+        try:
+            found.append(describe(request, city, publication.layer))
+        except NotFound:  # deleted since the list was read
+            continue
+    links = [link("self", href(request, "collections"))]
+    return json_response(request, {"collections": found, "links": links})
+
+
+@router.get("/collections/{layer}", summary="One layer")
+def collection(request: Request, city: CityDep, layer: str) -> Response:
+    """A layer: what it holds, where, in which version, and the links to its features, tiles, terrain and maps."""
+    return json_response(request, describe(request, city, layer))
+
+
+def describe(request: Request, city: City, name: str) -> dict[str, Any]:
+    """A published layer as an OGC collection.
+
+    Raises:
+        NotFound: no such layer, or nothing published.
+    """
+    layer = city.catalog.layer(name)
+    publication, version, derivation = city.published(name)
+    value: dict[str, Any] = {
+        "id": name, "title": layer.title.get("zh") or layer.title.get("en") or name, "description": layer.description,
+        "twin:title": layer.title, "twin:kind": version.kind, "twin:group": layer.group, "twin:grade": layer.grade or None,
+        "twin:licence": layer.licence or None, "twin:label": layer.label,
+        "twin:version": publication.number, "twin:published": publication.at, "twin:tileset": derivation.key if derivation else None,
+        "twin:stale": city.is_stale(version, derivation), "twin:style": version.style, "twin:schema": _schema(version),
+        "twin:count": version.count, "twin:run": _run_of(city, publication, version),
+        "twin:heights": derivation.info.get("heights") if derivation else None,
+        "twin:reference": {"horizontal": version.reference.horizontal, "vertical": version.reference.vertical or None},
+        "links": _links(request, layer, version, derivation),
+    }  # fmt: skip
+    if version.extent is not None:
+        box = version.extent
+        value["extent"] = {"spatial": {"bbox": [[box.minx, box.miny, box.maxx, box.maxy]], "crs": CRS84}}
+    if version.kind in WITH_ITEMS:
+        value |= {"itemType": "feature", "crs": [CRS84]}
+    return value
+
+
+def _run_of(city: City, publication: Publication, version: LayerVersion) -> str | None:
+    """The job of the scenario run that wrote this version, or None for what came from a source."""
+    return version.provenance.get("job") if "scenario" in version.provenance else None
+
+
+def _schema(version: LayerVersion) -> list[dict[str, Any]]:
+    return [{"name": c.name, "type": c.type, "unit": c.unit or None, "title": c.title or None} for c in version.columns]
+
+
+def _links(request: Request, layer: Layer, version: LayerVersion, derivation: Derivation | None) -> list[dict[str, str]]:
+    name = layer.name
+    links = [link("self", href(request, "collections", name), title=layer.title.get("zh", name))]
+    if version.kind in WITH_ITEMS:
+        links.append(link("items", href(request, "collections", name, "items"), GEOJSON, "Features"))
+    if version.kind in WITH_MODELS and derivation is not None:
+        links.append(link("tiles3d", href(request, "tiles3d", name, "tileset.json"), title="3D Tiles"))
+    if version.kind == "terrain" and derivation is not None:
+        links.append(link("terrain", href(request, "terrain", name, "layer.json"), title="Terrain"))
+    if version.kind in WITH_MAP:
+        links.append(link("map", href(request, "map", name, "tilejson.json"), title="Map tiles"))
+    return links
+
+
+def default_terrain(city: City) -> Publication | None:
+    """The terrain that was published first among those that the city shows now, or None."""
+    shown = {publication.layer: publication for publication, _ in city.terrains() if publication.derivation}
+    return next((shown[p.layer] for p in city.catalog.publications() if p.layer in shown), None)

@@ -1,0 +1,78 @@
+"""OGC API – Processes part 1: following, reading and dismissing jobs (of all kinds, not only runs)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from twin.api.common import CityDep, href, json_response, link, timestamp
+from twin.api.errors import Problem
+from twin.city import City
+from twin.errors import NotFound
+from twin.jobs import Job, Jobs
+
+router = APIRouter(tags=["Jobs"])
+
+RESULTS = "http://www.opengis.net/def/rel/ogc/1.0/results"
+NO_SUCH_JOB = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/no-such-job"
+NOT_READY = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/result-not-ready"
+_INTERNAL = "Internal error"
+
+
+@router.get("/jobs", summary="All jobs")
+def jobs(request: Request, city: CityDep, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> Response:
+    """Jobs, newest first."""
+    found = [status_info(request, job) for job in Jobs(city.catalog).list(limit=limit)]
+    return json_response(request, {"jobs": found, "links": [link("self", href(request, "jobs"))]})
+
+
+@router.get("/jobs/{job}", summary="One job")
+def status(request: Request, city: CityDep, job: str) -> Response:
+    """How far a job is."""
+    return json_response(request, status_info(request, _job(city, job)))
+
+
+@router.get("/jobs/{job}/results", summary="Results of a job")
+def results(request: Request, city: CityDep, job: str) -> Response:
+    """The layers that a job wrote, by output, and its report. 404 while it is not done; the failure's own status when it failed."""
+    found = _job(city, job)
+    if not found.done:
+        raise Problem(404, f"Job {found.id} is {found.state}; its results are not ready.", NOT_READY)
+    if found.state == "dismissed":
+        raise Problem(410, f"Job {found.id} was dismissed and has no results.")
+    if found.state == "failed":
+        text = found.error or "The job failed."
+        raise Problem(500 if text.startswith(_INTERNAL) else 400, text)
+    result: dict[str, Any] = dict(found.result or {})
+    if isinstance(result.get("outputs"), dict):
+        result["outputs"] = {name: value | {"href": href(request, "collections", value["layer"])} for name, value in result["outputs"].items()}
+    elif "layer" in result:
+        result["href"] = href(request, "collections", result["layer"])
+    return json_response(request, result)
+
+
+@router.delete("/jobs/{job}", summary="Dismiss a job")
+def dismiss(request: Request, city: CityDep, job: str) -> Response:
+    """Stop a job: at once while it waits, else at its next step. 409 once it has ended."""
+    return json_response(request, status_info(request, Jobs(city.catalog).cancel(_job(city, job).id)))
+
+
+def status_info(request: Request, job: Job) -> dict[str, Any]:
+    """A job as OGC statusInfo; `progress` is that of its present stage until it is done."""
+    links = [link("self", href(request, "jobs", job.id), title="This job")]
+    if job.state == "successful":
+        links.append(link(RESULTS, href(request, "jobs", job.id, "results"), title="Results"))
+    message = job.error or ": ".join(text for text in (job.stage if not job.done else "", job.message) if text)
+    times = {"created": job.created, "started": job.started, "finished": job.finished, "updated": job.updated}
+    return {
+        "jobID": job.id, "processID": job.params.get("scenario", job.kind), "type": "process", "status": job.state, "message": message,
+        "progress": 100 if job.state == "successful" else min(99, round(job.progress * 100)), "twin:stage": job.stage, "links": links,
+    } | {name: timestamp(seconds) for name, seconds in times.items() if seconds is not None}  # fmt: skip
+
+
+def _job(city: City, identifier: str) -> Job:
+    try:
+        return Jobs(city.catalog).get(identifier)
+    except NotFound as error:
+        raise Problem(404, error.message, NO_SUCH_JOB) from error

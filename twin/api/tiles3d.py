@@ -1,0 +1,36 @@
+"""3D Tiles: a small root that changes with each publication, and the immutable tilesets it points to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from twin.api.archives import entry_response
+from twin.api.collections import WITH_MODELS
+from twin.api.common import CityDep, json_response
+from twin.errors import NotFound
+
+router = APIRouter(tags=["3D Tiles"])
+
+
+@router.get("/tiles3d/{layer}/tileset.json", summary="Root tileset of a layer")
+def root(request: Request, city: CityDep, layer: str) -> Response:
+    """A tileset of one tile whose content is the published tileset. Never cached unasked; its ETag is the tileset's key."""
+    _, version, derivation = city.published(layer)
+    if version.kind not in WITH_MODELS or derivation is None:
+        raise NotFound(f"Layer {layer!r} ({version.kind}) has no 3D Tiles.", f"Derive them with: twin tile {layer}")
+    inner: dict[str, Any] = derivation.info["root"]
+    entry = derivation.info.get("entry", "tileset.json")
+    value = {
+        "asset": {"version": "1.1", "tilesetVersion": derivation.key}, "geometricError": inner["geometricError"],
+        "root": {"boundingVolume": inner["boundingVolume"], "geometricError": inner["geometricError"], "refine": "ADD",
+                 "content": {"uri": f"{derivation.key}/{entry}"}},
+    }  # fmt: skip
+    return json_response(request, value, etag=f'W/"{derivation.key}"')
+
+
+@router.get("/tiles3d/{layer}/{key}/{path:path}", summary="A file of a tileset", response_class=Response)
+def content(request: Request, city: CityDep, layer: str, key: str, path: str) -> Response:
+    """Tileset JSON or tile content; immutable, kept after the next publication so that no client mixes two versions."""
+    return entry_response(request, city, layer, key, path)
