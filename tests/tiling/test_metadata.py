@@ -1,0 +1,179 @@
+"""tiling.metadata: every Arrow type through a glb and back by tiling.check, which shares no code with it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tiling.check import decode_glb
+from tiling.gltf import Primitive, glb
+from tiling.metadata import NO_DATA, enum_code, merge, plan, schema_of, survey
+from tiling.slug import property_ids, slug
+from twin.model import Column
+
+sys.path.insert(0, str(Path(__file__).parent))
+from helpers import assert_valid  # noqa: E402
+
+
+def through(table: pa.Table, data: bytes | None = None) -> dict[str, list[Any]]:
+    """The table's columns after encoding and decoding, nulls restored by the class's own noData and `known` columns."""
+    data = data or encode(table)
+    (primitive,) = decode_glb(data)
+    decoded = primitive.tables[0]
+    document = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+    properties = next(iter(document["extensions"]["EXT_structural_metadata"]["schema"]["classes"].values()))["properties"]
+    known = {v["name"].removesuffix(" known"): k for k, v in properties.items() if v["name"].endswith(" known")}
+    result: dict[str, list[Any]] = {}
+    for name, about in properties.items():
+        if name in known.values():
+            continue
+        values = [v.tolist() if isinstance(v, np.ndarray | np.generic) else v for v in decoded.columns[name]]
+        if about["type"] == "SCALAR" and not about.get("array"):
+            nothing = about.get("noData")
+            if about["componentType"] == "FLOAT32" and nothing is not None:
+                nothing = float(np.float32(nothing))
+            values = [None if v == nothing else v for v in values]
+        if about["name"] in known:
+            values = [v if k else None for v, k in zip(values, decoded.columns[known[about["name"]]], strict=True)]
+        result[about["name"]] = values
+    return result
+
+
+def encode(table: pa.Table) -> bytes:
+    points = Primitive(np.zeros((len(table), 3)), feature_ids=np.arange(len(table)))
+    return glb([points], (), schema_of("test", table).encode(table))
+
+
+TEXT = st.text(max_size=12) | st.sampled_from(["", "\0", "\0\0", NO_DATA, "五邑", "蓬江区", "x"])
+NUMBERS = {
+    **{f"int{b}": st.integers(-(1 << (b - 1)), (1 << (b - 1)) - 1) for b in (8, 16, 32, 64)},
+    **{f"uint{b}": st.integers(0, (1 << b) - 1) for b in (8, 16, 32, 64)},
+    "float32": st.floats(width=32), "float64": st.floats(),
+}  # fmt: skip
+SCALARS = [(getattr(pa, name)(), values) for name, values in NUMBERS.items()] + [(pa.string(), TEXT), (pa.bool_(), st.booleans())]
+
+
+@st.composite
+def columns(draw: st.DrawFn) -> pa.Array:
+    kind, values = draw(st.sampled_from(SCALARS))
+    low = draw(st.booleans())
+    if pa.types.is_integer(kind) and low:
+        info = np.iinfo(str(kind))
+        values = values | st.sampled_from([int(info.min), int(info.max)])
+    return pa.array(draw(st.lists(values | st.none(), min_size=7, max_size=7)), kind)
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(columns(), min_size=1, max_size=4))
+def test_scalars_come_back_with_their_nulls(arrays: list[pa.Array]) -> None:
+    table = pa.table({"id": [f"编号{i}" for i in range(7)], **{f"列 {i}": a for i, a in enumerate(arrays)}})
+    back = through(table)
+    assert list(back)[0] == "id"
+    for name in table.column_names:
+        expected = [None if isinstance(v, float) and math.isnan(v) else v for v in table.column(name).to_pylist()]
+        got = back[name]
+        if pa.types.is_boolean(table.schema.field(name).type):
+            got = [{"true": True, "false": False, None: None}.get(v, v) for v in got]  # nullable booleans are enums
+        assert got == expected, name
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_lists_come_back(data: st.DataObject) -> None:
+    kind, values = data.draw(st.sampled_from([s for s in SCALARS if str(s[0]) not in ("float", "double")]))
+    rows = data.draw(st.lists(st.none() | st.lists(values, max_size=4), min_size=3, max_size=6))
+    table = pa.table({"id": [str(i) for i in range(len(rows))], "l": pa.array(rows, pa.list_(kind))})
+    got = through(table)["l"]
+    if got and isinstance(next((v for v in got if v is not None), None), str):  # no spare value, or null members: JSON
+        got = [None if v is None else json.loads(v) for v in got]
+    if all(not any(len(str(x)) for x in row or ()) for row in rows):
+        assert all(not any(v or ()) for v in got)  # an all-empty column is left out: stated in the module
+    else:
+        assert got == rows
+
+
+def test_the_rest_of_arrow() -> None:
+    when = datetime.datetime(2026, 1, 2, 3, 4, 5)
+    table = pa.table({
+        "id": ["1", "2"],
+        "date": pa.array([datetime.date(2020, 2, 29), None]),
+        "time": pa.array([when, None], pa.timestamp("s")),
+        "zoned": pa.array([when, None], pa.timestamp("s", "UTC")),
+        "price": pa.array([Decimal("12.34"), None], pa.decimal128(9, 2)),
+        "big": pa.array([Decimal("12345678901234567890.12"), None], pa.decimal128(30, 2)),
+        "half": pa.array([np.float16(1.5), None], pa.float16()),
+        "dict": pa.array(["a", None]).dictionary_encode(),
+        "struct": pa.array([{"层": 3}, None]),
+        "holes": pa.array([[1, None], None]),
+        "bytes": pa.array([b"\xff\0", None]),
+        "none": pa.nulls(2),
+        "large": pa.array(["甲", None], pa.large_string()),
+        "deep": pa.array([[[1], [2]], None]),
+    })  # fmt: skip
+    back = through(table)
+    assert {name: values[0] for name, values in back.items()} == {
+        "id": "1", "date": "2020-02-29", "time": "2026-01-02T03:04:05", "zoned": "2026-01-02T03:04:05Z", "price": 12.34,
+        "big": "12345678901234567890.12", "half": 1.5, "dict": "a", "struct": '{"层": 3}', "holes": "[1, null]", "bytes": "ff00",
+        "none": None, "large": "甲", "deep": "[[1], [2]]",
+    }  # fmt: skip
+    assert all(values[1] is None for name, values in back.items() if name != "id")
+
+
+def test_three_hundred_attributes_and_clashing_names() -> None:
+    names = [f"属性 {i}" for i in range(300)] + ["a b", "a_b", "1st", "A-B", "id_known", "é"]
+    table = pa.table({"x": ["1"], **{name: [i] for i, name in enumerate(names)}}).rename_columns(["id", *names])
+    back = through(table)
+    assert [back[name] for name in names] == [[i] for i in range(306)]
+    ids = property_ids(["id", *names])
+    assert len(set(ids.values())) == 307
+    assert ids["a b"] == "a_b"
+    assert ids["a_b"] == "a_b_2"
+    assert slug("1st") == "_1st"
+    assert_valid(encode(table))
+
+
+def test_enums_are_local_and_pinned() -> None:
+    """Codes depend on the text alone; a tile's schema lists what occurs in it, the layer's lists all."""
+    rows = pa.table({"id": [str(i) for i in range(8)], "use": ["住宅", "商业", None, "住宅"] * 2})
+    schema = schema_of("l", rows)
+    assert [v["name"] for v in schema.to_json()["enums"]["use"]["values"]] == ["住宅", "商业", NO_DATA]
+    tile = schema.encode(rows.slice(0, 1))
+    assert tile.schema["enums"]["use"]["values"] == [{"name": "住宅", "value": enum_code("住宅")}, {"name": NO_DATA, "value": 0}]
+    assert through(rows, glb([Primitive(np.zeros((8, 3)))], (), schema.encode(rows)))["use"] == rows["use"].to_pylist()
+
+
+def test_surveys_merge_as_if_it_were_one() -> None:
+    rng = np.random.default_rng(3)
+    table = pa.table({"id": [str(i) for i in range(90)], "n": rng.integers(-9, 9, 90), "t": [f"t{i % 70}" for i in range(90)],
+                      "u": [["a", None, "c"][i % 3] for i in range(90)]})  # fmt: skip
+    parts = merge(survey(table.slice(i, 30)) for i in (60, 0, 30))
+    whole = survey(table)
+    assert plan("l", table.schema, parts) == plan("l", table.schema, whole)
+    assert parts["t"].texts is None
+    statistics = plan("l", table.schema, parts).statistics(parts, 90)["classes"]["l"]
+    assert statistics["properties"]["u"] == {"occurrences": {"a": 30, "c": 30}}
+    assert statistics["properties"]["n"] == {"min": int(table["n"].to_numpy().min()), "max": int(table["n"].to_numpy().max())}
+
+
+def test_units_and_titles() -> None:
+    table = pa.table({"h": [1.0], "id": ["a"]})
+    schema = schema_of("l", table, [Column("h", "double", "m", {"zh": "高度", "en": "Height"})]).to_json()
+    assert schema["classes"]["l"]["properties"]["h"]["description"] == "高度 / Height [m]"
+    assert schema["classes"]["l"]["properties"]["id"]["semantic"] == "ID"
+
+
+def test_a_null_nobody_announced_is_an_error_not_a_wrong_value() -> None:
+    schema = schema_of("l", pa.table({"id": ["a"], "h": [1.0]}))
+    with pytest.raises(ValueError, match="did not see"):
+        schema.encode(pa.table({"id": ["a"], "h": pa.array([None], pa.float64())}))

@@ -1,0 +1,317 @@
+"""glTF 2.0 binary files: the one place where columns of vertices become glb bytes.
+
+Positions come in as float64 in the tile's frame (metres, z up) and leave within `tolerance` of it (DESIGN, law 5):
+unsigned 16-bit with KHR_mesh_quantization where the extent allows, else float32 around a node's translation. Both lie on
+one lattice of 2^-k metres, so that a corner shared by two primitives stays shared, and so that they deflate well.
+glTF is y up; 3D Tiles turns content by +90° about x, so (x, y, z) is written as (x, z, −y).
+
+Sources: glTF 2.0 (Khronos, 2.0.1) §3.6–3.9, §4.4; KHR_mesh_quantization; EXT_mesh_features; EXT_structural_metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiling.metadata import PropertyTable
+
+Array = NDArray[Any]
+TRIANGLES, LINES, POINTS = 4, 1, 0
+TOLERANCE = 0.001
+_REACH = 8192.0  # float32 keeps the millimetre lattice up to here, so a node never holds coordinates beyond it
+_COMPONENT = {"b": 5120, "B": 5121, "h": 5122, "H": 5123, "I": 5125, "f": 5126}
+_SHAPE = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """A glTF material. `color` is sRGB r, g, b and opacity, 0–1; opacity below 1 is drawn blended.
+
+    `texture` is a PNG, JPEG (or, with EXT_texture_webp, WebP) file drawn over it; `cutoff` makes it an alpha mask.
+    """
+
+    color: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    metallic: float = 0.0
+    roughness: float = 0.9
+    double_sided: bool = False
+    unlit: bool = False
+    texture: bytes | None = None
+    cutoff: float | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """Vertices drawn with one material.
+
+    Attributes:
+        positions: (V, 3) float64 metres in the tile's frame, z up.
+        indices: (T, 3) triangles (counter-clockwise from outside), (L, 2) lines, or None for points.
+        normals: (V, 3) unit vectors, z up.
+        colors: (V, 3 or 4) uint8, sRGB; stored linear, as glTF asks.
+        texcoords: (V, 2), v downwards as in glTF.
+        feature_ids: (V,) rows of the property table.
+        surface: index into the list of surfaces, None for the default material.
+        attributes: further per-vertex columns by glTF name (`_INTENSITY`, …), each (V,) or (V, k).
+    """
+
+    positions: NDArray[np.float64]
+    indices: Array | None = None
+    normals: Array | None = None
+    colors: Array | None = None
+    texcoords: Array | None = None
+    feature_ids: Array | None = None
+    surface: int | None = None
+    attributes: dict[str, Array] = field(default_factory=dict)
+
+
+def glb(
+    primitives: Sequence[Primitive], surfaces: Sequence[Surface] = (), table: PropertyTable | None = None,
+    *, tolerance: float = TOLERANCE,
+) -> bytes:  # fmt: skip
+    """A binary glTF file. Every decoded vertex lies within `tolerance` metres of its source.
+
+    Raises:
+        ValueError: a programming error: no vertex, not-finite coordinates, columns of different lengths.
+    """
+    return _Writer(tolerance).write([p for p in primitives if len(p.positions)], surfaces, table)
+
+
+class _Writer:
+    def __init__(self, tolerance: float) -> None:
+        # the corner of a cell of this lattice is at most √3/2 steps away
+        self.step = 2.0 ** np.floor(np.log2(2 * tolerance / np.sqrt(3)))
+        self.body = bytearray()
+        self.views: list[dict[str, Any]] = []
+        self.accessors: list[dict[str, Any]] = []
+        self.used: set[str] = set()
+        self.required: set[str] = set()
+
+    def write(self, primitives: list[Primitive], surfaces: Sequence[Surface], table: PropertyTable | None) -> bytes:
+        if not primitives:
+            raise ValueError("a glb needs at least one vertex")
+        nodes: list[dict[str, Any]] = []
+        meshes: list[dict[str, Any]] = []
+        for group in self._groups(primitives):
+            node, parts = self._mesh(group, table)
+            meshes.append({"primitives": parts})
+            nodes.append({"mesh": len(meshes) - 1, **node})
+        document: dict[str, Any] = {
+            "asset": {"version": "2.0", "generator": "Wuyi Twin"},
+            "scene": 0,
+            "scenes": [{"nodes": list(range(len(nodes)))}],
+            "nodes": nodes,
+            "meshes": meshes,
+        }
+        if surfaces:
+            document |= self._materials(surfaces)
+        if table is not None:
+            self.used.add("EXT_structural_metadata")
+            value = {"schema": table.schema, "propertyTables": [self._table(table)]}
+            document["extensions"] = {"EXT_structural_metadata": value}
+        document["accessors"] = self.accessors
+        document["bufferViews"] = self.views
+        document["buffers"] = [{"byteLength": len(self.body)}]
+        if self.used:
+            document["extensionsUsed"] = sorted(self.used)
+        if self.required:
+            document["extensionsRequired"] = sorted(self.required)
+        return container(document, bytes(self.body))
+
+    # --- vertices ---------------------------------------------------------------------------------------------------
+
+    def _groups(self, primitives: list[Primitive]) -> list[list[Primitive]]:
+        """Primitives that share a node: all of them while float32 can hold the tile, else one each."""
+        low = np.min([p.positions.min(0) for p in primitives], axis=0)
+        high = np.max([p.positions.max(0) for p in primitives], axis=0)
+        if not np.isfinite([low, high]).all():
+            raise ValueError("positions must be finite")
+        together = float((high - low).max()) < 2 * _REACH * self.step / 2.0**-10
+        return [primitives] if together else [[p] for p in primitives]
+
+    def _mesh(self, group: list[Primitive], table: PropertyTable | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        low = _y_up(np.min([p.positions.min(0) for p in group], axis=0)[None])[0]
+        high = _y_up(np.max([p.positions.max(0) for p in group], axis=0)[None])[0]
+        low, high = np.minimum(low, high), np.maximum(low, high)
+        step, short = self.step, bool(np.ceil((high - low).max() / self.step) + 1 <= 65_535)
+        origin = np.floor((low if short else (low + high) / 2) / step) * step
+        node: dict[str, Any] = {"translation": [float(v) for v in origin]}
+        if short:
+            node["scale"] = [step] * 3
+            self.used.add("KHR_mesh_quantization")
+            self.required.add("KHR_mesh_quantization")
+        return node, [self._primitive(p, origin, short, table) for p in group]
+
+    def _primitive(self, p: Primitive, origin: Array, short: bool, table: PropertyTable | None) -> dict[str, Any]:
+        lattice = np.rint((_y_up(p.positions) - origin) / self.step)
+        positions = lattice.astype(np.uint16) if short else (lattice * self.step).astype(np.float32)
+        attributes = {"POSITION": self._vertices(positions, bounds=True)}
+        if p.normals is not None:
+            self._quantized_normals()
+            attributes["NORMAL"] = self._vertices(np.rint(_y_up(p.normals) * 127).astype(np.int8), normalized=True)
+        if p.colors is not None:
+            attributes["COLOR_0"] = self._vertices(linear_colors(p.colors), normalized=True)
+        if p.texcoords is not None:
+            attributes["TEXCOORD_0"] = self._vertices(p.texcoords.astype(np.float32))
+        for name, column in p.attributes.items():
+            attributes[name] = self._vertices(column)
+        value: dict[str, Any] = {"attributes": attributes}
+        if p.feature_ids is not None:
+            attributes["_FEATURE_ID_0"] = self._vertices(smallest_ids(p.feature_ids))
+            count = len(table) if table is not None else len(np.unique(p.feature_ids))
+            feature = {"featureCount": count, "attribute": 0, **({"propertyTable": 0} if table is not None else {})}
+            self.used.add("EXT_mesh_features")
+            value["extensions"] = {"EXT_mesh_features": {"featureIds": [feature]}}
+        if any(len(self._column(a)) != len(p.positions) for a in attributes.values()):
+            raise ValueError("all columns of a primitive must have as many rows as positions")
+        if p.indices is not None:
+            value["indices"] = self._indices(p.indices, len(p.positions))
+        value["mode"] = POINTS if p.indices is None else TRIANGLES if p.indices.shape[1] == 3 else LINES
+        if p.surface is not None:
+            value["material"] = p.surface
+        return value
+
+    def _column(self, accessor: int) -> range:
+        return range(self.accessors[accessor]["count"])
+
+    def _quantized_normals(self) -> None:
+        """Normals in bytes are part of KHR_mesh_quantization even where positions stay float."""
+        self.used.add("KHR_mesh_quantization")
+        self.required.add("KHR_mesh_quantization")
+
+    def _vertices(self, column: Array, *, normalized: bool = False, bounds: bool = False) -> int:
+        """A vertex column as its own buffer view, every row padded to 4 bytes; returns the accessor."""
+        column = column.reshape(len(column), -1)
+        rows, width = column.shape
+        size = width * column.itemsize
+        stride = -(-size // 4) * 4
+        packed = np.zeros((rows, stride // column.itemsize), column.dtype.newbyteorder("<"))
+        packed[:, :width] = column
+        view = self._view(packed.tobytes(), 34962, stride)
+        accessor: dict[str, Any] = {"bufferView": view, "componentType": _COMPONENT[column.dtype.char], "count": rows, "type": _SHAPE[width]}
+        if normalized:
+            accessor["normalized"] = True
+        if bounds:
+            accessor["min"], accessor["max"] = column.min(0).tolist(), column.max(0).tolist()
+        self.accessors.append(accessor)
+        return len(self.accessors) - 1
+
+    def _indices(self, indices: Array, vertices: int) -> int:
+        kind = np.dtype("<u2") if vertices <= 65_535 else np.dtype("<u4")  # the highest value means "restart"
+        view = self._view(indices.astype(kind).tobytes(), 34963)
+        self.accessors.append({"bufferView": view, "componentType": 5123 if kind.itemsize == 2 else 5125, "count": indices.size, "type": "SCALAR"})
+        return len(self.accessors) - 1
+
+    def _view(self, data: bytes, target: int | None = None, stride: int | None = None, align: int = 4) -> int:
+        self.body.extend(b"\0" * (-len(self.body) % align))
+        view: dict[str, Any] = {"buffer": 0, "byteOffset": len(self.body), "byteLength": len(data)}
+        if stride is not None:
+            view["byteStride"] = stride
+        if target is not None:
+            view["target"] = target
+        self.body.extend(data)
+        self.views.append(view)
+        return len(self.views) - 1
+
+    # --- metadata, materials ----------------------------------------------------------------------------------------
+
+    def _table(self, table: PropertyTable) -> dict[str, Any]:
+        """A property table's JSON; its columns go into the buffer, aligned to 8 bytes as the extension asks."""
+        properties = {}
+        for name, column in table.columns.items():
+            value: dict[str, Any] = {"values": self._view(column.values, align=8)}
+            if column.array_offsets is not None:
+                value["arrayOffsets"] = self._view(column.array_offsets, align=8)
+                value["arrayOffsetType"] = column.array_offset_type
+            if column.string_offsets is not None:
+                value["stringOffsets"] = self._view(column.string_offsets, align=8)
+                value["stringOffsetType"] = column.string_offset_type
+            properties[name] = value
+        return {"name": table.name, "class": table.class_id, "count": len(table), "properties": properties}
+
+    def _materials(self, surfaces: Sequence[Surface]) -> dict[str, Any]:
+        materials, images = [], []
+        for surface in surfaces:
+            *rgb, alpha = surface.color
+            pbr: dict[str, Any] = {"metallicFactor": surface.metallic, "roughnessFactor": surface.roughness}
+            color = [*(round(float(linear(c)), 6) for c in rgb), float(alpha)]
+            if color != [1, 1, 1, 1]:
+                pbr["baseColorFactor"] = color
+            if surface.texture is not None:
+                pbr["baseColorTexture"] = {"index": len(images)}
+                images.append(surface.texture)
+            material: dict[str, Any] = {"name": surface.name} if surface.name else {}
+            material["pbrMetallicRoughness"] = pbr
+            if surface.cutoff is not None:
+                material |= {"alphaMode": "MASK", "alphaCutoff": surface.cutoff}
+            elif alpha < 1:
+                material["alphaMode"] = "BLEND"
+            if surface.double_sided:
+                material["doubleSided"] = True
+            if surface.unlit:
+                material["extensions"] = {"KHR_materials_unlit": {}}
+                self.used.add("KHR_materials_unlit")
+            materials.append(material)
+        return {"materials": materials, **(self._textures(images) if images else {})}
+
+    def _textures(self, images: list[bytes]) -> dict[str, Any]:
+        textures: list[dict[str, Any]] = []
+        files: list[dict[str, Any]] = []
+        for index, image in enumerate(images):
+            kind = "image/png" if image[:4] == b"\x89PNG" else "image/webp" if image[8:12] == b"WEBP" else "image/jpeg"
+            files.append({"bufferView": self._view(image), "mimeType": kind})
+            if kind == "image/webp":
+                self.used.add("EXT_texture_webp")
+                self.required.add("EXT_texture_webp")
+                textures.append({"sampler": 0, "extensions": {"EXT_texture_webp": {"source": index}}})
+            else:
+                textures.append({"sampler": 0, "source": index})
+        return {"textures": textures, "images": files, "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]}
+
+
+def container(document: dict[str, Any], body: bytes) -> bytes:
+    """JSON and binary chunk in one glb (glTF 2.0 §4.4): JSON padded with spaces so that the buffer starts at a multiple of
+    8 (columns of 8-byte numbers can be read in place), BIN padded with zeros to 4."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    text += b" " * (-(len(text) + 28) % 8)
+    body += b"\0" * (-len(body) % 4)
+    chunks = struct.pack("<I4s", len(text), b"JSON") + text
+    if len(body):
+        chunks += struct.pack("<I4s", len(body), b"BIN\0") + body
+    return struct.pack("<4s2I", b"glTF", 2, 12 + len(chunks)) + chunks
+
+
+def smallest_ids(ids: Array) -> Array:
+    """Feature ids in the smallest vertex type: uint8, uint16, or float32 (exact up to 2^24; glTF has no uint32 vertices)."""
+    top = int(ids.max(initial=0))
+    if top >= 1 << 24:
+        raise ValueError("more than 16,777,216 features in one tile")
+    return ids.astype(np.uint8 if top < 256 else np.uint16 if top < 65_536 else np.float32)
+
+
+def linear(channel: float | Array) -> Any:
+    """An sRGB channel (0–1) as linear light (IEC 61966-2-1)."""
+    c = np.asarray(channel, np.float64)
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+_LINEAR = np.rint(linear(np.arange(256) / 255) * 255).astype(np.uint8)
+
+
+def linear_colors(colors: Array) -> NDArray[np.uint8]:
+    """(V, 3 or 4) sRGB bytes → (V, 4) linear bytes with opacity (rows of four bytes need no padding)."""
+    result = np.full((len(colors), 4), 255, np.uint8)
+    result[:, :3] = _LINEAR[colors[:, :3]]
+    if colors.shape[1] == 4:
+        result[:, 3] = colors[:, 3]
+    return result
+
+
+def _y_up(xyz: Array) -> Array:
+    return np.column_stack([xyz[:, 0], xyz[:, 2], -xyz[:, 1]])
