@@ -1,0 +1,307 @@
+"""Terrain rasters (GeoTIFF, ESRI ASCII grid, SRTM .hgt, each also zipped) → one COG of heights.
+
+The cells are kept as they are (type, values, nodata); what is changed is only what could not be used: cells that are
+NaN, infinite or a well-known "no data" number that the file does not declare become void and are counted. GDAL does
+the work block by block, so a raster larger than memory goes through. Heights stay in the source's datum and unit; the
+reference says which.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from pydantic import Field
+from rasterio.enums import Resampling
+from rasterio.shutil import copy as raster_copy
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from ingest_gis import raster_source
+from twin import crs
+from twin.errors import BadFeature, BadInput, BadOption, MissingReference, UnreadableSource
+from twin.model import ABOVE_GROUND, Asset, Batch, Bounds, Reference, Report
+from twin.registry import ReaderOptions
+
+#: Numbers that surveys write for "no data" and that no height on Earth can be.
+NODATA_LIKE = (-9999.0, -99999.0, -32767.0, -32768.0)
+HUGE = 1e30
+#: Metres: nothing on the ground lies outside; between the two lowest values it is sea bed and worth a warning.
+LOWEST, LOW, HIGHEST = -12_000.0, -500.0, 9_000.0
+UNITS = {"m": 1.0, "metre": 1.0, "meter": 1.0, "metres": 1.0, "meters": 1.0, "ft": 0.3048, "foot": 0.3048, "feet": 0.3048,
+         "us-ft": 1200 / 3937, "us survey foot": 1200 / 3937, "cm": 0.01, "dm": 0.1, "mm": 0.001}  # fmt: skip
+STRIP = 1024
+
+
+class Options(ReaderOptions):
+    """What may be said about a terrain raster besides its references."""
+
+    band: int | None = Field(None, ge=1, description="Which band holds the heights, where the file has several.")
+    nodata: float | None = Field(None, description="The value of cells without data; overrides the file's.")
+    unit: str | None = Field(None, description="Unit of the heights: m, ft, us-ft, dm, cm, mm; overrides the file's.")
+    member: str | None = Field(None, description="Which raster of a ZIP, where it holds several.")
+
+
+@dataclass
+class _Tally:
+    """What the cells hold, gathered while they pass; `odd` counts undeclared no-data numbers by value."""
+
+    cells: int = 0
+    voids: int = 0
+    nan: int = 0
+    infinite: int = 0
+    odd: dict[float, int] | None = None
+    low: float = np.inf
+    high: float = -np.inf
+    changed: int = 0
+
+
+def detect(source: Path, options: Any) -> bool:
+    """Whether a file is terrain: grids of heights by format, a one-band GeoTIFF only where a vertical datum is named.
+
+    Raises:
+        UnreadableSource: a ZIP that is damaged.
+    """
+    name = source.name.lower()
+    if name.endswith((".asc", ".hgt")):
+        return True
+    if name.endswith(".zip"):
+        return bool(raster_source.zip_members(source))
+    if getattr(options, "vertical", None):
+        return _bands(source) == 1 or getattr(options, "band", None) is not None
+    stated = getattr(options, "crs", None)
+    try:
+        if stated:
+            return bool(crs.parse_reference(stated).vertical) and _bands(source) == 1
+        with raster_source.source_file(source) as file, raster_source.opened(file) as dataset:
+            return dataset.count == 1 and bool(dataset.crs) and bool(crs.parse_reference(dataset.crs.to_wkt()).vertical)
+    except BadInput:
+        return False
+
+
+def _bands(source: Path) -> int:
+    try:
+        with raster_source.source_file(source) as file, raster_source.opened(file) as dataset:
+            return int(dataset.count)
+    except BadInput:
+        return 0
+
+
+def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
+    """One `Asset`: the heights as a COG, float32 or the source's integer type, north up, nodata declared.
+
+    Raises:
+        UnreadableSource: empty, truncated, of another format.
+        MissingReference: no horizontal CRS or no vertical datum.
+        BadFeature: no georeferencing, no cell with data, or heights that no place on Earth has.
+        BadOption: several bands and none chosen, an unknown unit.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(raster_source.source_file(source, options.member))
+        dataset = stack.enter_context(raster_source.opened(file))
+        band = _band(dataset, options, file.name)
+        reference = _reference(dataset, band, options, file, report)
+        raster_source.check_georeferenced(dataset, file)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="twin-terrain-")))
+        nodata = options.nodata if options.nodata is not None else dataset.nodatavals[band - 1]
+        horizontal = crs.crs_of(reference.horizontal).to_wkt()
+        upright = stack.enter_context(_north_up(dataset, horizontal, nodata, file.name, report))
+        clean, tally, nodata = _clean(upright, band, nodata, horizontal, folder / "clean.tif", file.name, report)
+        _judge(tally, reference, clean, file.name, report)
+        cog = folder / "terrain.tif"
+        with rasterio.Env(**raster_source.SAFE):
+            raster_copy(clean, cog, driver="COG", compress="DEFLATE", level=6, predictor="YES", blocksize=512, bigtiff="IF_SAFER",
+                        overview_resampling="AVERAGE", num_threads="2")  # fmt: skip
+        clean.unlink()
+        yield _asset(cog, reference, tally, nodata, report)
+
+
+def _band(dataset: Any, options: Options, name: str) -> int:
+    band = options.band or 1
+    if options.band is None and dataset.count > 1:
+        raise BadOption(f"{name} has {dataset.count} bands; a terrain has one.",
+                        "Say which holds the heights (--option band=N), or read it as a picture (--reader raster).")  # fmt: skip
+    if band > dataset.count:
+        raise BadOption(f"{name} has {dataset.count} band(s), not {band}.", "Give a band it has.")
+    if np.dtype(dataset.dtypes[band - 1]).kind not in "iuf":
+        raise BadFeature(f"{name}: band {band} holds {dataset.dtypes[band - 1]} numbers, not heights.", "Choose another band.")
+    if dataset.colorinterp[band - 1].name == "palette":
+        raise BadFeature(f"{name}: band {band} holds colour indices, not heights.", "Read it with --reader raster.")
+    return band
+
+
+def _reference(dataset: Any, band: int, options: Options, file: raster_source.RasterFile, report: Report) -> Reference:
+    """Horizontal CRS, vertical datum and unit, each from the command, else from the file, else (HGT) from the format."""
+    stated = dataset.crs.to_wkt() if dataset.crs else None
+    vertical = options.vertical
+    if file.driver == "SRTMHGT":
+        stated = "EPSG:4326"
+        vertical = vertical or "EGM96"
+    given = options.crs or stated
+    if given is None and file.driver == "AAIGrid":
+        raise MissingReference(f"{file.name} states no coordinate reference system (there is no .prj beside it).",
+                               "Name it with --crs, for example --crs EPSG:4547.")  # fmt: skip
+    reference = crs.parse_reference(given, vertical, vertical_offset=options.vertical_offset, where=file.name)
+    if reference.vertical == ABOVE_GROUND:
+        raise MissingReference(f"{file.name}: a terrain cannot be measured above the ground.", "Name its datum with --vertical.")
+    if not reference.vertical:
+        raise MissingReference(f"{file.name}: its heights are absolute, but no vertical datum is named.",
+                               "Name it with --vertical: EPSG:5737 (1985 heights), EGM96, ellipsoid, …")  # fmt: skip
+    report.facts.update(driver=file.driver, crs_source="option" if options.crs else "format" if file.driver == "SRTMHGT" else "file",
+                        vertical_source="option" if options.vertical else "format" if file.driver == "SRTMHGT" else
+                        "option" if options.crs else "file")  # fmt: skip
+    if file.driver == "SRTMHGT" and not (options.crs and options.vertical):
+        report.note("assumed", "", "SRTM .hgt: WGS 84 and EGM96 heights in metres, by definition of the format")
+    return _with_unit(reference, dataset.units[band - 1], options.unit, file.name, report)
+
+
+def _with_unit(reference: Reference, of_band: str | None, stated: str | None, name: str, report: Report) -> Reference:
+    if stated is not None:
+        if stated.lower() not in UNITS:
+            raise BadOption(f"{name}: the height unit {stated!r} is unknown.", "Use m, ft, us-ft, dm, cm or mm.")
+        return replace(reference, vertical_unit=UNITS[stated.lower()])
+    if of_band and reference.vertical_unit == 1.0:
+        factor = UNITS.get(of_band.strip().lower())
+        if factor is None:
+            report.note("assumed", "", f"the band's unit {of_band!r} is not known; heights are taken as metres")
+        elif factor != 1.0:
+            report.note("assumed", "", f"heights are in {of_band} ({factor} m), as the band says")
+            return replace(reference, vertical_unit=factor)
+    return reference
+
+
+def _north_up(dataset: Any, horizontal: str, nodata: float | None, name: str, report: Report) -> Any:
+    """The dataset itself where its rows run south and its columns east, else a warped view of it that does."""
+    t = dataset.transform
+    if t.b == 0 and t.d == 0 and t.a > 0 and t.e < 0:
+        return nullcontext(dataset)
+    report.note("repaired", "", f"the grid is rotated or flipped (geotransform {tuple(t)[:6]}); it was resampled north up, bilinear")
+    void = nodata if nodata is not None else np.nan if np.dtype(dataset.dtypes[0]).kind == "f" else _void_value(np.dtype(dataset.dtypes[0]), name)
+    return WarpedVRT(dataset, crs=horizontal, src_crs=horizontal, resampling=Resampling.bilinear, src_nodata=nodata, nodata=void)
+
+
+def _void_value(dtype: np.dtype[Any], name: str) -> float:
+    """What marks a void in a type that declares none."""
+    if dtype.kind == "f":
+        return float("nan")
+    if dtype.kind == "i":
+        return float(max(np.iinfo(dtype).min, -(2**31)))
+    raise BadFeature(f"{name}: cells without data cannot be marked in {dtype} numbers.", "Declare one: --option nodata=VALUE.")
+
+
+def _clean(
+    dataset: Any, band: int, nodata: float | None, horizontal: str, path: Path, name: str, report: Report
+) -> tuple[Path, _Tally, float | None]:
+    """Copy the band block by block with every void written as nodata → (file, what was seen, the nodata value)."""
+    source_type = np.dtype(dataset.dtypes[band - 1])
+    dtype = np.dtype(np.float32) if source_type.kind == "f" else source_type
+    void = nodata
+    if void is None and dtype.kind != "u":
+        void = _void_value(dtype, name)
+    if void is not None and dtype.kind != "f" and not (float(void).is_integer() and np.iinfo(dtype).min <= void <= np.iinfo(dtype).max):
+        report.note("assumed", "", f"the declared nodata {void} is no {dtype}; it marks nothing")
+        void = nodata = None if dtype.kind == "u" else _void_value(dtype, name)
+    if dtype.kind == "f" and void is not None:
+        void = float(np.float32(void))
+    tally = _Tally(odd={})
+    profile = {"driver": "GTiff", "dtype": dtype, "count": 1, "width": dataset.width, "height": dataset.height, "crs": horizontal,
+               "transform": dataset.transform, "nodata": void, "tiled": True, "blockxsize": 512, "blockysize": 512, "bigtiff": "IF_SAFER"}  # fmt: skip
+    with rasterio.open(path, "w", **profile) as out:
+        for row in range(0, dataset.height, STRIP):
+            for column in range(0, dataset.width, 8 * STRIP):
+                window = Window(column, row, min(8 * STRIP, dataset.width - column), min(STRIP, dataset.height - row))
+                out.write(_clean_block(dataset.read(band, window=window), nodata, void, dtype, tally, name), 1, window=window)
+    if void is not None and nodata is None and tally.voids == 0:
+        void = None
+        with rasterio.open(path, "r+") as out:
+            out.nodata = None
+    return path, tally, void
+
+
+def _clean_block(raw: NDArray[Any], nodata: float | None, void: float | None, dtype: np.dtype[Any], tally: _Tally, name: str) -> NDArray[Any]:
+    is_void = np.zeros(raw.shape, bool) if nodata is None or np.isnan(nodata) else raw == raw.dtype.type(nodata)
+    if raw.dtype.kind == "f":
+        nan, infinite = np.isnan(raw), np.isinf(raw) | (np.abs(raw) >= HUGE)
+        if not (nodata is not None and np.isnan(nodata)):
+            tally.nan += int(nan.sum())
+        infinite &= ~is_void
+        tally.infinite += int(infinite.sum())
+        is_void |= nan | infinite
+    if raw.dtype.kind != "u":
+        for value in NODATA_LIKE:
+            if raw.dtype.kind == "i" and value < np.iinfo(raw.dtype).min:
+                continue
+            here = (raw == value) & ~is_void
+            if count := int(here.sum()):
+                assert tally.odd is not None
+                tally.odd[value] = tally.odd.get(value, 0) + count
+                is_void |= here
+    tally.cells += raw.size
+    tally.voids += int(is_void.sum())
+    block = raw.astype(dtype, copy=True) if raw.dtype.kind != "f" else np.where(is_void, 0, raw).astype(dtype)
+    known = ~is_void
+    if known.any():
+        tally.low, tally.high = min(tally.low, float(block[known].min())), max(tally.high, float(block[known].max()))
+        if raw.dtype != dtype:
+            tally.changed += int((block[known].astype(raw.dtype) != raw[known]).sum())
+    if is_void.any():
+        if void is None:
+            raise BadFeature(f"{name}: cells without data cannot be marked in {dtype} numbers.", "Declare one: --option nodata=VALUE.")
+        block[is_void] = void
+    return block
+
+
+def _judge(tally: _Tally, reference: Reference, path: Path, name: str, report: Report) -> None:
+    """Report what was changed; refuse what cannot be a terrain."""
+    report.read, report.kept = tally.cells, tally.cells - tally.voids
+    for value, count in (tally.odd or {}).items():
+        report.note("repaired", "", f"{count} cells are {value:g}, which the file does not declare as nodata; they were taken as void")
+    if tally.nan:
+        report.note("repaired", "", f"{tally.nan} cells are NaN; they were taken as void")
+    if tally.infinite:
+        report.note("repaired", "", f"{tally.infinite} cells are infinite or beyond ±1e30; they were taken as void")
+    if tally.changed:
+        report.note("repaired", "", f"{tally.changed} heights in float64 were rounded to float32 (by less than 0.001 m)")
+    if report.kept == 0:
+        raise BadFeature(f"{name}: all {tally.cells} cells are without data.", "Check the file, its band and its nodata value (--option nodata=…).")
+    low, high = tally.low * reference.vertical_unit, tally.high * reference.vertical_unit
+    if low < LOWEST or high > HIGHEST:
+        worst = tally.low if low < LOWEST else tally.high
+        raise BadFeature(f"{name}: heights from {low:.6g} to {high:.6g} m cannot be ground; for one, {_where(path, worst)}.",
+                         "Declare the nodata value (--option nodata=…), the unit (--option unit=…) or another band.")  # fmt: skip
+    if low < LOW:
+        report.note("warned", "", f"the lowest cell is {low:.6g} m: a sea bed? If not, declare the nodata value")
+    with rasterio.open(path) as file:
+        if file.dtypes[0] == "uint8" and tally.high == 255:
+            report.note("warned", "", "the highest cells are 255, the largest 8-bit number: higher ground may have been cut off")
+
+
+def _where(path: Path, value: float) -> str:
+    """The first cell that holds a value, as words."""
+    with rasterio.open(path) as file:
+        for _, window in file.block_windows(1):
+            hits = np.argwhere(file.read(1, window=window) == value)
+            if len(hits):
+                row, column = hits[0] + (window.row_off, window.col_off)
+                return f"row {row}, column {column} is {value:g}"
+    raise UnreadableSource(f"{path.name} changed while it was read.")
+
+
+def _asset(path: Path, reference: Reference, tally: _Tally, nodata: float | None, report: Report) -> Asset:
+    with rasterio.open(path) as file:
+        box, size, dtype = file.bounds, [file.width, file.height], file.dtypes[0]
+        resolution = [abs(file.transform.a), abs(file.transform.e)]
+    unit = reference.vertical_unit
+    report.facts.update(cells=tally.cells, voids=tally.voids, min=tally.low * unit, max=tally.high * unit, resolution=resolution, size=size, dtype=dtype,
+                        nodata=None if nodata is None or np.isnan(nodata) else nodata)  # fmt: skip
+    properties = {"bands": ["height"], "nodata": "nan" if nodata is not None and np.isnan(nodata) else nodata, "dtype": dtype, "size": size,
+                  "resolution": resolution, "voids": tally.voids, "unit": "m"}  # fmt: skip
+    bounds = Bounds(box.left, box.bottom, box.right, box.top, tally.low, tally.high)
+    return Asset(reference, path, "cog", bounds, tally.cells, properties)
