@@ -176,7 +176,8 @@ class Catalog:
         elif row.kind != layer.kind:
             raise Conflict(f"Layer {layer.name!r} holds {row.kind}, not {layer.kind}.", "Choose another --layer name, or delete the layer first.")
         else:
-            connection.execute(layers_table.update().where(layers_table.c.name == layer.name).values(**values))
+            told = {key: value for key, value in values.items() if value}  # a new version keeps the title it is not told
+            connection.execute(layers_table.update().where(layers_table.c.name == layer.name).values(**told))
         table = versions_table
         done = connection.execute(select(table.c.number).where(table.c.layer == layer.name, table.c.job == job)).first()
         if done is not None:

@@ -19,6 +19,9 @@ LayerKind = Literal["blocks", "mesh", "points", "vector", "raster", "terrain", "
 Group = Literal["时空基础", "资源调查", "规划管控", "工程建设项目", "公共专题", "物联感知"]
 """The six data groups of CJJ/T 315-2022."""
 
+LABELS = ("open", "internal", "restricted")
+"""Security labels, lowest first; a result inherits the highest of its inputs."""
+
 ABOVE_GROUND = "above ground"
 ELLIPSOID = "EPSG:4979"
 

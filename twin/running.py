@@ -9,9 +9,7 @@ from twin import __version__, parts, registry
 from twin.city import City
 from twin.errors import BadOption
 from twin.jobs import Context
-from twin.model import Layer, LayerVersion, Report
-
-LABELS = ("open", "internal", "restricted")
+from twin.model import LABELS, Layer, LayerVersion, Report
 
 
 def run_scenario(city: City, context: Context, params: dict[str, Any]) -> dict[str, tuple[Layer, LayerVersion]]:

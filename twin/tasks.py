@@ -8,14 +8,14 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from twin import __version__, parts, registry
 from twin.catalog import Derivation
 from twin.city import City
 from twin.errors import BadInput, BadOption, Conflict, NotFound, UnreadableSource
 from twin.jobs import Context, Job, Jobs
-from twin.model import Layer, LayerVersion, Report
+from twin.model import LABELS, Group, Layer, LayerVersion, Report
 
 LAYER_NAME = re.compile(r"^[^\W_][\w.-]{0,62}$")
 DESCRIBE = ("title_zh", "title_en", "group", "grade", "licence", "label", "description")
@@ -42,6 +42,9 @@ def ingest_params(source: str | Path, layer: str, *, reader: str | None = None, 
     unknown = set(describe or {}) - set(DESCRIBE)
     if unknown:
         raise BadOption(f"Unknown layer description {sorted(unknown)[0]!r}.", f"Known: {', '.join(DESCRIBE)}.")
+    for field, known in (("group", get_args(Group)), ("label", LABELS)):
+        if (describe or {}).get(field, known[0]) not in known:
+            raise BadOption(f"{field} cannot be {describe[field]!r}.", f"It is one of {', '.join(known)}.")  # type: ignore[index]
     entry = choose_reader(path, reader, options or {})
     split_options(entry, options or {})
     return {"source": str(path), "layer": layer, "reader": entry.name, "options": options or {}, "describe": describe or {}, "publish": publish}

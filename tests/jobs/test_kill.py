@@ -1,0 +1,152 @@
+"""Killed with SIGKILL at any moment, the city shows the old version or the new one, and the next start finishes the work.
+
+Real `twin ingest` processes are killed at random points of every stage; the stage is read from the job's own row. After
+each kill the published archive must hash to its name and be one of the versions that were ever completed. The test
+prints how many kills landed where (run with -s to see it).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import psutil
+import pytest
+import shapely
+
+from twin import tasks
+from twin.city import City
+from twin.jobs import Jobs
+
+KILLS = 56
+STAGES = ("reading", "encoding", "archiving", "publishing")
+TWIN = [sys.executable, "-m", "twin.cli"]
+
+
+def delivery(path: Path, seed: int, count: int = 4000) -> Path:
+    """A GeoPackage of square buildings with a height and an absolute base."""
+    rng = np.random.default_rng(seed)
+    x, y = 400_000 + (np.arange(count) % 80) * 30.0, 2_490_000 + (np.arange(count) // 80) * 30.0
+    side = rng.uniform(8, 20, count)
+    frame = geopandas.GeoDataFrame(
+        {"id": [f"b{i:05d}" for i in range(count)], "height": rng.uniform(3, 90, count).round(2), "base": rng.uniform(1, 5, count).round(2)},
+        geometry=shapely.box(x, y, x + side, y + side), crs="EPSG:4547",
+    )  # fmt: skip
+    frame.to_file(path, driver="GPKG", layer="buildings")
+    return path
+
+
+def arguments(source: Path, home: Path) -> list[str]:
+    return [*TWIN, "ingest", str(source), "--layer", "buildings", "--reader", "footprints", "--vertical", "ellipsoid", "--option", "height=height",
+            "--option", "base=base", "--home", str(home), "--json"]  # fmt: skip
+
+
+def stage(home: Path) -> str:
+    """Stage of the running job, from outside."""
+    try:
+        with sqlite3.connect(f"file:{home / 'catalog.sqlite'}?mode=ro", uri=True, timeout=1) as db:
+            row = db.execute("select stage from jobs where state = 'running' order by updated desc").fetchone()
+    except sqlite3.OperationalError:
+        return ""
+    return row[0] if row else ""
+
+
+def published(home: Path) -> tuple[int, str]:
+    """(version, checksum of the archive the layer shows); fails if the bytes are not what their name says."""
+    city = City.open(home)
+    publication, version, derivation = city.published("buildings")
+    assert derivation is not None
+    data = city.lake.path(derivation.archive).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == derivation.archive.split(".")[0], "a published archive is damaged"
+    for part in version.parts:
+        assert hashlib.sha256(city.lake.get(part.key)).hexdigest() == part.key.split(".")[0], "a published part is damaged"
+    city.catalog.engine.dispose()
+    return publication.number, derivation.archive
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_fifty_kills(tmp_path: Path) -> None:
+    rng = random.Random(20261121)
+    home, sources, truth = tmp_path / "city", [], []
+    for n in range(3):
+        sources.append(delivery(tmp_path / f"delivery{n}.gpkg", n))
+        clean = tmp_path / f"clean{n}"  # what an undisturbed ingest gives
+        subprocess.run(arguments(sources[n], clean), check=True, capture_output=True, timeout=120)
+        truth.append(published(clean)[1])
+    subprocess.run(arguments(sources[0], home), check=True, capture_output=True, timeout=120)
+    assert published(home) == (1, truth[0])
+
+    landed: Counter[str] = Counter()
+    seconds = {"reading": 0.8, "encoding": 1.2, "archiving": 0.02, "publishing": 0.02}
+    shown = published(home)
+    turn = 1
+    for _ in range(KILLS * 3):
+        if sum(landed.values()) >= KILLS and all(landed[name] for name in STAGES):
+            break
+        target = min(STAGES, key=lambda name: (landed[name], rng.random()))
+        source = sources[turn % 3]
+        process = subprocess.Popen(arguments(source, home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        while process.poll() is None and stage(home) != target:
+            time.sleep(0.001)
+        time.sleep(rng.random() * seconds[target])
+        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        where = stage(home)
+        process.send_signal(signal.SIGKILL)
+        killed = process.wait() == -signal.SIGKILL
+        if killed and where:
+            landed[where] += 1
+        now = published(home)
+        assert now == shown or now[1] == truth[turn % 3], "the city shows something that was never completed"
+        if now != shown:
+            shown, turn = now, turn + 1
+        _, alive = psutil.wait_procs(children, timeout=5)
+        assert not alive, f"worker processes outlived their parent: {alive}"
+    print(f"\n{sum(landed.values())} kills landed: " + ", ".join(f"{name} {landed[name]}" for name in STAGES))
+    assert sum(landed.values()) >= 50
+    assert all(landed[name] for name in STAGES), landed
+
+    done = subprocess.run(arguments(sources[turn % 3], home), check=True, capture_output=True, timeout=120)
+    assert done.returncode == 0
+    assert published(home)[1] == truth[turn % 3], "after resuming, the tiles differ from those of an undisturbed run"
+    city = City.open(home)
+    assert not [job for job in Jobs(city.catalog).list() if not job.done and job.state != "running"]
+    for row in city.catalog.versions("buildings"):
+        city.manifest(row.manifest)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_servers_never_run_one_job_twice(tmp_path: Path) -> None:
+    home = tmp_path / "city"
+    city = City.open(home)
+    wanted = []
+    for n in range(6):
+        source = delivery(tmp_path / f"d{n}.gpkg", n, count=200)
+        params = tasks.ingest_params(source, "buildings", reader="footprints", options={"vertical": "ellipsoid", "height": "height", "base": "base"})
+        wanted.append(tasks.submit(city, "ingest", params).id)
+    workers = [subprocess.Popen([sys.executable, "-m", "twin.worker", "--home", str(home), "--parent", str(os.getpid())], stderr=subprocess.DEVNULL)
+               for _ in range(2)]  # fmt: skip
+    try:
+        jobs, deadline = Jobs(city.catalog), time.time() + 200
+        while not all(jobs.get(identifier).done for identifier in wanted) and time.time() < deadline:
+            time.sleep(0.2)
+        found = [jobs.get(identifier) for identifier in wanted]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert [job.state for job in found] == ["successful"] * 6, [job.error for job in found]
+    assert [job.attempts for job in found] == [1] * 6
+    assert len({job.owner for job in found}) == 2, "both workers should have had work"
+    assert len(city.catalog.versions("buildings")) == 6
