@@ -7,20 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from data_samples import landcover, ortho, places
+from data_samples import bim, cloud, landcover, ortho, places, sewer, swmm
 from data_samples.city import City, build
 from data_samples.frame import CELL, VERTICAL
 from data_samples.river import DESIGN_LEVEL, NORMAL_LEVEL, WARNING_LEVEL
 from data_samples.write import ABOVE, Entry, manifest, raster, vector
 
+Image = npt.NDArray[np.uint8]
 BASE, RESOURCE, PLAN, PROJECT, THEME, SENSE = "时空基础", "资源调查", "规划管控", "工程建设项目", "公共专题", "物联感知"
 
 
-def _terrain(city: City, out: Path) -> list[Entry]:
+def _terrain(city: City, image: Image, out: Path) -> list[Entry]:
     raster(city.ground.z, CELL, out / "terrain.tif", compress="deflate", predictor=3, zlevel=6, nodata=-9999.0, tags={"AREA_OR_POINT": "Area"})
     raster(landcover.cover(city), CELL, out / "landcover.tif", compress="deflate", zlevel=6, nodata=0, colormap=landcover.colormap())
-    raster(ortho.paint(city), ortho.PIXEL, out / "ortho.tif", compress="jpeg", jpeg_quality=87, photometric="ycbcr", interleave="pixel")
+    raster(image, ortho.PIXEL, out / "ortho.tif", compress="jpeg", jpeg_quality=87, photometric="ycbcr", interleave="pixel")
     return [
         Entry("terrain.tif", "terrain", {"zh": "数字高程模型", "en": "Terrain"}, "terrain", BASE,
               f"Bare earth with river bed, levees and carriageways, {CELL:g} m cells.", vertical=VERTICAL),
@@ -30,7 +32,7 @@ def _terrain(city: City, out: Path) -> list[Entry]:
     ]  # fmt: skip
 
 
-def _vectors(city: City, out: Path) -> list[Entry]:
+def _vectors(city: City, image: Image, out: Path) -> list[Entry]:
     tables: list[tuple[Any, Entry]] = [
         (city.buildings, Entry("buildings.parquet", "buildings", {"zh": "建筑白模", "en": "Buildings"}, "footprints", BASE,
             "Footprints with height above ground, floors, use, dwellings and people.", vertical=ABOVE, options={"height": "height"})),
@@ -65,7 +67,7 @@ def _short(table: dict[str, Any]) -> dict[str, Any]:
     return table
 
 
-def _series(city: City, out: Path) -> list[Entry]:
+def _series(city: City, image: Image, out: Path) -> list[Entry]:
     places.write_series(city, out)
     return [
         Entry("rain.csv", "rain", {"zh": "雨量过程", "en": "Rain series"}, None, SENSE, "Rain intensity of a typhoon day, mm/h, every 10 minutes.", crs=""),
@@ -74,14 +76,41 @@ def _series(city: City, out: Path) -> list[Entry]:
     ]  # fmt: skip
 
 
-PARTS: list[Callable[[City, Path], list[Entry]]] = [_terrain, _vectors, _series]
+def _drainage(city: City, image: Image, out: Path) -> list[Entry]:
+    network = sewer.make_sewer(city)
+    manholes = Entry("manholes.gpkg", "manholes", {"zh": "雨水检查井", "en": "Storm manholes"}, "vector", PROJECT,
+                     "3D points at the rims; invert, depth and catchment.", vertical=VERTICAL)  # fmt: skip
+    pipes = Entry("pipes.gpkg", "pipes", {"zh": "雨水管", "en": "Storm pipes"}, "vector", PROJECT,
+                  "3D lines along the pipe inverts, in flow direction; diameter, slope, material.", vertical=VERTICAL)  # fmt: skip
+    vector(sewer.manhole_table(network), out / manholes.path)
+    vector(sewer.pipe_table(network), out / pipes.path)
+    swmm.write_swmm(network, [(t, r) for t, r in places.rain_day(city) if "08:00" <= t <= "14:00"], out / "drainage.inp")
+    model = Entry("drainage.inp", "drainage", {"zh": "排水管网模型", "en": "Drainage model"}, None, PROJECT,
+                  "SWMM 5 model of the same pipes: subcatchments, wet well, pumps, flap-gated outfall, rain.", vertical=VERTICAL)  # fmt: skip
+    return [pipes, manholes, model]
+
+
+def _models(city: City, image: Image, out: Path) -> list[Entry]:
+    draft = places.bim_draft(city.drafts)
+    bim.write_ifc(city.seed, draft, city.pad, out / f"{draft.bim}.ifc")
+    count = cloud.write_cloud(city, image, out / "survey.laz")
+    return [
+        Entry(f"{draft.bim}.ifc", draft.bim, {"zh": draft.name, "en": draft.name_en}, "ifc", PROJECT,
+              "IFC4 office of six storeys; IfcMapConversion sets it on its footprint.", vertical=VERTICAL),
+        Entry("survey.laz", "survey", {"zh": "机载激光点云", "en": "Airborne laser survey"}, "points", BASE,
+              f"{count} points: ground, trees, buildings, water, bridge deck; RGB.", vertical=VERTICAL),
+    ]  # fmt: skip
+
+
+PARTS: list[Callable[[City, Image, Path], list[Entry]]] = [_terrain, _vectors, _drainage, _models, _series]
 
 
 def deliver(out: Path, seed: int) -> Path:
     """Build the city and write all of it."""
     out.mkdir(parents=True, exist_ok=True)
     city = build(seed)
-    entries = [entry for part in PARTS for entry in part(city, out)]
+    image = ortho.paint(city)
+    entries = [entry for part in PARTS for entry in part(city, image, out)]
     facts = {
         "facts": {
             "normal_level": NORMAL_LEVEL, "warning_level": WARNING_LEVEL, "design_level": DESIGN_LEVEL,

@@ -155,16 +155,29 @@ def structures_table(city: City) -> dict[str, Any]:
     return table
 
 
-def write_series(city: City, folder: Path) -> None:
-    """Rain and river stage of one made-up typhoon day, every 10 minutes, with units in the header and +08:00 times."""
-    random = rng(city.seed, "series")
+def _day() -> tuple[Any, list[str]]:
+    """Minutes and ISO times of the made-up day, every 10 minutes."""
     minutes = np.arange(0, 24 * 60 + 1, 10)
+    clock = [f"2025-06-01T{m // 60:02d}:{m % 60:02d}:00+08:00" if m < 1440 else "2025-06-02T00:00:00+08:00" for m in minutes]
+    return minutes, clock
+
+
+def rain_day(city: City) -> list[tuple[str, float]]:
+    """Rain intensity of a made-up typhoon day as (HH:MM, mm/h)."""
+    minutes, clock = _day()
     t = minutes / 60.0
     rain = 6.0 * np.exp(-(((t - 7) / 3.0) ** 2)) + 78.0 * np.exp(-(((t - 11.2) / 1.1) ** 2)) + 22.0 * np.exp(-(((t - 15) / 2.0) ** 2))
-    rain = np.round(np.where(rain > 0.4, rain * random.uniform(0.8, 1.2, len(t)), 0.0), 1)
+    rain = np.round(np.where(rain > 0.4, rain * rng(city.seed, "series").uniform(0.8, 1.2, len(t)), 0.0), 1)
+    return [(c[11:16], float(r)) for c, r in zip(clock, rain, strict=True)]
+
+
+def write_series(city: City, folder: Path) -> None:
+    """Rain and river stage of that day, with units in the header and +08:00 times."""
+    minutes, clock = _day()
+    t = minutes / 60.0
     stage = NORMAL_LEVEL + 0.45 * np.sin(2 * np.pi * (t - 4.0) / 12.4) + 2.9 * np.exp(-(((t - 15.5) / 5.5) ** 2))
-    clock = [f"2025-06-01T{m // 60:02d}:{m % 60:02d}:00+08:00" if m < 1440 else "2025-06-02T00:00:00+08:00" for m in minutes]
-    for name, unit, values in (("rain", "mm/h", rain), ("stage", "m (EPSG:5737)", np.round(stage, 3))):
+    rain = [r for _, r in rain_day(city)]
+    for name, unit, values in (("rain", "mm/h", rain), ("stage", "m (EPSG:5737)", np.round(stage, 3).tolist())):
         lines = [f"time,{name} [{unit}]"] + [f"{c},{v:g}" for c, v in zip(clock, values, strict=True)]
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
