@@ -126,7 +126,9 @@ class _Spool:
             "bbox": pa.StructArray.from_arrays([pa.array(boxes[:, i], from_pandas=True) for i in range(4)], ["xmin", "ymin", "xmax", "ymax"]),
             "geometry": pa.array(shapely.to_wkb(batch.geometry), pa.binary()),
         }
-        table = pa.table(columns)
+        described = {f.name: f for f in batch.attributes.schema}  # units and titles travel in the fields' metadata
+        flat = pa.table(columns)
+        table = pa.Table.from_arrays(flat.columns, schema=pa.schema([described.get(f.name, f) for f in flat.schema]))
         if self.writer is None:
             self.schema, self.reference = table.schema, batch.reference
             self.sink = pa.OSFile(str(self.path), "wb")
