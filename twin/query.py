@@ -57,16 +57,20 @@ class ItemPage:
 
 
 def items(
-    lake: Lake, version: LayerVersion, bbox: Bounds | None = None, limit: int = 10, offset: int = 0,
+    lake: Lake, version: LayerVersion, bbox: Bounds | None = None, *, limit: int = 10, offset: int = 0,
     columns: list[str] | None = None, caps: Caps = Caps(),
 ) -> ItemPage:  # fmt: skip
     """A page of a layer's features.
 
     Args:
+        lake: where the version's parts are.
+        version: what is asked.
         bbox: WGS 84 longitude/latitude degrees; `minx > maxx` crosses the antimeridian. Features without geometry
             touch no box.
         limit: at most `MAX_LIMIT` features.
+        offset: how many matching features to pass over.
         columns: attributes to read; all when None.
+        caps: what the query may use.
 
     Raises:
         BadOption: a limit, offset, box or column that cannot be.
@@ -317,7 +321,8 @@ def _read(lake: Lake, version: LayerVersion, rows: I64, columns: list[str] | Non
     """The features of numbered rows (ascending)."""
     parts = _feature_parts(version)
     names = _names(lake, parts[0], version, columns)
-    tables, start = [], 0
+    tables: list[pa.Table] = []
+    start = 0
     for part in parts:
         here = rows[(rows >= start) & (rows < start + part.count)] - start
         tables.extend(table for _, table in _take(lake, part, here, ["id", "parent", *names, "geometry"]))

@@ -53,7 +53,7 @@ def describe(request: Request, city: City, name: str) -> dict[str, Any]:
         "twin:licence": layer.licence or None, "twin:label": layer.label,
         "twin:version": publication.number, "twin:published": publication.at, "twin:tileset": derivation.key if derivation else None,
         "twin:stale": city.is_stale(version, derivation), "twin:style": version.style, "twin:schema": _schema(version),
-        "twin:count": version.count, "twin:run": _run_of(city, publication, version),
+        "twin:count": version.count, "twin:run": _run_of(version),
         "twin:heights": derivation.info.get("heights") if derivation else None,
         "twin:reference": {"horizontal": version.reference.horizontal, "vertical": version.reference.vertical or None},
         "links": _links(request, layer, version, derivation),
@@ -66,7 +66,7 @@ def describe(request: Request, city: City, name: str) -> dict[str, Any]:
     return value
 
 
-def _run_of(city: City, publication: Publication, version: LayerVersion) -> str | None:
+def _run_of(version: LayerVersion) -> str | None:
     """The job of the scenario run that wrote this version, or None for what came from a source."""
     return version.provenance.get("job") if "scenario" in version.provenance else None
 

@@ -33,7 +33,7 @@ _TIME = re.compile(rf"^({_INSTANT}|({_INSTANT}|\.\.|)/({_INSTANT}|\.\.|))$")
 @router.get("/collections/{layer}/items", summary="Features of a layer", response_class=Response,
             responses={200: {"content": {GEOJSON: {}}, "description": "A GeoJSON FeatureCollection."}})  # fmt: skip
 def items(
-    request: Request, city: CityDep, layer: str, bbox: Bbox = None, limit: Limit = 10, offset: Offset = 0,
+    request: Request, city: CityDep, layer: str, *, bbox: Bbox = None, limit: Limit = 10, offset: Offset = 0,
     datetime: Datetime = None,
 ) -> Response:  # fmt: skip
     """Features in a stable order. Follow `next` to the end and each matching feature comes exactly once."""
@@ -41,7 +41,7 @@ def items(
     if datetime is not None and not _TIME.match(datetime):
         raise BadOption(f"datetime: {datetime!r} is no RFC 3339 instant or interval.", "For example 2026-01-01T00:00:00Z/..")
     box = parse_bbox(bbox) if bbox is not None else None
-    page = query.items(city.lake, version, box, limit, offset, caps=_caps(city))
+    page = query.items(city.lake, version, box, limit=limit, offset=offset, caps=_caps(city))
     found = to_geojson(page.features, version.kind)
     for feature in found:
         feature["links"] = [link("self", href(request, "collections", layer, "items", feature["id"]), GEOJSON)]

@@ -30,9 +30,8 @@ def to_geojson(features: Features, kind: LayerKind) -> list[dict[str, Any]]:
     parents = placed.parents.to_pylist() if placed.parents is not None else [None] * len(placed)
     found = []
     for identity, shape, row, parent in zip(placed.ids.to_pylist(), shapes, rows, parents, strict=True):
-        if kind == "mesh":
-            row = {name: _nested(value) if name in NESTED else value for name, value in row.items()}
-        feature = {"type": "Feature", "id": identity, "geometry": shape, "properties": row}
+        properties = {name: _nested(value) if name in NESTED else value for name, value in row.items()} if kind == "mesh" else row
+        feature = {"type": "Feature", "id": identity, "geometry": shape, "properties": properties}
         found.append(feature if parent is None else feature | {"twin:parent": parent})
     return found
 

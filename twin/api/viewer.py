@@ -31,7 +31,7 @@ def mount(app: FastAPI, folder: Path) -> None:
         return
 
     @app.get("/viewer/{path:path}", include_in_schema=False)
-    def missing(path: str) -> Response:
+    def missing(path: str) -> Response:  # noqa: ARG001  every path has the same answer
         raise NotFound("The viewer is not built.", "Run: npm ci && npm run build in viewer/ (./scripts/demo does it).")
 
 
