@@ -1,0 +1,74 @@
+"""How far the terrain's triangles are from the raster: measured at cells of the full raster, not at the mesh's own lattice.
+
+The sample's places are projected cell by cell through `twin.crs`, so it also catches errors of the interpolated projection
+and of the overviews that the tiler uses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tiling.heights import HeightField
+from tiling.rtin import STEPS, surface
+from twin import crs
+
+F32, F64 = NDArray[np.float32], NDArray[np.float64]
+SIDE = 64
+MOST = 64
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Cells of the raster: longitude and latitude (degrees) of their centres and ellipsoidal heights; each (N,)."""
+
+    lon: F64
+    lat: F64
+    height: F64
+
+    def measure(self, height: F64, cost: F32, allowed: float, x0: int, y0: int, z: int, lon: F64, lat: F64) -> tuple[float, float, int]:
+        """(largest distance, sum of squares, number of cells) of the cells on the tiles of a block.
+
+        `height`, `cost`: the block's lattice with its ring, which begins at tile (x0, y0) of level z; `lon`, `lat`: its degrees.
+        """
+        here = (self.lon >= lon[STEPS]) & (self.lon < lon[-STEPS - 1]) & (self.lat >= lat[STEPS]) & (self.lat < lat[-STEPS - 1])
+        if not here.any():
+            return 0.0, 0.0, 0
+        scale = 2**z / 180 * STEPS
+        x, y = (self.lon[here] + 180) * scale - x0 * STEPS, (self.lat[here] + 90) * scale - y0 * STEPS
+        return _measure(height, cost, allowed, x, y, self.height[here])
+
+
+@njit(cache=True, nogil=True)
+def _measure(height: F64, cost: F32, allowed: float, x: F64, y: F64, truth: F64) -> tuple[float, float, int]:
+    worst, total = 0.0, 0.0
+    for i in range(x.size):
+        column, row = int(x[i]) // STEPS * STEPS, int(y[i]) // STEPS * STEPS
+        error = abs(surface(height, cost, row, column, allowed, x[i] - column, y[i] - row) - truth[i])
+        worst = max(worst, error)
+        total += error * error
+    return worst, total, x.size
+
+
+def draw_audit(field: HeightField) -> Audit:
+    """Every cell of a small raster; of a large one 64 squares of 64 × 64 cells spread evenly (a fixed choice)."""
+    columns, rows = field.size
+    across = min(max(columns // SIDE, 1), int(MOST**0.5))
+    down = min(max(rows // SIDE, 1), int(MOST**0.5))
+    starts = [(int(c), int(r)) for r in np.linspace(0, max(rows - SIDE, 0), down) for c in np.linspace(0, max(columns - SIDE, 0), across)]
+    parts = [_square(field, c, r) for c, r in starts]
+    lon, lat, height = (np.concatenate([p[k] for p in parts]) for k in range(3))
+    return Audit(lon, lat, height)
+
+
+def _square(field: HeightField, left: int, top: int) -> tuple[F64, F64, F64]:
+    data = field._read(0, left, top, min(SIDE, field.size[0] - left), min(SIDE, field.size[1] - top)).astype(np.float64)
+    row, column = np.nonzero(~np.isnan(data))
+    t = ~field.inverse
+    x = t.a * (column + left + 0.5) + t.b * (row + top + 0.5) + t.c
+    y = t.d * (column + left + 0.5) + t.e * (row + top + 0.5) + t.f
+    lon, lat = crs.to_lonlat(field.reference.horizontal, x, y)
+    return lon, lat, data[row, column] * field.reference.vertical_unit + crs.datum_shift(field.reference, lon, lat)

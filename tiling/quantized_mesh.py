@@ -1,0 +1,199 @@
+"""One terrain tile as quantized-mesh 1.0 with the oct-encoded vertex normals extension.
+
+Format: https://github.com/CesiumGS/quantized-mesh. Positions are longitude, latitude and ellipsoidal height, each in
+0…32767 of the tile's rectangle and height range; the header's centre, bounding sphere and horizon occlusion point are
+earth-centred metres in float64. Normals follow Cigolle et al., "A Survey of Efficient Representations for Independent
+Unit Vectors" (JCGT 2014), 8 bits a component.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tiling.rtin import STEPS
+from twin.crs import WGS84_A, WGS84_E2, WGS84_F
+
+MAX = 32767
+#: Where lattice column (or row) i lies in a tile, as the format's integers: i / 64 of 32767, rounded.
+QUANTA = np.floor(np.arange(STEPS + 1) * MAX / STEPS + 0.5).astype(np.int32)
+HEADER = 88
+#: The most bytes a tile can take: every lattice point a vertex.
+LARGEST = HEADER + 4 + 6 * 4225 + 4 + 6 * 8192 + 16 + 8 * 65 + 5 + 2 * 4225
+#: A place so far out that only the far side of the Earth cannot see it (in ellipsoid radii).
+FAR = 1e6
+_B = WGS84_A * (1 - WGS84_F)
+
+F64, I32, U8 = NDArray[np.float64], NDArray[np.int32], NDArray[np.uint8]
+
+
+@njit(cache=True, nogil=True)
+def _put16(out: U8, at: int, value: int) -> int:
+    out[at] = value & 255
+    out[at + 1] = (value >> 8) & 255
+    return at + 2
+
+
+@njit(cache=True, nogil=True)
+def _put32(out: U8, at: int, value: int) -> int:
+    for shift in (0, 8, 16, 24):
+        out[at] = (value >> shift) & 255
+        at += 1
+    return at
+
+
+@njit(cache=True, nogil=True)
+def _occlusion(points: F64, count: int, centre: F64, result: F64) -> None:
+    """Horizon occlusion point (K. Ring, "Horizon Culling 2", 2013): the point on the ray through the centre, in radii of
+    the ellipsoid, that is hidden only when all vertices are. Vertices below the ellipsoid count as on it. Where a vertex is
+    a quarter of the globe away no such point exists, and a far one is taken: the tile is then never culled too early."""
+    sx, sy, sz = centre[0] / WGS84_A, centre[1] / WGS84_A, centre[2] / _B
+    length = math.sqrt(sx * sx + sy * sy + sz * sz)
+    sx, sy, sz = sx / length, sy / length, sz / length
+    best = 0.0
+    for i in range(count):
+        px, py, pz = points[i, 0] / WGS84_A, points[i, 1] / WGS84_A, points[i, 2] / _B
+        square = px * px + py * py + pz * pz
+        size = math.sqrt(square)
+        cos_alpha = (px * sx + py * sy + pz * sz) / size
+        crossx, crossy, crossz = py * sz - pz * sy, pz * sx - px * sz, px * sy - py * sx
+        sin_alpha = math.sqrt(crossx * crossx + crossy * crossy + crossz * crossz) / size
+        square, size = max(square, 1.0), max(size, 1.0)
+        cos_beta, sin_beta = 1 / size, math.sqrt(square - 1) / size
+        under = cos_alpha * cos_beta - sin_alpha * sin_beta
+        reach = 1 / under if under > 1 / FAR else FAR
+        best = max(best, reach)
+    result[0], result[1], result[2] = sx * best, sy * best, sz * best
+
+
+@njit(cache=True, nogil=True)
+def _oct(x: float, y: float, z: float, out: U8, at: int) -> int:
+    total = abs(x) + abs(y) + abs(z)
+    u, v = x / total, y / total
+    if z < 0:
+        u, v = (1 - abs(v)) * (1.0 if u >= 0 else -1.0), (1 - abs(u)) * (1.0 if v >= 0 else -1.0)
+    out[at] = int(math.floor((min(max(u, -1.0), 1.0) * 0.5 + 0.5) * 255 + 0.5))
+    out[at + 1] = int(math.floor((min(max(v, -1.0), 1.0) * 0.5 + 0.5) * 255 + 0.5))
+    return at + 2
+
+
+@njit(cache=True, nogil=True)
+def _edge(out: U8, at: int, vertices: I32, count: int, axis: int, where: int, scratch: I32) -> int:
+    """The indices of the vertices on one side, ordered along it."""
+    scratch[:] = -1
+    found = 0
+    for i in range(count):
+        if vertices[i, axis] == where:
+            scratch[vertices[i, 1 - axis]] = i
+            found += 1
+    at = _put32(out, at, found)
+    for k in range(STEPS + 1):
+        if scratch[k] >= 0:
+            at = _put16(out, at, scratch[k])
+    return at
+
+
+@njit(cache=True, nogil=True)
+def encode(
+    height: F64, row: int, column: int, lon: F64, lat: F64, vertices: I32, used: int, triangles: I32, made: int,
+    quanta: I32, out: U8, header: F64,
+) -> int:  # fmt: skip
+    """Write one tile into `out` after the 88 header bytes, whose numbers go to `header`; returns the tile's size.
+
+    Args:
+        height: (rows, columns) ellipsoidal metres of the lattice, row 0 in the south; (row, column): the tile's corner.
+            The lattice has at least one more point on each side (normals are central differences).
+        lon, lat: radians of the lattice's columns and rows.
+        vertices, triangles: as `rtin.triangulate` gives them; `used` and `made` are their numbers.
+        header: (12,) out: centre xyz, lowest and highest height, sphere xyz and radius, occlusion point xyz.
+    """
+    points = np.empty((used, 3))
+    z = np.empty(used)
+    low, high = np.inf, -np.inf
+    box = np.array([np.inf, np.inf, np.inf, -np.inf, -np.inf, -np.inf])
+    for i in range(used):
+        c, r = column + vertices[i, 0], row + vertices[i, 1]
+        h = height[r, c]
+        z[i] = h
+        low, high = min(low, h), max(high, h)
+        n = WGS84_A / math.sqrt(1 - WGS84_E2 * math.sin(lat[r]) ** 2)
+        points[i, 0] = (n + h) * math.cos(lat[r]) * math.cos(lon[c])
+        points[i, 1] = (n + h) * math.cos(lat[r]) * math.sin(lon[c])
+        points[i, 2] = (n * (1 - WGS84_E2) + h) * math.sin(lat[r])
+        for k in range(3):
+            box[k], box[k + 3] = min(box[k], points[i, k]), max(box[k + 3], points[i, k])
+    low, high = float(np.float32(low)), float(np.float32(high))
+    radius = 0.0
+    for k in range(3):
+        header[5 + k] = 0.5 * (box[k] + box[k + 3])
+    for i in range(used):
+        distance = 0.0
+        for k in range(3):
+            distance += (points[i, k] - header[5 + k]) ** 2
+        radius = max(radius, distance)
+    header[8] = math.sqrt(radius)
+    middle_lon, middle_lat, middle = 0.5 * (lon[column] + lon[column + STEPS]), 0.5 * (lat[row] + lat[row + STEPS]), 0.5 * (low + high)
+    n = WGS84_A / math.sqrt(1 - WGS84_E2 * math.sin(middle_lat) ** 2)
+    header[0] = (n + middle) * math.cos(middle_lat) * math.cos(middle_lon)
+    header[1] = (n + middle) * math.cos(middle_lat) * math.sin(middle_lon)
+    header[2] = (n * (1 - WGS84_E2) + middle) * math.sin(middle_lat)
+    header[3], header[4] = low, high
+    _occlusion(points, used, header[5:8], header[9:12])
+
+    at = _put32(out, 88, used)
+    scale = 32767 / (high - low) if high > low else 0.0
+    for part in range(3):
+        before = 0
+        for i in range(used):
+            if part < 2:
+                value = quanta[vertices[i, part]]
+            else:
+                value = min(max(int(math.floor((z[i] - low) * scale + 0.5)), 0), 32767)
+            delta = value - before
+            at = _put16(out, at, (delta << 1) ^ (delta >> 31))
+            before = value
+    at = _put32(out, at, made)
+    highest = 0
+    for t in range(made):
+        for k in range(3):
+            code = highest - triangles[t, k]
+            at = _put16(out, at, code)
+            if code == 0:
+                highest += 1
+    scratch = np.empty(STEPS + 1, np.int32)
+    at = _edge(out, at, vertices, used, 0, 0, scratch)
+    at = _edge(out, at, vertices, used, 1, 0, scratch)
+    at = _edge(out, at, vertices, used, 0, STEPS, scratch)
+    at = _edge(out, at, vertices, used, 1, STEPS, scratch)
+    out[at] = 1
+    at = _put32(out, at + 1, 2 * used)
+    return _normals(height, row, column, lon, lat, vertices, used, out, at)
+
+
+@njit(cache=True, nogil=True)
+def _normals(height: F64, row: int, column: int, lon: F64, lat: F64, vertices: I32, used: int, out: U8, at: int) -> int:
+    """Normals of the height field itself, not of the triangles: the same on both sides of every edge."""
+    for i in range(used):
+        c, r = column + vertices[i, 0], row + vertices[i, 1]
+        sin_lat, cos_lat, sin_lon, cos_lon = math.sin(lat[r]), math.cos(lat[r]), math.sin(lon[c]), math.cos(lon[c])
+        root = math.sqrt(1 - WGS84_E2 * sin_lat**2)
+        prime, meridian = WGS84_A / root, WGS84_A * (1 - WGS84_E2) / root**3
+        east = (lon[c + 1] - lon[c - 1]) * prime * max(cos_lat, 1e-6)
+        north = (lat[r + 1] - lat[r - 1]) * meridian
+        e = -(height[r, c + 1] - height[r, c - 1]) / east
+        n = -(height[r + 1, c] - height[r - 1, c]) / north if north > 0 else 0.0
+        length = math.sqrt(e * e + n * n + 1)
+        e, n, u = e / length, n / length, 1 / length
+        x = -sin_lon * e - sin_lat * cos_lon * n + cos_lat * cos_lon * u
+        y = cos_lon * e - sin_lat * sin_lon * n + cos_lat * sin_lon * u
+        at = _oct(x, y, cos_lat * n + sin_lat * u, out, at)
+    return at
+
+
+def header_bytes(header: F64) -> bytes:
+    """The 88 header bytes of the numbers that `encode` gives."""
+    doubles = header.astype("<f8")
+    return doubles[:3].tobytes() + doubles[3:5].astype("<f4").tobytes() + doubles[5:].tobytes()
