@@ -12,6 +12,7 @@ import io
 import struct
 import zipfile
 import zlib
+from itertools import pairwise
 from pathlib import Path
 
 from .issues import Where
@@ -30,6 +31,7 @@ class ArchiveSource:
         self._where = where
 
     def read(self, path: str) -> bytes | None:
+        """The bytes at ``path``, or None."""
         try:
             info = self._archive.getinfo(path)
         except KeyError:
@@ -40,7 +42,7 @@ class ArchiveSource:
             return None
         try:
             return self._archive.read(info)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, zlib.error) as error:
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError, zlib.error) as error:
             at.error("ARCHIVE_ENTRY_INVALID", f"cannot be read: {error}")
             return None
 
@@ -84,7 +86,7 @@ def _check_index(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], where: 
         where.error("ARCHIVE_INDEX_INVALID", "the index is compressed; it must be stored")
     try:
         raw = archive.read(INDEX_NAME)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, zlib.error) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError, zlib.error) as error:
         where.error("ARCHIVE_INDEX_INVALID", f"the index cannot be read: {error}")
         return
     if len(raw) % _ENTRY.size:
@@ -92,7 +94,7 @@ def _check_index(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], where: 
         return
     entries = list(_ENTRY.iter_unpack(raw))
     order = [struct.unpack("<QQ", digest) for digest, _ in entries]
-    if any(a >= b for a, b in zip(order, order[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(order)):
         where.error("ARCHIVE_INDEX_INVALID", "the index is not sorted by hash, or has a hash twice")
     offsets = dict(entries)
     for info in infos:

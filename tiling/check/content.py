@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from .gltf import Read
 from .glb import load_model
+from .gltf import Read
 from .issues import Where
 from .jsonfile import parse_json
 from .legacy import DECODERS

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from .gltf import Gltf, Read, open_gltf
 from .issues import Report, Where
 from .mesh_features import check_instance_features, check_mesh_features
 from .metadata_model import Schema
-from .scene import X_UP, Z_UP, F64, Primitive, primitives
+from .scene import F64, X_UP, Z_UP, Primitive, primitives
 from .structural_metadata import check_primitive_metadata, check_structural_metadata
 from .tables import PropertyTable
 
@@ -43,19 +45,21 @@ def load_model(data: bytes, read: Read, where: Where, up: str = "Y") -> Model | 
     ``gltfUpAxis`` of old tilesets. None, with findings, when the structure is too broken.
     """
     gltf = open_gltf(data, read, where)
-    return None if gltf is None else _model(gltf, UP_AXES.get(up, Z_UP))
+    with np.errstate(all="ignore"):  # absurd numbers become infinities, which no volume contains
+        return None if gltf is None else _model(gltf, UP_AXES.get(up, Z_UP))
 
 
 def _model(gltf: Gltf, up: F64 | None) -> Model:
-    schema, tables = check_structural_metadata(gltf)
-    model = Model(gltf, tables=tables or [], schema=schema)
+    metadata = check_structural_metadata(gltf)
+    tables = metadata.tables
+    model = Model(gltf, tables=tables or [], schema=metadata.schema)
     seen_nodes: set[int] = set()
     seen_primitives: dict[str, Primitive] = {}
     for primitive in primitives(gltf, up):
         first = seen_primitives.setdefault(primitive.pointer, primitive)
         if first is primitive:  # a mesh that two nodes draw is checked once
             check_mesh_features(gltf, primitive, tables)
-            check_primitive_metadata(gltf, primitive, schema)
+            check_primitive_metadata(gltf, primitive, metadata)
         else:
             primitive.feature_ids = first.feature_ids
         if primitive.node not in seen_nodes:

@@ -122,7 +122,7 @@ _GLTF = Obj(
         "textures": List(Obj({}, {"source": INDEX, "sampler": INDEX, **_NAME}), 1),
         "images": List(Obj({}, {"uri": Text(1), "bufferView": INDEX, "mimeType": Text(1), **_NAME}), 1),
         "samplers": List(
-            Obj({}, {**{k: _SIZE for k in ("magFilter", "minFilter", "wrapS", "wrapT")}, **_NAME}), 1
+            Obj({}, {**dict.fromkeys(("magFilter", "minFilter", "wrapS", "wrapT"), _SIZE), **_NAME}), 1
         ),
     },
 )

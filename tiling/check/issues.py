@@ -50,10 +50,12 @@ class Report:
 
     @property
     def errors(self) -> list[Finding]:
+        """The kept findings that are errors."""
         return [f for f in self.findings if f.severity == "error"]
 
     @property
     def warnings(self) -> list[Finding]:
+        """The kept findings that are warnings."""
         return [f for f in self.findings if f.severity == "warning"]
 
     @property
@@ -107,13 +109,17 @@ class Where:
 
     @property
     def path(self) -> str:
+        """The place as a finding shows it."""
         return f"{self.uri}#{self.pointer}" if self.pointer else self.uri
 
     def error(self, code: str, message: str) -> None:
+        """Report what breaks the standard, or a law of the project."""
         self.report.add(Finding("error", code, self.path, message))
 
     def warning(self, code: str, message: str) -> None:
+        """Report what is allowed but unwise, or could not be checked."""
         self.report.add(Finding("warning", code, self.path, message))
 
     def info(self, code: str, message: str) -> None:
+        """Report what is only worth knowing."""
         self.report.add(Finding("info", code, self.path, message))

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .gltf import Read
 from .glb import load_model
+from .gltf import Read
 from .issues import Where
 from .jsonfile import parse_json
 from .scene import F64
@@ -191,7 +191,7 @@ def b3dm(data: bytes, read: Read, where: Where, up: str) -> Chunks:
     yield from _model_chunks(tile.body, read, where, up, _moved(_vector(tile, "RTC_CENTER", where)))
 
 
-def pnts(data: bytes, read: Read, where: Where, up: str) -> Chunks:
+def pnts(data: bytes, read: Read, where: Where, up: str) -> Chunks:  # noqa: ARG001 - one signature for all formats
     """Point Cloud: POSITION (float32) or POSITION_QUANTIZED (uint16 in a volume)."""
     tile = _split(data, 28, where)
     count = None if tile is None else _length(tile, "POINTS_LENGTH", where)

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from .gltf import Gltf
 from .issues import Where
 from .scene import FeatureIds, Primitive
-from .shape import IDENTIFIER, INDEX, List, Num, Obj, Text
+from .shape import IDENTIFIER, INDEX, List, Num, Obj, Shape, Text
 from .tables import PropertyTable
 from .textures import TEXTURE_INFO, channels, check_tex_coord, combine, pixels, sample
 
-_COMMON = {
+_COMMON: dict[str, Shape] = {
     "nullFeatureId": INDEX,
     "label": Text(1, IDENTIFIER),
     "attribute": INDEX,
     "propertyTable": INDEX,
 }
-_REQUIRED = {"featureCount": Num(low=1, whole=True)}
+_REQUIRED: dict[str, Shape] = {"featureCount": Num(low=1, whole=True)}
 _MESH = Obj(
     {"featureIds": List(Obj(_REQUIRED, {**_COMMON, "texture": TEXTURE_INFO}, at_most_one=(("attribute", "texture"),)), 1)}
 )
@@ -124,7 +124,7 @@ def _from_texture(
 
 
 def _check_ids(ids: NDArray[np.int64], item: dict[str, Any], tables: Tables | None, where: Where) -> None:
-    """featureCount is the number of distinct ids at least; ids are rows of the property table."""
+    """At least as many features as distinct ids; ``featureCount`` is the number of distinct ids at least; ids are rows of the property table."""
     unique = np.unique(ids)
     null = item.get("nullFeatureId")
     real = unique[unique != null] if null is not None else unique

@@ -45,13 +45,16 @@ class Property:
     required: bool
     semantic: str | None
     given: dict[str, Any] = field(repr=False)  # offset, scale, min, max, noData, default as written
+    sound: bool = True  # False: the schema's own definition is broken (reported there); check nothing against it
 
     @property
     def components(self) -> int:
+        """Numbers in one element."""
         return NUMERIC_TYPES.get(self.type, 1)
 
     @property
     def variable(self) -> bool:
+        """Is it an array of variable length?"""
         return self.array and self.count is None
 
     @property
@@ -67,6 +70,7 @@ class Property:
 
 @dataclass(frozen=True)
 class Schema:
+    """A schema: properties by class and name, and enums."""
     id: str
     classes: dict[str, dict[str, Property]]
     enums: dict[str, Enum]

@@ -56,6 +56,7 @@ class Primitive:
 
     @property
     def instances(self) -> int:
+        """How often the primitive is drawn."""
         return len(self.transforms)
 
     @property

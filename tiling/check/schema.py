@@ -5,6 +5,7 @@ The same schema serves tilesets (3D Tiles 1.1, ``schema``) and glTF (EXT_structu
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -103,15 +104,14 @@ def _property(name: str, p: dict[str, Any], enums: dict[str, Enum], where: Where
         semantic=p.get("semantic"),
         given={k: p[k] for k in ("offset", "scale", "min", "max", "noData", "default") if k in p},
     )
-    if _check_type(prop, p, enums, where):
-        _check_values(prop, where)
-        if prop.semantic:
-            check_semantic(prop, where / "semantic")
-    return prop
+    sound = _check_type(prop, p, enums, where) and _check_values(prop, where)
+    if sound and prop.semantic:
+        check_semantic(prop, where / "semantic")
+    return replace(prop, sound=sound)
 
 
 def _check_type(prop: Property, p: dict[str, Any], enums: dict[str, Enum], where: Where) -> bool:
-    """Do type, componentType, enumType, array, count, normalized fit together? (3D Metadata, Property)"""
+    """Do type, componentType, enumType, array, count and normalized fit together?"""
     numeric, component = prop.type in NUMERIC_TYPES, prop.component_type
     rules = [
         (numeric and component is None, f"{prop.type} needs a componentType"),
@@ -128,17 +128,20 @@ def _check_type(prop: Property, p: dict[str, Any], enums: dict[str, Enum], where
     return not any(broken for broken, _ in rules)
 
 
-def _check_values(prop: Property, where: Where) -> None:
-    check_modifiers(prop, prop.given, where)
+def _check_values(prop: Property, where: Where) -> bool:
+    good = check_modifiers(prop, prop.given, where)
     for name in ("noData", "default"):
         if name not in prop.given:
             continue
         if prop.required:
             where.error("METADATA_PROPERTY_INVALID", f"a required property must not have a {name} value")
+            good = False
         elif name == "noData" and prop.type == "BOOLEAN":
             where.error("METADATA_PROPERTY_INVALID", "a BOOLEAN property must not have a noData value")
+            good = False
         else:
-            check_value(prop, prop.given[name], where / name)
+            good &= check_value(prop, prop.given[name], where / name)
+    return good
 
 
 def check_modifiers(prop: Property, given: dict[str, Any], where: Where) -> bool:

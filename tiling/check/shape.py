@@ -21,7 +21,8 @@ from .issues import Where
 class Shape(Protocol):
     """Anything that can check a JSON value."""
 
-    def check(self, value: Any, where: Where) -> bool: ...
+    def check(self, value: Any, where: Where) -> bool:
+        """Report every deviation of ``value``; True when there was none."""
 
 
 def kind(value: Any) -> str:
@@ -55,6 +56,7 @@ class Num:
     whole: bool = False
 
     def check(self, value: Any, where: Where) -> bool:
+        """Report every deviation of ``value``; True when there was none."""
         if not (is_integer(value) if self.whole else is_number(value)):
             return _wrong_type(value, "an integer" if self.whole else "a finite number", where)
         bad = (
@@ -77,6 +79,7 @@ class Text:
     pattern: str | None = None
 
     def check(self, value: Any, where: Where) -> bool:
+        """Report every deviation of ``value``; True when there was none."""
         if not isinstance(value, str):
             return _wrong_type(value, "a string", where)
         if len(value) < self.shortest:
@@ -90,7 +93,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Bool:
+    """True or false."""
+
     def check(self, value: Any, where: Where) -> bool:
+        """Report every deviation of ``value``; True when there was none."""
         return isinstance(value, bool) or _wrong_type(value, "a boolean", where)
 
 
@@ -101,6 +107,7 @@ class Choice:
     values: tuple[Any, ...]
 
     def check(self, value: Any, where: Where) -> bool:
+        """Report every deviation of ``value``; True when there was none."""
         if isinstance(value, bool) or value not in self.values:
             where.error("JSON_VALUE", f"is {value!r}, must be one of {', '.join(map(str, self.values))}")
             return False
@@ -109,7 +116,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Anything:
-    def check(self, value: Any, where: Where) -> bool:
+    """Any value: its meaning is checked elsewhere."""
+
+    def check(self, value: Any, where: Where) -> bool:  # noqa: ARG002 - a Shape
+        """Report every deviation of ``value``; True when there was none."""
         return True
 
 
@@ -123,6 +133,7 @@ class List:
     unique: bool = False
 
     def check(self, value: Any, where: Where) -> bool:
+        """Report every deviation of ``value``; True when there was none."""
         if not isinstance(value, list):
             return _wrong_type(value, "an array", where)
         good = True
@@ -147,6 +158,7 @@ class Map:
     least: int = 0
 
     def check(self, value: Any, where: Where) -> bool:
+        """Report every deviation of ``value``; True when there was none."""
         if not isinstance(value, dict):
             return _wrong_type(value, "an object", where)
         good = True
@@ -177,6 +189,7 @@ class Obj:
     at_most_one: tuple[tuple[str, ...], ...] = ()
 
     def check(self, value: Any, where: Where) -> bool:
+        """Report every deviation of ``value``; True when there was none."""
         if not isinstance(value, dict):
             return _wrong_type(value, "an object", where)
         good = self._check_groups(value, where)

@@ -25,7 +25,8 @@ UNPACKED_LIMIT = 1 << 30
 class Source(Protocol):
     """Bytes by a path relative to the root, or None where there is nothing."""
 
-    def read(self, path: str) -> bytes | None: ...
+    def read(self, path: str) -> bytes | None:
+        """The bytes at ``path``, or None."""
 
 
 class FolderSource:
@@ -35,6 +36,7 @@ class FolderSource:
         self.root = root.resolve()
 
     def read(self, path: str) -> bytes | None:
+        """The bytes at ``path``, or None."""
         try:
             full = (self.root / path).resolve()
             return full.read_bytes() if full.is_relative_to(self.root) and full.is_file() else None
@@ -49,6 +51,7 @@ class CallableSource:
         self._read = read
 
     def read(self, path: str) -> bytes | None:
+        """The bytes at ``path``, or None."""
         return self._read(path)
 
 
@@ -102,7 +105,7 @@ def _data_uri(uri: str, where: Where) -> bytes | None:
     head, comma, body = uri.partition(",")
     try:
         if not comma:
-            raise ValueError("no comma")
+            raise ValueError("no comma")  # noqa: TRY301 - one place that reports broken data URIs
         if head.endswith(";base64"):
             return base64.b64decode(unquote(body), validate=True)
         return unquote_to_bytes(body)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .gltf import WIDTHS, Gltf
-from .issues import Where
+from .issues import Report, Where
 from .jsonfile import parse_json
 from .metadata_model import COMPONENT_DTYPES, Property, Schema
 from .scene import Primitive
 from .schema import check_modifiers, check_schema
-from .shape import INDEX, Anything, List, Map, Obj, Text
+from .shape import INDEX, Anything, List, Map, Obj, Shape, Text
 from .tables import TABLES, PropertyTable, check_bounds, check_table, column_views_used
 from .textures import TEXTURE_PROPERTIES, channels, check_tex_coord, pixels
 from .values import transform
 
 EXTENSION = "EXT_structural_metadata"
-_MODIFIERS = {name: Anything() for name in ("offset", "scale", "min", "max")}
+_MODIFIERS: dict[str, Shape] = {name: Anything() for name in ("offset", "scale", "min", "max")}
 _TEXTURES = List(
     Obj(
         {"class": Text(1)},
@@ -56,20 +57,33 @@ _PRIMITIVE = Obj(optional={"propertyTextures": List(INDEX, 1), "propertyAttribut
 _ATTRIBUTE_TYPES = {"INT8": 5120, "UINT8": 5121, "INT16": 5122, "UINT16": 5123, "FLOAT32": 5126}
 
 
-def check_structural_metadata(gltf: Gltf) -> tuple[Schema | None, list[PropertyTable | None] | None]:
-    """Check the top-level extension; its schema and decoded property tables.
+@dataclass(frozen=True)
+class FileMetadata:
+    """What a glTF says at its top level.
 
-    (None, None) when the extension is absent; the list is empty when there are no (usable) tables.
+    ``tables``: None without the extension; an entry is None when it
+    cannot be used, for a reason reported where it stands. ``sound``: is the extension's structure valid?
     """
+
+    schema: Schema | None = None
+    tables: list[PropertyTable | None] | None = None
+    sound: bool = False
+
+
+def check_structural_metadata(gltf: Gltf) -> FileMetadata:
+    """Check the top-level extension and decode its property tables."""
     value = gltf.extension(EXTENSION)
     if value is None:
-        return None, None
+        return FileMetadata()
     where = gltf.where / "extensions" / EXTENSION
-    if not _TOP.check(value, where):
-        return None, [None] * len(value.get("propertyTables", ())) if isinstance(value, dict) else None
+    sound = _TOP.check(value, where)
+    given = value.get("propertyTables")
+    unusable: list[PropertyTable | None] = [None] * (len(given) if isinstance(given, list) else 0)
+    if not sound:
+        return FileMetadata(None, unusable)
     schema = _schema(gltf, value, where)
     if schema is None:
-        return None, [None] * len(value.get("propertyTables", ()))
+        return FileMetadata(None, unusable, sound=True)
     raw = gltf.json.get("bufferViews", [])
     used = value.get("propertyTables", [])
     named = column_views_used(used)  # a table need not unpack the geometry
@@ -80,7 +94,7 @@ def check_structural_metadata(gltf: Gltf) -> tuple[Schema | None, list[PropertyT
         _check_texture(gltf, texture, schema, where / "propertyTextures" / i)
     for i, attribute in enumerate(value.get("propertyAttributes", ())):
         _check_attribute(attribute, schema, where / "propertyAttributes" / i)
-    return schema, tables
+    return FileMetadata(schema, tables, sound=True)
 
 
 def _schema(gltf: Gltf, value: dict[str, Any], where: Where) -> Schema | None:
@@ -106,7 +120,7 @@ def _class(item: dict[str, Any], schema: Schema, where: Where) -> dict[str, tupl
         at = where / "properties" / name
         if name not in properties:
             at.error("METADATA_PROPERTY_UNKNOWN", f"the class {item['class']!r} has no property {name!r}")
-        elif check_modifiers(properties[name], {k: value[k] for k in _MODIFIERS if k in value}, at):
+        elif properties[name].sound and check_modifiers(properties[name], {k: value[k] for k in _MODIFIERS if k in value}, at):
             found[name] = (properties[name], value)
     for name, prop in properties.items():
         if prop.required and name not in given:
@@ -179,7 +193,7 @@ def _check_enum(prop: Property, raw: NDArray[Any], where: Where) -> None:
         where.error("METADATA_ENUM_UNKNOWN", f"{unknown[:5]} are not values of the enum")
 
 
-def check_primitive_metadata(gltf: Gltf, primitive: Primitive, schema: Schema | None) -> None:
+def check_primitive_metadata(gltf: Gltf, primitive: Primitive, metadata: FileMetadata) -> None:
     """Check what a mesh primitive says about property textures and attributes, and the attributes' values."""
     mesh, index = (int(part) for part in primitive.pointer.split("/")[2::2])
     source = gltf.json["meshes"][mesh]["primitives"][index]
@@ -191,7 +205,7 @@ def check_primitive_metadata(gltf: Gltf, primitive: Primitive, schema: Schema | 
     if not isinstance(top, dict):
         where.error("STRUCTURAL_METADATA_MISSING", f"the glTF has no top-level {EXTENSION}")
         return
-    if not _PRIMITIVE.check(value, where):
+    if not _PRIMITIVE.check(value, where) or not metadata.sound:
         return
     for kind in ("propertyTextures", "propertyAttributes"):
         for i, number in enumerate(value.get(kind, ())):
@@ -201,8 +215,8 @@ def check_primitive_metadata(gltf: Gltf, primitive: Primitive, schema: Schema | 
             elif kind == "propertyTextures":
                 for info in top[kind][number].get("properties", {}).values():
                     check_tex_coord(source, info, at)
-            elif schema is not None:
-                _check_attribute_values(gltf, source, top[kind][number], schema, at)
+            elif metadata.schema is not None:
+                _check_attribute_values(gltf, source, top[kind][number], metadata.schema, at)
 
 
 def _check_attribute_values(
@@ -212,9 +226,11 @@ def _check_attribute_values(
     properties = schema.classes.get(item["class"], {})
     for name, given in item.get("properties", {}).items():
         prop = properties.get(name)
-        wanted = None if prop is None else _attribute_type(prop)
+        wanted = _attribute_type(prop) if prop is not None and prop.sound else None
         if prop is None or wanted is None:
-            continue  # reported where the property attribute stands
+            continue  # reported where the schema or the property attribute stands
+        if not check_modifiers(prop, {k: given[k] for k in _MODIFIERS if k in given}, Where(Report(), "")):
+            continue  # likewise
         at = where / "properties" / name
         number = source["attributes"].get(given["attribute"])
         if number is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,7 @@ class Implicit:
 
     @property
     def tiles(self) -> int:
+        """Tiles of one subtree."""
         return int((self.branching**self.subtree_levels - 1) // (self.branching - 1))
 
 
@@ -184,9 +186,9 @@ class _Reader:
         """A tile needs its parent, content its tile, a child subtree its parent tile."""
         b, where = self.implicit.branching, self.where
         starts = [(b**level - 1) // (b - 1) for level in range(self.implicit.subtree_levels + 1)]
-        levels = [tiles[a:z] for a, z in zip(starts[:-1], starts[1:], strict=True)]
+        levels = [tiles[a:z] for a, z in pairwise(starts)]
         orphans = sum(
-            int(np.count_nonzero(low & ~np.repeat(up, b))) for up, low in zip(levels, levels[1:], strict=False)
+            int(np.count_nonzero(low & ~np.repeat(up, b))) for up, low in pairwise(levels)
         )
         if orphans:
             (where / "tileAvailability").error("SUBTREE_PARENT_MISSING", f"{orphans} tiles are available, their parents not")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ _COLUMN = Obj(
     },
 )
 TABLE = Obj(
-    required={"class": Text(1), "count": Num(low=1, whole=True)},
+    required={"class": Text(1), "count": Num(low=1, high=2**32 - 1, whole=True)},
     optional={"name": Text(1), "properties": Map(_COLUMN, least=1)},
 )
 TABLES = List(TABLE, least=1)
@@ -37,9 +38,12 @@ TABLES = List(TABLE, least=1)
 
 @dataclass(frozen=True)
 class PropertyTable:
-    """A decoded table. ``columns`` are numpy arrays (numbers, booleans; first axis is the row) or lists
+    """A decoded table.
+
+    ``columns`` are numpy arrays (numbers, booleans; first axis is the row) or lists
     (strings, enum names, variable-length arrays); None stands for noData in lists. A property without
-    a column shows its class default or None. Numbers are transformed (normalised, scaled, offset)."""
+    a column shows its class default or None. Numbers are transformed (normalised, scaled, offset).
+    """
 
     name: str
     class_id: str
@@ -72,17 +76,22 @@ def check_table(
         if prop is None:
             at.error("METADATA_PROPERTY_UNKNOWN", f"the class {value['class']!r} has no property {name!r}")
         elif _check_column(prop, column, views, at):
-            columns[name] = _Column(prop, column, views, starts, count, at).decode()
+            decoded = _Column(prop, column, views, starts, count, at).decode()
+            if decoded is not None:
+                columns[name] = decoded
     for name, prop in properties.items():
         if name not in given:
             if prop.required:
                 where.error("METADATA_REQUIRED_MISSING", f"the required property {name!r} is missing")
-            columns[name] = [prop.given.get("default")] * count
+            # Without any column, nothing bounds the count that a broken file may claim.
+            columns[name] = [prop.given.get("default")] * count if columns or count <= 1_000_000 else None
     semantics = {p.semantic: n for n, p in properties.items() if p.semantic and n in given}
     return PropertyTable(value.get("name", ""), value["class"], count, columns, semantics)
 
 
 def _check_column(prop: Property, column: dict[str, Any], views: Views, where: Where) -> bool:
+    if not prop.sound:
+        return False
     good = check_modifiers(prop, {k: column[k] for k in ("offset", "scale", "min", "max") if k in column}, where)
     for name, needed in (("arrayOffsets", prop.variable), ("stringOffsets", prop.type == "STRING")):
         if needed and name not in column:
@@ -122,7 +131,7 @@ class _Column:
         if flat is None:
             return None
         if splits is not None:
-            return [self._null(flat[a:b]) for a, b in zip(splits[:-1], splits[1:], strict=True)]
+            return [self._null(flat[a:b]) for a, b in pairwise(splits)]
         if self.prop.array:
             per = self.prop.count or 1
             if isinstance(flat, list):
@@ -191,7 +200,7 @@ class _Column:
             return None
         data = raw.tobytes()
         try:
-            return [data[a:b].decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+            return [data[a:b].decode() for a, b in pairwise(offsets)]
         except UnicodeDecodeError as error:
             (self.where / "values").error("METADATA_STRING_INVALID", f"is not UTF-8: {error}")
             return None
@@ -233,14 +242,14 @@ def check_bounds(
     if not len(kept):
         return
     own = {name: given[name] for name in ("min", "max") if name in given}
-    for name in own:
+    for name, written in own.items():
         extreme = kept.min(axis=0) if name == "min" else kept.max(axis=0)
-        stated = np.asarray(own[name], dtype=np.float64)
+        stated = np.asarray(written, dtype=np.float64)
         if not np.allclose(extreme, stated, rtol=1e-6, atol=1e-6 if prop.real else 0):
             code = "METADATA_MIN_MAX_MISMATCH"
             if (np.any(extreme < stated - 1e-6) if name == "min" else np.any(extreme > stated + 1e-6)):
                 code = "METADATA_VALUE_RANGE"
-            where.error(code, f"the stated {name} is {own[name]}, the values' {name} is {extreme.tolist()}")
+            where.error(code, f"the stated {name} is {written}, the values' {name} is {extreme.tolist()}")
     in_range(prop, kept, where)
 
 
@@ -253,5 +262,5 @@ def column_views_used(tables: Sequence[dict[str, Any]]) -> set[int]:
 
 def property_table_rows(table: PropertyTable) -> list[dict[str, Any]]:
     """The table as one dictionary a row (for people and tests; columns are the fast way)."""
-    return [{name: column[i] for name, column in table.columns.items() if column is not None}
-            for i in range(table.count)]
+    columns = {name: column for name, column in table.columns.items() if column is not None}
+    return [{name: column[i] for name, column in columns.items()} for i in range(table.count)]

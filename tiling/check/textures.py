@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from .gltf import Gltf
 from .issues import Where
-from .shape import INDEX, List, Obj
+from .shape import INDEX, List, Obj, Shape
 
 #: A texture reference of EXT_mesh_features and EXT_structural_metadata (a glTF textureInfo with channels).
-TEXTURE_PROPERTIES = {"index": INDEX, "texCoord": INDEX, "channels": List(INDEX, 1)}
+TEXTURE_PROPERTIES: dict[str, Shape] = {"index": INDEX, "texCoord": INDEX, "channels": List(INDEX, 1)}
 TEXTURE_INFO = Obj({"index": INDEX}, {"texCoord": INDEX, "channels": List(INDEX, 1)})
 
 _NEAREST = 9728
@@ -57,7 +57,7 @@ def _image(gltf: Gltf, image: dict[str, Any], where: Where) -> NDArray[np.uint8]
             where.error("JSON_ONE_OF", "needs one of uri, bufferView")
         return None
     try:
-        from PIL import Image
+        from PIL import Image  # noqa: PLC0415 - only files with data textures need it
 
         with Image.open(io.BytesIO(data)) as opened:
             mode = "RGBA" if opened.mode == "P" else opened.mode
@@ -65,7 +65,7 @@ def _image(gltf: Gltf, image: dict[str, Any], where: Where) -> NDArray[np.uint8]
     except ImportError:
         where.warning("EXTENSION_NOT_DECODED", "the package pillow is missing; this image was not checked")
         return None
-    except Exception as error:  # Pillow raises whatever its many decoders do
+    except Exception as error:  # noqa: BLE001 - Pillow raises whatever its many decoders do
         where.error("IMAGE_INVALID", f"cannot be decoded: {error}")
         return None
     return array if array.ndim == 3 else array[:, :, None]

@@ -32,10 +32,12 @@ class Tileset:
 
     @property
     def schema_given(self) -> bool:
+        """Does the tileset name a schema (even a broken one)?"""
         return "schema" in self.json or "schemaUri" in self.json
 
     @property
     def version(self) -> str:
+        """The 3D Tiles version it claims."""
         return str(self.json["asset"]["version"])
 
     @property
@@ -47,7 +49,7 @@ class Tileset:
 def open_tileset(data: bytes, uri: str, source: Source, where: Where) -> Tileset | None:
     """Parse and check the top level; None, with findings, when the tiles cannot be walked."""
     value = parse_json(data, where)
-    if value is None or not TILESET.check(value, where) and not _walkable(value):
+    if value is None or (not TILESET.check(value, where) and not _walkable(value)):
         return None
     where.report.tilesets += 1
     tileset = Tileset(uri, value, where, source)
@@ -116,7 +118,7 @@ def _check_statistics(tileset: Tileset) -> None:
             prop = schema.classes[class_id].get(name)
             if prop is None:
                 (at / "properties" / name).error("METADATA_PROPERTY_UNKNOWN", f"{class_id!r} has no property {name!r}")
-            elif prop.type in NUMERIC_TYPES and isinstance(statistics, dict):
+            elif prop.sound and prop.type in NUMERIC_TYPES and isinstance(statistics, dict):
                 for extreme in {"min", "max"} & statistics.keys():
                     if not prop.variable and not prop.real:
                         check_value(prop, statistics[extreme], at / "properties" / name / extreme)
@@ -145,7 +147,7 @@ def found_extensions(value: Any) -> set[str]:
 
 
 def check_extensions(tileset: Tileset) -> None:
-    """extensionsUsed lists what is used here and below; extensionsRequired is a part of it."""
+    """Check the lists: all that is used here and below is in extensionsUsed, extensionsRequired is a part of it."""
     value, where = tileset.json, tileset.where
     used, required = (_names(value.get(n)) for n in ("extensionsUsed", "extensionsRequired"))
     for name in sorted(tileset.extensions - used):

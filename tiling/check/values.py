@@ -39,7 +39,7 @@ def check_entity(value: Any, schema: Schema | None, where: Where, *, given: bool
         at = where / "properties" / name
         if name not in properties:
             at.error("METADATA_PROPERTY_UNKNOWN", f"the class {value['class']!r} has no property {name!r}")
-        elif check_value(properties[name], item, at):
+        elif properties[name].sound and check_value(properties[name], item, at):
             check_range(properties[name], item, at)
             if properties[name].semantic:
                 found[str(properties[name].semantic)] = item
@@ -50,7 +50,7 @@ def check_entity(value: Any, schema: Schema | None, where: Where, *, given: bool
 
 
 def check_value(prop: Property, value: Any, where: Where) -> bool:
-    """Does a JSON value have the property's type? (arrays, vectors, matrices, enums by name, ranges)"""
+    """Does a JSON value have the property's type: array, vector, matrix, enum by name, range?"""
     return _check_array(prop, value, where, _check_leaf)
 
 
@@ -68,7 +68,8 @@ def _check_array(prop: Property, value: Any, where: Where, leaf: Any) -> bool:
     if prop.count is not None and len(value) != prop.count:
         where.error("METADATA_VALUE_LENGTH", f"has {len(value)} items, the property has count {prop.count}")
         return False
-    return all([_check_element(prop, item, where / i, leaf) for i, item in enumerate(value)])
+    good = [_check_element(prop, item, where / i, leaf) for i, item in enumerate(value)]  # report every item
+    return all(good)
 
 
 def _check_element(prop: Property, value: Any, where: Where, leaf: Any) -> bool:
@@ -80,10 +81,11 @@ def _check_element(prop: Property, value: Any, where: Where, leaf: Any) -> bool:
     if len(value) != prop.components:
         where.error("METADATA_VALUE_LENGTH", f"has {len(value)} numbers, a {prop.type} has {prop.components}")
         return False
-    return all([leaf(prop, item, where / i) for i, item in enumerate(value)])
+    good = [bool(leaf(prop, item, where / i)) for i, item in enumerate(value)]
+    return all(good)
 
 
-def _check_number(prop: Property, value: Any, where: Where) -> bool:
+def _check_number(prop: Property, value: Any, where: Where) -> bool:  # noqa: ARG001 - a leaf check
     if not is_number(value):
         where.error("METADATA_VALUE_TYPE", f"must be a number, found {kind(value)}")
         return False

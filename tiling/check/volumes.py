@@ -74,9 +74,11 @@ class Box:
     axes: F64
 
     def transformed(self, m: F64) -> Box:
+        """The volume moved by a matrix (4, 4)."""
         return Box(m[:3, :3] @ self.centre + m[:3, 3], self.axes @ m[:3, :3].T)
 
     def size(self) -> float:
+        """The extent in metres, for tolerances."""
         return float(2 * np.linalg.norm(self.axes))
 
     def excess(self, points: F64) -> F64:
@@ -97,6 +99,8 @@ def _unit_frame(axes: F64, lengths: F64) -> F64:
     """Unit axes as rows; an axis of zero length (a flat box) is replaced by a direction across the others."""
     keep = lengths > 1e-9 * max(float(lengths.max(initial=0.0)), 1e-300)
     units = axes / np.where(keep, lengths, 1.0)[:, None]
+    if not np.isfinite(units).all():
+        return np.eye(3)
     if keep.all() and abs(np.linalg.det(units)) > 1e-9:
         return np.asarray(units)
     _, singular, vt = np.linalg.svd(units * keep[:, None])
@@ -109,20 +113,26 @@ def _unit_frame(axes: F64, lengths: F64) -> F64:
 
 @dataclass(frozen=True, eq=False)
 class Sphere:
+    """Centre (3,) and radius in metres."""
+
     centre: F64
     radius: float
 
     def transformed(self, m: F64) -> Sphere:
+        """The volume moved by a matrix (4, 4)."""
         scale = float(np.linalg.norm(m[:3, :3], axis=0).max())
         return Sphere(m[:3, :3] @ self.centre + m[:3, 3], self.radius * scale)
 
     def size(self) -> float:
+        """The extent in metres, for tolerances."""
         return 2 * self.radius
 
     def excess(self, points: F64) -> F64:
+        """How far each point (N, 3) lies outside, in metres (0 inside)."""
         return np.asarray(np.maximum(np.linalg.norm(points - self.centre, axis=1) - self.radius, 0.0))
 
     def samples(self) -> F64:
+        """Points on the volume that decide whether another volume contains it, (M, 3)."""
         steps = np.array(np.meshgrid([-1, 0, 1], [-1, 0, 1], [-1, 0, 1], indexing="ij")).reshape(3, -1).T
         length = np.linalg.norm(steps, axis=1)
         units = steps[length > 0] / length[length > 0, None]
@@ -140,7 +150,7 @@ class Region:
     low: float
     high: float
 
-    def transformed(self, m: F64) -> Region:
+    def transformed(self, m: F64) -> Region:  # noqa: ARG002 - a Volume
         """A region is absolute: transforms do not move it (3D Tiles 1.1, core, Tile transforms)."""
         return self
 
@@ -150,9 +160,11 @@ class Region:
         return self.east - self.west if self.east >= self.west else self.east - self.west + 2 * math.pi
 
     def size(self) -> float:
+        """The extent in metres, for tolerances."""
         return math.hypot(A * self.width, A * (self.north - self.south), self.high - self.low)
 
     def excess(self, points: F64) -> F64:
+        """How far each point (N, 3) lies outside, in metres (0 inside)."""
         lon, lat, h = ecef_to_geodetic(points)
         centre = self.west + self.width / 2
         off = np.abs((lon - centre + math.pi) % (2 * math.pi) - math.pi) - self.width / 2
@@ -163,6 +175,7 @@ class Region:
         return np.asarray(np.sqrt(d_lon**2 + d_lat**2 + d_h**2))
 
     def samples(self) -> F64:
+        """Points on the volume that decide whether another volume contains it, (M, 3)."""
         lon, lat, h = np.meshgrid(
             np.linspace(self.west, self.west + self.width, 3),
             np.linspace(self.south, self.north, 3),
@@ -188,7 +201,7 @@ def outside(inner: Volume, outer: Volume) -> float:
         gap = _region_outside(inner, outer)
     else:
         gap = float(outer.excess(inner.samples()).max())
-    return gap if gap > tolerance(outer) else 0.0
+    return 0.0 if gap <= tolerance(outer) else gap  # NaN (absurd numbers) counts as outside
 
 
 def _region_outside(inner: Region, outer: Region) -> float:

@@ -275,7 +275,7 @@ class _Tiles:
         candidates = [v for v in (parent.volume, *parent.enclosing) if v is not None]
         if world is None:
             return tuple(candidates)
-        leaving = tuple(v for v in candidates if outside(world, v) > 0)
+        leaving = tuple(v for v in candidates if outside(world, v) != 0)
         if parent.volume is not None and parent.volume in leaving:
             gap = outside(world, parent.volume)
             at = where / "boundingVolume"
@@ -315,7 +315,7 @@ def _with_content_volume(mine: Parent, volume: Volume | None, where: Where) -> P
     world = volume.transformed(mine.transform)
     if mine.volume is not None:
         gap = outside(world, mine.volume)
-        if gap > 0:
+        if gap != 0:
             (where / "boundingVolume").error(
                 "CONTENT_VOLUME_OUTSIDE_TILE", f"reaches {gap:.6g} m beyond the tile's bounding volume"
             )
