@@ -34,6 +34,16 @@ class Sample:
     client: TestClient
     ids: dict[str, list[str]] = field(default_factory=dict)
     geometry: dict[str, Any] = field(default_factory=dict)
+    glb: bytes = GLB
+    terrain_tile: bytes = TERRAIN_TILE
+
+    def show_tileset(self, glb: bytes, shift: float = 0.0) -> str:
+        """Publish a small blocks layer `shown` with a tileset around these bytes; returns its key."""
+        box = shapely.box(404_000 + shift, 2_497_000, 404_010, 2_497_010)
+        batch = Features(Reference("EPSG:4547", "above ground"), pa.array(["one"]), np.array([box], dtype=object), pa.table({"height": [3.0]}))
+        key = publish(self.city, "shown", "blocks", [batch], files=tileset_files(glb), info=TILESET_INFO)
+        assert key is not None
+        return key
 
 
 def publish(
