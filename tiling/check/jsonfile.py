@@ -14,11 +14,15 @@ def parse_json(data: bytes, where: Where) -> Any | None:
         where.error("JSON_BOM", "starts with a byte order mark; the standard asks for UTF-8 without BOM")
         return None
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_unique)
+        value = json.loads(data.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_unique)
     except RecursionError:
         where.error("JSON_INVALID", "is nested too deeply")
     except ValueError as error:  # includes JSONDecodeError and UnicodeDecodeError
         where.error("JSON_INVALID", f"is not valid JSON: {error}")
+    else:
+        if value is None:  # valid JSON, but None means "reported" to the callers
+            where.error("JSON_TYPE", "is null, must be an object")
+        return value
     return None
 
 

@@ -66,6 +66,7 @@ class Walker:
         return tileset
 
     def enough(self) -> bool:
+        """Have as many contents been decoded as were asked for?"""
         return self.limit_contents is not None and self.report.contents >= self.limit_contents
 
 
