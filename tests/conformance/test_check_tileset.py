@@ -53,7 +53,7 @@ LARGER = {"box": [0.5, -0.5, 0.5, 0.6, 0, 0, 0, 0.5, 0, 0, 0, 0.5]}
         (_child(lambda c: c.update(boundingVolume=SMALLER)), {"CONTENT_OUTSIDE_VOLUME"}),
         (_child(lambda c: c["content"].update(boundingVolume=LARGER)), {"CONTENT_VOLUME_OUTSIDE_TILE"}),
         (_child(lambda c: c["content"].update(boundingVolume=SMALLER)), {"CONTENT_OUTSIDE_VOLUME"}),
-        (_child(lambda c: c.update(transform=np.eye(4).T.ravel().tolist()[:12] + [2, 0, 0, 1])), {"CHILD_OUTSIDE_PARENT", "CONTENT_OUTSIDE_VOLUME"}),
+        (_child(lambda c: c.update(transform=[*np.eye(4).ravel().tolist()[:12], 2, 0, 0, 1])), {"CHILD_OUTSIDE_PARENT", "CONTENT_OUTSIDE_VOLUME"}),
         (_child(lambda c: c.update(geometricError=9)), {"GEOMETRIC_ERROR_INCREASES"}),
         (_child(lambda c: c.update(geometricError=True)), {"JSON_TYPE"}),
         (_child(lambda c: c.pop("boundingVolume")), {"JSON_REQUIRED"}),

@@ -11,6 +11,7 @@ inside its tile's bounding volume, and decodes every property table.
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,8 @@ def check_tileset(source: str | Path, *, limit_contents: int | None = None, laws
     if path.suffix.lower() == ".3tz":
         archive = open_archive(path, where)
         if archive is not None:
-            check_source(archive, report=report, limit_contents=limit_contents, laws=laws)
+            with closing(archive):
+                check_source(archive, report=report, limit_contents=limit_contents, laws=laws)
         return report
     folder = FolderSource(path.parent)
     return check_source(folder, path.name, report=report, limit_contents=limit_contents, laws=laws)

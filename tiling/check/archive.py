@@ -30,6 +30,10 @@ class ArchiveSource:
         self._archive = archive
         self._where = where
 
+    def close(self) -> None:
+        """Close the file; the entries cannot be read any more."""
+        self._archive.close()
+
     def read(self, path: str) -> bytes | None:
         """The bytes at ``path``, or None."""
         try:

@@ -285,7 +285,7 @@ def _orientation(tile: _Tile, count: int, positions: F64, where: Where) -> F64:
         up, right = _oct(tile, "NORMAL_UP_OCT32P", count, where), _oct(tile, "NORMAL_RIGHT_OCT32P", count, where)
     if up is not None and right is not None:
         u, r = up.astype(np.float64), right.astype(np.float64)
-        # right, up, forward are x, y, z of a y-up model; seen from z-up, the model's z is up and -y forward.
+        # x goes to right, y to up, z to right x up (3D Tiles 1.0, i3dm), after the glTF was turned z-up.
         return np.asarray(np.stack([r, u, np.cross(r, u)], axis=2))
     if tile.features.get("EAST_NORTH_UP"):
         z = positions / np.maximum(np.linalg.norm(positions, axis=1, keepdims=True), 1.0)
