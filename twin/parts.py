@@ -83,9 +83,10 @@ def write_version(
         box = Bounds.union(bounds)
         crs.check_plausible(reference, box, report.source)
         extent = crs.extent_of(reference, box)
+    style = {**(style or {}), **report.facts.pop("style", {})}  # a reader that knows how its layer is drawn says so there
     count = sum(part.count for part in parts if not part.role.startswith(("mesh:", "table:")))
     return LayerVersion(layer, kind, reference, tuple(parts), tuple(columns), count, extent, report.to_json(),
-                        {**provenance, "vertical": crs.vertical_path(reference)}, style or {})  # fmt: skip
+                        {**provenance, "vertical": crs.vertical_path(reference)}, style)  # fmt: skip
 
 
 def _first_reasons(report: Report) -> str:

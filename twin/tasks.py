@@ -163,13 +163,7 @@ def _read(city: City, context: Context, entry: registry.Entry, source: Path, nam
 
     provenance = {"source": source.name, "sha256": _sha256(source), "reader": entry.name, "release": __version__,
                   "options": options.model_dump(exclude_none=True), "tile_options": tile_options, "who": city.settings.who}  # fmt: skip
-    style: dict[str, Any] = {}
-    version = parts.write_version(city.lake, name, entry.kind, batches(), report, provenance=provenance, style=style)
-    facts_style = report.facts.pop("style", None)
-    if facts_style:
-        style.update(facts_style)
-        version.report["facts"].pop("style", None)
-    return version
+    return parts.write_version(city.lake, name, entry.kind, batches(), report, provenance=provenance)
 
 
 def _keep(city: City, context: Context, layer: Layer, version: LayerVersion, *, run: str = "", job: str = "") -> int:
