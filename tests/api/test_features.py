@@ -76,7 +76,7 @@ def test_offset_behind_the_end_is_an_empty_page(sample):
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["buildings", "道路"]), st.floats(113.05, 113.15), st.floats(22.56, 22.62), st.floats(0, 0.05), st.floats(0, 0.03))
-def test_box_agrees_with_geopandas(sample, layer, w, s, width, height):
+def test_box_agrees_with_geopandas(sample, layer, w, s, width, height):  # noqa: PLR0917  hypothesis fills them
     bbox = (w, s, w + max(width, 1e-7), s + max(height, 1e-7))
     want = expected(sample, layer, bbox)
     ids, matched = found(sample, layer, bbox)
@@ -90,7 +90,7 @@ def test_box_agrees_with_geopandas(sample, layer, w, s, width, height):
 def test_box_along_the_edges_of_a_feature(sample):
     """A box that only shares an edge or a corner with a feature touches it; one just beside it does not."""
     shape = sample.geometry["islands"][1]
-    w, s, e, n = shape.bounds
+    _, s, e, n = shape.bounds
     assert "i1" in found(sample, "islands", (e, s, e + 0.5, n))[0]
     assert "i1" in found(sample, "islands", (e, n, e + 0.5, n + 0.5))[0]
     assert "i1" not in found(sample, "islands", (e + 1e-6, s, e + 0.5, n))[0]

@@ -6,7 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from twin.api.common import GEOJSON, CityDep, href, json_response, link
+from twin.api.common import GEOJSON, CityDep, href, json_response, link, timestamp
+from twin.api.definition import answers
+from twin.api.schemas import Collection, Collections
 from twin.catalog import Derivation, Publication
 from twin.city import City
 from twin.errors import NotFound
@@ -20,7 +22,7 @@ WITH_MODELS: tuple[LayerKind, ...] = ("blocks", "mesh", "points")
 WITH_MAP: tuple[LayerKind, ...] = ("raster", "vector", "terrain")
 
 
-@router.get("/collections", summary="All layers")
+@router.get("/collections", summary="All layers", response_class=Response, responses=answers(Collections))
 def collections(request: Request, city: CityDep) -> Response:
     """Every layer that the city shows."""
     found = []
@@ -33,7 +35,7 @@ def collections(request: Request, city: CityDep) -> Response:
     return json_response(request, {"collections": found, "links": links})
 
 
-@router.get("/collections/{layer}", summary="One layer")
+@router.get("/collections/{layer}", summary="One layer", response_class=Response, responses=answers(Collection))
 def collection(request: Request, city: CityDep, layer: str) -> Response:
     """A layer: what it holds, where, in which version, and the links to its features, tiles, terrain and maps."""
     return json_response(request, describe(request, city, layer))
@@ -51,7 +53,7 @@ def describe(request: Request, city: City, name: str) -> dict[str, Any]:
         "id": name, "title": layer.title.get("zh") or layer.title.get("en") or name, "description": layer.description,
         "twin:title": layer.title, "twin:kind": version.kind, "twin:group": layer.group, "twin:grade": layer.grade or None,
         "twin:licence": layer.licence or None, "twin:label": layer.label,
-        "twin:version": publication.number, "twin:published": publication.at, "twin:tileset": derivation.key if derivation else None,
+        "twin:version": publication.number, "twin:published": timestamp(publication.at), "twin:tileset": derivation.key if derivation else None,
         "twin:stale": city.is_stale(version, derivation), "twin:style": version.style, "twin:schema": _schema(version),
         "twin:count": version.count, "twin:run": _run_of(version),
         "twin:heights": derivation.info.get("heights") if derivation else None,

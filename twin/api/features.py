@@ -11,7 +11,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from twin import query
 from twin.api.collections import WITH_ITEMS
 from twin.api.common import GEOJSON, CityDep, href, json_response, link, timestamp
+from twin.api.definition import answers
 from twin.api.geojson import to_geojson
+from twin.api.schemas import Feature, FeatureCollection
 from twin.city import City
 from twin.errors import BadOption, NotFound
 from twin.model import Bounds, LayerVersion
@@ -31,7 +33,7 @@ _TIME = re.compile(rf"^({_INSTANT}|({_INSTANT}|\.\.|)/({_INSTANT}|\.\.|))$")
 
 
 @router.get("/collections/{layer}/items", summary="Features of a layer", response_class=Response,
-            responses={200: {"content": {GEOJSON: {}}, "description": "A GeoJSON FeatureCollection."}})  # fmt: skip
+            responses=answers(FeatureCollection, GEOJSON))  # fmt: skip
 def items(
     request: Request, city: CityDep, layer: str, *, bbox: Bbox = None, limit: Limit = 10, offset: Offset = 0,
     datetime: Datetime = None,
@@ -63,7 +65,7 @@ def items(
 
 
 @router.get("/collections/{layer}/items/{feature:anything}", summary="One feature", response_class=Response,
-            responses={200: {"content": {GEOJSON: {}}, "description": "A GeoJSON Feature."}})  # fmt: skip
+            responses=answers(Feature, GEOJSON))  # fmt: skip
 def item(request: Request, city: CityDep, layer: str, feature: Annotated[str, Path(description="Id, percent-encoded.")]) -> Response:
     """A feature by its id, with all attributes; of a BIM product also its property sets and quantities."""
     version = _version(city, layer)

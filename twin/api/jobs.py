@@ -7,7 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from twin.api.common import CityDep, href, json_response, link, timestamp
+from twin.api.definition import answers
 from twin.api.errors import Problem
+from twin.api.schemas import JobList, Results, StatusInfo
 from twin.city import City
 from twin.errors import NotFound
 from twin.jobs import Job, Jobs
@@ -20,20 +22,20 @@ NOT_READY = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/result
 _INTERNAL = "Internal error"
 
 
-@router.get("/jobs", summary="All jobs")
+@router.get("/jobs", summary="All jobs", response_class=Response, responses=answers(JobList))
 def jobs(request: Request, city: CityDep, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> Response:
     """Jobs, newest first."""
     found = [status_info(request, job) for job in Jobs(city.catalog).list(limit=limit)]
     return json_response(request, {"jobs": found, "links": [link("self", href(request, "jobs"))]})
 
 
-@router.get("/jobs/{job}", summary="One job")
+@router.get("/jobs/{job}", summary="One job", response_class=Response, responses=answers(StatusInfo))
 def status(request: Request, city: CityDep, job: str) -> Response:
     """How far a job is."""
     return json_response(request, status_info(request, _job(city, job)))
 
 
-@router.get("/jobs/{job}/results", summary="Results of a job")
+@router.get("/jobs/{job}/results", summary="Results of a job", response_class=Response, responses=answers(Results))
 def results(request: Request, city: CityDep, job: str) -> Response:
     """The layers that a job wrote, by output, and its report. 404 while it is not done; the failure's own status when it failed."""
     found = _job(city, job)
@@ -52,7 +54,7 @@ def results(request: Request, city: CityDep, job: str) -> Response:
     return json_response(request, result)
 
 
-@router.delete("/jobs/{job}", summary="Dismiss a job")
+@router.delete("/jobs/{job}", summary="Dismiss a job", response_class=Response, responses=answers(StatusInfo))
 def dismiss(request: Request, city: CityDep, job: str) -> Response:
     """Stop a job: at once while it waits, else at its next step. 409 once it has ended."""
     return json_response(request, status_info(request, Jobs(city.catalog).cancel(_job(city, job).id)))

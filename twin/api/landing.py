@@ -11,6 +11,8 @@ from starlette.responses import RedirectResponse
 from twin import __version__
 from twin.api.collections import default_terrain
 from twin.api.common import CityDep, href, json_response, link, weights
+from twin.api.definition import answers
+from twin.api.schemas import CityView, Conformance, Landing
 from twin.city import City
 from twin.model import Bounds, LayerVersion
 
@@ -32,7 +34,7 @@ CONFORMANCE = [
 ]
 
 
-@router.get("/", summary="Landing page")
+@router.get("/", summary="Landing page", response_class=Response, responses=answers(Landing))
 def landing(request: Request) -> Response:
     """The doors of this API. A browser is sent to the viewer."""
     accept = dict(weights(request.headers.get("accept", "")))
@@ -53,7 +55,7 @@ def landing(request: Request) -> Response:
     return json_response(request, value, headers={"Vary": "Accept, Accept-Encoding"})
 
 
-@router.get("/conformance", summary="Conformance classes")
+@router.get("/conformance", summary="Conformance classes", response_class=Response, responses=answers(Conformance))
 def conformance(request: Request) -> Response:
     """Which conformance classes of the OGC APIs hold."""
     return json_response(request, {"conformsTo": CONFORMANCE})
@@ -72,7 +74,7 @@ def docs() -> Response:
     return Response(page, 200, {"Cache-Control": "no-cache"}, "text/html; charset=utf-8")
 
 
-@router.get("/city", summary="The city as a whole")
+@router.get("/city", summary="The city as a whole", response_class=Response, responses=answers(CityView))
 def whole(request: Request, city: CityDep) -> Response:
     """Where to look first: box in degrees, lowest and highest ellipsoidal height in metres, and the default terrain."""
     box, heights = _view(city)

@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from twin import __version__, registry, running, tasks
 from twin.api.common import CityDep, href, json_response, link
+from twin.api.definition import answers
 from twin.api.errors import Problem
 from twin.api.jobs import status_info
+from twin.api.schemas import Process, Processes, StatusInfo
 
 router = APIRouter(tags=["Processes"])
 
@@ -31,14 +33,14 @@ class Execution(BaseModel):
     name: str | None = Field(None, alias="twin:name", description="Name of the run: its layers are called NAME-<output>. Default: the process id.")
 
 
-@router.get("/processes", summary="All scenarios")
+@router.get("/processes", summary="All scenarios", response_class=Response, responses=answers(Processes))
 def processes(request: Request) -> Response:
     """The scenarios that can be run."""
     found = [_summary(request, name, _module(name)) for name in sorted(registry.scenarios())]
     return json_response(request, {"processes": found, "links": [link("self", href(request, "processes"))]})
 
 
-@router.get("/processes/{process}", summary="One scenario")
+@router.get("/processes/{process}", summary="One scenario", response_class=Response, responses=answers(Process))
 def process(request: Request, process: str) -> Response:
     """Inputs (JSON Schema, with units, bounds and the layer kinds they take) and outputs of a scenario."""
     module = _module(process)
@@ -46,7 +48,8 @@ def process(request: Request, process: str) -> Response:
     return json_response(request, value)
 
 
-@router.post("/processes/{process}/execution", summary="Start a run", status_code=201)
+@router.post("/processes/{process}/execution", summary="Start a run", status_code=201, response_class=Response,
+             responses=answers(StatusInfo, status=201))  # fmt: skip
 def execute(
     request: Request, city: CityDep, process: str, body: Execution,
     prefer: Annotated[str, Header(description="Runs are always asynchronous; `respond-async` is confirmed.")] = "",

@@ -11,13 +11,15 @@ from fastapi import APIRouter, Request, Response
 from twin.api.archives import Archives, derivation, entry_response
 from twin.api.collections import default_terrain
 from twin.api.common import CityDep, json_response
+from twin.api.definition import binary
 from twin.city import City
 from twin.errors import NotFound
 
 router = APIRouter(tags=["Terrain"])
 
 
-@router.get("/terrain/layer.json", summary="The city's default terrain")
+@router.get("/terrain/layer.json", summary="The city's default terrain", response_class=Response,
+            responses=binary("layer.json of quantized-mesh terrain (TileJSON 2.1).", "application/json"))  # fmt: skip
 def default(request: Request, city: CityDep) -> Response:
     """The terrain that was published first among those shown; 404 where the city has none."""
     publication = default_terrain(city)
@@ -26,7 +28,8 @@ def default(request: Request, city: CityDep) -> Response:
     return _layer_json(request, city, publication.layer, publication.derivation, f"{quote(publication.layer, safe='')}/")
 
 
-@router.get("/terrain/{layer}/layer.json", summary="A terrain layer")
+@router.get("/terrain/{layer}/layer.json", summary="A terrain layer", response_class=Response,
+            responses=binary("layer.json of quantized-mesh terrain (TileJSON 2.1).", "application/json"))  # fmt: skip
 def layer_json(request: Request, city: CityDep, layer: str) -> Response:
     """What a terrain client starts from; its tile addresses name the published tileset. ETag: the tileset's key."""
     _, version, found = city.published(layer)
@@ -35,7 +38,8 @@ def layer_json(request: Request, city: CityDep, layer: str) -> Response:
     return _layer_json(request, city, layer, found.key, "")
 
 
-@router.get("/terrain/{layer}/{key}/{path:path}", summary="A terrain tile", response_class=Response)
+@router.get("/terrain/{layer}/{key}/{path:path}", summary="A terrain tile", response_class=Response,
+            responses=binary("The tile, gzipped where the client takes it.", "application/vnd.quantized-mesh"))  # fmt: skip
 def tile(request: Request, city: CityDep, layer: str, key: str, path: str) -> Response:
     """A quantized-mesh tile; immutable."""
     return entry_response(request, city, layer, key, path)

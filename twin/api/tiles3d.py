@@ -9,12 +9,14 @@ from fastapi import APIRouter, Request, Response
 from twin.api.archives import entry_response
 from twin.api.collections import WITH_MODELS
 from twin.api.common import CityDep, json_response
+from twin.api.definition import answers, binary
+from twin.api.schemas import Tileset
 from twin.errors import NotFound
 
 router = APIRouter(tags=["3D Tiles"])
 
 
-@router.get("/tiles3d/{layer}/tileset.json", summary="Root tileset of a layer")
+@router.get("/tiles3d/{layer}/tileset.json", summary="Root tileset of a layer", response_class=Response, responses=answers(Tileset))
 def root(request: Request, city: CityDep, layer: str) -> Response:
     """A tileset of one tile whose content is the published tileset. Never cached unasked; its ETag is the tileset's key."""
     _, version, derivation = city.published(layer)
@@ -30,7 +32,8 @@ def root(request: Request, city: CityDep, layer: str) -> Response:
     return json_response(request, value, etag=f'W/"{derivation.key}"')
 
 
-@router.get("/tiles3d/{layer}/{key}/{path:path}", summary="A file of a tileset", response_class=Response)
+@router.get("/tiles3d/{layer}/{key}/{path:path}", summary="A file of a tileset", response_class=Response,
+            responses=binary("The file, gzipped where the client takes it.", "model/gltf-binary", "application/json"))  # fmt: skip
 def content(request: Request, city: CityDep, layer: str, key: str, path: str) -> Response:
     """Tileset JSON or tile content; immutable, kept after the next publication so that no client mixes two versions."""
     return entry_response(request, city, layer, key, path)

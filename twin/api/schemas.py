@@ -1,0 +1,287 @@
+"""The documents of the API, as the OpenAPI definition states them. The tests hold every answer against these models."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AnyUrl, BaseModel, ConfigDict, Field
+
+from twin.model import LayerKind
+
+Bbox = Annotated[list[float], Field(min_length=4, max_length=4, description="west, south, east, north in degrees (CRS84)")]
+Heights = Annotated[list[float], Field(min_length=2, max_length=2, description="lowest and highest, metres above the WGS 84 ellipsoid")]
+
+
+class Document(BaseModel):
+    """Base: what is not stated is not there."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class Problem(Document):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong, and what to do about it.")
+    instance: str
+
+
+class Link(Document):
+    """A link (RFC 8288)."""
+
+    rel: str
+    href: AnyUrl
+    type: str
+    title: str | None = None
+
+
+class Bilingual(Document):
+    """A text for people."""
+
+    zh: str | None = None
+    en: str | None = None
+
+
+class Landing(Document):
+    """Landing page of OGC API – Common."""
+
+    title: str
+    description: str
+    twin_title: Bilingual = Field(alias="twin:title")
+    links: list[Link]
+
+
+class Conformance(Document):
+    """Conformance classes that hold."""
+
+    conformsTo: list[AnyUrl]  # noqa: N815  the standard's name
+
+
+class CityView(Document):
+    """Where to look first."""
+
+    title: Bilingual
+    bbox: Bbox | None = Field(description="Around what stands in the city; null in an empty one.")
+    heights: Heights | None
+    terrain: str | None = Field(description="Layer of the default terrain.")
+    version: str = Field(description="Release of the software.")
+
+
+class Attribute(Document):
+    """A column of a layer."""
+
+    name: str
+    type: str = Field(description="Arrow type.")
+    unit: str | None = Field(description="SI unit, null where there is none.")
+    title: Bilingual | None
+
+
+class Spatial(Document):
+    """Where a layer lies."""
+
+    bbox: list[Bbox]
+    crs: AnyUrl
+
+
+class Extent(Document):
+    """Extent of a layer."""
+
+    spatial: Spatial
+
+
+class LayerReference(Document):
+    """In what the source's coordinates are stored."""
+
+    horizontal: str = Field(description="`EPSG:n` or WKT.")
+    vertical: str | None = Field(description="Vertical datum, `above ground`, or null where there are no heights.")
+
+
+class Collection(Document):
+    """A published layer."""
+
+    id: str
+    title: str
+    description: str
+    extent: Extent | None = None
+    itemType: Literal["feature"] | None = None  # noqa: N815  the standard's name
+    crs: list[AnyUrl] | None = None
+    links: list[Link] = Field(description="`items`, `tiles3d`, `terrain` and `map` where the layer has them.")
+    twin_title: Bilingual = Field(alias="twin:title")
+    twin_kind: LayerKind = Field(alias="twin:kind")
+    twin_group: str = Field(alias="twin:group", description="Data group of CJJ/T 315-2022.")
+    twin_grade: str | None = Field(alias="twin:grade", description="CIM1 to CIM7.")
+    twin_licence: str | None = Field(alias="twin:licence")
+    twin_label: Literal["open", "internal", "restricted"] = Field(alias="twin:label")
+    twin_version: int = Field(alias="twin:version", description="Number of the version shown.")
+    twin_published: datetime = Field(alias="twin:published")
+    twin_tileset: str | None = Field(alias="twin:tileset", description="Key of the tiles shown; a new key means new tiles.")
+    twin_stale: bool = Field(alias="twin:stale", description="The tiles stand on a terrain that is no longer the published one.")
+    twin_style: dict[str, Any] = Field(alias="twin:style")
+    twin_schema: list[Attribute] = Field(alias="twin:schema")
+    twin_count: int = Field(alias="twin:count", description="Features, points or cells.")
+    twin_run: str | None = Field(alias="twin:run", description="Job of the scenario run that wrote the layer.")
+    twin_heights: Heights | None = Field(alias="twin:heights")
+    twin_reference: LayerReference = Field(alias="twin:reference")
+
+
+class Collections(Document):
+    """All published layers."""
+
+    collections: list[Collection]
+    links: list[Link]
+
+
+class Geometry(BaseModel):
+    """A GeoJSON geometry (RFC 7946)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon", "GeometryCollection"]
+
+
+class Feature(Document):
+    """A GeoJSON feature. Third coordinates are metres above the ellipsoid; heights that are not absolute are left out."""
+
+    type: Literal["Feature"]
+    id: str
+    geometry: Geometry | None
+    properties: dict[str, Any] = Field(description="Attributes under their names in the source; of a BIM product also `psets` and `quantities`.")
+    links: list[Link]
+    twin_parent: str | None = Field(None, alias="twin:parent", description="Id of the feature that this one belongs to.")
+
+
+class FeatureCollection(Document):
+    """A page of features."""
+
+    type: Literal["FeatureCollection"]
+    features: list[Feature]
+    numberMatched: int  # noqa: N815  the standard's name
+    numberReturned: int  # noqa: N815  the standard's name
+    timeStamp: datetime  # noqa: N815  the standard's name
+    links: list[Link] = Field(description="`next` and `prev` where there are such pages.")
+
+
+class TileContent(Document):
+    """A tile's content."""
+
+    uri: str
+
+
+class RootTile(Document):
+    """The one tile of the root tileset."""
+
+    boundingVolume: dict[str, list[float]]  # noqa: N815  the standard's name
+    geometricError: float  # noqa: N815  the standard's name
+    refine: Literal["ADD", "REPLACE"]
+    content: TileContent
+
+
+class Asset(Document):
+    """Metadata of a tileset."""
+
+    version: Literal["1.1"]
+    tilesetVersion: str  # noqa: N815  the standard's name
+
+
+class Tileset(Document):
+    """Root tileset (3D Tiles 1.1) whose content is the published one."""
+
+    asset: Asset
+    geometricError: float  # noqa: N815  the standard's name
+    root: RootTile
+
+
+class ProcessSummary(Document):
+    """A scenario."""
+
+    id: str
+    version: str
+    title: str
+    description: str
+    jobControlOptions: list[Literal["async-execute", "dismiss"]]  # noqa: N815  the standard's name
+    outputTransmission: list[Literal["value"]]  # noqa: N815  the standard's name
+    links: list[Link]
+    title_zh: str = Field(alias="x-title-zh")
+    description_zh: str = Field(alias="x-description-zh")
+
+
+class ProcessInput(Document):
+    """An input: its JSON Schema, and titles."""
+
+    title: str
+    schema_: dict[str, Any] = Field(alias="schema", description="JSON Schema; `x-layer-kinds` where the value names a layer of these kinds.")
+    minOccurs: Literal[0, 1]  # noqa: N815  the standard's name
+    maxOccurs: Literal[1]  # noqa: N815  the standard's name
+    description: str | None = None
+    title_zh: str | None = Field(None, alias="x-title-zh")
+    description_zh: str | None = Field(None, alias="x-description-zh")
+    unit: str | None = Field(None, alias="x-unit")
+
+
+class ProcessOutput(Document):
+    """An output: always a layer."""
+
+    title: str
+    schema_: dict[str, Any] = Field(alias="schema")
+    title_zh: str | None = Field(alias="x-title-zh")
+    layer_kind: LayerKind = Field(alias="x-layer-kind")
+    unit: str | None = Field(None, alias="x-unit")
+
+
+class Process(ProcessSummary):
+    """A scenario with its inputs and outputs."""
+
+    inputs: dict[str, ProcessInput]
+    outputs: dict[str, ProcessOutput]
+
+
+class Processes(Document):
+    """All scenarios."""
+
+    processes: list[ProcessSummary]
+    links: list[Link]
+
+
+class StatusInfo(Document):
+    """A job (OGC API – Processes, statusInfo)."""
+
+    jobID: str  # noqa: N815  the standard's name
+    processID: str = Field(description="The scenario; for other work ingest, tile or gc.")  # noqa: N815  the standard's name
+    type: Literal["process"]
+    status: Literal["accepted", "running", "successful", "failed", "dismissed"]
+    message: str
+    progress: int = Field(ge=0, le=100, description="Of the present stage.")
+    created: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+    updated: datetime | None = None
+    twin_stage: str = Field(alias="twin:stage")
+    links: list[Link]
+
+
+class JobList(Document):
+    """Jobs, newest first."""
+
+    jobs: list[StatusInfo]
+    links: list[Link]
+
+
+class Output(BaseModel):
+    """A layer that a run wrote."""
+
+    model_config = ConfigDict(extra="allow")
+
+    layer: str
+    href: AnyUrl
+
+
+class Results(BaseModel):
+    """What a job has made; of a run: its layers by output name, and its report."""
+
+    model_config = ConfigDict(extra="allow")
+
+    outputs: dict[str, Output] | None = None
+    report: dict[str, Any] | None = None
