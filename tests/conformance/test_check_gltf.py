@@ -16,6 +16,7 @@ from tiling.check.schema import check_schema
 from tiling.check.tables import check_table
 from tiling.check.values import transform
 from tiling.check.volumes import Box, Region, Sphere, ecef_to_geodetic, geodetic_to_ecef, outside
+from twin.errors import BadTileset
 
 
 def _check(data: bytes) -> Report:
@@ -34,7 +35,7 @@ def test_decode_glb_gives_positions_ids_and_columns(build: Any) -> None:
 
 
 def test_decode_glb_refuses_what_is_broken(build: Any) -> None:
-    with pytest.raises(ValueError, match="GLB_LENGTH"):
+    with pytest.raises(BadTileset, match="GLB_LENGTH"):
         decode_glb(build.content()[:-4])
 
 

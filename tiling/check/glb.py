@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from twin.errors import BadTileset
+
 from .gltf import Gltf, Read, open_gltf
 from .issues import Report, Where
 from .mesh_features import check_instance_features, check_mesh_features
@@ -87,12 +89,12 @@ def decode_glb(data: bytes, *, z_up: bool = True, read: Read | None = None) -> l
     World positions are float64 in metres; ``z_up``: turned into 3D Tiles tile coordinates, else as the
     glTF scene has them (y-up). Property tables hang on every primitive as ``tables``.
 
-    Raises ValueError, naming the first finding, when anything in the file is wrong.
+    Raises BadTileset, naming the first finding, when anything in the file is wrong.
     """
     report = Report()
     model = load_model(data, read or _nothing, Where(report, "glb"), "Y" if z_up else "Z")
     if model is None or not report.ok:
-        raise ValueError(str(report.errors[0]))
+        raise BadTileset(str(report.errors[0]), "Check the file with `twin check`, which lists every finding.")
     return model.primitives
 
 
