@@ -1,0 +1,291 @@
+"""The process that turns IFC elements into triangles, so that no element can hang or crash the reader.
+
+Run as ``python -m ingest_bim.geometry_host MODEL WORKERS SECONDS``. It opens the model once and forks workers from
+there (a fork costs milliseconds, another opening up to a second). Each worker limits itself with kernel timers before
+each element (CPU seconds, and four times that in wall time): a stuck geometry kernel never returns to Python, but the
+signal ends the process. The host then knows which element it was, says so, and forks a new worker for the rest.
+
+Protocol, both ways: 8-byte length, then a pickle. In: a list of (number, step id, kernel, group of
+like elements). Out, in any order:
+(number, "ok", Shape fields) or (number, "empty" | "failed" | "stalled" | "crashed", reason). Pickles come from our own
+processes alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import pickle
+import resource
+import select
+import signal
+import struct
+import sys
+from collections import Counter
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+
+MEMORY = 6 << 30  # address space of a worker: a shape that wants more is a failure, not the machine's end
+CHUNK = 8
+LENGTH = struct.Struct("<Q")
+GIVE_UP = 8  # stalls and crashes of one kernel in one group of elements, after which the rest is not tried
+Task = tuple[int, int, str, str]
+
+
+def send(stream: BinaryIO, value: Any) -> None:
+    """Write one message."""
+    data = pickle.dumps(value, protocol=5)
+    stream.write(LENGTH.pack(len(data)) + data)
+    stream.flush()
+
+
+def receive(stream: Readable) -> Any:
+    """Read one message; None at the end of the stream."""
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    size = LENGTH.unpack(head)[0]
+    data = stream.read(size)
+    return pickle.loads(data) if len(data) == size else None
+
+
+class Exact:
+    """A pipe's reading end without a buffer, so that select() sees every message; `read` waits for all bytes it asks for."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.raw = os.fdopen(descriptor, "rb", buffering=0)
+
+    def fileno(self) -> int:
+        """For select()."""
+        return self.raw.fileno()
+
+    def close(self) -> None:
+        """Close the pipe."""
+        self.raw.close()
+
+    def read(self, size: int) -> bytes:
+        """`size` bytes, fewer only at the end."""
+        parts: list[bytes] = []
+        while size > 0 and (data := self.raw.read(size)):
+            parts.append(data)
+            size -= len(data)
+        return b"".join(parts)
+
+
+class Readable(Protocol):
+    """What messages are received from."""
+
+    def read(self, size: int, /) -> bytes:
+        """`size` bytes, fewer only at the end."""
+        ...
+
+
+class Worker:
+    """A forked process that shapes the elements it is sent, one after the other."""
+
+    def __init__(self, model: Any, settings: Any, seconds: float) -> None:
+        down_read, down_write = os.pipe()
+        up_read, up_write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.close(down_write)
+                os.close(up_read)
+                work(model, settings, seconds, os.fdopen(down_read, "rb"), os.fdopen(up_write, "wb"))
+            finally:
+                os._exit(0)
+        os.close(down_read)
+        os.close(up_write)
+        self.tasks, self.results = os.fdopen(down_write, "wb"), Exact(up_read)
+        self.pending: list[Task] = []
+
+    def give(self, tasks: list[Task]) -> None:
+        """Send elements to shape."""
+        self.pending = tasks
+        send(self.tasks, tasks)
+
+    def end(self) -> int:
+        """Kill the process (if it still runs) and return its wait status."""
+        self.tasks.close()
+        self.results.close()
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        return os.waitpid(self.pid, 0)[1]
+
+    def reap(self) -> int:
+        """The wait status of a process that has ended by itself."""
+        status = os.waitpid(self.pid, 0)[1]
+        self.tasks.close()
+        self.results.close()
+        return status
+
+
+def work(model: Any, settings: Any, seconds: float, tasks: BinaryIO, results: BinaryIO) -> None:
+    """A worker's loop: receive chunks, shape each element under the time limit, send the outcome."""
+    die_with_parent()
+    for number in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    while (chunk := receive(tasks)) is not None:
+        for number, step, kernel, _ in chunk:
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+            signal.setitimer(signal.ITIMER_REAL, seconds * 4)
+            outcome = shape(model, settings, step, kernel)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            send(results, (number, *outcome))
+
+
+def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
+    """One element's triangles: ("ok", (positions, triangles, material rows, materials, matrix)) or (state, reason)."""
+    import ifcopenshell.geom  # noqa: PLC0415  already loaded by the host; kept out of the parent's import
+
+    try:
+        made = ifcopenshell.geom.create_shape(settings, model.by_id(step), geometry_library=kernel)
+    except MemoryError:
+        return "failed", "needs more memory than a worker may have"
+    except Exception as error:  # noqa: BLE001  the kernel raises bare RuntimeErrors of many texts; each is reported
+        text = " ".join(str(error).split())
+        if text.startswith("No suitable IfcRepresentation"):
+            return "empty", "no representation with a surface or solid"
+        return "failed", text.split(" Product: ")[0][:200]
+    geometry = made.geometry
+    positions = np.frombuffer(geometry.verts_buffer, np.float64).reshape(-1, 3).copy()
+    triangles = np.frombuffer(geometry.faces_buffer, np.int32).reshape(-1, 3).copy()
+    if not len(triangles):
+        return "empty", "no surface (curves or points only)"
+    if not np.isfinite(positions).all():
+        return "failed", "coordinates that are not finite"
+    rows = np.frombuffer(geometry.material_ids_buffer, np.int32).copy()
+    matrix = np.frombuffer(made.transformation_buffer, np.float64).reshape(4, 4, order="F").copy()
+    return "ok", (positions, triangles, rows, [style(model, m) for m in geometry.materials], matrix)
+
+
+def style(model: Any, material: Any) -> tuple[str, tuple[float, float, float, float]]:
+    """(name, rgba 0–1) of a surface style; a colour the file does not give is the parser's default for the class."""
+    name = str(material.name)
+    if material.instance_id() > 0:
+        try:
+            name = model.by_id(material.instance_id()).Name or name
+        except (RuntimeError, AttributeError):
+            pass
+    color = material.diffuse
+    values = (color.r(), color.g(), color.b(), 1.0 - material.transparency if material.has_transparency() else 1.0)
+    r, g, b, a = (min(max(v, 0.0), 1.0) if math.isfinite(v) else 0.8 for v in values)
+    return str(name), (r, g, b, a)
+
+
+def geometry_settings() -> Any:
+    """Local coordinates in metres, float64, welded, no normals (the tiler makes them)."""
+    import ifcopenshell.geom  # noqa: PLC0415
+
+    settings = ifcopenshell.geom.settings()
+    settings.set("no-normals", True)
+    settings.set("use-world-coords", False)
+    return settings
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent ends; elsewhere the end of the pipe does it."""
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    except (OSError, AttributeError):
+        pass
+
+
+def describe(status: int, seconds: float) -> tuple[str, str]:
+    """What a worker's wait status says about the element it was shaping."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number in (signal.SIGPROF, signal.SIGALRM):
+            return "stalled", f"no result after {seconds:g} s"
+        return "crashed", f"the geometry kernel crashed ({signal.Signals(number).name})"
+    return "crashed", f"the geometry kernel ended with code {os.WEXITSTATUS(status)}"
+
+
+def serve(model: Any, count: int, seconds: float, commands: Exact, answers: BinaryIO) -> None:
+    """Hand tasks to workers and their outcomes upwards until `commands` ends."""
+    settings = geometry_settings()
+    workers: list[Worker] = []
+    queue: list[Task] = []
+    failures: Counter[tuple[str, str]] = Counter()
+    try:
+        while True:
+            queue = give_up(queue, failures, answers)
+            for worker in workers:
+                if queue and not worker.pending:
+                    feed(worker, queue, count)
+            while queue and len(workers) < count:
+                workers.append(Worker(model, settings, seconds))
+                feed(workers[-1], queue, count)
+            waiting: list[Any] = [w.results for w in workers if w.pending]
+            for stream in select.select([*waiting, commands], [], [])[0]:
+                if stream is commands:
+                    tasks = receive(commands)
+                    if tasks is None:
+                        return  # the reader is gone or has all it wants
+                    queue.extend(tasks)
+                else:
+                    collect(next(w for w in workers if w.results is stream), workers, queue, answers, seconds, failures)
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+def feed(worker: Worker, queue: list[Task], count: int) -> None:
+    """Give a worker a chunk: small near the end, so that all workers finish together."""
+    size = max(1, min(CHUNK, len(queue) // (2 * count)))
+    worker.give(queue[:size])
+    del queue[:size]
+
+
+def give_up(queue: list[Task], failures: Counter[tuple[str, str]], answers: BinaryIO) -> list[Task]:
+    """The queue without elements whose kind has stalled or crashed this kernel too often; each is answered."""
+    if not any(count >= GIVE_UP for count in failures.values()):
+        return queue
+    left = []
+    for task in queue:
+        if failures[task[2:]] >= GIVE_UP:
+            send(answers, (task[0], "stalled", f"not tried: {GIVE_UP} like elements stalled or crashed the kernel"))
+        else:
+            left.append(task)
+    return left
+
+
+def collect(
+    worker: Worker, workers: list[Worker], queue: list[Task], answers: BinaryIO, seconds: float, failures: Counter[tuple[str, str]]
+) -> None:
+    """Pass one outcome on; of a worker that died, blame the element it was at and queue the rest again."""
+    outcome = receive(worker.results)
+    if outcome is not None:
+        worker.pending.pop(0)
+        send(answers, outcome)
+        return
+    state, reason = describe(worker.reap(), seconds)
+    workers.remove(worker)
+    failures[worker.pending[0][2:]] += 1
+    send(answers, (worker.pending[0][0], state, reason))
+    queue[:0] = worker.pending[1:]
+
+
+def main() -> None:
+    """Open the model and serve over stdin and stdout; what the C++ side prints goes to stderr."""
+    path, count, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    die_with_parent()
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    commands = Exact(os.dup(0))
+    import ifcopenshell  # noqa: PLC0415
+
+    model = ifcopenshell.open(path)
+    send(answers, "ready")
+    serve(model, count, seconds, commands, answers)
+
+
+if __name__ == "__main__":
+    main()

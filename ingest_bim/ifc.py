@@ -1,0 +1,174 @@
+"""IFC 2x3, 4 and 4x3 → a Mesh of all elements with their attributes, and tables of properties, quantities and relations.
+
+Every product, group and the project is a feature (its GlobalId is the id, its container or whole the parent), also
+those without geometry, so that the tree is complete. What cannot be shown is listed in the report with its reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import Field, field_validator
+
+from ingest_bim.ifc_columns import attribute_table
+from ingest_bim.ifc_geometry import Groups, Host, Shapes, shape_all, signature
+from ingest_bim.ifc_materials import Associations
+from ingest_bim.ifc_mesh import SPACES, meshes
+from ingest_bim.ifc_placement import Request, place
+from ingest_bim.ifc_properties import Definitions, as_json, long_table, read_definitions
+from ingest_bim.ifc_structure import Structure, read_structure, relation_table
+from ingest_bim.ifc_units import Units
+from ingest_bim.step_guard import StepFile, guarded
+from twin.errors import BadFeature, BadOption, UnreadableSource
+from twin.model import Batch, Report, Table
+from twin.registry import ReaderOptions
+
+#: Products whose shape is a cut in another, or a line: features, but never drawn.
+UNDRAWN = ("IfcFeatureElementSubtraction", "IfcGrid", "IfcPort")
+
+
+class Options(ReaderOptions):
+    """How to place and read a model."""
+
+    anchor: str | None = Field(None, description="Place by hand: E,N or E,N,H of the origin point, in --crs and its vertical datum, metres.")
+    anchor_lonlat: str | None = Field(None, description="Place by hand: longitude,latitude or longitude,latitude,H of the origin point, degrees.")
+    rotation: float = Field(0.0, ge=-360, le=360, description="Degrees clockwise from grid north to the model's y axis (placing by hand).")
+    height: float | None = Field(None, description="Height of the origin point in the vertical datum, metres; for IfcSite it replaces RefElevation.")
+    origin: str = Field("0,0,0", description="The model point x,y,z (metres) that stands at the anchor.")
+    scale: float = Field(1.0, gt=0.5, lt=2, description="Grid metres per model metre (placing by hand).")
+    use: Literal["auto", "map", "site"] = Field("auto", description="Which georeference of the file to believe.")
+    confirm: bool = Field(False, description="Accept a georeference that contradicts itself or is a tool's default.")
+    kernel: Literal["auto", "fast", "opencascade"] = Field("auto", description="Geometry kernel: fast ones checked on samples, fast unchecked, or the reference.")
+    element_seconds: float = Field(20.0, ge=0.1, le=3600, description="CPU seconds one element may take; then it is left out and listed.")
+    workers: int = Field(0, ge=0, le=64, description="Geometry processes; 0: as many as there are cores.")
+    encoding: str | None = Field(None, description="Encoding of raw non-ASCII text (utf-8, gb18030, latin-1); guessed if not given.")
+
+    @field_validator("anchor", "anchor_lonlat", "origin")
+    @classmethod
+    def _numbers(cls, value: str | None) -> str | None:
+        if value is not None:
+            numbers(value)
+        return value
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """`1,2,3` → (1.0, 2.0, 3.0)."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a list of numbers such as 1,2,3") from error
+
+
+def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
+    """Read a model.
+
+    Yields:
+        Mesh batches (elements), then the Tables psets, quantities, relations, materials, classifications and types.
+
+    Raises:
+        UnreadableSource: not IFC, truncated, or a schema that is not read.
+        MissingReference, BadReference: no place, or one that cannot be believed.
+        BadFeature: no elements at all.
+    """
+    report.source = report.source or source.name
+    with guarded(source, options.encoding) as step:
+        if step.encoding:
+            report.note("repaired", "", f"Raw {step.encoding} text{' (guessed)' if step.guessed else ''} is rewritten as STEP escapes.")
+        workers = options.workers or min(os.cpu_count() or 1, 16)
+        with Host(step.path, workers, options.element_seconds) as host, ThreadPoolExecutor(1) as aside:
+            model = _open(step, source, report)
+            units = Units(model)
+            if not units.stated:
+                report.note("assumed", "", "The model states no length unit: metres are taken.")
+            placement = place(model, units.length, _request(options), report, source.name)
+            structure = read_structure(model, report)
+            if not structure.elements:
+                raise BadFeature(f"{source.name} holds no project and no products.", "Export the model again.")
+            groups = _groups(structure)
+            # the shapes are made by other processes meanwhile; this thread only waits for them
+            shaping = aside.submit(shape_all, host, groups, options.kernel)
+            definitions = read_definitions(model, structure, units, report)
+            associations = Associations(model, structure, units.length)
+            shapes = shaping.result()
+        _report(structure, shapes, groups, step, report)
+        attributes = attribute_table(model, structure, definitions, associations, units.length, set(shapes.shapes))
+        yield from meshes(structure, shapes.shapes, attributes, placement, report)
+        yield long_table("psets", definitions.psets, structure.ids)
+        yield long_table("quantities", definitions.quantities, structure.ids)
+        yield relation_table(structure)
+        yield from associations.tables()
+        yield _types(model, structure, definitions)
+
+
+def _open(step: StepFile, source: Path, report: Report) -> Any:
+    import ifcopenshell  # noqa: PLC0415  takes 0.3 s to load; only models need it
+
+    ifcopenshell.get_log()
+    try:
+        model = ifcopenshell.open(str(step.path))
+    except Exception as error:  # noqa: BLE001  the parser raises many kinds; all mean that it cannot read the file
+        raise UnreadableSource(f"{source.name} cannot be parsed: {str(error)[:200]}.", "Export the model again.") from error
+    for line in dict.fromkeys(ifcopenshell.get_log().splitlines()):
+        if "[error]" in line.lower() or "[warning]" in line.lower():
+            report.note("warned", "", f"parser: {line.split('] ', 2)[-1][:200]}")
+    report.facts |= {"driver": "ifcopenshell " + ifcopenshell.version, "schema": step.schema, "bytes": step.size}
+    return model
+
+
+def _request(options: Options) -> Request:
+    origin = numbers(options.origin)
+    if len(origin) != 3:
+        raise BadOption(f"origin={options.origin} has {len(origin)} numbers.", "Give x,y,z in metres.")
+    return Request(
+        crs=options.crs, vertical=options.vertical, vertical_offset=options.vertical_offset,
+        anchor=numbers(options.anchor) if options.anchor else None, anchor_lonlat=numbers(options.anchor_lonlat) if options.anchor_lonlat else None,
+        rotation=options.rotation, height=options.height, origin=(origin[0], origin[1], origin[2]), scale=options.scale,
+        use=options.use, confirm=options.confirm,
+    )  # fmt: skip
+
+
+def _groups(structure: Structure) -> Groups:
+    """Step ids of the products that may have triangles, by how they are built."""
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for element in structure.elements:
+        if getattr(element, "Representation", None) is not None and not any(_is(element, kind) for kind in UNDRAWN):
+            groups[signature(element)].append(element.id())
+    return dict(groups)
+
+
+def _is(element: Any, kind: str) -> bool:
+    try:
+        return bool(element.is_a(kind))
+    except RuntimeError:  # the class does not exist in this schema
+        return False
+
+
+def _report(structure: Structure, shapes: Shapes, groups: Groups, step: StepFile, report: Report) -> None:
+    report.read += len(structure.elements)
+    report.kept += len(structure.elements)
+    kinds = {e.id(): e.is_a() for e in structure.elements}
+    for element, (state, reason) in sorted(shapes.skipped.items()):
+        report.note("skipped", structure.ids[element], f"{kinds[element]} #{element}: its shape is {'not drawn' if state == 'empty' else state}: {reason}.")
+    report.facts["classes"] = dict(sorted(Counter(kinds.values()).items()))
+    report.facts["geometry"] = {**shapes.facts, "drawn": len(shapes.shapes), "not_drawn": dict(Counter(s for s, _ in shapes.skipped.values()))}
+    report.facts["style"] = {"label": "name", "category": "class", "hidden": {"class": [k for k in SPACES if k in kinds.values()]}}
+
+
+def _types(model: Any, structure: Structure, definitions: Definitions) -> Table:
+    """`types`: id, class, name, tag, predefined_type, psets and quantities (JSON), occurrences."""
+    counts = Counter(t.id() for t in structure.types.values())
+    types = sorted(model.by_type("IfcTypeObject"), key=lambda t: t.id())
+    rows = {
+        "id": [structure.ids[t.id()] for t in types], "class": [t.is_a() for t in types], "name": [t.Name for t in types],
+        "tag": [getattr(t, "Tag", None) for t in types], "predefined_type": [getattr(t, "PredefinedType", None) for t in types],
+        "psets": [as_json(definitions.psets.get(t.id())) for t in types],
+        "quantities": [as_json(definitions.quantities.get(t.id())) for t in types],
+    }  # fmt: skip
+    columns = {name: pa.array(values, pa.string()) for name, values in rows.items()}
+    return Table("types", pa.table({**columns, "occurrences": pa.array([counts[t.id()] for t in types], pa.int64())}))

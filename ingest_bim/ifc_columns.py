@@ -1,0 +1,144 @@
+"""One row of attributes for each element: what a click, a filter and a label need, as Arrow columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from ingest_bim.ifc_materials import Associations, layers, layers_of
+from ingest_bim.ifc_properties import Definitions, Value, as_json
+from ingest_bim.ifc_structure import Structure
+
+#: Spatial level → the column that names it.
+LEVELS = {"IfcSite": "site", "IfcBuilding": "building", "IfcFacility": "building", "IfcBuildingStorey": "storey",
+          "IfcFacilityPart": "storey", "IfcSpace": "space"}  # fmt: skip
+#: Common properties with a column of their own: (property, column, Arrow type, unit, Chinese title).
+COMMON = (
+    ("IsExternal", "is_external", pa.bool_(), "", "外部构件"), ("LoadBearing", "load_bearing", pa.bool_(), "", "承重"),
+    ("FireRating", "fire_rating", pa.string(), "", "耐火等级"), ("ThermalTransmittance", "thermal_transmittance", pa.float64(), "W/(m²·K)", "传热系数"),
+    ("Reference", "reference", pa.string(), "", "参考号"), ("Status", "status", pa.string(), "", "状态"),
+)  # fmt: skip
+QUANTITIES = (
+    (("Length",), "length", "m", "长度"), (("Width",), "width", "m", "宽度"), (("Height",), "height", "m", "高度"),
+    (("NetFloorArea", "GrossFloorArea"), "floor_area", "m²", "建筑面积"), (("NetSideArea", "NetArea", "GrossSideArea", "GrossArea"), "area", "m²", "面积"),
+    (("NetVolume", "GrossVolume"), "volume", "m³", "体积"),
+)  # fmt: skip
+TITLES = {
+    "class": ("类别", "Class"), "name": ("名称", "Name"), "description": ("描述", "Description"), "tag": ("标记", "Tag"),
+    "object_type": ("对象类型", "Object type"), "predefined_type": ("预定义类型", "Predefined type"), "long_name": ("全称", "Long name"),
+    "storey": ("楼层", "Storey"), "storey_elevation": ("楼层标高", "Storey elevation"), "building": ("建筑", "Building"),
+    "site": ("场地", "Site"), "space": ("空间", "Space"), "type_name": ("类型", "Type"), "materials": ("材料", "Materials"),
+    "system": ("系统", "System"), "zone": ("分区", "Zone"), "layer": ("图层", "Layer"), "has_geometry": ("有几何", "Has geometry"),
+    "psets": ("属性集", "Property sets"), "quantities": ("工程量", "Quantities"),
+}  # fmt: skip
+
+
+def attribute_table(
+    model: Any, structure: Structure, definitions: Definitions, associations: Associations, length: float, shaped: set[int]
+) -> pa.Table:
+    """Arrow table with a row for each of `structure.elements`; `shaped`: step ids that have triangles."""
+    elements = structure.elements
+    columns: dict[str, list[Any]] = {name: [] for name in TITLES}
+    columns |= {column: [] for _, column, *_ in COMMON} | {column: [] for _, column, *_ in QUANTITIES}
+    spatial = _levels(structure)
+    by_item = layers(model)
+    groups = {e.id(): e for e in elements if e.is_a("IfcGroup")}
+    for element in elements:
+        step = element.id()
+        info, kind = element.get_info(recursive=False, include_identifier=False), structure.types.get(step)
+        properties, quantities = definitions.psets.get(step), definitions.quantities.get(step)
+        predefined = info.get("PredefinedType")
+        if predefined in (None, "NOTDEFINED") and kind is not None:
+            predefined = getattr(kind, "PredefinedType", None) or predefined
+        belongs = [groups[g] for g in structure.groups.get(step, ()) if g in groups]
+        values = {
+            "class": element.is_a(), "name": info.get("Name"), "description": info.get("Description"), "tag": info.get("Tag"),
+            "object_type": info.get("ObjectType"), "predefined_type": predefined, "long_name": info.get("LongName"),
+            **_place(step, structure, spatial), "type_name": kind.Name if kind is not None else None,
+            "materials": _joined(row[0] for row in associations.materials_of(step)[0]),
+            "system": _joined(g.Name for g in belongs if g.is_a("IfcSystem")), "zone": _joined(g.Name for g in belongs if g.is_a("IfcZone")),
+            "layer": _joined(layers_of(element, by_item)), "has_geometry": step in shaped,
+            "psets": as_json(properties), "quantities": as_json(quantities), **_common(properties), **_sizes(quantities),
+        }  # fmt: skip
+        if values["storey_elevation"] is not None:
+            values["storey_elevation"] = float(values["storey_elevation"]) * length
+        for name, column in columns.items():
+            column.append(values.get(name))
+    return pa.table([pa.array(columns[f.name], f.type) for f in _schema()], schema=_schema())
+
+
+def _schema() -> pa.Schema:
+    kinds = {"storey_elevation": pa.float64(), "has_geometry": pa.bool_()}
+    fields = [_field(n, kinds.get(n, pa.string()), "m" if n == "storey_elevation" else "", zh, en) for n, (zh, en) in TITLES.items()]
+    fields += [_field(column, kind, unit, zh, prop) for prop, column, kind, unit, zh in COMMON]
+    fields += [_field(column, pa.float64(), unit, zh, column.replace("_", " ").capitalize()) for _, column, unit, zh in QUANTITIES]
+    return pa.schema(fields)
+
+
+def _field(name: str, kind: pa.DataType, unit: str, zh: str, en: str) -> pa.Field:
+    return pa.field(name, kind, metadata={b"unit": unit.encode(), b"title_zh": zh.encode(), b"title_en": en.encode()})
+
+
+def _joined(names: Any) -> str | None:
+    text = "; ".join(dict.fromkeys(n for n in names if n))
+    return text or None
+
+
+def _levels(structure: Structure) -> dict[int, tuple[str, str | None, float | None]]:
+    """Spatial elements: step id → (column, name, elevation in project units)."""
+    levels: dict[int, tuple[str, str | None, float | None]] = {}
+    for element in structure.elements:
+        for kind, column in LEVELS.items():
+            if element.is_a().startswith(("IfcSite", "IfcBuilding", "IfcFac", "IfcSpace", "IfcBridge", "IfcRoad", "IfcRail", "IfcMarine")) and _is(element, kind):
+                levels[element.id()] = (column, element.Name or getattr(element, "LongName", None), getattr(element, "Elevation", None))
+                break
+    return levels
+
+
+def _is(element: Any, kind: str) -> bool:
+    try:
+        return bool(element.is_a(kind))
+    except RuntimeError:  # the class does not exist in this schema
+        return False
+
+
+def _place(step: int, structure: Structure, levels: dict[int, tuple[str, str | None, float | None]]) -> dict[str, Any]:
+    """The nearest site, building, storey and space at or above an element."""
+    found: dict[str, Any] = {"storey_elevation": None}
+    for at in (step, *structure.above(step)):
+        if at in levels:
+            column, name, elevation = levels[at]
+            if column not in found:
+                found[column] = name
+                if column == "storey" and elevation is not None:
+                    found["storey_elevation"] = elevation
+    return found
+
+
+def _common(properties: list[tuple[Value, str]] | None) -> dict[str, Any]:
+    """Values of the Pset_…Common properties that have a column."""
+    found: dict[str, Any] = {}
+    wanted = {prop: (column, kind) for prop, column, kind, *_ in COMMON}
+    for value, _ in properties or ():
+        if value.name in wanted and value.set_name.startswith("Pset_") and value.set_name.endswith("Common"):
+            column, kind = wanted[value.name]
+            if pa.types.is_boolean(kind):
+                if isinstance(value.plain, bool):
+                    found.setdefault(column, value.plain)
+            elif pa.types.is_floating(kind):
+                found.setdefault(column, value.number)
+            else:
+                found.setdefault(column, value.text)
+    return found
+
+
+def _sizes(quantities: list[tuple[Value, str]] | None) -> dict[str, float]:
+    """The standard base quantities that have a column, net before gross."""
+    by_name = {value.name: value.number for value, _ in quantities or () if value.number is not None}
+    found: dict[str, float] = {}
+    for names, column, *_ in QUANTITIES:
+        number = next((by_name[n] for n in names if n in by_name), None)
+        if number is not None:
+            found[column] = number
+    return found

@@ -1,0 +1,241 @@
+"""What an IFC file says about its place: map conversion, projected CRS, site. Reading only; belief is `ifc_placement`'s."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from ingest_bim.ifc_units import Units, read_unit
+from twin.model import ELLIPSOID, Report
+
+#: Height systems as files spell them (lower case, without spaces and punctuation) → vertical CRS.
+VERTICAL_NAMES = {
+    "1985": "EPSG:5737", "1985国家高程基准": "EPSG:5737", "国家85高程": "EPSG:5737", "国家85": "EPSG:5737", "85高程": "EPSG:5737",
+    "85国家高程基准": "EPSG:5737", "yellowsea1985": "EPSG:5737", "nationalvertical1985": "EPSG:5737", "nvd1985": "EPSG:5737",
+    "yellowsea1956": "EPSG:5736", "1956黄海高程": "EPSG:5736", "egm96": "EPSG:5773", "egm2008": "EPSG:3855", "nap": "EPSG:5709",
+    "dhhn92": "EPSG:5783", "dhhn2016": "EPSG:7837", "dhhn85": "EPSG:5784", "nn": "EPSG:5784", "navd88": "EPSG:5703", "ngf": "EPSG:5720",
+    "ngfign69": "EPSG:5720", "ign69": "EPSG:5720", "newlyn": "EPSG:5701", "odn": "EPSG:5701", "aod": "EPSG:5701", "nn2000": "EPSG:5941",
+    "nn1954": "EPSG:5776", "rh2000": "EPSG:5613", "n2000": "EPSG:3900", "dvr90": "EPSG:5799", "taw": "EPSG:5710", "ahd": "EPSG:5711",
+    "evrf2000": "EPSG:5730", "evrf2007": "EPSG:5621", "lhn95": "EPSG:5729", "ln02": "EPSG:5728", "hkpd": "EPSG:5738", "nzvd2016": "EPSG:7839",
+    "jgd2011": "EPSG:6695", "ellipsoid": ELLIPSOID, "ellipsoidal": ELLIPSOID, "wgs84": ELLIPSOID, "cgcs2000": ELLIPSOID,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MapCrs:
+    """The target of a map conversion: PROJ's name for it ("" unknown), the file's words, and the vertical datum likewise."""
+
+    code: str
+    text: str
+    vertical: str
+    vertical_text: str
+
+
+@dataclass(frozen=True)
+class Helmert:
+    """A map conversion as the file states it (`east`, `north`, `height` in `unit` metres; None: the CRS's own)."""
+
+    source: str
+    crs: MapCrs
+    east: float
+    north: float
+    height: float
+    cosine: float
+    sine: float
+    scale: float | None
+    unit: float | None
+    factors: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Site:
+    """IfcSite's geographic position: `origin` (model metres) lies at `lonlat` degrees and `elevation` metres; true north in model axes."""
+
+    lonlat: tuple[float, float] | None
+    elevation: float | None
+    origin: tuple[float, float, float]
+    true_north: tuple[float, float]
+
+    def facts(self) -> dict[str, Any]:
+        """For the report."""
+        return {"lonlat": self.lonlat, "elevation": self.elevation, "origin": self.origin, "true_north": self.true_north}
+
+
+def read_helmert(model: Any, length: float, report: Report) -> Helmert | None:
+    """The map conversion of the model, by entity or by the IFC2x3 property sets; None where there is none."""
+    if model.schema != "IFC2X3":
+        found = [o for o in model.by_type("IfcCoordinateOperation") if o.TargetCRS is not None]
+        # that of the 3D model context first; the others must say the same
+        found.sort(key=lambda o: (getattr(o.SourceCRS, "ContextType", "") != "Model", o.id()))
+        read = [h for h in (_from_entity(o, length, report) for o in found) if h is not None]
+        if len({(h.crs, h.east, h.north, h.height, h.cosine, h.sine) for h in read}) > 1:
+            report.note("warned", "", f"{len(read)} coordinate operations that differ: that of the Model context is used (#{found[0].id()}).")
+        if read:
+            return read[0]
+    return _from_psets(model, report)
+
+
+def _from_entity(operation: Any, length: float, report: Report) -> Helmert | None:
+    target = _map_crs(operation.TargetCRS, report)
+    unit_entity = getattr(operation.TargetCRS, "MapUnit", None)
+    unit = read_unit(unit_entity).factor if unit_entity is not None else None
+    if operation.is_a("IfcMapConversion"):
+        cosine, sine = _direction(operation.XAxisAbscissa, operation.XAxisOrdinate, report)
+        scaled = operation.is_a("IfcMapConversionScaled")
+        factors = (operation.FactorX, operation.FactorY, operation.FactorZ) if scaled else (1.0, 1.0, 1.0)
+        return Helmert(operation.is_a(), target, operation.Eastings, operation.Northings, operation.OrthogonalHeight or 0.0,
+                       cosine, sine, operation.Scale, unit, tuple(float(f or 1.0) for f in factors))  # type: ignore[arg-type]  # fmt: skip
+    if operation.is_a("IfcRigidOperation"):
+        first, second = operation.FirstCoordinate, operation.SecondCoordinate
+        if first.is_a("IfcLengthMeasure") and second.is_a("IfcLengthMeasure"):
+            return Helmert("IfcRigidOperation", target, first.wrappedValue, second.wrappedValue, operation.Height or 0.0, 1.0, 0.0, None, unit)
+        report.note("skipped", "", f"#{operation.id()} IfcRigidOperation in angles is not used for placing.")
+    return None
+
+
+def _direction(abscissa: float | None, ordinate: float | None, report: Report) -> tuple[float, float]:
+    if abscissa is None and ordinate is None:
+        return 1.0, 0.0
+    x, y = abscissa or 0.0, ordinate or 0.0
+    size = math.hypot(x, y)
+    if size < 1e-9:
+        report.note("assumed", "", "XAxisAbscissa and XAxisOrdinate are both 0: no rotation is taken.")
+        return 1.0, 0.0
+    return x / size, y / size
+
+
+def _map_crs(target: Any, report: Report) -> MapCrs:
+    text = str(getattr(target, "Name", "") or "").strip()
+    vertical_text = str(getattr(target, "VerticalDatum", "") or "").strip()
+    wkt = [w.WellKnownText for w in getattr(target, "WellKnownText", None) or ()]
+    code = next((c for c in map(crs_code, [*wkt, text]) if c), "")
+    if not code and getattr(target, "Description", None):
+        code = crs_code(str(target.Description))
+        if code:
+            report.note("assumed", "", f"The CRS name {text!r} is unknown; its description {target.Description!r} names {code}.")
+    if code and text and text.upper().replace(" ", "") != code.upper() and not wkt:
+        report.note("assumed", "", f"The CRS {text!r} is read as {code}.")
+    return MapCrs(code, text, vertical_code(vertical_text), vertical_text)
+
+
+def crs_code(text: str) -> str:
+    """A CRS as files spell it (`EPSG:32760`, `epsg 32760`, `32760`, WKT, a register name) → what PROJ knows, "" if nothing."""
+    match = re.search(r"EPSG\D{0,3}(\d{4,6})", text, re.IGNORECASE)
+    tries = [text] if "[" in text else []
+    tries += [f"EPSG:{match[1]}"] if match else []
+    tries += [f"EPSG:{text}"] if re.fullmatch(r"\d{4,6}", text) else []
+    tries += [text] if text else []
+    for attempt in tries:
+        try:
+            parsed = CRS.from_user_input(attempt)
+        except CRSError:
+            continue
+        if parsed.is_projected or (parsed.is_compound and parsed.sub_crs_list[0].is_projected):
+            return attempt if not attempt.upper().startswith("EPSG:") else attempt.upper()
+    return ""
+
+
+def vertical_code(text: str) -> str:
+    """A vertical datum as files spell it → vertical CRS code, "" if it is not recognised."""
+    if not text:
+        return ""
+    key = re.sub(r"[\s_\-.,:/()（）]+", "", text.lower()).removesuffix("height").removesuffix("datum")
+    if key in VERTICAL_NAMES:
+        return VERTICAL_NAMES[key]
+    match = re.search(r"EPSG\D{0,3}(\d{4,6})", text, re.IGNORECASE)
+    for attempt in [f"EPSG:{match[1]}"] if match else [text]:
+        try:
+            parsed = CRS.from_user_input(attempt)
+        except CRSError:
+            continue
+        if parsed.is_vertical:
+            code = parsed.to_authority(min_confidence=70)
+            return f"{code[0]}:{code[1]}" if code else attempt
+    return ""
+
+
+def _from_psets(model: Any, report: Report) -> Helmert | None:
+    """IFC2x3 has no map conversion; the user guide puts its values into two property sets of the site or project."""
+    sets: dict[str, dict[str, Any]] = {}
+    for definition in model.by_type("IfcPropertySet"):
+        name = (definition.Name or "").lower()
+        if name in ("epset_mapconversion", "epset_projectedcrs"):
+            sets.setdefault(name, {}).update(
+                {p.Name.lower(): p.NominalValue.wrappedValue for p in definition.HasProperties or () if p.is_a("IfcPropertySingleValue") and p.NominalValue}
+            )
+    values, target = sets.get("epset_mapconversion"), sets.get("epset_projectedcrs", {})
+    if not values:
+        return None
+    try:
+        east, north = float(values["eastings"]), float(values["northings"])
+        height = float(values.get("orthogonalheight", 0.0))
+        cosine, sine = _direction(*(None if v is None else float(v) for v in (values.get("xaxisabscissa"), values.get("xaxisordinate"))), report)
+        scale = float(values["scale"]) if "scale" in values else None
+    except (KeyError, ValueError, TypeError) as error:
+        report.note("skipped", "", f"ePset_MapConversion is incomplete ({error!r}) and is not used.")
+        return None
+    text, vertical_text = str(target.get("name", "")), str(target.get("verticaldatum", ""))
+    code = crs_code(text)
+    unit = {"METRE": 1.0, "MILLIMETRE": 1e-3, "FOOT": 0.3048}.get(str(target.get("mapunit", "")).upper())
+    # lengths in property sets are in the project's unit unless MapUnit says otherwise
+    unit = unit if unit is not None else Units(model).length
+    return Helmert("ePset_MapConversion", MapCrs(code, text, vertical_code(vertical_text), vertical_text), east, north, height,
+                   cosine, sine, scale, unit)  # fmt: skip
+
+
+# --- site --------------------------------------------------------------------------------------------------------
+
+
+def site_of(model: Any) -> Site:
+    """The first IfcSite with latitude and longitude (else the first one), and the model's true north."""
+    length = Units(model).length
+    sites = sorted(model.by_type("IfcSite"), key=lambda s: (s.RefLatitude is None or s.RefLongitude is None, s.id()))
+    north = _true_north(model)
+    if not sites:
+        return Site(None, None, (0.0, 0.0, 0.0), north)
+    site = sites[0]
+    lonlat = None
+    if site.RefLatitude is not None and site.RefLongitude is not None:
+        lonlat = (degrees(site.RefLongitude), degrees(site.RefLatitude))
+        if not (abs(lonlat[0]) <= 180 and abs(lonlat[1]) <= 90):
+            lonlat = None
+    elevation = None if site.RefElevation is None else float(site.RefElevation) * length
+    return Site(lonlat, elevation, _origin(site, length), north)
+
+
+def degrees(compound: tuple[int, ...]) -> float:
+    """IfcCompoundPlaneAngleMeasure (degrees, minutes, seconds, millionths of a second; all of one sign) → decimal degrees."""
+    parts = [*map(float, compound), 0.0, 0.0, 0.0, 0.0][:4]
+    sign = -1.0 if any(p < 0 for p in parts) else 1.0
+    d, m, s, u = (abs(p) for p in parts)
+    return sign * (d + m / 60 + (s + u / 1e6) / 3600)
+
+
+def _origin(site: Any, length: float) -> tuple[float, float, float]:
+    from ingest_bim.ifc_frames import local_matrix  # noqa: PLC0415  keeps the import order plain
+
+    matrix = local_matrix(site.ObjectPlacement) if site.ObjectPlacement is not None else np.eye(4)
+    if matrix is None:
+        return (0.0, 0.0, 0.0)
+    x, y, z = (float(v) * length for v in matrix[:3, 3])
+    return (x, y, z)
+
+
+def _true_north(model: Any) -> tuple[float, float]:
+    for context in model.by_type("IfcGeometricRepresentationContext", include_subtypes=False):
+        if context.ContextType in ("Model", None) and context.TrueNorth is not None:
+            x, y = context.TrueNorth.DirectionRatios[:2]
+            size = math.hypot(x, y)
+            if size > 1e-9:
+                return x / size, y / size
+    return 0.0, 1.0
+
+
+F64 = NDArray[np.float64]

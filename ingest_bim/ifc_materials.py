@@ -1,0 +1,146 @@
+"""Materials, classifications and presentation layers of elements, their own or their type's."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from ingest_bim.ifc_structure import Structure
+from twin.model import Table
+
+MaterialRow = tuple[str, str, int, float | None, float | None, str]
+"""(material, kind, position, thickness m, fraction, category or layer name)."""
+
+
+def material_rows(definition: Any, length: float, depth: int = 0) -> Iterator[MaterialRow]:
+    """What an IfcMaterialSelect is made of, in order."""
+    if definition is None or depth > 4:
+        return
+    kind = definition.is_a()
+    if kind == "IfcMaterial":
+        yield (definition.Name or "", "material", 1, None, None, getattr(definition, "Category", None) or "")
+    elif kind == "IfcMaterialList":
+        for position, item in enumerate(definition.Materials or (), 1):
+            yield (item.Name or "", "list", position, None, None, getattr(item, "Category", None) or "")
+    elif kind in ("IfcMaterialLayerSetUsage", "IfcMaterialProfileSetUsage", "IfcMaterialProfileSetUsageTapering"):
+        yield from material_rows(definition.ForLayerSet if "Layer" in kind else definition.ForProfileSet, length, depth + 1)
+    elif kind == "IfcMaterialLayerSet":
+        for position, layer in enumerate(definition.MaterialLayers or (), 1):
+            yield _layer(layer, position, length)
+    elif kind.startswith("IfcMaterialLayer"):
+        yield _layer(definition, 1, length)
+    elif kind == "IfcMaterialConstituentSet":
+        for position, item in enumerate(definition.MaterialConstituents or (), 1):
+            yield (item.Material.Name or "", "constituent", position, None, item.Fraction, item.Name or item.Category or "")
+    elif kind == "IfcMaterialConstituent":
+        yield (definition.Material.Name or "", "constituent", 1, None, definition.Fraction, definition.Name or "")
+    elif kind == "IfcMaterialProfileSet":
+        for position, item in enumerate(definition.MaterialProfiles or (), 1):
+            yield (item.Material.Name if item.Material else "", "profile", position, None, None, _profile(item))
+    elif kind.startswith("IfcMaterialProfile"):
+        yield (definition.Material.Name if definition.Material else "", "profile", 1, None, None, _profile(definition))
+
+
+def _layer(layer: Any, position: int, length: float) -> MaterialRow:
+    name = layer.Material.Name if layer.Material is not None else ""
+    thickness = None if layer.LayerThickness is None else float(layer.LayerThickness) * length
+    return (name or "", "layer", position, thickness, None, getattr(layer, "Name", None) or getattr(layer, "Category", None) or "")
+
+
+def _profile(item: Any) -> str:
+    return str(item.Name or (item.Profile.ProfileName if item.Profile is not None else "") or "")
+
+
+class Associations:
+    """Materials and classifications of every object, the type's where an element has none of its own."""
+
+    def __init__(self, model: Any, structure: Structure, length: float) -> None:
+        materials: dict[int, list[MaterialRow]] = defaultdict(list)
+        read: dict[int, list[MaterialRow]] = {}
+        for relation in model.by_type("IfcRelAssociatesMaterial"):
+            definition = relation.RelatingMaterial
+            if definition is not None and definition.id() not in read:
+                read[definition.id()] = list(material_rows(definition, length))
+            for item in relation.RelatedObjects or ():
+                materials[item.id()] += read[definition.id()] if definition is not None else []
+        classes: dict[int, list[tuple[str, str, str, str, str]]] = defaultdict(list)
+        for relation in model.by_type("IfcRelAssociatesClassification"):
+            if relation.RelatingClassification is not None:
+                row = _classification(relation.RelatingClassification)
+                for item in relation.RelatedObjects or ():
+                    classes[item.id()].append(row)
+        self.structure = structure
+        self.materials, self.classes = dict(materials), dict(classes)
+
+    def materials_of(self, step: int) -> tuple[list[MaterialRow], str]:
+        """(rows, "occurrence" or "type")."""
+        if step in self.materials:
+            return self.materials[step], "occurrence"
+        kind = self.structure.types.get(step)
+        return (self.materials.get(kind.id(), []), "type") if kind is not None else ([], "occurrence")
+
+    def tables(self) -> Iterator[Table]:
+        """`materials` and `classifications`, one row for each element (and type) and entry."""
+        ids = self.structure.ids
+        rows: list[tuple[Any, ...]] = []
+        for step in ids:
+            found, source = self.materials_of(step)
+            rows += [(ids[step], *row, source) for row in found]
+        names = [("id", pa.string()), ("material", pa.string()), ("kind", pa.string()), ("position", pa.int32()),
+                 ("thickness", pa.field("thickness", pa.float64(), metadata={b"unit": b"m"})), ("fraction", pa.float64()),
+                 ("name", pa.string()), ("source", pa.string())]  # fmt: skip
+        yield Table("materials", _rows_table(rows, names))
+        rows = []
+        for step in ids:
+            kind = self.structure.types.get(step)
+            own = [(row, "occurrence") for row in self.classes.get(step, [])]
+            own += [(row, "type") for row in self.classes.get(kind.id(), [])] if kind is not None else []
+            rows += [(ids[step], *row, source) for row, source in own]
+        yield Table("classifications", _rows_table(rows, [(n, pa.string()) for n in ("id", "system", "edition", "code", "name", "location", "source")]))
+
+
+def _classification(reference: Any) -> tuple[str, str, str, str, str]:
+    """(system, edition, code, name, location) of a classification or a reference into one."""
+    system, edition = "", ""
+    at, depth = reference, 0
+    while at is not None and at.is_a("IfcClassificationReference") and depth < 32:
+        at, depth = at.ReferencedSource, depth + 1
+    if at is not None and at.is_a("IfcClassification"):
+        system, edition = at.Name or "", at.Edition or ""
+    if not reference.is_a("IfcClassificationReference"):
+        return system, edition, "", "", str(getattr(reference, "Specification", None) or getattr(reference, "Location", None) or "")
+    code = getattr(reference, "Identification", None) or getattr(reference, "ItemReference", None) or ""
+    return system, edition, str(code), reference.Name or "", reference.Location or ""
+
+
+def _rows_table(rows: list[tuple[Any, ...]], columns: list[tuple[str, Any]]) -> pa.Table:
+    fields = [kind if isinstance(kind, pa.Field) else pa.field(name, kind) for name, kind in columns]
+    arrays = [pa.array([row[i] for row in rows], f.type) for i, f in enumerate(fields)]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def layers(model: Any) -> dict[int, list[str]]:
+    """Presentation layer names by the step id of the representation (or item) that they hold."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for layer in model.by_type("IfcPresentationLayerAssignment"):
+        for item in layer.AssignedItems or ():
+            found[item.id()].append(layer.Name or "")
+    return dict(found)
+
+
+def layers_of(product: Any, by_item: dict[int, list[str]]) -> list[str]:
+    """The presentation layers of a product's representations and of their items."""
+    representation = getattr(product, "Representation", None)
+    names: dict[str, None] = {}
+    if representation is None or not by_item:
+        return []
+    for part in representation.Representations or ():
+        for item in [part, *(part.Items or ())]:
+            names.update(dict.fromkeys(by_item.get(item.id(), ())))
+            if item.is_a("IfcMappedItem"):
+                source = item.MappingSource.MappedRepresentation
+                names.update(dict.fromkeys(by_item.get(source.id(), ())))
+    return list(names)

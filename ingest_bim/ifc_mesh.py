@@ -1,0 +1,103 @@
+"""Shapes, attributes and a placement → Mesh batches: equal shapes become one prototype, outward-facing, in float64."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ingest_bim.ifc_geometry import Shape, is_closed, volume_of
+from ingest_bim.ifc_placement import Placement
+from ingest_bim.ifc_structure import Structure
+from twin.model import Material, Mesh, Report
+
+MAX_TRIANGLES = 1_000_000
+MAX_ROWS = 65_536
+#: Rooms are drawn see-through, so that what stands in them can be seen and clicked.
+SPACES = ("IfcSpace", "IfcSpatialZone", "IfcExternalSpatialElement")
+SPACE_ALPHA = 0.25
+
+
+@dataclass
+class _Builder:
+    """Prototypes and instances of one Mesh batch under way."""
+
+    prototypes: dict[bytes, int] = field(default_factory=dict)
+    positions: list[NDArray[np.float64]] = field(default_factory=list)
+    triangles: list[NDArray[np.int32]] = field(default_factory=list)
+    rows: list[NDArray[np.int32]] = field(default_factory=list)
+    materials: dict[Material, int] = field(default_factory=dict)
+    instances: list[tuple[int, int]] = field(default_factory=list)
+    transforms: list[NDArray[np.float64]] = field(default_factory=list)
+    flipped: int = 0
+    count: int = 0
+
+    def add(self, shape: Shape, row: int, kind: str, placement: Placement) -> None:
+        """Place a shape for the feature `row`."""
+        closed = is_closed(shape.triangles)
+        table = np.array([*(self._material(m, kind, closed) for m in shape.materials), self._material(None, kind, closed)], np.int32)
+        rows = table[shape.rows]  # row −1 (no material) is the last entry
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (shape.positions, shape.triangles, rows):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        key = digest.digest()
+        if key not in self.prototypes:
+            self.prototypes[key] = len(self.positions)
+            triangles = shape.triangles
+            if closed and volume_of(shape, shape.positions.mean(axis=0)) < 0:
+                triangles = np.ascontiguousarray(triangles[:, ::-1])
+                self.flipped += 1
+            self.positions.append(shape.positions)
+            self.triangles.append(triangles)
+            self.rows.append(rows)
+            self.count += len(triangles)
+        self.instances.append((self.prototypes[key], row))
+        self.transforms.append(placement.matrix @ shape.matrix)
+
+    def _material(self, styled: tuple[str, tuple[float, float, float, float]] | None, kind: str, closed: bool) -> int:
+        name, color = styled if styled is not None else ("", (0.8, 0.8, 0.8, 1.0))
+        if kind in SPACES:
+            color = (*color[:3], min(color[3], SPACE_ALPHA))
+        r, g, b, a = (round(float(c), 4) for c in color)
+        return self.materials.setdefault(Material(name, (r, g, b, a), double_sided=not closed), len(self.materials))
+
+    def mesh(self, placement: Placement, ids: pa.Array, attributes: pa.Table, parents: pa.Array) -> Mesh:
+        """The batch."""
+        def joined(parts: list[Any], shape: tuple[int, ...], kind: Any) -> Any:
+            return np.concatenate(parts) if parts else np.zeros(shape, kind)
+
+        instances = np.array(self.instances, np.int32).reshape(-1, 2)
+        return Mesh(
+            placement.reference, ids, attributes,
+            joined(self.positions, (0, 3), np.float64), joined(self.triangles, (0, 3), np.int32), joined(self.rows, (0,), np.int32),
+            np.cumsum([0, *map(len, self.positions)], dtype=np.int64), np.cumsum([0, *map(len, self.triangles)], dtype=np.int64),
+            instances[:, 0], instances[:, 1], np.array(self.transforms, np.float64).reshape(-1, 4, 4),
+            tuple(self.materials) or (Material(),), parents,
+        )  # fmt: skip
+
+
+def meshes(
+    structure: Structure, shapes: dict[int, Shape], attributes: pa.Table, placement: Placement, report: Report
+) -> Iterator[Mesh]:
+    """Mesh batches of at most a million triangles or 65,536 features, elements in file order."""
+    ids = pa.array([structure.ids[e.id()] for e in structure.elements], pa.string())
+    parents = pa.array([structure.ids[structure.parent[e.id()]] if e.id() in structure.parent else None for e in structure.elements], pa.string())
+    builder, start = _Builder(), 0
+    prototypes = instances = triangles = flipped = 0
+    for at, element in enumerate(structure.elements):
+        if element.id() in shapes:
+            builder.add(shapes[element.id()], at - start, element.is_a(), placement)
+        if builder.count >= MAX_TRIANGLES or at + 1 - start >= MAX_ROWS or at + 1 == len(structure.elements):
+            size = at + 1 - start
+            prototypes, instances = prototypes + len(builder.positions), instances + len(builder.instances)
+            triangles, flipped = triangles + builder.count, flipped + builder.flipped
+            yield builder.mesh(placement, ids.slice(start, size), attributes.slice(start, size), parents.slice(start, size))
+            builder, start = _Builder(), at + 1
+    report.facts["geometry"] |= {"prototypes": prototypes, "instances": instances, "prototype_triangles": triangles}
+    if flipped:
+        report.note("repaired", "", f"{flipped} closed shapes were inside out and are turned.")

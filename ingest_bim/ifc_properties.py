@@ -1,0 +1,234 @@
+"""Property sets and quantities in long form, values in SI with the original kept.
+
+A definition shared by many elements is read once. Values inherited from the type are listed for each occurrence with
+`source` "type"; where an occurrence states the same property itself, only its own is listed (ISO 16739-1:2024,
+IfcTypeObject: occurrence properties override).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from ingest_bim.ifc_structure import Structure
+from ingest_bim.ifc_units import NONE, Unit, Units
+from twin.model import Report, Table
+
+DEPTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One property or quantity: its set, name, text, number and unit in SI, and as the file writes it."""
+
+    set_name: str
+    name: str
+    text: str | None
+    number: float | None
+    unit: str
+    original: float | None
+    original_unit: str
+    type: str
+    plain: Any
+
+
+@dataclass
+class Definitions:
+    """The property and quantity sets of each object (by step id), and where they came from."""
+
+    psets: dict[int, list[tuple[Value, str]]] = field(default_factory=dict)
+    quantities: dict[int, list[tuple[Value, str]]] = field(default_factory=dict)
+
+
+def read_definitions(model: Any, structure: Structure, units: Units, report: Report) -> Definitions:
+    """Read every property set and quantity of every element and type."""
+    reader = _Reader(units, report)
+    own: dict[int, list[Any]] = defaultdict(list)
+    for relation in model.by_type("IfcRelDefinesByProperties"):
+        definition = relation.RelatingPropertyDefinition
+        if definition is None:
+            report.note("skipped", relation.GlobalId or "", "IfcRelDefinesByProperties without a definition.")
+            continue
+        definitions = [definition] if hasattr(definition, "is_a") and definition.id() else list(definition.wrappedValue)
+        for item in relation.RelatedObjects or ():
+            own[item.id()] += definitions
+    # IFC2x3 projects and IFC4 contexts may list theirs through IsDefinedBy alone; types list their own
+    by_type: dict[int, list[Any]] = {t.id(): list(t.HasPropertySets or ()) for t in model.by_type("IfcTypeObject")}
+    result = Definitions()
+    for step in [*(e.id() for e in structure.elements), *by_type]:
+        kind = structure.types.get(step)
+        sources = [(d, "occurrence") for d in own.get(step, ())]
+        sources += [(d, "type") for d in by_type.get(kind.id() if kind is not None else step, ())]
+        if sources:
+            psets, quantities = reader.merged(sources)
+            if psets:
+                result.psets[step] = psets
+            if quantities:
+                result.quantities[step] = quantities
+    return result
+
+
+class _Reader:
+    """Reads each definition once."""
+
+    def __init__(self, units: Units, report: Report) -> None:
+        self.units, self.report = units, report
+        self.read: dict[int, tuple[bool, list[Value]]] = {}
+
+    def merged(self, sources: list[tuple[Any, str]]) -> tuple[list[tuple[Value, str]], list[tuple[Value, str]]]:
+        """(properties, quantities) of one object; the first source of a (set, name) wins."""
+        lists: tuple[list[tuple[Value, str]], list[tuple[Value, str]]] = ([], [])
+        seen: set[tuple[bool, str, str]] = set()
+        for definition, source in sources:
+            is_quantity, values = self.of(definition)
+            target = lists[is_quantity]
+            for value in values:
+                key = (is_quantity, value.set_name, value.name)
+                if key not in seen:
+                    seen.add(key)
+                    target.append((value, source))
+        return lists
+
+    def of(self, definition: Any) -> tuple[bool, list[Value]]:
+        """(is a quantity set, its values)."""
+        key = definition.id()
+        if key not in self.read:
+            name = definition.Name or definition.is_a()
+            if definition.is_a("IfcElementQuantity"):
+                self.read[key] = (True, list(self._quantities(name, definition.Quantities or (), "", 0)))
+            elif definition.is_a("IfcPropertySet"):
+                self.read[key] = (False, list(self._properties(name, definition.HasProperties or (), "", 0)))
+            else:
+                self.read[key] = (False, list(self._predefined(name, definition)))
+        return self.read[key]
+
+    def _properties(self, name: str, properties: Iterable[Any], prefix: str, depth: int) -> Iterator[Value]:
+        for item in properties:
+            kind, label = item.is_a(), prefix + (item.Name or "")
+            if kind == "IfcPropertySingleValue":
+                yield self._single(name, label, item.NominalValue, item.Unit)
+            elif kind == "IfcPropertyEnumeratedValue":
+                yield self._many(name, label, item.EnumerationValues, None)
+            elif kind == "IfcPropertyListValue":
+                yield self._many(name, label, item.ListValues, item.Unit)
+            elif kind == "IfcPropertyBoundedValue":
+                for part, value in (("LowerBound", item.LowerBoundValue), ("UpperBound", item.UpperBoundValue),
+                                    ("SetPoint", getattr(item, "SetPointValue", None))):  # fmt: skip
+                    if value is not None:
+                        yield self._single(name, f"{label}.{part}", value, item.Unit)
+            elif kind == "IfcPropertyTableValue":
+                yield self._many(name, f"{label}.Defining", item.DefiningValues, item.DefiningUnit)
+                yield self._many(name, f"{label}.Defined", item.DefinedValues, item.DefinedUnit)
+            elif kind == "IfcComplexProperty" and depth < DEPTH:
+                yield from self._properties(name, item.HasProperties or (), f"{label}.", depth + 1)
+            elif kind == "IfcPropertyReferenceValue":
+                target = item.PropertyReference
+                text = None if target is None else str(getattr(target, "Name", None) or target)
+                yield Value(name, label, text, None, "", None, "", target.is_a() if target is not None else "", text)
+            else:
+                self.report.note("skipped", name, f"property {label!r} of the kind {kind} is not read.")
+
+    def _single(self, name: str, label: str, value: Any, unit_entity: Any) -> Value:
+        if value is None:
+            return Value(name, label, None, None, "", None, "", "", None)
+        kind, raw = value.is_a(), value.wrappedValue
+        unit = self.units.own(unit_entity) if unit_entity is not None else self.units.of_measure(kind)
+        return _value(name, label, raw, kind, unit)
+
+    def _many(self, name: str, label: str, values: Any, unit_entity: Any) -> Value:
+        items = [self._single(name, label, v, unit_entity) for v in values or ()]
+        plain = [i.plain["value"] if isinstance(i.plain, dict) else i.plain for i in items]
+        unit, kind = (items[0].unit, items[0].type) if items else ("", "")
+        original = items[0].original_unit if items else ""
+        content: Any = {"value": plain, "unit": unit} if unit else plain
+        if len(items) == 1:
+            return items[0]
+        return Value(name, label, orjson.dumps(plain).decode(), None, unit, None, original, f"LIST OF {kind}" if kind else "LIST", content)
+
+    def _predefined(self, name: str, definition: Any) -> Iterator[Value]:
+        """Door linings, panels, reinforcement, energy, … state values as attributes."""
+        for index in range(4, len(definition)):
+            raw = definition[index]
+            if raw is None or hasattr(raw, "is_a") or isinstance(raw, (tuple, list)):
+                continue
+            kind = _attribute_type(definition, index)
+            yield _value(name, definition.attribute_name(index), raw, kind, self.units.of_measure(kind))
+
+    def _quantities(self, name: str, quantities: Iterable[Any], prefix: str, depth: int) -> Iterator[Value]:
+        for item in quantities:
+            label, kind = prefix + (item.Name or ""), item.is_a()
+            if kind == "IfcPhysicalComplexQuantity":
+                if depth < DEPTH:
+                    yield from self._quantities(name, item.HasQuantities or (), f"{label}.", depth + 1)
+                continue
+            raw = item[3]  # LengthValue, AreaValue, …: the first attribute of each subtype
+            measure = f"Ifc{kind.removeprefix('IfcQuantity')}Measure"
+            unit = self.units.own(item.Unit) if item.Unit is not None else self.units.of_measure(measure)
+            yield _value(name, label, raw, measure, unit)
+
+
+def _attribute_type(definition: Any, index: int) -> str:
+    import ifcopenshell.ifcopenshell_wrapper as wrapper  # noqa: PLC0415  only predefined sets ask the schema
+
+    declared = wrapper.schema_by_name(definition.file.schema_identifier).declaration_by_name(definition.is_a())
+    kind = declared.as_entity().attribute_by_index(index).type_of_attribute()
+    named = kind.as_named_type()
+    return str(named.declared_type().name()) if named is not None else ""
+
+
+def _value(set_name: str, name: str, raw: Any, kind: str, unit: Unit) -> Value:
+    """A raw value in SI. Booleans and logicals keep their meaning; a logical UNKNOWN is a text."""
+    if isinstance(raw, bool):
+        return Value(set_name, name, "true" if raw else "false", None, "", None, "", kind, raw)
+    if isinstance(raw, (int, float)):
+        if not math.isfinite(raw):
+            return Value(set_name, name, str(raw), None, "", None, "", kind, str(raw))
+        if unit is NONE or (unit.factor == 1.0 and unit.offset == 0.0):
+            number: float = float(raw)
+            shown: Any = raw
+        else:
+            number = raw * unit.factor + unit.offset
+            shown = number
+        plain = {"value": shown, "unit": unit.symbol} if unit.symbol else shown
+        return Value(set_name, name, repr(raw), number, unit.symbol, float(raw), unit.original, kind, plain)
+    if isinstance(raw, (tuple, list)):
+        text = orjson.dumps(list(raw), default=str).decode()
+        return Value(set_name, name, text, None, "", None, "", kind, list(raw))
+    text = None if raw is None else str(raw)
+    return Value(set_name, name, text, None, "", None, "", kind, text)
+
+
+# --- out ---------------------------------------------------------------------------------------------------------
+
+
+def as_json(values: list[tuple[Value, str]] | None) -> str | None:
+    """{set: {name: value or {"value", "unit"}}} as JSON text: what `/items/{id}` nests."""
+    if not values:
+        return None
+    sets: dict[str, dict[str, Any]] = {}
+    for value, _ in values:
+        sets.setdefault(value.set_name, {})[value.name] = value.plain
+    return orjson.dumps(sets, default=str, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
+
+
+def long_table(name: str, by_step: dict[int, list[tuple[Value, str]]], ids: dict[int, str]) -> Table:
+    """`psets` or `quantities`: id, set, name, value text, SI number and unit, original number and unit, type, source."""
+    first, second = ("pset", "property") if name == "psets" else ("qset", "quantity")
+    owners = [ids[step] for step, values in by_step.items() for _ in values]
+    rows = [pair for values in by_step.values() for pair in values]
+    values = [value for value, _ in rows]
+    columns = {
+        "id": pa.array(owners, pa.string()), first: pa.array([v.set_name for v in values], pa.string()),
+        second: pa.array([v.name for v in values], pa.string()), "value": pa.array([v.text for v in values], pa.string()),
+        "number": pa.array([v.number for v in values], pa.float64()), "unit": pa.array([v.unit for v in values], pa.string()),
+        "original": pa.array([v.original for v in values], pa.float64()),
+        "original_unit": pa.array([v.original_unit for v in values], pa.string()),
+        "type": pa.array([v.type for v in values], pa.string()), "source": pa.array([source for _, source in rows], pa.string()),
+    }  # fmt: skip
+    return Table(name, pa.table(columns))

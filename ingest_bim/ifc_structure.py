@@ -1,0 +1,164 @@
+"""The tree and the graph of a model: which elements there are, what belongs to what, and every relation between them.
+
+Elements are the project, all products (spatial elements, building elements, openings, ports, …) and all groups
+(systems, zones). Relations are read generically: any IfcRelationship with Relating… and Related… objects that have
+GlobalIds becomes rows `from` (the relating one) → `to` (the related one).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from twin.model import Report, Table
+
+#: Relationship classes by the word they are queried with; others are named after their class.
+RELATIONS = {
+    "IfcRelContainedInSpatialStructure": "contained", "IfcRelAggregates": "aggregates", "IfcRelNests": "nests",
+    "IfcRelVoidsElement": "voids", "IfcRelFillsElement": "fills", "IfcRelProjectsElement": "projects",
+    "IfcRelConnectsPathElements": "connects", "IfcRelConnectsElements": "connects", "IfcRelConnectsWithRealizingElements": "connects",
+    "IfcRelConnectsPorts": "connects", "IfcRelConnectsPortToElement": "port_of", "IfcRelAssignsToGroup": "groups",
+    "IfcRelAssignsToGroupByFactor": "groups", "IfcRelServicesBuildings": "serves", "IfcRelDefinesByType": "defines_by_type",
+    "IfcRelSpaceBoundary": "bounds", "IfcRelSpaceBoundary1stLevel": "bounds", "IfcRelSpaceBoundary2ndLevel": "bounds",
+    "IfcRelReferencedInSpatialStructure": "references", "IfcRelCoversBldgElements": "covers", "IfcRelCoversSpaces": "covers",
+    "IfcRelFlowControlElements": "controls", "IfcRelInterferesElements": "interferes", "IfcRelDeclares": "declares",
+    "IfcRelPositions": "positions", "IfcRelSequence": "precedes", "IfcRelAssignsToProduct": "assigned_to",
+    "IfcRelDefinesByObject": "defines_by_object", "IfcRelAdheresToElement": "adheres",
+}  # fmt: skip
+#: Relations whose `to` belongs to its `from` in the tree, the strongest first.
+PARENTS = ("aggregates", "nests", "contained", "voids", "projects", "adheres", "port_of", "fills")
+_SKIPPED = ("IfcRelDefinesByProperties", "IfcRelAssociates", "IfcRelDefinesByTemplate")
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """One edge between two objects, by step id."""
+
+    source: int
+    name: str
+    target: int
+    ifc: str
+
+
+@dataclass
+class Structure:
+    """Elements by step id and how they hang together.
+
+    Attributes:
+        elements: project, products, groups in file order.
+        ids: unique text of every object that has a GlobalId (types and elements).
+        parent: element → the element it belongs to.
+        types: element → its type object.
+    """
+
+    elements: list[Any]
+    ids: dict[int, str]
+    relations: list[Relation] = field(default_factory=list)
+    parent: dict[int, int] = field(default_factory=dict)
+    types: dict[int, Any] = field(default_factory=dict)
+    groups: dict[int, list[int]] = field(default_factory=dict)
+
+    def above(self, step: int) -> Iterator[int]:
+        """The parents of an element from the nearest upwards; ends at a cycle."""
+        seen = {step}
+        at = self.parent.get(step)
+        while at is not None and at not in seen:
+            seen.add(at)
+            yield at
+            at = self.parent.get(at)
+
+
+def read_structure(model: Any, report: Report) -> Structure:
+    """All elements and relations of a model; missing and repeated GlobalIds are repaired and reported."""
+    elements = sorted([*model.by_type("IfcProject"), *model.by_type("IfcProduct"), *model.by_type("IfcGroup")], key=lambda e: e.id())
+    types = sorted(model.by_type("IfcTypeObject"), key=lambda e: e.id())
+    structure = Structure(elements, _unique_ids([*elements, *types], report))
+    structure.relations = list(_relations(model, structure.ids))
+    by_name: dict[str, list[Relation]] = defaultdict(list)
+    for relation in structure.relations:
+        by_name[relation.name].append(relation)
+    _find_parents(structure, by_name, report)
+    for relation in by_name["defines_by_type"]:
+        structure.types[relation.target] = model.by_id(relation.source)
+    for relation in by_name["groups"]:
+        structure.groups.setdefault(relation.target, []).append(relation.source)
+    return structure
+
+
+def _unique_ids(objects: list[Any], report: Report) -> dict[int, str]:
+    """GlobalIds, made unique: of objects that share one, the second is called `id~2`, and so on in file order."""
+    ids: dict[int, str] = {}
+    seen: dict[str, int] = {}
+    for item in objects:
+        text = item.GlobalId or ""
+        if not text:
+            text = f"step-{item.id()}"
+            report.note("repaired", text, f"#{item.id()} {item.is_a()} has no GlobalId: named after its line.")
+        count = seen[text] = seen.get(text, 0) + 1
+        if count > 1:
+            report.note("repaired", f"{text}~{count}", f"#{item.id()} {item.is_a()} repeats the GlobalId of another object.")
+            text = f"{text}~{count}"
+        ids[item.id()] = text
+    return ids
+
+
+def _relations(model: Any, ids: dict[int, str]) -> Iterator[Relation]:
+    ends: dict[str, tuple[str, str] | None] = {}
+    for relation in sorted(model.by_type("IfcRelationship"), key=lambda r: r.id()):
+        kind = relation.is_a()
+        if kind not in ends:
+            ends[kind] = None if kind.startswith(_SKIPPED) else _ends(relation)
+        names = ends[kind]
+        if names is None:
+            continue
+        sources, targets = _objects(getattr(relation, names[0])), _objects(getattr(relation, names[1]))
+        name = RELATIONS.get(kind) or kind.removeprefix("IfcRel").lower()
+        for source in sources:
+            for target in targets:
+                if source in ids and target in ids:
+                    yield Relation(source, name, target, kind)
+
+
+def _ends(relation: Any) -> tuple[str, str] | None:
+    """The names of a relationship's Relating… and Related… attributes."""
+    names = [relation.attribute_name(i) for i in range(len(relation))]
+    relating = [n for n in names if n.startswith("Relating")]
+    related = [n for n in names if n.startswith("Related")]
+    return (relating[0], related[0]) if relating and related else None
+
+
+def _objects(value: Any) -> list[int]:
+    if value is None:
+        return []
+    many = value if isinstance(value, (tuple, list)) else (value,)
+    return [v.id() for v in many if hasattr(v, "is_a")]
+
+
+def _find_parents(structure: Structure, by_name: dict[str, list[Relation]], report: Report) -> None:
+    known = {e.id() for e in structure.elements}
+    for name in PARENTS:
+        for relation in by_name[name]:
+            # a port belongs to its element, which IfcRelConnectsPortToElement calls `Related`
+            child, parent = (relation.source, relation.target) if name == "port_of" else (relation.target, relation.source)
+            if child in known and parent in known and child != parent:
+                structure.parent.setdefault(child, parent)
+    for element in structure.elements:
+        step, path = element.id(), [element.id()]
+        for at in structure.above(step):
+            path.append(at)
+        if structure.parent.get(path[-1]) in path:
+            report.note("repaired", structure.ids[step], "The spatial tree runs in a circle; the last link of it is cut.")
+            del structure.parent[path[-1]]
+
+
+def relation_table(structure: Structure) -> Table:
+    """`relations`: from, relation, to (ids), ifc (the relationship's class)."""
+    ids, rows = structure.ids, structure.relations
+    return Table("relations", pa.table({
+        "from": pa.array([ids[r.source] for r in rows], pa.string()), "relation": pa.array([r.name for r in rows], pa.string()),
+        "to": pa.array([ids[r.target] for r in rows], pa.string()), "ifc": pa.array([r.ifc for r in rows], pa.string()),
+    }))  # fmt: skip

@@ -1,0 +1,146 @@
+"""Units of an IFC model → SI, with the original kept.
+
+IFC states units per project (IfcUnitAssignment), which a property or quantity may override. Factors follow
+ISO 16739-1:2024, IfcMeasureResource: an IfcSIUnit's prefix applies to its base unit (a MILLI SQUARE_METRE is 1e-6 m²).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+PREFIX = {
+    "EXA": 1e18, "PETA": 1e15, "TERA": 1e12, "GIGA": 1e9, "MEGA": 1e6, "KILO": 1e3, "HECTO": 1e2, "DECA": 1e1,
+    "DECI": 1e-1, "CENTI": 1e-2, "MILLI": 1e-3, "MICRO": 1e-6, "NANO": 1e-9, "PICO": 1e-12, "FEMTO": 1e-15, "ATTO": 1e-18,
+}  # fmt: skip
+PREFIX_SIGN = {
+    "EXA": "E", "PETA": "P", "TERA": "T", "GIGA": "G", "MEGA": "M", "KILO": "k", "HECTO": "h", "DECA": "da",
+    "DECI": "d", "CENTI": "c", "MILLI": "m", "MICRO": "µ", "NANO": "n", "PICO": "p", "FEMTO": "f", "ATTO": "a",
+}  # fmt: skip
+#: IfcSIUnitName → (symbol, power of the prefix).
+SI = {
+    "METRE": ("m", 1), "SQUARE_METRE": ("m²", 2), "CUBIC_METRE": ("m³", 3), "GRAM": ("g", 1), "SECOND": ("s", 1), "AMPERE": ("A", 1),
+    "KELVIN": ("K", 1), "DEGREE_CELSIUS": ("°C", 1), "MOLE": ("mol", 1), "CANDELA": ("cd", 1), "RADIAN": ("rad", 1),
+    "STERADIAN": ("sr", 1), "HERTZ": ("Hz", 1), "NEWTON": ("N", 1), "PASCAL": ("Pa", 1), "JOULE": ("J", 1), "WATT": ("W", 1),
+    "COULOMB": ("C", 1), "VOLT": ("V", 1), "FARAD": ("F", 1), "OHM": ("Ω", 1), "SIEMENS": ("S", 1), "WEBER": ("Wb", 1),
+    "TESLA": ("T", 1), "HENRY": ("H", 1), "LUMEN": ("lm", 1), "LUX": ("lx", 1), "BECQUEREL": ("Bq", 1), "GRAY": ("Gy", 1), "SIEVERT": ("Sv", 1),
+}  # fmt: skip
+#: Unit types whose SI symbol is not that of the IfcSIUnit itself, or that derived units spell in base units.
+SYMBOL = {
+    "LENGTHUNIT": "m", "AREAUNIT": "m²", "VOLUMEUNIT": "m³", "MASSUNIT": "kg", "TIMEUNIT": "s", "PLANEANGLEUNIT": "rad",
+    "SOLIDANGLEUNIT": "sr", "THERMODYNAMICTEMPERATUREUNIT": "K", "FORCEUNIT": "N", "PRESSUREUNIT": "Pa", "ENERGYUNIT": "J",
+    "POWERUNIT": "W", "FREQUENCYUNIT": "Hz", "ELECTRICCURRENTUNIT": "A", "ELECTRICVOLTAGEUNIT": "V", "ILLUMINANCEUNIT": "lx",
+    "LUMINOUSFLUXUNIT": "lm", "LUMINOUSINTENSITYUNIT": "cd", "ELECTRICRESISTANCEUNIT": "Ω", "AMOUNTOFSUBSTANCEUNIT": "mol",
+    "THERMALTRANSMITTANCEUNIT": "W/(m²·K)", "THERMALCONDUCTANCEUNIT": "W/(m·K)", "VOLUMETRICFLOWRATEUNIT": "m³/s",
+    "MASSDENSITYUNIT": "kg/m³", "LINEARVELOCITYUNIT": "m/s", "MASSFLOWRATEUNIT": "kg/s", "SPECIFICHEATCAPACITYUNIT": "J/(kg·K)",
+    "THERMALRESISTANCEUNIT": "m²·K/W", "HEATFLUXDENSITYUNIT": "W/m²", "DYNAMICVISCOSITYUNIT": "Pa·s", "PLANARFORCEUNIT": "N/m²",
+    "LINEARFORCEUNIT": "N/m", "MODULUSOFELASTICITYUNIT": "Pa", "TORQUEUNIT": "N·m", "MOISTUREDIFFUSIVITYUNIT": "m³/s",
+    "VAPORPERMEABILITYUNIT": "kg/(s·m·Pa)", "ISOTHERMALMOISTURECAPACITYUNIT": "m³/kg", "MOMENTOFINERTIAUNIT": "m⁴",
+    "LINEARMOMENTUNIT": "N", "MASSPERLENGTHUNIT": "kg/m", "ANGULARVELOCITYUNIT": "rad/s", "THERMALADMITTANCEUNIT": "W/(m²·K)",
+}  # fmt: skip
+_SUPER = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """SI value = value × factor + offset; `symbol` is the SI unit's, `original` the source unit's name."""
+
+    factor: float
+    symbol: str
+    original: str
+    offset: float = 0.0
+
+
+NONE = Unit(1.0, "", "")
+
+
+def read_unit(unit: Any, depth: int = 0) -> Unit:
+    """An IfcUnit entity → its conversion to SI; unknown kinds keep their value (factor 1) and name."""
+    if unit is None or depth > 8:
+        return NONE
+    kind = unit.is_a()
+    if kind == "IfcSIUnit":
+        return _si(unit)
+    if kind in ("IfcConversionBasedUnit", "IfcConversionBasedUnitWithOffset"):
+        base = unit.ConversionFactor
+        inner = read_unit(base.UnitComponent, depth + 1) if base else NONE
+        value = float(base.ValueComponent.wrappedValue) if base else 1.0
+        offset = float(getattr(unit, "ConversionOffset", 0.0) or 0.0) * value * inner.factor
+        return Unit(value * inner.factor, inner.symbol or SYMBOL.get(unit.UnitType, ""), unit.Name or "", offset + inner.offset)
+    if kind == "IfcDerivedUnit":
+        return _derived(unit, depth)
+    if kind == "IfcMonetaryUnit":
+        return Unit(1.0, str(unit.Currency), str(unit.Currency))
+    return Unit(1.0, "", str(getattr(unit, "Name", "") or ""))
+
+
+def _si(unit: Any) -> Unit:
+    symbol, power = SI.get(unit.Name, (str(unit.Name), 1))
+    prefix = unit.Prefix
+    factor = PREFIX.get(prefix, 1.0) ** power if prefix else 1.0
+    original = PREFIX_SIGN.get(prefix, "") + symbol if prefix else symbol
+    if unit.Name == "GRAM":
+        return Unit(factor * 1e-3, "kg", original)
+    if unit.Name == "DEGREE_CELSIUS":
+        return Unit(factor, "K", original, 273.15)
+    return Unit(factor, symbol, original)
+
+
+def _derived(unit: Any, depth: int) -> Unit:
+    factor, si, original = 1.0, [], []
+    for element in unit.Elements:
+        inner, power = read_unit(element.Unit, depth + 1), element.Exponent
+        factor *= inner.factor**power
+        sign = "" if power == 1 else str(power).translate(_SUPER)
+        si.append(f"{inner.symbol}{sign}")
+        original.append(f"{inner.original}{sign}")
+    kind = unit.UserDefinedType if unit.UnitType == "USERDEFINED" else unit.UnitType
+    return Unit(factor, SYMBOL.get(kind, "·".join(si)), "·".join(original))
+
+
+class Units:
+    """The units of a model: by measure type, unless a property names its own."""
+
+    def __init__(self, model: Any) -> None:
+        self.by_type: dict[str, Unit] = {}
+        self._measures: dict[str, Unit] = {}
+        self._own: dict[int, Unit] = {}
+        self.stated = False
+        for project in [*model.by_type("IfcProject"), *(model.by_type("IfcProjectLibrary") if model.schema != "IFC2X3" else [])]:
+            assigned = project.UnitsInContext
+            for unit in assigned.Units if assigned else ():
+                kind = getattr(unit, "UnitType", "MONETARYUNIT")
+                if kind == "USERDEFINED":
+                    kind = str(unit.UserDefinedType)
+                if kind not in self.by_type:
+                    self.by_type[kind] = read_unit(unit)
+                    self.stated |= kind == "LENGTHUNIT"
+
+    @property
+    def length(self) -> float:
+        """Metres per project length unit (1 where the model states none)."""
+        return self.by_type["LENGTHUNIT"].factor if "LENGTHUNIT" in self.by_type else 1.0
+
+    def own(self, unit: Any) -> Unit:
+        """A unit named by a property itself, read once."""
+        key = unit.id()
+        if key not in self._own:
+            self._own[key] = read_unit(unit)
+        return self._own[key]
+
+    def of_measure(self, measure: str) -> Unit:
+        """The unit of values of a measure type, e.g. IfcPositiveLengthMeasure → that of LENGTHUNIT."""
+        if measure not in self._measures:
+            self._measures[measure] = self._find(measure)
+        return self._measures[measure]
+
+    def _find(self, measure: str) -> Unit:
+        if not measure.endswith("Measure"):
+            return NONE
+        name = measure.removeprefix("Ifc").removesuffix("Measure")
+        for prefix in ("Positive", "NonNegative"):
+            name = name.removeprefix(prefix)
+        kind = {"MONETARY": "MONETARYUNIT"}.get(name.upper(), name.upper() + "UNIT")
+        if kind in self.by_type:
+            return self.by_type[kind]
+        return Unit(1.0, SYMBOL[kind], SYMBOL[kind]) if kind in SYMBOL else NONE

@@ -1,0 +1,188 @@
+"""What is checked of an IFC file before the parser sees it: container, header, schema, end, text encoding.
+
+The parser (ifcopenshell) opens truncated files without a word and drops raw non-ASCII bytes from texts, so both are
+looked at here: a file without its end is refused, and raw UTF-8, GBK or Latin-1 text is rewritten as ``\\X2\\…\\X0\\``
+(ISO 10303-21:2016, 6.4.3) into a temporary copy.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from twin.errors import BadOption, UnreadableSource
+
+SCHEMAS = ("IFC2X3", "IFC4", "IFC4X3_ADD2")
+MAX_UNZIPPED = 4 << 30
+MAX_RATIO = 200
+CHUNK = 1 << 20
+
+_SCHEMA = re.compile(rb"FILE_SCHEMA\s*\(\s*\(\s*'([^']*)'", re.IGNORECASE)
+_COMMENT = re.compile(rb"/\*.*?\*/", re.DOTALL)
+_HIGH = re.compile(rb"[\x80-\xff]+")
+
+
+@dataclass(frozen=True)
+class StepFile:
+    """A file that may be given to the parser.
+
+    Attributes:
+        path: plain STEP file (the source itself, or a temporary copy).
+        schema: as the header names it.
+        encoding: of raw bytes above 127 ("" if there were none).
+        guessed: whether `encoding` is a guess.
+        size: bytes of the (unzipped) STEP file.
+    """
+
+    path: Path
+    schema: str
+    encoding: str
+    guessed: bool
+    size: int
+
+
+@contextmanager
+def guarded(source: Path, encoding: str | None = None) -> Iterator[StepFile]:
+    """Check `source` (.ifc or .ifczip) and lend a plain, fully escaped STEP file for it.
+
+    Raises:
+        UnreadableSource: empty, truncated, not STEP, a bad container, or a schema that is not read.
+        BadOption: `encoding` is unknown or does not decode the file.
+    """
+    if not source.exists() or source.stat().st_size == 0:
+        raise UnreadableSource(f"{source.name} is {'empty' if source.exists() else 'absent'}.", "Export the model again.")
+    with TemporaryDirectory(prefix="twin-ifc-") as folder:
+        path = source
+        with source.open("rb") as file:
+            start = file.read(4)
+        if start[:2] == b"PK" or source.suffix.lower() == ".ifczip":
+            path = _unzip(source, Path(folder) / "model.ifc")
+        schema = _check_header(path, source.name)
+        _check_end(path, source.name)
+        path, found, guessed = _escape(path, Path(folder) / "escaped.ifc", encoding, source.name)
+        yield StepFile(path, schema, found, guessed, path.stat().st_size)
+
+
+def _unzip(source: Path, target: Path) -> Path:
+    """The one IFC member of a zip. Its name is never used as a path, so it cannot climb out of the folder."""
+    remedy = "An .ifczip holds exactly one .ifc file; zip it again."
+    try:
+        with zipfile.ZipFile(source) as archive:
+            members = [m for m in archive.infolist() if not m.is_dir()]
+            climbing = [m.filename for m in members if m.filename.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", m.filename)]
+            if climbing:
+                raise UnreadableSource(f"{source.name}: the member {climbing[0]!r} climbs out of the archive.", remedy)
+            models = [m for m in members if m.filename.lower().endswith((".ifc", ".ifcxml"))]
+            if len(models) != 1:
+                raise UnreadableSource(f"{source.name} holds {len(models)} IFC files.", remedy)
+            model = models[0]
+            if model.flag_bits & 1:
+                raise UnreadableSource(f"{source.name}: {model.filename} is encrypted.", "Zip it without a password.")
+            if model.file_size > MAX_UNZIPPED or model.file_size > MAX_RATIO * max(model.compress_size, 1 << 16):
+                raise UnreadableSource(
+                    f"{source.name}: {model.filename} would unzip to {model.file_size:,} bytes from {model.compress_size:,}: "
+                    f"more than {MAX_RATIO} to 1 or {MAX_UNZIPPED:,} bytes.",
+                    "If the model is real, unzip it yourself and ingest the .ifc.",
+                )
+            with archive.open(model) as packed, target.open("wb") as out:
+                left = model.file_size
+                while chunk := packed.read(min(CHUNK, left + 1)):
+                    left -= len(chunk)
+                    if left < 0:
+                        raise UnreadableSource(f"{source.name}: {model.filename} is larger than its entry says.", remedy)
+                    out.write(chunk)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, OSError) as error:
+        raise UnreadableSource(f"{source.name} is not a readable zip: {error}.", remedy) from error
+    return target
+
+
+def _check_header(path: Path, name: str) -> str:
+    with path.open("rb") as file:
+        head = file.read(1 << 18)
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if text.startswith(b"<"):
+        raise UnreadableSource(f"{name} is ifcXML (or another XML), which is not read.", "Export the model as IFC-SPF (.ifc).")
+    if head.startswith(b"\x89HDF"):
+        raise UnreadableSource(f"{name} is ifcHDF, which is not read.", "Export the model as IFC-SPF (.ifc).")
+    text = _COMMENT.sub(b"", text)
+    if not text.upper().startswith(b"ISO-10303-21"):
+        raise UnreadableSource(f"{name} is not an IFC file: it does not begin with ISO-10303-21.", "Export the model as IFC-SPF (.ifc).")
+    found = _SCHEMA.search(text)
+    if not found or not found[1].strip():
+        raise UnreadableSource(f"{name}: the header names no schema (FILE_SCHEMA).", "Export the model again as IFC4 or IFC2X3.")
+    schema = found[1].decode("ascii", "replace").strip().upper()
+    if schema not in SCHEMAS:
+        raise UnreadableSource(f"{name} is in the schema {schema}, which is not read.", _remedy(schema))
+    return schema
+
+
+def _remedy(schema: str) -> str:
+    read = f"Schemas read: {', '.join(SCHEMAS)}."
+    if schema.startswith("IFC4X3"):
+        return f"It is a draft or predecessor of IFC4X3_ADD2: export again with the final schema. {read}"
+    if schema.startswith("IFC"):
+        return f"Export the model as IFC4 (or IFC4X3_ADD2 for infrastructure). {read}"
+    return f"This STEP file is not a building model. {read}"
+
+
+def _check_end(path: Path, name: str) -> None:
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - 4096, 0))
+        tail = _COMMENT.sub(b"", file.read())
+    if b"END-ISO-10303-21" not in tail.upper():
+        raise UnreadableSource(f"{name} is truncated: its end (END-ISO-10303-21) is missing.", "Copy or export the file again.")
+
+
+# --- text --------------------------------------------------------------------------------------------------------
+
+
+def _escape(path: Path, target: Path, encoding: str | None, name: str) -> tuple[Path, str, bool]:
+    """Rewrite raw non-ASCII text as STEP escapes; (path, encoding, guessed), or the same path where there is none."""
+    with path.open("rb") as file:
+        raw = any(not chunk.isascii() for chunk in iter(lambda: file.read(CHUNK), b""))
+    if not raw:
+        return path, "", False
+    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    guessed = encoding is None
+    encoding = encoding or guess_encoding(data)
+    try:
+        text = data.decode(encoding)
+    except LookupError as error:
+        raise BadOption(f"{name}: the encoding {encoding!r} is unknown.", "Use utf-8, gb18030 or latin-1.") from error
+    except UnicodeDecodeError as error:
+        raise BadOption(f"{name}: byte {error.start} is not {encoding}.", "Use --option encoding=utf-8, gb18030 or latin-1.") from error
+    target.write_bytes(re.sub(r"[^\x00-\x7f]+", _step_escape, text).encode("ascii"))
+    return target, encoding, guessed and encoding != "utf-8"
+
+
+def _step_escape(match: re.Match[str]) -> str:
+    text = match[0]
+    if all(ord(c) < 0x10000 for c in text):
+        return f"\\X2\\{text.encode('utf-16-be').hex().upper()}\\X0\\"
+    return f"\\X4\\{text.encode('utf-32-be').hex().upper()}\\X0\\"
+
+
+def guess_encoding(data: bytes) -> str:
+    """`utf-8` if it decodes; `gb18030` if high bytes come in pairs of the GB 2312 plane (0xA1–0xFE); else `latin-1`.
+
+    In Latin-1 text accented letters stand alone between ASCII letters, so few of their runs have an even length.
+    """
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        runs = _HIGH.findall(data)
+        paired = sum(len(run) for run in runs if len(run) % 2 == 0 and min(run) >= 0xA1)
+        if paired >= 0.8 * sum(map(len, runs)):
+            try:
+                data.decode("gb18030")
+            except UnicodeDecodeError:
+                return "latin-1"
+            return "gb18030"
+        return "latin-1"
+    return "utf-8"
