@@ -1,0 +1,124 @@
+"""The plan: law 6 on random layers, locality, independence of history."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tiling.partition import DEPTH, Cell, deinterleave, interleave, plan, project, units, unproject
+from tiling.rows import id_hash
+
+
+def layer(count: int, seed: int, spread: float = 0.05) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    lon, lat = 113.0 + rng.normal(0, spread, count), 22.5 + rng.normal(0, spread, count)
+    ids = pa.array([f"b{seed}-{i}" for i in range(count)])
+    return {"code": project(lon, lat), "size": np.round(rng.lognormal(2.5, 0.6, count), 1), "weight": rng.integers(12, 200, count),
+            "tie": id_hash(ids)}  # fmt: skip
+
+
+def keyed(cells: list[Cell], tie: np.ndarray) -> dict[str, tuple]:
+    return {c.name: (tuple(tie[c.rows]), cells[c.parent].name if c.parent >= 0 else "", c.error) for c in cells}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 3000), st.integers(0, 10**6), st.sampled_from([1e-7, 1e-3, 0.05, 30.0]), st.integers(100, 20_000))
+def test_law_six(count: int, seed: int, spread: float, budget: int) -> None:
+    data = layer(count, seed, spread)
+    cells = plan(**data, budget=budget, share=budget / 4)
+    drawn = np.concatenate([c.rows for c in cells])
+    assert sorted(drawn) == list(range(count)), "each feature in exactly one tile"
+    assert len({c.name for c in cells}) == len(cells)
+    for position, cell in enumerate(cells):
+        x, y = deinterleave(int(data["code"][cell.rows[0]]) >> (2 * (DEPTH - cell.level)))
+        assert (x, y) == (cell.x, cell.y), "features lie in their cell"
+        assert (np.diff(data["code"][cell.rows].astype(np.int64)) >= 0).all()
+        below = [c for c in cells if c.parent == position]
+        if not below:
+            assert cell.error == 0
+            assert data["weight"][cell.rows].sum() <= budget or cell.level == DEPTH
+        else:
+            assert cell.error > 0
+            assert data["size"][cell.rows].min() >= cell.error, "what is drawn first is larger"
+        for child in below:
+            assert position < cells.index(child), "parents come first"
+            assert child.error <= cell.error
+            assert child.level > cell.level
+            assert (child.x >> (child.level - cell.level), child.y >> (child.level - cell.level)) == (cell.x, cell.y)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 2000), st.integers(0, 1000), st.randoms(use_true_random=False))
+def test_order_of_arrival_does_not_show(count: int, seed: int, random: object) -> None:
+    data = layer(count, seed)
+    order = np.random.default_rng(seed + 1).permutation(count)
+    shuffled = {name: column[order] for name, column in data.items()}
+    a, b = (plan(**d, budget=2000, share=500) for d in (data, shuffled))
+    assert keyed(a, data["tie"]) == keyed(b, shuffled["tie"])
+    assert [c.name for c in a] == [c.name for c in b]
+
+
+def test_an_edit_touches_only_its_own_tiles() -> None:
+    """Changing the size of one small feature in 20,000 changes at most its own tile and the path above it."""
+    data = layer(20_000, 7)
+    before = keyed(plan(**data, budget=4000, share=1000), data["tie"])
+    touched = []
+    for row in np.random.default_rng(1).integers(0, 20_000, 20):
+        changed = {**data, "size": data["size"].copy()}
+        changed["size"][row] *= 1.02
+        after = keyed(plan(**changed, budget=4000, share=1000), data["tie"])
+        touched.append(sum(before.get(name) != value for name, value in after.items()))
+    assert max(touched) <= 2 * 10
+    assert len(before) > 300
+
+
+def test_same_place_many_features() -> None:
+    """A thousand features at one point, far over the budget: one deepest tile, no endless recursion."""
+    data = layer(1000, 1)
+    data["code"][:] = data["code"][0]
+    cells = plan(**data, budget=100, share=10)
+    assert [c.level for c in cells] == [DEPTH]
+    assert len(cells[0].rows) == 1000
+
+
+def test_grid_against_the_published_tile_formula() -> None:
+    """OpenStreetMap's slippy tile numbers: Jiangmen at zoom 12 computed by the formula of their wiki."""
+    lon, lat = 113.08, 22.58
+    n = 2**12
+    x = int((lon + 180) / 360 * n)
+    y = int((1 - np.log(np.tan(np.radians(lat)) + 1 / np.cos(np.radians(lat))) / np.pi) / 2 * n)
+    code = int(project(np.array([lon]), np.array([lat]))[0])
+    assert deinterleave(code >> (2 * (DEPTH - 12))) == (x, y)
+    west, north = unproject(x / n, y / n)
+    east, south = unproject((x + 1) / n, (y + 1) / n)
+    assert west <= lon < east
+    assert south < lat <= north
+
+
+@given(st.integers(0, 2**28 - 1), st.integers(0, 2**28 - 1))
+def test_interleave(x: int, y: int) -> None:
+    assert deinterleave(int(interleave(np.array([x], np.uint64), np.array([y], np.uint64))[0])) == (x, y)
+
+
+def test_units_cover_all_tiles_in_order() -> None:
+    data = layer(5000, 3)
+    cells = plan(**data, budget=2000, share=500)
+    runs = units(cells, data["weight"], 20_000)
+    assert [i for run in runs for i in run] == list(range(len(cells)))
+    assert len(runs) > 5
+
+
+def test_hashes_are_of_the_text_alone() -> None:
+    ids = pa.array(["", "a", "ab", "ba", "编号-1", "编号-2", "a" * 300])
+    whole = id_hash(ids)
+    assert len(set(whole.tolist())) == 7
+    assert (id_hash(ids.slice(2, 3)) == whole[2:5]).all()
+    assert len(set(id_hash(pa.array([str(i) for i in range(200_000)])).tolist())) == 200_000
+
+
+@pytest.mark.parametrize("lat", [-90.0, 90.0])
+def test_poles_do_not_break(lat: float) -> None:
+    assert len(plan(project(np.array([0.0]), np.array([lat])), np.ones(1), np.ones(1), np.zeros(1, np.uint64), budget=1, share=1)) == 1

@@ -1,0 +1,370 @@
+"""Building footprints → block models (CIM2 白模): closed solids on the terrain, one feature id and one table row a building.
+
+Two passes over the layer's row groups: the first reads anchors, sizes and what the columns hold (a few dozen bytes a
+building stay in memory), the plan places every building in one tile, and the second builds the tiles in coarse units,
+over processes, streamed into the archive in order. Every corner is transformed on its own (law 4); walls are plumb.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import shapely
+from numpy.typing import NDArray
+from pydantic import Field
+
+from tiling import metadata, partition, solids
+from tiling.gltf import Primitive, Surface, extremes, glb
+from tiling.pool import Pool
+from tiling.rows import Rows, id_hash
+from tiling.tileset import Tile, dump, tileset
+from twin import crs, registry
+from twin.archive import ArchiveWriter, Packed, pack
+from twin.errors import BadFeature, MissingReference
+from twin.ground import Ground
+from twin.model import ABOVE_GROUND, LayerVersion, Reference, Report
+from twin.parts import RESERVED
+from twin.registry import TileJob
+
+F64 = NDArray[np.float64]
+CODE_VERSION = "1"
+ABSENCE = 4.0
+"""A thing that is missing is noticed at a quarter of the 16 pixels that clients allow a surface to be off, so a missing
+building of size s counts as an error of 4 s (ADR 0003)."""
+SPLIT = 8_000.0
+"""Metres: a tile that is wider than float32 can hold is cut into primitives of this size."""
+_GROUND_CELL = 0.02
+"""Degrees: the terrain is read in windows of about this size, so that a city-wide tile never loads a city-wide raster."""
+SURFACE = Surface((0.86, 0.85, 0.83, 1.0), name="block")
+
+
+class Options(registry.Options):
+    """How blocks are tiled."""
+
+    ground: float | None = Field(None, description="Ellipsoidal height in metres of the ground where there is no terrain.")
+    budget: int = Field(24_000, ge=100, le=1_000_000, description="Vertices that a leaf tile may hold.")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a worker needs of the layer and the options."""
+
+    rows: Rows
+    reference: Reference
+    height: str
+    base: str | None
+    ground: Ground | None
+    level: float | None
+    with_parent: bool = True
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Of the rows of one row group that are shown: Morton code, size (m), weight (vertices), tie hash, row number."""
+
+    code: NDArray[np.uint64]
+    size: NDArray[np.float32]
+    weight: NDArray[np.int32]
+    tie: NDArray[np.uint64]
+    row: NDArray[np.int64]
+    survey: dict[str, metadata.Survey]
+    parents: bool
+    refused: list[tuple[str, str]]
+
+
+@dataclass
+class Built:
+    """One finished tile: its bytes, extremes in its frame, ellipsoidal heights, and what became of its features."""
+
+    packed: Packed | None = None
+    low: F64 | None = None
+    high: F64 | None = None
+    heights: tuple[float, float] = (np.inf, -np.inf)
+    kept: int = 0
+    vertices: int = 0
+    triangles: int = 0
+    notes: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
+    """Write the layer's tileset to `job.out`; see the contract in `tiling`.
+
+    Raises:
+        BadFeature: no height column, or no building could be built.
+        MissingReference: neither terrain, nor base heights, nor `ground` say where the blocks stand.
+    """
+    source = _source(version, job)
+    report = Report(source=version.layer)
+    with Pool(job.workers if len(source.rows.groups) > 1 else 1) as pool:
+        groups = range(len(source.rows.groups))
+        anchors: list[Anchors] = []
+        for part in pool.map(read_anchors, ((source, group) for group in groups)):
+            anchors.append(part)
+            job.progress(0.1 * len(anchors) / len(groups), "measuring buildings")
+        report.read = sum(len(part.row) + len(part.refused) for part in anchors)
+        for part in anchors:
+            for feature, reason in part.refused:
+                report.note("refused", feature, reason)
+        row, size, weight = (np.concatenate([getattr(part, name) for part in anchors]) for name in ("row", "size", "weight"))
+        cells = partition.plan(
+            np.concatenate([part.code for part in anchors]), size, weight, np.concatenate([part.tie for part in anchors]),
+            budget=job.options.budget, share=job.options.budget / 3,
+        )  # fmt: skip
+        surveys = metadata.merge(part.survey for part in anchors)
+        parents = any(part.parents for part in anchors)
+        del anchors
+        names = [n for n in surveys if n != "parent" or parents]
+        schema = metadata.plan(version.layer, _arrow(source.rows, names), surveys, version.columns)
+        runs = partition.units(cells, weight, 16 * job.options.budget)
+        tasks = ((source, schema, [(cells[i].name, cells[i].centre(), row[cells[i].rows]) for i in run]) for run in runs)
+        with ArchiveWriter(job.out) as archive:
+            built: list[Built] = []
+            for unit in pool.map(build_unit, tasks):
+                for one in unit:
+                    cell = cells[len(built)]
+                    if one.packed is not None:
+                        archive.add_packed(f"{cell.name}.glb", one.packed)
+                        one.packed = Packed(b"", 0, one.packed.size, False)
+                    for action, feature, reason in one.notes:
+                        report.note(action, feature, reason)  # type: ignore[arg-type]
+                    built.append(one)
+                job.progress(0.1 + 0.88 * len(built) / len(cells), f"building tiles ({len(built)} of {len(cells)})")
+            report.kept = sum(one.kept for one in built)
+            if not report.kept:
+                reasons = " ".join(f"{n.feature}: {n.reason}." for n in report.notes[:3])
+                raise BadFeature(f"Layer {version.layer}: no building could be built. {reasons}", "Check heights, outlines and terrain.")
+            tree = _tree(cells, built)
+            document = tileset(tree, error=ABSENCE * float(size.max()), schema=schema.to_json(), statistics=schema.statistics(surveys, report.kept))
+            archive.add("tileset.json", dump(document))
+            size_now = archive.size
+        job.progress(1.0, "done")
+        return _facts(document, built, report, size_now)
+
+
+def _facts(document: dict[str, Any], built: list[Built], report: Report, size: int) -> dict[str, Any]:
+    drawn = [one for one in built if one.packed is not None]
+    root = document["root"]
+    return {
+        "entry": "tileset.json", "tiles": len(drawn), "bytes": size,
+        "heights": [min(one.heights[0] for one in drawn), max(one.heights[1] for one in drawn)],
+        "root": {key: root[key] for key in ("boundingVolume", "geometricError", "transform") if key in root},
+        "stats": {"features": report.kept, "vertices": sum(o.vertices for o in drawn), "triangles": sum(o.triangles for o in drawn),
+                  "raw_bytes": sum(o.packed.size for o in drawn if o.packed)},
+        "report": report.to_json(),
+    }  # fmt: skip
+
+
+def _source(version: LayerVersion, job: TileJob) -> Source:
+    style, names = version.style, {column.name for column in version.columns}
+    height, base = str(style.get("height", "height")), style.get("base")
+    if height not in names:
+        raise BadFeature(f"Layer {version.layer} has no column {height!r} of heights.", "Ingest it with --reader footprints --option height=COLUMN.")
+    if base is not None and version.reference.vertical in ("", ABOVE_GROUND):
+        raise MissingReference(f"Layer {version.layer}: base heights without a vertical datum.", "Ingest it again with --vertical.")
+    if base is None and job.ground is None and job.options.ground is None:
+        raise MissingReference(
+            f"Layer {version.layer}: nothing says how high the ground is under these buildings.",
+            "Ingest a terrain first, or give --option ground=METRES (ellipsoidal), or ingest with a base column.",
+        )
+    return Source(Rows.of(job.lake, version), version.reference, height, base, job.ground, job.options.ground)
+
+
+def _arrow(rows: Rows, names: list[str]) -> pa.Schema:
+    whole = rows.read(0).schema
+    return pa.schema([whole.field(name) for name in ["id", *(n for n in names if n != "id")]])
+
+
+def _tree(cells: list[partition.Cell], built: list[Built]) -> list[Tile]:
+    return [
+        Tile(crs.enu_frame(*cell.centre()), ABSENCE * cell.error, cell.parent, one.low, one.high, f"{cell.name}.glb" if one.packed else None)
+        for cell, one in zip(cells, built, strict=True)
+    ]
+
+
+# --- first pass --------------------------------------------------------------------------------------------------
+
+
+def read_anchors(task: tuple[Source, int]) -> Anchors:
+    """Where each building of a row group is, how large it is and what it weighs; from boxes and heights alone."""
+    source, group = task
+    table = source.rows.read(group)
+    rows = source.rows.groups[group][2] + np.arange(len(table))
+    box = table.column("bbox").combine_chunks()
+    west, south, east, north = (box.field(n).to_numpy(zero_copy_only=False) for n in ("xmin", "ymin", "xmax", "ymax"))
+    height = _numbers(table, source.height)
+    lon, lat = crs.to_lonlat(source.reference.horizontal, (west + east) / 2, (south + north) / 2)
+    alive = source.rows.alive(table)
+    placed = np.isfinite(lon) & np.isfinite(lat)
+    good = alive & placed & np.isfinite(height) & (height > 0)
+    names = table.column("id").to_pylist() if not good.all() else []
+    refused = [(names[i], "no outline" if not placed[i] else f"its height is {height[i]:g} m") for i in np.flatnonzero(alive & ~good)]
+    along = _metres(source.reference.horizontal, lat)
+    size = np.sqrt(((east - west) * along[0]) ** 2 + ((north - south) * along[1]) ** 2 + height**2)
+    # a corner takes 16 bytes in WKB and 6 vertices in the solid; a ring repeats its first corner
+    corners = pc.binary_length(table.column("geometry")).combine_chunks().to_numpy(zero_copy_only=False) / 16
+    kept = table.filter(pa.array(good)).drop_columns([n for n in ("geometry", "bbox") if n in table.column_names])
+    return Anchors(
+        partition.project(lon[good], lat[good]), size[good].astype(np.float32), np.maximum(6 * (corners[good] - 1), 1).astype(np.int32),
+        id_hash(kept.column("id").combine_chunks()), rows[good], metadata.survey(kept), kept.column("parent").null_count < len(kept), refused,
+    )  # fmt: skip
+
+
+def _numbers(table: pa.Table, column: str) -> F64:
+    """A numeric column as float64, nulls as NaN."""
+    values = table.column(column).combine_chunks().cast(pa.float64())
+    return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
+
+
+def _metres(horizontal: str, lat: F64) -> tuple[F64, F64]:
+    """Metres per unit of x and y; near enough to rank sizes by."""
+    system = crs.crs_of(horizontal)
+    if system.is_geographic:
+        return 111_320.0 * np.cos(np.radians(lat)), np.full(lat.shape, 110_574.0)
+    unit = system.axis_info[0].unit_conversion_factor if system.axis_info else 1.0
+    return np.full(lat.shape, unit), np.full(lat.shape, unit)
+
+
+# --- second pass -------------------------------------------------------------------------------------------------
+
+
+def build_unit(task: tuple[Source, metadata.Schema, list[tuple[str, tuple[float, float], NDArray[np.int64]]]]) -> list[Built]:
+    """The tiles of one unit of work, finished and deflated."""
+    source, schema, wanted = task
+    table = source.rows.take(np.concatenate([rows for _, _, rows in wanted]))
+    result, at = [], 0
+    for _, centre, rows in wanted:
+        result.append(build_tile(source, schema, centre, table.slice(at, len(rows))))
+        at += len(rows)
+    return result
+
+
+def build_tile(source: Source, schema: metadata.Schema, centre: tuple[float, float], table: pa.Table) -> Built:
+    """The solids of one tile's rows as a packed glb; each row ends up kept, or in `notes` with the reason."""
+    built = Built()
+    geometry = shapely.from_wkb(table.column("geometry").to_numpy(zero_copy_only=False))
+    rings, xy = solids.rings_of(geometry)
+    lon, lat = crs.to_lonlat(source.reference.horizontal, xy[:, 0], xy[:, 1])
+    owner = rings.owner[rings.polygon[rings.ring]]
+    height = _numbers(table, source.height)
+    foot = _feet(source, table, geometry, owner, lon, lat)
+    frame = crs.enu_frame(*centre)
+    base, up = _corners(lon, lat, foot[owner], frame)
+    usable = np.isfinite(base).all(axis=1) & np.isfinite(height[owner])
+    names = table.column("id")
+    # a row with one unusable corner is refused whole: half a building would be a lie
+    spoilt = np.zeros(len(table), bool)
+    spoilt[owner[~usable]] = True
+    whole = ~spoilt[owner]
+    before = np.bincount(rings.owner, minlength=len(table))
+    rings, order = solids.clean(_subset(rings, whole), base[whole, :2])
+    base, up = base[whole][order], up[whole][order]
+    present = np.zeros(len(table), bool)
+    present[rings.owner] = True
+    _tell(built, names, foot, spoilt, present)
+    _tell_parts(built, names, before, rings, present)
+    if not present.any():
+        return built
+    shape = solids.extrude(rings, base, base + up * height[rings.owner[rings.polygon[rings.ring]]][:, None], up)
+    for p in shape.flawed:
+        built.notes.append(("warned", names[int(rings.owner[p])].as_py(), "its outline crosses itself: roof and floor are not exact"))
+    number = np.cumsum(present) - 1
+    primitives = _primitives(shape, number[rings.owner])
+    kept = table.filter(pa.array(present))
+    data = glb(primitives, [SURFACE], schema.encode(kept))
+    built.packed = pack(data)
+    built.low, built.high = extremes(shape.positions)
+    built.heights = (float(foot[present].min()), float((foot + height)[present].max()))
+    built.kept, built.vertices, built.triangles = int(present.sum()), len(shape.positions), len(shape.triangles)
+    return built
+
+
+def _subset(rings: solids.Rings, keep: NDArray[np.bool_]) -> solids.Rings:
+    """The corners kept; rings and polygons keep their numbers (those without corners are dropped by `clean`)."""
+    return solids.Rings(rings.ring[keep], rings.polygon, rings.hole, rings.owner)
+
+
+def _tell(built: Built, names: pa.ChunkedArray, foot: F64, spoilt: NDArray[np.bool_], present: NDArray[np.bool_]) -> None:
+    for i in np.flatnonzero(~present):
+        if spoilt[i] and not np.isfinite(foot[i]):
+            reason = "no terrain under it; extend the terrain or give --option ground=METRES"
+        elif spoilt[i]:
+            reason = "coordinates that are not finite"
+        else:
+            reason = "its outline has no area"
+        built.notes.append(("refused", names[int(i)].as_py(), reason))
+
+
+def _tell_parts(built: Built, names: pa.ChunkedArray, before: NDArray[Any], rings: solids.Rings, present: NDArray[np.bool_]) -> None:
+    """Name the buildings of which only some parts could be built."""
+    lost = before - np.bincount(rings.owner, minlength=len(before))
+    for i in np.flatnonzero((lost > 0) & present):
+        built.notes.append(("repaired", names[int(i)].as_py(), f"{int(lost[i])} of {int(before[i])} parts have no area and were left out"))
+
+
+def _corners(lon: F64, lat: F64, height: F64, frame: F64) -> tuple[F64, F64]:
+    """((N, 3) positions, (N, 3) directions of the ellipsoid's normal) in a tile's frame."""
+    ecef = crs.geodetic_to_ecef(np.column_stack([lon, lat, height]))
+    lam, phi = np.radians(lon), np.radians(lat)
+    up = np.column_stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)])
+    return (ecef - frame[:3, 3]) @ frame[:3, :3], up @ frame[:3, :3]
+
+
+def _feet(source: Source, table: pa.Table, geometry: NDArray[np.object_], owner: NDArray[np.int64], lon: F64, lat: F64) -> F64:
+    """(N,) ellipsoidal height on which each row stands: its own base, else the lowest ground under its corners and its
+    centroid (so that no gap shows on a slope), else the option's; NaN where none is known."""
+    foot = np.full(len(table), np.nan)
+    first = np.searchsorted(owner, np.arange(len(table)))
+    known = first < len(owner)
+    if source.base is not None:
+        own = _numbers(table, source.base)
+        at = first[known]
+        foot[known] = own[known] * source.reference.vertical_unit + crs.datum_shift(source.reference, lon[at], lat[at])
+    missing = np.isnan(foot)
+    if source.ground is not None and missing.any():
+        middle = shapely.get_coordinates(shapely.centroid(geometry[missing & known]))
+        mid_lon, mid_lat = crs.to_lonlat(source.reference.horizontal, middle[:, 0], middle[:, 1])
+        wanted = missing[owner]
+        who = np.concatenate([owner[wanted], np.flatnonzero(missing & known)])
+        z = _ground(source.ground, np.concatenate([lon[wanted], mid_lon]), np.concatenate([lat[wanted], mid_lat]))
+        lowest = np.full(len(table), np.inf)
+        np.fmin.at(lowest, who, z)
+        foot[missing] = np.where(np.isfinite(lowest), lowest, np.nan)[missing]
+    if source.level is not None:
+        foot[np.isnan(foot)] = source.level
+    return foot
+
+
+def _ground(ground: Ground, lon: F64, lat: F64) -> F64:
+    """Ground heights, window by window."""
+    z = np.full(len(lon), np.nan)
+    finite = np.flatnonzero(np.isfinite(lon) & np.isfinite(lat))
+    cell = np.floor(np.column_stack([lon[finite], lat[finite]]) / _GROUND_CELL).astype(np.int64)
+    _, which = np.unique(cell, axis=0, return_inverse=True)
+    order = np.argsort(which, kind="stable")
+    for here in np.split(order, np.flatnonzero(np.diff(which[order])) + 1):
+        rows = finite[here]
+        z[rows] = ground.ellipsoidal(lon[rows], lat[rows])
+    return z
+
+
+def _primitives(shape: solids.Solids, feature: NDArray[np.int64]) -> list[Primitive]:
+    """One primitive, or for a tile wider than float32 can hold, one for each quarter of it."""
+    positions = shape.positions
+    low, high = extremes(positions)
+    if (high - low).max() < 2 * SPLIT:
+        return [Primitive(positions, shape.triangles, shape.normals, feature_ids=feature[shape.polygon], surface=0)]
+    first = np.searchsorted(shape.polygon, np.arange(int(shape.polygon[-1]) + 1))
+    cell = np.floor(positions[first, :2] / SPLIT).astype(np.int64)
+    _, quarter = np.unique(cell, axis=0, return_inverse=True)
+    quarter = quarter.ravel()[shape.polygon]
+    result = []
+    for q in range(int(quarter.max()) + 1):
+        mine = quarter == q
+        number = np.cumsum(mine) - 1
+        triangles = number[shape.triangles[mine[shape.triangles[:, 0]]]]
+        result.append(Primitive(positions[mine], triangles, shape.normals[mine], feature_ids=feature[shape.polygon[mine]], surface=0))
+    return result

@@ -1,0 +1,144 @@
+"""tileset.json (3D Tiles 1.1, OGC 22-025r4): boxes that hold their content and their children, errors that never grow.
+
+Each tile has a frame of its own (local east-north-up at its cell), so coordinates stay small; a tile's `transform` is
+its frame seen from its parent's. Boxes are in the tile's own frame and are grown to hold the children's boxes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+MARGIN = 0.01
+"""Metres added around content; a hundred times what rounding of positions and matrices can move a vertex."""
+
+
+@dataclass
+class Tile:
+    """One tile of a tree held as a list, parents first.
+
+    Attributes:
+        frame: (4, 4) tile coordinates → ECEF, rigid.
+        error: geometric error in metres.
+        parent: position of its parent in the list, −1 for the root.
+        low, high: (3,) extremes of the content in `frame`, None without content.
+        uri: of the content.
+    """
+
+    frame: F64
+    error: float
+    parent: int = -1
+    low: F64 | None = None
+    high: F64 | None = None
+    uri: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def tileset(
+    tiles: Sequence[Tile], *, error: float, refine: str = "ADD", schema: dict[str, Any] | None = None,
+    statistics: dict[str, Any] | None = None, required: Sequence[str] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """tileset.json as a dict. Branches without any content are left out.
+
+    Args:
+        tiles: parents before their children; tile 0 is the root.
+        error: geometric error when nothing is drawn at all.
+        schema, statistics: metadata of the layer (3D Metadata).
+
+    Raises:
+        ValueError: no tile has content.
+    """
+    boxes = _boxes(tiles)
+    if not tiles or boxes[0] is None:
+        raise ValueError("a tileset needs content")
+    children: list[list[dict[str, Any]]] = [[] for _ in tiles]
+    root: dict[str, Any] = {}
+    errors = _monotone(tiles)
+    for position in range(len(tiles) - 1, -1, -1):
+        tile, box = tiles[position], boxes[position]
+        if box is None:
+            continue
+        below = tiles[tile.parent].frame if tile.parent >= 0 else np.eye(4)
+        value: dict[str, Any] = {}
+        relative = relative_frame(below, tile.frame)
+        if not np.array_equal(relative, np.eye(4)):
+            value["transform"] = [float(v) for v in relative.T.ravel()]
+        value |= {"boundingVolume": {"box": _box(*box)}, "geometricError": errors[position]}
+        if position == 0:
+            value["refine"] = refine
+        if tile.uri is not None:
+            value["content"] = {"uri": tile.uri}
+        value |= tile.extra
+        if children[position]:
+            value["children"] = children[position][::-1]
+        if tile.parent >= 0:
+            children[tile.parent].append(value)
+        else:
+            root = value
+    document: dict[str, Any] = {"asset": {"version": "1.1", "generator": "Wuyi Twin"}}
+    if required:
+        document["extensionsUsed"] = sorted(required)
+        document["extensionsRequired"] = sorted(required)
+    if schema is not None:
+        document["schema"] = schema
+    if statistics is not None:
+        document["statistics"] = statistics
+    return document | {"geometricError": max(float(error), errors[0]), "root": root}
+
+
+def dump(document: dict[str, Any]) -> bytes:
+    """A tileset as the bytes that are stored: compact, UTF-8."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def relative_frame(parent: F64, child: F64) -> F64:
+    """`parent`⁻¹ · `child` of rigid (or identity) frames; exactly the identity when they are equal."""
+    if np.array_equal(parent, child):
+        return np.eye(4)
+    if np.array_equal(parent, np.eye(4)):
+        return child
+    result = np.eye(4)
+    result[:3, :3] = parent[:3, :3].T @ child[:3, :3]
+    result[:3, 3] = parent[:3, :3].T @ (child[:3, 3] - parent[:3, 3])
+    return result
+
+
+def _boxes(tiles: Sequence[Tile]) -> list[tuple[F64, F64] | None]:
+    """Low and high corner of each tile's box: content and children's boxes, with a margin; None for empty branches."""
+    boxes: list[tuple[F64, F64] | None] = [None] * len(tiles)
+    for position in range(len(tiles) - 1, -1, -1):
+        tile, below = tiles[position], boxes[position]
+        if tile.low is not None and tile.high is not None:
+            below = _around(below, tile.low - MARGIN, tile.high + MARGIN)
+            boxes[position] = below
+        if below is not None and tile.parent >= 0:
+            frame = relative_frame(tiles[tile.parent].frame, tile.frame)
+            corners = np.array(np.meshgrid(*zip(*below, strict=True), indexing="ij")).reshape(3, -1).T @ frame[:3, :3].T + frame[:3, 3]
+            boxes[tile.parent] = _around(boxes[tile.parent], corners.min(0) - MARGIN, corners.max(0) + MARGIN)
+    return boxes
+
+
+def _around(box: tuple[F64, F64] | None, low: F64, high: F64) -> tuple[F64, F64]:
+    return (low, high) if box is None else (np.minimum(box[0], low), np.maximum(box[1], high))
+
+
+def _box(low: F64, high: F64) -> list[float]:
+    """`box`: centre and three half axes, written to 0.1 mm, rounded outwards."""
+    low, high = np.floor(low * 1e4) / 1e4, np.ceil(high * 1e4) / 1e4
+    centre, half = np.round((low + high) / 2, 5), np.round((high - low) / 2, 5)
+    return [*(float(v) for v in centre), float(half[0]), 0.0, 0.0, 0.0, float(half[1]), 0.0, 0.0, 0.0, float(half[2])]
+
+
+def _monotone(tiles: Sequence[Tile]) -> list[float]:
+    """Errors that are at least those below them; rounded upwards to a millimetre."""
+    errors = [float(np.ceil(tile.error * 1000) / 1000) for tile in tiles]
+    for position in range(len(tiles) - 1, 0, -1):
+        parent = tiles[position].parent
+        errors[parent] = max(errors[parent], errors[position])
+    return errors
