@@ -1,0 +1,191 @@
+"""The hot loops of the point tiler: pure functions over arrays, compiled by numba; the tests hold a plain form of each.
+
+They release the interpreter lock, so threads share the work without copying points between processes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+BITS = 21
+"""Octree levels in a Morton code (63 bits)."""
+
+
+@njit(cache=True, nogil=True)
+def _i32(raw: Any, at: int) -> int:
+    value = np.uint32(raw[at]) | (np.uint32(raw[at + 1]) << 8) | (np.uint32(raw[at + 2]) << 16) | (np.uint32(raw[at + 3]) << 24)
+    return np.int32(value)
+
+
+@njit(cache=True, nogil=True)
+def _spread(value: int) -> int:
+    """The 21 bits of a number, two zero bits between each (Morton, 1966; magic numbers by bit doubling)."""
+    x = np.uint64(value) & np.uint64(0x1FFFFF)
+    x = (x | (x << np.uint64(32))) & np.uint64(0x1F00000000FFFF)
+    x = (x | (x << np.uint64(16))) & np.uint64(0x1F0000FF0000FF)
+    x = (x | (x << np.uint64(8))) & np.uint64(0x100F00F00F00F00F)
+    x = (x | (x << np.uint64(4))) & np.uint64(0x10C30C30C30C30C3)
+    return (x | (x << np.uint64(2))) & np.uint64(0x1249249249249249)
+
+
+@njit(cache=True, nogil=True)
+def place_points(raw, record, scales, offsets, origin, size, nodes, unit, low, step, places):  # type: ignore[no-untyped-def]
+    """LAS records → lattice places.
+
+    Args:
+        raw: (n × record,) uint8 point records. scales, offsets: (3,) of the file.
+        origin, size, nodes, unit: of `point_frame.Patches`.
+        low: (3,) local corner of the cube. step: lattice step in metres.
+        places: (n, 3) int32, written: local coordinates in steps from `low`.
+    """
+    ny, nx = (nodes.shape[0] - 1) // 2, (nodes.shape[1] - 1) // 2
+    wx, wy, total = np.empty(3), np.empty(3), np.empty(6)
+    for p in range(len(places)):
+        at = p * record
+        x = _i32(raw, at) * scales[0] + offsets[0]
+        y = _i32(raw, at + 4) * scales[1] + offsets[1]
+        z = (_i32(raw, at + 8) * scales[2] + offsets[2]) * unit
+        tx, ty = (x - origin[0]) / size[0], (y - origin[1]) / size[1]
+        cx, cy = min(max(int(np.floor(tx)), 0), nx - 1), min(max(int(np.floor(ty)), 0), ny - 1)
+        u, v = tx - cx, ty - cy
+        wx[0], wx[1], wx[2] = (1 - u) * (1 - 2 * u), 4 * u * (1 - u), u * (2 * u - 1)
+        wy[0], wy[1], wy[2] = (1 - v) * (1 - 2 * v), 4 * v * (1 - v), v * (2 * v - 1)
+        total[:] = 0.0
+        for j in range(3):
+            for i in range(3):
+                w = wy[j] * wx[i]
+                for k in range(6):
+                    total[k] += w * nodes[2 * cy + j, 2 * cx + i, k]
+        for k in range(3):
+            places[p, k] = np.int32(np.rint((total[k] + total[k + 3] * z - low[k]) / step))
+
+
+@njit(cache=True, nogil=True)
+def pick_columns(raw, record, class_at, class_mask, rgb_at, rgb_shift, colors, intensity):  # type: ignore[no-untyped-def]
+    """LAS records → (n, 4) uint8 red, green, blue, class (colours 0 where `rgb_at` < 0) and (n,) uint16 intensity, written."""
+    for p in range(len(intensity)):
+        at = p * record
+        intensity[p] = np.uint16(raw[at + 12]) | (np.uint16(raw[at + 13]) << 8)
+        colors[p, 3] = raw[at + class_at] & class_mask
+        for k in range(3):
+            if rgb_at >= 0:
+                colors[p, k] = (np.uint16(raw[at + rgb_at + 2 * k]) | (np.uint16(raw[at + rgb_at + 2 * k + 1]) << 8)) >> rgb_shift
+            else:
+                colors[p, k] = 0
+
+
+@njit(cache=True, nogil=True)
+def morton(places, shift, codes):  # type: ignore[no-untyped-def]
+    """(n, 3) lattice places → (n,) uint64 Morton codes, z highest; a level-21 cell has 2**shift lattice steps (or 2**-shift cells a step)."""
+    for p in range(len(codes)):
+        if shift >= 0:
+            x, y, z = places[p, 0] >> shift, places[p, 1] >> shift, places[p, 2] >> shift
+        else:
+            x, y, z = places[p, 0] << -shift, places[p, 1] << -shift, places[p, 2] << -shift
+        codes[p] = _spread(x) | (_spread(y) << np.uint64(1)) | (_spread(z) << np.uint64(2))
+
+
+@njit(cache=True, nogil=True)
+def sorted_order(codes):  # type: ignore[no-untyped-def]
+    """Stable argsort of (n,) uint64 keys as int32: radix sort by 11-bit digits, least first; digits that never vary are skipped."""
+    n = len(codes)
+    order, other = np.arange(n).astype(np.int32), np.empty(n, np.int32)
+    keys, spare = codes.copy(), np.empty(n, np.uint64)
+    every, some = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0)
+    for p in range(n):
+        every &= codes[p]
+        some |= codes[p]
+    varying = every ^ some
+    count = np.empty(2048, np.int64)
+    for digit in range(6):
+        shift = np.uint64(11 * digit)
+        if ((varying >> shift) & np.uint64(2047)) == 0:
+            continue
+        count[:] = 0
+        for p in range(n):
+            count[(keys[p] >> shift) & np.uint64(2047)] += 1
+        start = 0
+        for d in range(2048):
+            start, count[d] = start + count[d], start
+        for p in range(n):
+            d = (keys[p] >> shift) & np.uint64(2047)
+            to = count[d]
+            count[d] = to + 1
+            spare[to], other[to] = keys[p], order[p]
+        keys, spare = spare, keys
+        order, other = other, order
+    return order
+
+
+@njit(cache=True, nogil=True)
+def _shared(a: int, b: int) -> int:
+    """How many octree levels two codes share (0–21)."""
+    x, depth = a ^ b, BITS
+    while x != 0:
+        x >>= np.uint64(3)
+        depth -= 1
+    return depth
+
+
+@njit(cache=True, nogil=True)
+def _weight(x: int, y: int, z: int) -> int:
+    """A fixed pseudo-random number of a place (finaliser of MurmurHash3, Appleby 2011)."""
+    h = np.uint64(x) * np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(y) * np.uint64(0xC2B2AE3D27D4EB4F) ^ np.uint64(z) * np.uint64(0x165667B19E3779F9)
+    h = (h ^ (h >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+    h = (h ^ (h >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
+    return h ^ (h >> np.uint64(33))
+
+
+@njit(cache=True, nogil=True)
+def sample_depths(codes, places, depths):  # type: ignore[no-untyped-def]
+    """At which octree depth each point is drawn first, one point a cell.
+
+    Every point has a fixed pseudo-random weight; at depth d the heaviest point of each cell stands for the cell. A point's
+    depth is the smallest at which it is its cell's heaviest. In Morton order cells are contiguous, so that is one more than
+    the levels it shares with the nearest heavier point before or after it: one pass with a stack.
+
+    Args:
+        codes: (n,) uint64 ascending. places: (n, 3) int32. depths: (n,) uint8, written (0 for the heaviest of all, ≤ 22).
+    """
+    n = len(codes)
+    stack, weights = np.empty(n, np.int64), np.empty(n, np.uint64)
+    top = 0
+    for p in range(n):
+        weights[p] = _weight(places[p, 0], places[p, 1], places[p, 2])
+        depths[p] = 0
+    for p in range(n):
+        while top > 0 and weights[stack[top - 1]] < weights[p]:
+            top -= 1
+            depths[stack[top]] = max(depths[stack[top]], _shared(codes[stack[top]], codes[p]) + 1)
+        if top > 0:
+            depths[p] = _shared(codes[stack[top - 1]], codes[p]) + 1
+        stack[top] = p
+        top += 1
+
+
+@njit(cache=True, nogil=True)
+def count_from(levels, start, end, level):  # type: ignore[no-untyped-def]
+    """(points of start:end whose level is exactly `level`, points above it)."""
+    same = more = 0
+    for p in range(start, end):
+        if levels[p] == level:
+            same += 1
+        elif levels[p] > level:
+            more += 1
+    return same, more
+
+
+@njit(cache=True, nogil=True)
+def give(owner, levels, start, end, low, high, node):  # type: ignore[no-untyped-def]
+    """Give the points of start:end with low ≤ level ≤ high to a node; -> how many."""
+    count = 0
+    for p in range(start, end):
+        if low <= levels[p] <= high:
+            owner[p] = node
+            count += 1
+    return count
+
+

@@ -1,0 +1,123 @@
+"""One bucket of points → the tiles of its subtree, and the points that belong to tiles above it.
+
+Additive refinement: a tile draws one point for each cell of a grid of 2**`GRID` cells a side (those that no coarser tile
+has drawn already); the rest go to its children; a tile with few points left draws them all. So every point is in exactly
+one tile, and what is drawn at any level is spread evenly (see `point_kernels.sample_depths`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiling import point_kernels as kernels
+from tiling.point_kernels import BITS
+from tiling.point_runs import Bucket, Columns
+
+GRID = 7
+DEEPEST = BITS - GRID
+"""Deepest level of a tile: its grid is as fine as Morton codes go."""
+SMALLEST = 2_048
+"""Children with fewer points than this stay in their parent."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A tile: octree `level` and `prefix` (Morton code at that level), its points, and whether it has no children."""
+
+    level: int
+    prefix: int
+    points: Columns
+    leaf: bool
+
+    @property
+    def name(self) -> str:
+        """`r` and one octal digit a level: unique, and a parent's name begins its children's."""
+        return cell_name(self.level, self.prefix)
+
+
+def cell_name(level: int, prefix: int) -> str:
+    """Name of an octree cell."""
+    return "r" + "".join(str((prefix >> (3 * k)) & 7) for k in range(level - 1, -1, -1))
+
+
+@dataclass(frozen=True)
+class Subtree:
+    """Tiles of a bucket (parents first) and the points of tiles above it with their levels."""
+
+    nodes: list[Node]
+    above: Columns
+    above_levels: NDArray[np.uint8]
+
+
+def subtree(bucket: Bucket, points: Columns, most: int) -> Subtree:
+    """Split a bucket's points (in Morton order) into tiles.
+
+    Args:
+        bucket: the cell; at level 0 it is the whole cloud.
+        most: a tile with no more points than this that are left has no children.
+    """
+    depths = np.empty(len(points), np.uint8)
+    kernels.sample_depths(points.codes, points.places, depths)
+    # The heaviest point of the bucket has no heavier neighbour inside; outside it shares fewer than `level` levels.
+    depths = np.maximum(depths, min(bucket.level, 255))
+    levels = np.clip(depths.astype(np.int16) - GRID, 0, DEEPEST).astype(np.uint8)
+    if bucket.level > 0 and len(points) < SMALLEST:
+        return Subtree([], points, np.minimum(levels, bucket.level - 1).astype(np.uint8))
+    planner = _Planner(points.codes, levels, most)
+    if int((levels >= bucket.level).sum()):
+        planner.visit(bucket.level, bucket.prefix, 0, len(points))
+    order = kernels.sorted_order((planner.owner + 1).astype(np.uint64))
+    ends = np.cumsum(np.bincount(planner.owner + 1, minlength=len(planner.cells) + 1))
+    above = order[: ends[0]]
+    nodes = [
+        Node(level, prefix, points.take(order[ends[i] : ends[i + 1]]), leaf) for i, (level, prefix, leaf) in enumerate(planner.cells)
+    ]
+    return Subtree(nodes, points.take(above), levels[above])
+
+
+class _Planner:
+    """Walks down the cells of a bucket and writes into `owner` which tile draws each point (−1: one above)."""
+
+    def __init__(self, codes: NDArray[np.uint64], levels: NDArray[np.uint8], most: int) -> None:
+        self.codes, self.levels, self.most = codes, levels, most
+        self.owner = np.full(len(codes), -1, np.int64)
+        self.cells: list[tuple[int, int, bool]] = []
+
+    def visit(self, level: int, prefix: int, start: int, end: int) -> None:
+        same, more = kernels.count_from(self.levels, start, end, level)
+        node = len(self.cells)
+        if same + more <= self.most or level == DEEPEST:
+            self.cells.append((level, prefix, True))
+            kernels.give(self.owner, self.levels, start, end, level, 255, node)
+            return
+        self.cells.append((level, prefix, False))
+        kernels.give(self.owner, self.levels, start, end, level, level, node)
+        edges = np.array([((prefix << 3) + k) << (3 * (BITS - level - 1)) for k in range(1, 8)], np.uint64)
+        cuts = [start, *(start + np.searchsorted(self.codes[start:end], edges)).tolist(), end]
+        for k in range(8):
+            _, left = kernels.count_from(self.levels, cuts[k], cuts[k + 1], level)
+            if 0 < left < SMALLEST:
+                kernels.give(self.owner, self.levels, cuts[k], cuts[k + 1], level + 1, 255, node)
+            elif left:
+                self.visit(level + 1, (prefix << 3) + k, cuts[k], cuts[k + 1])
+
+
+def ancestors(subtrees: list[Subtree], found: list[Bucket]) -> list[Node]:
+    """The tiles above the buckets, parents first; a cell without points of its own is a node with none."""
+    points = Columns.join([s.above for s in subtrees])
+    levels = np.concatenate([s.above_levels for s in subtrees]) if subtrees else np.empty(0, np.uint8)
+    cells = {(s.nodes[0].level, s.nodes[0].prefix) for s in subtrees if s.nodes}
+    above = {(level, prefix >> (3 * (deep - level))) for deep, prefix in cells for level in range(deep)}
+    nodes: list[Node] = []
+    for level in range(int(max((b.level for b in found), default=0))):
+        here = np.flatnonzero(levels == level)
+        prefixes = points.codes[here] >> np.uint64(3 * (BITS - level))
+        known, first, counts = np.unique(prefixes, return_index=True, return_counts=True)
+        rows = {int(p): here[a : a + n] for p, a, n in zip(known, first, counts, strict=True)}
+        for prefix in sorted({p for deep, p in above if deep == level} | set(rows)):
+            own = points.take(rows.get(prefix, np.empty(0, np.int64)))
+            nodes.append(Node(level, prefix, own, (level, prefix) not in above))
+    return nodes

@@ -1,0 +1,225 @@
+"""Point clouds → 3D Tiles 1.1 with glTF points: an additive octree in which every point is drawn exactly once.
+
+Source file → sorted runs (`point_runs`) → buckets, each a subtree of tiles (`point_octree`) → glb (`gltf`). All steps are
+chunks of bounded size, shared among threads: the loops and the decoder run outside the interpreter lock, and threads start
+at once where processes would each load Python anew. The bytes do not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from tiling import point_frame
+from tiling.gltf import Primitive, glb
+from tiling.metadata import PropertyTable, schema_of
+from tiling.point_colors import Painter
+from tiling.point_frame import Frame
+from tiling.point_octree import DEEPEST, GRID, Node, Subtree, ancestors, cell_name, subtree
+from tiling.point_runs import Cloud, Columns, Cube, Spool, buckets
+from tiling.tileset import Tile, dump, tileset
+from twin import crs, registry
+from twin.archive import ArchiveWriter, Packed, pack
+from twin.errors import BadFeature
+from twin.model import Bounds, Column, LayerVersion, Part
+from twin.registry import TileJob
+
+CODE_VERSION = "1"
+BUCKET = 1 << 20
+"""Points of a bucket: about 100 MB while it is worked on."""
+IN_MEMORY = 1 << 23
+"""Points held in memory between the two passes; more go to disk."""
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Options(registry.Options):
+    """Options of the point tiler."""
+
+    color: Literal["auto", "rgb", "class", "height", "intensity"] = Field("auto", description="What the points' colours show.")
+    points_per_tile: int = Field(40_000, ge=1_000, le=1_000_000, description="A tile with no more points than this left is not split.")
+    deflate: bool = Field(True, description="Compress the tiles in the archive.")
+
+
+@dataclass(frozen=True)
+class _Style:
+    """What all tiles share: where the cube is, how points are painted, the classes' rows and table."""
+
+    cube: Cube
+    painter: Painter
+    class_row: NDArray[np.uint8]
+    table: PropertyTable
+    with_intensity: bool
+    deflate: bool
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A finished tile: what the tileset needs to know, and its bytes."""
+
+    node: tuple[int, int, bool]
+    count: int
+    low: NDArray[np.float64] | None
+    high: NDArray[np.float64] | None
+    packed: Packed | None
+
+
+def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
+    """Write a version's clouds as one archive.
+
+    Returns:
+        facts as `tiling` describes; `stats["points"]` is what was written, equal to what was read.
+
+    Raises:
+        BadFeature: the version holds no cloud. UnreadableSource: its file is damaged. Cancelled: by `job.progress`.
+    """
+    parts = [part for part in version.parts if part.role == "cloud"]
+    if not parts:
+        raise BadFeature(f"Layer {version.layer} holds no point cloud.", "Ingest a LAS, LAZ or COPC file.")
+    options: Options = job.options
+    frame, clouds = _clouds(version, parts, job)
+    total = sum(part.count for part in parts)
+    with tempfile.TemporaryDirectory(prefix="points-", dir=job.out.parent) as scratch, ThreadPoolExecutor(max(1, job.workers)) as pool:
+        runs = _runs(clouds, Path(scratch), pool, job, total)
+        found = buckets(runs, BUCKET, DEEPEST)
+        style = _style(version, parts, clouds[0].cube, options)
+        with ArchiveWriter(job.out) as archive:
+            done, trees = [], []
+            work = _ordered(pool, lambda b: _bucket(b.gather(runs), b, style, options.points_per_tile), found, job.workers)
+            for tree, tiles in work:
+                trees.append(Subtree(tree.nodes[:1], tree.above, tree.above_levels))
+                done += [_store(archive, t) for t in tiles]
+                job.progress(0.4 + 0.55 * sum(t.count for t in done) / total, "encoding tiles")
+            upper = _ordered(pool, lambda n: _encode(n, style), ancestors(trees, found), job.workers)
+            done += [_store(archive, t) for t in upper]
+            facts = _finish(archive, done, frame, clouds, version, parts)
+    return facts
+
+
+def _clouds(version: LayerVersion, parts: list[Part], job: TileJob) -> tuple[Frame, list[Cloud]]:
+    """The local frame at the middle of all clouds, and each cloud with its interpolation table in one cube."""
+    boxes = [part.bounds for part in parts if part.bounds is not None]
+    whole = Bounds.union(boxes)
+    frame = Frame.at(*point_frame.centre_of(version.reference, whole))
+    tables = [point_frame.fit(version.reference, box, frame) for box in boxes]
+    ranges = [table.range_of(box.minz, box.maxz) for table, box in zip(tables, boxes, strict=True)]
+    cube = Cube.around(np.min([low for low, _ in ranges], axis=0), np.max([high for _, high in ranges], axis=0))
+    return frame, [Cloud(job.lake.path(part.key), part, table, cube) for part, table in zip(parts, tables, strict=True)]
+
+
+def _runs(clouds: list[Cloud], scratch: Path, pool: ThreadPoolExecutor, job: TileJob, total: int) -> list[Columns]:
+    spool = Spool(scratch, IN_MEMORY)
+    tasks = ((cloud, raw) for cloud in clouds for raw in cloud.chunks())
+    for run in _ordered(pool, lambda task: task[0].columns(task[1]), tasks, job.workers):
+        spool.add(run)
+        job.progress(0.4 * spool.held / total, "reading points")
+    return spool.runs
+
+
+def _ordered(pool: ThreadPoolExecutor, function: Callable[[A], B], tasks: Iterable[A], workers: int) -> Iterator[B]:
+    """`function` of every task in the order of the tasks, with a few in flight."""
+    waiting: deque[Future[B]] = deque()
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(function, task))
+            if len(waiting) > max(1, workers):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+# --- tiles -------------------------------------------------------------------------------------------------------
+
+
+def _bucket(points: Columns, bucket: Any, style: _Style, most: int) -> tuple[Subtree, list[_Done]]:
+    tree = subtree(bucket, points, most)
+    return tree, [_encode(node, style) for node in tree.nodes]
+
+
+def _encode(node: Node, style: _Style) -> _Done:
+    points = node.points
+    if not len(points):
+        return _Done((node.level, node.prefix, node.leaf), 0, None, None, None)
+    positions = style.cube.local(points.places)
+    attributes = {"_INTENSITY": points.intensity} if style.with_intensity else {}
+    primitive = Primitive(positions, colors=style.painter.paint(points), feature_ids=style.class_row[points.colors[:, 3]], attributes=attributes)
+    data = glb([primitive], table=style.table)
+    return _Done((node.level, node.prefix, node.leaf), len(points), positions.min(axis=0), positions.max(axis=0), pack(data, deflate=style.deflate))
+
+
+def _store(archive: ArchiveWriter, done: _Done) -> _Done:
+    """Write the tile and forget its bytes."""
+    if done.packed is None:
+        return done
+    archive.add_packed(_uri(done.node), done.packed)
+    return _Done(done.node, done.count, done.low, done.high, None)
+
+
+def _uri(node: tuple[int, int, bool]) -> str:
+    return f"points/{cell_name(node[0], node[1])}.glb"
+
+
+def _style(version: LayerVersion, parts: list[Part], cube: Cube, options: Options) -> _Style:
+    names = {c["code"]: (c["zh"], c["en"]) for part in parts for c in part.properties["classes"]}
+    codes = sorted(names)
+    class_row = np.zeros(256, np.uint8)
+    class_row[codes] = np.arange(len(codes))
+    rows = pa.table({
+        "classification": pa.array(codes, pa.uint8()), "class_zh": pa.array([names[c][0] for c in codes]),
+        "class_en": pa.array([names[c][1] for c in codes]),
+    })  # fmt: skip
+    columns = [Column("classification", "uint8", "", {"zh": "点类别", "en": "ASPRS class"})]
+    table = schema_of(version.layer, rows, columns).encode(rows, "classes")
+    low, high = min(p.properties["intensity"][0] for p in parts), max(p.properties["intensity"][1] for p in parts)
+    top = [p.bounds.maxz - p.bounds.minz for p in parts if p.bounds is not None]
+    painter = Painter.choose(options.color, all(p.properties["has_rgb"] for p in parts), len(codes), (low, high), cube, max(top))
+    return _Style(cube, painter, class_row, table, high > 0, options.deflate)
+
+
+def _finish(archive: ArchiveWriter, done: list[_Done], frame: Frame, clouds: list[Cloud], version: LayerVersion, parts: list[Part]) -> dict[str, Any]:
+    total = sum(part.count for part in parts)
+    cube = clouds[0].cube
+    place: dict[tuple[int, int], int] = {}
+    tiles: list[Tile] = []
+    for one in sorted(done, key=lambda d: d.node[:2]):
+        level, prefix, leaf = one.node
+        place[level, prefix] = len(tiles)
+        parent = place[level - 1, prefix >> 3] if level else -1
+        error = 0.0 if leaf else cube.side / 2.0 ** (level + GRID)
+        uri = _uri(one.node) if one.count else None
+        tiles.append(Tile(frame.matrix, error, parent, one.low, one.high, uri))
+    written = sum(d.count for d in done)
+    if written != total:
+        raise BadFeature(f"{written} of {total} points were written.", "Please report this: no point may be lost.")
+    document = tileset(tiles, error=cube.side, refine="ADD")
+    archive.add("tileset.json", dump(document))
+    root = {key: document["root"][key] for key in ("boundingVolume", "geometricError", "transform") if key in document["root"]}
+    heights = [_heights(version, part.bounds) for part in parts if part.bounds is not None]
+    return {
+        "entry": "tileset.json", "tiles": sum(1 for d in done if d.count), "bytes": archive.size,
+        "heights": [min(h[0] for h in heights), max(h[1] for h in heights)], "root": root,
+        "stats": {"points": written, "levels": max(d.node[0] for d in done) + 1, "spacing_m": cube.side / 2.0**GRID,
+                  "projection_error_m": max(c.patches.error for c in clouds)},
+        "report": {"read": total, "kept": written},
+    }  # fmt: skip
+
+
+def _heights(version: LayerVersion, box: Bounds) -> tuple[float, float]:
+    """Ellipsoidal heights between which a cloud lies: its extremes shifted at 5 × 5 places of its box."""
+    x, y = (a.ravel() for a in np.meshgrid(np.linspace(box.minx, box.maxx, 5), np.linspace(box.miny, box.maxy, 5)))
+    low, high = (crs.to_geodetic(version.reference, np.column_stack([x, y, np.full(25, z)]))[:, 2] for z in (box.minz, box.maxz))
+    return float(low.min()), float(high.max())
