@@ -62,7 +62,7 @@ export class CityApp {
   private timer = 0;
   private opening: Promise<void> | null = null;
 
-  constructor(base: string, private readonly container: HTMLElement, private readonly credits: HTMLElement) {
+  constructor(base: string, private readonly container: HTMLElement) {
     this.api = new Api(base);
     this.health = new Health(() => this.api.city());
     this.selection = new Selection(this);
@@ -131,7 +131,7 @@ export class CityApp {
   }
 
   private build(): void {
-    const widget = createStage(this.container, this.credits, this.quality);
+    const widget = createStage(this.container, this.quality);
     this.widget = widget;
     const fault = (layer: string, status: number | undefined) => this.onFault(layer, status);
     this.tilesets = new Tilesets(widget, this.quality, fault, () => this.onProgress());

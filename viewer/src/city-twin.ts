@@ -47,7 +47,6 @@ export class CityTwin extends LitElement {
     .notices > * { pointer-events: auto; }
     .status { position: absolute; left: 0; right: 0; bottom: 0; }
     .credits { position: absolute; right: 12px; bottom: 4px; font-size: 11px; color: #6b7c8a; pointer-events: none; }
-    .credits * { font-size: 11px !important; color: #6b7c8a !important; display: inline !important; }
     .wall { position: absolute; inset: 0; display: grid; place-content: center; gap: 10px; justify-items: center; padding: 24px; text-align: center; background: #eef3f6; }
     .wall p { max-width: 34em; margin: 0 0 8px; color: var(--soft); line-height: 1.8; }
     .wall h2 { font-size: 20px; }
@@ -68,7 +67,6 @@ export class CityTwin extends LitElement {
   @state() private tab: "layers" | "scenarios" = "layers";
   @state() private folded = false;
   @query(".scene > div") private scene!: HTMLElement;
-  @query(".credits") private credits!: HTMLElement;
   @query("twin-status-bar") private statusBar!: StatusBar;
 
   app: CityApp | null = null;
@@ -76,7 +74,7 @@ export class CityTwin extends LitElement {
   private starting: (() => void)[] = [];
 
   protected override firstUpdated(): void {
-    const app = new CityApp(new URL(this.src, document.baseURI).href, this.scene, this.credits);
+    const app = new CityApp(new URL(this.src, document.baseURI).href, this.scene);
     this.app = app;
     this.handle = new TwinHandle(app);
     this.folded = window.innerWidth <= 720;
@@ -108,7 +106,7 @@ export class CityTwin extends LitElement {
         <div class="right"><twin-feature-card .app=${app}></twin-feature-card></div>
         <div class="notices"><twin-notices .app=${app}></twin-notices></div>` : nothing}
       <div class="status">${app ? html`<twin-status-bar .app=${app}></twin-status-bar>` : nothing}</div>
-      <div class="credits"></div>`;
+      <div class="credits">${app?.t("app.made") ?? ""}</div>`;
   }
 
   private side(app: CityApp): TemplateResult {

@@ -1,6 +1,6 @@
 /** The stage: globe, sky, sun, fog and how much the machine can bear. Knows nothing of layers. */
 import {
-  BoundingSphere, buildModuleUrl, Cartesian3, CesiumWidget, Color, Credit, CreditDisplay, EllipsoidTerrainProvider, HeadingPitchRange,
+  BoundingSphere, buildModuleUrl, Cartesian3, CesiumWidget, Color, EllipsoidTerrainProvider, HeadingPitchRange,
   ImageryLayer, JulianDate, Math as CesiumMath, Matrix4, Rectangle, SunLight, TileMapServiceImageryProvider,
 } from "@cesium/engine";
 import type { Bbox } from "../api/types";
@@ -21,13 +21,13 @@ export function probeGraphics(): { renderer: string; software: boolean } | null 
   return { renderer, software: /swiftshader|llvmpipe|software|basic render/i.test(renderer) };
 }
 
-export function createStage(container: HTMLElement, credits: HTMLElement, quality: Quality): CesiumWidget {
-  CreditDisplay.cesiumCredit = new Credit("CesiumJS", true);
+export function createStage(container: HTMLElement, quality: Quality): CesiumWidget {
   const widget = new CesiumWidget(container, {
     baseLayer: false,
     terrainProvider: new EllipsoidTerrainProvider(),
     skyBox: false,
-    creditContainer: credits,
+    // Cesium's own credit line stays out of sight: what the reader sees are our words in the status bar.
+    creditContainer: document.createElement("div"),
     creditViewport: document.createElement("div"),
     requestRenderMode: true,
     maximumRenderTimeChange: Infinity,
@@ -35,7 +35,7 @@ export function createStage(container: HTMLElement, credits: HTMLElement, qualit
     shadows: quality === "high",
     showRenderLoopErrors: false,
     useBrowserRecommendedResolution: false,
-    contextOptions: { webgl: { preserveDrawingBuffer: true } },
+    orderIndependentTranslucency: quality === "high",
   });
   widget.resolutionScale = quality === "high" ? Math.min(2, window.devicePixelRatio || 1) : 1;
   dress(widget, quality);
@@ -47,7 +47,7 @@ function dress(widget: CesiumWidget, quality: Quality): void {
   const { scene } = widget;
   const { globe, fog, skyAtmosphere } = scene;
   scene.backgroundColor = Color.fromCssColorString("#0b1a28");
-  scene.light = new SunLight({ intensity: 2.0 });
+  scene.light = new SunLight({ intensity: 2.6 });
   if (scene.sun) scene.sun.show = false;
   if (scene.moon) scene.moon.show = false;
   globe.baseColor = Color.fromCssColorString(GROUND_COLOR);
@@ -83,7 +83,7 @@ function dress(widget: CesiumWidget, quality: Quality): void {
 function farGlobe(widget: CesiumWidget): void {
   const url = buildModuleUrl("Assets/Textures/NaturalEarthII");
   const layer = ImageryLayer.fromProviderAsync(
-    TileMapServiceImageryProvider.fromUrl(url, { fileExtension: "jpg", credit: new Credit("Natural Earth", true) }), {});
+    TileMapServiceImageryProvider.fromUrl(url, { fileExtension: "jpg" }), {});
   layer.saturation = 0.75;
   layer.brightness = 1.1;
   widget.scene.imageryLayers.add(layer);

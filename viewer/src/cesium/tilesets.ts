@@ -5,6 +5,7 @@ import {
 import type { Layer, LayerState } from "../core/layers";
 import { heightColumn, useColumn } from "../core/layers";
 import { heightConditions, PLAIN, useConditions } from "../core/palette";
+import { facadeShader } from "./facade";
 import type { TileFault } from "./ground";
 import type { Quality } from "./scene";
 
@@ -26,13 +27,16 @@ export class Tilesets {
   private readonly shown = new Map<string, Shown>();
   /** Tiles asked for and not yet drawn, by layer. */
   readonly pending = new Map<string, number>();
+  private readonly facade;
 
   constructor(
     private readonly widget: CesiumWidget,
     private readonly quality: Quality,
     private readonly fault: TileFault,
     private readonly progress: () => void,
-  ) {}
+  ) {
+    this.facade = facadeShader(widget);
+  }
 
   /** Adds or replaces a layer's tileset. Rejects when its tileset.json cannot be read. */
   async add(layer: Layer, url: string, state: LayerState): Promise<void> {
@@ -56,6 +60,7 @@ export class Tilesets {
     // Baking an environment map per tileset is dear and, for plain blocks, changes nothing that one sees.
     tileset.environmentMapManager.enabled = this.quality === "high";
     tileset.colorBlendMode = layer.kind === "blocks" ? Cesium3DTileColorBlendMode.REPLACE : Cesium3DTileColorBlendMode.HIGHLIGHT;
+    if (layer.kind === "blocks") tileset.customShader = this.facade;
     tileset.loadProgress.addEventListener((waiting: number, processing: number) => {
       this.pending.set(layer.id, waiting + processing);
       this.progress();

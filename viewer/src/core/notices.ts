@@ -12,7 +12,7 @@ export interface Notice {
 export class Notices {
   private readonly bySubject = new Map<string, Notice>();
 
-  constructor(private readonly changed: () => void, private readonly later = (act: () => void) => void setTimeout(act, 4000)) {}
+  constructor(private readonly changed: () => void, private readonly later: (act: () => void) => void = (act) => void setTimeout(act, 4000)) {}
 
   get all(): Notice[] {
     return [...this.bySubject.values()];

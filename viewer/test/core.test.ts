@@ -1,0 +1,231 @@
+/** Unit tests of core/: plain data in, plain data out. */
+import { describe, expect, it } from "vitest";
+import type { Collection, Feature } from "../src/api/types";
+import { featureName, toCard } from "../src/core/attributes";
+import { around, grow, openingView, sizeOf } from "../src/core/camera";
+import { declutter, type Candidate } from "../src/core/declutter";
+import { attribute, degrees, metres, number, withUnit } from "../src/core/format";
+import { bilingual, chooseLang, translate } from "../src/core/i18n";
+import { labelsOf } from "../src/core/labels";
+import { colourings, drapeRank, firstState, grouped, toLayer, union, useColumn } from "../src/core/layers";
+import { MESSAGES } from "../src/core/messages";
+import { heightConditions, slug, useConditions, USES } from "../src/core/palette";
+import { Burst } from "../src/core/progress";
+
+function collection(id: string, extra: Partial<Collection> = {}): Collection {
+  return { id, "twin:kind": "vector", "twin:group": "时空基础", links: [], ...extra };
+}
+const layer = (id: string, extra: Partial<Collection> = {}) => toLayer(collection(id, extra));
+
+describe("messages", () => {
+  it("says everything in both languages, with the same blanks", () => {
+    for (const [key, [zh, en]] of Object.entries(MESSAGES)) {
+      expect(zh, key).not.toBe("");
+      expect(en, key).not.toBe("");
+      const blanks = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map((match) => match[1]).sort();
+      expect(blanks(en), key).toEqual(blanks(zh));
+      if (!key.startsWith("lang.")) expect(en, `${key} is not English`).not.toMatch(/[一-鿿]/);
+    }
+  });
+  it("fills blanks and leaves unknown ones standing", () => {
+    expect(translate("en", "progress.tiles", { n: 7 })).toBe("Loading, 7 tiles to go");
+    expect(translate("zh", "progress.tiles")).toContain("{n}");
+  });
+  it("is Chinese unless the reader asked otherwise", () => {
+    expect(chooseLang([])).toBe("zh");
+    expect(chooseLang(["zh-TW", "en"])).toBe("zh");
+    expect(chooseLang(["en-GB", "zh"])).toBe("en");
+    expect(chooseLang(["en"], "zh")).toBe("zh");
+  });
+  it("reads bilingual values with the other language as a stand-in", () => {
+    expect(bilingual("en", { zh: "建筑" }, "x")).toBe("建筑");
+    expect(bilingual("zh", null, "x")).toBe("x");
+  });
+});
+
+describe("layers", () => {
+  it("groups in the order of the standard, results first, unknown last", () => {
+    const groups = grouped([
+      layer("a", { "twin:group": "物联感知" }), layer("b"), layer("c", { "twin:group": "?" }), layer("d", { "twin:run": "job" }),
+    ]).map(({ group }) => group);
+    expect(groups).toEqual(["results", "时空基础", "物联感知", "other"]);
+  });
+  it("lays results over roads over water over areas over pictures", () => {
+    const ranks = [layer("dem", { "twin:kind": "terrain" }), layer("ortho", { "twin:kind": "raster" }), layer("landuse"),
+      layer("x", { "twin:title": { zh: "水系", en: "Rivers" } }), layer("streets"), layer("depth", { "twin:kind": "raster", "twin:run": "j" })].map(drapeRank);
+    expect(ranks).toEqual([...ranks].sort((a, b) => a - b));
+    expect(new Set(ranks).size).toBe(6);
+  });
+  it("opens with pictures and vectors on, thematic rasters and old results off", () => {
+    const raster = layer("r", { "twin:kind": "raster" });
+    expect(firstState(raster, { type: "rgb" }).visible).toBe(true);
+    expect(firstState(raster, { type: "classes" }).visible).toBe(false);
+    expect(firstState(raster, null).visible).toBe(false);
+    expect(firstState(layer("v", { "twin:run": "j" }), { type: "vector" }).visible).toBe(false);
+    expect(firstState(layer("v"), { type: "vector" }).visible).toBe(true);
+  });
+  it("finds what blocks can be coloured by, from the schema alone", () => {
+    const schema = [{ name: "USE", type: "string" }, { name: "Height", type: "double" }];
+    const blocks = layer("b", { "twin:kind": "blocks", "twin:schema": schema });
+    expect(useColumn(blocks)).toBe("USE");
+    expect(colourings(blocks)).toEqual(["use", "height", "plain"]);
+    expect(colourings(layer("b", { "twin:kind": "blocks", "twin:schema": schema, "twin:style": { color: "#abc" } }))[0]).toBe("plain");
+    expect(colourings(layer("b", { "twin:kind": "blocks", "twin:schema": [{ name: "use", type: "double" }] }))).toEqual(["plain"]);
+  });
+  it("joins boxes and leaves broken ones out", () => {
+    expect(union([[0, 0, 1, 1], null, [2, -1, 3, 0.5], [NaN, 0, 1, 1], [9, 9, 8, 8]])).toEqual([0, -1, 3, 1]);
+    expect(union([null])).toBeNull();
+  });
+  it("changes its key with version or tiles, so that the scene reads it again", () => {
+    expect(layer("a", { "twin:version": 1, "twin:tileset": "k" }).key).not.toBe(layer("a", { "twin:version": 1, "twin:tileset": "l" }).key);
+  });
+});
+
+describe("palette", () => {
+  it("sorts uses in both languages", () => {
+    const classify = (text: string) => USES.find(({ pattern }) => new RegExp(pattern, "i").test(text))?.key;
+    expect(classify("住宅")).toBe("use.residential");
+    expect(classify("apartments")).toBe("use.residential");
+    expect(classify("商住混合")).toBe("use.mixed");
+    expect(classify("第三小学校")).toBe("use.public");
+    expect(classify("industrial")).toBe("use.industrial");
+    expect(classify("")).toBeUndefined();
+  });
+  it("writes conditions that end with a catch-all and name columns as the tiles do", () => {
+    expect(useConditions("land use").at(-1)![0]).toBe("true");
+    expect(useConditions("land use")[0]![0]).toContain("${land_use}");
+    expect(heightConditions("h").at(-1)![0]).toBe("true");
+    expect(slug("2nd.floor")).toBe("_2nd_floor");
+  });
+});
+
+describe("camera", () => {
+  it("stands south of the box, looks down at it, and sees all of it", () => {
+    const view = openingView([113.07, 22.57, 113.09, 22.59], 5);
+    expect(view.lon).toBeCloseTo(113.08, 9);
+    expect(view.height).toBe(5);
+    expect(view.pitch).toBeLessThan(-20);
+    expect(view.range).toBeGreaterThan(1000);
+    expect(view.range).toBeLessThan(4000);
+  });
+  it("keeps a sane distance for a shed and for a province", () => {
+    expect(openingView([113, 22, 113.0001, 22.0001], 0).range).toBe(250);
+    expect(openingView([110, 20, 117, 25], 0).range).toBe(40_000);
+  });
+  it("measures in metres", () => {
+    const box = around(113, 22.5, 10);
+    expect(sizeOf(box).width).toBeCloseTo(20, 1);
+    expect(sizeOf(box).depth).toBeCloseTo(20, 1);
+    expect(sizeOf(grow(box, 2)).width).toBeCloseTo(40, 1);
+  });
+});
+
+describe("declutter", () => {
+  const label = (x: number, y: number, priority = 0): Candidate => ({ x, y, width: 80, height: 18, priority });
+  it("keeps the important one of two that overlap", () => {
+    expect(declutter([label(100, 100, 1), label(120, 104, 2)])).toEqual([1]);
+  });
+  it("finds overlaps across the cells of its grid", () => {
+    expect(declutter([label(63, 63, 2), label(66, 66, 1)])).toEqual([0]);
+    expect(declutter([label(-10, 63, 2), label(10, 66, 1)])).toEqual([0]);
+  });
+  it("never shows two that overlap, whatever comes", () => {
+    let seed = 7;
+    const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+    const all = Array.from({ length: 400 }, () => ({ x: random() * 1200, y: random() * 700, width: 20 + random() * 140, height: 18, priority: random() }));
+    const shown = declutter(all, 1000).map((index) => all[index]!);
+    expect(shown.length).toBeGreaterThan(20);
+    for (const a of shown) for (const b of shown) {
+      const apart = Math.abs(a.x - b.x) * 2 >= a.width + b.width || Math.abs(a.y - b.y) * 2 >= a.height + b.height;
+      expect(a === b || apart).toBe(true);
+    }
+  });
+  it("stops at the limit", () => {
+    expect(declutter([label(0, 0), label(500, 0), label(0, 500)], 2)).toHaveLength(2);
+  });
+});
+
+describe("progress", () => {
+  it("never runs backwards while more tiles come in, and ends at one", () => {
+    const burst = new Burst();
+    const seen = [4, 8, 6, 9, 3, 1].map((pending) => burst.update(pending).fraction);
+    expect(seen).toEqual([...seen].sort((a, b) => a - b));
+    expect(Math.max(...seen)).toBeLessThan(1);
+    expect(burst.update(0)).toEqual({ pending: 0, fraction: 1 });
+    expect(burst.update(5).fraction).toBe(0);
+  });
+});
+
+describe("format", () => {
+  it("writes numbers with units", () => {
+    expect(number("zh", 1234567.891)).toBe("1,234,567.89");
+    expect(number("en", 0.000123)).toBe("0.000123");
+    expect(number("zh", NaN)).toBe("–");
+    expect(withUnit("3", "m2")).toBe("3 m²");
+    expect(metres("zh", 12_345)).toBe("12.3 km");
+    expect(degrees(-113.5, "lon")).toBe("113.500000° W");
+  });
+  it("writes any attribute", () => {
+    expect(attribute("zh", true)).toBe("是");
+    expect(attribute("en", false)).toBe("No");
+    expect(attribute("zh", 441301)).toBe("441301");
+    expect(attribute("zh", 12.3456, "m")).toBe("12.346 m");
+    expect(attribute("zh", ["甲", "乙"])).toBe("甲、乙");
+    expect(attribute("zh", null)).toBe("");
+  });
+});
+
+describe("attributes", () => {
+  const feature: Feature = {
+    type: "Feature", id: "w-1", geometry: null,
+    properties: {
+      id: "w-1", name: "外墙", height: 3.2, psets: { Pset_WallCommon: { FireRating: "2h", LoadBearing: true } },
+      quantities: { Qto_Wall: { NetVolume: { value: 1.25, unit: "m3" } } },
+    },
+  };
+  it("titles, units and folds", () => {
+    const card = toCard(feature, [{ name: "height", type: "double", unit: "m", title: { zh: "高度", en: "Height" } }], "zh");
+    expect(card.title).toBe("外墙");
+    expect(card.subtitle).toBe("w-1");
+    expect(card.rows.map(({ name }) => name)).toEqual(["name", "height"]);
+    expect(card.rows[1]).toEqual({ name: "height", label: "高度", value: "3.2 m" });
+    expect(card.sections.map(({ title }) => title)).toEqual(["Pset_WallCommon", "Qto_Wall"]);
+    expect(card.sections[0]!.rows[1]!.value).toBe("是");
+    expect(card.sections[1]!.rows[0]!.value).toBe("1.25 m³");
+  });
+  it("falls back to the id for a title", () => {
+    const card = toCard({ ...feature, properties: { name: "" } }, [], "en");
+    expect(card.title).toBe("w-1");
+    expect(card.subtitle).toBe("");
+  });
+  it("takes the English name in English", () => {
+    expect(featureName({ name: "蓬江", name_en: "Pengjiang" }, "en")).toBe("Pengjiang");
+    expect(featureName({ name: "蓬江", name_en: "Pengjiang" }, "zh")).toBe("蓬江");
+  });
+});
+
+describe("labels", () => {
+  const road = (id: string, name: string, to: number): Feature => ({
+    type: "Feature", id, properties: { name }, geometry: { type: "LineString", coordinates: [[0, 0], [to, 0]] },
+  });
+  it("puts a road's name once, in the middle of its longest piece", () => {
+    const labels = labelsOf([road("1", "迎宾路", 1), road("2", "迎宾路", 4)], "name", "zh");
+    expect(labels).toHaveLength(1);
+    expect(labels[0]).toMatchObject({ lon: 2, lat: 0, dot: false });
+  });
+  it("puts every point, before lines, and leaves the nameless out", () => {
+    const point = (name: unknown): Feature => ({ type: "Feature", id: "p", properties: { name }, geometry: { type: "Point", coordinates: [5, 6] } });
+    const labels = labelsOf([road("1", "路", 1), point("甲"), point("甲"), point(null), point("  ")], "name", "zh");
+    expect(labels.filter(({ dot }) => dot)).toHaveLength(2);
+    expect(labels[0]!.priority).toBeGreaterThan(labels[2]!.priority);
+  });
+});
+
+describe("house rules", () => {
+  it("keeps core/ free of Cesium, Lit and the page", () => {
+    const sources = import.meta.glob<string>("../src/core/*.ts", { query: "?raw", import: "default", eager: true });
+    expect(Object.keys(sources).length).toBeGreaterThan(10);
+    for (const [file, text] of Object.entries(sources))
+      expect(text, file).not.toMatch(/from "(@cesium|lit|\.\.\/(cesium|panels|app))|\bdocument\.|\bwindow\./);
+  });
+});
