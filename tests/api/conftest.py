@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -36,18 +36,18 @@ class Sample:
     glb: bytes = GLB
     terrain_tile: bytes = TERRAIN_TILE
 
-    def show_tileset(self, glb: bytes, shift: float = 0.0) -> str:
-        """Publish a small blocks layer `shown` with a tileset around these bytes; returns its key."""
+    def show_tileset(self, glb: bytes, shift: float = 0.0, name: str = "shown", label: Literal["open", "internal", "restricted"] = "open") -> str:
+        """Publish a small blocks layer with a tileset around these bytes; returns its key."""
         box = shapely.box(404_000 + shift, 2_497_000, 404_010, 2_497_010)
         batch = Features(Reference("EPSG:4547", "above ground"), pa.array(["one"]), np.array([box], dtype=object), pa.table({"height": [3.0]}))
-        key = publish(self.city, "shown", "blocks", [batch], files=tileset_files(glb), info=TILESET_INFO)
+        key = publish(self.city, name, "blocks", [batch], files=tileset_files(glb), info=TILESET_INFO, label=label)
         assert key is not None
         return key
 
 
 def publish(
     city: City, name: str, kind: LayerKind, batches: list[Batch], *, files: dict[str, bytes] | None = None, info: dict[str, Any] | None = None,
-    style: dict[str, Any] | None = None, provenance: dict[str, Any] | None = None,
+    style: dict[str, Any] | None = None, provenance: dict[str, Any] | None = None, label: Literal["open", "internal", "restricted"] = "open",
 ) -> str | None:  # fmt: skip
     """Write a version, an archive if `files` are given, and publish both; returns the derivation key."""
     version = parts.write_version(city.lake, name, kind, batches, Report(source="test"), provenance=provenance or {}, style=style)
@@ -61,7 +61,7 @@ def publish(
             stored = city.lake.put_file(out, ".3tz", move=True)
         key = stored[:24]
     with city.catalog.write() as connection:
-        number = city.catalog.add_version(connection, Layer(name, kind, {"zh": f"{name}层", "en": name}), manifest, version.count,
+        number = city.catalog.add_version(connection, Layer(name, kind, {"zh": f"{name}层", "en": name}, label=label), manifest, version.count,
                                           job=f"job-{name}-{manifest[:8]}-{key}", who="test")  # fmt: skip
         if key is not None:
             city.catalog.add_derivation(connection, Derivation(key, name, number, kind, stored, {}, info or {}))

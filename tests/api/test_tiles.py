@@ -155,6 +155,14 @@ def test_a_collected_archive_is_not_found(sample):
     assert sample.client.get(f"/tiles3d/shown/{key}/tiles/0.glb").status_code == 404
 
 
+def test_what_is_not_open_stays_out_of_shared_caches(sample):
+    key = sample.show_tileset(b"internal" * 50, name="secret", label="internal")
+    answer = sample.client.get(f"/tiles3d/secret/{key}/tiles/0.glb")
+    assert answer.headers["cache-control"].startswith("private")
+    sample.city.catalog.delete_layer("secret", "test")
+    assert sample.client.get(f"/tiles3d/secret/{key}/tiles/0.glb").status_code == 404
+
+
 def test_archives_are_read_by_many_threads_and_only_some_stay_open(sample):
     bodies = {sample.show_tileset(bytes([i]) * 3000, shift=-20 - i): bytes([i]) * 3000 for i in range(6)}
     archives = Archives(sample.city, size=2)

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from fastapi import Request, Response
 
-from twin.api.common import IMMUTABLE, accepts_gzip, body_response, knows, not_modified
+from twin.api.common import accepts_gzip, body_response, immutable, knows, not_modified
 from twin.archive import Archive
 from twin.catalog import Derivation
 from twin.city import City
@@ -65,12 +65,13 @@ def entry_response(request: Request, city: City, layer: str, key: str, path: str
     """
     archives: Archives = request.app.state.archives
     found = derivation(city, layer, key)
+    cache = immutable(city, layer)
     try:
         archive = archives.get(found.archive)
         entry = archive.entry(path)
         etag = f'W/"{entry.crc:08x}-{entry.size}"'
         if knows(request, etag):
-            return not_modified(etag, IMMUTABLE)
+            return not_modified(etag, cache)
         zipped = archive.gzip_body(path) if entry.deflated and accepts_gzip(request) else None
         body = b"" if zipped is not None else archive.read(path)
     except NotFound as error:
@@ -78,4 +79,4 @@ def entry_response(request: Request, city: City, layer: str, key: str, path: str
     except BadTileset as error:  # our own archive: not the client's fault
         raise StorageError(error.message, error.remedy) from error
     media_type = MEDIA_TYPES.get(PurePosixPath(path).suffix.lower(), "application/octet-stream")
-    return body_response(request, body, media_type, cache=IMMUTABLE, etag=etag, zipped=zipped, compress=False)
+    return body_response(request, body, media_type, cache=cache, etag=etag, zipped=zipped, compress=False)

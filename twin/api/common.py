@@ -19,6 +19,7 @@ from twin.city import City
 
 NO_CACHE = "no-cache"
 IMMUTABLE = "public, max-age=31536000, immutable"
+PRIVATE = "private, max-age=31536000, immutable"
 GEOJSON = "application/geo+json"
 _GZIP_FROM = 1024
 
@@ -113,6 +114,15 @@ def body_response(
     if zipped is not None:
         body, fields["Content-Encoding"] = zipped, "gzip"
     return Response(body, status, fields, media_type)
+
+
+def immutable(city: City, layer: str) -> str:
+    """Caching of what never changes; what is not open to everyone is kept out of shared caches.
+
+    Raises:
+        NotFound: the layer is gone.
+    """
+    return IMMUTABLE if city.catalog.layer(layer).label == "open" else PRIVATE
 
 
 def not_modified(etag: str, cache: str) -> Response:
