@@ -32,7 +32,7 @@ def install(app: FastAPI) -> None:
             app.openapi_schema = _finish(plain())
         return app.openapi_schema
 
-    app.openapi = build  # type: ignore[method-assign]  FastAPI documents this way of extending
+    app.openapi = build  # type: ignore[method-assign]  # the way of extending that FastAPI documents
 
 
 def _finish(definition: dict[str, Any]) -> dict[str, Any]:

@@ -45,8 +45,6 @@ def items(
     box = parse_bbox(bbox) if bbox is not None else None
     page = query.items(city.lake, version, box, limit=limit, offset=offset, caps=_caps(city))
     found = to_geojson(page.features, version.kind)
-    for feature in found:
-        feature["links"] = [link("self", href(request, "collections", layer, "items", feature["id"]), GEOJSON)]
 
     def page_link(rel: str, start: int) -> dict[str, str]:
         given = {"bbox": bbox, "datetime": datetime, "limit": limit, "offset": start or None}

@@ -149,7 +149,7 @@ class Feature(Document):
     id: str
     geometry: Geometry | None
     properties: dict[str, Any] = Field(description="Attributes under their names in the source; of a BIM product also `psets` and `quantities`.")
-    links: list[Link]
+    links: list[Link] | None = Field(None, description="Of a feature asked for alone.")
     twin_parent: str | None = Field(None, alias="twin:parent", description="Id of the feature that this one belongs to.")
 
 
