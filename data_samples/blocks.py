@@ -87,11 +87,11 @@ def split(polygon: Any, area: float, random: np.random.Generator, gap: float = 0
     return done
 
 
-def _zone(x: float, y: float, area: float, river: River, random: np.random.Generator) -> str:
-    """Use of an ordinary block by where it lies; what has no streets around it is fields."""
+def _zone(x: float, y: float, open_land: bool, river: River, random: np.random.Generator) -> str:
+    """Use of an ordinary block by where it lies; `open_land` has no streets all around and is fields."""
     inland = float(river.distance(x, y))
     pick = random.random()
-    if area > 32_000 and (x > POND_EAST or y > float(river.centre(x))):
+    if open_land and (x > POND_EAST or y > float(river.centre(x))):
         return "farm"
     if y < float(river.centre(x)):
         if x < POND_EAST:
@@ -106,7 +106,7 @@ def _zone(x: float, y: float, area: float, river: River, random: np.random.Gener
     if x >= 2150:
         return "towers" if pick < 0.34 else "slabs" if pick < 0.74 else "commerce" if pick < 0.86 else "park"
     if y > 2050:
-        return "farm" if pick < 0.4 else "village" if pick < 0.52 else "slabs" if pick < 0.8 else "industry"
+        return "farm" if pick < 0.25 else "village" if pick < 0.4 else "slabs" if pick < 0.8 else "industry"
     return "slabs" if pick < 0.62 else "village" if pick < 0.70 else "towers" if pick < 0.82 else "commerce" if pick < 0.92 else "park"
 
 
@@ -122,9 +122,11 @@ def make_blocks(seed: int, river: River, streets: Streets, hill_zone: Any) -> li
     parts = [parts[i] for i in np.lexsort((centres[:, 0].round(1), centres[:, 1].round(1)))]
     centres = shapely.get_coordinates(shapely.centroid(parts))
     inner = shapely.area(shapely.buffer(parts, -9.0))
+    fringe = shapely.union(shapely.boundary(sheet()), shapely.buffer(hill_zone, 1.0))
+    rim = (shapely.area(parts) > 26_000) & shapely.intersects(parts, fringe)
     uses = [
-        "green" if a < 350 or float(river.distance(x, y)) < 46 else _zone(x, y, p.area, river, random)
-        for p, a, (x, y) in zip(parts, inner, centres, strict=True)
+        "green" if a < 350 or float(river.distance(x, y)) < 46 else _zone(x, y, bool(o), river, random)
+        for a, o, (x, y) in zip(inner, rim, centres, strict=True)
     ]
     free = np.array([u not in ("green", "ponds") for u in uses])
     for use, wanted in FIXED.items():

@@ -97,8 +97,7 @@ def bridge_table(bridge: Bridge, river: River, streets: Streets, ground: Heights
     """
     rows: list[tuple[Any, str, str, str, float, float, float]] = []
     first, last = bridge.abutments
-    s = np.arange(first, last + PIECE, PIECE)
-    s[-1] = last
+    s = np.linspace(first, last, int(np.ceil((last - first) / PIECE)) + 1)
     flat = np.abs(bridge.road(s) - CLEAR) < 0.02
     cuts = [float(v) for i, v in enumerate(s) if not (0 < i < len(s) - 1 and flat[i - 1] and flat[i] and flat[i + 1])]
     for s0, s1 in zip(cuts, cuts[1:], strict=False):

@@ -131,7 +131,7 @@ def _podium(block: Block, random: np.random.Generator, use: str) -> list[Draft]:
         envelope = axes.into(lot)
         x0, y0, x1, y1 = envelope.bounds
         cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
-        for scale in (0.97, 0.9, 0.82, 0.74, 0.66):
+        for scale in (0.97, 0.9, 0.82, 0.74, 0.66, 0.55):
             w, d = (x1 - x0) * scale, (y1 - y0) * scale
             if envelope.covers(shapely.box(cx - w / 2, cy - d / 2, cx + w / 2, cy + d / 2)):
                 break
@@ -169,7 +169,7 @@ def _industry(block: Block, random: np.random.Generator) -> list[Draft]:
         axes = flat_axes(lot, block.angle)
         turned = axes.into(lot)
         x0, y0, x1, y1 = turned.bounds
-        for scale in (0.96, 0.88, 0.8, 0.7):
+        for scale in (0.96, 0.88, 0.8, 0.7, 0.6, 0.5):
             box = shapely.box(*(np.array([x0, y0, x1, y1]) * scale))
             if turned.covers(box) and min(box.bounds[2] - box.bounds[0], box.bounds[3] - box.bounds[1]) > 14:
                 metal = random.random() < 0.75
@@ -275,18 +275,20 @@ def make_buildings(seed: int, blocks: list[Block], river: River) -> list[Draft]:
 def pump_site(river: River) -> tuple[float, float]:
     """Local position of the drainage pumping station: beside the canal's end, at the levee's foot."""
     x = float(river.canal_xy[0, 0]) + 26.0
-    return x, float(river.offset(x, 42.0, True))
+    return x, float(river.offset(x, 38.5, True))
 
 
 def _pump_house(river: River) -> list[Draft]:
     x, y = pump_site(river)
-    house = Axes((x, y), 0.0).out(rect(14.0, 8.0))
+    slope = float(np.arctan2(river.offset(x + 5.0, 38.5, True) - river.offset(x - 5.0, 38.5, True), 10.0))
+    house = Axes((x, y), slope).out(rect(13.0, 6.0))
     return [Draft(house, "utility", 1, name="城西排涝泵站", name_en="West Drainage Pumping Station", structure="框架")]
 
 
 def heights(drafts: list[Draft]) -> Floats:
-    """Height above ground, metres, one decimal."""
-    metres = [BIM_FLOORS * BIM_STOREY + 1.2 if d.bim else d.floors * KINDS[d.use][1] + KINDS[d.use][2] for d in drafts]
+    """Height above ground, metres, one decimal; high-rises have lower storeys than shops."""
+    storey = [min(KINDS[d.use][1], 3.9) if d.floors > 8 else KINDS[d.use][1] for d in drafts]
+    metres = [BIM_FLOORS * BIM_STOREY + 1.2 if d.bim else d.floors * s + KINDS[d.use][2] for d, s in zip(drafts, storey, strict=True)]
     return np.round(np.array(metres), 1)
 
 
@@ -302,7 +304,7 @@ def building_table(seed: int, drafts: list[Draft], streets: Streets, ground: Hei
     dwellings = np.where(home, np.maximum(per_floor, 1) * floors, 0)
     single = home & (per_floor <= 1)  # self-built houses: one household, or a flat every two floors
     dwellings = np.where(single, np.maximum(1, floors // 2), dwellings)
-    people = random.binomial(np.maximum(dwellings * 4, 0), 0.55)  # 2.2 people a dwelling, vacancy included
+    people = random.binomial(np.maximum(dwellings * 4, 0), 0.5)  # 2 people a dwelling, vacancy included
     old = np.array([d.structure in ("砖木", "砖混") for d in drafts])
     year = np.where(old, random.integers(1925, 1998, len(drafts)), random.integers(1986, 2024, len(drafts)))
     road = streets.lines

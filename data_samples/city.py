@@ -21,6 +21,7 @@ from data_samples.trees import make_trees
 from data_samples.water import Pond, levee_table, make_ponds, water_table
 
 USE_KEYS = list(USES)
+TRACK_AREA = 1_000.0  # m2: a sports field larger than this is a running track
 
 
 @dataclass
@@ -37,7 +38,7 @@ class City:
     ground: Heights
     pad: float  # terrain and ground-floor elevation of the BIM building
     uses: npt.NDArray[np.uint8]  # land use numbers, CELL, 1-based into USE_KEYS
-    fields: list[tuple[Any, float]]  # running tracks: (axes-placed polygon, angle)
+    fields: list[tuple[Any, float]]  # running tracks and ball courts: (polygon, angle)
     buildings: dict[str, Any]
     landuse: dict[str, Any]
     water: dict[str, Any]
@@ -47,16 +48,18 @@ class City:
 
 
 def _tracks(blocks: list[Block]) -> list[tuple[Any, float]]:
-    """A running track on each school's open half."""
+    """A running track (the larger) and ball courts on each school's open half, as (polygon, angle)."""
     out = []
     for block in blocks:
         if block.use == "school":
             axes = flat_axes(block.polygon, block.angle)
             x0, y0, x1, y1 = axes.into(block.polygon).bounds
             oval = shapely.buffer(shapely.LineString([(x1 * 0.52, -28), (x1 * 0.52, 28)]), 19.0)
-            placed = axes.out(oval)
-            if shapely.buffer(block.polygon, -1.0).covers(placed):
-                out.append((placed, axes.angle))
+            courts = [shapely.box(x, y, x + 15, y + 28) for y in (y0 + 12, y0 + 44) for x in np.arange(x0 + 10, x1 - 24, 18.0)]
+            room = shapely.buffer(block.polygon, -4.0)
+            placed = [axes.out(g) for g in (oval, *courts)]
+            taken = shapely.buffer(placed[0], 3.0)
+            out += [(g, axes.angle) for i, g in enumerate(placed) if room.covers(g) and (i == 0 or not g.intersects(taken))]
     return out
 
 
@@ -72,7 +75,8 @@ def build(seed: int) -> City:
     ponds = make_ponds(seed, blocks, bare)
     fields = _tracks(blocks)
     drafts = make_buildings(seed, blocks, river)
-    drafts = _clear(drafts, [p.polygon for p in ponds] + [f for f, _ in fields])
+    drafts = _clear(drafts, [p.polygon for p in ponds] + [f for f, _ in fields if f.area > TRACK_AREA])
+    fields = _free_fields(fields, drafts)
     landuse = landuse_table(blocks, river, streets)
     uses = burn(landuse["geometry"], [USE_KEYS.index(u) + 1 for u in landuse["use"]])
     office = next(d.polygon for d in drafts if d.bim)
@@ -87,6 +91,13 @@ def build(seed: int) -> City:
         seed, river, streets, bridge, blocks, ponds, drafts, ground, pad, uses, fields, buildings, landuse, water,
         levee_table(river), bridge_table(bridge, river, streets, ground), trees,
     )  # fmt: skip
+
+
+def _free_fields(fields: list[tuple[Any, float]], drafts: list[Draft]) -> list[tuple[Any, float]]:
+    """Tracks, and the courts that no building needs."""
+    tree = shapely.STRtree([d.polygon for d in drafts])
+    busy = set(tree.query([shapely.buffer(f, 2.0) for f, _ in fields], predicate="intersects")[0].tolist())
+    return [f for i, f in enumerate(fields) if i not in busy]
 
 
 def bridge_name(bridge: Bridge) -> str:

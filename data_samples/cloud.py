@@ -18,7 +18,7 @@ from data_samples.city import City
 from data_samples.frame import CRS, HEIGHT, SOUTH, VERTICAL, WEST, Floats, rng
 from data_samples.ortho import PIXEL
 
-AREA = (1150.0, 950.0, 1660.0, 1400.0)  # local x from, y from, x to, y to
+AREA = (1150.0, 860.0, 1660.0, 1360.0)  # local x from, y from, x to, y to
 DENSITY = 2.6  # pulses per m2
 FACADE_DENSITY = 0.7
 SIGMA_Z, SIGMA_XY = 0.03, 0.04

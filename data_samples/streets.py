@@ -79,11 +79,11 @@ def place(river: River, u: Any, v: Any, north: bool, bend: Floats) -> tuple[Floa
     """Local x, y of river coordinates: parallel to the river near it, straight further away."""
     u, v = np.asarray(u, dtype=np.float64), np.asarray(v, dtype=np.float64)
     x = u + (v / 1300.0) * (bend[0] * np.sin(2 * np.pi * u / 2900.0 + bend[1])) + 7 * np.sin(v / 170.0 + u / 330.0 + bend[2])
-    bank = river.offset(x, 0.0, north)
+    near = river.offset(x, v, north)
     mean = float(river.offset(np.linspace(0, WIDTH, 50), 0.0, north).mean())
     far = smoothstep(80.0, 900.0, v) * 0.8
     sign = 1.0 if north else -1.0
-    y = bank * (1 - far) + mean * far + sign * v + 7 * np.sin(u / 210.0 + v / 260.0 + bend[3]) * smoothstep(60, 200, v)
+    y = near * (1 - far) + (mean + sign * v) * far + 7 * np.sin(u / 210.0 + v / 260.0 + bend[3]) * smoothstep(60, 200, v)
     return x, np.asarray(y)
 
 
@@ -126,6 +126,8 @@ def _bank(river: River, north: bool, bend: Floats, start: int) -> tuple[Floats, 
         zh, en = (zh + "里", en + " Lane") if half else (zh, en)
         edges += [Edge(a, b, kind, zh, en) for a, b in zip(along, along[1:], strict=False)]
     for u, i, half in columns:
+        if not north and u < POND_EAST and i % 3:
+            continue  # among the ponds only every third street runs inland
         along = [index[(u, v)] for v, _, _ in rows if (u, v) in index]
         zh, en = names.LANES[i + 3] if half else names.COLUMNS[i]
         zh, en = (zh + "巷", en + " Alley") if half else (zh + ("" if north else "南"), en + ("" if north else " South"))

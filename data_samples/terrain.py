@@ -50,18 +50,17 @@ def hills(x: Any, y: Any) -> Floats:
 
 def hill_zone() -> Any:
     """Where the hills rise more than HILL_FOOT above the plain: forest, not streets."""
-    step = 20.0
-    x = np.arange(0, WIDTH + step, step)
-    y = np.arange(0, HEIGHT + step, step)
-    from contourpy import contour_generator
+    from rasterio.features import shapes
+    from rasterio.transform import from_origin
 
-    z = hills(x[None, :], y[:, None])
-    z = np.pad(z, 1)  # a low frame closes the contours at the district's edge
-    xs = np.concatenate([[x[0] - step], x, [x[-1] + step]])
-    ys = np.concatenate([[y[0] - step], y, [y[-1] + step]])
-    rings = [line for line in contour_generator(xs, ys, z).lines(HILL_FOOT) if len(line) > 3]
-    zone = shapely.union_all([shapely.make_valid(shapely.polygons(r)) for r in rings])
-    return shapely.intersection(zone, shapely.box(0, 0, WIDTH, HEIGHT))
+    x, y = grid_xy(10.0)
+    high = (hills(x, y) > HILL_FOOT).astype(np.uint8)
+    found = [shapely.geometry.shape(g) for g, v in shapes(high, transform=from_origin(0.0, HEIGHT, 10.0, 10.0)) if v]
+    zone = shapely.union_all(shapely.simplify(found, 8.0))
+    smooth = shapely.buffer(shapely.buffer(shapely.buffer(zone, 40.0), -80.0), 40.0)  # no stair steps
+    # at the district's edge the opening would round the corner off: keep the raw cells there
+    rim = shapely.difference(zone, shapely.box(60.0, 60.0, WIDTH - 60.0, HEIGHT - 60.0))
+    return shapely.intersection(shapely.union(smooth, rim), shapely.box(0, 0, WIDTH, HEIGHT))
 
 
 def old_quarter_weight(x: Any, y: Any, river: River) -> Floats:
