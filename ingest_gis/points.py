@@ -21,7 +21,7 @@ from twin.errors import MissingReference, UnreadableSource
 from twin.model import Asset, Bounds, Reference, Report
 from twin.registry import ReaderOptions
 
-CHUNK = 262_144
+CHUNK = 65_536
 """Points in memory at once."""
 
 CLASSES = {
@@ -143,9 +143,10 @@ def summarise(las: LasFile) -> Summary:
 
 def _add(found: Summary, las: LasFile, raw: NDArray[Any]) -> None:
     rows = raw.view(record_type(las.point_format, las.record))
-    xyz = np.column_stack([rows["x"], rows["y"], rows["z"]])
-    found.low = np.minimum(found.low, xyz.min(axis=0))
-    found.high = np.maximum(found.high, xyz.max(axis=0))
+    for axis, name in enumerate("xyz"):
+        values = np.ascontiguousarray(rows[name])
+        found.low[axis] = min(found.low[axis], values.min())
+        found.high[axis] = max(found.high[axis], values.max())
     codes = rows["class"] if las.point_format >= 6 else rows["class"] & 31
     found.classes += np.bincount(codes, minlength=256)
     intensity = np.ascontiguousarray(rows["intensity"])

@@ -140,7 +140,7 @@ def _weight(x: int, y: int, z: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def sample_depths(codes, places, depths):  # type: ignore[no-untyped-def]
+def sample_depths(codes, places, order, depths):  # type: ignore[no-untyped-def]
     """At which octree depth each point is drawn first, one point a cell.
 
     Every point has a fixed pseudo-random weight; at depth d the heaviest point of each cell stands for the cell. A point's
@@ -148,13 +148,15 @@ def sample_depths(codes, places, depths):  # type: ignore[no-untyped-def]
     the levels it shares with the nearest heavier point before or after it: one pass with a stack.
 
     Args:
-        codes: (n,) uint64 ascending. places: (n, 3) int32. depths: (n,) uint8, written (0 for the heaviest of all, ≤ 22).
+        codes: (n,) uint64 ascending. places: (n, 3) int32 and order: (n,) int32: code p is that of places[order[p]].
+        depths: (n,) uint8, written (0 for the heaviest of all, ≤ 22).
     """
     n = len(codes)
     stack, weights = np.empty(n, np.int64), np.empty(n, np.uint64)
     top = 0
     for p in range(n):
-        weights[p] = _weight(places[p, 0], places[p, 1], places[p, 2])
+        q = order[p]
+        weights[p] = _weight(places[q, 0], places[q, 1], places[q, 2])
         depths[p] = 0
     for p in range(n):
         while top > 0 and weights[stack[top - 1]] < weights[p]:
@@ -189,3 +191,75 @@ def give(owner, levels, start, end, low, high, node):  # type: ignore[no-untyped
     return count
 
 
+
+
+@njit(cache=True, nogil=True)
+def group_rows(owner, order, starts, rows):  # type: ignore[no-untyped-def]
+    """Stable counting sort: rows[starts[owner[p] + 1]…] = order[p] for p in turn; `starts` is moved on."""
+    for p in range(len(owner)):
+        at = starts[owner[p] + 1]
+        rows[at] = order[p]
+        starts[owner[p] + 1] = at + 1
+
+
+@njit(cache=True, nogil=True)
+def take_rows(places, colors, intensity, rows, places_out, colors_out, intensity_out):  # type: ignore[no-untyped-def]
+    """Gather the columns of some rows."""
+    for p in range(len(rows)):
+        q = rows[p]
+        for k in range(3):
+            places_out[p, k] = places[q, k]
+        for k in range(4):
+            colors_out[p, k] = colors[q, k]
+        intensity_out[p] = intensity[q]
+
+
+@njit(cache=True, nogil=True)
+def to_lattice(places, rows, shift, lattice, extremes):  # type: ignore[no-untyped-def]
+    """Places of some rows on a lattice 2**shift times as coarse (halves up), and their (2, 3) lowest and highest."""
+    half = (1 << shift) >> 1
+    for k in range(3):
+        extremes[0, k], extremes[1, k] = 1 << 40, -(1 << 40)
+    for p in range(len(rows)):
+        q = rows[p]
+        for k in range(3):
+            value = (places[q, k] + half) >> shift
+            lattice[p, k] = value
+            extremes[0, k] = min(extremes[0, k], value)
+            extremes[1, k] = max(extremes[1, k], value)
+
+
+@njit(cache=True, nogil=True)
+def write_positions(lattice, origin, step, positions):  # type: ignore[no-untyped-def]
+    """Lattice places → y-up vertex positions (x − x0, z − z0, y0 − y) × step in the first three columns."""
+    for p in range(len(lattice)):
+        positions[p, 0] = (lattice[p, 0] - origin[0]) * step
+        positions[p, 1] = (lattice[p, 2] - origin[2]) * step
+        positions[p, 2] = (origin[1] - lattice[p, 1]) * step
+
+
+@njit(cache=True, nogil=True)
+def paint(colors, intensity, places, rows, mode, low, high, linear, palette, class_row, out, classes):  # type: ignore[no-untyped-def]
+    """(n, 4) linear colours and (n, 4) class table rows (first byte) of some rows; see `point_glb.Palette`."""
+    for p in range(len(rows)):
+        q = rows[p]
+        classes[p, 0] = class_row[colors[q, 3]]
+        if mode == 0:
+            for k in range(3):
+                out[p, k] = linear[colors[q, k]]
+        else:
+            if mode == 1:
+                index = int(colors[q, 3])
+            else:
+                value = float(intensity[q]) if mode == 2 else float(places[q, 2])
+                index = int(min(max((value - low) / (high - low), 0.0), 1.0) * 255)
+            for k in range(3):
+                out[p, k] = palette[index, k]
+        out[p, 3] = 255
+
+
+@njit(cache=True, nogil=True)
+def take_intensity(intensity, rows, padded):  # type: ignore[no-untyped-def]
+    """Intensities of some rows into the first column."""
+    for p in range(len(rows)):
+        padded[p, 0] = intensity[rows[p]]

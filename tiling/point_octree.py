@@ -25,21 +25,17 @@ SMALLEST = 2_048
 
 @dataclass(frozen=True)
 class Node:
-    """A tile: octree `level` and `prefix` (Morton code at that level), its points, and whether it has no children."""
+    """A tile: octree `level` and `prefix` (Morton code at that level), which `rows` of its bucket's points it draws (in
+    Morton order), and whether it has no children."""
 
     level: int
     prefix: int
-    points: Columns
+    rows: NDArray[np.int32]
     leaf: bool
-
-    @property
-    def name(self) -> str:
-        """`r` and one octal digit a level: unique, and a parent's name begins its children's."""
-        return cell_name(self.level, self.prefix)
 
 
 def cell_name(level: int, prefix: int) -> str:
-    """Name of an octree cell."""
+    """`r` and one octal digit a level: unique, and a parent's name begins its children's."""
     return "r" + "".join(str((prefix >> (3 * k)) & 7) for k in range(level - 1, -1, -1))
 
 
@@ -53,29 +49,29 @@ class Subtree:
 
 
 def subtree(bucket: Bucket, points: Columns, most: int) -> Subtree:
-    """Split a bucket's points (in Morton order) into tiles.
+    """Split a bucket's points into tiles.
 
     Args:
         bucket: the cell; at level 0 it is the whole cloud.
+        points: its points in any fixed order.
         most: a tile with no more points than this that are left has no children.
     """
+    order = kernels.sorted_order(points.codes)
+    codes = points.codes[order]
     depths = np.empty(len(points), np.uint8)
-    kernels.sample_depths(points.codes, points.places, depths)
+    kernels.sample_depths(codes, points.places, order, depths)
     # The heaviest point of the bucket has no heavier neighbour inside; outside it shares fewer than `level` levels.
-    depths = np.maximum(depths, min(bucket.level, 255))
+    depths = np.maximum(depths, bucket.level)
     levels = np.clip(depths.astype(np.int16) - GRID, 0, DEEPEST).astype(np.uint8)
     if bucket.level > 0 and len(points) < SMALLEST:
-        return Subtree([], points, np.minimum(levels, bucket.level - 1).astype(np.uint8))
-    planner = _Planner(points.codes, levels, most)
-    if int((levels >= bucket.level).sum()):
-        planner.visit(bucket.level, bucket.prefix, 0, len(points))
-    order = kernels.sorted_order((planner.owner + 1).astype(np.uint64))
+        return Subtree([], points.take(order), np.minimum(levels, bucket.level - 1).astype(np.uint8))
+    planner = _Planner(codes, levels, most)
+    planner.visit(bucket.level, bucket.prefix, 0, len(points))
     ends = np.cumsum(np.bincount(planner.owner + 1, minlength=len(planner.cells) + 1))
-    above = order[: ends[0]]
-    nodes = [
-        Node(level, prefix, points.take(order[ends[i] : ends[i + 1]]), leaf) for i, (level, prefix, leaf) in enumerate(planner.cells)
-    ]
-    return Subtree(nodes, points.take(above), levels[above])
+    rows, starts = np.empty(len(points), np.int32), np.concatenate([[0], ends[:-1]])
+    kernels.group_rows(planner.owner, order, starts, rows)
+    nodes = [Node(level, prefix, rows[ends[i] : ends[i + 1]], leaf) for i, (level, prefix, leaf) in enumerate(planner.cells)]
+    return Subtree(nodes, points.take(rows[: ends[0]]), levels[planner.owner < 0])
 
 
 class _Planner:
@@ -105,19 +101,17 @@ class _Planner:
                 self.visit(level + 1, (prefix << 3) + k, cuts[k], cuts[k + 1])
 
 
-def ancestors(subtrees: list[Subtree], found: list[Bucket]) -> list[Node]:
-    """The tiles above the buckets, parents first; a cell without points of its own is a node with none."""
+def ancestors(subtrees: list[Subtree]) -> tuple[Columns, list[Node]]:
+    """The points of tiles above the buckets, and those tiles, parents first; a cell without points of its own has no rows."""
     points = Columns.join([s.above for s in subtrees])
     levels = np.concatenate([s.above_levels for s in subtrees]) if subtrees else np.empty(0, np.uint8)
     cells = {(s.nodes[0].level, s.nodes[0].prefix) for s in subtrees if s.nodes}
-    above = {(level, prefix >> (3 * (deep - level))) for deep, prefix in cells for level in range(deep)}
+    inner = {(level, prefix >> (3 * (deep - level))) for deep, prefix in cells for level in range(deep)}
     nodes: list[Node] = []
-    for level in range(int(max((b.level for b in found), default=0))):
-        here = np.flatnonzero(levels == level)
-        prefixes = points.codes[here] >> np.uint64(3 * (BITS - level))
-        known, first, counts = np.unique(prefixes, return_index=True, return_counts=True)
+    for level in range(max([int(levels.max(initial=0)) + 1, *(deep for deep, _ in cells)])):
+        here = np.flatnonzero(levels == level).astype(np.int32)
+        known, first, counts = np.unique(points.codes[here] >> np.uint64(3 * (BITS - level)), return_index=True, return_counts=True)
         rows = {int(p): here[a : a + n] for p, a, n in zip(known, first, counts, strict=True)}
-        for prefix in sorted({p for deep, p in above if deep == level} | set(rows)):
-            own = points.take(rows.get(prefix, np.empty(0, np.int64)))
-            nodes.append(Node(level, prefix, own, (level, prefix) not in above))
-    return nodes
+        for prefix in sorted({p for deep, p in inner if deep == level} | set(rows)):
+            nodes.append(Node(level, prefix, rows.get(prefix, here[:0]), (level, prefix) not in inner))
+    return points, nodes

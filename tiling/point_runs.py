@@ -23,6 +23,8 @@ from twin.model import Part
 
 CHUNK = 1 << 19
 """Points of a run; a constant, because the cut into runs decides the order of points that lie in one place."""
+DEEPEST_BUCKET = 11
+"""Level of the smallest buckets (2048 cells a side)."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,15 @@ class Columns:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def take(self, rows: Any) -> Columns:
-        """Some rows, by index array, mask or slice."""
-        return Columns(self.codes[rows], self.places[rows], self.colors[rows], self.intensity[rows])
+    def part(self, start: int, end: int) -> Columns:
+        """A slice, without copying."""
+        return Columns(self.codes[start:end], self.places[start:end], self.colors[start:end], self.intensity[start:end])
+
+    def take(self, rows: NDArray[np.int32]) -> Columns:
+        """Some rows, copied."""
+        places, colors, intensity = np.empty((len(rows), 3), np.int32), np.empty((len(rows), 4), np.uint8), np.empty(len(rows), np.uint16)
+        kernels.take_rows(self.places, self.colors, self.intensity, rows, places, colors, intensity)
+        return Columns(self.codes[rows], places, colors, intensity)
 
     @staticmethod
     def join(many: list[Columns]) -> Columns:
@@ -74,10 +82,6 @@ class Columns:
         if not many:
             return Columns(np.empty(0, np.uint64), np.empty((0, 3), np.int32), np.empty((0, 4), np.uint8), np.empty(0, np.uint16))
         return Columns(*(np.concatenate([getattr(c, name) for c in many]) for name in ("codes", "places", "colors", "intensity")))
-
-    def sorted(self) -> Columns:
-        """In Morton order, ties in the order given."""
-        return self.take(kernels.sorted_order(self.codes))
 
     def spill(self, path: Path) -> Columns:
         """The same columns on disk, mapped read-only."""
@@ -141,7 +145,8 @@ class Cloud:
         shift = 0 if self.part.properties["rgb_bits"] == 8 else 8
         kernels.pick_columns(raw, record, int(layout["class_at"]), int(layout["class_mask"]), rgb_at, shift, colors, intensity)
         kernels.morton(places, cube.bits - BITS, codes)
-        return Columns(codes, places, colors, intensity).sorted()
+        # Buckets are cells of level DEEPEST_BUCKET or above, so a run need not be sorted any finer.
+        return Columns(codes, places, colors, intensity).take(kernels.sorted_order(codes >> np.uint64(3 * (BITS - DEEPEST_BUCKET))))
 
 
 def _selection() -> Any:
@@ -167,24 +172,24 @@ class Bucket:
     count: int
 
     def gather(self, runs: list[Columns]) -> Columns:
-        """Its points in Morton order."""
-        parts = [run.take(slice(a, b)) for run, (a, b) in zip(runs, self.slices, strict=True) if a < b]
-        joined = Columns.join(parts)
-        return joined.sorted() if len(parts) > 1 else joined
+        """Its points, run by run."""
+        parts = [run.part(a, b) for run, (a, b) in zip(runs, self.slices, strict=True) if a < b]
+        return parts[0] if len(parts) == 1 else Columns.join(parts)
 
 
-def buckets(runs: list[Columns], most: int, deepest: int) -> list[Bucket]:
-    """Cells of at most `most` points (more only at level `deepest`), in Morton order; together every point once."""
+def buckets(runs: list[Columns], most: int) -> list[Bucket]:
+    """Cells of at most `most` points (more only at level `DEEPEST_BUCKET`), in Morton order; together every point once."""
     found: list[Bucket] = []
 
     def visit(level: int, prefix: int, slices: tuple[tuple[int, int], ...]) -> None:
         count = sum(b - a for a, b in slices)
         if count == 0:
             return
-        if count <= most or level == deepest:
+        if count <= most or level == DEEPEST_BUCKET:
             found.append(Bucket(level, prefix, slices, count))
             return
         edges = np.array([((prefix << 3) + k) << (3 * (BITS - level - 1)) for k in range(1, 8)], np.uint64)
+        # Codes within a bucket of the deepest level are in any order, but on the right side of every edge above it.
         cuts = [[a, *(a + np.searchsorted(run.codes[a:b], edges)).tolist(), b] for run, (a, b) in zip(runs, slices, strict=True)]
         for k in range(8):
             visit(level + 1, (prefix << 3) + k, tuple((cut[k], cut[k + 1]) for cut in cuts))

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from tiling import point_frame
-from tiling.gltf import Primitive, glb
-from tiling.metadata import PropertyTable, schema_of
-from tiling.point_colors import Painter
+from tiling.metadata import schema_of
+from tiling.point_colors import choose
 from tiling.point_frame import Frame
-from tiling.point_octree import DEEPEST, GRID, Node, Subtree, ancestors, cell_name, subtree
-from tiling.point_runs import Cloud, Columns, Cube, Spool, buckets
+from tiling.point_glb import Look, encode
+from tiling.point_octree import GRID, Node, Subtree, ancestors, cell_name, subtree
+from tiling.point_runs import Bucket, Cloud, Columns, Cube, Spool, buckets
 from tiling.tileset import Tile, dump, tileset
 from twin import crs, registry
 from twin.archive import ArchiveWriter, Packed, pack
@@ -49,19 +49,7 @@ class Options(registry.Options):
 
     color: Literal["auto", "rgb", "class", "height", "intensity"] = Field("auto", description="What the points' colours show.")
     points_per_tile: int = Field(40_000, ge=1_000, le=1_000_000, description="A tile with no more points than this left is not split.")
-    deflate: bool = Field(True, description="Compress the tiles in the archive.")
-
-
-@dataclass(frozen=True)
-class _Style:
-    """What all tiles share: where the cube is, how points are painted, the classes' rows and table."""
-
-    cube: Cube
-    painter: Painter
-    class_row: NDArray[np.uint8]
-    table: PropertyTable
-    with_intensity: bool
-    deflate: bool
+    compression: Literal["meshopt", "none"] = Field("meshopt", description="EXT_meshopt_compression, or plain buffers for clients without it.")
 
 
 @dataclass(frozen=True)
@@ -92,16 +80,17 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     total = sum(part.count for part in parts)
     with tempfile.TemporaryDirectory(prefix="points-", dir=job.out.parent) as scratch, ThreadPoolExecutor(max(1, job.workers)) as pool:
         runs = _runs(clouds, Path(scratch), pool, job, total)
-        found = buckets(runs, BUCKET, DEEPEST)
-        style = _style(version, parts, clouds[0].cube, options)
+        cube = clouds[0].cube
+        look = _look(version, parts, cube, options)
         with ArchiveWriter(job.out) as archive:
             done, trees = [], []
-            work = _ordered(pool, lambda b: _bucket(b.gather(runs), b, style, options.points_per_tile), found, job.workers)
+            work = _ordered(pool, lambda b: _bucket(b, runs, cube, look, options.points_per_tile), buckets(runs, BUCKET), job.workers)
             for tree, tiles in work:
                 trees.append(Subtree(tree.nodes[:1], tree.above, tree.above_levels))
                 done += [_store(archive, t) for t in tiles]
                 job.progress(0.4 + 0.55 * sum(t.count for t in done) / total, "encoding tiles")
-            upper = _ordered(pool, lambda n: _encode(n, style), ancestors(trees, found), job.workers)
+            points, nodes = ancestors(trees)
+            upper = _ordered(pool, lambda node: _encode(node, points, cube, look), nodes, job.workers)
             done += [_store(archive, t) for t in upper]
             facts = _finish(archive, done, frame, clouds, version, parts)
     return facts
@@ -145,20 +134,19 @@ def _ordered(pool: ThreadPoolExecutor, function: Callable[[A], B], tasks: Iterab
 # --- tiles -------------------------------------------------------------------------------------------------------
 
 
-def _bucket(points: Columns, bucket: Any, style: _Style, most: int) -> tuple[Subtree, list[_Done]]:
+def _bucket(bucket: Bucket, runs: list[Columns], cube: Cube, look: Look, most: int) -> tuple[Subtree, list[_Done]]:
+    points = bucket.gather(runs)
     tree = subtree(bucket, points, most)
-    return tree, [_encode(node, style) for node in tree.nodes]
+    return tree, [_encode(node, points, cube, look) for node in tree.nodes]
 
 
-def _encode(node: Node, style: _Style) -> _Done:
-    points = node.points
-    if not len(points):
-        return _Done((node.level, node.prefix, node.leaf), 0, None, None, None)
-    positions = style.cube.local(points.places)
-    attributes = {"_INTENSITY": points.intensity} if style.with_intensity else {}
-    primitive = Primitive(positions, colors=style.painter.paint(points), feature_ids=style.class_row[points.colors[:, 3]], attributes=attributes)
-    data = glb([primitive], table=style.table)
-    return _Done((node.level, node.prefix, node.leaf), len(points), positions.min(axis=0), positions.max(axis=0), pack(data, deflate=style.deflate))
+def _encode(node: Node, points: Columns, cube: Cube, look: Look) -> _Done:
+    place = (node.level, node.prefix, node.leaf)
+    if not len(node.rows):
+        return _Done(place, 0, None, None, None)
+    data, low, high = encode(points, node.rows, cube, look)
+    # Compressed columns gain nothing from deflate; plain ones would take longer to deflate than to make.
+    return _Done(place, len(node.rows), low, high, pack(data, deflate=False))
 
 
 def _store(archive: ArchiveWriter, done: _Done) -> _Done:
@@ -173,7 +161,7 @@ def _uri(node: tuple[int, int, bool]) -> str:
     return f"points/{cell_name(node[0], node[1])}.glb"
 
 
-def _style(version: LayerVersion, parts: list[Part], cube: Cube, options: Options) -> _Style:
+def _look(version: LayerVersion, parts: list[Part], cube: Cube, options: Options) -> Look:
     names = {c["code"]: (c["zh"], c["en"]) for part in parts for c in part.properties["classes"]}
     codes = sorted(names)
     class_row = np.zeros(256, np.uint8)
@@ -185,9 +173,9 @@ def _style(version: LayerVersion, parts: list[Part], cube: Cube, options: Option
     columns = [Column("classification", "uint8", "", {"zh": "点类别", "en": "ASPRS class"})]
     table = schema_of(version.layer, rows, columns).encode(rows, "classes")
     low, high = min(p.properties["intensity"][0] for p in parts), max(p.properties["intensity"][1] for p in parts)
-    top = [p.bounds.maxz - p.bounds.minz for p in parts if p.bounds is not None]
-    painter = Painter.choose(options.color, all(p.properties["has_rgb"] for p in parts), len(codes), (low, high), cube, max(top))
-    return _Style(cube, painter, class_row, table, high > 0, options.deflate)
+    tall = max(p.bounds.maxz - p.bounds.minz for p in parts if p.bounds is not None) * version.reference.vertical_unit
+    palette = choose(options.color, all(p.properties["has_rgb"] for p in parts), len(codes), (low, high), cube, tall)
+    return Look(palette, class_row, table, high > 0, options.compression == "meshopt")
 
 
 def _finish(archive: ArchiveWriter, done: list[_Done], frame: Frame, clouds: list[Cloud], version: LayerVersion, parts: list[Part]) -> dict[str, Any]:
