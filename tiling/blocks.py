@@ -46,7 +46,7 @@ class Options(registry.Options):
     """How blocks are tiled."""
 
     ground: float | None = Field(None, description="Ellipsoidal height in metres of the ground where there is no terrain.")
-    budget: int = Field(24_000, ge=100, le=1_000_000, description="Vertices that a leaf tile may hold.")
+    budget: int = Field(32_000, ge=100, le=1_000_000, description="Vertices that a leaf tile may hold.")
 
 
 @dataclass(frozen=True)

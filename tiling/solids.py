@@ -183,17 +183,19 @@ def triangulate(rings: Rings, xy: F64) -> tuple[I64, I64, I64]:
     ring_count = np.bincount(rings.polygon, minlength=polygons)
     easy = convex & (ring_count == 1) & (size <= 4)
     quads, threes = np.flatnonzero(easy & (size == 4)), np.flatnonzero(easy & (size == 3))
-    pieces = [first[quads][:, None] + np.array([0, 1, 2]), first[quads][:, None] + np.array([0, 2, 3]), first[threes][:, None] + np.arange(3)]
-    owners = [quads, quads, threes]
-    ring_ends = np.append(np.flatnonzero(np.diff(rings.ring)) + 1, len(rings.ring))
-    ring_first = np.searchsorted(rings.polygon, np.arange(polygons))
-    for p in np.flatnonzero(~easy):
-        here = slice(first[p], first[p] + size[p])
-        ends = ring_ends[ring_first[p] : ring_first[p] + ring_count[p]] - first[p]
-        found = _one(xy[here], ends.astype(np.uint32))
-        pieces.append(found + first[p])
-        owners.append(np.full(len(found), p))
-    caps, owner = np.concatenate(pieces).astype(np.int64), np.concatenate(owners).astype(np.int64)
+    caps = [first[quads][:, None] + np.array([0, 1, 2]), first[quads][:, None] + np.array([0, 2, 3]), first[threes][:, None] + np.arange(3)]
+    owner = [quads, quads, threes]
+    hard = np.flatnonzero(~easy)
+    if len(hard):
+        found, count = _cut(rings, xy - xy[first[polygon]], hard, first, size, ring_count)
+        caps.append(found)
+        owner.append(np.repeat(hard, count))
+    return _ordered(rings, xy, np.concatenate(caps).astype(np.int64), np.concatenate(owner).astype(np.int64))
+
+
+def _ordered(rings: Rings, xy: F64, caps: I64, owner: I64) -> tuple[I64, I64, I64]:
+    """Caps polygon after polygon, counter-clockwise, and the polygons that they do not cover exactly."""
+    polygons = len(rings.owner)
     order = np.argsort(owner, kind="stable")
     caps, owner = caps[order], owner[order]
     doubled = _twice_area(xy[caps])
@@ -203,14 +205,20 @@ def triangulate(rings: Rings, xy: F64) -> tuple[I64, I64, I64]:
     return caps, owner, np.flatnonzero(np.abs(covered - expected) > 1e-6 * expected + 1e-4)
 
 
-def _one(xy: F64, ends: NDArray[np.uint32]) -> I64:
-    xy = xy - xy[0]
-    found = mapbox_earcut.triangulate_float64(xy, ends).reshape(-1, 3).astype(np.int64)
-    wanted = len(xy) + 2 * (len(ends) - 1) - 2
-    if len(found) == wanted:
-        return found
-    exact = _delaunay(xy, ends)
-    return exact if len(exact) == wanted else found
+def _cut(rings: Rings, xy: F64, hard: I64, first: I64, size: I64, ring_count: I64) -> tuple[I64, I64]:
+    """((T, 3) corners, (K,) triangles of each polygon of `hard`) by earcut; `xy` is relative to each polygon's first corner."""
+    ring_ends = np.append(np.flatnonzero(np.diff(rings.ring)) + 1, len(rings.ring))
+    ends = (ring_ends - first[rings.polygon]).astype(np.uint32)
+    a, n = first[hard].tolist(), size[hard].tolist()
+    r, k = np.searchsorted(rings.polygon, hard).tolist(), ring_count[hard].tolist()
+    cut = mapbox_earcut.triangulate_float64
+    pieces = [cut(xy[i : i + m], ends[j : j + h]) for i, m, j, h in zip(a, n, r, k, strict=True)]
+    for q in np.flatnonzero(np.array([len(piece) for piece in pieces]) != 3 * (size[hard] + 2 * ring_count[hard] - 4)):
+        exact = _delaunay(xy[a[q] : a[q] + n[q]], ends[r[q] : r[q] + k[q]])
+        if len(exact) == size[hard[q]] + 2 * ring_count[hard[q]] - 4:
+            pieces[q] = exact.ravel()
+    count = np.array([len(piece) // 3 for piece in pieces])
+    return np.concatenate(pieces).astype(np.int64).reshape(-1, 3) + np.repeat(first[hard], count)[:, None], count
 
 
 def _delaunay(xy: F64, ends: NDArray[np.uint32]) -> I64:

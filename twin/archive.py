@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from twin.errors import BadTileset, NotFound, StorageError
 
 INDEX = "@3dtilesIndex1@"
-LEVEL = 6  # zlib level: 9 is 3 times slower for 1-2 % on glb
+LEVEL = 4  # zlib level: 6 takes 1.4 times as long and gains 2 % on tiles of buildings
 _LOCAL = struct.Struct("<4s5H3I2H")  # signature, version, flags, method, time, date, crc, packed, size, name, extra
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
 _END = struct.Struct("<4s4H2IH")
