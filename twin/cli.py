@@ -76,12 +76,33 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
                     if error.remedy:
                         click.echo(f"       {error.remedy}", err=True)
                 sys.exit(2 if isinstance(error, BadInput) else 1)
+            except KeyboardInterrupt:
+                click.echo("Interrupted; run the command again to go on.", err=True)
+                sys.exit(130)
+            except Exception as error:  # noqa: BLE001  a traceback is for the log, not for a user
+                _report_bug(shell, error)
+                sys.exit(3)
 
         run = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(run)
         run = click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Folder of the city (else TWIN_HOME, else ./city).")(run)
         return main.command(name)(run)
 
     return wrap
+
+
+def _report_bug(shell: Shell, error: Exception) -> None:
+    """Say that this is our mistake, and where its details were written."""
+    import tempfile  # noqa: PLC0415
+    import traceback  # noqa: PLC0415
+
+    with tempfile.NamedTemporaryFile("w", prefix="twin-error-", suffix=".log", delete=False, encoding="utf-8") as file:
+        file.write("".join(traceback.format_exception(error)))
+    message = f"Internal error ({type(error).__name__}: {error}). This is a mistake of the program; the details are in {file.name}."
+    if shell.as_json:
+        click.echo(json.dumps({"error": {"type": "InternalError", "message": message, "remedy": "Please report it."}}, ensure_ascii=False))
+    else:
+        click.secho(f"Error: {message}", fg="red", err=True)
+        click.echo("       Please report it.", err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
