@@ -42,7 +42,7 @@ class Audit:
         return _measure(height, cost, allowed, x, y, self.height[here])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _measure(height: F64, cost: F32, allowed: float, x: F64, y: F64, truth: F64) -> tuple[float, float, int]:
     worst, total = 0.0, 0.0
     for i in range(x.size):

@@ -54,7 +54,7 @@ def _lagrange() -> F64:
 _WEIGHTS = _lagrange()
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _expand(nodes: F64, weights: F64, out: F64) -> None:
     """Values at every fourth of a tile (4 n + 1 a side) → values at its 65 lattice positions; equal on shared edges."""
     tiles_y, tiles_x = (nodes.shape[0] - 1) // 4, (nodes.shape[1] - 1) // 4
@@ -75,7 +75,7 @@ def _expand(nodes: F64, weights: F64, out: F64) -> None:
                     out[STEPS * ty + i, STEPS * tx + c] = total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _gather(column: F64, row: F64, scale_x: float, scale_y: float, data: F32, left: int, top: int, columns: int, rows: int,
             total: F64, rest: F64) -> bool:  # fmt: skip
     """Add the bilinear mean of the cells with data around each place, times what `rest` still lacks; True if some lack more.
@@ -212,10 +212,8 @@ class HeightField:
 
         Both hold 64 n + 1 positions of whole tiles; `spacing` is their distance in metres.
         """
+        sea = geoid(lon, lat)
         lon = (lon + 180.0) % 360.0 - 180.0
-        shape = (len(lat), len(lon))
-        grid_lon, grid_lat = np.broadcast_to(lon, shape), np.broadcast_to(lat[:, None], shape)
-        sea = crs.undulation(grid_lon, grid_lat)
         inside_c, inside_r = self._near(lon, self.extent.minx, self.extent.maxx, lat), self._near_lat(lat)
         if not inside_c.any() or not inside_r.any():
             return sea
@@ -259,22 +257,26 @@ class HeightField:
 
     def _heights(self, column: F64, row: F64, level: int) -> tuple[F64, F64]:
         """(height in the raster's unit × share, share of the ground that is not sea) at places in cells of the full raster."""
-        beyond_x = np.maximum(np.maximum(-column, column - self.size[0]), 0.0) * self.cell[0]
-        beyond_y = np.maximum(np.maximum(-row, row - self.size[1]), 0.0) * self.cell[1]
-        distance = np.hypot(beyond_x, beyond_y)
-        t = np.clip(1 - distance / self.apron, 0, 1) if self.apron > 0 else (distance <= 0).astype(np.float64)
-        share = np.where(np.isfinite(distance), t * t * (3 - 2 * t), 0.0)
-        total, rest = np.zeros(column.shape), (share > 0).astype(np.float64)
-        if not (share > 0).any():
+        inside = column.min() >= 0 and row.min() >= 0 and column.max() <= self.size[0] and row.max() <= self.size[1]
+        share = np.ones(column.shape) if inside else self._share(column, row)
+        total, rest = np.zeros(column.shape), np.ones(column.shape) if inside else (share > 0).astype(np.float64)
+        if not inside and not (share > 0).any():
             return total, share
-        c = np.clip(column[share > 0], 0, self.size[0])
-        r = np.clip(row[share > 0], 0, self.size[1])
+        c, r = (column, row) if inside else (np.clip(column[share > 0], 0, self.size[0]), np.clip(row[share > 0], 0, self.size[1]))
         box = (float(c.min()), float(c.max()), float(r.min()), float(r.max()))
         last = max(level, FILL_LEVELS) if self.fill else level
         for k in range(level, min(last, len(self.sizes) - 1) + 1):
             if not self._add(k, column, row, box, total, rest):
-                break
+                return total * share, share
         return total * share, share * (1 - rest)
+
+    def _share(self, column: F64, row: F64) -> F64:
+        """1 on the raster, falling to 0 at the foot of the apron."""
+        beyond_x = np.maximum(np.maximum(-column, column - self.size[0]), 0.0) * self.cell[0]
+        beyond_y = np.maximum(np.maximum(-row, row - self.size[1]), 0.0) * self.cell[1]
+        distance = np.hypot(beyond_x, beyond_y)
+        t = np.clip(1 - distance / self.apron, 0, 1) if self.apron > 0 else (distance <= 0).astype(np.float64)
+        return np.where(np.isfinite(distance), t * t * (3 - 2 * t), 0.0)
 
     def _add(self, level: int, column: F64, row: F64, box: tuple[float, float, float, float], total: F64, rest: F64) -> bool:
         width, height = self.sizes[level]
@@ -283,6 +285,30 @@ class HeightField:
         top, bottom = max(int(box[2] / sy - 0.5) - 1, 0), min(int(box[3] / sy + 0.5) + 2, height)
         data = self._read(level, left, top, right - left, bottom - top)
         return bool(_gather(column, row, sx, sy, data, left, top, width, height, total, rest))
+
+
+def geoid(lon: F64, lat: F64) -> F64:
+    """(rows, columns) undulation of EGM96 at degrees lon (columns,) × lat (rows,), as `crs.undulation` gives it.
+
+    That is bilinear in 5′ cells, so on a fine lattice it is asked only at the cells' corners, and compared at a few places:
+    should it ever be made finer, the lattice is asked point by point again.
+    """
+    first = (math.floor((lon[0] + 180) * 12), math.floor((lat[0] + 90) * 12))
+    counts = (math.floor((lon[-1] + 180) * 12) - first[0] + 2, math.floor((lat[-1] + 90) * 12) - first[1] + 2)
+    shape = (len(lat), len(lon))
+    if counts[0] * counts[1] * 8 < len(lon) * len(lat):
+        corner_lon = (first[0] + np.arange(counts[0])) / 12 - 180
+        corner_lat = np.minimum((first[1] + np.arange(counts[1])) / 12 - 90, 90.0)
+        corners = crs.undulation(*np.meshgrid(corner_lon, corner_lat))
+        x, y = (lon + 180) * 12, (lat + 90) * 12
+        j, i = np.floor(x).astype(np.int64) - first[0], np.floor(y).astype(np.int64) - first[1]
+        v, u = x - np.floor(x), (y - np.floor(y))[:, None]
+        across = corners[:, j] * (1 - v) + corners[:, np.minimum(j + 1, counts[0] - 1)] * v
+        value = across[i] * (1 - u) + across[np.minimum(i + 1, counts[1] - 1)] * u
+        r, c = np.linspace(0, shape[0] - 1, 7).astype(int), np.linspace(0, shape[1] - 1, 7).astype(int)
+        if np.abs(value[r, c] - crs.undulation(lon[c], lat[r])).max() < 1e-6:
+            return np.asarray(value)
+    return crs.undulation(np.broadcast_to(lon, shape), np.broadcast_to(lat[:, None], shape))
 
 
 def _whole_tiles(near: NDArray[np.bool_]) -> slice:

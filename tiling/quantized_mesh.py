@@ -30,14 +30,14 @@ _B = WGS84_A * (1 - WGS84_F)
 F64, I32, U8 = NDArray[np.float64], NDArray[np.int32], NDArray[np.uint8]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _put16(out: U8, at: int, value: int) -> int:
     out[at] = value & 255
     out[at + 1] = (value >> 8) & 255
     return at + 2
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _put32(out: U8, at: int, value: int) -> int:
     for shift in (0, 8, 16, 24):
         out[at] = (value >> shift) & 255
@@ -45,12 +45,27 @@ def _put32(out: U8, at: int, value: int) -> int:
     return at
 
 
-@njit(cache=True, nogil=True)
-def _occlusion(points: F64, count: int, centre: F64, result: F64) -> None:
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sphere(points: F64, count: int, header: F64) -> None:
+    """A sphere around the vertices: the middle of their box and the farthest vertex from it → header[5:9]."""
+    radius = 0.0
+    for k in range(3):
+        least, most = math.inf, -math.inf
+        for i in range(count):
+            least, most = min(least, points[i, k]), max(most, points[i, k])
+        header[5 + k] = 0.5 * (least + most)
+    for i in range(count):
+        x, y, z = points[i, 0] - header[5], points[i, 1] - header[6], points[i, 2] - header[7]
+        radius = max(radius, x * x + y * y + z * z)
+    header[8] = math.sqrt(radius)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _occlusion(points: F64, count: int, header: F64) -> None:
     """Horizon occlusion point (K. Ring, "Horizon Culling 2", 2013): the point on the ray through the centre, in radii of
-    the ellipsoid, that is hidden only when all vertices are. Vertices below the ellipsoid count as on it. Where a vertex is
+    the ellipsoid, that is hidden only when all vertices are → header[9:12]. Vertices below the ellipsoid count as on it. Where a vertex is
     a quarter of the globe away no such point exists, and a far one is taken: the tile is then never culled too early."""
-    sx, sy, sz = centre[0] / WGS84_A, centre[1] / WGS84_A, centre[2] / _B
+    sx, sy, sz = header[5] / WGS84_A, header[6] / WGS84_A, header[7] / _B
     length = math.sqrt(sx * sx + sy * sy + sz * sz)
     sx, sy, sz = sx / length, sy / length, sz / length
     best = 0.0
@@ -66,10 +81,10 @@ def _occlusion(points: F64, count: int, centre: F64, result: F64) -> None:
         under = cos_alpha * cos_beta - sin_alpha * sin_beta
         reach = 1 / under if under > 1 / FAR else FAR
         best = max(best, reach)
-    result[0], result[1], result[2] = sx * best, sy * best, sz * best
+    header[9], header[10], header[11] = sx * best, sy * best, sz * best
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _oct(x: float, y: float, z: float, out: U8, at: int) -> int:
     total = abs(x) + abs(y) + abs(z)
     u, v = x / total, y / total
@@ -80,7 +95,7 @@ def _oct(x: float, y: float, z: float, out: U8, at: int) -> int:
     return at + 2
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _edge(out: U8, at: int, vertices: I32, count: int, axis: int, where: int, scratch: I32) -> int:
     """The indices of the vertices on one side, ordered along it."""
     scratch[:] = -1
@@ -96,7 +111,7 @@ def _edge(out: U8, at: int, vertices: I32, count: int, axis: int, where: int, sc
     return at
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def encode(
     height: F64, row: int, column: int, lon: F64, lat: F64, vertices: I32, used: int, triangles: I32, made: int,
     quanta: I32, out: U8, header: F64,
@@ -112,8 +127,7 @@ def encode(
     """
     points = np.empty((used, 3))
     z = np.empty(used)
-    low, high = np.inf, -np.inf
-    box = np.array([np.inf, np.inf, np.inf, -np.inf, -np.inf, -np.inf])
+    low, high = math.inf, -math.inf
     for i in range(used):
         c, r = column + vertices[i, 0], row + vertices[i, 1]
         h = height[r, c]
@@ -123,25 +137,15 @@ def encode(
         points[i, 0] = (n + h) * math.cos(lat[r]) * math.cos(lon[c])
         points[i, 1] = (n + h) * math.cos(lat[r]) * math.sin(lon[c])
         points[i, 2] = (n * (1 - WGS84_E2) + h) * math.sin(lat[r])
-        for k in range(3):
-            box[k], box[k + 3] = min(box[k], points[i, k]), max(box[k + 3], points[i, k])
     low, high = float(np.float32(low)), float(np.float32(high))
-    radius = 0.0
-    for k in range(3):
-        header[5 + k] = 0.5 * (box[k] + box[k + 3])
-    for i in range(used):
-        distance = 0.0
-        for k in range(3):
-            distance += (points[i, k] - header[5 + k]) ** 2
-        radius = max(radius, distance)
-    header[8] = math.sqrt(radius)
+    _sphere(points, used, header)
     middle_lon, middle_lat, middle = 0.5 * (lon[column] + lon[column + STEPS]), 0.5 * (lat[row] + lat[row + STEPS]), 0.5 * (low + high)
     n = WGS84_A / math.sqrt(1 - WGS84_E2 * math.sin(middle_lat) ** 2)
     header[0] = (n + middle) * math.cos(middle_lat) * math.cos(middle_lon)
     header[1] = (n + middle) * math.cos(middle_lat) * math.sin(middle_lon)
     header[2] = (n * (1 - WGS84_E2) + middle) * math.sin(middle_lat)
     header[3], header[4] = low, high
-    _occlusion(points, used, header[5:8], header[9:12])
+    _occlusion(points, used, header)
 
     at = _put32(out, 88, used)
     scale = 32767 / (high - low) if high > low else 0.0
@@ -173,7 +177,7 @@ def encode(
     return _normals(height, row, column, lon, lat, vertices, used, out, at)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _normals(height: F64, row: int, column: int, lon: F64, lat: F64, vertices: I32, used: int, out: U8, at: int) -> int:
     """Normals of the height field itself, not of the triangles: the same on both sides of every edge."""
     for i in range(used):

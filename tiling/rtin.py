@@ -21,7 +21,7 @@ EARTH_RADIUS = 6_371_000.0
 F32, F64, I32 = NDArray[np.float32], NDArray[np.float64], NDArray[np.int32]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def costs(height: F64, east: F64, north: float) -> F32:
     """What it costs, in metres, to leave out each lattice point.
 
@@ -43,19 +43,19 @@ def costs(height: F64, east: F64, north: float) -> F32:
         for r in range(0, rows, size):
             for c in range(half, columns, size):
                 worst = abs(0.5 * (height[r, c - half] + height[r, c + half]) - height[r, c]) + (size * east[r]) ** 2 / (8 * EARTH_RADIUS)
-                if quarter > 0:
-                    for dr in (-quarter, quarter):
-                        if 0 <= r + dr < rows:
-                            worst = max(worst, cost[r + dr, c - quarter], cost[r + dr, c + quarter])
+                if quarter > 0 and r > 0:
+                    worst = max(worst, max(cost[r - quarter, c - quarter], cost[r - quarter, c + quarter]))
+                if quarter > 0 and r + quarter < rows:
+                    worst = max(worst, max(cost[r + quarter, c - quarter], cost[r + quarter, c + quarter]))
                 cost[r, c] = worst
         bulge = (size * north) ** 2 / (8 * EARTH_RADIUS)
         for r in range(half, rows, size):
             for c in range(0, columns, size):
                 worst = abs(0.5 * (height[r - half, c] + height[r + half, c]) - height[r, c]) + bulge
-                if quarter > 0:
-                    for dc in (-quarter, quarter):
-                        if 0 <= c + dc < columns:
-                            worst = max(worst, cost[r - quarter, c + dc], cost[r + quarter, c + dc])
+                if quarter > 0 and c > 0:
+                    worst = max(worst, max(cost[r - quarter, c - quarter], cost[r + quarter, c - quarter]))
+                if quarter > 0 and c + quarter < columns:
+                    worst = max(worst, max(cost[r - quarter, c + quarter], cost[r + quarter, c + quarter]))
                 cost[r, c] = worst
         for r in range(half, rows, size):
             bulge = ((size * east[r]) ** 2 + (size * north) ** 2) / (8 * EARTH_RADIUS)
@@ -65,12 +65,35 @@ def costs(height: F64, east: F64, north: float) -> F32:
                 else:
                     middle = 0.5 * (height[r - half, c + half] + height[r + half, c - half])
                 worst = abs(middle - height[r, c]) + bulge
-                cost[r, c] = max(worst, cost[r - half, c], cost[r + half, c], cost[r, c - half], cost[r, c + half])
+                cost[r, c] = max(worst, max(max(cost[r - half, c], cost[r + half, c]), max(cost[r, c - half], cost[r, c + half])))
         size *= 2
     return cost
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _push(stack: I32, top: int, ax: int, ay: int, bx: int, by: int, cx: int, cy: int) -> int:
+    """Lay down a triangle, hypotenuse a–b and apex c; plain writes, for numba takes seconds to compile tuples."""
+    stack[top] = ax
+    stack[top + 1] = ay
+    stack[top + 2] = bx
+    stack[top + 3] = by
+    stack[top + 4] = cx
+    stack[top + 5] = cy
+    return top + 6
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _name(index: I32, vertices: I32, used: int, x: int, y: int) -> int:
+    """Number a lattice point if it has no number yet; returns how many have one."""
+    if index[y, x] >= 0:
+        return used
+    index[y, x] = used
+    vertices[used, 0] = x
+    vertices[used, 1] = y
+    return used + 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def triangulate(cost: F32, row: int, column: int, tolerance: float, index: I32, vertices: I32, triangles: I32) -> tuple[int, int]:
     """The triangles of one tile, depth first, vertices numbered in order of first use (as high-water encoding wants them).
 
@@ -82,35 +105,31 @@ def triangulate(cost: F32, row: int, column: int, tolerance: float, index: I32, 
     Returns:
         (number of vertices, number of triangles)
     """
-    stack = np.empty((64, 6), np.int32)
-    stack[0] = (STEPS, STEPS, 0, 0, 0, STEPS)
-    stack[1] = (0, 0, STEPS, STEPS, STEPS, 0)
-    depth, used, made = 2, 0, 0
-    while depth > 0:
-        depth -= 1
-        ax, ay, bx, by, cx, cy = stack[depth]
+    stack = np.empty(64 * 6, np.int32)
+    _push(stack, 0, STEPS, STEPS, 0, 0, 0, STEPS)
+    top = _push(stack, 6, 0, 0, STEPS, STEPS, STEPS, 0)
+    used, made = 0, 0
+    while top > 0:
+        top -= 6
+        ax, ay, bx, by, cx, cy = stack[top], stack[top + 1], stack[top + 2], stack[top + 3], stack[top + 4], stack[top + 5]
         mx, my = (ax + bx) >> 1, (ay + by) >> 1
         if abs(ax - cx) + abs(ay - cy) > 1 and cost[row + my, column + mx] > tolerance:
-            stack[depth, 0], stack[depth, 1], stack[depth, 2], stack[depth, 3], stack[depth, 4], stack[depth, 5] = bx, by, cx, cy, mx, my
-            depth += 1
-            stack[depth, 0], stack[depth, 1], stack[depth, 2], stack[depth, 3], stack[depth, 4], stack[depth, 5] = cx, cy, ax, ay, mx, my
-            depth += 1
+            top = _push(stack, top, bx, by, cx, cy, mx, my)
+            top = _push(stack, top, cx, cy, ax, ay, mx, my)
             continue
-        corner = 0
-        for x, y in ((ax, ay), (cx, cy), (bx, by)):
-            if index[y, x] < 0:
-                index[y, x] = used
-                vertices[used, 0], vertices[used, 1] = x, y
-                used += 1
-            triangles[made, corner] = index[y, x]
-            corner += 1
+        used = _name(index, vertices, used, ax, ay)
+        used = _name(index, vertices, used, cx, cy)
+        used = _name(index, vertices, used, bx, by)
+        triangles[made, 0] = index[ay, ax]
+        triangles[made, 1] = index[cy, cx]
+        triangles[made, 2] = index[by, bx]
         made += 1
     for i in range(used):
         index[vertices[i, 1], vertices[i, 0]] = -1
     return used, made
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def surface(height: F64, cost: F32, row: int, column: int, tolerance: float, x: float, y: float) -> float:
     """Height of the tile's triangles at a place (x, y) in steps from its south-west corner, by descending the hierarchy."""
     if y > x:
@@ -136,7 +155,7 @@ def surface(height: F64, cost: F32, row: int, column: int, tolerance: float, x: 
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def largest_error(height: F64, row: int, column: int, vertices: I32, triangles: I32, made: int) -> float:
     """Largest vertical distance, in metres, between a tile's triangles and the lattice points that they cover."""
     worst = 0.0
