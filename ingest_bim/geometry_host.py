@@ -2,7 +2,7 @@
 
 Run as ``python -m ingest_bim.geometry_host MODEL WORKERS SECONDS``. It opens the model once and forks workers from
 there (a fork costs milliseconds, another opening up to a second). Each worker limits itself with kernel timers before
-each element (CPU seconds, and four times that in wall time): a stuck geometry kernel never returns to Python, but the
+each element (CPU seconds, and twenty times that in wall time, as a busy machine is no fault of the element): a stuck geometry kernel never returns to Python, but the
 signal ends the process. The host then knows which element it was, says so, and forks a new worker for the rest.
 
 Protocol, both ways: 8-byte length, then a pickle. In: a list of (number, step id, kernel, group of
@@ -29,6 +29,7 @@ import numpy as np
 
 MEMORY = 6 << 30  # address space of a worker: a shape that wants more is a failure, not the machine's end
 CHUNK = 8
+WALL = 20
 LENGTH = struct.Struct("<Q")
 GIVE_UP = 8  # stalls and crashes of one kernel in one group of elements, after which the rest is not tried
 Task = tuple[int, int, str, str]
@@ -134,7 +135,7 @@ def work(model: Any, settings: Any, seconds: float, tasks: BinaryIO, results: Bi
     while (chunk := receive(tasks)) is not None:
         for number, step, kernel, _ in chunk:
             signal.setitimer(signal.ITIMER_PROF, seconds)
-            signal.setitimer(signal.ITIMER_REAL, seconds * 4)
+            signal.setitimer(signal.ITIMER_REAL, seconds * WALL)
             outcome = shape(model, settings, step, kernel)
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field, field_validator
 
@@ -20,12 +21,12 @@ from ingest_bim.ifc_columns import attribute_table
 from ingest_bim.ifc_geometry import Groups, Host, Shapes, shape_all, signature
 from ingest_bim.ifc_materials import Associations
 from ingest_bim.ifc_mesh import SPACES, meshes
-from ingest_bim.ifc_placement import Request, place
+from ingest_bim.ifc_placement import FAR, Placement, Request, place
 from ingest_bim.ifc_properties import Definitions, as_json, long_table, read_definitions
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
 from ingest_bim.ifc_units import Units
 from ingest_bim.step_guard import StepFile, guarded
-from twin.errors import BadFeature, BadOption, UnreadableSource
+from twin.errors import BadFeature, BadOption, BadReference, UnreadableSource
 from twin.model import Batch, Report, Table
 from twin.registry import ReaderOptions
 
@@ -90,13 +91,15 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             structure = read_structure(model, report)
             if not structure.elements:
                 raise BadFeature(f"{source.name} holds no project and no products.", "Export the model again.")
-            groups = _groups(structure)
+            groups, lines = _groups(structure)
             # the shapes are made by other processes meanwhile; this thread only waits for them
             shaping = aside.submit(shape_all, host, groups, options.kernel)
             definitions = read_definitions(model, structure, units, report)
             associations = Associations(model, structure, units.length)
             shapes = shaping.result()
-        _report(structure, shapes, groups, step, report)
+        shapes.skipped |= dict.fromkeys(lines, ("empty", "it has lines, points or texts alone"))
+        _report(structure, shapes, report)
+        _check_reach(shapes, placement, options, source.name)
         attributes = attribute_table(model, structure, definitions, associations, units.length, set(shapes.shapes))
         yield from meshes(structure, shapes.shapes, attributes, placement, report)
         yield long_table("psets", definitions.psets, structure.ids)
@@ -114,11 +117,23 @@ def _open(step: StepFile, source: Path, report: Report) -> Any:
         model = ifcopenshell.open(str(step.path))
     except Exception as error:  # noqa: BLE001  the parser raises many kinds; all mean that it cannot read the file
         raise UnreadableSource(f"{source.name} cannot be parsed: {str(error)[:200]}.", "Export the model again.") from error
-    for line in dict.fromkeys(ifcopenshell.get_log().splitlines()):
-        if "[error]" in line.lower() or "[warning]" in line.lower():
-            report.note("warned", "", f"parser: {line.split('] ', 2)[-1][:200]}")
+    _note_log(ifcopenshell.get_log(), report)
     report.facts |= {"driver": "ifcopenshell " + ifcopenshell.version, "schema": step.schema, "bytes": step.size}
     return model
+
+
+def _note_log(log: str, report: Report) -> None:
+    """The parser's errors and warnings: a few of each kind, and how many there were."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for line in dict.fromkeys(log.splitlines()):
+        if "[error]" in line.lower() or "[warning]" in line.lower():
+            text = line.split("] ", 2)[-1][:200]
+            kinds[" ".join(text.split()[:4])].append(text)
+    for texts in kinds.values():
+        for text in texts[:3]:
+            report.note("warned", "", f"parser: {text}")
+        if len(texts) > 3:
+            report.note("warned", "", f"parser: … and {len(texts) - 3} more like the last one.")
 
 
 def _request(options: Options) -> Request:
@@ -133,13 +148,14 @@ def _request(options: Options) -> Request:
     )  # fmt: skip
 
 
-def _groups(structure: Structure) -> Groups:
-    """Step ids of the products that may have triangles, by how they are built."""
+def _groups(structure: Structure) -> tuple[Groups, list[int]]:
+    """Step ids of the products that may have triangles, by how they are built; and of those that have lines or points alone."""
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for element in structure.elements:
         if getattr(element, "Representation", None) is not None and not any(_is(element, kind) for kind in UNDRAWN):
             groups[signature(element)].append(element.id())
-    return dict(groups)
+    lines = groups.pop((), [])
+    return dict(groups), lines
 
 
 def _is(element: Any, kind: str) -> bool:
@@ -149,7 +165,7 @@ def _is(element: Any, kind: str) -> bool:
         return False
 
 
-def _report(structure: Structure, shapes: Shapes, groups: Groups, step: StepFile, report: Report) -> None:
+def _report(structure: Structure, shapes: Shapes, report: Report) -> None:
     report.read += len(structure.elements)
     report.kept += len(structure.elements)
     kinds = {e.id(): e.is_a() for e in structure.elements}
@@ -158,6 +174,28 @@ def _report(structure: Structure, shapes: Shapes, groups: Groups, step: StepFile
     report.facts["classes"] = dict(sorted(Counter(kinds.values()).items()))
     report.facts["geometry"] = {**shapes.facts, "drawn": len(shapes.shapes), "not_drawn": dict(Counter(s for s, _ in shapes.skipped.values()))}
     report.facts["style"] = {"label": "name", "category": "class", "hidden": {"class": [k for k in SPACES if k in kinds.values()]}}
+
+
+def _check_reach(shapes: Shapes, placement: Placement, options: Options, where: str) -> None:
+    """Refuse a model whose shapes lie far from where its georeference (or the user) puts it: it was moved twice, or never.
+
+    Raises:
+        BadReference: the middle of the shapes is more than 50 km from the placed point, and `confirm` was not given.
+    """
+    identity = bool(np.all(placement.matrix[:2, 3] == 0))  # the model is said to be in map coordinates
+    if not shapes.shapes or options.confirm or identity:
+        return
+    centers = [(s.matrix @ np.array([*((s.positions.min(0) + s.positions.max(0)) / 2), 1.0]))[:3] for s in shapes.shapes.values()]
+    middle = np.median(np.array(centers), axis=0)
+    origin = np.array(numbers(options.origin) if options.anchor or options.anchor_lonlat else placement.facts["site"]["origin"])
+    distance = float(np.linalg.norm(middle - origin))
+    if distance > FAR:
+        x, y, z = (f"{v:.3f}" for v in middle)
+        raise BadReference(
+            f"{where}: the model's shapes lie around {x}, {y}, {z} m, {distance / 1000:,.0f} km from the point that is placed.",
+            f"If these are already map coordinates, use --crs with --option anchor=0,0,0; else name the model point at the anchor: "
+            f"--option origin={x},{y},{z}. Or confirm with --option confirm=true.",
+        )
 
 
 def _types(model: Any, structure: Structure, definitions: Definitions) -> Table:

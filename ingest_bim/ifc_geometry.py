@@ -273,19 +273,36 @@ def is_closed(triangles: NDArray[np.int32]) -> bool:
 
 
 def signature(product: Any) -> tuple[str, ...]:
-    """How an element is built: the kinds of its representation items, whether openings are cut from it, and whether there are several."""
+    """How an element is built: the kinds of its solids and surfaces, whether openings are cut from it, whether they are several.
+
+    Empty for an element without solids or surfaces (lines, points and texts are not drawn).
+    """
     kinds: set[str] = set()
     count = 0
     representation = product.Representation
     for part in representation.Representations if representation else ():
-        if part.RepresentationIdentifier in ("Axis", "FootPrint", "Box", "Annotation", "CoG", "Profile", "Clearance", "Lighting", "Plan"):
-            continue
-        for item in part.Items or ():
-            count += 1
-            source = item.MappingSource.MappedRepresentation if item.is_a("IfcMappedItem") else None
-            kinds.update(i.is_a() for i in source.Items or ()) if source else kinds.add(item.is_a())
-    if getattr(product, "HasOpenings", ()):
+        if part.RepresentationIdentifier not in NOT_BODY:
+            for item in _items(part, 0):
+                if not any(item.is_a(kind) for kind in _LINES):
+                    kinds.add(item.is_a())
+                    count += 1
+    if kinds and getattr(product, "HasOpenings", ()):
         kinds.add("openings")
     if count > 1:
         kinds.add("several")
-    return tuple(sorted(kinds)) or ("other",)
+    return tuple(sorted(kinds))
+
+
+NOT_BODY = ("Axis", "FootPrint", "Box", "Annotation", "CoG", "Profile", "Clearance", "Lighting", "Plan")
+_LINES = ("IfcCurve", "IfcPoint", "IfcPlacement", "IfcTextLiteral", "IfcBoundingBox", "IfcVector", "IfcDirection", "IfcAnnotationFillArea")
+
+
+def _items(part: Any, depth: int) -> Iterator[Any]:
+    """The items of a representation; those of mapped ones and of geometric sets instead of the map or set itself."""
+    for item in part.Items or ():
+        if item.is_a("IfcMappedItem") and depth < 8:
+            yield from _items(item.MappingSource.MappedRepresentation, depth + 1)
+        elif item.is_a("IfcGeometricSet"):
+            yield from item.Elements or ()
+        elif not item.is_a("IfcSegment" if part.file.schema == "IFC4X3" else "IfcCurve"):
+            yield item

@@ -162,8 +162,10 @@ def _by_map(
         "eastings": east, "northings": north, "height": helmert.height * unit, "rotation_deg": math.degrees(math.atan2(s, c)),
         "rotation_convention": "counter-clockwise from grid east to the model's x axis", "scale": scale, **_grid(reference, east, north),
     })  # fmt: skip
-    crs_module.check_plausible(reference, Bounds(east, north, east, north), where)
-    _check_site(placed, site, request, report, where)
+    # a conversion of nothing goes with map coordinates in the model itself: its shapes are checked when they are known
+    if east or north:
+        crs_module.check_plausible(reference, Bounds(east, north, east, north), where)
+        _check_site(placed, site, request, report, where)
     return placed
 
 
@@ -171,7 +173,7 @@ def _plausible_unit(reference: Reference, helmert: Helmert, unit: float, length:
     """The unit of eastings: as stated, unless only the project's unit puts them into the CRS's area (a known exporter error)."""
     area = crs_module.crs_of(reference.horizontal).area_of_use
     grid = _unit_of(reference)
-    if area is None or math.isclose(unit, length) or _inside(reference, helmert, unit, grid):
+    if area is None or math.isclose(unit, length) or not (helmert.east or helmert.north) or _inside(reference, helmert, unit, grid):
         return unit, ""
     if _inside(reference, helmert, length, grid):
         return length, (
@@ -304,7 +306,9 @@ def true_metres(horizontal: str, lon: float, lat: float, *, to_grid_north: bool 
     step = 10.0
     frame = crs_module.metric_frame(lon, lat)
     x0, y0 = (float(v) for v in crs_module.from_lonlat(frame, np.array(lon), np.array(lat)))
-    xs, ys = crs_module.convert(frame, horizontal, x0 + step * np.array([0.0, 1, -1, 0, 0]), y0 + step * np.array([0.0, 0, 0, 1, -1]))
+    # through WGS 84 degrees, so that the target's datum shift is applied
+    around = crs_module.to_lonlat(frame, x0 + step * np.array([0.0, 1, -1, 0, 0]), y0 + step * np.array([0.0, 0, 0, 1, -1]))
+    xs, ys = crs_module.from_lonlat(horizontal, *around)
     jacobian = np.array([[xs[1] - xs[2], xs[3] - xs[4]], [ys[1] - ys[2], ys[3] - ys[4]]]) / (2 * step)
     if to_grid_north:
         jacobian = np.eye(2) * math.sqrt(abs(float(np.linalg.det(jacobian))))

@@ -1,0 +1,205 @@
+"""Our IFC reading against ifcopenshell's own utilities, file by file: ids, classes, containers, psets, quantities, boxes.
+
+The other side shares no code with the reader: `ifcopenshell.util.element` for properties and containers,
+`ifcopenshell.geom.create_shape` in world coordinates with the reference kernel for boxes of a sample of elements.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import ifcopenshell
+import ifcopenshell.geom
+import ifcopenshell.util.element as element_util
+import ifcopenshell.util.unit as unit_util
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ingest_bim import ifc
+from twin.model import Mesh, Report, Table
+
+QUICK = (
+    "AC20-FZK-Haus.ifc", "BIMWhale_LargeBuilding.ifc", "BIMWhale_SimpleWall.ifc", "Duplex_A_20110907_georeferenced.ifc",
+    "Duplex_Electrical_20121207.ifc", "PCERT_Building-Architecture.ifc", "PCERT_Building-Landscaping.ifc", "PCERT_Building-Structural.ifc",
+    "PCERT_Infra-Bridge.ifc", "PCERT_Infra-Plumbing.ifc", "PCERT_Infra-Road.ifc", "Schependomlaan_ROOT-kapconstructie.ifczip",
+    "Schependomlaan_V_L_Constructief.ifc", "Schependomlaan_WILLEMSEN-Laagbouw.ifc", "Schependomlaan_XELLA-1e_verdieping.ifc",
+    "bSI_GRF005_Georgia_usft.ifc", "bSI_LIP002_imperial_linear.ifc", "bSI_SPS002_railway.ifc",
+)  # fmt: skip
+HEAVY = (
+    "Schependomlaan_BERNTS-Staalconstructie.ifc", "Schependomlaan_ROOT-houten_kozijnen.ifc", "Schependomlaan_federated_12models.ifczip",
+    "bSI_GRF005_RD_blank_scale.ifc",
+)  # fmt: skip
+SAMPLE = 6
+
+
+class Reading:
+    """One file read by us: features by id, tables by name, and the boxes of drawn features in model metres."""
+
+    def __init__(self, path: Path) -> None:
+        self.report = Report()
+        options = ifc.Options(vertical="EGM96", crs="EPSG:32631", anchor="500000,5000000,0", confirm=True, element_seconds=20)
+        batches = list(ifc.read(path, options, self.report))
+        self.meshes = [b for b in batches if isinstance(b, Mesh)]
+        self.tables = {b.name: b.rows for b in batches if isinstance(b, Table)}
+        attributes = pa.concat_tables([m.attributes for m in self.meshes])
+        ids = [i for m in self.meshes for i in m.ids.to_pylist()]
+        parents = [i for m in self.meshes for i in m.parents.to_pylist()]
+        self.features = {i: {**row, "parent": parent} for i, row, parent in zip(ids, attributes.to_pylist(), parents, strict=True)}
+        self.boxes: dict[str, Any] = {}
+        for mesh in self.meshes:
+            for p, f, t in zip(mesh.instance_prototype, mesh.instance_feature, mesh.transforms, strict=True):
+                own = mesh.positions[mesh.vertex_start[p] : mesh.vertex_start[p + 1]]
+                points = own @ t[:3, :3].T + t[:3, 3] - [500000, 5000000, 0]
+                self.boxes[mesh.ids[int(f)].as_py()] = np.concatenate([points.min(0), points.max(0)])
+
+
+@lru_cache(maxsize=2)
+def reading(path: Path) -> Reading:
+    return Reading(path)
+
+
+@lru_cache(maxsize=2)
+def opened(path: Path) -> ifcopenshell.file:
+    if path.suffix == ".ifczip":
+        with zipfile.ZipFile(path) as archive:
+            return ifcopenshell.file.from_string(archive.read(archive.namelist()[0]).decode("latin-1"))
+    return ifcopenshell.open(path)
+
+
+def unique(products: list[Any]) -> list[Any]:
+    """Products whose GlobalId no other has (merged models repeat some; the reader renames those)."""
+    seen: dict[str, int] = {}
+    for product in products:
+        seen[product.GlobalId] = seen.get(product.GlobalId, 0) + 1
+    return [p for p in products if seen[p.GlobalId] == 1]
+
+
+def sample(items: list[Any], count: int, seed: str) -> list[Any]:
+    return random.Random(seed).sample(items, min(count, len(items)))
+
+
+@pytest.fixture(params=[*QUICK, *HEAVY])
+def both(request: pytest.FixtureRequest, shared_data: Path) -> tuple[ifcopenshell.file, Reading, str]:
+    path = shared_data / "ifc" / request.param
+    return opened(path), reading(path), request.param
+
+
+def test_elements_classes_and_containers(both: tuple[ifcopenshell.file, Reading, str]) -> None:
+    model, ours, _ = both
+    products = model.by_type("IfcProduct")
+    expected = len(products) + len(model.by_type("IfcProject")) + len(model.by_type("IfcGroup"))
+    assert len(ours.features) == expected == ours.report.read == ours.report.kept
+    for product in unique(products):
+        row = ours.features[product.GlobalId]
+        assert row["class"] == product.is_a()
+        assert row["name"] == product.Name
+        whole = element_util.get_aggregate(product) or element_util.get_nest(product)
+        container = element_util.get_container(product, should_get_direct=True)
+        if whole is not None:
+            assert row["parent"].split("~")[0] == whole.GlobalId
+        elif container is not None:
+            assert row["parent"].split("~")[0] == container.GlobalId
+        storey = element_util.get_container(product, ifc_class="IfcBuildingStorey")
+        if storey is not None and not product.is_a("IfcSpatialElement" if model.schema != "IFC2X3" else "IfcSpatialStructureElement"):
+            assert row["storey"] == storey.Name
+        kind = element_util.get_type(product)
+        assert row["type_name"] == (kind.Name if kind is not None and kind != product else None)
+
+
+def test_properties_and_quantities(both: tuple[ifcopenshell.file, Reading, str]) -> None:
+    """Every property of a sample of elements, its SI value by ifcopenshell's own unit scales."""
+    model, ours, name = both
+    scales = {"IfcLengthMeasure": unit_util.calculate_unit_scale(model), "IfcPositiveLengthMeasure": unit_util.calculate_unit_scale(model)}
+    for measure, kind in (("IfcAreaMeasure", "AREAUNIT"), ("IfcVolumeMeasure", "VOLUMEUNIT"), ("IfcPlaneAngleMeasure", "PLANEANGLEUNIT")):
+        if unit_util.get_project_unit(model, kind):
+            scales[measure] = unit_util.calculate_unit_scale(model, kind)
+    tables = {key: ours.tables[key].to_pylist() for key in ("psets", "quantities")}
+    found: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+    for key, names in (("psets", ("pset", "property")), ("quantities", ("qset", "quantity"))):
+        for row in tables[key]:
+            found.setdefault(row["id"], {})[row[names[0]], row[names[1]]] = row
+    checked = 0
+    for product in sample(unique(model.by_type("IfcObject")), 150, name):
+        expected = element_util.get_psets(product, verbose=True)
+        for set_name, values in expected.items():
+            for prop, value in values.items():
+                if prop == "id" or not isinstance(value, dict) or value.get("class") not in ("IfcPropertySingleValue", *QUANTITY_CLASSES):
+                    continue
+                row = found[product.GlobalId][set_name, prop]
+                raw = value["value"]
+                checked += 1
+                if isinstance(raw, bool) or isinstance(raw, str) or raw is None:
+                    assert row["value"] == (raw if not isinstance(raw, bool) else str(raw).lower())
+                else:
+                    assert row["original"] == pytest.approx(raw, nan_ok=True)
+                    if row["type"] in scales and not has_own_unit(model, value["id"]):
+                        assert row["number"] == pytest.approx(raw * scales[row["type"]])
+    has_psets = bool(model.by_type("IfcRelDefinesByProperties"))
+    assert checked > 0 or not has_psets or name.startswith("bSI_")
+
+
+QUANTITY_CLASSES = ("IfcQuantityLength", "IfcQuantityArea", "IfcQuantityVolume", "IfcQuantityCount", "IfcQuantityWeight", "IfcQuantityTime")
+
+
+def has_own_unit(model: ifcopenshell.file, step: int) -> bool:
+    return getattr(model.by_id(step), "Unit", None) is not None
+
+
+def test_what_is_drawn_and_where(both: tuple[ifcopenshell.file, Reading, str]) -> None:
+    """All that has a solid or surface is drawn or listed as skipped; boxes of a sample match the reference kernel's."""
+    model, ours, name = both
+    with_body = [
+        p for p in unique(model.by_type("IfcProduct"))
+        if p.Representation and not p.is_a("IfcFeatureElementSubtraction") and not p.is_a("IfcGrid") and not p.is_a("IfcPort")
+    ]  # fmt: skip
+    skipped = {n.feature for n in ours.report.notes if n.action == "skipped"}
+    for product in with_body:
+        assert (product.GlobalId in ours.boxes) != (product.GlobalId in skipped), product
+    settings = ifcopenshell.geom.settings()
+    settings.set("use-world-coords", True)
+    drawn = [p for p in with_body if p.GlobalId in ours.boxes]
+    # the cheap ones: a slow element would cost the suite seconds without telling more
+    for product in sample([p for p in drawn if not getattr(p, "HasOpenings", ())] or drawn, SAMPLE, name):
+        shape = ifcopenshell.geom.create_shape(settings, product)
+        points = np.array(shape.geometry.verts).reshape(-1, 3)
+        box = np.concatenate([points.min(0), points.max(0)])
+        tolerance = 1.1e-3 + 1e-7 * np.abs(box).max()
+        np.testing.assert_allclose(ours.boxes[product.GlobalId], box, atol=tolerance, err_msg=str(product))
+
+
+def test_relations(both: tuple[ifcopenshell.file, Reading, str]) -> None:
+    model, ours, _ = both
+    edges = {(r["from"].split("~")[0], r["relation"], r["to"].split("~")[0]) for r in ours.tables["relations"].to_pylist()}
+    for relation, name, one, many in (
+        ("IfcRelContainedInSpatialStructure", "contained", "RelatingStructure", "RelatedElements"), ("IfcRelAggregates", "aggregates", "RelatingObject", "RelatedObjects"),
+        ("IfcRelDefinesByType", "defines_by_type", "RelatingType", "RelatedObjects"), ("IfcRelAssignsToGroup", "groups", "RelatingGroup", "RelatedObjects"),
+    ):  # fmt: skip
+        for item in model.by_type(relation):
+            for target in getattr(item, many) or ():
+                if target.is_a("IfcProduct") and getattr(item, one).is_a("IfcRoot"):
+                    assert (getattr(item, one).GlobalId, name, target.GlobalId) in edges
+    for item in model.by_type("IfcRelVoidsElement"):
+        assert (item.RelatingBuildingElement.GlobalId, "voids", item.RelatedOpeningElement.GlobalId) in edges
+    for item in model.by_type("IfcRelFillsElement"):
+        assert (item.RelatingOpeningElement.GlobalId, "fills", item.RelatedBuildingElement.GlobalId) in edges
+
+
+def test_materials(both: tuple[ifcopenshell.file, Reading, str]) -> None:
+    model, ours, name = both
+    rows: dict[str, set[str]] = {}
+    for row in ours.tables["materials"].to_pylist():
+        rows.setdefault(row["id"], set()).add(row["material"])
+    for product in sample(unique(model.by_type("IfcElement")), 100, name):
+        expected = {m.Name or "" for m in element_util.get_materials(product)}
+        assert rows.get(product.GlobalId, set()) - {""} == expected - {""}, product
+
+
+def test_nothing_is_infinite(both: tuple[ifcopenshell.file, Reading, str]) -> None:
+    _, ours, _ = both
+    assert all(math.isfinite(v) for box in ours.boxes.values() for v in box)

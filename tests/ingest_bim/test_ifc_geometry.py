@@ -1,0 +1,231 @@
+"""Shaping: hangs and crashes cost one element, kernels are checked against each other, equal shapes are stored once."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ingest_bim import geometry_host, ifc
+from ingest_bim.geometry_host import Exact, receive, send
+from ingest_bim.ifc_geometry import FAST, MIDDLE, REFERENCE, Shape, compare, is_closed, shape_all, volume_of
+from twin.errors import BadReference
+from twin.model import Mesh, Report
+
+Step = Callable[..., str]
+ModelFile = Callable[..., Path]
+PLACED = {"vertical": "EGM96", "anchor_lonlat": "113.08,22.58,5"}
+
+
+def read(path: Path, **options: object) -> tuple[Mesh, Report]:
+    report = Report()
+    batches = list(ifc.read(path, ifc.Options(**{**PLACED, **options}), report))  # type: ignore[arg-type]
+    return next(b for b in batches if isinstance(b, Mesh)), report
+
+
+def box(size: tuple[float, float, float] = (1, 1, 1), kernel: str = REFERENCE) -> Shape:
+    corners = np.array([[x, y, z] for z in (0, 1) for y in (0, 1) for x in (0, 1)], float) * size
+    quads = [(0, 2, 3, 1), (4, 5, 7, 6), (0, 1, 5, 4), (2, 6, 7, 3), (0, 4, 6, 2), (1, 3, 7, 5)]
+    triangles = np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))], np.int32)
+    return Shape(corners, triangles, np.zeros(12, np.int32), [("m", (1, 1, 1, 1))], np.eye(4), kernel)
+
+
+# --- the host ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[tuple[int, int, str, str]]], dict[int, tuple[str, Any]]]]:
+    """Runs tasks in a real host with forked workers; element 3 spins for ever, 5 crashes the process, others answer."""
+
+    def fake(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
+        while step == 3 or step >= 100:
+            pass
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "ok", step * 10
+
+    monkeypatch.setattr(geometry_host, "shape", fake)
+    monkeypatch.setattr(geometry_host, "geometry_settings", lambda: None)
+
+    def run(tasks: list[tuple[int, int, str, str]]) -> dict[int, tuple[str, Any]]:
+        command_read, command_write = os.pipe()
+        answer_read, answer_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.close(command_write)
+                geometry_host.serve(None, 2, 0.3, Exact(command_read), os.fdopen(answer_write, "wb"))
+            finally:
+                os._exit(0)
+        os.close(command_read)
+        os.close(answer_write)
+        with os.fdopen(command_write, "wb") as commands, os.fdopen(answer_read, "rb") as answers:
+            send(commands, tasks)
+            outcomes = [receive(answers) for _ in tasks]
+        os.waitpid(pid, 0)
+        return {number: (state, value) for number, state, value in outcomes}
+
+    return run  # type: ignore[return-value]
+
+
+def test_a_hang_and_a_crash_cost_one_element_each(served: Callable[..., dict[int, tuple[str, Any]]]) -> None:
+    outcomes = served([(n, n, "k", "g") for n in range(12)])
+    assert outcomes[3][0] == "stalled"
+    assert "0.3 s" in outcomes[3][1]
+    assert outcomes[5][0] == "crashed"
+    assert "SIGKILL" in outcomes[5][1]
+    assert {n: outcomes[n] for n in range(12) if n not in (3, 5)} == {n: ("ok", n * 10) for n in range(12) if n not in (3, 5)}
+
+
+def test_a_kind_that_always_hangs_is_given_up(served: Callable[..., dict[int, tuple[str, Any]]]) -> None:
+    """40 elements that hang for ever at 0.3 s each, but only some are tried; the other group is not concerned."""
+    outcomes = served([(n, 100 + n, "k", "bad") for n in range(40)] + [(50, 1, "k", "good")])
+    assert outcomes[50] == ("ok", 10)
+    assert {outcomes[n][0] for n in range(40)} == {"stalled"}
+    assert sum("not tried" in outcomes[n][1] for n in range(40)) >= 40 - geometry_host.GIVE_UP - geometry_host.CHUNK * 2
+
+
+def test_messages_survive_a_pipe_in_pieces() -> None:
+    down, up = os.pipe()
+    data = pickle.dumps(b"x" * 500_000)
+
+    def write() -> None:
+        with os.fdopen(up, "wb", buffering=0) as stream:
+            stream.write(geometry_host.LENGTH.pack(len(data)))
+            for at in range(0, len(data), 1000):
+                stream.write(data[at : at + 1000])
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert receive(Exact(down)) == b"x" * 500_000
+    thread.join()
+    assert receive(io.BytesIO(b"short")) is None
+
+
+# --- the ladder --------------------------------------------------------------------------------------------------
+
+
+class FakeHost:
+    """Answers from a function instead of processes."""
+
+    def __init__(self, answer: Callable[[int, str], tuple[str, Any]]) -> None:
+        self.answer, self.queue, self.asked = answer, [], []  # type: ignore[var-annotated]
+
+    def submit(self, tasks: list[Any]) -> None:
+        self.asked += [(step, kernel) for _, step, kernel, _ in tasks]
+        self.queue += [(number, *self.answer(step, kernel)) for number, step, kernel, _ in tasks]
+
+    def results(self, count: int) -> Iterator[Any]:
+        for _ in range(count):
+            yield self.queue.pop(0)
+
+
+def fields(shape: Shape) -> tuple[Any, ...]:
+    return shape.positions, shape.triangles, shape.rows, shape.materials, shape.matrix
+
+
+def test_a_fast_kernel_that_agrees_is_used() -> None:
+    host = FakeHost(lambda step, kernel: ("ok", fields(box())))
+    result = shape_all(host, {("IfcExtrudedAreaSolid",): list(range(30))}, "auto")  # type: ignore[arg-type]
+    assert result.facts["kernels"] == {FAST: 28, REFERENCE: 2}
+    assert sum(kernel == REFERENCE for _, kernel in host.asked) == 2
+
+
+def test_a_group_that_differs_climbs_the_ladder() -> None:
+    wrong = box((1, 1, 1.1))
+    host = FakeHost(lambda step, kernel: ("ok", fields(wrong if kernel == FAST else box())))
+    result = shape_all(host, {("IfcFacetedBrep",): list(range(10))}, "auto")  # type: ignore[arg-type]
+    assert set(result.facts["kernels"]) == {MIDDLE, REFERENCE}
+    assert FAST in result.findings[0]
+    host = FakeHost(lambda step, kernel: ("ok", fields(box() if kernel == REFERENCE else wrong)))
+    result = shape_all(host, {("IfcFacetedBrep",): list(range(10))}, "auto")  # type: ignore[arg-type]
+    assert result.facts["kernels"] == {REFERENCE: 10}
+
+
+def test_what_a_kernel_cannot_shape_is_tried_by_the_next() -> None:
+    host = FakeHost(lambda step, kernel: ("failed", "no") if step == 7 and kernel != REFERENCE or step == 8 else ("ok", fields(box())))
+    result = shape_all(host, {("IfcFacetedBrep",): list(range(10))}, "auto")  # type: ignore[arg-type]
+    assert result.shapes[7].kernel == REFERENCE
+    assert result.skipped == {8: ("failed", "no")}
+
+
+def test_half_spaces_are_not_given_to_the_fast_kernel() -> None:
+    host = FakeHost(lambda step, kernel: ("ok", fields(box())))
+    shape_all(host, {("IfcBooleanClippingResult",): list(range(10))}, "auto")  # type: ignore[arg-type]
+    assert FAST not in {kernel for _, kernel in host.asked}
+
+
+def test_comparison() -> None:
+    assert compare(box(), box()) == ""
+    assert "bounding boxes" in compare(box(), box((1, 1, 1.002)))
+    hollow = box()
+    smaller = Shape(hollow.positions, hollow.triangles[:10], hollow.rows[:10], hollow.materials, hollow.matrix, FAST)
+    assert "volumes" in compare(smaller, hollow) or "areas" in compare(smaller, hollow)
+    assert volume_of(box((2, 3, 4)), np.zeros(3)) == pytest.approx(24)
+    assert is_closed(box().triangles)
+    assert not is_closed(smaller.triangles)
+
+
+# --- whole models ------------------------------------------------------------------------------------------------
+
+
+def test_mapped_columns_share_a_prototype(model_file: ModelFile, step: Step) -> None:
+    mesh, _ = read(model_file(step(prefix=".MILLI.").replace("2.,1.)", "2000.,1000.)").replace("#12,3.)", "#12,3000.)").replace("(10.,", "(10000.,")))
+    assert len(mesh.vertex_start) == 2
+    assert len(mesh.instance_prototype) == 2
+    np.testing.assert_allclose(np.ptp(mesh.positions, axis=0), [2, 1, 3], atol=1e-9)
+    np.testing.assert_allclose(mesh.transforms[1][:3, 3] - mesh.transforms[0][:3, 3], [10, 0, 0], atol=1e-6)
+    drawn = mesh.ids.take([int(i) for i in mesh.instance_feature]).to_pylist()
+    assert drawn == ["1000000000000000000001", "1000000000000000000002"]
+
+
+def test_large_coordinates_keep_their_millimetres(model_file: ModelFile, step: Step) -> None:
+    """The site stands at map coordinates in the model itself; the anchor says so."""
+    moved = step("#31=IFCAXIS2PLACEMENT3D(#32,$,$);", "#32=IFCCARTESIANPOINT((454000.1234,2500000.5678,8.));").replace("$,#10);\n#35", "$,#31);\n#35")
+    path = model_file(moved)
+    with pytest.raises(BadReference, match="already map coordinates"):
+        read(path)
+    mesh, _ = read(path, anchor_lonlat=None, anchor="0,0,0", crs="EPSG:4547", origin="0,0,0")
+    placed = mesh.positions[mesh.triangles[0]] @ mesh.transforms[0][:3, :3].T + mesh.transforms[0][:3, 3]
+    assert np.abs(np.modf(placed[:, :2] - [454000.1234, 2500000.5678])[0] % 0.5).max() < 1e-7
+
+
+def test_a_cycle_of_placements_costs_the_elements_not_the_model(model_file: ModelFile, step: Step) -> None:
+    text = step().replace("#111=IFCLOCALPLACEMENT(#40,#112)", "#111=IFCLOCALPLACEMENT(#130,#112)")
+    text = text.replace("ENDSEC;\nEND-ISO", "#130=IFCLOCALPLACEMENT(#111,#10);\nENDSEC;\nEND-ISO")
+    mesh, report = read(model_file(text), element_seconds=2)
+    assert mesh.ids.to_pylist().count("1000000000000000000002") == 1
+    assert [n.feature for n in report.notes if n.action == "skipped"] == ["1000000000000000000002"]
+    assert len(mesh.instance_feature) == 1
+
+
+def test_real_crashes_are_survived(shared_data: Path) -> None:
+    """The fast kernel ends its process on eight furniture items of the Duplex; another kernel draws them."""
+    mesh, report = read(shared_data / "ifc/Duplex_A_20110907_georeferenced.ifc")
+    geometry = report.facts["geometry"]
+    assert geometry["drawn"] == 236
+    assert not geometry["not_drawn"]
+    assert any("crashed" in finding for finding in geometry["guard"])
+
+
+def test_the_reference_kernel_alone_draws_the_same_boxes(shared_data: Path) -> None:
+    """Every element of the house: bounding box by the guarded kernels within 1 mm of the reference kernel's."""
+    boxes = []
+    for kernel in ("auto", "opencascade"):
+        mesh, _ = read(shared_data / "ifc/AC20-FZK-Haus.ifc", kernel=kernel)
+        rows = {}
+        for p, f, m in zip(mesh.instance_prototype, mesh.instance_feature, mesh.transforms, strict=True):
+            points = mesh.positions[mesh.vertex_start[p] : mesh.vertex_start[p + 1]] @ m[:3, :3].T + m[:3, 3]
+            rows[mesh.ids[int(f)].as_py()] = np.concatenate([points.min(0), points.max(0)])
+        boxes.append(rows)
+    assert boxes[0].keys() == boxes[1].keys()
+    for key, value in boxes[0].items():
+        np.testing.assert_allclose(value, boxes[1][key], atol=1.1e-3, err_msg=key)

@@ -1,0 +1,116 @@
+"""What is refused before the parser sees it, and what is repaired."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ingest_bim import ifc
+from ingest_bim.step_guard import guarded, guess_encoding
+from twin.errors import BadInput, UnreadableSource
+from twin.model import Mesh, Report
+
+Step = Callable[..., str]
+ModelFile = Callable[..., Path]
+PLACED = {"vertical": "EGM96", "anchor_lonlat": "113.08,22.58,5"}
+
+
+def read(path: Path, **options: object) -> tuple[list[object], Report]:
+    report = Report()
+    return list(ifc.read(path, ifc.Options(**{**PLACED, **options}), report)), report  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "empty"),
+        (b"PK\x03\x04 not a zip at all", "zip"),
+        (b"<?xml version='1.0'?><ifcXML/>", "ifcXML"),
+        (b"\x00\x01\x02 garbage", "ISO-10303-21"),
+        (b"ISO-10303-21;\nHEADER;\nENDSEC;\nDATA;\nENDSEC;\nEND-ISO-10303-21;\n", "FILE_SCHEMA"),
+    ],
+)
+def test_what_is_not_ifc_is_refused(model_file: ModelFile, content: bytes, says: str) -> None:
+    with pytest.raises(UnreadableSource, match=says):
+        read(model_file(content))
+
+
+@pytest.mark.parametrize("schema", ["IFC4X3_RC2", "IFC4X3", "IFC2X_FINAL", "IFC5", "IFC4X1", "AUTOMOTIVE_DESIGN"])
+def test_other_schemas_are_refused_by_name(model_file: ModelFile, step: Step, schema: str) -> None:
+    with pytest.raises(UnreadableSource, match=schema) as refused:
+        read(model_file(step(schema=schema)))
+    assert "IFC4X3_ADD2" in refused.value.remedy
+
+
+def test_a_truncated_file_is_refused(model_file: ModelFile, step: Step) -> None:
+    text = step()
+    with pytest.raises(UnreadableSource, match="truncated"):
+        read(model_file(text[: len(text) // 2]))
+
+
+def zipped(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_a_zip_reads_like_its_model(tmp_path: Path, step: Step) -> None:
+    batches, _ = read(zipped(tmp_path / "a.ifczip", {"readme.txt": b"x", "in/model.IFC": step().encode()}))
+    mesh = next(b for b in batches if isinstance(b, Mesh))
+    assert "1000000000000000000001" in mesh.ids.to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        ({}, "0 IFC files"),
+        ({"a.ifc": b"x", "b.ifc": b"y"}, "2 IFC files"),
+        ({"../a.ifc": b"x"}, "climbs"),
+        ({"/etc/a.ifc": b"x"}, "climbs"),
+        ({"a.ifc": b"0" * 30_000_000}, "unzip to"),
+        ({"a.ifcxml": b"<ifcXML/>"}, "ifcXML"),
+    ],
+)
+def test_bad_zips_are_refused(tmp_path: Path, members: dict[str, bytes], says: str) -> None:
+    with pytest.raises(UnreadableSource, match=says):
+        read(zipped(tmp_path / "a.ifczip", members))
+
+
+@pytest.mark.parametrize(("encoding", "text"), [("gb18030", "墙体一层"), ("utf-8", "墙体一层"), ("latin-1", "Müller Stütze"), ("utf-8", "柱𠀀")])
+def test_raw_text_keeps_its_letters(model_file: ModelFile, step: Step, encoding: str, text: str) -> None:
+    path = model_file(step(name=text).encode(encoding))
+    batches, report = read(path)
+    mesh = next(b for b in batches if isinstance(b, Mesh))
+    names = dict(zip(mesh.ids.to_pylist(), mesh.attributes.column("name").to_pylist(), strict=True))
+    assert names["1000000000000000000001"] == text
+    assert any(encoding in note.reason for note in report.notes)
+
+
+def test_escaped_text_is_decoded(model_file: ModelFile, step: Step) -> None:
+    mesh = next(b for b in read(model_file(step(name="\\X2\\67F1\\X0\\ 1")))[0] if isinstance(b, Mesh))
+    assert "柱 1" in mesh.attributes.column("name").to_pylist()
+
+
+def test_the_encoding_can_be_named(model_file: ModelFile, step: Step) -> None:
+    path = model_file(step(name="ü").encode("latin-1"))
+    with guarded(path, "latin-1") as checked:
+        assert checked.encoding == "latin-1"
+        assert not checked.guessed
+    with pytest.raises(BadInput, match="utf-8"), guarded(path, "utf-8"):
+        pass
+    with pytest.raises(BadInput, match="klingon"), guarded(path, "klingon"):
+        pass
+
+
+def test_guesses() -> None:
+    assert guess_encoding("楼板二层".encode("gbk")) == "gb18030"
+    assert guess_encoding("Außenwand Nord, Türöffnung".encode("latin-1")) == "latin-1"
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableSource, match="absent"):
+        read(tmp_path / "none.ifc")
