@@ -283,7 +283,7 @@ def enu_frame(lon: float, lat: float, height: float = 0.0) -> F64:
 
 def metric_frame(lon: float, lat: float) -> str:
     """A transverse Mercator CRS in metres centred on a place: where a scenario computes (scale error < 1e-7 at 3 km)."""
-    return f"+proj=tmerc +lat_0={lat:.6f} +lon_0={lon:.6f} +k=1 +x_0=0 +y_0=0 +ellps=WGS84 +units=m +type=crs"
+    return f"+proj=tmerc +lat_0={lat:.6f} +lon_0={lon:.6f} +k=1 +x_0=0 +y_0=0 +datum=WGS84 +units=m +type=crs"
 
 
 def extent_of(reference: Reference, bounds: Bounds) -> Bounds:
