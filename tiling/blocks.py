@@ -27,7 +27,6 @@ from twin.archive import ArchiveWriter, Packed, pack
 from twin.errors import BadFeature, MissingReference
 from twin.ground import Ground
 from twin.model import ABOVE_GROUND, LayerVersion, Reference, Report
-from twin.parts import RESERVED
 from twin.registry import TileJob
 
 F64 = NDArray[np.float64]
@@ -314,8 +313,10 @@ def _corners(lon: F64, lat: F64, height: F64, frame: F64) -> tuple[F64, F64]:
 
 
 def _feet(source: Source, table: pa.Table, geometry: NDArray[np.object_], owner: NDArray[np.int64], lon: F64, lat: F64) -> F64:
-    """(N,) ellipsoidal height on which each row stands: its own base, else the lowest ground under its corners and its
-    centroid (so that no gap shows on a slope), else the option's; NaN where none is known."""
+    """(N,) ellipsoidal height on which each row stands, NaN where none is known.
+
+    Its own base, else the lowest ground under its corners and its centroid (so that no gap shows on a slope), else the option's.
+    """
     foot = np.full(len(table), np.nan)
     first = np.searchsorted(owner, np.arange(len(table)))
     known = first < len(owner)

@@ -234,7 +234,8 @@ class _Writer:
         return {"name": table.name, "class": table.class_id, "count": len(table), "properties": properties}
 
     def _materials(self, surfaces: Sequence[Surface]) -> dict[str, Any]:
-        materials, images = [], []
+        materials: list[dict[str, Any]] = []
+        images: list[bytes] = []
         for surface in surfaces:
             *rgb, alpha = surface.color
             pbr: dict[str, Any] = {"metallicFactor": surface.metallic, "roughnessFactor": surface.roughness}
@@ -281,8 +282,11 @@ def extremes(*many: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def container(document: dict[str, Any], body: bytes) -> bytes:
-    """JSON and binary chunk in one glb (glTF 2.0 §4.4): JSON padded with spaces so that the buffer starts at a multiple of
-    8 (columns of 8-byte numbers can be read in place), BIN padded with zeros to 4."""
+    """JSON and binary chunk in one glb (glTF 2.0 §4.4).
+
+    JSON is padded with spaces so that the buffer starts at a multiple of 8 (columns of 8-byte numbers can be read in place),
+    BIN with zeros to 4.
+    """
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-(len(text) + 28) % 8)
     body += b"\0" * (-len(body) % 4)

@@ -1,7 +1,7 @@
-"""Meshes with features (IFC and the like) → 3D Tiles: instances baked, every vertex transformed through the map CRS (law 4),
-a feature id per element with all its attributes, materials with colour and opacity.
+"""Meshes with features (IFC and the like) → 3D Tiles.
 
-The plan is that of `tiling.partition`: large elements at coarse levels, small ones below, each drawn once.
+Instances are baked, every vertex transformed through the map CRS (law 4), a feature id per element with all its
+attributes, materials with colour and opacity. The plan is that of `tiling.partition`: large elements at coarse levels, small ones below, each drawn once.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ def bake(elements: Elements, schema: metadata.Schema, crease: float, centre: tup
     corners, owner, material = shaded.triangles[drawn], owner[drawn], material[drawn]
     vertex_owner = np.empty(len(shaded.positions), np.int64)
     vertex_owner[corners] = number[owner][:, None]
-    primitives = []
+    primitives: list[Primitive] = []
     used = np.unique(material)
     for m in used:
         own = corners[material == m]
@@ -231,8 +231,11 @@ def bake(elements: Elements, schema: metadata.Schema, crease: float, centre: tup
 
 
 def _place(elements: Elements, features: I64, frame: F64) -> tuple[F64, I64, I64, I64, list[Surface], tuple[float, float]]:
-    """Baked instances of some features: (positions in the tile's frame, triangles, feature and surface of each triangle,
-    surfaces, lowest and highest ellipsoidal height)."""
+    """Baked instances of some features.
+
+    Returns (positions in the tile's frame, triangles, feature and surface of each triangle, surfaces, lowest and highest
+    ellipsoidal height).
+    """
     placed, triangles, owners, materials = [], [], [], []
     surfaces = Palette()
     count = 0

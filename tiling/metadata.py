@@ -1,4 +1,4 @@
-"""EXT_structural_metadata from Arrow columns: one class a layer, one property a column, one property table a tile.
+r"""EXT_structural_metadata from Arrow columns: one class a layer, one property a column, one property table a tile.
 
 How a column is stored is decided once for the whole layer (`survey` each batch, `merge`, `plan`), so that every tile has the
 same types. What a tile's own schema lists of an enum is only what occurs in it, and an enum's code is a function of its
@@ -6,7 +6,7 @@ text; so a new value in one place changes no other tile, whatever the history.
 
 | Arrow                                | property                             | null                                              |
 |--------------------------------------|--------------------------------------|---------------------------------------------------|
-| string                               | STRING                               | noData, "\\0" (or more of them where data hold it) |
+| string                               | STRING                               | noData, "\0" (or more of them where data hold it) |
 | string, few distinct values          | ENUM of UINT32, code = f(text)       | noData, the enum value "(no data)"                |
 | bool                                 | BOOLEAN; ENUM true/false with nulls  | noData, the enum value "(no data)"                |
 | int8 … uint64                        | INT8 … UINT64; 64 bits that fit: 32  | noData, a spare extreme; else the next wider type |
@@ -51,7 +51,7 @@ _EXACT = 1 << 53
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What must be known of a column over the whole layer.
+    r"""What must be known of a column over the whole layer.
 
     `low`/`high`: extremes of the numbers (finite; of the members, for lists); `texts`: counts of distinct texts, None
     above `ENUM_VALUES`; `nul`: the longest run of "\\0" that is a whole text; `ragged`: lists with null members occur.
@@ -250,14 +250,14 @@ class Schema:
             pairs = [("false", 0), ("true", 1), (NO_DATA, 255)]
         else:
             pairs = [(text, enum_code(text)) for text in sorted(occurring)] + ([(NO_DATA, 0)] if f.nulls else [])
-        value = {"name": f.column, "valueType": f.component, "values": [{"name": n, "value": v} for n, v in pairs]}
-        return value
+        return {"name": f.column, "valueType": f.component, "values": [{"name": n, "value": v} for n, v in pairs]}
 
     def encode(self, table: pa.Table, name: str = "") -> PropertyTable:
         """A tile's rows as a property table.
 
         Args:
             table: the columns named by `fields` (others are not looked at); N ≥ 1 rows.
+            name: of the table; the layer's if empty.
 
         Raises:
             KeyError: a column is missing; ValueError: a value that the survey of the layer did not see.
@@ -387,9 +387,9 @@ def _integer(component: str, nulls: bool, s: Survey) -> str:
     low, high = int(s.low or 0), int(s.high or 0)
     if component not in ("INT64", "UINT64"):
         return component
-    if -(1 << 31) < low and high < (1 << 31) - 1:  # a spare value is left at both ends
+    if low > -(1 << 31) and high < (1 << 31) - 1:  # a spare value is left at both ends
         return "INT32"
-    if nulls and -_EXACT <= low and high <= _EXACT:
+    if nulls and low >= -_EXACT and high <= _EXACT:
         return "FLOAT64"
     return component
 
@@ -398,10 +398,8 @@ def _number(f: Field, component: str, s: Survey) -> Field:
     """A number column with the spare value of its null rows, widened or with a `known` column where there is none."""
     while f.nulls:
         lowest, highest = _range(component)
-        # of 64-bit integers only the lowest and 2^63 survive JavaScript's JSON.parse
-        ends = [lowest] if component == "INT64" else [highest, lowest]
-        if component.startswith(("INT", "FLOAT")):
-            ends = ends[::-1]
+        # JavaScript reads the lowest INT64 exactly, the highest not
+        ends = [lowest] if component == "INT64" else [highest, lowest] if component.startswith("UINT") else [lowest, highest]
         for end in ends:
             if s.low is None or s.high is None or not s.low <= end <= s.high:
                 return replace(f, kind="number", component=component, no_data=end)
@@ -431,7 +429,7 @@ def _encode_number(f: Field, column: pa.Array) -> Encoded:
     return Encoded(values.tobytes())
 
 
-def _encode_boolean(f: Field, column: pa.Array) -> Encoded:
+def _encode_boolean(_: Field, column: pa.Array) -> Encoded:
     return Encoded(_bits(column.to_numpy(zero_copy_only=False).astype(bool)))
 
 
@@ -464,7 +462,7 @@ def _encode_list(f: Field, column: pa.Array) -> Encoded | None:
     members = column.flatten()
     if not len(members):
         return None
-    inner = _ENCODERS[f.member](replace(f, kind=f.member, no_data=None), members)
+    inner: Encoded | None = _ENCODERS[f.member](replace(f, kind=f.member, no_data=None), members)
     if inner is None or not inner.values:  # lists of nothing but empty texts: no bytes to store
         return None
     packed, kind = _offsets(np.concatenate([[0], np.cumsum(lengths)]))

@@ -21,8 +21,11 @@ WELD = 1e-4
 
 @dataclass(frozen=True)
 class Surfaces:
-    """positions (V, 3), normals (V, 3), triangles (T, 3) into them, `source` (T,) rows of the triangles that were given,
-    `sliver` (T,) those narrower than `WELD`: they close the surface but count for nothing else."""
+    """Shaded triangles.
+
+    positions (V, 3), normals (V, 3), triangles (T, 3) into them, `source` (T,) rows of the triangles that were given,
+    `sliver` (T,) those narrower than `WELD`: they close the surface but count for nothing else.
+    """
 
     positions: F64
     normals: F64
@@ -35,7 +38,8 @@ def smooth(positions: F64, triangles: I64, group: I64, crease: float = 30.0) -> 
     """Index and shade triangles.
 
     Args:
-        positions: (N, 3) finite, metres; triangles: (M, 3), counter-clockwise from outside.
+        positions: (N, 3) finite, metres.
+        triangles: (M, 3), counter-clockwise from outside.
         group: (M,) what never shares a vertex (feature, material).
         crease: degrees; steeper edges stay sharp.
 
@@ -51,7 +55,7 @@ def smooth(positions: F64, triangles: I64, group: I64, crease: float = 30.0) -> 
         return Surfaces(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3), np.int64), good, np.zeros(0, bool))
     face = np.cross(at[corner[:, 1]] - at[corner[:, 0]], at[corner[:, 2]] - at[corner[:, 0]])
     area = np.sqrt((face * face).sum(1))
-    longest = np.sqrt(np.max([((at[corner[:, k]] - at[corner[:, k - 1]]) ** 2).sum(1) for k in range(3)], axis=0))
+    longest: F64 = np.sqrt(np.max([((at[corner[:, k]] - at[corner[:, k - 1]]) ** 2).sum(1) for k in range(3)], axis=0))
     sliver = area < WELD * longest
     unit = np.where((area > 0)[:, None], face / np.where(area > 0, area, 1.0)[:, None], [0.0, 0.0, 1.0])
     face[sliver] = 0.0
@@ -59,7 +63,7 @@ def smooth(positions: F64, triangles: I64, group: I64, crease: float = 30.0) -> 
     key = corner * (int(smoothing.max()) + 1) + smoothing[:, None]
     unique, first, vertex = np.unique(key.ravel(), return_index=True, return_inverse=True)
     vertex = vertex.reshape(-1, 3)
-    normals = np.column_stack([np.bincount(vertex.ravel(), np.repeat(face[:, k], 3), minlength=len(unique)) for k in range(3)])
+    normals: F64 = np.column_stack([np.bincount(vertex.ravel(), np.repeat(face[:, k], 3), minlength=len(unique)) for k in range(3)]).astype(np.float64)
     length = np.sqrt((normals * normals).sum(1))
     alone = length < 1e-12  # a sliver, or two faces back to back that cancel: one face's own direction
     normals[alone] = unit[first[alone] // 3]

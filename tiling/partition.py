@@ -94,7 +94,8 @@ def plan(
         size: (N,) metres; what is larger is drawn from farther away.
         weight: (N,) ≥ 0, what a feature costs to draw (vertices).
         tie: (N,) hashes of the ids, so that equals have an order of their own.
-        budget: weight that a leaf may hold; share: weight that an inner tile takes (always at least one feature).
+        budget: weight that a leaf may hold.
+        share: weight that an inner tile takes (always at least one feature).
     """
     order = np.lexsort((tie, code))
     code, size, weight = code[order], np.asarray(size, np.float64)[order], np.asarray(weight, np.float64)[order]

@@ -71,6 +71,6 @@ def _start(parent: int) -> None:
         if os.getppid() != parent:
             os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import pyarrow  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415
 
-    pyarrow.set_cpu_count(1)
+    pa.set_cpu_count(1)

@@ -72,7 +72,7 @@ class Rows:
         if not self.dead:
             return np.ones(len(table), bool)
         gone = pc.is_in(table.column("id"), value_set=pa.array(self.dead, pa.string()))
-        return ~gone.combine_chunks().to_numpy(zero_copy_only=False)
+        return np.asarray(~gone.combine_chunks().to_numpy(zero_copy_only=False), bool)
 
     def take(self, rows: NDArray[np.int64]) -> pa.Table:
         """The rows of these numbers, in this order."""
@@ -90,8 +90,10 @@ class Rows:
 
 
 def id_hash(ids: pa.Array) -> NDArray[np.uint64]:
-    """(N,) a 64-bit hash of each text (polynomial over its bytes, modulo 2^64, scrambled): ties are broken by it, so that no
-    order of arrival shows in the tiles."""
+    """(N,) a 64-bit hash of each text: a polynomial over its bytes, modulo 2^64, scrambled.
+
+    Ties are broken by it, so that no order of arrival shows in the tiles.
+    """
     ids = ids.cast(pa.large_string())
     offsets = np.frombuffer(ids.buffers()[1], np.int64)[ids.offset : ids.offset + len(ids) + 1]
     data = ids.buffers()[2]
@@ -107,4 +109,4 @@ def id_hash(ids: pa.Array) -> NDArray[np.uint64]:
         ends = offsets - offsets[0]
         value = total[ends[1:]] - total[ends[:-1]]
         value ^= value >> np.uint64(29)
-        return value * np.uint64(0xBF58476D1CE4E5B9)
+        return np.asarray(value * np.uint64(0xBF58476D1CE4E5B9), np.uint64)

@@ -38,8 +38,11 @@ class Rings:
 
 @dataclass(frozen=True)
 class Solids:
-    """positions (V, 3), normals (V, 3), triangles (T, 3), polygon (V,) the solid of each vertex, `flawed`: (K,) polygons
-    whose roof could not be triangulated exactly."""
+    """Faces of solids.
+
+    positions (V, 3), normals (V, 3), triangles (T, 3), `polygon` (V,) the solid of each vertex, `flawed` (K,) polygons
+    whose roof could not be triangulated exactly.
+    """
 
     positions: F64
     normals: F64
@@ -64,6 +67,7 @@ def clean(rings: Rings, xy: F64) -> tuple[Rings, I64]:
     """Outer rings counter-clockwise and courtyards clockwise, without repeated or superfluous corners, in metres.
 
     Args:
+        rings: as `rings_of` returns them.
         xy: (N, 2) corners in a metric frame.
 
     Returns:
@@ -132,7 +136,8 @@ def extrude(rings: Rings, base: F64, roof: F64, up: F64) -> Solids:
 
     Args:
         rings: as `clean` returns them.
-        base, roof: (N, 3) lower and upper corner in the tile's frame (metres, z up).
+        base: (N, 3) lower corners in the tile's frame (metres, z up).
+        roof: (N, 3) upper corners.
         up: (N, 3) unit vectors.
     """
     corners, polygons = len(base), len(rings.owner)

@@ -49,7 +49,10 @@ def tileset(
     Args:
         tiles: parents before their children; tile 0 is the root.
         error: geometric error when nothing is drawn at all.
-        schema, statistics: metadata of the layer (3D Metadata).
+        refine: ADD or REPLACE, for the whole tree.
+        schema: of the layer's metadata (3D Metadata).
+        statistics: of the layer's features.
+        required: extensions a client must know.
 
     Raises:
         ValueError: no tile has content.

@@ -16,7 +16,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -169,10 +169,8 @@ class ArchiveWriter:
 
     def _abandon(self) -> None:
         if self._file is not None:
-            try:
+            with suppress(OSError):  # a full disk fails again on the buffered rest; the file goes away anyhow
                 self._file.close()
-            except OSError:  # a full disk fails again on the buffered rest; the file goes away anyhow
-                pass
         self.path.unlink(missing_ok=True)
 
     @contextmanager

@@ -19,8 +19,7 @@ import trimesh
 from rasterio.transform import from_origin
 
 from tiling import blocks
-from tiling.check import check_tileset, decode_glb, property_table_rows
-from twin.archive import Archive
+from tiling.check import check_tileset
 from twin.errors import BadFeature, MissingReference
 from twin.ground import Ground
 from twin.lake import Lake
@@ -29,9 +28,9 @@ from twin.parts import write_version
 from twin.registry import TileJob
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "bench")]
-from blocks_1m import generate_buildings  # noqa: E402
-from helpers import assert_valid  # noqa: E402
+sys.path[:0] = [str(HERE)]
+from twin.bench.cities import generate_buildings  # noqa: E402
+from tiling_helpers import assert_valid, decoded  # noqa: E402
 
 REFERENCE = Reference("EPSG:4547", "EPSG:4979")
 X, Y = 405_000.0, 2_498_000.0
@@ -49,28 +48,6 @@ def tile(lake: Lake, version: LayerVersion, name: str = "out.3tz", workers: int 
     if ground is None and "ground" not in options and "base" not in version.style:
         options["ground"] = 20.0
     return blocks.tile(version, TileJob(lake, lake.root / name, blocks.Options(**options), ground, workers))
-
-
-def decoded(path: Path) -> list[tuple[str, np.ndarray, Any, list[dict[str, Any]]]]:
-    """(feature id, (T, 3, 3) ECEF triangles, name of the tile, its row) of every feature of every tile."""
-    result = []
-    with Archive(path) as archive:
-        document = json.loads(archive.read("tileset.json"))
-        stack = [(document["root"], np.eye(4))]
-        while stack:
-            tile_json, above = stack.pop()
-            matrix = above @ np.array(tile_json.get("transform", np.eye(4).T.ravel())).reshape(4, 4).T
-            stack.extend((child, matrix) for child in tile_json.get("children", ()))
-            if "content" not in tile_json:
-                continue
-            for primitive in decode_glb(archive.read(tile_json["content"]["uri"])):
-                rows = property_table_rows(primitive.tables[0])
-                triangles = primitive.triangles()
-                owner = primitive.feature_ids[0].ids[triangles[:, 0]]
-                world = primitive.positions @ matrix[:3, :3].T + matrix[:3, 3]
-                for k in np.unique(owner):
-                    result.append((rows[k]["id"], world[triangles[owner == k]], tile_json["content"]["uri"], rows[k]))
-    return result
 
 
 def terrain(path: Path, height: Any, size: int = 200, cell: float = 10.0, vertical: str = "EPSG:4979") -> Ground:

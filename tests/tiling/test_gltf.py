@@ -17,7 +17,7 @@ from tiling.gltf import Primitive, Surface, glb, linear
 from tiling.metadata import schema_of
 
 sys.path.insert(0, str(Path(__file__).parent))
-from helpers import assert_valid  # noqa: E402
+from tiling_helpers import assert_valid
 
 
 def cloud(extent: float, seed: int = 1, offset: float = 0.0, count: int = 300) -> np.ndarray:

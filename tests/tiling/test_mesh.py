@@ -25,8 +25,7 @@ from twin.parts import write_version
 from twin.registry import TileJob
 
 sys.path.insert(0, str(Path(__file__).parent))
-from helpers import assert_valid  # noqa: E402
-from test_blocks import decoded  # noqa: E402
+from tiling_helpers import assert_valid, decoded
 
 REFERENCE = Reference("EPSG:4547", "EPSG:4979")
 AT = np.array([405_000.0, 2_498_000.0, 12.5])
@@ -35,7 +34,7 @@ RED, GLASS = Material("red", (0.8, 0.1, 0.1, 1.0)), Material("glass", (0.6, 0.8,
 
 def place(x: float = 0, y: float = 0, z: float = 0, turn: float = 0, mirror: bool = False) -> np.ndarray:
     t = trimesh.transformations.rotation_matrix(turn, [0, 0, 1])
-    t[:3, 3] = AT + [x, y, z]
+    t[:3, 3] = AT + np.array([x, y, z])
     return t @ np.diag([-1.0 if mirror else 1.0, 1, 1, 1])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import math
 import sys
@@ -23,7 +23,7 @@ from tiling.slug import property_ids, slug
 from twin.model import Column
 
 sys.path.insert(0, str(Path(__file__).parent))
-from helpers import assert_valid  # noqa: E402
+from tiling_helpers import assert_valid
 
 
 def through(table: pa.Table, data: bytes | None = None) -> dict[str, list[Any]]:
@@ -79,7 +79,7 @@ def columns(draw: st.DrawFn) -> pa.Array:
 def test_scalars_come_back_with_their_nulls(arrays: list[pa.Array]) -> None:
     table = pa.table({"id": [f"编号{i}" for i in range(7)], **{f"列 {i}": a for i, a in enumerate(arrays)}})
     back = through(table)
-    assert list(back)[0] == "id"
+    assert next(iter(back)) == "id"
     for name in table.column_names:
         expected = [None if isinstance(v, float) and math.isnan(v) else v for v in table.column(name).to_pylist()]
         got = back[name]
@@ -104,10 +104,10 @@ def test_lists_come_back(data: st.DataObject) -> None:
 
 
 def test_the_rest_of_arrow() -> None:
-    when = datetime.datetime(2026, 1, 2, 3, 4, 5)
+    when = dt.datetime(2026, 1, 2, 3, 4, 5)
     table = pa.table({
         "id": ["1", "2"],
-        "date": pa.array([datetime.date(2020, 2, 29), None]),
+        "date": pa.array([dt.date(2020, 2, 29), None]),
         "time": pa.array([when, None], pa.timestamp("s")),
         "zoned": pa.array([when, None], pa.timestamp("s", "UTC")),
         "price": pa.array([Decimal("12.34"), None], pa.decimal128(9, 2)),

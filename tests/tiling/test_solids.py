@@ -119,6 +119,6 @@ def test_a_tiny_courtyard_goes_a_crossing_is_told() -> None:
     assert shape.flawed.tolist() == [0]
 
 
-def test_quarter_million_metres_away() -> None:
+def test_forty_kilometres_away() -> None:
     """Coordinates of a tile's edge, centimetre steps: nothing cancels."""
-    check(shapely.transform(SHAPES["courtyard"], lambda xy: xy + [25_000.01, -31_000.07]))
+    check(shapely.transform(SHAPES["courtyard"], lambda xy: xy + np.array([25_000.01, -31_000.07])))

@@ -1,4 +1,4 @@
-"""What the tiling tests share: the npm gltf-validator as an independent judge."""
+"""What the tiling tests share: the npm gltf-validator as an independent judge, and whole archives decoded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from tiling.check import decode_glb, property_table_rows
+from twin.archive import Archive
 
 VALIDATOR = Path(__file__).resolve().parents[2] / "viewer" / "node_modules" / "gltf-validator"
 _SCRIPT = """
@@ -54,3 +58,25 @@ def assert_valid(*files: bytes) -> None:
     """No error and no warning in any file."""
     for verdict in validate(*files):
         assert (verdict["errors"], verdict["warnings"]) == (0, 0), verdict["messages"]
+
+
+def decoded(path: Path) -> list[tuple[str, np.ndarray, Any, list[dict[str, Any]]]]:
+    """(feature id, (T, 3, 3) ECEF triangles, name of the tile, its row) of every feature of every tile."""
+    result = []
+    with Archive(path) as archive:
+        document = json.loads(archive.read("tileset.json"))
+        stack = [(document["root"], np.eye(4))]
+        while stack:
+            tile_json, above = stack.pop()
+            matrix = above @ np.array(tile_json.get("transform", np.eye(4).T.ravel())).reshape(4, 4).T
+            stack.extend((child, matrix) for child in tile_json.get("children", ()))
+            if "content" not in tile_json:
+                continue
+            for primitive in decode_glb(archive.read(tile_json["content"]["uri"])):
+                rows = property_table_rows(primitive.tables[0])
+                triangles = primitive.triangles()
+                owner = primitive.feature_ids[0].ids[triangles[:, 0]]
+                world = primitive.positions @ matrix[:3, :3].T + matrix[:3, 3]
+                uri = tile_json["content"]["uri"]
+                result.extend((rows[k]["id"], world[triangles[owner == k]], uri, rows[k]) for k in np.unique(owner))
+    return result
