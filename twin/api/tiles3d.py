@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from twin.api.archives import entry_response
@@ -26,10 +27,29 @@ def root(request: Request, city: CityDep, layer: str) -> Response:
     entry = derivation.info.get("entry", "tileset.json")
     value = {
         "asset": {"version": "1.1", "tilesetVersion": derivation.key}, "geometricError": inner["geometricError"],
-        "root": {"boundingVolume": inner["boundingVolume"], "geometricError": inner["geometricError"], "refine": "ADD",
+        "root": {"boundingVolume": placed(inner["boundingVolume"], inner.get("transform")), "geometricError": inner["geometricError"], "refine": "ADD",
                  "content": {"uri": f"{derivation.key}/{entry}"}},
     }  # fmt: skip
     return json_response(request, value, etag=f'W/"{derivation.key}"')
+
+
+def placed(volume: dict[str, list[float]], transform: list[float] | None) -> dict[str, list[float]]:
+    """A bounding volume moved by a tile's transform (16 numbers, column-major), for a parent that has none.
+
+    The inner root keeps its transform, so it must not be repeated outside; its volume, which it would have moved, is moved here.
+    Regions are geographic and never moved (3D Tiles 1.1, "Bounding volumes").
+    """
+    if transform is None or "region" in volume:
+        return volume
+    matrix = np.array(transform, dtype=np.float64).reshape(4, 4).T
+    linear, shift = matrix[:3, :3], matrix[:3, 3]
+    if "sphere" in volume:
+        *centre, radius = volume["sphere"]
+        longest = float(np.linalg.norm(linear, ord=2))
+        return {"sphere": [*(linear @ centre + shift).tolist(), radius * longest]}
+    box = np.array(volume["box"], dtype=np.float64).reshape(4, 3) @ linear.T  # the centre and three half axes, one a row
+    box[0] += shift
+    return {"box": box.reshape(-1).tolist()}
 
 
 @router.get("/tiles3d/{layer}/{key}/{path:path}", summary="A file of a tileset", response_class=Response,
