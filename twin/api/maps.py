@@ -1,5 +1,78 @@
-"""Map tiles: placeholder router until twin.maps is there."""
+"""Map tiles: rasters, shaded relief and drawn vectors as PNG in WebMercatorQuad, behind a TileJSON that names their key."""
 
-from fastapi import APIRouter
+from __future__ import annotations
+
+import hashlib
+from importlib import import_module
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+
+from twin.api.collections import WITH_MAP
+from twin.api.common import CityDep, body_response, href, immutable, json_response, knows, not_modified
+from twin.api.definition import answers, binary
+from twin.api.schemas import TileJson
+from twin.city import City
+from twin.errors import NotFound
+from twin.model import LayerVersion
 
 router = APIRouter(tags=["Maps"])
+
+DEEPEST = 24
+Level = Annotated[int, Path(ge=0, le=DEEPEST, description="Zoom level of WebMercatorQuad.")]
+Place = Annotated[int, Path(ge=0, lt=2**DEEPEST)]
+
+
+@router.get("/map/{layer}/tilejson.json", summary="Map of a layer", response_class=Response, responses=answers(TileJson))
+def tilejson(request: Request, city: CityDep, layer: str) -> Response:
+    """Where the layer's map tiles are, how deep they go, and its legend. ETag: the tiles' key."""
+    publication, version, _ = city.published(layer)
+    _require_map(layer, version)
+    key = map_key(publication.manifest)
+    facts: dict[str, Any] = maps().describe(city.lake, version)
+    template = href(request, "map", layer, key) + "/{z}/{x}/{y}.png"
+    value = {"tilejson": "3.0.0", "name": layer, "version": f"{publication.number}.0.0", "scheme": "xyz", "tiles": [template], "minzoom": facts["minzoom"],
+             "maxzoom": facts["maxzoom"], "bounds": facts["bounds"], "twin:legend": facts.get("legend")}  # fmt: skip
+    return json_response(request, value, etag=f'W/"{key}"')
+
+
+@router.get("/map/{layer}/{key}/{z}/{x}/{y}.png", summary="A map tile", response_class=Response,
+            responses=binary("256 × 256 pixels; transparent where the layer has no data.", "image/png"))  # fmt: skip
+def tile(request: Request, city: CityDep, layer: str, key: str, *, z: Level, x: Place, y: Place) -> Response:
+    """A tile of one version of the layer; immutable."""
+    if x >= 2**z or y >= 2**z:
+        raise NotFound(f"There is no tile {z}/{x}/{y}: level {z} has {2**z} rows and columns.")
+    version = _version_of(city, layer, key)
+    etag, cache = f'"{key}-{z}-{x}-{y}"', immutable(city, layer)
+    if knows(request, etag):
+        return not_modified(etag, cache)
+    return body_response(request, maps().render(city.lake, version, z, x, y), "image/png", cache=cache, etag=etag, compress=False)
+
+
+def maps() -> Any:
+    """The renderer, imported when a map is first asked for: it brings GDAL and the drawing code with it."""
+    return import_module("twin.maps")
+
+
+def map_key(manifest: str) -> str:
+    """Key of a version's map: what is drawn (the manifest, its style included) and by which code."""
+    return hashlib.sha256(f"{manifest} {maps().CODE_VERSION}".encode()).hexdigest()[:24]
+
+
+def _version_of(city: City, layer: str, key: str) -> LayerVersion:
+    """The version that a key stands for, published now or before.
+
+    Raises:
+        NotFound: no version of the layer has this map.
+    """
+    for row in reversed(city.catalog.versions(layer)):
+        if map_key(row.manifest) == key:
+            version = city.manifest(row.manifest)
+            _require_map(layer, version)
+            return version
+    raise NotFound(f"Layer {layer!r} has no map {key!r}.", "Start again from the layer's tilejson.json.")
+
+
+def _require_map(layer: str, version: LayerVersion) -> None:
+    if version.kind not in WITH_MAP:
+        raise NotFound(f"Layer {layer!r} ({version.kind}) has no map tiles.", "Its collection document links what there is.")

@@ -194,6 +194,37 @@ class Tileset(Document):
     root: RootTile
 
 
+class LegendEntry(Document):
+    """A colour and what it means: a class, a range [from, to], or a value on a ramp."""
+
+    value: float | str | list[float] | None = None
+    color: str
+    label: Bilingual | None = None
+
+
+class Legend(Document):
+    """How to read a map."""
+
+    type: Literal["classes", "continuous", "rgb", "vector"]
+    unit: str | None = None
+    title: Bilingual | None = None
+    entries: list[LegendEntry] = Field(default_factory=list)
+
+
+class TileJson(Document):
+    """TileJSON 3.0 of a layer's map tiles (WebMercatorQuad, 256 pixels)."""
+
+    tilejson: Literal["3.0.0"]
+    name: str
+    version: str
+    scheme: Literal["xyz"]
+    tiles: list[str]
+    minzoom: int = Field(ge=0)
+    maxzoom: int = Field(ge=0)
+    bounds: Bbox
+    twin_legend: Legend | None = Field(alias="twin:legend")
+
+
 class ProcessSummary(Document):
     """A scenario."""
 
