@@ -18,6 +18,6 @@ def generate(out: Path, seed: int = SEED) -> Path:
     The same seed gives the same bytes with the same library versions.  Heights are in the 1985 datum (EPSG:5737),
     horizontal coordinates in EPSG:4547 (easting, northing), except the GeoJSON files (WGS 84 longitude, latitude).
     """
-    from data_samples.deliver import deliver
+    from data_samples.deliver import deliver  # noqa: PLC0415  (heavy, and it imports this package)
 
     return deliver(Path(out), seed)

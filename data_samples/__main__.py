@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from data_samples import SEED, generate
@@ -11,4 +12,4 @@ parser = argparse.ArgumentParser(prog="python -m data_samples", description="Wri
 parser.add_argument("out", type=Path, help="folder to write to")
 parser.add_argument("--seed", type=int, default=SEED, help=f"default {SEED}")
 arguments = parser.parse_args()
-print(generate(arguments.out, arguments.seed))
+sys.stdout.write(f"{generate(arguments.out, arguments.seed)}\n")

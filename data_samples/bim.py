@@ -6,18 +6,19 @@ the levelled pad's height in the 1985 datum.  Outer wall faces run along the foo
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
 
+from data_samples.bim_kit import PARAPET, PARTITION, SLAB, WALL, Kit
 from data_samples.buildings import BIM_FLOORS, BIM_SIZE, BIM_STOREY, Draft
 from data_samples.frame import CRS, SOUTH, VERTICAL, WEST
 from data_samples.ifc_file import IfcFile
 from data_samples.shapes import corners, ell
 
-WALL, PARTITION, SLAB, PARAPET = 0.25, 0.12, 0.25, 1.2
 STAMP = "2025-06-01T08:00:00"
 Xa, Xb, Ya, Yb, Yc = -22.25, 22.25, -13.25, 1.25, 13.25  # inner faces of the L; the stem ends at x = -7.75
 STEM = -7.75
@@ -40,98 +41,90 @@ class Office:
         nearest = [int(np.argmin(np.hypot(*(inner - p).T))) for p in self.outline]
         self.inner = inner[nearest]
         self._project(draft, pad)
-        self._types()
+        self.kit = Kit(self.ifc, self.context)
 
     def _project(self, draft: Draft, pad: float) -> None:
         ifc = self.ifc
-        units = [ifc("IfcSIUnit", UnitType=u, Name=n) for u, n in (("LENGTHUNIT", "METRE"), ("AREAUNIT", "SQUARE_METRE"), ("VOLUMEUNIT", "CUBIC_METRE"), ("PLANEANGLEUNIT", "RADIAN"))]
+        units = [
+            ifc("IfcSIUnit", UnitType=u, Name=n)
+            for u, n in (("LENGTHUNIT", "METRE"), ("AREAUNIT", "SQUARE_METRE"), ("VOLUMEUNIT", "CUBIC_METRE"), ("PLANEANGLEUNIT", "RADIAN"))
+        ]
         context = ifc("IfcGeometricRepresentationContext", None, "Model", 3, 1e-5, ifc.axes, None)
-        self.context = ifc("IfcGeometricRepresentationSubContext", ContextIdentifier="Body", ContextType="Model", ParentContext=context, TargetView="MODEL_VIEW")
-        self.project = ifc.root("IfcProject", Name="五邑规划设计大楼", LongName="Wuyi Planning and Design Building", RepresentationContexts=[context], UnitsInContext=ifc("IfcUnitAssignment", units))
+        self.context = ifc(
+            "IfcGeometricRepresentationSubContext",
+            ContextIdentifier="Body",
+            ContextType="Model",
+            ParentContext=context,
+            TargetView="MODEL_VIEW",
+        )
+        self.project = ifc.root(
+            "IfcProject",
+            Name="五邑规划设计大楼",
+            LongName="Wuyi Planning and Design Building",
+            RepresentationContexts=[context],
+            UnitsInContext=ifc("IfcUnitAssignment", units),
+        )
         angle = float(draft.extra["angle"])
         corner = corners(draft.polygon)[0]  # carries self.outline[0] to the map
         c, s = np.cos(angle), np.sin(angle)
         east = corner[0] - (c * self.outline[0, 0] - s * self.outline[0, 1]) + WEST
         north = corner[1] - (s * self.outline[0, 0] + c * self.outline[0, 1]) + SOUTH
-        crs = ifc("IfcProjectedCRS", CRS, "CGCS2000 / 3-degree Gauss-Kruger CM 114E", "CGCS2000", VERTICAL, "Gauss-Kruger", "CM 114E", units[0])
+        crs = ifc(
+            "IfcProjectedCRS", CRS, "CGCS2000 / 3-degree Gauss-Kruger CM 114E", "CGCS2000", VERTICAL, "Gauss-Kruger", "CM 114E", units[0]
+        )
         ifc("IfcMapConversion", context, crs, float(east), float(north), float(pad), float(c), float(s), 1.0)
-        self.site = ifc.root("IfcSite", Name="五邑规划设计大楼用地", LongName="Site", ObjectPlacement=ifc.placement((0, 0, 0)), CompositionType="ELEMENT", RefElevation=float(pad))
-        self.building = ifc.root("IfcBuilding", Name=draft.name, LongName=draft.name_en, ObjectPlacement=ifc.placement((0, 0, 0), self.site.ObjectPlacement), CompositionType="ELEMENT")
+        self.site = ifc.root(
+            "IfcSite",
+            Name="五邑规划设计大楼用地",
+            LongName="Site",
+            ObjectPlacement=ifc.placement((0, 0, 0)),
+            CompositionType="ELEMENT",
+            RefElevation=float(pad),
+        )
+        self.building = ifc.root(
+            "IfcBuilding",
+            Name=draft.name,
+            LongName=draft.name_en,
+            ObjectPlacement=ifc.placement((0, 0, 0), self.site.ObjectPlacement),
+            CompositionType="ELEMENT",
+        )
         ifc.part(self.project, self.site)
         ifc.part(self.site, self.building)
-        ifc.properties(self.building, "Pset_BuildingCommon", {"NumberOfStoreys": ("IfcInteger", BIM_FLOORS), "OccupancyType": ("IfcLabel", "办公"), "YearOfConstruction": ("IfcLabel", "2021"), "IsLandmarked": ("IfcLogical", False)})
+        ifc.properties(
+            self.building,
+            "Pset_BuildingCommon",
+            {
+                "NumberOfStoreys": ("IfcInteger", BIM_FLOORS),
+                "OccupancyType": ("IfcLabel", "办公"),
+                "YearOfConstruction": ("IfcLabel", "2021"),
+                "IsLandmarked": ("IfcLogical", False),
+            },
+        )
         area = float(draft.polygon.area)
-        ifc.quantities(self.building, "Qto_BuildingBaseQuantities", {"FootprintArea": ("Area", area), "GrossFloorArea": ("Area", area * BIM_FLOORS), "Height": ("Length", BIM_FLOORS * BIM_STOREY + PARAPET)})
-
-    def _types(self) -> None:
-        ifc = self.ifc
-        self.paint = {
-            "wall": ifc.style("外墙涂料 render", (0.86, 0.84, 0.79)), "partition": ifc.style("内墙 plaster", (0.93, 0.93, 0.91)),
-            "concrete": ifc.style("混凝土 concrete", (0.68, 0.68, 0.67)), "glass": ifc.style("玻璃 glass", (0.55, 0.72, 0.78), 0.6),
-            "frame": ifc.style("铝合金 aluminium", (0.35, 0.37, 0.40)), "door": ifc.style("木门 timber", (0.52, 0.36, 0.24)),
-            "roof": ifc.style("屋面 roofing", (0.58, 0.57, 0.55)), "space": ifc.style("空间 space", (0.6, 0.75, 0.9), 0.8),
-        }  # fmt: skip
-        concrete, brick, plaster = (ifc("IfcMaterial", n) for n in ("C30钢筋混凝土", "加气混凝土砌块", "水泥砂浆"))
-        self.concrete = concrete
-        self.layers = {}
-        self.wall_types = {}
-        for key, zh, width, core in (("wall", "外墙250", WALL, brick), ("partition", "内墙120", PARTITION, brick), ("parapet", "女儿墙250", WALL, concrete)):
-            layers = [ifc("IfcMaterialLayer", m, t, None) for m, t in ((plaster, 0.02), (core, width - 0.04), (plaster, 0.02))]
-            layer_set = ifc("IfcMaterialLayerSet", layers, zh)
-            self.layers[key] = ifc("IfcMaterialLayerSetUsage", layer_set, "AXIS2", "POSITIVE", 0.0)
-            self.wall_types[key] = ifc.root("IfcWallType", Name=zh, PredefinedType="PARAPET" if key == "parapet" else "SOLIDWALL" if key == "wall" else "PARTITIONING")
-            ifc.material(layer_set, self.wall_types[key])
-        self.window = self._window_type("铝合金窗2420", 2.4, 2.0)
-        self.doors = {"room": self._door_type("木门0921", 0.9, 2.1, "door"), "main": self._door_type("玻璃门2424", 2.4, 2.4, "glass")}
-        self.column_type = ifc.root("IfcColumnType", Name="方柱600", PredefinedType="COLUMN")
-        ring = [(-0.3, -0.3), (0.3, -0.3), (0.3, 0.3), (-0.3, 0.3)]
-        body = ifc.extrude(ifc.profile(ring), BIM_STOREY - SLAB)
-        ifc.styles(body, self.paint["concrete"])
-        self.column_map = self._map(self.column_type, [body])
-        self.slab_type = ifc.root("IfcSlabType", Name="楼板250", PredefinedType="FLOOR")
-
-    def _map(self, kind: Any, items: list[Any]) -> Any:
-        source = self.ifc("IfcRepresentationMap", self.ifc.axes, self.ifc.body(self.context, items))
-        kind.RepresentationMaps = [source]
-        return source
-
-    def _flat(self, x0: float, z0: float, x1: float, z1: float, depth: float, y: float, hole: float = 0.0) -> Any:
-        """An upright panel in the x-z plane, `depth` thick from `y` on; `hole` is the frame's width around an opening."""
-        ifc = self.ifc
-        at = ifc("IfcAxis2Placement3D", ifc.point((0, y + depth, 0)), ifc("IfcDirection", (0.0, -1.0, 0.0)), ifc.x)
-        outer = [(x0, z0), (x1, z0), (x1, z1), (x0, z1)]
-        holes = [[(x0 + hole, z0 + hole), (x0 + hole, z1 - hole), (x1 - hole, z1 - hole), (x1 - hole, z0 + hole)]] if hole else []
-        return ifc.extrude(ifc.profile(outer, holes), depth, at)
-
-    def _window_type(self, name: str, width: float, height: float) -> tuple[Any, Any, float, float]:
-        frame, pane = self._flat(0, 0, width, height, 0.08, 0.06, 0.06), self._flat(0.06, 0.06, width - 0.06, height - 0.06, 0.02, 0.09)
-        bar = self._flat(width / 2 - 0.03, 0.06, width / 2 + 0.03, height - 0.06, 0.07, 0.065)
-        for item, paint in ((frame, "frame"), (bar, "frame"), (pane, "glass")):
-            self.ifc.styles(item, self.paint[paint])
-        kind = self.ifc.root("IfcWindowType", Name=name, PredefinedType="WINDOW", PartitioningType="DOUBLE_PANEL_VERTICAL")
-        return kind, self._map(kind, [frame, bar, pane]), width, height
-
-    def _door_type(self, name: str, width: float, height: float, paint: str) -> tuple[Any, Any, float, float]:
-        frame, leaf = self._flat(0, 0, width, height, 0.10, 0.01, 0.05), self._flat(0.05, 0.05, width - 0.05, height - 0.05, 0.05, 0.035)
-        self.ifc.styles(frame, self.paint["frame"])
-        self.ifc.styles(leaf, self.paint[paint])
-        kind = self.ifc.root("IfcDoorType", Name=name, PredefinedType="DOOR", OperationType="DOUBLE_DOOR_SINGLE_SWING" if width > 1.5 else "SINGLE_SWING_LEFT")
-        return kind, self._map(kind, [frame, leaf]), width, height
+        ifc.quantities(
+            self.building,
+            "Qto_BuildingBaseQuantities",
+            {
+                "FootprintArea": ("Area", area),
+                "GrossFloorArea": ("Area", area * BIM_FLOORS),
+                "Height": ("Length", BIM_FLOORS * BIM_STOREY + PARAPET),
+            },
+        )
 
     def _wall(self, storey: Any, name: str, kind: str, p: Any, q: Any, profile: list[Any], height: float) -> Any:
         """A wall from p to q; `profile` in wall axes (x along p-q, y to its left)."""
         ifc = self.ifc
         d = (np.asarray(q) - p) / np.hypot(*(np.asarray(q) - p))
         body = ifc.extrude(ifc.profile(profile), height)
-        ifc.styles(body, self.paint["partition" if kind == "partition" else "wall"])
+        ifc.styles(body, self.kit.paint["partition" if kind == "partition" else "wall"])
         placement = ifc.placement((p[0], p[1], 0), storey.ObjectPlacement, (d[0], d[1], 0))
         wall = ifc.root("IfcWall", Name=name, ObjectPlacement=placement, Representation=ifc.shape(self.context, [body]),
                         PredefinedType={"wall": "SOLIDWALL", "partition": "PARTITIONING", "parapet": "PARAPET"}[kind])  # fmt: skip
         ifc.contain(storey, wall)
-        ifc.typed(self.wall_types[kind], wall)
-        ifc.material(self.layers[kind], wall)
+        ifc.typed(self.kit.wall_types[kind], wall)
+        ifc.material(self.kit.layers[kind], wall)
         outside = kind != "partition"
-        ifc.properties(wall, "Pset_WallCommon", {"Reference": ("IfcIdentifier", self.wall_types[kind].Name), "IsExternal": ("IfcBoolean", outside), "LoadBearing": ("IfcBoolean", False),
+        ifc.properties(wall, "Pset_WallCommon", {"Reference": ("IfcIdentifier", self.kit.wall_types[kind].Name), "IsExternal": ("IfcBoolean", outside), "LoadBearing": ("IfcBoolean", False),
                        "FireRating": ("IfcLabel", "3.00h" if outside else "1.00h"), "ThermalTransmittance": ("IfcThermalTransmittanceMeasure", 1.2 if outside else 2.4)})  # fmt: skip
         return wall
 
@@ -140,31 +133,55 @@ class Office:
         self.ifc.quantities(wall, "Qto_WallBaseQuantities", {"Length": ("Length", length), "Height": ("Length", height), "Width": ("Length", width),
                             "GrossSideArea": ("Area", gross), "NetSideArea": ("Area", gross - holes)})  # fmt: skip
 
-    def _opening(self, storey: Any, wall: Any, kind: tuple[Any, Any, float, float], x: float, sill: float, width: float, name: str, door: bool) -> float:
+    def _opening(
+        self, storey: Any, wall: Any, kind: tuple[Any, Any, float, float], x: float, sill: float, width: float, name: str, door: bool
+    ) -> float:
         """Cut an opening in a wall at `x` along it and fill it; returns the opening's area."""
         ifc, (type_, source, w, h) = self.ifc, kind
-        body = self._flat(0, 0, w, h, width + 0.2, -0.1)
-        opening = ifc.root("IfcOpeningElement", Name=name + "洞口", ObjectPlacement=ifc.placement((x, 0, sill), wall.ObjectPlacement), Representation=ifc.shape(self.context, [body]), PredefinedType="OPENING")
+        body = self.kit.panel(0, 0, w, h, width + 0.2, -0.1)
+        opening = ifc.root(
+            "IfcOpeningElement",
+            Name=name + "洞口",
+            ObjectPlacement=ifc.placement((x, 0, sill), wall.ObjectPlacement),
+            Representation=ifc.shape(self.context, [body]),
+            PredefinedType="OPENING",
+        )
         ifc.void(wall, opening)
         placement = ifc.placement((0, 0, 0), opening.ObjectPlacement)
-        element = ifc.root("IfcDoor" if door else "IfcWindow", Name=name, ObjectPlacement=placement, Representation=ifc.mapped(self.context, source), OverallHeight=h, OverallWidth=w)
+        element = ifc.root(
+            "IfcDoor" if door else "IfcWindow",
+            Name=name,
+            ObjectPlacement=placement,
+            Representation=ifc.mapped(self.context, source),
+            OverallHeight=h,
+            OverallWidth=w,
+        )
         ifc.contain(storey, element)
         ifc.typed(type_, element)
         ifc.fill(opening, element)
         common = {"Reference": ("IfcIdentifier", type_.Name), "IsExternal": ("IfcBoolean", width > 0.2)}
         ifc.properties(element, "Pset_DoorCommon" if door else "Pset_WindowCommon", common)
-        ifc.quantities(element, "Qto_DoorBaseQuantities" if door else "Qto_WindowBaseQuantities", {"Width": ("Length", w), "Height": ("Length", h), "Area": ("Area", w * h)})
+        ifc.quantities(
+            element,
+            "Qto_DoorBaseQuantities" if door else "Qto_WindowBaseQuantities",
+            {"Width": ("Length", w), "Height": ("Length", h), "Area": ("Area", w * h)},
+        )
         return w * h
+
+    def _mitred(self, i: int) -> tuple[Any, Any, float, list[Any]]:
+        """The outer wall along edge i of the outline: its ends, length and mitred profile in wall axes."""
+        n = len(self.outline)
+        p, q, p_in, q_in = self.outline[i], self.outline[(i + 1) % n], self.inner[i], self.inner[(i + 1) % n]
+        length = float(np.hypot(*(q - p)))
+        d = (q - p) / length
+        left = np.array([-d[1], d[0]])
+        inside = [(float((e - p) @ d), float((e - p) @ left)) for e in (q_in, p_in)]
+        return p, q, length, [(0.0, 0.0), (length, 0.0), *inside]
 
     def facade(self, storey: Any, floor: int) -> None:
         """Mitred outer walls with windows every 3.75 m, and the entrance."""
-        n = len(self.outline)
-        for i in range(n):
-            p, q, p_in, q_in = self.outline[i], self.outline[(i + 1) % n], self.inner[i], self.inner[(i + 1) % n]
-            length = float(np.hypot(*(q - p)))
-            d = (q - p) / length
-            left = np.array([-d[1], d[0]])
-            profile = [(0, 0), (length, 0), (float((q_in - p) @ d), float((q_in - p) @ left)), (float((p_in - p) @ d), float((p_in - p) @ left))]
+        for i in range(len(self.outline)):
+            p, q, length, profile = self._mitred(i)
             wall = self._wall(storey, f"外墙{floor + 1}-{i + 1}", "wall", p, q, profile, BIM_STOREY)
             count = int((length - 1.0) // 3.75)
             pitch = length / max(count, 1)
@@ -173,14 +190,16 @@ class Office:
                 entrance = floor == 0 and i == 0 and k == count // 2
                 name = f"{'大门' if entrance else '外窗'}{floor + 1}-{i + 1}-{k + 1}"
                 x = (k + 0.5) * pitch - 1.2
-                holes += self._opening(storey, wall, self.doors["main"] if entrance else self.window, x, 0.0 if entrance else 0.9, WALL, name, entrance)
+                holes += self._opening(
+                    storey, wall, self.kit.doors["main"] if entrance else self.kit.window, x, 0.0 if entrance else 0.9, WALL, name, entrance
+                )
             self._wall_quantities(wall, length, BIM_STOREY, WALL, holes)
 
     def partitions(self, storey: Any, floor: int) -> None:
         """Corridor walls with doors, walls between the rooms, the stair enclosure and the hall's wall."""
         half, y0, y1 = PARTITION / 2, *CORRIDOR
-        south = [(a + b) / 2 for a, b in zip(CUTS_SOUTH, CUTS_SOUTH[1:], strict=False)]
-        north = [(a + b) / 2 for a, b in zip(CUTS_NORTH, CUTS_NORTH[1:], strict=False)]
+        south = [(a + b) / 2 for a, b in pairwise(CUTS_SOUTH)]
+        north = [(a + b) / 2 for a, b in pairwise(CUTS_NORTH)]
         lines: list[tuple[tuple[float, float], tuple[float, float], list[float]]] = [
             ((Xa, y0), (Xb, y0), south),
             ((CUTS_NORTH[0], y1), (Xb, y1), north),
@@ -194,23 +213,41 @@ class Office:
         height = BIM_STOREY - SLAB
         for k, (p, q, doors) in enumerate(lines):
             length = float(np.hypot(q[0] - p[0], q[1] - p[1]))
-            wall = self._wall(storey, f"内墙{floor + 1}-{k + 1}", "partition", p, q, [(0, -half), (length, -half), (length, half), (0, half)], height)
+            wall = self._wall(
+                storey, f"内墙{floor + 1}-{k + 1}", "partition", p, q, [(0, -half), (length, -half), (length, half), (0, half)], height
+            )
             holes = 0.0
             for m, x in enumerate(doors):
-                holes += self._opening(storey, wall, self.doors["room"], x - p[0] - 0.45, 0.0, PARTITION, f"门{floor + 1}-{k + 1}-{m + 1}", True)
+                holes += self._opening(
+                    storey, wall, self.kit.doors["room"], x - p[0] - 0.45, 0.0, PARTITION, f"门{floor + 1}-{k + 1}-{m + 1}", True
+                )
             self._wall_quantities(wall, length, height, PARTITION, holes)
 
     def slab(self, storey: Any, name: str, outline: Any, hole: Any, z: float, kind: str) -> Any:
         """A slab whose top is at z above the storey."""
         ifc = self.ifc
-        body = ifc.extrude(ifc.profile(outline, [hole] if hole else []), SLAB, ifc("IfcAxis2Placement3D", ifc.point((0, 0, z - SLAB)), ifc.z, ifc.x))
-        ifc.styles(body, self.paint["roof" if kind == "ROOF" else "concrete"])
-        slab = ifc.root("IfcSlab", Name=name, ObjectPlacement=ifc.placement((0, 0, 0), storey.ObjectPlacement), Representation=ifc.shape(self.context, [body]), PredefinedType=kind)
+        body = ifc.extrude(
+            ifc.profile(outline, [hole] if hole else []), SLAB, ifc("IfcAxis2Placement3D", ifc.point((0, 0, z - SLAB)), ifc.z, ifc.x)
+        )
+        ifc.styles(body, self.kit.paint["roof" if kind == "ROOF" else "concrete"])
+        slab = ifc.root(
+            "IfcSlab",
+            Name=name,
+            ObjectPlacement=ifc.placement((0, 0, 0), storey.ObjectPlacement),
+            Representation=ifc.shape(self.context, [body]),
+            PredefinedType=kind,
+        )
         area = shapely.Polygon(outline, [hole] if hole else []).area
-        ifc.typed(self.slab_type, slab)
-        ifc.material(self.concrete, slab)
-        ifc.properties(slab, "Pset_SlabCommon", {"IsExternal": ("IfcBoolean", kind == "ROOF"), "LoadBearing": ("IfcBoolean", True), "FireRating": ("IfcLabel", "1.50h")})
-        ifc.quantities(slab, "Qto_SlabBaseQuantities", {"Width": ("Length", SLAB), "GrossArea": ("Area", area), "GrossVolume": ("Volume", area * SLAB)})
+        ifc.typed(self.kit.slab_type, slab)
+        ifc.material(self.kit.concrete, slab)
+        ifc.properties(
+            slab,
+            "Pset_SlabCommon",
+            {"IsExternal": ("IfcBoolean", kind == "ROOF"), "LoadBearing": ("IfcBoolean", True), "FireRating": ("IfcLabel", "1.50h")},
+        )
+        ifc.quantities(
+            slab, "Qto_SlabBaseQuantities", {"Width": ("Length", SLAB), "GrossArea": ("Area", area), "GrossVolume": ("Volume", area * SLAB)}
+        )
         return slab
 
     def columns(self, storey: Any, floor: int) -> None:
@@ -219,16 +256,27 @@ class Office:
         spots = [(x, y) for x in (-14.6, -7.1, 0.4, 7.9, 15.4) for y in (Ya + 0.35, -7.62, -4.38, Yb - 0.35)]
         spots += [(-21.8, Yc - 0.45), (-15.0, Yc - 0.45), (-8.2, Yc - 0.45)]
         for k, (x, y) in enumerate(spots):
-            column = ifc.root("IfcColumn", Name=f"柱{floor + 1}-{k + 1}", ObjectPlacement=ifc.placement((x, y, 0), storey.ObjectPlacement), Representation=ifc.mapped(self.context, self.column_map), PredefinedType="COLUMN")
+            column = ifc.root(
+                "IfcColumn",
+                Name=f"柱{floor + 1}-{k + 1}",
+                ObjectPlacement=ifc.placement((x, y, 0), storey.ObjectPlacement),
+                Representation=ifc.mapped(self.context, self.kit.column_map),
+                PredefinedType="COLUMN",
+            )
             ifc.contain(storey, column)
-            ifc.typed(self.column_type, column)
-            ifc.material(self.concrete, column)
+            ifc.typed(self.kit.column_type, column)
+            ifc.material(self.kit.concrete, column)
             ifc.properties(column, "Pset_ColumnCommon", {"IsExternal": ("IfcBoolean", False), "LoadBearing": ("IfcBoolean", True)})
 
     def stair(self, storey: Any, floor: int) -> None:
         """Two flights and a landing, as an IfcStair of parts."""
         ifc = self.ifc
-        stair = ifc.root("IfcStair", Name=f"楼梯{floor + 1}", ObjectPlacement=ifc.placement((STAIR_HOLE[0], STAIR_HOLE[1], 0), storey.ObjectPlacement), PredefinedType="HALF_TURN_STAIR")
+        stair = ifc.root(
+            "IfcStair",
+            Name=f"楼梯{floor + 1}",
+            ObjectPlacement=ifc.placement((STAIR_HOLE[0], STAIR_HOLE[1], 0), storey.ObjectPlacement),
+            PredefinedType="HALF_TURN_STAIR",
+        )
         ifc.contain(storey, stair)
         half, rise = RISERS // 2, BIM_STOREY / RISERS
         run = (half - 1) * TREAD
@@ -240,34 +288,54 @@ class Office:
             # the flight's side view is drawn in its x-z plane and swept 1.8 m sideways
             at = ifc("IfcAxis2Placement3D", ifc.origin, ifc("IfcDirection", (0.0, -1.0, 0.0)), ifc.x)
             body = ifc.extrude(ifc.profile(steps + under), 1.8, at)
-            ifc.styles(body, self.paint["concrete"])
+            ifc.styles(body, self.kit.paint["concrete"])
             placement = ifc.placement((x, y if turn > 0 else y - 1.8 - 1.8, z), stair.ObjectPlacement, (turn, 0, 0))
             flight = ifc.root("IfcStairFlight", Name=f"梯段{floor + 1}-{k + 1}", ObjectPlacement=placement, Representation=ifc.shape(self.context, [body]),
                               NumberOfRisers=half, NumberOfTreads=half - 1, RiserHeight=rise, TreadLength=TREAD, PredefinedType="STRAIGHT")  # fmt: skip
             ifc.part(stair, flight)
-        landing = ifc.extrude(ifc.profile([(run, 0.2), (STAIR_HOLE[2] - STAIR_HOLE[0], 0.2), (STAIR_HOLE[2] - STAIR_HOLE[0], 5.2), (run, 5.2)]), 0.2)
-        ifc.styles(landing, self.paint["concrete"])
-        plate = ifc.root("IfcSlab", Name=f"休息平台{floor + 1}", ObjectPlacement=ifc.placement((0, 0, half * rise - 0.2), stair.ObjectPlacement), Representation=ifc.shape(self.context, [landing]), PredefinedType="LANDING")
+        landing = ifc.extrude(
+            ifc.profile([(run, 0.2), (STAIR_HOLE[2] - STAIR_HOLE[0], 0.2), (STAIR_HOLE[2] - STAIR_HOLE[0], 5.2), (run, 5.2)]), 0.2
+        )
+        ifc.styles(landing, self.kit.paint["concrete"])
+        plate = ifc.root(
+            "IfcSlab",
+            Name=f"休息平台{floor + 1}",
+            ObjectPlacement=ifc.placement((0, 0, half * rise - 0.2), stair.ObjectPlacement),
+            Representation=ifc.shape(self.context, [landing]),
+            PredefinedType="LANDING",
+        )
         ifc.part(stair, plate)
 
     def spaces(self, storey: Any, floor: int) -> None:
         """One IfcSpace per room."""
-        rooms = [(a, Ya, b, CORRIDOR[0], "办公室", "Office") for a, b in zip(CUTS_SOUTH, CUTS_SOUTH[1:], strict=False)]
-        rooms += [(a, CORRIDOR[1], b, Yb, "办公室", "Office") for a, b in zip(CUTS_NORTH, CUTS_NORTH[1:], strict=False)]
+        rooms = [(a, Ya, b, CORRIDOR[0], "办公室", "Office") for a, b in pairwise(CUTS_SOUTH)]
+        rooms += [(a, CORRIDOR[1], b, Yb, "办公室", "Office") for a, b in pairwise(CUTS_NORTH)]
         rooms += [(Xa, *CORRIDOR[:1], Xb, CORRIDOR[1], "走廊", "Corridor"), (*STAIR, "楼梯间", "Stair"), (STAIR[2], CORRIDOR[1], -7.5, STAIR[3], "电梯厅", "Lift lobby"),
                   (Xa, STAIR[3], STEM, Yc, "多功能厅" if floor == 0 else "会议室", "Hall" if floor == 0 else "Meeting room")]  # fmt: skip
         ifc, gap = self.ifc, PARTITION / 2
         for k, (x0, y0, x1, y1, zh, en) in enumerate(rooms):
             ring = [(x0 + gap, y0 + gap), (x1 - gap, y0 + gap), (x1 - gap, y1 - gap), (x0 + gap, y1 - gap)]
             body = ifc.extrude(ifc.profile(ring), BIM_STOREY - SLAB)
-            ifc.styles(body, self.paint["space"])
+            ifc.styles(body, self.kit.paint["space"])
             number = f"{floor + 1}{k + 1:02d}"
             space = ifc.root("IfcSpace", Name=number, LongName=f"{zh} {en}", ObjectPlacement=ifc.placement((0, 0, 0), storey.ObjectPlacement), Representation=ifc.shape(self.context, [body]),
                              CompositionType="ELEMENT", PredefinedType="INTERNAL")  # fmt: skip
             ifc.part(storey, space)
             area = shapely.Polygon(ring).area
-            ifc.properties(space, "Pset_SpaceCommon", {"Reference": ("IfcIdentifier", number), "IsExternal": ("IfcBoolean", False), "GrossPlannedArea": ("IfcAreaMeasure", area)})
-            ifc.quantities(space, "Qto_SpaceBaseQuantities", {"NetFloorArea": ("Area", area), "Height": ("Length", BIM_STOREY - SLAB), "NetVolume": ("Volume", area * (BIM_STOREY - SLAB))})
+            ifc.properties(
+                space,
+                "Pset_SpaceCommon",
+                {"Reference": ("IfcIdentifier", number), "IsExternal": ("IfcBoolean", False), "GrossPlannedArea": ("IfcAreaMeasure", area)},
+            )
+            ifc.quantities(
+                space,
+                "Qto_SpaceBaseQuantities",
+                {
+                    "NetFloorArea": ("Area", area),
+                    "Height": ("Length", BIM_STOREY - SLAB),
+                    "NetVolume": ("Volume", area * (BIM_STOREY - SLAB)),
+                },
+            )
 
     def storeys(self) -> None:
         """Six storeys and the roof."""
@@ -281,7 +349,14 @@ class Office:
             if roof:
                 self.top(storey)
                 continue
-            slab = self.slab(storey, f"楼板{floor + 1}", self.inner if floor else self.outline, hole if floor else None, 0.0, "FLOOR" if floor else "BASESLAB")
+            slab = self.slab(
+                storey,
+                f"楼板{floor + 1}",
+                self.inner if floor else self.outline,
+                hole if floor else None,
+                0.0,
+                "FLOOR" if floor else "BASESLAB",
+            )
             self.ifc.contain(storey, slab)
             for work in (self.facade, self.partitions, self.columns, self.spaces):
                 work(storey, floor)
@@ -291,17 +366,18 @@ class Office:
     def top(self, storey: Any) -> None:
         """Roof slab under an IfcRoof, and the parapet."""
         ifc = self.ifc
-        roof = ifc.root("IfcRoof", Name="屋顶", ObjectPlacement=ifc.placement((0, 0, 0), storey.ObjectPlacement), PredefinedType="FLAT_ROOF")
+        roof = ifc.root(
+            "IfcRoof", Name="屋顶", ObjectPlacement=ifc.placement((0, 0, 0), storey.ObjectPlacement), PredefinedType="FLAT_ROOF"
+        )
         ifc.contain(storey, roof)
         ifc.part(roof, self.slab(storey, "屋面板", self.inner, None, 0.0, "ROOF"))
-        ifc.properties(roof, "Pset_RoofCommon", {"IsExternal": ("IfcBoolean", True), "ProjectedArea": ("IfcAreaMeasure", float(shapely.Polygon(self.inner).area))})
-        n = len(self.outline)
-        for i in range(n):
-            p, q, p_in, q_in = self.outline[i], self.outline[(i + 1) % n], self.inner[i], self.inner[(i + 1) % n]
-            length = float(np.hypot(*(q - p)))
-            d = (q - p) / length
-            left = np.array([-d[1], d[0]])
-            profile = [(0, 0), (length, 0), (float((q_in - p) @ d), float((q_in - p) @ left)), (float((p_in - p) @ d), float((p_in - p) @ left))]
+        ifc.properties(
+            roof,
+            "Pset_RoofCommon",
+            {"IsExternal": ("IfcBoolean", True), "ProjectedArea": ("IfcAreaMeasure", float(shapely.Polygon(self.inner).area))},
+        )
+        for i in range(len(self.outline)):
+            p, q, length, profile = self._mitred(i)
             wall = self._wall(storey, f"女儿墙{i + 1}", "parapet", p, q, profile, PARAPET)
             self._wall_quantities(wall, length, PARAPET, WALL, 0.0)
 

@@ -7,13 +7,13 @@ comes down again.  Where it is less than ABUTMENT above the ground it is an emba
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import shapely
 
 from data_samples.frame import Floats, Heights
-from data_samples.river import River
 from data_samples.streets import CLASSES, Edge, Streets
 
 GRADE = 0.042
@@ -35,6 +35,7 @@ class Bridge:
 
     @property
     def length(self) -> float:
+        """Metres between the two street nodes."""
         return float(np.hypot(*(self.axis[1] - self.axis[0])))
 
     def road(self, s: Any) -> Floats:
@@ -90,7 +91,7 @@ def make_bridge(streets: Streets, north: int, south: int, ground: Heights) -> Br
     return bridge
 
 
-def bridge_table(bridge: Bridge, river: River, streets: Streets, ground: Heights) -> dict[str, list[Any]]:
+def bridge_table(bridge: Bridge, streets: Streets, ground: Heights) -> dict[str, list[Any]]:
     """Columns of the bridge layer: deck pieces, parapets and piers of the river bridge, and the canal bridges.
 
     `base` is the underside (1985 datum), `height` the thickness, so that every piece extrudes to its place.
@@ -100,7 +101,7 @@ def bridge_table(bridge: Bridge, river: River, streets: Streets, ground: Heights
     s = np.linspace(first, last, int(np.ceil((last - first) / PIECE)) + 1)
     flat = np.abs(bridge.road(s) - CLEAR) < 0.02
     cuts = [float(v) for i, v in enumerate(s) if not (0 < i < len(s) - 1 and flat[i - 1] and flat[i] and flat[i + 1])]
-    for s0, s1 in zip(cuts, cuts[1:], strict=False):
+    for s0, s1 in pairwise(cuts):
         road = float(bridge.road((s0 + s1) / 2))
         rows.append((bridge.strip(s0, s1), NAME, NAME_EN, "deck", road - THICKNESS, THICKNESS, road))
         for shift in (-DECK_WIDTH / 2 + 0.2, DECK_WIDTH / 2 - 0.2):

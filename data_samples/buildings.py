@@ -17,7 +17,7 @@ from data_samples import names
 from data_samples.blocks import Block, split
 from data_samples.frame import Floats, Heights, rng
 from data_samples.river import River
-from data_samples.shapes import Axes, contained, cross, court, ell, flat_axes, hshape, rect, rows, ushape
+from data_samples.shapes import Axes, contained, court, cross, ell, flat_axes, hshape, rect, rows, ushape
 from data_samples.streets import Streets
 
 BIM_STEM = "bim_office"
@@ -57,7 +57,8 @@ class Draft:
 def _dense(block: Block, random: np.random.Generator, lot: float, gap: float, floors: tuple[int, int]) -> list[Draft]:
     """Lots built to their edges: the old quarter and the urban villages."""
     out = []
-    for p in split(shapely.buffer(block.polygon, -0.8, join_style="mitre"), lot, random, gap):
+    for plot in split(shapely.buffer(block.polygon, -0.8, join_style="mitre"), lot, random, gap):
+        p = plot
         envelope = shapely.oriented_envelope(p)
         sides = np.hypot(*np.diff(shapely.get_coordinates(envelope)[:3], axis=0).T)
         if p.area < 26 or sides.min() < 3.6 or p.area < 0.55 * envelope.area or random.random() < 0.05:
@@ -94,7 +95,7 @@ def _slabs(block: Block, random: np.random.Generator) -> list[Draft]:
                 wells = [rect(3.0, 1.4) for _ in range(int(length // 18))]
                 for k, w in enumerate(wells):
                     shift = (k + 0.5) * length / len(wells) - length / 2
-                    shape = shapely.difference(shape, shapely.transform(w, lambda c, s=shift: c + [s, depth / 2 - 0.7]))
+                    shape = shapely.difference(shape, shapely.transform(w, lambda c, s=shift: c + np.array([s, depth / 2 - 0.7])))
             out.append(Draft(axes.out(shape, x, y), "residential", levels, flats_per_floor=max(2, int(length // 12))))
     return out
 
@@ -179,18 +180,18 @@ def _industry(block: Block, random: np.random.Generator) -> list[Draft]:
     return out
 
 
-def _school(block: Block, random: np.random.Generator) -> list[Draft]:
+def _school(block: Block) -> list[Draft]:
     """A U of classrooms, a hall, and two wings that are one building (a multipolygon); the rest is the playing field."""
     axes = flat_axes(block.polygon, block.angle)
     turned = axes.into(block.polygon)
-    x0, y0, x1, y1 = turned.bounds
+    x0, _, _, y1 = turned.bounds
     x, y = x0 * 0.45, y1 * 0.38
     wings = shapely.MultiPolygon([axes.out(rect(30, 9), x, y - 34), axes.out(rect(30, 9), x, y - 50)])
     return [Draft(axes.out(ushape(46, 34, 10), x, y), "education", 5), Draft(axes.out(rect(24, 16), x - 4, y - 70), "education", 2, roof="metal"),
             Draft(wings, "education", 4)]  # fmt: skip
 
 
-def _hospital(block: Block, random: np.random.Generator) -> list[Draft]:
+def _hospital(block: Block) -> list[Draft]:
     """In-patient H, out-patient court, and two pavilions under one number."""
     axes = flat_axes(block.polygon, block.angle)
     pavilions = shapely.MultiPolygon([axes.out(rect(16, 12), -30, -42), axes.out(rect(16, 12), -8, -42)])
@@ -199,14 +200,14 @@ def _hospital(block: Block, random: np.random.Generator) -> list[Draft]:
             Draft(pavilions, "medical", 3, name="江岸人民医院康复楼", name_en="Riverside People's Hospital, rehabilitation")]  # fmt: skip
 
 
-def _civic(block: Block, random: np.random.Generator) -> list[Draft]:
+def _civic(block: Block) -> list[Draft]:
     """The district office and a library."""
     axes = flat_axes(block.polygon, block.angle)
     return [Draft(axes.out(court(58, 40, 13), 0, 18), "public", 7, name="江岸区政务服务中心", name_en="Jiang'an Civic Service Centre"),
             Draft(axes.out(ell(40, 26, 12), 0, -26), "public", 4, name="江岸图书馆", name_en="Jiang'an Library", roof="green")]  # fmt: skip
 
 
-def _bim(block: Block, random: np.random.Generator) -> list[Draft]:
+def _bim(block: Block) -> list[Draft]:
     """The block of the office that is also delivered as IFC."""
     axes = flat_axes(block.polygon, block.angle)
     shape = ell(*BIM_SIZE)
@@ -214,13 +215,13 @@ def _bim(block: Block, random: np.random.Generator) -> list[Draft]:
                   bim=BIM_STEM, extra={"angle": axes.angle})]  # fmt: skip
 
 
-def _park(block: Block, random: np.random.Generator) -> list[Draft]:
+def _park(block: Block) -> list[Draft]:
     """A pavilion or two."""
     axes = flat_axes(block.polygon, block.angle)
     return [Draft(axes.out(rect(9, 7), -18, 12), "public", 1, roof="tile", name="榕荫亭", name_en="Banyan Pavilion")]
 
 
-def _farm(block: Block, random: np.random.Generator) -> list[Draft]:
+def _farm(block: Block) -> list[Draft]:
     """A few farm houses at the edge."""
     axes = flat_axes(block.polygon, block.angle)
     return [Draft(axes.out(rect(11, 9), -14 + 16 * i, 20), "residential", 2 + i % 2, roof="tile", flats_per_floor=1) for i in range(3)]
@@ -229,9 +230,9 @@ def _farm(block: Block, random: np.random.Generator) -> list[Draft]:
 LAYOUTS: dict[str, Callable[[Block, np.random.Generator], list[Draft]]] = {
     "old": lambda b, r: _dense(b, r, 118.0, 0.9, (1, 6)),
     "village": lambda b, r: _dense(b, r, 165.0, 2.4, (3, 7)),
-    "slabs": _slabs, "towers": _towers, "industry": _industry, "school": _school, "hospital": _hospital,
+    "slabs": _slabs, "towers": _towers, "industry": _industry, "school": lambda b, _: _school(b), "hospital": lambda b, _: _hospital(b),
     "commerce": lambda b, r: _podium(b, r, "commercial"), "office": lambda b, r: _podium(b, r, "office"),
-    "civic": _civic, "bim": _bim, "park": _park, "farm": _farm,
+    "civic": lambda b, _: _civic(b), "bim": lambda b, _: _bim(b), "park": lambda b, _: _park(b), "farm": lambda b, _: _farm(b),
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import shapely
 
 from data_samples.blocks import USES, Block, landuse_table, make_blocks
+from data_samples.bridge import NAME as BRIDGE_NAME
 from data_samples.bridge import Bridge, bridge_table, make_bridge
 from data_samples.buildings import Draft, building_table, make_buildings
 from data_samples.frame import CELL, Heights, burn
@@ -53,7 +54,7 @@ def _tracks(blocks: list[Block]) -> list[tuple[Any, float]]:
     for block in blocks:
         if block.use == "school":
             axes = flat_axes(block.polygon, block.angle)
-            x0, y0, x1, y1 = axes.into(block.polygon).bounds
+            x0, y0, x1, _ = axes.into(block.polygon).bounds
             oval = shapely.buffer(shapely.LineString([(x1 * 0.52, -28), (x1 * 0.52, 28)]), 19.0)
             courts = [shapely.box(x, y, x + 15, y + 28) for y in (y0 + 12, y0 + 44) for x in np.arange(x0 + 10, x1 - 24, 18.0)]
             room = shapely.buffer(block.polygon, -4.0)
@@ -81,7 +82,7 @@ def build(seed: int) -> City:
     uses = burn(landuse["geometry"], [USE_KEYS.index(u) + 1 for u in landuse["use"]])
     office = next(d.polygon for d in drafts if d.bim)
     pad = round(float(bare.at(*shapely.get_coordinates(office.centroid)[0])) + 0.15, 2)
-    on_ground = [e.name != bridge_name(bridge) for e in streets.edges]
+    on_ground = [e.name != BRIDGE_NAME for e in streets.edges]
     ways = streets.carriageways()[np.array(on_ground)]
     ground = finish(seed, bare, river, ways, [(p.polygon, p.level) for p in ponds], bridge.ramps(), [(office, pad)])
     buildings = building_table(seed, drafts, streets, ground)
@@ -89,7 +90,7 @@ def build(seed: int) -> City:
     trees = make_trees(seed, streets, uses, USE_KEYS, CELL, _occupied(buildings, water, streets, fields, bridge), ground)
     return City(
         seed, river, streets, bridge, blocks, ponds, drafts, ground, pad, uses, fields, buildings, landuse, water,
-        levee_table(river), bridge_table(bridge, river, streets, ground), trees,
+        levee_table(river), bridge_table(bridge, streets, ground), trees,
     )  # fmt: skip
 
 
@@ -98,13 +99,6 @@ def _free_fields(fields: list[tuple[Any, float]], drafts: list[Draft]) -> list[t
     tree = shapely.STRtree([d.polygon for d in drafts])
     busy = set(tree.query([shapely.buffer(f, 2.0) for f, _ in fields], predicate="intersects")[0].tolist())
     return [f for i, f in enumerate(fields) if i not in busy]
-
-
-def bridge_name(bridge: Bridge) -> str:
-    """The name of the street piece that has no ground under it."""
-    from data_samples.bridge import NAME
-
-    return NAME
 
 
 def _clear(drafts: list[Draft], obstacles: list[Any]) -> list[Draft]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import laspy
 import numpy as np
@@ -18,8 +17,8 @@ from data_samples.city import City
 from data_samples.frame import CRS, HEIGHT, SOUTH, VERTICAL, WEST, Floats, rng
 from data_samples.ortho import PIXEL
 
-AREA = (1150.0, 860.0, 1660.0, 1360.0)  # local x from, y from, x to, y to
-DENSITY = 2.6  # pulses per m2
+AREA = (1150.0, 860.0, 1660.0, 1500.0)  # local x from, y from, x to, y to
+DENSITY = 2.0  # pulses per m2
 FACADE_DENSITY = 0.7
 SIGMA_Z, SIGMA_XY = 0.03, 0.04
 GROUND, TREE, BUILDING, WATER, DECK = 2, 5, 6, 9, 17
@@ -150,7 +149,7 @@ def write_cloud(city: City, image: npt.NDArray[np.uint8], path: Path) -> int:
     header = laspy.LasHeader(point_format=7, version="1.4")
     header.scales = np.array([0.001, 0.001, 0.001])
     header.offsets = np.array([WEST, SOUTH, 0.0])
-    header.creation_date = datetime.date(2025, 6, 1)
+    header.creation_date = dt.date(2025, 6, 1)
     header.generating_software = "data_samples"
     compound = pyproj.crs.CompoundCRS("CGCS2000 GK CM 114E + 1985", [pyproj.CRS(CRS), pyproj.CRS(VERTICAL)])
     header.vlrs.append(laspy.vlrs.known.WktCoordinateSystemVlr(compound.to_wkt("WKT1_GDAL")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,33 @@ from data_samples.frame import CELL, VERTICAL
 from data_samples.river import DESIGN_LEVEL, NORMAL_LEVEL, WARNING_LEVEL
 from data_samples.write import ABOVE, Entry, manifest, raster, vector
 
-Image = npt.NDArray[np.uint8]
 BASE, RESOURCE, PLAN, PROJECT, THEME, SENSE = "时空基础", "资源调查", "规划管控", "工程建设项目", "公共专题", "物联感知"
 
 
-def _terrain(city: City, image: Image, out: Path) -> list[Entry]:
-    raster(city.ground.z, CELL, out / "terrain.tif", compress="deflate", predictor=3, zlevel=6, nodata=-9999.0, tags={"AREA_OR_POINT": "Area"})
-    raster(landcover.cover(city), CELL, out / "landcover.tif", compress="deflate", zlevel=6, nodata=0, colormap=landcover.colormap())
-    raster(image, ortho.PIXEL, out / "ortho.tif", compress="jpeg", jpeg_quality=87, photometric="ycbcr", interleave="pixel")
+@dataclass(frozen=True)
+class Delivery:
+    """The city, its orthophoto (which also colours the survey), and where the files go."""
+
+    city: City
+    image: npt.NDArray[np.uint8]
+    out: Path
+
+
+def _terrain(work: Delivery) -> list[Entry]:
+    raster(
+        work.city.ground.z,
+        CELL,
+        work.out / "terrain.tif",
+        compress="deflate",
+        predictor=3,
+        zlevel=6,
+        nodata=-9999.0,
+        tags={"AREA_OR_POINT": "Area"},
+    )
+    raster(
+        landcover.cover(work.city), CELL, work.out / "landcover.tif", compress="deflate", zlevel=6, nodata=0, colormap=landcover.colormap()
+    )
+    raster(work.image, ortho.PIXEL, work.out / "ortho.tif", compress="jpeg", jpeg_quality=87, photometric="ycbcr", interleave="pixel")
     return [
         Entry("terrain.tif", "terrain", {"zh": "数字高程模型", "en": "Terrain"}, "terrain", BASE,
               f"Bare earth with river bed, levees and carriageways, {CELL:g} m cells.", vertical=VERTICAL),
@@ -32,30 +52,30 @@ def _terrain(city: City, image: Image, out: Path) -> list[Entry]:
     ]  # fmt: skip
 
 
-def _vectors(city: City, image: Image, out: Path) -> list[Entry]:
+def _vectors(work: Delivery) -> list[Entry]:
     tables: list[tuple[Any, Entry]] = [
-        (city.buildings, Entry("buildings.parquet", "buildings", {"zh": "建筑白模", "en": "Buildings"}, "footprints", BASE,
+        (work.city.buildings, Entry("buildings.parquet", "buildings", {"zh": "建筑白模", "en": "Buildings"}, "footprints", BASE,
             "Footprints with height above ground, floors, use, dwellings and people.", vertical=ABOVE, options={"height": "height"})),
-        (places.streets_table(city), Entry("streets.gpkg", "streets", {"zh": "道路中心线", "en": "Streets"}, "vector", BASE,
+        (places.streets_table(work.city), Entry("streets.gpkg", "streets", {"zh": "道路中心线", "en": "Streets"}, "vector", BASE,
             "Centre lines between shared nodes: class, lanes, width, speed, one-way, bridge.", options={"label": "name"})),
-        (city.bridges, Entry("bridges.gpkg", "bridges", {"zh": "桥梁", "en": "Bridges"}, "footprints", BASE,
+        (work.city.bridges, Entry("bridges.gpkg", "bridges", {"zh": "桥梁", "en": "Bridges"}, "footprints", BASE,
             "Deck pieces, parapets and piers; base is the underside, height the thickness.", vertical=VERTICAL, options={"height": "height", "base": "base"})),
-        (city.water, Entry("water.gpkg", "water", {"zh": "水系", "en": "Water"}, "vector", RESOURCE,
+        (work.city.water, Entry("water.gpkg", "water", {"zh": "水系", "en": "Water"}, "vector", RESOURCE,
             "River, creek, lakes and fish ponds with permanent, warning and design level (1985 datum).", options={"label": "name"})),
-        (city.levees, Entry("levees.gpkg", "levees", {"zh": "堤防", "en": "Levees"}, "vector", RESOURCE,
+        (work.city.levees, Entry("levees.gpkg", "levees", {"zh": "堤防", "en": "Levees"}, "vector", RESOURCE,
             "Crest axes, 3D along the crest; crest is the lowest of each reach.", vertical=VERTICAL, options={"label": "name"})),
-        (_short(city.landuse), Entry("landuse.shp", "landuse", {"zh": "用地现状", "en": "Land use"}, "vector", PLAN,
+        (_short(work.city.landuse), Entry("landuse.shp", "landuse", {"zh": "用地现状", "en": "Land use"}, "vector", PLAN,
             "Covering of the district by GB 50137 land use codes.", options={"label": "name"})),
-        (city.trees, Entry("trees.parquet", "trees", {"zh": "树木", "en": "Trees"}, "vector", RESOURCE, "Single trees: species, height, crown diameter.")),
-        (places.places_table(city), Entry("places.geojson", "places", {"zh": "地名与重要设施", "en": "Places and facilities"}, "vector", THEME,
+        (work.city.trees, Entry("trees.parquet", "trees", {"zh": "树木", "en": "Trees"}, "vector", RESOURCE, "Single trees: species, height, crown diameter.")),
+        (places.places_table(work.city), Entry("places.geojson", "places", {"zh": "地名与重要设施", "en": "Places and facilities"}, "vector", THEME,
             "Districts, landmarks, schools, hospital, shelters, substations, stations.", crs="EPSG:4326", options={"label": "name"})),
-        (places.sensors_table(city), Entry("sensors.geojson", "sensors", {"zh": "监测站点", "en": "Gauges and cameras"}, "vector", SENSE,
+        (places.sensors_table(work.city), Entry("sensors.geojson", "sensors", {"zh": "监测站点", "en": "Gauges and cameras"}, "vector", SENSE,
             "River, creek, rain and street gauges with warning and alarm values; cameras.", crs="EPSG:4326", options={"label": "name"})),
-        (places.structures_table(city), Entry("structures.gpkg", "structures", {"zh": "闸泵工程", "en": "Gate and pumps"}, "vector", PROJECT,
+        (places.structures_table(work.city), Entry("structures.gpkg", "structures", {"zh": "闸泵工程", "en": "Gate and pumps"}, "vector", PROJECT,
             "The sluice through the north levee and the pumps over it, with sizes, capacity and rule.", options={"label": "name"})),
     ]  # fmt: skip
     for table, entry in tables:
-        vector(table, out / entry.path)
+        vector(table, work.out / entry.path)
     return [entry for _, entry in tables]
 
 
@@ -67,8 +87,8 @@ def _short(table: dict[str, Any]) -> dict[str, Any]:
     return table
 
 
-def _series(city: City, image: Image, out: Path) -> list[Entry]:
-    places.write_series(city, out)
+def _series(work: Delivery) -> list[Entry]:
+    places.write_series(work.city, work.out)
     return [
         Entry("rain.csv", "rain", {"zh": "雨量过程", "en": "Rain series"}, None, SENSE, "Rain intensity of a typhoon day, mm/h, every 10 minutes.", crs=""),
         Entry("stage.csv", "stage", {"zh": "水位过程", "en": "River stage series"}, None, SENSE,
@@ -76,24 +96,24 @@ def _series(city: City, image: Image, out: Path) -> list[Entry]:
     ]  # fmt: skip
 
 
-def _drainage(city: City, image: Image, out: Path) -> list[Entry]:
-    network = sewer.make_sewer(city)
+def _drainage(work: Delivery) -> list[Entry]:
+    network = sewer.make_sewer(work.city)
     manholes = Entry("manholes.gpkg", "manholes", {"zh": "雨水检查井", "en": "Storm manholes"}, "vector", PROJECT,
                      "3D points at the rims; invert, depth and catchment.", vertical=VERTICAL)  # fmt: skip
     pipes = Entry("pipes.gpkg", "pipes", {"zh": "雨水管", "en": "Storm pipes"}, "vector", PROJECT,
                   "3D lines along the pipe inverts, in flow direction; diameter, slope, material.", vertical=VERTICAL)  # fmt: skip
-    vector(sewer.manhole_table(network), out / manholes.path)
-    vector(sewer.pipe_table(network), out / pipes.path)
-    swmm.write_swmm(network, [(t, r) for t, r in places.rain_day(city) if "08:00" <= t <= "14:00"], out / "drainage.inp")
+    vector(sewer.manhole_table(network), work.out / manholes.path)
+    vector(sewer.pipe_table(network), work.out / pipes.path)
+    swmm.write_swmm(network, [(t, r) for t, r in places.rain_day(work.city) if "08:00" <= t <= "14:00"], work.out / "drainage.inp")
     model = Entry("drainage.inp", "drainage", {"zh": "排水管网模型", "en": "Drainage model"}, None, PROJECT,
                   "SWMM 5 model of the same pipes: subcatchments, wet well, pumps, flap-gated outfall, rain.", vertical=VERTICAL)  # fmt: skip
     return [pipes, manholes, model]
 
 
-def _models(city: City, image: Image, out: Path) -> list[Entry]:
-    draft = places.bim_draft(city.drafts)
-    bim.write_ifc(city.seed, draft, city.pad, out / f"{draft.bim}.ifc")
-    count = cloud.write_cloud(city, image, out / "survey.laz")
+def _models(work: Delivery) -> list[Entry]:
+    draft = places.bim_draft(work.city.drafts)
+    bim.write_ifc(work.city.seed, draft, work.city.pad, work.out / f"{draft.bim}.ifc")
+    count = cloud.write_cloud(work.city, work.image, work.out / "survey.laz")
     return [
         Entry(f"{draft.bim}.ifc", draft.bim, {"zh": draft.name, "en": draft.name_en}, "ifc", PROJECT,
               "IFC4 office of six storeys; IfcMapConversion sets it on its footprint.", vertical=VERTICAL),
@@ -102,15 +122,15 @@ def _models(city: City, image: Image, out: Path) -> list[Entry]:
     ]  # fmt: skip
 
 
-PARTS: list[Callable[[City, Image, Path], list[Entry]]] = [_terrain, _vectors, _drainage, _models, _series]
+PARTS: list[Callable[[Delivery], list[Entry]]] = [_terrain, _vectors, _drainage, _models, _series]
 
 
 def deliver(out: Path, seed: int) -> Path:
     """Build the city and write all of it."""
     out.mkdir(parents=True, exist_ok=True)
     city = build(seed)
-    image = ortho.paint(city)
-    entries = [entry for part in PARTS for entry in part(city, image, out)]
+    work = Delivery(city, ortho.paint(city), out)
+    entries = [entry for part in PARTS for entry in part(work)]
     facts = {
         "facts": {
             "normal_level": NORMAL_LEVEL, "warning_level": WARNING_LEVEL, "design_level": DESIGN_LEVEL,

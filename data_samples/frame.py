@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 from PIL import Image
+from rasterio.features import rasterize
+from rasterio.transform import from_origin
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -54,9 +57,7 @@ def noise(random: np.random.Generator, shape: tuple[int, int], cells: float) -> 
     """Smooth noise of about unit variance, shape (rows, cols), with features about `cells` cells wide."""
     rows, cols = shape
     small = random.standard_normal((int(rows / cells) + 4, int(cols / cells) + 4)).astype(np.float32)
-    wide = Image.fromarray(small).resize(
-        (int(small.shape[1] * cells), int(small.shape[0] * cells)), Image.Resampling.BICUBIC
-    )
+    wide = Image.fromarray(small).resize((int(small.shape[1] * cells), int(small.shape[0] * cells)), Image.Resampling.BICUBIC)
     off = int(cells)
     array = np.asarray(wide, dtype=np.float32)[off : off + rows, off : off + cols]
     return np.ascontiguousarray(array / max(float(array[::5, ::5].std()), 1e-6))
@@ -89,14 +90,14 @@ class Heights:
 
 def grid_shape(cell: float = CELL) -> tuple[int, int]:
     """Rows and columns of a raster with this cell over the district."""
-    return int(round(HEIGHT / cell)), int(round(WIDTH / cell))
+    return round(HEIGHT / cell), round(WIDTH / cell)
 
 
 def grid_xy(cell: float = CELL) -> tuple[Floats, Floats]:
     """Cell-centre coordinates as a row vector x (1, cols) and a column vector y (rows, 1)."""
     rows, cols = grid_shape(cell)
-    x = (np.arange(cols) + 0.5) * cell
-    y = HEIGHT - (np.arange(rows) + 0.5) * cell
+    x: Floats = (np.arange(cols, dtype=np.float64) + 0.5) * cell
+    y: Floats = HEIGHT - (np.arange(rows, dtype=np.float64) + 0.5) * cell
     return x[None, :], y[:, None]
 
 
@@ -111,7 +112,7 @@ def mappings(geometries: Any) -> tuple[list[dict[str, Any]], Ints]:
     polygons, lines = np.nonzero(kinds == 3)[0], np.nonzero((kinds == 1) | (kinds == 2))[0]
     if len(polygons):
         _, coords, (rings, first) = shapely.to_ragged_array(parts[polygons], include_z=False)
-        loops = [coords[a:b].tolist() for a, b in zip(rings, rings[1:], strict=False)]
+        loops = [coords[a:b].tolist() for a, b in pairwise(rings)]
         for where, a, b in zip(polygons, first, first[1:], strict=False):
             out[where] = {"type": "Polygon", "coordinates": loops[a:b]}
     for where in lines:
@@ -120,13 +121,8 @@ def mappings(geometries: Any) -> tuple[list[dict[str, Any]], Ints]:
     return [out[i] for i in keep], np.asarray(index)[keep]
 
 
-def burn(
-    geometries: Any, values: Any, cell: float = CELL, dtype: str = "uint8", all_touched: bool = False
-) -> npt.NDArray[Any]:
+def burn(geometries: Any, values: Any, cell: float = CELL, dtype: str = "uint8", all_touched: bool = False) -> npt.NDArray[Any]:
     """Rasterise local geometries (sequence) with one value each; 0 elsewhere; later ones win."""
-    from rasterio.features import rasterize
-    from rasterio.transform import from_origin
-
     if len(geometries) == 0:
         return np.zeros(grid_shape(cell), dtype=dtype)
     shapes, source = mappings(geometries)

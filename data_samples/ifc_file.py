@@ -46,6 +46,7 @@ class IfcFile:
         return self.f.create_entity(kind, GlobalId=ifcopenshell.guid.compress(digest), **attributes)
 
     def point(self, p: Point) -> Any:
+        """A cartesian point, 2D or 3D."""
         return self.f.create_entity("IfcCartesianPoint", tuple(float(v) for v in p))
 
     def placement(self, p: Point, relative: Any = None, x: Point | None = None, z: Point | None = None) -> Any:
@@ -66,9 +67,7 @@ class IfcFile:
     def profile(self, outer: Sequence[Point], holes: Sequence[Sequence[Point]] = ()) -> Any:
         """An area by its outline and holes."""
         if holes:
-            return self.f.create_entity(
-                "IfcArbitraryProfileDefWithVoids", "AREA", None, self.ring(outer), [self.ring(h) for h in holes]
-            )
+            return self.f.create_entity("IfcArbitraryProfileDefWithVoids", "AREA", None, self.ring(outer), [self.ring(h) for h in holes])
         return self.f.create_entity("IfcArbitraryClosedProfileDef", "AREA", None, self.ring(outer))
 
     def extrude(self, profile: Any, depth: float, at: Any = None) -> Any:
@@ -80,26 +79,14 @@ class IfcFile:
         return self.f.create_entity("IfcProductDefinitionShape", None, None, [self.body(context, items)])
 
     def body(self, context: Any, items: list[Any], kind: str = "SweptSolid") -> Any:
+        """A Body representation of these items."""
         return self.f.create_entity("IfcShapeRepresentation", context, "Body", kind, items)
 
     def mapped(self, context: Any, source: Any) -> Any:
         """Product definition shape that instances a type's representation map."""
         target = self.f.create_entity("IfcCartesianTransformationOperator3D", None, None, self.origin, 1.0, None)
         item = self.f.create_entity("IfcMappedItem", source, target)
-        return self.f.create_entity(
-            "IfcProductDefinitionShape", None, None, [self.body(context, [item], "MappedRepresentation")]
-        )
-
-    def colour(self, item: Any, name: str, rgb: Point, transparency: float = 0.0) -> None:
-        """Give a solid a surface style."""
-        shading = self.f.create_entity(
-            "IfcSurfaceStyleRendering",
-            SurfaceColour=self.f.create_entity("IfcColourRgb", None, *map(float, rgb)),
-            Transparency=transparency,
-            ReflectanceMethod="NOTDEFINED",
-        )
-        style = self.f.create_entity("IfcSurfaceStyle", name, "BOTH", [shading])
-        self.f.create_entity("IfcStyledItem", item, [style], None)
+        return self.f.create_entity("IfcProductDefinitionShape", None, None, [self.body(context, [item], "MappedRepresentation")])
 
     def styles(self, item: Any, style: Any) -> None:
         """Give a solid an existing style."""
@@ -118,8 +105,7 @@ class IfcFile:
     def properties(self, owner: Any, name: str, values: dict[str, tuple[str, Any]]) -> None:
         """A property set: key -> (IFC measure type, value)."""
         singles = [
-            self.f.create_entity("IfcPropertySingleValue", k, None, self.f.create_entity(t, v), None)
-            for k, (t, v) in values.items()
+            self.f.create_entity("IfcPropertySingleValue", k, None, self.f.create_entity(t, v), None) for k, (t, v) in values.items()
         ]
         pset = self.root("IfcPropertySet", Name=name, HasProperties=singles)
         self.root("IfcRelDefinesByProperties", RelatedObjects=[owner], RelatingPropertyDefinition=pset)
@@ -131,23 +117,29 @@ class IfcFile:
         self.root("IfcRelDefinesByProperties", RelatedObjects=[owner], RelatingPropertyDefinition=sets)
 
     def contain(self, storey: Any, element: Any) -> Any:
+        """Put an element into a storey."""
         self._contained.setdefault(storey.id(), (storey, []))[1].append(element)
         return element
 
     def part(self, whole: Any, element: Any) -> Any:
+        """Make an element a part of a whole."""
         self._parts.setdefault(whole.id(), (whole, []))[1].append(element)
         return element
 
     def typed(self, kind: Any, element: Any) -> None:
+        """Say of which type an element is."""
         self._typed.setdefault(kind.id(), (kind, []))[1].append(element)
 
     def material(self, material: Any, element: Any) -> None:
+        """Say of what an element is made."""
         self._material.setdefault(material.id(), (material, []))[1].append(element)
 
     def void(self, element: Any, opening: Any) -> None:
+        """Cut an opening out of an element."""
         self.root("IfcRelVoidsElement", RelatingBuildingElement=element, RelatedOpeningElement=opening)
 
     def fill(self, opening: Any, element: Any) -> None:
+        """Put a window or door into an opening."""
         self.root("IfcRelFillsElement", RelatingOpeningElement=opening, RelatedBuildingElement=element)
 
     def close(self) -> Any:

@@ -21,7 +21,19 @@ CLASSES: dict[int, tuple[str, str, tuple[int, int, int], float, float]] = {
     7: ("树木", "trees", (90, 140, 85), 0.05, 0.110),
     8: ("裸土", "bare soil", (190, 165, 130), 0.2, 0.030),
 }
-BASE = {"park": 5, "green": 5, "canal bank": 5, "levee": 5, "hill": 7, "farm": 6, "ponds": 8, "water": 1, "street": 4, "towers": 5, "slabs": 4}
+BASE = {
+    "park": 5,
+    "green": 5,
+    "canal bank": 5,
+    "levee": 5,
+    "hill": 7,
+    "farm": 6,
+    "ponds": 8,
+    "water": 1,
+    "street": 4,
+    "towers": 5,
+    "slabs": 4,
+}
 
 
 def cover(city: City) -> npt.NDArray[np.uint8]:

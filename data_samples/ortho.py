@@ -53,16 +53,17 @@ def _river(city: City, random: np.random.Generator, canvas: Canvas, index: npt.N
     canvas[rows + first, cols] = (shallow * (1 - depth) + deep * depth) * (1 + 0.022 * streak[rows, cols])[:, None]
 
 
-def _shadows(city: City, deck: bool = True) -> Canvas:
+def _shadows(city: City) -> Canvas:
     """Share of sunlight kept, per pixel: buildings, and the bridge over the water, throw shadows on what is lower."""
     heights = np.asarray(city.buildings["height"], dtype=np.float64)
     low, shapes = np.round(heights * 10).astype(int), list(city.buildings["geometry"])
-    height = burn([city.bridge.deck(), *shapes], [70, *low], SHADOW_CELL, "int32").astype(np.float32) / 10
+    height: Canvas = burn([city.bridge.deck(), *shapes], [70, *low], SHADOW_CELL, "int32").astype(np.float32)
+    height /= 10
     shadow = np.zeros(height.shape, dtype=bool)
     longest = float(height.max()) * SHADOW_PER_METRE
-    moved = np.empty_like(height)
+    moved: Canvas = np.empty_like(height)
     for metres in np.arange(0.8, longest, SHADOW_CELL * 0.9):
-        dr, dc = int(round(-SUN[1] * metres / SHADOW_CELL)), int(round(SUN[0] * metres / SHADOW_CELL))
+        dr, dc = round(float(-SUN[1] * metres / SHADOW_CELL)), round(float(SUN[0] * metres / SHADOW_CELL))
         moved.fill(-1.0)
         _shift(height, moved, dr, dc)
         shadow |= moved - np.float32(metres / SHADOW_PER_METRE) > height
@@ -126,4 +127,4 @@ def paint(city: City) -> npt.NDArray[np.uint8]:
     over = canvas[deck]
     _trees(city, random, canvas)
     canvas[deck] = over
-    return np.clip(canvas, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(canvas, 0, 255), dtype=np.uint8)

@@ -13,12 +13,11 @@ from data_samples.buildings import Draft, pump_site
 from data_samples.city import City
 from data_samples.frame import rng
 from data_samples.river import CANAL_LEVEL, DESIGN_LEVEL, NORMAL_LEVEL, WARNING_LEVEL
+from data_samples.streets import CLASSES
 
 
 def streets_table(city: City) -> dict[str, Any]:
     """Street centre lines between nodes; `from_node`/`to_node` are shared, one-way runs from `from_node` to `to_node`."""
-    from data_samples.streets import CLASSES
-
     edges = city.streets.edges
     zh = {"primary": "主干路", "secondary": "次干路", "tertiary": "支路", "residential": "街坊路", "lane": "巷"}
     return {
@@ -62,7 +61,9 @@ def places_table(city: City) -> dict[str, Any]:
     add(shapely.Point(*city.bridge.at([city.bridge.length / 2])[0]), "五邑大桥", "Wuyi Bridge", "bridge")
     schools = [b for b in city.blocks if b.use == "school"]
     for k, block in enumerate(schools):
-        zh, en = ("江岸中学", "Jiang'an Middle School") if k == 0 else (f"江岸第{'一二三四五六'[k - 1]}小学", f"Jiang'an Primary School No. {k}")
+        zh, en = (
+            ("江岸中学", "Jiang'an Middle School") if k == 0 else (f"江岸第{'一二三四五六'[k - 1]}小学", f"Jiang'an Primary School No. {k}")
+        )
         add(_spot(block), zh, en, "school", True, 1200)
         add(shapely.transform(_spot(block), lambda c: c + 6.0), zh + "应急避难场所", en + " shelter", "shelter", True, 3000)
     names = {"hospital": ("江岸人民医院", "Riverside People's Hospital"), "civic": ("江岸区政务服务中心", "Jiang'an Civic Service Centre")}
@@ -93,14 +94,44 @@ def sensors_table(city: City) -> dict[str, Any]:
     river = city.river
     x0 = float(river.canal_xy[0, 0])
     rows: list[tuple[Any, str, str, str, str, float | None, float | None, float | None]] = []
-    for zh, en, x in (("江岸河上游水位站", "Upstream river gauge", 60.0), ("五邑大桥水位站", "Wuyi Bridge river gauge", 1540.0), ("江岸河下游水位站", "Downstream river gauge", 3140.0)):
+    for zh, en, x in (
+        ("江岸河上游水位站", "Upstream river gauge", 60.0),
+        ("五邑大桥水位站", "Wuyi Bridge river gauge", 1540.0),
+        ("江岸河下游水位站", "Downstream river gauge", 3140.0),
+    ):
         rows.append((shapely.Point(x, float(river.offset(x, -4.0, True))), zh, en, "river stage", "m", 0.0, WARNING_LEVEL, DESIGN_LEVEL))
-    rows.append((shapely.Point(x0, float(river.offset(x0, 60.0, True))), "西涌内河水位站", "West Creek gauge", "canal stage", "m", 0.0, CANAL_LEVEL + 0.8, CANAL_LEVEL + 1.2))
-    for zh, en, x, y in (("江岸雨量站", "Jiang'an rain gauge", 1420.0, 1600.0), ("圭峰岭雨量站", "Guifeng Hill rain gauge", 2900.0, 2120.0), ("江南雨量站", "South Bank rain gauge", 1450.0, 350.0)):
+    rows.append(
+        (
+            shapely.Point(x0, float(river.offset(x0, 60.0, True))),
+            "西涌内河水位站",
+            "West Creek gauge",
+            "canal stage",
+            "m",
+            0.0,
+            CANAL_LEVEL + 0.8,
+            CANAL_LEVEL + 1.2,
+        )
+    )
+    for zh, en, x, y in (
+        ("江岸雨量站", "Jiang'an rain gauge", 1420.0, 1600.0),
+        ("圭峰岭雨量站", "Guifeng Hill rain gauge", 2900.0, 2120.0),
+        ("江南雨量站", "South Bank rain gauge", 1450.0, 350.0),
+    ):
         rows.append((shapely.Point(x, y), zh, en, "rain", "mm/h", None, 30.0, 70.0))
     low = _low_nodes(city, 6)
     for k, p in enumerate(low):
-        rows.append((shapely.Point(*p), f"老城内涝点{k + 1}", f"Old quarter waterlogging gauge {k + 1}", "street depth", "m", float(city.ground.at(*p)), 0.15, 0.4))
+        rows.append(
+            (
+                shapely.Point(*p),
+                f"老城内涝点{k + 1}",
+                f"Old quarter waterlogging gauge {k + 1}",
+                "street depth",
+                "m",
+                float(city.ground.at(*p)),
+                0.15,
+                0.4,
+            )
+        )
     nodes = _busy_nodes(city, 24)
     for k, p in enumerate(nodes):
         rows.append((shapely.Point(*p), f"路口摄像头{k + 1}", f"Junction camera {k + 1}", "camera", "", None, None, None))
@@ -146,7 +177,20 @@ def structures_table(city: City) -> dict[str, Any]:
     rising = shapely.LineString([(px, py - 5.0), (px, float(river.offset(px, -5.0, True)))])
     rows = [
         (sluice, "西涌水闸", "West Creek Sluice", "gate", 2, 3.0, 2.5, -0.6, 18.0, 1.6, None, "closed above river level 1.6 m"),
-        (rising, "城西排涝泵站1-4号泵", "West Pumps 1-4", "pump", 4, None, None, -2.5, 12.0, 0.9, 0.5, "starts at 0.9 m, stops at 0.5 m in the creek"),
+        (
+            rising,
+            "城西排涝泵站1-4号泵",
+            "West Pumps 1-4",
+            "pump",
+            4,
+            None,
+            None,
+            -2.5,
+            12.0,
+            0.9,
+            0.5,
+            "starts at 0.9 m, stops at 0.5 m in the creek",
+        ),
     ]
     keys = ("geometry", "name", "name_en", "kind", "units", "width", "opening", "sill", "capacity_m3s", "on_level", "off_level", "rule")
     table: dict[str, Any] = {k: [r[i] for r in rows] for i, k in enumerate(keys)}

@@ -36,7 +36,7 @@ class River:
     canal_xy: Floats  # (n, 2) centre line from the levee toe northwards; y increasing
 
     def centre(self, x: Any) -> Floats:
-        """y of the centre line."""
+        """Northing (y) of the centre line."""
         a, b, _ = self.phase
         x = np.asarray(x, dtype=np.float64)
         y = 860.0 + 85.0 * np.sin(2 * np.pi * x / 3700.0 + a) + 30.0 * np.sin(2 * np.pi * x / 1500.0 + b)
@@ -56,7 +56,7 @@ class River:
         return np.abs(np.asarray(y) - self.centre(x)) * self._cosine(x) - self.half_width(x)
 
     def offset(self, x: Any, distance: float, north: bool) -> Floats:
-        """y of the line at this distance from the north (or south) bank."""
+        """Northing (y) of the line at this distance from the north (or south) bank."""
         sign = 1.0 if north else -1.0
         return self.centre(x) + sign * (self.half_width(x) + distance) / self._cosine(x)
 

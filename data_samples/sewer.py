@@ -49,6 +49,7 @@ class Sewer:
     outfalls: tuple[tuple[float, float], tuple[float, float]]  # of the pumps, of the gravity main
 
     def ids(self) -> list[str]:
+        """Manhole numbers."""
         return [f"YJ{i + 1:04d}" for i in range(len(self.rim))]
 
     def down(self, i: int) -> tuple[str, tuple[float, float], float]:
@@ -61,16 +62,15 @@ class Sewer:
         return "OUT2", self.outfalls[1], round(float(self.invert[i]) - 0.10, 3)
 
 
-def _served(city: City) -> tuple[Ints, list[tuple[int, int]]]:
-    """Street nodes in the served area and the street pieces between them."""
+def _served(city: City) -> list[tuple[int, int]]:
+    """Street pieces of the served area as pairs of street nodes."""
     nodes = city.streets.nodes
     x, y = nodes.T
     inland = city.river.distance(x, y)
     north = y > city.river.centre(x)
     inside = north & (inland > 40) & (inland < INLAND) & (x < EAST) & (city.river.canal_distance(x, y) > 14)
     inside &= x > np.interp(y, city.river.canal_xy[:, 1], city.river.canal_xy[:, 0])
-    edges = [(e.a, e.b) for e in city.streets.edges if not e.bridge and inside[e.a] and inside[e.b]]
-    return np.nonzero(inside)[0], edges
+    return [(e.a, e.b) for e in city.streets.edges if not e.bridge and inside[e.a] and inside[e.b]]
 
 
 def _nearest(nodes: Floats, which: Ints, x: float, y: float) -> int:
@@ -80,7 +80,7 @@ def _nearest(nodes: Floats, which: Ints, x: float, y: float) -> int:
 def _tree(city: City) -> tuple[Floats, Ints, Floats, list[int]]:
     """Manhole positions, parents (root: -1/-2), pipe lengths, and the order from the roots outwards."""
     nodes = city.streets.nodes
-    which, edges = _served(city)
+    edges = _served(city)
     used = np.unique(np.array(edges))
     px, py = pump_site(city.river)
     roots = [_nearest(nodes, used, px, py), _nearest(nodes, used, 1380.0, float(city.river.offset(1380.0, 56.0, True)))]
@@ -126,7 +126,9 @@ def _catchments(city: City, xy: Floats) -> tuple[Any, Floats]:
     table = np.zeros(256)
     for value, row in COVER.items():
         table[value] = row[3]
-    share = np.bincount(index.ravel(), table[cover(city)].ravel(), len(parts) + 1) / np.maximum(np.bincount(index.ravel(), minlength=len(parts) + 1), 1)
+    share = np.bincount(index.ravel(), table[cover(city)].ravel(), len(parts) + 1) / np.maximum(
+        np.bincount(index.ravel(), minlength=len(parts) + 1), 1
+    )
     return parts, np.round(share[1:], 3)
 
 

@@ -26,9 +26,7 @@ def ell(w: float, d: float, t: float) -> Any:
 def ushape(w: float, d: float, t: float) -> Any:
     """A U, open to the south."""
     x, y = w / 2, d / 2
-    return shapely.Polygon(
-        [(-x, -y), (-x + t, -y), (-x + t, y - t), (x - t, y - t), (x - t, -y), (x, -y), (x, y), (-x, y)]
-    )
+    return shapely.Polygon([(-x, -y), (-x + t, -y), (-x + t, y - t), (x - t, y - t), (x - t, -y), (x, -y), (x, y), (-x, y)])
 
 
 def court(w: float, d: float, t: float) -> Any:
@@ -39,9 +37,7 @@ def court(w: float, d: float, t: float) -> Any:
 def cross(w: float, notch: float) -> Any:
     """A residential tower: a square with its four corners cut (the light wells of a 井字 plan)."""
     a, b = w / 2, w / 2 - notch
-    return shapely.Polygon(
-        [(-b, -a), (b, -a), (b, -b), (a, -b), (a, b), (b, b), (b, a), (-b, a), (-b, b), (-a, b), (-a, -b), (-b, -b)]
-    )
+    return shapely.Polygon([(-b, -a), (b, -a), (b, -b), (a, -b), (a, b), (b, b), (b, a), (-b, a), (-b, b), (-a, b), (-a, -b), (-b, -b)])
 
 
 def hshape(w: float, d: float, t: float) -> Any:

@@ -7,6 +7,7 @@ Streets are nodes and edges from the start, so junctions are shared by construct
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -121,17 +122,17 @@ def _bank(river: River, north: bool, bend: Floats, start: int) -> tuple[Floats, 
     edges: list[Edge] = []
     for v, i, half in rows:
         along = [index[(u, v)] for u, _, _ in columns if (u, v) in index]
-        zh, en = (names.LANES[i] if half else (names.ROWS_NORTH if north else names.ROWS_SOUTH)[i])
+        zh, en = names.LANES[i] if half else (names.ROWS_NORTH if north else names.ROWS_SOUTH)[i]
         kind = "lane" if half else _kind(i, True, north)
         zh, en = (zh + "里", en + " Lane") if half else (zh, en)
-        edges += [Edge(a, b, kind, zh, en) for a, b in zip(along, along[1:], strict=False)]
+        edges += [Edge(a, b, kind, zh, en) for a, b in pairwise(along)]
     for u, i, half in columns:
         if not north and u < POND_EAST and i % 3:
             continue  # among the ponds only every third street runs inland
         along = [index[(u, v)] for v, _, _ in rows if (u, v) in index]
         zh, en = names.LANES[i + 3] if half else names.COLUMNS[i]
         zh, en = (zh + "巷", en + " Alley") if half else (zh + ("" if north else "南"), en + ("" if north else " South"))
-        edges += [Edge(a, b, "lane" if half else _kind(i, False, north), zh, en) for a, b in zip(along, along[1:], strict=False)]
+        edges += [Edge(a, b, "lane" if half else _kind(i, False, north), zh, en) for a, b in pairwise(along)]
     return np.array(points), edges, index
 
 

@@ -50,7 +50,13 @@ def write_swmm(sewer: Sewer, rain: list[tuple[str, float]], path: Path) -> None:
     downs = [sewer.down(i) for i in range(n)]
     shapes = [("CIRCULAR", d) for d in sewer.diameter]
     pump = [(0.0, 0.0), (0.6, 0.0), (1.0, PUMP_FLOW / PUMPS), (1.8, PUMP_FLOW), (8.0, PUMP_FLOW)]
-    known = {**{i: tuple(p) for i, p in zip(ids, sewer.xy, strict=True)}, "WELL1": sewer.well, "BAY1": (sewer.well[0], sewer.well[1] - 6.0), "OUT1": sewer.outfalls[0], "OUT2": sewer.outfalls[1]}
+    known = {
+        **{i: tuple(p) for i, p in zip(ids, sewer.xy, strict=True)},
+        "WELL1": sewer.well,
+        "BAY1": (sewer.well[0], sewer.well[1] - 6.0),
+        "OUT1": sewer.outfalls[0],
+        "OUT2": sewer.outfalls[1],
+    }
     sections = [
         "[TITLE]\nStorm sewer of the generated sample district. EPSG:4547, 1985 heights (EPSG:5737).\n",
         f"[OPTIONS]\n{OPTIONS}\n",

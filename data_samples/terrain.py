@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import shapely
+from rasterio.features import shapes
+from rasterio.transform import from_origin
 from scipy import ndimage
 
 from data_samples.frame import (
@@ -50,9 +52,6 @@ def hills(x: Any, y: Any) -> Floats:
 
 def hill_zone() -> Any:
     """Where the hills rise more than HILL_FOOT above the plain: forest, not streets."""
-    from rasterio.features import shapes
-    from rasterio.transform import from_origin
-
     x, y = grid_xy(10.0)
     high = (hills(x, y) > HILL_FOOT).astype(np.uint8)
     found = [shapely.geometry.shape(g) for g, v in shapes(high, transform=from_origin(0.0, HEIGHT, 10.0, 10.0)) if v]

@@ -9,13 +9,13 @@ from typing import Any
 
 import geopandas
 import numpy as np
-import pandas
+import pandas as pd
 import pyogrio
 import rasterio
 import shapely
 from rasterio.transform import from_origin
 
-from data_samples.frame import CRS, HEIGHT, SOUTH, VERTICAL, WEST, to_map
+from data_samples.frame import CRS, HEIGHT, SOUTH, VERTICAL, WEST, WIDTH, to_map
 
 STAMP = "2025-06-01T00:00:00.000Z"  # the date written into formats that insist on one
 LICENCE = "CC0-1.0"
@@ -42,7 +42,7 @@ def frame(table: dict[str, Any]) -> geopandas.GeoDataFrame:
     """A table of columns with local geometry as a GeoDataFrame in EPSG:4547, `id` and `name` first."""
     columns = {k: v for k, v in table.items() if k != "geometry"}
     first = [k for k in ("id", "name", "name_en") if k in columns]
-    data = pandas.DataFrame({k: columns[k] for k in first + [k for k in columns if k not in first]})
+    data = pd.DataFrame({k: columns[k] for k in first + [k for k in columns if k not in first]})
     geometry = to_map(np.array(list(table["geometry"]), dtype=object))
     return geopandas.GeoDataFrame(data, geometry=geometry, crs=CRS)
 
@@ -84,8 +84,6 @@ def raster(array: Any, cell: float, path: Path, **options: Any) -> None:
 
 def manifest(out: Path, seed: int, entries: list[Entry], facts: dict[str, Any]) -> Path:
     """Write manifest.json: the place, the seed, its facts, and every file with how to ingest it."""
-    from data_samples.frame import WIDTH
-
     document = {
         "title": {"zh": "江岸样例城区", "en": "Jiang'an sample district"},
         "description": "Generated, not surveyed: no building, street or person here is real. Coordinates are those of Jiangmen.",

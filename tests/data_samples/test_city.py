@@ -83,7 +83,10 @@ def test_water_lies_in_its_bed(sample: Sample, dem: Dem) -> None:
 
 def test_streets_form_one_routable_network(sample: Sample) -> None:
     s = sample.read("streets")
-    ends = shapely.get_coordinates(shapely.get_point(s.geometry.to_numpy(), 0)), shapely.get_coordinates(shapely.get_point(s.geometry.to_numpy(), -1))
+    ends = (
+        shapely.get_coordinates(shapely.get_point(s.geometry.to_numpy(), 0)),
+        shapely.get_coordinates(shapely.get_point(s.geometry.to_numpy(), -1)),
+    )
     place: dict[str, tuple[float, float]] = {}
     for column, points in zip(("from_node", "to_node"), ends, strict=True):
         for node, xy in zip(s[column], points, strict=True):
