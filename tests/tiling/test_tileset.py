@@ -1,0 +1,81 @@
+"""tileset.json: law 6 on random trees (children inside parents, errors falling), frames that compose, empty branches left out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tiling.tileset import Tile, dump, relative_frame, tileset
+from twin.crs import enu_frame
+
+
+def random_tree(seed: int, count: int) -> list[Tile]:
+    rng = np.random.default_rng(seed)
+    tiles = []
+    for position in range(count):
+        frame = enu_frame(113 + float(rng.normal(0, 0.3)), 22 + float(rng.normal(0, 0.3)), float(rng.uniform(0, 50)))
+        low = rng.uniform(-500, 0, 3)
+        content = position == count - 1 or rng.random() < 0.7
+        tiles.append(Tile(frame, float(rng.uniform(0, 100)), int(rng.integers(0, position)) if position else -1,
+                          low if content else None, low + rng.uniform(0, 300, 3) if content else None, f"{position}.glb" if content else None))  # fmt: skip
+    return tiles
+
+
+def walk(tile: dict[str, Any], above: np.ndarray) -> Any:
+    matrix = above @ np.array(tile.get("transform", np.eye(4).ravel())).reshape(4, 4).T
+    box = np.array(tile["boundingVolume"]["box"])
+    yield tile, matrix, box
+    for child in tile.get("children", ()):
+        yield from walk(child, matrix)
+
+
+def corners(box: np.ndarray) -> np.ndarray:
+    signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T
+    return box[:3] + signs @ box[3:].reshape(3, 3)
+
+
+def outside(points: np.ndarray, matrix: np.ndarray, box: np.ndarray) -> float:
+    """How far points (ECEF) stick out of a box, metres."""
+    local = (points - matrix[:3, 3]) @ matrix[:3, :3]
+    return float((np.abs(local - box[:3]) - np.diag(box[3:].reshape(3, 3))).max())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 25))
+def test_law_six_of_boxes_and_errors(seed: int, count: int) -> None:
+    tiles = random_tree(seed, count)
+    document = json.loads(dump(tileset(tiles, error=50)))
+    assert document["geometricError"] >= document["root"]["geometricError"]
+    by_uri = {tile.uri: tile for tile in tiles if tile.uri}
+    seen = []
+    for tile, matrix, box in walk(document["root"], np.eye(4)):
+        for child, child_matrix, child_box in (next(iter(walk(c, matrix))) for c in tile.get("children", ())):
+            world = corners(child_box) @ child_matrix[:3, :3].T + child_matrix[:3, 3]
+            assert outside(world, matrix, box) <= 0
+            assert child["geometricError"] <= tile["geometricError"]
+        if "content" in tile:
+            given_tile = by_uri[tile["content"]["uri"]]
+            assert np.abs(matrix - given_tile.frame).max() < 1e-6
+            both = np.array([given_tile.low, given_tile.high])
+            assert outside(both @ given_tile.frame[:3, :3].T + given_tile.frame[:3, 3], matrix, box) < -0.005
+            assert tile["geometricError"] >= given_tile.error
+            seen.append(tile["content"]["uri"])
+        else:
+            assert tile["children"], "an empty leaf has nothing to say"
+    assert sorted(seen) == sorted(by_uri)
+
+
+def test_no_content_is_an_error() -> None:
+    with pytest.raises(ValueError, match="needs content"):
+        tileset([Tile(np.eye(4), 0.0)], error=1)
+
+
+def test_relative_frames_compose() -> None:
+    a, b = enu_frame(113.1, 22.5, 10), enu_frame(113.2, 22.6, 0)
+    assert np.abs(a @ relative_frame(a, b) - b).max() < 1e-8
+    assert np.array_equal(relative_frame(a, a), np.eye(4))
