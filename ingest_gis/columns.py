@@ -33,12 +33,12 @@ class Plan:
 
     def stored(self, name: str) -> str | None:
         """The stored name of a source column, or None where it was left out."""
-        return next((field.name for source, path, field, _ in self.steps if source == name and not path), None)
+        return next((kept.name for source, path, kept, _ in self.steps if source == name and not path), None)
 
     def apply(self, table: pa.Table) -> pa.Table:
         """A chunk's attributes in the stored schema."""
         columns = []
-        for name, path, field, convert in self.steps:
+        for name, path, _, convert in self.steps:
             values = table.column(name)
             for key in path:
                 values = pc.struct_field(values, key)
@@ -59,7 +59,7 @@ def plan(schema: pa.Schema, report: Report, *, drop: str = "", taken: tuple[str,
     for field in schema:
         if field.name == replaced or (field.name == drop and field.name.lower() in used):
             continue
-        parts = [((), field)]
+        parts: list[tuple[tuple[str, ...], pa.Field]] = [((), field)]
         if pa.types.is_struct(field.type) and field.type.num_fields:
             parts = [((inner.name,), inner.with_name(f"{field.name}.{inner.name}")) for inner in field.type]
             report.note("assumed", "", f"column {field.name}: a struct, stored as {', '.join(inner.name for _, inner in parts)}")

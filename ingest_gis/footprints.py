@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -55,8 +55,8 @@ class Options(VectorOptions):
 def detect(source: Path, options: object) -> bool:
     """Polygons, and a height or floors column known by name or option (or a default height)."""
     try:
-        table = getattr(options, "table", None)
-        opened = open_source(source, VectorOptions(table=table, encoding=getattr(options, "encoding", None)))
+        shared = {name: getattr(options, name, None) for name in ("table", "encoding")}
+        opened = open_source(source, VectorOptions.model_validate(shared))
     except TwinError:
         return False
     if opened.polygonal is False:
@@ -113,7 +113,7 @@ class Resolver:
     holds metres, so that it need not be kept a second time (what was replaced in it is in the report).
     """
 
-    metadata = {b"unit": b"m", b"title_zh": "高度".encode(), b"title_en": b"Height above ground"}
+    metadata: ClassVar[dict[bytes, bytes]] = {b"unit": b"m", b"title_zh": "高度".encode(), b"title_en": b"Height above ground"}
 
     def __init__(self, source: Source, options: Options, reference: Reference, report: Report) -> None:
         self.options, self.report = options, report
@@ -200,8 +200,10 @@ def _problems(height: NDArray[np.float64], unreadable: NDArray[np.bool_], raw: p
 
 
 def numbers(values: pa.ChunkedArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """(N,) float64 of a column of numbers or of texts like `12`, `12,5 m`, `40 ft` (feet become metres); NaN where there
-    is none; and (N,) whether a text could not be read."""
+    """(N,) float64 of a column of numbers or of texts like `12`, `12,5 m`, `40 ft` (feet become metres).
+
+    NaN where there is none; the second result is (N,) whether a text could not be read.
+    """
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         return _parse_texts(values)
     if not _is_number(values.type):

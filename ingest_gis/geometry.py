@@ -49,11 +49,12 @@ class Cleaner:
     def _parse(self, rows: Rows, ids: pa.Array) -> tuple[Geometries, Mask]:
         keep = np.ones(len(rows.wkb), dtype=bool)
         try:
-            geometry = np.asarray(shapely.from_wkb(rows.wkb, on_invalid="ignore"), dtype=object)
+            with np.errstate(invalid="ignore"):  # NaN coordinates are found and named below
+                geometry = np.asarray(shapely.from_wkb(rows.wkb, on_invalid="ignore"), dtype=object)
         except NotImplementedError:  # curves: GEOS reads none, GDAL turns them into lines
             geometry = self._straighten(rows, ids, keep)
         given = np.array([value is not None for value in rows.wkb], dtype=bool)
-        for row in np.flatnonzero(given & keep & np.equal(geometry, None)):
+        for row in np.flatnonzero(given & keep & shapely.is_missing(geometry)):
             fixed = _fixed(rows.wkb[row])
             if fixed is None:
                 keep[row] = False
@@ -89,7 +90,7 @@ class Cleaner:
         return geometry
 
     def _missing(self, geometry: Geometries, keep: Mask, ids: pa.Array) -> None:
-        empty = np.equal(geometry, None) | shapely.is_empty(geometry)
+        empty = shapely.is_missing(geometry) | shapely.is_empty(geometry)
         for row in np.flatnonzero(empty & keep):
             geometry[row] = None
             if self.outlines:

@@ -131,7 +131,7 @@ def _parse(path: Path, file: BinaryIO, head: bytes, size: int) -> LasFile:
 
 
 def _vlrs(file: BinaryIO, at: int, end: int, count: int, remarks: list[str]) -> list[Vlr]:
-    found = []
+    found: list[Vlr] = []
     for _ in range(count):
         if at + 54 > end:
             remarks.append(f"it states {count} variable length records, but only {len(found)} lie before the points")

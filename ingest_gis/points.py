@@ -6,6 +6,7 @@ The tiler reads it from the lake by the layout written into the asset's properti
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ingest_gis.lasfile import AGAIN, RGB_AT, LasFile, StatedReference, read_header, stated_reference
+from ingest_gis.laszip import check_stream
 from twin import crs
-from twin.errors import MissingReference, UnreadableSource
-from twin.model import Asset, Bounds, Reference, Report
+from twin.errors import BadReference, MissingReference, UnreadableSource
+from twin.model import ABOVE_GROUND, Asset, Bounds, Reference, Report
 from twin.registry import ReaderOptions
 
 CHUNK = 65_536
@@ -72,7 +74,7 @@ def _reference(las: LasFile, options: Options, report: Report) -> Reference:
         reference = _from_file(las, stated, options)
     else:
         reference = crs.parse_reference(options.crs, options.vertical, vertical_offset=options.vertical_offset, where=las.path.name)
-    if not reference.vertical or reference.vertical == crs.ABOVE_GROUND:
+    if not reference.vertical or reference.vertical == ABOVE_GROUND:
         raise MissingReference(
             f"{las.path.name}: the heights of a point cloud are absolute, but no vertical datum is stated.",
             "Name it with --vertical, for example EPSG:5737 (1985 heights), EGM96 or ellipsoid.",
@@ -99,8 +101,9 @@ def _unit(reference: Reference, stated: StatedReference, options: Options) -> tu
         return reference.vertical_unit, ""
     in_file = stated.unit
     if in_file is None and stated.crs is not None:
-        up = crs.parse_reference(stated.crs)
-        in_file = up.vertical_unit if up.vertical else None
+        with suppress(BadReference):  # a damaged CRS in the file does not matter where the option overrides it
+            up = crs.parse_reference(stated.crs)
+            in_file = up.vertical_unit if up.vertical else None
     if in_file is not None:
         return in_file, ""
     flat = crs.crs_of(reference.horizontal)
@@ -125,7 +128,8 @@ class Summary:
 
     def corners(self, las: LasFile) -> NDArray[np.float64]:
         """(2, 3) lowest and highest coordinates in the file's units."""
-        return np.stack([self.low, self.high]) * np.array(las.scales) + np.array(las.offsets)
+        corners = np.stack([self.low, self.high]) * np.array(las.scales, np.float64)
+        return np.asarray(corners + np.array(las.offsets, np.float64))
 
 
 def summarise(las: LasFile) -> Summary:
@@ -172,20 +176,27 @@ def raw_chunks(las: LasFile) -> Iterator[NDArray[Any]]:
             yield np.asarray(mapped[start * las.record : min(start + CHUNK, las.count) * las.record])
         return
     with las.path.open("rb") as file:
+        how = check_stream(las, file)
         file.seek(las.start)
         buffer = np.empty(min(CHUNK, las.count) * las.record, np.uint8)
         done = 0
         try:
-            decoder = lazrs.ParLasZipDecompressor(file, las.vlr("laszip encoded", 22204), selection())
+            decoder = lazrs.ParLasZipDecompressor(file, how, selection())
             while done < las.count:
                 view = buffer[: min(CHUNK, las.count - done) * las.record]
                 decoder.decompress_many(view)
                 done += len(view) // las.record
                 yield view
-        except Exception as error:
-            if isinstance(error, GeneratorExit):
+        except (lazrs.LazrsError, ValueError, RuntimeError, OSError, MemoryError) as error:
+            raise _undecodable(las, done, error) from error
+        except BaseException as error:  # a panic of the decoder is no Exception
+            if type(error).__name__ != "PanicException":
                 raise
-            raise UnreadableSource(f"{las.path.name}: the compressed points cannot be decoded after point {done} of {las.count}: {error}.", AGAIN) from error
+            raise _undecodable(las, done, error) from error
+
+
+def _undecodable(las: LasFile, done: int, error: BaseException) -> UnreadableSource:
+    return UnreadableSource(f"{las.path.name}: the compressed points cannot be decoded after point {done} of {las.count}: {error}.", AGAIN)
 
 
 def selection() -> Any:

@@ -29,8 +29,11 @@ _SHAPE = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
 
 @dataclass(frozen=True)
 class Palette:
-    """How points are coloured: `mode` 0 own colours, 1 by class, 2 by intensity, 3 by height; `low`, `high`: range of
-    intensities or lattice heights that `colors` (256, 3) sRGB bytes is spread over."""
+    """How points are coloured.
+
+    `mode`: 0 own colours, 1 by class, 2 by intensity, 3 by height; `low`, `high`: range of intensities or lattice heights
+    that `colors` (256, 3) sRGB bytes is spread over.
+    """
 
     mode: int
     low: float
@@ -45,8 +48,11 @@ class Palette:
 
 @dataclass(frozen=True)
 class Look:
-    """What all tiles of a cloud share: palette, row of the class table by class code (256,), that table, whether intensities
-    are written, and whether columns are compressed."""
+    """What all tiles of a cloud share.
+
+    Its palette, the row of the class table by class code (256,), that table, whether intensities are written, and whether
+    columns are compressed.
+    """
 
     palette: Palette
     class_row: NDArray[np.uint8]

@@ -1,3 +1,5 @@
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,return-value,assignment"
+# ruff: noqa: ANN001, ANN201, PLR0917, D417  (types are in the docstrings: numba infers them)
 """The hot loops of the point tiler: pure functions over arrays, compiled by numba; the tests hold a plain form of each.
 
 They release the interpreter lock, so threads share the work without copying points between processes.
@@ -32,7 +34,7 @@ def _spread(value: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def place_points(raw, record, scales, offsets, origin, size, nodes, unit, low, step, places):  # type: ignore[no-untyped-def]
+def place_points(raw, record, scales, offsets, origin, size, nodes, unit, low, step, places):
     """LAS records → lattice places.
 
     Args:
@@ -64,7 +66,7 @@ def place_points(raw, record, scales, offsets, origin, size, nodes, unit, low, s
 
 
 @njit(cache=True, nogil=True)
-def pick_columns(raw, record, class_at, class_mask, rgb_at, rgb_shift, colors, intensity):  # type: ignore[no-untyped-def]
+def pick_columns(raw, record, class_at, class_mask, rgb_at, rgb_shift, colors, intensity):
     """LAS records → (n, 4) uint8 red, green, blue, class (colours 0 where `rgb_at` < 0) and (n,) uint16 intensity, written."""
     for p in range(len(intensity)):
         at = p * record
@@ -78,7 +80,7 @@ def pick_columns(raw, record, class_at, class_mask, rgb_at, rgb_shift, colors, i
 
 
 @njit(cache=True, nogil=True)
-def morton(places, shift, codes):  # type: ignore[no-untyped-def]
+def morton(places, shift, codes):
     """(n, 3) lattice places → (n,) uint64 Morton codes, z highest; a level-21 cell has 2**shift lattice steps (or 2**-shift cells a step)."""
     for p in range(len(codes)):
         if shift >= 0:
@@ -89,7 +91,7 @@ def morton(places, shift, codes):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def sorted_order(codes):  # type: ignore[no-untyped-def]
+def sorted_order(codes):
     """Stable argsort of (n,) uint64 keys as int32: radix sort by 11-bit digits, least first; digits that never vary are skipped."""
     n = len(codes)
     order, other = np.arange(n).astype(np.int32), np.empty(n, np.int32)
@@ -140,7 +142,7 @@ def _weight(x: int, y: int, z: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def sample_depths(codes, places, order, depths):  # type: ignore[no-untyped-def]
+def sample_depths(codes, places, order, depths):
     """At which octree depth each point is drawn first, one point a cell.
 
     Every point has a fixed pseudo-random weight; at depth d the heaviest point of each cell stands for the cell. A point's
@@ -169,7 +171,7 @@ def sample_depths(codes, places, order, depths):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def count_from(levels, start, end, level):  # type: ignore[no-untyped-def]
+def count_from(levels, start, end, level):
     """(points of start:end whose level is exactly `level`, points above it)."""
     same = more = 0
     for p in range(start, end):
@@ -181,7 +183,7 @@ def count_from(levels, start, end, level):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def give(owner, levels, start, end, low, high, node):  # type: ignore[no-untyped-def]
+def give(owner, levels, start, end, low, high, node):
     """Give the points of start:end with low ≤ level ≤ high to a node; -> how many."""
     count = 0
     for p in range(start, end):
@@ -194,7 +196,7 @@ def give(owner, levels, start, end, low, high, node):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True)
-def group_rows(owner, order, starts, rows):  # type: ignore[no-untyped-def]
+def group_rows(owner, order, starts, rows):
     """Stable counting sort: rows[starts[owner[p] + 1]…] = order[p] for p in turn; `starts` is moved on."""
     for p in range(len(owner)):
         at = starts[owner[p] + 1]
@@ -203,7 +205,7 @@ def group_rows(owner, order, starts, rows):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def take_rows(places, colors, intensity, rows, places_out, colors_out, intensity_out):  # type: ignore[no-untyped-def]
+def take_rows(places, colors, intensity, rows, places_out, colors_out, intensity_out):
     """Gather the columns of some rows."""
     for p in range(len(rows)):
         q = rows[p]
@@ -215,7 +217,7 @@ def take_rows(places, colors, intensity, rows, places_out, colors_out, intensity
 
 
 @njit(cache=True, nogil=True)
-def to_lattice(places, rows, shift, lattice, extremes):  # type: ignore[no-untyped-def]
+def to_lattice(places, rows, shift, lattice, extremes):
     """Places of some rows on a lattice 2**shift times as coarse (halves up), and their (2, 3) lowest and highest."""
     half = (1 << shift) >> 1
     for k in range(3):
@@ -230,7 +232,7 @@ def to_lattice(places, rows, shift, lattice, extremes):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True)
-def write_positions(lattice, origin, step, positions):  # type: ignore[no-untyped-def]
+def write_positions(lattice, origin, step, positions):
     """Lattice places → y-up vertex positions (x − x0, z − z0, y0 − y) × step in the first three columns."""
     for p in range(len(lattice)):
         positions[p, 0] = (lattice[p, 0] - origin[0]) * step
@@ -239,7 +241,7 @@ def write_positions(lattice, origin, step, positions):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True)
-def paint(colors, intensity, places, rows, mode, low, high, linear, palette, class_row, out, classes):  # type: ignore[no-untyped-def]
+def paint(colors, intensity, places, rows, mode, low, high, linear, palette, class_row, out, classes):
     """(n, 4) linear colours and (n, 4) class table rows (first byte) of some rows; see `point_glb.Palette`."""
     for p in range(len(rows)):
         q = rows[p]
@@ -259,7 +261,7 @@ def paint(colors, intensity, places, rows, mode, low, high, linear, palette, cla
 
 
 @njit(cache=True, nogil=True)
-def take_intensity(intensity, rows, padded):  # type: ignore[no-untyped-def]
+def take_intensity(intensity, rows, padded):
     """Intensities of some rows into the first column."""
     for p in range(len(rows)):
         padded[p, 0] = intensity[rows[p]]

@@ -25,8 +25,10 @@ SMALLEST = 2_048
 
 @dataclass(frozen=True)
 class Node:
-    """A tile: octree `level` and `prefix` (Morton code at that level), which `rows` of its bucket's points it draws (in
-    Morton order), and whether it has no children."""
+    """A tile: octree `level` and `prefix` (Morton code at that level).
+
+    `rows` are those of its bucket's points that it draws, in Morton order; a `leaf` has no children.
+    """
 
     level: int
     prefix: int

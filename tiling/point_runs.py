@@ -55,8 +55,11 @@ class Cube:
 
 @dataclass(frozen=True)
 class Columns:
-    """Points in columns: Morton `codes` (n,) uint64, lattice `places` (n, 3) int32, `colors` (n, 4) uint8 red, green, blue,
-    class, `intensity` (n,) uint16."""
+    """Points in columns.
+
+    Morton `codes` (n,) uint64, lattice `places` (n, 3) int32, `colors` (n, 4) uint8 red, green, blue, class, and
+    `intensity` (n,) uint16.
+    """
 
     codes: NDArray[np.uint64]
     places: NDArray[np.int32]
@@ -163,8 +166,10 @@ def _selection() -> Any:
 
 @dataclass(frozen=True)
 class Bucket:
-    """An octree cell with few enough points to be worked on in memory: `level`, `prefix` (its Morton code at that level),
-    its slice of every run, and how many points that is."""
+    """An octree cell with few enough points to be worked on in memory.
+
+    `level` and `prefix` (its Morton code at that level), its slice of every run, and how many points that is.
+    """
 
     level: int
     prefix: int
