@@ -170,6 +170,37 @@ def test_terrain_datum_is_applied(lake: Lake, tmp_path: Path) -> None:
     assert 100 - 8.5 < facts["heights"][0] < 100 - 6
 
 
+def test_degrees_feet_and_a_geoid(lake: Lake) -> None:
+    """A layer in degrees with bases in feet above EGM96: PROJ's geocentric step with the height worked out by hand."""
+    reference = Reference("EPSG:4326", "EPSG:5773", 0.3048, 0.25)
+    shape = shapely.Polygon([(-73.0, 40.0), (-72.9998, 40.00001), (-72.9998, 40.0001), (-73.0, 40.0001)])
+    tile(lake, write(lake, [shape], reference, {"base": "base"}, base=[100.0], height=[12.0]))
+    ((_, triangles, _, _),) = decoded(lake.root / "out.3tz")
+    z = pyproj.Transformer.from_crs("EPSG:4978", "EPSG:4979", always_xy=True).transform(*triangles.reshape(-1, 3).T)[2]
+    from twin.crs import undulation
+
+    geoid = undulation(np.array([-73.0]), np.array([40.0]))[0]  # held against published figures in the tests of twin.crs
+    assert z.min() == pytest.approx(30.48 + 0.25 + geoid, abs=0.002)
+    assert z.max() - z.min() == pytest.approx(12.0, abs=0.002)
+
+
+def test_a_city_wider_than_float32_holds(lake: Lake) -> None:
+    """Sizes fall so slowly that the root tile draws buildings 80 km apart: each still within 1 mm."""
+    rng = np.random.default_rng(8)
+    places = rng.uniform(-40_000, 40_000, (300, 2)) + [X + 50_000, Y]
+    shapes = [shapely.box(x, y, x + 20.0, y + 15.0) for x, y in places]
+    facts = tile(lake, write(lake, shapes, height=[9.0] * 300), budget=2000)
+    assert facts["tiles"] > 4
+    to_ecef = pyproj.Transformer.from_pipeline(
+        "+proj=pipeline +step +inv +proj=tmerc +lat_0=0 +lon_0=114 +k=1 +x_0=500000 +y_0=0 +ellps=GRS80 +step +proj=cart +ellps=WGS84")  # fmt: skip
+    for id_, triangles, _, _ in decoded(lake.root / "out.3tz"):
+        xy = shapely.get_coordinates(shapes[int(id_[1:])])[:-1]
+        expected = np.vstack([np.column_stack(to_ecef.transform(xy[:, 0], xy[:, 1], np.full(4, z))) for z in (20.0, 29.0)])
+        distance = np.linalg.norm(triangles.reshape(-1, 1, 3) - expected[None], axis=2)
+        assert distance.min(axis=1).max() < 0.001
+    assert check_tileset(lake.root / "out.3tz").ok
+
+
 def test_outside_the_terrain_is_refused_by_name_and_the_rest_stands(lake: Lake, tmp_path: Path) -> None:
     flat = terrain(tmp_path / "g.tif", lambda x, y: np.where(x > X + 500, -9999, 5.0))
     shapes = [shapely.box(X + d, Y, X + d + 9, Y + 9) for d in (0, 50, 700, 5000)]
