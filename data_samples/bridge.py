@@ -104,8 +104,8 @@ def bridge_table(bridge: Bridge, streets: Streets, ground: Heights) -> dict[str,
     for s0, s1 in pairwise(cuts):
         road = float(bridge.road((s0 + s1) / 2))
         rows.append((bridge.strip(s0, s1), NAME, NAME_EN, "deck", road - THICKNESS, THICKNESS, road))
-        for shift in (-DECK_WIDTH / 2 + 0.2, DECK_WIDTH / 2 - 0.2):
-            rows.append((bridge.strip(s0, s1, 0.3, shift), NAME, NAME_EN, "parapet", road, 1.1, road))
+        sides = (-DECK_WIDTH / 2 + 0.2, DECK_WIDTH / 2 - 0.2)
+        rows += [(bridge.strip(s0, s1, 0.3, shift), NAME, NAME_EN, "parapet", road, 1.1, road) for shift in sides]
     for pier in np.linspace(first, last, int((last - first) / 32.0) + 1)[1:-1]:
         road = float(bridge.road(pier))
         foot = float(ground.at(*bridge.at([pier])[0])) - 1.0
