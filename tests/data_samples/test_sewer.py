@@ -65,7 +65,7 @@ def test_model_runs_and_keeps_its_water(sample: Sample, tmp_path: Path) -> None:
     with Simulation(str(model)) as run:
         for _ in run:
             pass
-        routing = SystemStats(run).routing_stats
-        rain = SystemStats(run).runoff_stats["rainfall"]
-        assert rain > 0 and routing["wet_weather_inflow"] > 0
-        assert abs(run.flow_routing_error) < 2.0 and abs(run.runoff_error) < 2.0
+        routing, runoff = SystemStats(run).routing_stats, SystemStats(run).runoff_stats
+    assert runoff["rainfall"] > 50 and routing["wet_weather_inflow"] > 0
+    # continuity in per cent, as the engine reports it while the run is open
+    assert abs(routing["routing_error"]) < 1.0 and abs(runoff["routing_error"]) < 1.0
