@@ -183,7 +183,6 @@ class Asset(Document):
     """Metadata of a tileset."""
 
     version: Literal["1.1"]
-    tilesetVersion: str  # noqa: N815  the standard's name
 
 
 class Tileset(Document):

@@ -26,7 +26,8 @@ def root(request: Request, city: CityDep, layer: str) -> Response:
     inner: dict[str, Any] = derivation.info["root"]
     entry = derivation.info.get("entry", "tileset.json")
     value = {
-        "asset": {"version": "1.1", "tilesetVersion": derivation.key}, "geometricError": inner["geometricError"],
+        # No asset.tilesetVersion: CesiumJS would put it as ?v=… on every tile's address, and unknown parameters are refused.
+        "asset": {"version": "1.1"}, "geometricError": inner["geometricError"],
         "root": {"boundingVolume": placed(inner["boundingVolume"], inner.get("transform")), "geometricError": inner["geometricError"], "refine": "ADD",
                  "content": {"uri": f"{derivation.key}/{entry}"}},
     }  # fmt: skip
