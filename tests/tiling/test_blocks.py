@@ -29,8 +29,9 @@ from twin.registry import TileJob
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE)]
-from twin.bench.cities import generate_buildings  # noqa: E402
 from tiling_helpers import assert_valid, decoded  # noqa: E402
+
+from twin.bench.cities import generate_buildings  # noqa: E402
 
 REFERENCE = Reference("EPSG:4547", "EPSG:4979")
 X, Y = 405_000.0, 2_498_000.0
@@ -187,7 +188,7 @@ def test_degrees_feet_and_a_geoid(lake: Lake) -> None:
 def test_a_city_wider_than_float32_holds(lake: Lake) -> None:
     """Sizes fall so slowly that the root tile draws buildings 80 km apart: each still within 1 mm."""
     rng = np.random.default_rng(8)
-    places = rng.uniform(-40_000, 40_000, (300, 2)) + [X + 50_000, Y]
+    places = rng.uniform(-40_000, 40_000, (300, 2)) + np.array([X + 50_000, Y])
     shapes = [shapely.box(x, y, x + 20.0, y + 15.0) for x, y in places]
     facts = tile(lake, write(lake, shapes, height=[9.0] * 300), budget=2000)
     assert facts["tiles"] > 4
