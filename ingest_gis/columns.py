@@ -57,7 +57,7 @@ def plan(schema: pa.Schema, report: Report, *, drop: str = "", taken: tuple[str,
     steps: list[tuple[str, tuple[str, ...], pa.Field, Convert | None]] = []
     used = {name.lower() for name in (*RESERVED, *taken)}
     for field in schema:
-        if field.name == replaced or (field.name == drop and field.name.lower() in used):
+        if field.name and (field.name == replaced or (field.name == drop and field.name.lower() in used)):
             continue
         parts: list[tuple[tuple[str, ...], pa.Field]] = [((), field)]
         if pa.types.is_struct(field.type) and field.type.num_fields:
@@ -139,7 +139,8 @@ def _iso_times(values: pa.ChunkedArray) -> pa.ChunkedArray:
     zone = values.type.tz
     if zone is not None:
         values = values.cast(pa.timestamp(values.type.unit, "UTC"))
-    return pc.strftime(values, format="%Y-%m-%dT%H:%M:%SZ" if zone is not None else "%Y-%m-%dT%H:%M:%S")
+    texts = pc.strftime(values, format="%Y-%m-%dT%H:%M:%SZ" if zone is not None else "%Y-%m-%dT%H:%M:%S")
+    return pc.replace_substring_regex(texts, r"\.0+(Z?)$", r"\1")
 
 
 def _json_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -1,0 +1,114 @@
+"""Point cloud headers and points against laspy's reading of the same files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import laspy
+import numpy as np
+import pytest
+
+from ingest_gis import points
+from ingest_gis.lasfile import read_header
+from tests.conftest import shared_path
+from tests.ingest_gis.conftest import write_las
+from twin.model import Asset, Report
+
+SOUND = [
+    "ign_lidarhd_77055_627755.laz", "ign_classified_77050_627755.laz", "isprs_samp11.laz", "isprs_CSite1_red2.laz", "laspy_autzen_trim.laz",
+    "laspy_file_with_both_wkt_and_geotiff_vlrs.las", "laspy_extrabytes.las", "laspy_simple.copc.laz", "laspy_1_4_w_evlr.laz",
+    "laspy_unregistered_extra_bytes.las", "ripple.las", "ign_reunion_epsg2975.laz", "ign_noepsg.laz",
+]  # fmt: skip
+
+
+def read(path: Path, **options: object) -> tuple[Asset, Report]:
+    report = Report(source=path.name)
+    (asset,) = points.read(path, points.Options.model_validate(options), report)
+    return asset, report
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_as_laspy_reads_it(name: str) -> None:
+    path = shared_path("pointcloud", name)
+    asset, _ = read(path, crs="EPSG:2154", vertical="EPSG:5720")
+    with laspy.open(path) as file:
+        las = file.read()
+    assert asset.count == len(las)
+    box = asset.bounds
+    for axis, (low, high) in zip("xyz", ((box.minx, box.maxx), (box.miny, box.maxy), (box.minz, box.maxz)), strict=True):
+        values = np.asarray(las[axis])
+        assert (low, high) == pytest.approx((values.min(), values.max()), abs=1e-9)
+    codes, counts = np.unique(np.asarray(las.classification), return_counts=True)
+    assert {c["code"]: c["count"] for c in asset.properties["classes"]} == dict(zip(codes.tolist(), counts.tolist(), strict=True))
+    assert asset.properties["intensity"] == [int(las.intensity.min()), int(las.intensity.max())]
+    colored = "red" in las.point_format.dimension_names and max(las.red.max(), las.green.max(), las.blue.max()) > 0
+    assert asset.properties["has_rgb"] == colored
+    header = read_header(path)
+    assert (header.point_format, header.record, header.start) == (las.header.point_format.id, las.header.point_format.size, las.header.offset_to_point_data)
+
+
+@pytest.mark.parametrize("point_format", [0, 1, 2, 3, 6, 7, 8])
+@pytest.mark.parametrize("suffix", ["las", "laz"])
+def test_every_point_format(tmp_path: Path, point_format: int, suffix: str) -> None:
+    path = write_las(tmp_path / f"f.{suffix}", 70_000, point_format=point_format, version="1.4" if point_format > 5 else "1.2")
+    asset, _ = read(path, crs="EPSG:32650", vertical="EGM96")
+    las = laspy.read(path)
+    assert asset.count == 70_000
+    assert asset.format == suffix
+    assert asset.properties["classes"][0] == {"code": 2, "count": int((np.asarray(las.classification) == 2).sum()), "zh": "地面", "en": "ground"}
+    assert asset.properties["has_rgb"] == (point_format in (2, 3, 7, 8))
+
+
+@pytest.mark.parametrize(("top", "bits"), [(255, 8), (65_535, 16)])
+def test_eight_bits_in_sixteen(tmp_path: Path, top: int, bits: int) -> None:
+    asset, _ = read(write_las(tmp_path / "c.las", rgb=top), crs="EPSG:32650", vertical="EGM96")
+    assert asset.properties["rgb_bits"] == bits
+
+
+# file, options → horizontal CRS begins with, vertical, metres per height unit
+REFERENCES = [
+    ("ign_lidarhd_77055_627755.laz", {"vertical": "EPSG:5720"}, "EPSG:2154", "EPSG:5720", 1.0),
+    ("isprs_samp11.laz", {"vertical": "EGM96"}, "EPSG:32632", "EPSG:5773", 1.0),
+    ("laspy_simple.copc.laz", {}, "EPSG:2991", "EPSG:6360", 1200 / 3937),
+    ("laspy_simple.copc.laz", {"vertical": "EPSG:5703"}, "EPSG:2991", "EPSG:5703", 1200 / 3937),
+    ("laspy_simple.copc.laz", {"vertical_unit": 1.0}, "EPSG:2991", "EPSG:6360", 1.0),
+    ("laspy_file_with_both_wkt_and_geotiff_vlrs.las", {"vertical": "EPSG:5703"}, "PROJCRS[\"NAD83_2011_Nebraska_ft\"", "EPSG:5703", 1200 / 3937),
+    ("laspy_autzen_trim.laz", {"vertical": "EPSG:5703"}, "PROJCRS[\"NAD_1983_HARN", "EPSG:5703", 0.3048),
+    ("ign_noepsg.laz", {"crs": "EPSG:2154+5720"}, "EPSG:2154", "EPSG:5720", 1.0),
+    ("ign_reunion_epsg2975.laz", {"crs": "EPSG:4547", "vertical": "1985"}, "EPSG:4547", "EPSG:5737", 1.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options", "horizontal", "vertical", "unit"), REFERENCES)
+def test_references(name: str, options: dict[str, object], horizontal: str, vertical: str, unit: float) -> None:
+    """WKT before GeoTIFF keys where the bit says so, compound CRS split, feet in z kept, options first."""
+    asset, report = read(shared_path("pointcloud", name), **options)
+    assert asset.reference.horizontal.startswith(horizontal)
+    assert asset.reference.vertical == vertical
+    assert asset.reference.vertical_unit == pytest.approx(unit, rel=1e-9)
+    assert report.facts["vertical_unit_m"] == asset.reference.vertical_unit
+
+
+def test_feet_are_assumed_aloud() -> None:
+    _, report = read(shared_path("pointcloud", "laspy_autzen_trim.laz"), vertical="EPSG:5703")
+    assert any("no unit of the heights is stated" in note.reason for note in report.notes)
+
+
+def test_header_that_lies_about_bounds(tmp_path: Path) -> None:
+    path = write_las(tmp_path / "b.las")
+    raw = bytearray(path.read_bytes())
+    raw[179:187] = np.float64(1e6).tobytes()
+    path.write_bytes(raw)
+    asset, report = read(path, crs="EPSG:32650", vertical="EGM96")
+    assert asset.bounds.maxx < 500_101
+    assert any("states the bounds" in note.reason for note in report.notes)
+
+
+def test_autzen_whole_file() -> None:
+    """4.67 million points in a COPC file, feet throughout, 8-bit colours in 16-bit fields."""
+    asset, _ = read(shared_path("pointcloud", "autzen2010_west.copc.laz"), vertical="EPSG:5703")
+    assert asset.count == 4_667_844
+    assert asset.format == "copc"
+    assert asset.reference.horizontal == "EPSG:2994"
+    assert asset.reference.vertical_unit == pytest.approx(0.3048)
+    assert asset.properties["rgb_bits"] == 8
