@@ -1,0 +1,159 @@
+"""The command, from outside: versions, publishing, rolling back, exporting, collecting, and its error messages."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from click.testing import CliRunner
+from rasterio.transform import from_origin
+
+from twin.cli import main
+from twin.lake import Lake
+
+
+def houses(path: Path, count: int = 12, height: float = 9.0) -> Path:
+    x = 405_000 + 30.0 * np.arange(count)
+    frame = geopandas.GeoDataFrame({"gid": [f"h{i}" for i in range(count)], "height": height, "name": "楼"},
+                                   geometry=shapely.box(x, 2_498_000, x + 12, 2_498_010), crs="EPSG:4547")  # fmt: skip
+    frame.to_file(path, driver="GPKG", layer="houses")
+    return path
+
+
+def dem(path: Path, level: float = 3.0) -> Path:
+    with rasterio.open(path, "w", driver="GTiff", width=60, height=40, count=1, dtype="float32", crs="EPSG:4547",
+                       transform=from_origin(404_900, 2_498_200, 10, 10)) as file:  # fmt: skip
+        file.write(np.full((1, 40, 60), level, np.float32))
+    return path
+
+
+class City:
+    """Runs `twin … --home H --json` and reads what it prints."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def __call__(self, *arguments: str, code: int = 0) -> object:
+        result = CliRunner().invoke(main, [*arguments, "--home", str(self.home), "--json"])
+        assert "Traceback" not in result.output
+        assert result.exit_code == code, result.output
+        return json.loads(result.stdout.strip().splitlines()[-1])
+
+
+@pytest.fixture
+def city(tmp_path: Path) -> City:
+    return City(tmp_path / "city")
+
+
+@pytest.fixture
+def grown(city: City, tmp_path: Path) -> City:
+    """A city with a terrain and two versions of houses, the first one shown."""
+    city("ingest", str(dem(tmp_path / "dem.tif")), "--layer", "terrain", "--vertical", "EPSG:5737")
+    city("ingest", str(houses(tmp_path / "h.gpkg")), "--layer", "houses", "--option", "height=height", "--option", "id=gid", "--title", "房屋")
+    city("ingest", str(houses(tmp_path / "h2.gpkg", 15)), "--layer", "houses", "--option", "id=gid", "--no-publish")
+    return city
+
+
+def test_life_of_a_layer(grown: City, tmp_path: Path) -> None:
+    rows = {row["layer"]: row for row in grown("layers")}
+    assert rows["houses"]["version"] == 1
+    assert rows["houses"]["count"] == 12
+    assert rows["houses"]["title"]["zh"] == "房屋", "a new version keeps the title it is not told"
+    assert [(v["version"], v["published"]) for v in grown("versions", "houses")] == [(1, True), (2, False)]
+    assert grown("publish", "houses")["version"] == 2
+    assert grown("info", "houses")["count"] == 15
+    assert grown("rollback", "houses")["version"] == 1
+    assert grown("info", "houses")["count"] == 12
+    assert "earlier publication" in grown("rollback", "houses", code=1)["error"]["message"]
+    assert grown("publish", "houses", "2")["version"] == 2
+    assert all(job["state"] == "successful" for job in grown("jobs"))
+    assert grown("delete", "houses", "--yes")["deleted"] == "houses"
+    assert "no layer" in grown("info", "houses", code=1)["error"]["message"]
+
+
+def test_new_terrain_makes_blocks_stale_and_tile_mends_it(grown: City, tmp_path: Path) -> None:
+    before = grown("info", "houses")["tileset"]
+    grown("ingest", str(dem(tmp_path / "dem2.tif", 8.0)), "--layer", "terrain", "--vertical", "EPSG:5737")
+    assert {row["layer"]: row["stale"] for row in grown("layers")}["houses"]
+    grown("tile", "houses")
+    after = grown("info", "houses")["tileset"]
+    assert not {row["layer"]: row["stale"] for row in grown("layers")}["houses"]
+    assert after["key"] != before["key"]
+    assert after["info"]["heights"][0] == pytest.approx(before["info"]["heights"][0] + 5.0, abs=0.01)
+
+
+def test_export_and_back(grown: City, tmp_path: Path) -> None:
+    grown("export", "houses", "--to", str(tmp_path / "tiles"))
+    grown("export", "houses", "--to", str(tmp_path / "tiles.3tz"))
+    with zipfile.ZipFile(tmp_path / "tiles.3tz") as archive:
+        for name in archive.namelist():
+            if not name.startswith("@"):
+                assert (tmp_path / "tiles" / name).read_bytes() == archive.read(name)
+    grown("export", "houses", "--to", str(tmp_path / "out.gpkg"))
+    back = geopandas.read_file(tmp_path / "out.gpkg")
+    source = geopandas.read_file(tmp_path / "h.gpkg").set_index("gid")
+    assert len(back) == 12
+    for _, row in back.iterrows():
+        assert row.geometry.equals(source.geometry[row["id"]])
+    grown("export", "houses", "--to", str(tmp_path / "out.geojson"))
+    assert geopandas.read_file(tmp_path / "out.geojson").crs.to_epsg() == 4326
+    grown("export", "terrain", "--to", str(tmp_path / "out.tif"))
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert file.read(1).max() == 3.0
+    assert "already exists" in grown("export", "houses", "--to", str(tmp_path / "out.gpkg"), code=1)["error"]["message"]
+    assert "cannot be written as .laz" in grown("export", "houses", "--to", str(tmp_path / "x.laz"), code=2)["error"]["message"]
+
+
+def test_garbage_is_collected_but_nothing_that_is_needed(grown: City, tmp_path: Path) -> None:
+    for count in (16, 17, 18):
+        grown("ingest", str(houses(tmp_path / f"h{count}.gpkg", count)), "--layer", "houses", "--option", "id=gid")
+    before = set(Lake(grown.home / "lake").list())
+    assert grown("gc")["files"] == 0, "younger than the grace period"
+    assert set(Lake(grown.home / "lake").list()) == before
+    done = grown("gc", "--keep", "2", "--grace", "0")
+    assert done["versions"] == 3
+    assert done["files"] > 0
+    assert [row["version"] for row in grown("versions", "houses")] == [4, 5]
+    assert grown("rollback", "houses")["version"] == 4
+    grown("export", "houses", "--to", str(tmp_path / "after"))
+    assert grown("info", "terrain")["published"]
+
+
+def test_a_run_writes_layers_like_any_other(grown: City, tmp_path: Path) -> None:
+    result = grown("run", "inundation", "--set", "terrain=terrain", "--set", "level=4.5", "--set", "source_point=113.0775,22.5775", "--set", "buildings=houses",
+                   "--set", "bbox=113.0,22.5,113.2,22.7", "--name", "storm")  # fmt: skip
+    assert result["outputs"]["depth"]["layer"] == "storm-depth"
+    rows = {row["layer"]: row for row in grown("layers")}
+    assert rows["storm-depth"]["kind"] == "raster"
+    assert rows["storm-buildings"]["kind"] == "blocks"
+    assert rows["storm-buildings"]["count"] == 12
+    assert result["report"]["facts"]["max_depth_m"] == pytest.approx(1.5, abs=1e-3)
+
+
+@pytest.mark.parametrize(("arguments", "code", "text"), [
+    (["ingest", "nowhere.gpkg", "--layer", "x"], 2, "no file"),
+    (["ingest", "EMPTY", "--layer", "x"], 2, "empty"),
+    (["ingest", "HOUSES", "--layer", "../x"], 2, "layer name"),
+    (["ingest", "HOUSES", "--layer", "x", "--option", "heigth=height"], 2, "no option 'heigth'"),
+    (["ingest", "HOUSES", "--layer", "x", "--option", "height"], 2, "name=value"),
+    (["ingest", "HOUSES", "--layer", "x", "--reader", "magic"], 1, "no reader 'magic'"),
+    (["ingest", "HOUSES", "--layer", "x", "--group", "别的"], 2, "group cannot be"),
+    (["ingest", "HOUSES", "--layer", "x", "--crs", "EPSG:999999"], 2, "unknown to PROJ"),
+    (["ingest", "TEXT", "--layer", "x"], 2, "No reader takes"),
+    (["publish", "x"], 1, "no layer"), (["rollback", "x"], 1, "no layer"), (["tile", "x"], 1, "no layer"), (["delete", "x", "--yes"], 1, "no layer"),
+    (["run", "magic"], 1, "no scenario"), (["run", "inundation", "--set", "level=deep"], 2, "level"), (["run", "inundation", "--set", "depth=1"], 2, "depth: unknown option"),
+    (["jobs", "nothing"], 1, "no job"), (["export", "x", "--to", "y"], 1, "no layer"), (["bench", "nothing"], 1, "no benchmark"),
+])  # fmt: skip
+def test_mistakes_get_one_clear_line(city: City, tmp_path: Path, arguments: list[str], code: int, text: str) -> None:
+    (tmp_path / "empty.gpkg").write_bytes(b"")
+    (tmp_path / "a.txt").write_text("hello")
+    names = {"HOUSES": str(houses(tmp_path / "h.gpkg")), "EMPTY": str(tmp_path / "empty.gpkg"), "TEXT": str(tmp_path / "a.txt")}
+    answer = city(*[names.get(argument, argument) for argument in arguments], code=code)
+    assert text in answer["error"]["message"]
+    assert city("layers") == []
