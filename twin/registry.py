@@ -99,6 +99,9 @@ TILERS: tuple[Entry, ...] = (
     Entry("terrain", "tiling.terrain", "terrain"),
 )
 
+#: The module that verifies tiles: ``check_tileset(path)`` and ``check_layer(version, lake, archive, …)``.
+CHECKER = "tiling.check"
+
 SCENARIOS: tuple[Entry, ...] = (Entry("inundation", "scenarios.inundation", "scenario"),)
 
 
@@ -125,6 +128,11 @@ def tilers() -> dict[str, Entry]:
 def scenarios() -> dict[str, Entry]:
     """All scenarios by name."""
     return _table("scenarios")
+
+
+def checker() -> Any:
+    """The module that verifies tiles."""
+    return import_module(CHECKER)
 
 
 def find(table: dict[str, Entry], name: str, what: str) -> Entry:

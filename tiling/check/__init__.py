@@ -5,12 +5,17 @@ The checker shares nothing with the code that writes tiles: a mistake made there
     report = check_tileset("city/tileset.json")
     print(report.summary(), *report.errors, sep="\n")
 
+A layer of a city is also held against its source, feature by feature:
+
+    report = check_layer(version, lake, archive, ground=ground, info=facts)
+
 It follows external tilesets, implicit tiling and nested archives, decodes every vertex and requires it
 inside its tile's bounding volume, and decodes every property table.
 """
 
 from __future__ import annotations
 
+import zipfile
 from contextlib import closing
 from pathlib import Path
 
@@ -19,9 +24,12 @@ import numpy as np
 from .archive import open_archive
 from .glb import Model, decode_glb, load_model
 from .issues import Finding, Report, Where
+from .layer import check_layer, check_positions
+from .positions import Task
 from .scene import FeatureIds, Primitive
 from .source import CallableSource, FolderSource, Source, fetch
 from .tables import PropertyTable, property_table_rows
+from .terrain import check_terrain
 from .walk import Walker
 
 __all__ = [
@@ -34,8 +42,12 @@ __all__ = [
     "PropertyTable",
     "Report",
     "Source",
+    "Task",
     "Where",
+    "check_layer",
+    "check_positions",
     "check_source",
+    "check_terrain",
     "check_tileset",
     "decode_glb",
     "load_model",
@@ -44,7 +56,7 @@ __all__ = [
 
 
 def check_tileset(source: str | Path, *, limit_contents: int | None = None, laws: bool = True) -> Report:
-    """Check a tileset: a tileset.json, a folder with one, or a .3tz archive.
+    """Check a tileset: a tileset.json, a folder with one, or a .3tz archive (of tiles, or of terrain with layer.json).
 
     ``limit_contents``: decode at most so many contents (the rest counts as not decoded in the report).
     ``laws``: report as errors also what breaks a law of this project where the standard only advises (a
@@ -60,6 +72,8 @@ def check_tileset(source: str | Path, *, limit_contents: int | None = None, laws
         where.error("RESOURCE_MISSING", f"there is no file {path}")
         return report
     if path.suffix.lower() == ".3tz":
+        if _is_terrain(path):
+            return check_terrain(path, report=report, limit_contents=limit_contents)
         archive = open_archive(path, where)
         if archive is not None:
             with closing(archive):
@@ -67,6 +81,14 @@ def check_tileset(source: str | Path, *, limit_contents: int | None = None, laws
         return report
     folder = FolderSource(path.parent)
     return check_source(folder, path.name, report=report, limit_contents=limit_contents, laws=laws)
+
+
+def _is_terrain(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "layer.json" in (names := archive.namelist()) and "tileset.json" not in names
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False  # `open_archive` says what is wrong
 
 
 def check_source(

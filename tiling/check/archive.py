@@ -30,6 +30,10 @@ class ArchiveSource:
         self._archive = archive
         self._where = where
 
+    def names(self) -> list[str]:
+        """All entries but the index."""
+        return [name for name in self._archive.namelist() if name != INDEX_NAME]
+
     def close(self) -> None:
         """Close the file; the entries cannot be read any more."""
         self._archive.close()
@@ -51,22 +55,25 @@ class ArchiveSource:
             return None
 
 
-def open_archive(data: bytes | Path, where: Where) -> ArchiveSource | None:
-    """Open and check a .3tz given by path or as bytes; None, with findings, when it is no archive at all."""
+def open_archive(data: bytes | Path, where: Where, entry: str = "tileset.json") -> ArchiveSource | None:
+    """Open and check a .3tz given by path or as bytes; None, with findings, when it is no archive at all.
+
+    ``entry``: what must be at its root (terrain archives have a layer.json there).
+    """
     try:
         archive = zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else data)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
         where.error("ARCHIVE_INVALID", f"is not a ZIP archive: {error}")
         return None
-    _check_directory(archive, where)
+    _check_directory(archive, where, entry)
     return ArchiveSource(archive, where)
 
 
-def _check_directory(archive: zipfile.ZipFile, where: Where) -> None:
+def _check_directory(archive: zipfile.ZipFile, where: Where, entry: str) -> None:
     infos = archive.infolist()
     names = [info.filename for info in infos]
-    if "tileset.json" not in names:
-        where.error("ARCHIVE_NO_TILESET", "has no tileset.json at its root")
+    if entry not in names:
+        where.error("ARCHIVE_NO_TILESET", f"has no {entry} at its root")
     for name in sorted({n for n in names if names.count(n) > 1} if len(set(names)) < len(names) else ()):
         where.error("ARCHIVE_ENTRY_INVALID", f"has the entry {name!r} twice")
     for info in infos:

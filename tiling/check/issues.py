@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Severity = Literal["error", "warning", "info"]
 
@@ -40,6 +40,7 @@ class Report:
     contents: int = 0
     contents_not_decoded: int = 0
     vertices: int = 0
+    positions: dict[str, Any] | None = None  # figures of the comparison with the source, where there was one
 
     def add(self, finding: Finding) -> None:
         """Count a finding, and keep it unless there are already ``KEPT_PER_CODE`` like it."""
@@ -76,6 +77,7 @@ class Report:
             "contents": self.contents,
             "contentsNotDecoded": self.contents_not_decoded,
             "vertices": self.vertices,
+            "positions": self.positions,
             "counts": {f"{s}:{c}": n for (s, c), n in sorted(self.counts.items())},
             "findings": [
                 {"severity": f.severity, "code": f.code, "path": f.path, "message": f.message}

@@ -10,6 +10,7 @@ import numpy as np
 
 from .archive import open_archive
 from .content import Content, identify, positions
+from .glb import Model, load_model
 from .implicit import ImplicitTile, Walk, check_implicit
 from .issues import Report, Where
 from .scene import F64
@@ -34,6 +35,7 @@ class Parent:
     volume: Volume | None
     enclosing: tuple[Volume, ...]
     external: bool = False  # is the parent a tile of the tileset that refers to this one?
+    finest: bool = True  # does nothing below replace what this tile draws?
 
 
 @dataclass
@@ -48,6 +50,7 @@ class Walker:
     limit_contents: int | None
     laws: bool = True
     trail: tuple[tuple[int, str], ...] = ()
+    observe: Callable[[Model, F64, Where], None] | None = None
 
     def tileset(self, data: bytes, uri: str, source: Source, prefix: str, parent: Parent | None) -> Tileset | None:
         """Check a tileset.json and everything below it. ``prefix``: shown before its uri (an archive's name)."""
@@ -112,7 +115,7 @@ class _Tiles:
             parse_volume(tile["viewerRequestVolume"], where / "viewerRequestVolume")
         world = None if volume is None else volume.transformed(matrix)
         enclosing = self._check_inside(world, parent, where)
-        mine = Parent(matrix, refine, error, world, enclosing)
+        mine = Parent(matrix, refine, error, world, enclosing, finest=refine != "REPLACE" or not tile.get("children"))
         if "implicitTiling" in tile:
             self._implicit(tile, volume, mine, where)
         elif sound or _has_contents(tile):
@@ -181,12 +184,19 @@ class _Tiles:
         volumes = [v for v in (mine.volume, *mine.enclosing) if v is not None]
         worst = [0.0] * len(volumes)
         before = self.report.vertices
-        for chunk in positions(data, content, self._read_from(path), where, self.tileset.up):
+        model = load_model(data, self._read_from(path), where, self.tileset.up) if content.kind == "gltf" else None
+        if content.kind == "legacy":
+            chunks = positions(data, content, self._read_from(path), where, self.tileset.up)
+        else:
+            chunks = (chunk for primitive in (model.primitives if model else ()) for chunk in primitive.chunks())
+        for chunk in chunks:
             self.report.vertices += len(chunk)
             world = chunk @ mine.transform[:3, :3].T + mine.transform[:3, 3]
             for i, volume in enumerate(volumes):
                 if len(world):
                     worst[i] = max(worst[i], float(volume.excess(world).max()))
+        if model is not None and mine.finest and self.walker.observe is not None:
+            self.walker.observe(model, mine.transform, where)
         if self.report.vertices == before:
             self.report.contents_not_decoded += 1
         for i, volume in enumerate(volumes):
@@ -252,7 +262,7 @@ class _Tiles:
             error = self._check_error(float(cell.geometric_error), mine, at / "geometricError")
         world = None if cell.volume is None else cell.volume.transformed(mine.transform)
         enclosing = self._check_inside(world, mine, at)
-        here = Parent(mine.transform, mine.refine, error, world, enclosing)
+        here = Parent(mine.transform, mine.refine, error, world, enclosing, finest=mine.refine != "REPLACE")
         for uri, volume in zip(cell.contents, cell.content_volumes, strict=True):
             self._content(uri, _with_content_volume(here, volume, at), at)
 

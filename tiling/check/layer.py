@@ -1,0 +1,98 @@
+"""Checking a layer: its tiles against the specification and against its source, or, where it has no tiles, its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twin.ground import Ground
+from twin.lake import Lake
+from twin.model import LayerVersion
+
+from .archive import open_archive
+from .glb import Model
+from .issues import Report, Where
+from .parts import check_parts
+from .positions import LIMIT, Comparison, Task
+from .positions_blocks import Blocks
+from .positions_mesh import Meshes
+from .positions_points import Clouds
+from .positions_terrain import Heights
+from .scene import F64
+from .source import Source, fetch
+from .terrain import check_terrain
+from .terrain_tile import TerrainTile
+from .walk import Walker
+
+COMPARISONS: dict[str, Callable[[Task], Comparison]] = {"blocks": Blocks, "mesh": Meshes, "points": Clouds}
+
+
+def check_layer(
+    version: LayerVersion, lake: Lake, archive: Path | None, *, ground: Ground | None = None, info: dict[str, Any] | None = None,
+    options: dict[str, Any] | None = None, positions: bool = True, limit: float = LIMIT,
+    progress: Callable[[float, str], None] = lambda fraction, doing: None,
+) -> Report:  # fmt: skip
+    """Check one version of a layer and, where it has one, its archive.
+
+    Args:
+        ground: the terrain the blocks stand on; info: the tiler's facts; options: what the tiler was given.
+        positions: also decode every finest vertex and compare it with the source; limit: in metres.
+
+    A tileset that cannot be read is a finding, not an exception.
+    """
+    task = Task(version, lake, ground, info or {}, options or {}, limit)
+    report = Report()
+    where = Where(report, version.layer)
+    if archive is None:
+        check_parts(version, lake, where, progress)
+    elif version.kind == "terrain":
+        _check_terrain(task, archive, report, where, positions, progress)
+    else:
+        source = open_archive(archive, where)
+        if source is not None:
+            with closing(source):
+                check_positions(source, task, report, positions=positions, progress=progress)
+    return report
+
+
+def check_positions(
+    source: Source, task: Task, report: Report | None = None, *, positions: bool = True,
+    progress: Callable[[float, str], None] = lambda fraction, doing: None,
+) -> Report:  # fmt: skip
+    """Check a tileset of any source of bytes against the specification and, in the same pass, against the layer's parts."""
+    report = report if report is not None else Report()
+    where = Where(report, task.version.layer)
+    comparison = COMPARISONS[task.version.kind](task) if positions else None
+    tiles = max(int(task.info.get("tiles") or 1), 1)
+    walker = Walker(report, None)
+    if comparison is not None:
+        def see(model: Model, transform: F64, at: Where) -> None:
+            comparison.see(model, transform, at)
+            progress(min(report.contents / tiles, 0.99), f"comparing tiles ({report.contents} of {tiles})")
+
+        walker.observe = see
+    found = fetch(source, "", "tileset.json", where)
+    if found is not None:
+        with np.errstate(all="ignore"):  # absurd numbers become infinities, which no volume contains
+            walker.tileset(found[1], "tileset.json", source, "", None)
+    if comparison is not None:
+        report.positions = comparison.finish(where)
+    return report
+
+
+def _check_terrain(task: Task, archive: Path, report: Report, where: Where, positions: bool, progress: Callable[[float, str], None]) -> None:
+    heights = Heights(task) if positions else None
+    tiles = max(int(task.info.get("tiles") or 1), 1)
+
+    def see(z: int, x: int, y: int, tile: TerrainTile, at: Where) -> None:
+        if heights is not None:
+            heights.see(z, x, y, tile, at)
+        progress(min(report.contents / tiles, 0.99), f"level {z}")
+
+    check_terrain(archive, report=report, observe=see)
+    if heights is not None:
+        report.positions = heights.finish(where)

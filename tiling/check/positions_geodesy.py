@@ -1,0 +1,124 @@
+"""From earth-centred metres back to a layer's own coordinates, by code that `twin.crs` has no part in.
+
+PROJ's own geocentric conversion (EPSG:4978 → EPSG:4979) and its own inverse of the map projection are asked directly,
+and the geoid is read from the data file by another decoder and another interpolation (cubic, where the city's is
+bilinear). A mistake in one of the two readings shows as a difference.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import resources
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from scipy.ndimage import map_coordinates, spline_filter
+
+from twin.model import Reference
+
+F64 = NDArray[np.float64]
+#: Stands for coordinates that no projection reaches; farther from anything than the Earth is wide.
+NOWHERE = 1e8
+#: Cells of the geoid's grid around each tile of it.
+MARGIN = 16
+_GEOCENTRIC = Transformer.from_crs("EPSG:4978", "EPSG:4979", always_xy=True)
+
+
+class Inverse:
+    """ECEF → a reference's own coordinates, in metres for comparing.
+
+    Attributes:
+        reference: of the layer.
+        unit: (3,) metres for one unit of x, y, z; for degrees at the latitude given to `at`.
+    """
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        system = CRS.from_user_input(reference.horizontal)
+        self._project = Transformer.from_crs(CRS.from_epsg(4326), system, always_xy=True)
+        self._geographic = system.is_geographic
+        plane = 1.0 if self._geographic else float(system.axis_info[0].unit_conversion_factor)
+        self.unit = np.array([plane, plane, reference.vertical_unit])
+
+    def geodetic(self, ecef: F64) -> F64:
+        """(N, 3) ECEF metres → longitude°, latitude°, ellipsoidal metres."""
+        return np.column_stack(_GEOCENTRIC.transform(ecef[:, 0], ecef[:, 1], ecef[:, 2]))
+
+    def plan(self, geodetic: F64) -> F64:
+        """(N, 2) x, y in the reference's own units."""
+        return np.column_stack(self._project.transform(geodetic[:, 0], geodetic[:, 1]))
+
+    def lonlat(self, xy: F64) -> F64:
+        """(N, 2) coordinates of the reference → longitude°, latitude°."""
+        return np.column_stack(self._project.transform(xy[:, 0], xy[:, 1], direction="INVERSE"))
+
+    def shift(self, lonlat: F64) -> F64:
+        """(N,) ellipsoidal height of the datum's zero at each place."""
+        if self.reference.vertical.upper() == "EPSG:4979":
+            return np.full(len(lonlat), self.reference.vertical_offset)
+        return geoid(lonlat[:, 0], lonlat[:, 1]) + self.reference.vertical_offset
+
+    def source(self, ecef: F64) -> F64:
+        """(N, 3) ECEF metres → x, y, z in the layer's own units and datum."""
+        geodetic = self.geodetic(ecef)
+        z = (geodetic[:, 2] - self.shift(geodetic[:, :2])) / self.reference.vertical_unit
+        return np.column_stack([self.plan(geodetic), z])
+
+    def metres(self, origin: F64) -> F64:
+        """(3,) metres of one unit of x, y, z around the place `origin` (x, y in the layer's units)."""
+        if not self._geographic:
+            return self.unit
+        lat = np.radians(float(origin[1]))
+        # arcs of the meridian and the parallel of WGS 84 (Snyder 1987, eq. 4-19 and 4-20)
+        root = np.sqrt(1 - 0.00669437999014 * np.sin(lat) ** 2)
+        east, north = 6378137.0 * np.cos(lat) / root, 6378137.0 * (1 - 0.00669437999014) / root**3
+        return np.array([np.radians(east), np.radians(north), self.unit[2]])
+
+
+def tame(values: F64) -> F64:
+    """Not-finite coordinates put at `NOWHERE`, so that trees and distances can be asked about them."""
+    return np.nan_to_num(values, nan=NOWHERE, posinf=NOWHERE, neginf=-NOWHERE)
+
+
+@lru_cache(maxsize=1)
+def _geoid_grid() -> NDArray[np.int16]:
+    """(2161, 4320) EGM96 undulations in centimetres, south to north, from −180° eastwards."""
+    rows: list[NDArray[np.int16]] = []
+    with resources.files("twin").joinpath("data/egm96_5min.npz").open("rb") as file, np.load(file) as bands:
+        for number in range(18):
+            band = bands[f"band{number:02d}"]
+            total, values = np.zeros(band.shape[1], np.int64), np.empty(band.shape, np.int16)
+            for i, second in enumerate(band):  # second differences: of rows, then along each row
+                total = total + second.astype(np.int64)
+                values[i] = np.add.accumulate(total)
+            rows.append(values if number == 17 else values[:-1])
+    return np.concatenate(rows)
+
+
+@lru_cache(maxsize=8)
+def _splines(number: int) -> F64:
+    """Coefficients of the cubic splines of one tile of 10° with a margin: splines want a place's surroundings, not the globe."""
+    left, bottom = number // 18 * 120 - MARGIN, number % 18 * 120
+    rows = _geoid_grid()[max(bottom - MARGIN, 0) : bottom + 121 + MARGIN]
+    window = rows.take(np.arange(left, left + 121 + 2 * MARGIN), axis=1, mode="wrap")
+    return np.asarray(spline_filter(window.astype(np.float64), order=3, mode="nearest"))
+
+
+def geoid(lon: F64, lat: F64) -> F64:
+    """(N,) metres of the EGM96 geoid above the ellipsoid, cubic splines through the 5′ grid; NaN where not finite."""
+    grid = _geoid_grid()
+    result = np.full(np.shape(lon), np.nan)
+    good = np.isfinite(lon) & np.isfinite(lat) & (np.abs(lat) <= 90)
+    if not good.any():
+        return result
+    x, y = (np.asarray(lon)[good] + 180) % 360 * 12, (np.asarray(lat)[good] + 90) * 12
+    values = np.empty(len(x))
+    column, row = (x // 120).astype(np.int64), np.minimum(y // 120, 17).astype(np.int64)
+    tile = column * 18 + row
+    for number in np.unique(tile):
+        here = tile == number
+        left, bottom = int(number // 18) * 120 - MARGIN, max(int(number % 18) * 120 - MARGIN, 0)
+        values[here] = map_coordinates(_splines(int(number)), [y[here] - bottom, x[here] - left], order=3, mode="nearest", prefilter=False)
+    result[good] = values / 100
+    return result

@@ -1,0 +1,95 @@
+"""Meshes with features against the placed prototypes in the lake: every vertex, both ways, per feature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from .glb import Model
+from .issues import Where
+from .positions import Roll, Task, features_of, known_only, local_metres, nearest, worst_of
+from .positions_geodesy import Inverse
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+#: m² of a triangle below which a tiler may leave it out.
+NOTHING = 1e-3
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """Prototypes of one part: vertices that some triangle with an area uses, and those of any triangle."""
+
+    solid: list[F64]
+    every: list[F64]
+
+
+class Meshes:
+    """A `Comparison` of a mesh layer."""
+
+    def __init__(self, task: Task) -> None:
+        self.inverse, self.limit = Inverse(task.version.reference), task.limit
+        self.row_of: dict[str, int] = {}
+        self._places: list[list[tuple[_Shapes, int, F64]]] = []
+        shapes = [p for p in task.version.parts if p.role == "mesh:prototypes"]
+        placed = [p for p in task.version.parts if p.role == "mesh:instances"]
+        dead = set(task.version.tombstones)
+        for shape_part, place_part in zip(shapes, placed, strict=True):
+            self._read(_shapes(pq.read_table(task.lake.path(shape_part.key))), pq.read_table(task.lake.path(place_part.key)), dead)
+        expected = np.array([any(len(s.every[p]) for s, p, _ in place) for place in self._places], bool)
+        self.roll = Roll(self.row_of, expected, task.info.get("report", {}))
+
+    def _read(self, shapes: _Shapes, instances: Any, dead: set[str]) -> None:
+        transforms = np.array(instances.column("transform").combine_chunks().values).reshape(-1, 4, 4)
+        for name, prototype, matrix in zip(instances.column("feature").to_pylist(), instances.column("prototype").to_pylist(), transforms, strict=True):
+            if name not in dead:
+                row = self.row_of.setdefault(name, len(self._places))
+                if row == len(self._places):
+                    self._places.append([])
+                self._places[row].append((shapes, prototype, matrix))
+
+    def see(self, model: Model, transform: F64, where: Where) -> None:
+        """Compare the elements of one content."""
+        found = features_of(model, transform, where)
+        if found is None:
+            return
+        rows = self.roll.known(found.ids, where)
+        found, rows = known_only(found, rows)
+        if not len(rows):
+            return
+        scaled, unit, origin = local_metres(self.inverse, self.inverse.source(found.ecef))
+        solid, solid_owner = self._placed(rows, "solid")
+        every, every_owner = self._placed(rows, "every")
+        missed = nearest((solid - origin) * unit, solid_owner, scaled, found.owner)
+        strayed = nearest(scaled, found.owner, (every - origin) * unit, every_owner)
+        errors = np.maximum(worst_of(missed, solid_owner, len(rows)), worst_of(strayed, found.owner, len(rows)))
+        self.roll.off(found.ids, rows, errors, self.limit, "POSITION_OFF", "a vertex lies", where)
+
+    def _placed(self, rows: I64, which: str) -> tuple[F64, I64]:
+        """((V, 3) source vertices of some features in the layer's coordinates, (V,) the feature's position in `rows`)."""
+        points, owner = [np.zeros((0, 3))], [np.zeros(0, np.int64)]
+        for i, row in enumerate(rows.tolist()):
+            for shapes, prototype, matrix in self._places[row]:
+                own = getattr(shapes, which)[prototype]
+                points.append(own @ matrix[:3, :3].T + matrix[:3, 3])
+                owner.append(np.full(len(own), i))
+        return np.concatenate(points), np.concatenate(owner)
+
+    def finish(self, where: Where) -> dict[str, Any]:
+        """Missing elements and the figures."""
+        return self.roll.finish(where)
+
+
+def _shapes(prototypes: Any) -> _Shapes:
+    solid, every = [], []
+    for raw, corners in zip(prototypes.column("positions").to_pylist(), prototypes.column("triangles").to_pylist(), strict=True):
+        vertices, triangles = np.frombuffer(raw, "<f8").reshape(-1, 3), np.frombuffer(corners, "<i4").reshape(-1, 3)
+        a, b, c = (vertices[triangles[:, k]] for k in range(3))
+        area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+        solid.append(vertices[np.unique(triangles[area > NOTHING])])
+        every.append(vertices[np.unique(triangles)])
+    return _Shapes(solid, every)

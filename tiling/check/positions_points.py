@@ -1,0 +1,140 @@
+"""Point tiles against the cloud as laspy reads it: counts (in all and by class), and places both ways.
+
+Points have no ids. So a sample of the source is looked for in the tiles, a sample of the tiles in the source, and the
+numbers must agree exactly: a point lost, drawn twice or moved shows in one of the three.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import laspy
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from .glb import Model
+from .issues import Where
+from .positions import Task, figures, table_of
+from .positions_geodesy import Inverse, tame
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+CHUNK = 1_000_000
+SAMPLE = 200_000
+PRECISE = 0.02
+"""Metres within which most points of each tile must be found. In a dense cloud a wrong point has right ones around it
+within any coarse limit, so the limit for the bulk is far below the spacing of points."""
+BULK = 90.0
+
+
+class Clouds:
+    """A `Comparison` of a point layer."""
+
+    def __init__(self, task: Task) -> None:
+        self.inverse, self.limit = Inverse(task.version.reference), task.limit
+        self.paths = [task.lake.path(part.key) for part in task.version.parts if part.role == "cloud"]
+        self.total = sum(part.count for part in task.version.parts if part.role == "cloud")
+        self.stride = max(1, self.total // SAMPLE)
+        self.classes: Counter[int] = Counter()
+        self.drawn_classes: Counter[int] = Counter()
+        self.drawn = 0
+        sample = [self._survey(chunk)[(-start) % self.stride :: self.stride] for start, chunk in self._chunks()]
+        self.wanted = np.concatenate(sample)
+        middle = (self.wanted.min(axis=0) + self.wanted.max(axis=0)) / 2
+        self.origin, self.unit = middle, self.inverse.metres(middle)
+        self.wanted = (self.wanted - self.origin) * self.unit
+        self.order = np.argsort(self.wanted[:, 0], kind="stable")
+        self.found = np.full(len(self.wanted), np.inf)
+        self.sample: list[F64] = []
+        self.places: list[Where] = []
+
+    def _chunks(self) -> Iterator[tuple[int, Any]]:
+        start = 0
+        for path in self.paths:
+            with laspy.open(path) as file:
+                for chunk in file.chunk_iterator(CHUNK):
+                    yield start, chunk
+                    start += len(chunk)
+
+    def _survey(self, chunk: Any) -> F64:
+        codes = np.bincount(np.asarray(chunk.classification), minlength=256)
+        self.classes.update({int(c): int(codes[c]) for c in np.flatnonzero(codes)})
+        return _xyz(chunk)
+
+    def see(self, model: Model, transform: F64, where: Where) -> None:
+        """Count one content's points by class, look for the source's sample among them, and keep a sample of them."""
+        for primitive in model.primitives:
+            self._count(primitive, where)
+            for local in primitive.chunks():
+                ecef = local @ transform[:3, :3].T + transform[:3, 3]
+                points = tame((self.inverse.source(ecef) - self.origin) * self.unit)
+                self._look(points)
+                first = (-self.drawn) % self.stride
+                self.sample.append(points[first :: self.stride])
+                self.places.append(where)
+                self.drawn += len(points)
+
+    def _count(self, primitive: Any, where: Where) -> None:
+        table = table_of(primitive)
+        codes = None if table is None else table.columns.get("classification")
+        if codes is None:
+            where.error("FEATURE_WITHOUT_ID", f"{primitive.pointer} has no table of point classes")
+            return
+        rows = np.bincount(primitive.feature_ids[0].ids, minlength=len(codes)) * primitive.instances
+        self.drawn_classes.update({int(codes[i]): int(rows[i]) for i in np.flatnonzero(rows)})
+
+    def _look(self, points: F64) -> None:
+        """The sample's places near these points: how near they are."""
+        if not len(points):
+            return
+        low, high = points.min(axis=0) - 1, points.max(axis=0) + 1
+        x = self.wanted[self.order, 0]
+        rows = self.order[np.searchsorted(x, low[0]) : np.searchsorted(x, high[0])]
+        rows = rows[((self.wanted[rows] >= low) & (self.wanted[rows] <= high)).all(axis=1)]
+        if len(rows):
+            distance, _ = cKDTree(points).query(self.wanted[rows])
+            self.found[rows] = np.minimum(self.found[rows], distance)
+
+    def finish(self, where: Where) -> dict[str, Any]:
+        """The three comparisons as findings and figures."""
+        if self.drawn != self.total:
+            where.error("POINT_COUNT", f"{self.drawn:,} points are drawn, the source has {self.total:,}")
+        for code in sorted(self.classes.keys() | self.drawn_classes.keys()):
+            if self.classes[code] != self.drawn_classes[code]:
+                where.error("POINT_CLASS_COUNT", f"class {code}: {self.drawn_classes[code]:,} points are drawn, the source has {self.classes[code]:,}")
+        missed = np.flatnonzero(~(self.found <= self.limit))
+        if len(missed):
+            x, y, z = self.wanted[missed[0]] / self.unit + self.origin
+            where.error("POINT_MISSING", f"{len(missed):,} of {len(self.found):,} sampled points of the source are not drawn within {self.limit:g} m, "
+                                         f"for example that at {x:.3f} {y:.3f} {z:.3f}")  # fmt: skip
+        errors = self._search()
+        return figures(errors, points=self.drawn, expected=self.total, compared=len(errors), sought=len(self.found))
+
+    def _search(self) -> F64:
+        """(S,) metres from each sampled drawn point to the nearest of the source; findings tile by tile."""
+        if not self.sample:
+            return np.zeros(0)
+        points = np.concatenate(self.sample)
+        errors = np.full(len(points), np.inf)
+        for _, chunk in self._chunks():
+            distance, _ = cKDTree((_xyz(chunk) - self.origin) * self.unit).query(points, distance_upper_bound=1000.0)
+            errors = np.minimum(errors, distance)
+        at = 0
+        for own, where in zip(self.sample, self.places, strict=True):
+            mine = errors[at : at + len(own)]
+            at += len(own)
+            if not len(mine):
+                continue
+            bulk, worst = float(np.percentile(mine, BULK)), float(mine.max())
+            if not worst <= self.limit:
+                where.error("POSITION_OFF", f"a point lies {worst:.3f} m from any point of the source (limit {self.limit:g} m)")
+            elif bulk > PRECISE:
+                where.error("POSITION_OFF", f"{100 - BULK:g} % of the points lie more than {bulk:.3f} m from any point of the source (limit {PRECISE:g} m)")
+        return errors
+
+
+def _xyz(chunk: Any) -> F64:
+    return np.column_stack([np.asarray(chunk.x, np.float64), np.asarray(chunk.y, np.float64), np.asarray(chunk.z, np.float64)])

@@ -1,0 +1,162 @@
+"""Decoding and checking one quantized-mesh 1.0 tile (https://github.com/CesiumGS/quantized-mesh), in plain NumPy."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from .issues import Where
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+MAX = 32767
+HEADER = struct.Struct("<3d2f4d3d")
+SPHERE_SLACK = 1.0
+"""Metres that a vertex may lie outside of the header's sphere: heights are rounded to the tile's 32767 steps."""
+_TO_ECEF = Transformer.from_crs("EPSG:4979", "EPSG:4978", always_xy=True)
+
+
+@dataclass(frozen=True)
+class TerrainTile:
+    """One decoded tile.
+
+    Attributes:
+        u, v: (N,) 0…32767 from west to east, south to north; lonlat: (N, 2) degrees; height: (N,) ellipsoidal metres.
+        triangles: (T, 3); step: metres of one unit of quantised height.
+    """
+
+    u: I64
+    v: I64
+    lonlat: F64
+    height: F64
+    triangles: I64
+    step: float
+
+
+class _CutShortError(ValueError):
+    """The tile ends where something should stand."""
+
+
+def decode_terrain(data: bytes, z: int, x: int, y: int, where: Where) -> TerrainTile | None:
+    """Decode tile x, y (TMS: rows from the south) of level z of the EPSG:4326 scheme; None, with findings, when broken."""
+    try:
+        return _decode(data, z, x, y, where)
+    except _CutShortError as error:
+        where.error("TERRAIN_TRUNCATED", str(error))
+        return None
+
+
+def _decode(data: bytes, z: int, x: int, y: int, where: Where) -> TerrainTile | None:
+    if len(data) < HEADER.size + 4:
+        raise _CutShortError(f"has {len(data)} bytes, the header alone takes {HEADER.size + 4}")
+    head = np.array(HEADER.unpack_from(data))
+    (count,) = struct.unpack_from("<I", data, HEADER.size)
+    at = HEADER.size + 4
+    raw, at = _numbers(data, at, "<u2", 3 * count, "vertices")
+    u, v, h = _zigzag(raw, count)
+    if not count or min(u.min(), v.min(), h.min()) < 0 or max(u.max(), v.max(), h.max()) > MAX:
+        where.error("TERRAIN_VERTEX_RANGE", f"a coordinate is not in 0…{MAX}, or there are no vertices")
+        return None
+    wide = "<u4" if count > 65536 else "<u2"
+    at += -at % (4 if count > 65536 else 2)
+    number, at = _numbers(data, at, "<u4", 1, "number of triangles")
+    codes, at = _numbers(data, at, wide, 3 * int(number[0]), "triangles")
+    triangles = _watermark(codes).reshape(-1, 3)
+    if not len(triangles) or triangles.min() < 0 or triangles.max() >= count:
+        where.error("TERRAIN_INDEX_RANGE", f"a triangle names a vertex that does not exist ({count} vertices), or there are none")
+        return None
+    low, high = float(head[3]), float(head[4])
+    width = 180 / 2**z
+    lonlat = np.column_stack([-180 + (x + u / MAX) * width, -90 + (y + v / MAX) * width])
+    tile = TerrainTile(u, v, lonlat, low + h / MAX * (high - low), triangles, (high - low) / MAX)
+    _check_header(head, tile, where)
+    _check_surface(tile, where)
+    at = _check_edges(data, at, wide, tile, where)
+    _check_extensions(data, at, tile, where)
+    return tile
+
+
+def _numbers(data: bytes, at: int, kind: str, count: int, what: str) -> tuple[I64, int]:
+    size = np.dtype(kind).itemsize * count
+    if at + size > len(data):
+        raise _CutShortError(f"ends inside of its {what}: byte {at + size} is needed, there are {len(data)}")
+    return np.frombuffer(data, kind, count, at).astype(np.int64), at + size
+
+
+def _zigzag(raw: I64, count: int) -> I64:
+    return np.asarray(np.cumsum(((raw >> 1) ^ -(raw & 1)).reshape(3, count), axis=1))
+
+
+def _watermark(codes: I64) -> I64:
+    """Indices below the highest so far, which each code 0 raises."""
+    fresh = codes == 0
+    return np.asarray(np.cumsum(fresh) - fresh - codes)
+
+
+def _check_header(head: F64, tile: TerrainTile, where: Where) -> None:
+    if not np.isfinite(head).all() or head[3] > head[4]:
+        where.error("TERRAIN_HEADER_INVALID", "a number is not finite, or the lowest height is above the highest")
+        return
+    slack = tile.step + 2 * float(np.spacing(np.float32(np.abs(head[3:5]).max())))  # the header's heights are single floats
+    if tile.height.min() > head[3] + slack or tile.height.max() < head[4] - slack:
+        where.error("TERRAIN_HEADER_INVALID", f"heights are {tile.height.min():.3f}…{tile.height.max():.3f}, the header states {head[3]:.3f}…{head[4]:.3f}")
+    ecef = np.column_stack(_TO_ECEF.transform(tile.lonlat[:, 0], tile.lonlat[:, 1], tile.height))
+    beyond = float(np.linalg.norm(ecef - head[5:8], axis=1).max() - head[8])
+    if beyond > SPHERE_SLACK:
+        where.error("TERRAIN_SPHERE_INVALID", f"a vertex lies {beyond:.3f} m outside of the bounding sphere")
+    if np.linalg.norm(head[:3] - head[5:8]) > head[8] + SPHERE_SLACK:
+        where.error("TERRAIN_CENTER_INVALID", "the centre lies outside of the bounding sphere")
+    if np.linalg.norm(head[9:12]) < 1 - 1e-2:
+        where.error("TERRAIN_OCCLUSION_INVALID", "the horizon occlusion point lies inside of the Earth")
+
+
+def _check_surface(tile: TerrainTile, where: Where) -> None:
+    """Triangles face up and cover the tile once: areas in the quantised square add up to it exactly."""
+    a, b, c = (tile.triangles[:, k] for k in range(3))
+    twice = (tile.u[b] - tile.u[a]) * (tile.v[c] - tile.v[a]) - (tile.u[c] - tile.u[a]) * (tile.v[b] - tile.v[a])
+    if (twice <= 0).any():
+        where.error("TERRAIN_WINDING", f"{int((twice <= 0).sum())} triangles face down or have no area")
+    elif int(twice.sum()) != 2 * MAX * MAX:
+        where.error("TERRAIN_GAPS", f"the triangles cover {twice.sum() / (2 * MAX * MAX):.6f} of the tile")
+
+
+def _check_edges(data: bytes, at: int, wide: str, tile: TerrainTile, where: Where) -> int:
+    for name, values, on in (("west", tile.u, 0), ("south", tile.v, 0), ("east", tile.u, MAX), ("north", tile.v, MAX)):
+        number, at = _numbers(data, at, "<u4", 1, f"{name} edge")
+        indices, at = _numbers(data, at, wide, int(number[0]), f"{name} edge")
+        if not np.array_equal(np.sort(indices), np.flatnonzero(values == on)):
+            where.error("TERRAIN_EDGE_INVALID", f"the {name} edge does not list exactly the vertices that lie on it")
+    return at
+
+
+def _check_extensions(data: bytes, at: int, tile: TerrainTile, where: Where) -> None:
+    while at < len(data):
+        if at + 5 > len(data):
+            raise _CutShortError("ends inside of an extension's header")
+        kind, length = data[at], struct.unpack_from("<I", data, at + 1)[0]
+        body, at = data[at + 5 : at + 5 + length], at + 5 + length
+        if len(body) != length:
+            raise _CutShortError(f"ends inside of extension {kind}")
+        if kind == 1:
+            _check_normals(body, tile, where)
+
+
+def _check_normals(body: bytes, tile: TerrainTile, where: Where) -> None:
+    if len(body) != 2 * len(tile.u):
+        where.error("TERRAIN_NORMALS_INVALID", f"has {len(body)} bytes of normals for {len(tile.u)} vertices")
+        return
+    oct_ = np.frombuffer(body, np.uint8).reshape(-1, 2).astype(np.float64) / 255 * 2 - 1
+    z = 1 - np.abs(oct_).sum(axis=1)
+    fold = z < 0
+    xy = np.where(fold[:, None], (1 - np.abs(oct_[:, ::-1])) * np.where(oct_ >= 0, 1.0, -1.0), oct_)
+    normal = np.column_stack([xy, z])
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    lam, phi = np.radians(tile.lonlat[:, 0]), np.radians(tile.lonlat[:, 1])
+    up = np.column_stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)])
+    down = int(((normal * up).sum(axis=1) < -0.02).sum())  # two bytes hold a direction to about a degree
+    if down:
+        where.error("TERRAIN_NORMALS_INVALID", f"{down} normals point into the ground")
