@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import rasterio
-from rasterio.errors import RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from twin.errors import BadFeature, BadInput, BadOption, UnreadableSource
 
@@ -167,7 +168,10 @@ def opened(file: RasterFile) -> Iterator[Any]:
     extra = {"DATATYPE": "Float32"} if file.driver == "AAIGrid" else {}
     with rasterio.Env(**SAFE):
         try:
-            with rasterio.open(file.path, driver=file.driver, **extra) as dataset:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)  # said by `check_georeferenced` as an error
+                dataset = rasterio.open(file.path, driver=file.driver, **extra)
+            with dataset:
                 yield dataset
         except RasterioIOError as error:
             detail = str(error.__cause__ or error).replace(str(file.path), file.name).splitlines()[0][:200]

@@ -1,0 +1,271 @@
+"""Map tiles: any layer that lies flat as 256-pixel PNG images in WebMercatorQuad, to be draped over the ground.
+
+Rasters are read from their COG by rio-tiler and coloured by the legend they carry; terrain is shown as shaded relief;
+vectors are drawn from their features, with widths in metres on the ground. Transparent where there is nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from rio_tiler.errors import TileOutsideBounds
+from rio_tiler.io import Reader
+from rio_tiler.models import ImageData
+
+from twin import crs, parts
+from twin.lake import Lake
+from twin.model import LayerVersion
+
+CODE_VERSION = "1"
+SIZE = 256
+OVER = 2
+"""Vectors are drawn at twice the size and averaged down: smooth edges."""
+WORLD = 2 * math.pi * 6378137.0
+THINNEST = 1.3
+"""Pixels: a line is never drawn thinner, however far away."""
+HUES = ("#3f6ea3", "#b5651d", "#4f8a4c", "#8b5a9e", "#2b8a8a", "#a8485c", "#7a7a2e", "#5b6b7b")
+
+U8 = NDArray[np.uint8]
+
+
+def describe(lake: Lake, version: LayerVersion) -> dict[str, Any]:
+    """What a TileJSON needs: minzoom, maxzoom, bounds [west, south, east, north] and the legend (or None)."""
+    box = version.extent
+    bounds = [box.minx, box.miny, box.maxx, box.maxy] if box else [-180.0, -85.0, 180.0, 85.0]
+    if version.kind == "vector":
+        return {"minzoom": 0, "maxzoom": 21, "bounds": bounds, "legend": _vector_legend(version)}
+    with Reader(str(lake.path(parts.raster_part(version).key))) as reader:
+        zooms = {"minzoom": 0, "maxzoom": min(int(reader.maxzoom) + 1, 22)}
+    return {**zooms, "bounds": bounds, "legend": _legend(version)}
+
+
+def render(lake: Lake, version: LayerVersion, z: int, x: int, y: int) -> bytes:
+    """One tile as PNG, 256 × 256, RGBA."""
+    if version.kind == "vector":
+        return _png(_draw(lake, version, z, x, y))
+    path = str(lake.path(parts.raster_part(version).key))
+    try:
+        with Reader(path) as reader:
+            if version.kind == "terrain":
+                return _png(_hillshade(reader, version, z, x, y))
+            return _png(_raster(reader, _legend(version), z, x, y))
+    except TileOutsideBounds:
+        return EMPTY
+
+
+# --- rasters -----------------------------------------------------------------------------------------------------
+
+
+def _legend(version: LayerVersion) -> dict[str, Any] | None:
+    if version.kind == "terrain":
+        return None
+    legend = version.style.get("legend") or parts.raster_part(version).properties.get("legend")
+    return {**legend, "unit": legend.get("unit") or version.style.get("unit", "")} if legend else None
+
+
+def _raster(reader: Reader, legend: dict[str, Any] | None, z: int, x: int, y: int) -> U8:
+    kind = legend["type"] if legend else "rgb"
+    values = legend is not None and kind == "classes" and not isinstance(legend["entries"][0]["value"], list)
+    resampling = "nearest" if values else "bilinear"
+    image: ImageData = reader.tile(x, y, z, tilesize=SIZE, resampling_method=resampling, reproject_method=resampling)
+    data, alpha = image.array.data, image.mask
+    if kind == "rgb":
+        bands = data[:3] if len(data) >= 3 else np.repeat(data[:1], 3, axis=0)
+        return np.dstack([*np.clip(bands, 0, 255).astype(np.uint8), alpha])
+    assert legend is not None
+    return _colored(data[0], alpha, kind, legend["entries"])
+
+
+def _colored(band: NDArray[Any], alpha: U8, kind: str, entries: list[dict[str, Any]]) -> U8:
+    """(H, W, 4): a band by classes (equal values or intervals) or by a ramp; what no class covers is transparent."""
+    colors = np.array([_rgb(entry["color"]) for entry in entries], np.float64)
+    finite = np.isfinite(band) if band.dtype.kind == "f" else np.ones(band.shape, bool)
+    if kind == "continuous":
+        stops = np.array([entry["value"] for entry in entries], np.float64)
+        safe = np.where(finite, band, stops[0]).astype(np.float64)
+        rgb = np.stack([np.interp(safe, stops, colors[:, i]) for i in range(3)], axis=-1)
+        return np.dstack([rgb.round().astype(np.uint8), np.where(finite, alpha, 0).astype(np.uint8)])
+    out = np.zeros((*band.shape, 4), np.uint8)
+    for entry, color in zip(entries, colors, strict=True):
+        value = entry["value"]
+        here = (band > value[0]) & (band <= value[1]) if isinstance(value, list) else band == value
+        out[here & finite & (alpha > 0)] = [*color.astype(np.uint8), 255]
+    return out
+
+
+def _hillshade(reader: Reader, version: LayerVersion, z: int, x: int, y: int) -> U8:
+    """Shaded relief (Horn 1981; sun from the north-west, 45° high), tinted by height; one pixel more on every side for the slope."""
+    image = reader.tile(x, y, z, tilesize=SIZE, buffer=1, resampling_method="bilinear", reproject_method="bilinear")
+    height = image.array.data[0].astype(np.float64) * version.reference.vertical_unit
+    mask = image.mask
+    height = np.where(mask > 0, height, np.nan)
+    latitude = math.atan(math.sinh(math.pi * (1 - 2 * (y + 0.5) / 2**z)))
+    step = WORLD / 2**z / SIZE * math.cos(latitude)
+    padded = np.where(np.isnan(height), np.nanmean(height) if (mask > 0).any() else 0.0, height)
+    gy, gx = np.gradient(padded, step)
+    slope, aspect = np.arctan(2.0 * np.hypot(gx, gy)), np.arctan2(gy, -gx)
+    sun_height, sun_azimuth = math.radians(45), math.radians(135)
+    light = np.clip(math.sin(sun_height) * np.cos(slope) + math.cos(sun_height) * np.sin(slope) * np.cos(sun_azimuth - aspect), 0, 1)
+    stops = np.array([-5.0, 0.0, 5.0, 40.0, 200.0, 800.0, 2500.0, 5000.0])
+    tints = np.array([[150, 180, 200], [176, 196, 178], [196, 206, 176], [206, 208, 178], [214, 202, 168], [196, 176, 146], [188, 176, 166], [240, 240, 240]])
+    rgb = np.stack([np.interp(padded, stops, tints[:, i]) for i in range(3)], axis=-1) * (0.45 + 0.75 * light[..., None])
+    out = np.dstack([np.clip(rgb, 0, 255).astype(np.uint8), mask])
+    return np.ascontiguousarray(out[1:-1, 1:-1])
+
+
+# --- vectors -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """A vector layer ready to draw: geometries in Web Mercator metres, their tree, and per feature a colour and a width (m)."""
+
+    geometry: NDArray[np.object_]
+    tree: shapely.STRtree
+    color: list[tuple[int, int, int]]
+    width: NDArray[np.float64]
+    dimension: NDArray[np.int64]
+
+
+def _draw(lake: Lake, version: LayerVersion, z: int, x: int, y: int) -> U8:
+    size = WORLD / 2**z
+    west, north = -WORLD / 2 + x * size, WORLD / 2 - y * size
+    pixel = size / (SIZE * OVER)
+    drawing = _drawing(lake, version)
+    stretch = math.cosh(math.pi * (1 - 2 * (y + 0.5) / 2**z))  # Mercator metres per metre on the ground
+    edge = 4 * OVER * pixel + float(drawing.width.max(initial=0.0)) * stretch
+    found = np.sort(drawing.tree.query(shapely.box(west - edge, north - size - edge, west + size + edge, north + edge)))
+    canvas = Image.new("RGBA", (SIZE * OVER, SIZE * OVER), (0, 0, 0, 0))
+    pen = ImageDraw.Draw(canvas)
+    fill_alpha = round(255 * float(version.style.get("fill_opacity", 0.55)))
+    for dimension in (2, 1, 0):
+        for row in found[drawing.dimension[found] == dimension]:
+            color = drawing.color[row]
+            for shape in shapely.get_parts(drawing.geometry[row]):
+                if dimension == 2:
+                    _polygon(pen, shape, west, north, pixel, color, fill_alpha)
+                elif dimension == 1:
+                    width = max(drawing.width[row] * stretch / pixel, THINNEST * OVER)
+                    _line(pen, _pixels(shape, west, north, pixel), color, width)
+                else:
+                    (px, py), r = _pixels(shape, west, north, pixel)[0], 3.2 * OVER
+                    pen.ellipse([px - r, py - r, px + r, py + r], fill=(*color, 255), outline=(255, 255, 255, 255), width=OVER)
+    return np.asarray(canvas.resize((SIZE, SIZE), Image.Resampling.BOX))
+
+
+def _pixels(shape: Any, west: float, north: float, pixel: float) -> list[tuple[float, float]]:
+    xy = shapely.get_coordinates(shape)
+    return list(zip(((xy[:, 0] - west) / pixel).tolist(), ((north - xy[:, 1]) / pixel).tolist(), strict=True))
+
+
+def _polygon(pen: Any, shape: Any, west: float, north: float, pixel: float, color: tuple[int, int, int], alpha: int) -> None:
+    pen.polygon(_pixels(shape.exterior, west, north, pixel), fill=(*color, alpha))
+    for hole in shape.interiors:
+        pen.polygon(_pixels(hole, west, north, pixel), fill=(0, 0, 0, 0))
+    edge = tuple(int(c * 0.75) for c in color)
+    for ring in (shape.exterior, *shape.interiors):
+        pen.line(_pixels(ring, west, north, pixel), fill=(*edge, 220), width=OVER, joint="curve")
+
+
+def _line(pen: Any, points: list[tuple[float, float]], color: tuple[int, int, int], width: float) -> None:
+    thick = max(1, round(width))
+    pen.line(points, fill=(*color, 235), width=thick, joint="curve")
+    if thick > 3:  # round ends, so that edges which share a node join
+        for px, py in (points[0], points[-1]):
+            r = thick / 2
+            pen.ellipse([px - r, py - r, px + r, py + r], fill=(*color, 235))
+
+
+def _drawing(lake: Lake, version: LayerVersion) -> _Drawing:
+    return _drawings(lake.root, tuple(part.key for part in version.parts), _Style(version))
+
+
+@dataclass(frozen=True, eq=False)
+class _Style:
+    """The version behind a cached drawing; compares by what the drawing depends on."""
+
+    version: LayerVersion
+
+    def __hash__(self) -> int:
+        return hash((self.version.layer, repr(self.version.style)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Style) and (self.version.layer, self.version.style) == (other.version.layer, other.version.style)
+
+
+@lru_cache(maxsize=24)
+def _drawings(root: Any, keys: tuple[str, ...], style: _Style) -> _Drawing:  # noqa: ARG001  keys are the cache's
+    version = style.version
+    wanted = [name for name in (version.style.get("category"), version.style.get("width_column")) if name]
+    shapes, widths, colors = [], [], []
+    base, palette = _color(version), _categories(version)
+    for chunk in parts.read_features(Lake(root), version, wanted):
+        lonlat = shapely.transform(shapely.force_2d(chunk.geometry), lambda xy, h=chunk.reference.horizontal: _mercator(h, xy))
+        known = np.array([g is not None and not g.is_empty for g in lonlat])
+        shapes.append(lonlat[known])
+        category = version.style.get("category")
+        texts = chunk.attributes.column(category).to_pylist() if category else [None] * len(chunk)
+        colors.extend(palette.get(text, base) for text, keep in zip(texts, known, strict=True) if keep)
+        widths.append(_widths(chunk, version)[known])
+    geometry = np.concatenate(shapes) if shapes else np.zeros(0, object)
+    return _Drawing(geometry, shapely.STRtree(geometry), colors, np.concatenate(widths) if widths else np.zeros(0), shapely.get_dimensions(geometry))
+
+
+def _mercator(horizontal: str, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    lon, lat = crs.to_lonlat(horizontal, xy[:, 0], xy[:, 1])
+    return np.column_stack([np.radians(lon) * 6378137.0, 6378137.0 * np.arctanh(np.sin(np.radians(np.clip(lat, -85.06, 85.06))))])
+
+
+def _widths(chunk: Any, version: LayerVersion) -> NDArray[np.float64]:
+    """Metres on the ground of each line."""
+    column = version.style.get("width_column")
+    if column:
+        return np.nan_to_num(np.asarray(chunk.attributes.column(column).to_pandas(), dtype=np.float64), nan=0.0)
+    return np.full(len(chunk), float(version.style.get("width", 0.0)))
+
+
+def _color(version: LayerVersion) -> tuple[int, int, int]:
+    """The layer's stated colour, else one that depends on its name alone."""
+    return _rgb(version.style.get("color") or HUES[sum(version.layer.encode()) % len(HUES)])
+
+
+def _categories(version: LayerVersion) -> dict[Any, tuple[int, int, int]]:
+    """Colours by value of the style's category column: stated ones, else distinct hues in the order of the values."""
+    stated = version.style.get("colors") or {}
+    return {value: _rgb(color) for value, color in stated.items()}
+
+
+def _vector_legend(version: LayerVersion) -> dict[str, Any]:
+    labels = version.style.get("colors")
+    entries: Iterable[tuple[str, str]] = labels.items() if labels else [("", version.style.get("color") or HUES[sum(version.layer.encode()) % len(HUES)])]
+    return {"type": "vector", "unit": "", "title": {}, "entries": [{"value": text, "color": color, "label": {"zh": text, "en": text}} for text, color in entries]}
+
+
+def _rgb(color: str) -> tuple[int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
+
+
+def _png(rgba: U8) -> bytes:
+    if not rgba[..., 3].any():
+        return EMPTY
+    out = io.BytesIO()
+    Image.fromarray(rgba, "RGBA").save(out, "PNG", compress_level=4)
+    return out.getvalue()
+
+
+def _empty() -> bytes:
+    out = io.BytesIO()
+    Image.new("LA", (SIZE, SIZE), (0, 0)).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+EMPTY = _empty()
