@@ -77,10 +77,11 @@ def _expand(nodes: F64, weights: F64, out: F64) -> None:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _gather(column: F64, row: F64, scale_x: float, scale_y: float, data: F32, left: int, top: int, columns: int, rows: int,
-            total: F64, rest: F64) -> bool:  # fmt: skip
+            total: F64, rest: F64, reach: float) -> bool:  # fmt: skip
     """Add the bilinear mean of the cells with data around each place, times what `rest` still lacks; True if some lack more.
 
     `column`, `row` are in cells of the full raster; `data` is a window of an overview (`columns` × `rows`) from (left, top).
+    With `reach` 2 the cells that have data count fully up to half a cell beyond them, with 1 they give way from their centres on.
     """
     lacking = False
     flat_c, flat_r, flat_total, flat_rest = column.ravel(), row.ravel(), total.ravel(), rest.ravel()
@@ -114,8 +115,7 @@ def _gather(column: F64, row: F64, scale_x: float, scale_y: float, data: F32, le
         if z == z:
             found += w * z
             weight += w
-        # the cells that have data count fully up to half a cell beyond them, then give way to the coarser overview
-        trust = min(1.0, 2.0 * weight)
+        trust = min(1.0, reach * weight)
         if weight > 0.0:
             flat_total[i] += flat_rest[i] * trust * found / weight
         left_over = flat_rest[i] * (1 - trust)
@@ -266,7 +266,7 @@ class HeightField:
         box = (float(c.min()), float(c.max()), float(r.min()), float(r.max()))
         last = max(level, FILL_LEVELS) if self.fill else level
         for k in range(level, min(last, len(self.sizes) - 1) + 1):
-            if not self._add(k, column, row, box, total, rest):
+            if not self._add(k, column, row, box, total, rest, 2.0 if k == level else 1.0):
                 return total * share, share
         return total * share, share * (1 - rest)
 
@@ -278,13 +278,15 @@ class HeightField:
         t = np.clip(1 - distance / self.apron, 0, 1) if self.apron > 0 else (distance <= 0).astype(np.float64)
         return np.where(np.isfinite(distance), t * t * (3 - 2 * t), 0.0)
 
-    def _add(self, level: int, column: F64, row: F64, box: tuple[float, float, float, float], total: F64, rest: F64) -> bool:
+    def _add(
+        self, level: int, column: F64, row: F64, box: tuple[float, float, float, float], total: F64, rest: F64, reach: float
+    ) -> bool:
         width, height = self.sizes[level]
         sx, sy = self.size[0] / width, self.size[1] / height
         left, right = max(int(box[0] / sx - 0.5) - 1, 0), min(int(box[1] / sx + 0.5) + 2, width)
         top, bottom = max(int(box[2] / sy - 0.5) - 1, 0), min(int(box[3] / sy + 0.5) + 2, height)
         data = self._read(level, left, top, right - left, bottom - top)
-        return bool(_gather(column, row, sx, sy, data, left, top, width, height, total, rest))
+        return bool(_gather(column, row, sx, sy, data, left, top, width, height, total, rest, reach))
 
 
 def geoid(lon: F64, lat: F64) -> F64:

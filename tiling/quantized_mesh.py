@@ -23,7 +23,7 @@ QUANTA = np.floor(np.arange(STEPS + 1) * MAX / STEPS + 0.5).astype(np.int32)
 HEADER = 88
 #: The most bytes a tile can take: every lattice point a vertex.
 LARGEST = HEADER + 4 + 6 * 4225 + 4 + 6 * 8192 + 16 + 8 * 65 + 5 + 2 * 4225
-#: A place so far out that only the far side of the Earth cannot see it (in ellipsoid radii).
+#: Stands for an occlusion point that does not exist (in ellipsoid radii).
 FAR = 1e6
 _B = WGS84_A * (1 - WGS84_F)
 
@@ -64,7 +64,7 @@ def _sphere(points: F64, count: int, header: F64) -> None:
 def _occlusion(points: F64, count: int, header: F64) -> None:
     """Horizon occlusion point (K. Ring, "Horizon Culling 2", 2013): the point on the ray through the centre, in radii of
     the ellipsoid, that is hidden only when all vertices are → header[9:12]. Vertices below the ellipsoid count as on it. Where a vertex is
-    a quarter of the globe away no such point exists, and a far one is taken: the tile is then never culled too early."""
+    a quarter of the globe away, as in the root tiles, no such point exists and a far one is written."""
     sx, sy, sz = header[5] / WGS84_A, header[6] / WGS84_A, header[7] / _B
     length = math.sqrt(sx * sx + sy * sy + sz * sz)
     sx, sy, sz = sx / length, sy / length, sz / length

@@ -1,0 +1,41 @@
+"""From a raster to a version, and from a version to its tiles."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest_gis import terrain as reader
+from tiling import terrain
+from twin.lake import Lake
+from twin.model import LayerVersion, Report
+from twin.parts import write_version
+from twin.registry import TileJob
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from terrain_helpers import Tiles  # noqa: E402
+
+
+@pytest.fixture
+def ingest(lake: Lake) -> Callable[..., LayerVersion]:
+    def run(source: Path, **options: Any) -> LayerVersion:
+        report = Report(source=source.name)
+        return write_version(lake, "dem", "terrain", reader.read(source, reader.Options(**options), report), report, provenance={})
+
+    return run
+
+
+@pytest.fixture
+def tiled(lake: Lake, tmp_path: Path) -> Callable[..., Tiles]:
+    def run(version: LayerVersion, workers: int = 1, **options: Any) -> Tiles:
+        out = tmp_path / f"{os.urandom(4).hex()}.3tz"
+        facts = terrain.tile(version, TileJob(lake, out, terrain.Options(**options), workers=workers))
+        return Tiles(out, facts)
+
+    return run
