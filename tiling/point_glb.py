@@ -84,7 +84,7 @@ def encode(points: Columns, rows: NDArray[np.int32], cube: Cube, look: Look) -> 
         node["scale"] = [step] * 3
     span = ((extremes - origin) if short else (extremes - origin) * step)[:, [0, 2]]
     depth = (last - extremes[::-1, 1]) if short else (last - extremes[::-1, 1]) * step
-    number = int if short else float
+    number = int if short else _float32
     limits = [[number(span[k, 0]), number(span[k, 1]), number(depth[k])] for k in (0, 1)]
     builder = _Builder(look.meshopt)
     builder.column("POSITION", positions, 3, limits=limits)
@@ -98,6 +98,11 @@ def encode(points: Columns, rows: NDArray[np.int32], cube: Cube, look: Look) -> 
         kernels.take_intensity(points.intensity, rows, padded)
         builder.column("_INTENSITY", padded, 1)
     return builder.finish(node, look.table, quantized=short), low, high
+
+
+def _float32(value: float) -> float:
+    """As it is stored."""
+    return float(np.float32(value))
 
 
 class _Builder:

@@ -1,6 +1,6 @@
 """One bucket of points → the tiles of its subtree, and the points that belong to tiles above it.
 
-Additive refinement: a tile draws one point for each cell of a grid of 2**`GRID` cells a side (those that no coarser tile
+Additive refinement: a tile draws one point for each cell of a grid of 2**`grid` cells a side (those that no coarser tile
 has drawn already); the rest go to its children; a tile with few points left draws them all. So every point is in exactly
 one tile, and what is drawn at any level is spread evenly (see `point_kernels.sample_depths`).
 """
@@ -16,9 +16,10 @@ from tiling import point_kernels as kernels
 from tiling.point_kernels import BITS
 from tiling.point_runs import Bucket, Columns
 
-GRID = 7
-DEEPEST = BITS - GRID
-"""Deepest level of a tile: its grid is as fine as Morton codes go."""
+FINEST, COARSEST = 7, 4
+"""Bits of a tile's grid: 128 cells a side suit surfaces (some 16,000 cells are met); a filled volume needs fewer."""
+ROOT_POINTS = 60_000
+"""Points the root may draw; decides how fine the grid is."""
 SMALLEST = 2_048
 """Children with fewer points than this stay in their parent."""
 
@@ -50,13 +51,27 @@ class Subtree:
     above_levels: NDArray[np.uint8]
 
 
-def subtree(bucket: Bucket, points: Columns, most: int) -> Subtree:
+def grid_of(runs: list[Columns]) -> int:
+    """Bits of the grid for a cloud: the finest by which the root draws no more than `ROOT_POINTS`."""
+    for bits in range(FINEST, COARSEST, -1):
+        cells = [_distinct(run.codes >> np.uint64(3 * (BITS - bits))) for run in runs]
+        if len(np.unique(np.concatenate(cells))) <= ROOT_POINTS:
+            return bits
+    return COARSEST
+
+
+def _distinct(ascending: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return ascending[np.concatenate([[True], ascending[1:] != ascending[:-1]])]
+
+
+def subtree(bucket: Bucket, points: Columns, most: int, grid: int) -> Subtree:
     """Split a bucket's points into tiles.
 
     Args:
         bucket: the cell; at level 0 it is the whole cloud.
         points: its points in any fixed order.
         most: a tile with no more points than this that are left has no children.
+        grid: bits of the tiles' grid.
     """
     order = kernels.sorted_order(points.codes)
     codes = points.codes[order]
@@ -64,10 +79,11 @@ def subtree(bucket: Bucket, points: Columns, most: int) -> Subtree:
     kernels.sample_depths(codes, points.places, order, depths)
     # The heaviest point of the bucket has no heavier neighbour inside; outside it shares fewer than `level` levels.
     depths = np.maximum(depths, bucket.level)
-    levels = np.clip(depths.astype(np.int16) - GRID, 0, DEEPEST).astype(np.uint8)
+    deepest = BITS - grid  # a tile's grid can be no finer than Morton codes
+    levels = np.clip(depths.astype(np.int16) - grid, 0, deepest).astype(np.uint8)
     if bucket.level > 0 and len(points) < SMALLEST:
         return Subtree([], points.take(order), np.minimum(levels, bucket.level - 1).astype(np.uint8))
-    planner = _Planner(codes, levels, most)
+    planner = _Planner(codes, levels, most, deepest)
     planner.visit(bucket.level, bucket.prefix, 0, len(points))
     ends = np.cumsum(np.bincount(planner.owner + 1, minlength=len(planner.cells) + 1))
     rows, starts = np.empty(len(points), np.int32), np.concatenate([[0], ends[:-1]])
@@ -79,15 +95,15 @@ def subtree(bucket: Bucket, points: Columns, most: int) -> Subtree:
 class _Planner:
     """Walks down the cells of a bucket and writes into `owner` which tile draws each point (−1: one above)."""
 
-    def __init__(self, codes: NDArray[np.uint64], levels: NDArray[np.uint8], most: int) -> None:
-        self.codes, self.levels, self.most = codes, levels, most
+    def __init__(self, codes: NDArray[np.uint64], levels: NDArray[np.uint8], most: int, deepest: int) -> None:
+        self.codes, self.levels, self.most, self.deepest = codes, levels, most, deepest
         self.owner = np.full(len(codes), -1, np.int64)
         self.cells: list[tuple[int, int, bool]] = []
 
     def visit(self, level: int, prefix: int, start: int, end: int) -> None:
         same, more = kernels.count_from(self.levels, start, end, level)
         node = len(self.cells)
-        if same + more <= self.most or level == DEEPEST:
+        if same + more <= self.most or level == self.deepest:
             self.cells.append((level, prefix, True))
             kernels.give(self.owner, self.levels, start, end, level, 255, node)
             return
@@ -101,6 +117,8 @@ class _Planner:
                 kernels.give(self.owner, self.levels, cuts[k], cuts[k + 1], level + 1, 255, node)
             elif left:
                 self.visit(level + 1, (prefix << 3) + k, cuts[k], cuts[k + 1])
+        if len(self.cells) == node + 1:  # all children were too small to stand alone
+            self.cells[node] = (level, prefix, True)
 
 
 def ancestors(subtrees: list[Subtree]) -> tuple[Columns, list[Node]]:

@@ -25,7 +25,7 @@ from tiling.metadata import schema_of
 from tiling.point_colors import choose
 from tiling.point_frame import Frame
 from tiling.point_glb import Look, encode
-from tiling.point_octree import GRID, Node, Subtree, ancestors, cell_name, subtree
+from tiling.point_octree import Node, Subtree, ancestors, cell_name, grid_of, subtree
 from tiling.point_runs import Bucket, Cloud, Columns, Cube, Spool, buckets
 from tiling.tileset import Tile, dump, tileset
 from twin import crs, registry
@@ -81,10 +81,11 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="points-", dir=job.out.parent) as scratch, ThreadPoolExecutor(max(1, job.workers)) as pool:
         runs = _runs(clouds, Path(scratch), pool, job, total)
         cube = clouds[0].cube
+        grid = grid_of(runs)
         look = _look(version, parts, cube, options)
         with ArchiveWriter(job.out) as archive:
             done, trees = [], []
-            work = _ordered(pool, lambda b: _bucket(b, runs, cube, look, options.points_per_tile), buckets(runs, BUCKET), job.workers)
+            work = _ordered(pool, lambda b: _bucket(b, runs, cube, look, options.points_per_tile, grid), buckets(runs, BUCKET), job.workers)
             for tree, tiles in work:
                 trees.append(Subtree(tree.nodes[:1], tree.above, tree.above_levels))
                 done += [_store(archive, t) for t in tiles]
@@ -92,7 +93,7 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
             points, nodes = ancestors(trees)
             upper = _ordered(pool, lambda node: _encode(node, points, cube, look), nodes, job.workers)
             done += [_store(archive, t) for t in upper]
-            facts = _finish(archive, done, frame, clouds, version, parts)
+            facts = _finish(archive, done, frame, clouds[0].cube, grid, version, max(c.patches.error for c in clouds))
     return facts
 
 
@@ -134,9 +135,9 @@ def _ordered(pool: ThreadPoolExecutor, function: Callable[[A], B], tasks: Iterab
 # --- tiles -------------------------------------------------------------------------------------------------------
 
 
-def _bucket(bucket: Bucket, runs: list[Columns], cube: Cube, look: Look, most: int) -> tuple[Subtree, list[_Done]]:
+def _bucket(bucket: Bucket, runs: list[Columns], cube: Cube, look: Look, most: int, grid: int) -> tuple[Subtree, list[_Done]]:
     points = bucket.gather(runs)
-    tree = subtree(bucket, points, most)
+    tree = subtree(bucket, points, most, grid)
     return tree, [_encode(node, points, cube, look) for node in tree.nodes]
 
 
@@ -178,18 +179,18 @@ def _look(version: LayerVersion, parts: list[Part], cube: Cube, options: Options
     return Look(palette, class_row, table, high > 0, options.compression == "meshopt")
 
 
-def _finish(archive: ArchiveWriter, done: list[_Done], frame: Frame, clouds: list[Cloud], version: LayerVersion, parts: list[Part]) -> dict[str, Any]:
+def _finish(archive: ArchiveWriter, done: list[_Done], frame: Frame, cube: Cube, grid: int, version: LayerVersion, error: float) -> dict[str, Any]:
+    parts = [part for part in version.parts if part.role == "cloud"]
     total = sum(part.count for part in parts)
-    cube = clouds[0].cube
     place: dict[tuple[int, int], int] = {}
     tiles: list[Tile] = []
     for one in sorted(done, key=lambda d: d.node[:2]):
         level, prefix, leaf = one.node
         place[level, prefix] = len(tiles)
         parent = place[level - 1, prefix >> 3] if level else -1
-        error = 0.0 if leaf else cube.side / 2.0 ** (level + GRID)
+        spacing = 0.0 if leaf else cube.side / 2.0 ** (level + grid)
         uri = _uri(one.node) if one.count else None
-        tiles.append(Tile(frame.matrix, error, parent, one.low, one.high, uri))
+        tiles.append(Tile(frame.matrix, spacing, parent, one.low, one.high, uri))
     written = sum(d.count for d in done)
     if written != total:
         raise BadFeature(f"{written} of {total} points were written.", "Please report this: no point may be lost.")
@@ -200,8 +201,8 @@ def _finish(archive: ArchiveWriter, done: list[_Done], frame: Frame, clouds: lis
     return {
         "entry": "tileset.json", "tiles": sum(1 for d in done if d.count), "bytes": archive.size,
         "heights": [min(h[0] for h in heights), max(h[1] for h in heights)], "root": root,
-        "stats": {"points": written, "levels": max(d.node[0] for d in done) + 1, "spacing_m": cube.side / 2.0**GRID,
-                  "projection_error_m": max(c.patches.error for c in clouds)},
+        "stats": {"points": written, "levels": max(d.node[0] for d in done) + 1, "spacing_m": cube.side / 2.0**grid,
+                  "projection_error_m": error},
         "report": {"read": total, "kept": written},
     }  # fmt: skip
 

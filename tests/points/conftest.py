@@ -1,0 +1,103 @@
+"""Clouds in a lake, their tiles decoded, and the exact places of their points by laspy and pyproj alone."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import laspy
+import meshoptimizer
+import numpy as np
+import pytest
+from pyproj import Transformer
+
+from ingest_gis import points as reader
+from tiling import points as tiler
+from twin import crs, parts
+from twin.archive import Archive
+from twin.lake import Lake
+from twin.model import LayerVersion, Report
+from twin.registry import TileJob
+
+KINDS = {5120: "i1", 5121: "u1", 5122: "i2", 5123: "u2", 5126: "f4"}
+WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+
+
+@dataclass
+class Tiled:
+    """An archive of points and what the tiler said of it."""
+
+    path: Path
+    facts: dict[str, Any]
+    version: LayerVersion
+
+    def tiles(self) -> Iterator[tuple[dict[str, Any], list[int], dict[str, np.ndarray[Any, Any]], dict[str, Any], np.ndarray[Any, Any]]]:
+        """(tile JSON, path of child numbers, decoded columns with POSITION in tile coordinates, glTF JSON, tile → ECEF)."""
+        with Archive(self.path) as archive:
+            root = json.loads(archive.read("tileset.json"))["root"]
+            matrix = np.array(root["transform"]).reshape(4, 4).T
+            stack: list[tuple[dict[str, Any], list[int]]] = [(root, [])]
+            while stack:
+                tile, way = stack.pop()
+                stack += [(child, [*way, i]) for i, child in enumerate(tile.get("children", []))]
+                if "content" in tile:
+                    columns, document = decode(archive.read(tile["content"]["uri"]))
+                    yield tile, way, columns, document, matrix
+
+    def ecef(self) -> np.ndarray[Any, Any]:
+        """(N, 3) all points."""
+        return np.concatenate([c["POSITION"] @ m[:3, :3].T + m[:3, 3] for _, _, c, _, m in self.tiles()])
+
+
+def decode(data: bytes) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
+    """Columns of a glb's one primitive by name, written from the specification; positions with y up undone."""
+    length = struct.unpack("<I", data[12:16])[0]
+    document, body = json.loads(data[20 : 20 + length]), data[28 + length :]
+    node = document["nodes"][0]
+    columns = {}
+    for name, index in document["meshes"][node["mesh"]]["primitives"][0]["attributes"].items():
+        accessor = document["accessors"][index]
+        view = document["bufferViews"][accessor["bufferView"]]
+        stride, count = view["byteStride"], accessor["count"]
+        packed = view.get("extensions", {}).get("EXT_meshopt_compression")
+        if packed:
+            raw = meshoptimizer.decode_vertex_buffer(count, stride, body[packed["byteOffset"] : packed["byteOffset"] + packed["byteLength"]],
+                                                     dtype=np.dtype(f"V{stride}")).tobytes()  # fmt: skip
+        else:
+            raw = body[view["byteOffset"] : view["byteOffset"] + count * stride]
+        kind = np.dtype(KINDS[accessor["componentType"]])
+        rows = np.frombuffer(raw, np.uint8).reshape(count, stride)[:, : WIDTHS[accessor["type"]] * kind.itemsize]
+        column = np.ascontiguousarray(rows).view(kind)
+        if name == "POSITION":
+            assert column.min(axis=0).tolist() == accessor["min"]
+            assert column.max(axis=0).tolist() == accessor["max"]
+            xyz = column.astype(np.float64) * node.get("scale", [1, 1, 1]) + node["translation"]
+            column = np.column_stack([xyz[:, 0], -xyz[:, 2], xyz[:, 1]])
+        columns[name] = column
+    return columns, document
+
+
+@pytest.fixture
+def tiled(lake: Lake, tmp_path: Path) -> Callable[..., Tiled]:
+    """Ingest and tile a cloud: `reading` are reader options, the rest tiler options; `workers` threads."""
+
+    def run(path: Path, reading: dict[str, Any], *, workers: int = 2, name: str = "out", **options: Any) -> Tiled:
+        report = Report(source=path.name)
+        version = parts.write_version(lake, "cloud", "points", reader.read(path, reader.Options(**reading), report), report, provenance={})
+        out = tmp_path / f"{name}.3tz"
+        facts = tiler.tile(version, TileJob(lake, out, tiler.Options(**options), None, workers))
+        return Tiled(out, facts, version)
+
+    return run
+
+
+def exact(path: Path, horizontal: str, unit: float = 1.0) -> tuple[np.ndarray[Any, Any], Any]:
+    """((N, 3) ECEF by pyproj, point by point, heights taken as EGM96; the laspy record)."""
+    las = laspy.read(path)
+    lon, lat = Transformer.from_crs(horizontal, "EPSG:4326", always_xy=True).transform(np.asarray(las.x), np.asarray(las.y))
+    height = np.asarray(las.z) * unit + crs.undulation(lon, lat)
+    return np.column_stack(Transformer.from_crs("EPSG:4979", "EPSG:4978", always_xy=True).transform(lon, lat, height)), las
