@@ -2,13 +2,13 @@
 
 Run as ``python -m ingest_bim.geometry_host MODEL WORKERS SECONDS``. It opens the model once and forks workers from
 there (a fork costs milliseconds, another opening up to a second). Each worker limits itself with kernel timers before
-each element (CPU seconds, and twenty times that in wall time, as a busy machine is no fault of the element): a stuck geometry kernel never returns to Python, but the
-signal ends the process. The host then knows which element it was, says so, and forks a new worker for the rest.
+each element (CPU seconds, and twenty times that in wall time, as a busy machine is no fault of the element): a stuck
+kernel never returns to Python, but the signal ends the process. The host then knows which element it was, says so,
+and forks a new worker for the rest.
 
-Protocol, both ways: 8-byte length, then a pickle. In: a list of (number, step id, kernel, group of
-like elements). Out, in any order:
-(number, "ok", Shape fields) or (number, "empty" | "failed" | "stalled" | "crashed", reason). Pickles come from our own
-processes alone.
+Protocol, both ways: 8-byte length, then a pickle. In: a list of (number, step id, kernel, group of like
+elements). Out, in any order: (number, "ok", Shape fields) or (number, "empty" | "failed" | "stalled" |
+"crashed", reason). Pickles come from our own processes alone.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ import signal
 import struct
 import sys
 from collections import Counter
-from typing import Any, BinaryIO, Protocol
+from contextlib import suppress
+from typing import IO, Any, Protocol
 
 import numpy as np
+
+from ingest_bim.step_access import DAMAGED, attribute
 
 MEMORY = 6 << 30  # address space of a worker: a shape that wants more is a failure, not the machine's end
 CHUNK = 8
@@ -35,7 +38,7 @@ GIVE_UP = 8  # stalls and crashes of one kernel in one group of elements, after 
 Task = tuple[int, int, str, str]
 
 
-def send(stream: BinaryIO, value: Any) -> None:
+def send(stream: IO[bytes], value: Any) -> None:
     """Write one message."""
     data = pickle.dumps(value, protocol=5)
     stream.write(LENGTH.pack(len(data)) + data)
@@ -49,7 +52,7 @@ def receive(stream: Readable) -> Any:
         return None
     size = LENGTH.unpack(head)[0]
     data = stream.read(size)
-    return pickle.loads(data) if len(data) == size else None
+    return pickle.loads(data) if len(data) == size else None  # noqa: S301  written by our own processes
 
 
 class Exact:
@@ -111,10 +114,8 @@ class Worker:
         """Kill the process (if it still runs) and return its wait status."""
         self.tasks.close()
         self.results.close()
-        try:
+        with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         return os.waitpid(self.pid, 0)[1]
 
     def reap(self) -> int:
@@ -125,7 +126,7 @@ class Worker:
         return status
 
 
-def work(model: Any, settings: Any, seconds: float, tasks: BinaryIO, results: BinaryIO) -> None:
+def work(model: Any, settings: Any, seconds: float, tasks: IO[bytes], results: IO[bytes]) -> None:
     """A worker's loop: receive chunks, shape each element under the time limit, send the outcome."""
     die_with_parent()
     for number in (signal.SIGPROF, signal.SIGALRM):
@@ -146,8 +147,10 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
     """One element's triangles: ("ok", (positions, triangles, material rows, materials, matrix)) or (state, reason)."""
     import ifcopenshell.geom  # noqa: PLC0415  already loaded by the host; kept out of the parent's import
 
+    made: Any
+    create: Any = ifcopenshell.geom.create_shape
     try:
-        made = ifcopenshell.geom.create_shape(settings, model.by_id(step), geometry_library=kernel)
+        made = create(settings, model.by_id(step), geometry_library=kernel)
     except MemoryError:
         return "failed", "needs more memory than a worker may have"
     except Exception as error:  # noqa: BLE001  the kernel raises bare RuntimeErrors of many texts; each is reported
@@ -171,10 +174,8 @@ def style(model: Any, material: Any) -> tuple[str, tuple[float, float, float, fl
     """(name, rgba 0–1) of a surface style; a colour the file does not give is the parser's default for the class."""
     name = str(material.name)
     if material.instance_id() > 0:
-        try:
-            name = model.by_id(material.instance_id()).Name or name
-        except (RuntimeError, AttributeError):
-            pass
+        with suppress(*DAMAGED):
+            name = attribute(model.by_id(material.instance_id()), "Name", name)
     color = material.diffuse
     values = (color.r(), color.g(), color.b(), 1.0 - material.transparency if material.has_transparency() else 1.0)
     r, g, b, a = (min(max(v, 0.0), 1.0) if math.isfinite(v) else 0.8 for v in values)
@@ -185,7 +186,8 @@ def geometry_settings() -> Any:
     """Local coordinates in metres, float64, welded, no normals (the tiler makes them)."""
     import ifcopenshell.geom  # noqa: PLC0415
 
-    settings = ifcopenshell.geom.settings()
+    make: Any = ifcopenshell.geom.settings
+    settings = make()
     settings.set("no-normals", True)
     settings.set("use-world-coords", False)
     return settings
@@ -193,10 +195,8 @@ def geometry_settings() -> Any:
 
 def die_with_parent() -> None:
     """Ask Linux to kill this process when its parent ends; elsewhere the end of the pipe does it."""
-    try:
+    with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    except (OSError, AttributeError):
-        pass
 
 
 def describe(status: int, seconds: float) -> tuple[str, str]:
@@ -209,7 +209,7 @@ def describe(status: int, seconds: float) -> tuple[str, str]:
     return "crashed", f"the geometry kernel ended with code {os.WEXITSTATUS(status)}"
 
 
-def serve(model: Any, count: int, seconds: float, commands: Exact, answers: BinaryIO) -> None:
+def serve(model: Any, count: int, seconds: float, commands: Exact, answers: IO[bytes]) -> None:
     """Hand tasks to workers and their outcomes upwards until `commands` ends."""
     settings = geometry_settings()
     workers: list[Worker] = []
@@ -245,7 +245,7 @@ def feed(worker: Worker, queue: list[Task], count: int) -> None:
     del queue[:size]
 
 
-def give_up(queue: list[Task], failures: Counter[tuple[str, str]], answers: BinaryIO) -> list[Task]:
+def give_up(queue: list[Task], failures: Counter[tuple[str, str]], answers: IO[bytes]) -> list[Task]:
     """The queue without elements whose kind has stalled or crashed this kernel too often; each is answered."""
     if not any(count >= GIVE_UP for count in failures.values()):
         return queue
@@ -259,7 +259,7 @@ def give_up(queue: list[Task], failures: Counter[tuple[str, str]], answers: Bina
 
 
 def collect(
-    worker: Worker, workers: list[Worker], queue: list[Task], answers: BinaryIO, seconds: float, failures: Counter[tuple[str, str]]
+    worker: Worker, workers: list[Worker], queue: list[Task], answers: IO[bytes], seconds: float, failures: Counter[tuple[str, str]]
 ) -> None:
     """Pass one outcome on; of a worker that died, blame the element it was at and queue the rest again."""
     outcome = receive(worker.results)

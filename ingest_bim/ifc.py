@@ -10,6 +10,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from ingest_bim.ifc_placement import FAR, Placement, Request, place
 from ingest_bim.ifc_properties import Definitions, as_json, long_table, read_definitions
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
 from ingest_bim.ifc_units import Units
+from ingest_bim.step_access import attribute, is_kind
 from ingest_bim.step_guard import StepFile, guarded
 from twin.errors import BadFeature, BadOption, BadReference, UnreadableSource
 from twin.model import Batch, Report, Table
@@ -45,7 +47,9 @@ class Options(ReaderOptions):
     scale: float = Field(1.0, gt=0.5, lt=2, description="Grid metres per model metre (placing by hand).")
     use: Literal["auto", "map", "site"] = Field("auto", description="Which georeference of the file to believe.")
     confirm: bool = Field(False, description="Accept a georeference that contradicts itself or is a tool's default.")
-    kernel: Literal["auto", "fast", "opencascade"] = Field("auto", description="Geometry kernel: fast ones checked on samples, fast unchecked, or the reference.")
+    kernel: Literal["auto", "fast", "opencascade", "none"] = Field(
+        "auto", description="Geometry kernel: fast ones checked on samples, fast unchecked, the reference, or none (attributes alone)."
+    )
     element_seconds: float = Field(20.0, ge=0.1, le=3600, description="CPU seconds one element may take; then it is left out and listed.")
     workers: int = Field(0, ge=0, le=64, description="Geometry processes; 0: as many as there are cores.")
     encoding: str | None = Field(None, description="Encoding of raw non-ASCII text (utf-8, gb18030, latin-1); guessed if not given.")
@@ -81,8 +85,8 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     with guarded(source, options.encoding) as step:
         if step.encoding:
             report.note("repaired", "", f"Raw {step.encoding} text{' (guessed)' if step.guessed else ''} is rewritten as STEP escapes.")
-        workers = options.workers or min(os.cpu_count() or 1, 16)
-        with Host(step.path, workers, options.element_seconds) as host, ThreadPoolExecutor(1) as aside:
+        with ExitStack() as stack:
+            host = None if options.kernel == "none" else stack.enter_context(_host(step, options))
             model = _open(step, source, report)
             units = Units(model)
             if not units.stated:
@@ -93,14 +97,15 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
                 raise BadFeature(f"{source.name} holds no project and no products.", "Export the model again.")
             groups, lines = _groups(structure)
             # the shapes are made by other processes meanwhile; this thread only waits for them
-            shaping = aside.submit(shape_all, host, groups, options.kernel)
+            aside = stack.enter_context(ThreadPoolExecutor(1))
+            shaping = aside.submit(shape_all, host, groups, options.kernel) if host is not None else None
             definitions = read_definitions(model, structure, units, report)
-            associations = Associations(model, structure, units.length)
-            shapes = shaping.result()
+            associations = Associations(model, structure, units.length, report)
+            shapes = shaping.result() if shaping is not None else Shapes()
         shapes.skipped |= dict.fromkeys(lines, ("empty", "it has lines, points or texts alone"))
         _report(structure, shapes, report)
         _check_reach(shapes, placement, options, source.name)
-        attributes = attribute_table(model, structure, definitions, associations, units.length, set(shapes.shapes))
+        attributes = attribute_table(model, structure, definitions, associations, shapes)
         yield from meshes(structure, shapes.shapes, attributes, placement, report)
         yield long_table("psets", definitions.psets, structure.ids)
         yield long_table("quantities", definitions.quantities, structure.ids)
@@ -109,15 +114,20 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
         yield _types(model, structure, definitions)
 
 
+def _host(step: StepFile, options: Options) -> Host:
+    return Host(step.path, options.workers or min(os.cpu_count() or 1, 16), options.element_seconds)
+
+
 def _open(step: StepFile, source: Path, report: Report) -> Any:
     import ifcopenshell  # noqa: PLC0415  takes 0.3 s to load; only models need it
 
-    ifcopenshell.get_log()
+    log: Any = ifcopenshell.get_log
+    log()
     try:
         model = ifcopenshell.open(str(step.path))
-    except Exception as error:  # noqa: BLE001  the parser raises many kinds; all mean that it cannot read the file
+    except Exception as error:  # the parser raises many kinds; all mean that it cannot read the file
         raise UnreadableSource(f"{source.name} cannot be parsed: {str(error)[:200]}.", "Export the model again.") from error
-    _note_log(ifcopenshell.get_log(), report)
+    _note_log(log(), report)
     report.facts |= {"driver": "ifcopenshell " + ifcopenshell.version, "schema": step.schema, "bytes": step.size}
     return model
 
@@ -152,17 +162,10 @@ def _groups(structure: Structure) -> tuple[Groups, list[int]]:
     """Step ids of the products that may have triangles, by how they are built; and of those that have lines or points alone."""
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for element in structure.elements:
-        if getattr(element, "Representation", None) is not None and not any(_is(element, kind) for kind in UNDRAWN):
+        if attribute(element, "Representation") is not None and not any(is_kind(element, kind) for kind in UNDRAWN):
             groups[signature(element)].append(element.id())
     lines = groups.pop((), [])
     return dict(groups), lines
-
-
-def _is(element: Any, kind: str) -> bool:
-    try:
-        return bool(element.is_a(kind))
-    except RuntimeError:  # the class does not exist in this schema
-        return False
 
 
 def _report(structure: Structure, shapes: Shapes, report: Report) -> None:
@@ -204,7 +207,7 @@ def _types(model: Any, structure: Structure, definitions: Definitions) -> Table:
     types = sorted(model.by_type("IfcTypeObject"), key=lambda t: t.id())
     rows = {
         "id": [structure.ids[t.id()] for t in types], "class": [t.is_a() for t in types], "name": [t.Name for t in types],
-        "tag": [getattr(t, "Tag", None) for t in types], "predefined_type": [getattr(t, "PredefinedType", None) for t in types],
+        "tag": [attribute(t, "Tag") for t in types], "predefined_type": [attribute(t, "PredefinedType") for t in types],
         "psets": [as_json(definitions.psets.get(t.id())) for t in types],
         "quantities": [as_json(definitions.quantities.get(t.id())) for t in types],
     }  # fmt: skip

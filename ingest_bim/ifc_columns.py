@@ -6,9 +6,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from ingest_bim.ifc_geometry import Shapes
 from ingest_bim.ifc_materials import Associations, layers, layers_of
 from ingest_bim.ifc_properties import Definitions, Value, as_json
 from ingest_bim.ifc_structure import Structure
+from ingest_bim.step_access import attribute, is_kind
+from ingest_bim.step_access import values as values_of
 
 #: Spatial level → the column that names it.
 LEVELS = {"IfcSite": "site", "IfcBuilding": "building", "IfcFacility": "building", "IfcBuildingStorey": "storey",
@@ -24,41 +27,43 @@ QUANTITIES = (
     (("NetFloorArea", "GrossFloorArea"), "floor_area", "m²", "建筑面积"), (("NetSideArea", "NetArea", "GrossSideArea", "GrossArea"), "area", "m²", "面积"),
     (("NetVolume", "GrossVolume"), "volume", "m³", "体积"),
 )  # fmt: skip
+SCALARS = ("Name", "Description", "Tag", "ObjectType", "LongName", "PredefinedType")
 TITLES = {
     "class": ("类别", "Class"), "name": ("名称", "Name"), "description": ("描述", "Description"), "tag": ("标记", "Tag"),
     "object_type": ("对象类型", "Object type"), "predefined_type": ("预定义类型", "Predefined type"), "long_name": ("全称", "Long name"),
     "storey": ("楼层", "Storey"), "storey_elevation": ("楼层标高", "Storey elevation"), "building": ("建筑", "Building"),
     "site": ("场地", "Site"), "space": ("空间", "Space"), "type_name": ("类型", "Type"), "materials": ("材料", "Materials"),
-    "system": ("系统", "System"), "zone": ("分区", "Zone"), "layer": ("图层", "Layer"), "has_geometry": ("有几何", "Has geometry"),
+    "system": ("系统", "System"), "zone": ("分区", "Zone"), "layer": ("图层", "Layer"), "has_geometry": ("有几何", "Has geometry"), "not_drawn": ("未显示原因", "Why it is not drawn"),
     "psets": ("属性集", "Property sets"), "quantities": ("工程量", "Quantities"),
 }  # fmt: skip
 
 
 def attribute_table(
-    model: Any, structure: Structure, definitions: Definitions, associations: Associations, length: float, shaped: set[int]
+    model: Any, structure: Structure, definitions: Definitions, associations: Associations, shapes: Shapes
 ) -> pa.Table:
-    """Arrow table with a row for each of `structure.elements`; `shaped`: step ids that have triangles."""
+    """Arrow table with a row for each of `structure.elements`; `shapes` says which have triangles, and why others have none."""
+    length = associations.length
     elements = structure.elements
     columns: dict[str, list[Any]] = {name: [] for name in TITLES}
     columns |= {column: [] for _, column, *_ in COMMON} | {column: [] for _, column, *_ in QUANTITIES}
     spatial = _levels(structure)
     by_item = layers(model)
-    groups = {e.id(): e for e in elements if e.is_a("IfcGroup")}
+    groups = {e.id(): e for e in elements if is_kind(e, "IfcGroup")}
     for element in elements:
         step = element.id()
-        info, kind = element.get_info(recursive=False, include_identifier=False), structure.types.get(step)
+        info, kind = values_of(element, SCALARS), structure.types.get(step)
         properties, quantities = definitions.psets.get(step), definitions.quantities.get(step)
-        predefined = info.get("PredefinedType")
+        predefined = info["PredefinedType"]
         if predefined in (None, "NOTDEFINED") and kind is not None:
-            predefined = getattr(kind, "PredefinedType", None) or predefined
+            predefined = attribute(kind, "PredefinedType") or predefined
         belongs = [groups[g] for g in structure.groups.get(step, ()) if g in groups]
         values = {
-            "class": element.is_a(), "name": info.get("Name"), "description": info.get("Description"), "tag": info.get("Tag"),
-            "object_type": info.get("ObjectType"), "predefined_type": predefined, "long_name": info.get("LongName"),
+            "class": element.is_a(), "name": info["Name"], "description": info["Description"], "tag": info["Tag"],
+            "object_type": info["ObjectType"], "predefined_type": predefined, "long_name": info["LongName"],
             **_place(step, structure, spatial), "type_name": kind.Name if kind is not None else None,
             "materials": _joined(row[0] for row in associations.materials_of(step)[0]),
             "system": _joined(g.Name for g in belongs if g.is_a("IfcSystem")), "zone": _joined(g.Name for g in belongs if g.is_a("IfcZone")),
-            "layer": _joined(layers_of(element, by_item)), "has_geometry": step in shaped,
+            "layer": _joined(layers_of(element, by_item)), "has_geometry": step in shapes.shapes, "not_drawn": shapes.skipped[step][1] if step in shapes.skipped else None,
             "psets": as_json(properties), "quantities": as_json(quantities), **_common(properties), **_sizes(quantities),
         }  # fmt: skip
         if values["storey_elevation"] is not None:
@@ -90,17 +95,10 @@ def _levels(structure: Structure) -> dict[int, tuple[str, str | None, float | No
     levels: dict[int, tuple[str, str | None, float | None]] = {}
     for element in structure.elements:
         for kind, column in LEVELS.items():
-            if element.is_a().startswith(("IfcSite", "IfcBuilding", "IfcFac", "IfcSpace", "IfcBridge", "IfcRoad", "IfcRail", "IfcMarine")) and _is(element, kind):
-                levels[element.id()] = (column, element.Name or getattr(element, "LongName", None), getattr(element, "Elevation", None))
+            if is_kind(element, kind):
+                levels[element.id()] = (column, element.Name or attribute(element, "LongName"), attribute(element, "Elevation"))
                 break
     return levels
-
-
-def _is(element: Any, kind: str) -> bool:
-    try:
-        return bool(element.is_a(kind))
-    except RuntimeError:  # the class does not exist in this schema
-        return False
 
 
 def _place(step: int, structure: Structure, levels: dict[int, tuple[str, str | None, float | None]]) -> dict[str, Any]:

@@ -14,16 +14,18 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest_bim.geometry_host import Task, receive, send
+from ingest_bim.step_access import DAMAGED, attribute, supertypes
 from twin.errors import UnreadableSource
 
 FAST, MIDDLE, REFERENCE = "hybrid-manifold-opencascade", "hybrid-cgal-simple-opencascade", "opencascade"
@@ -72,7 +74,7 @@ class Host:
     def __init__(self, path: Path, workers: int, seconds: float) -> None:
         command = [sys.executable, "-m", "ingest_bim.geometry_host", str(path), str(workers), str(seconds)]
         root = str(Path(__file__).resolve().parents[1])
-        self.process = subprocess.Popen(  # noqa: S603  our own module
+        self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment(root)
         )
         self.answers: SimpleQueue[Any] = SimpleQueue()
@@ -107,16 +109,14 @@ class Host:
                 raise UnreadableSource("The geometry process ended unexpectedly.", "The file may be damaged; export it again.")
             yield answer
 
-    def __enter__(self) -> Host:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        try:
+        with suppress(OSError):
             self.process.stdin.close()
-        except OSError:
-            pass
         self.process.kill()
         self.process.wait()
         self.drain.join(timeout=5)
@@ -181,7 +181,7 @@ class _Work:
         steps = {number: step for number, step, _, _ in tasks}
         for number, state, value in self.host.results(len(tasks)):
             if state == "ok":
-                self.made[steps[number], kernel] = Shape(*value, kernel)
+                self.made[steps[number], kernel] = Shape(*value, kernel)  # type: ignore[call-arg]
             else:
                 self.lost[steps[number], kernel] = (state, value)
 
@@ -279,14 +279,16 @@ def signature(product: Any) -> tuple[str, ...]:
     """
     kinds: set[str] = set()
     count = 0
-    representation = product.Representation
-    for part in representation.Representations if representation else ():
-        if part.RepresentationIdentifier not in NOT_BODY:
-            for item in _items(part, 0):
-                if not any(item.is_a(kind) for kind in _LINES):
-                    kinds.add(item.is_a())
-                    count += 1
-    if kinds and getattr(product, "HasOpenings", ()):
+    try:
+        for part in attribute(product.Representation, "Representations", ()):
+            if part.RepresentationIdentifier not in NOT_BODY:
+                for item in _items(part, 0):
+                    if not supertypes(item.is_a(True)) & _LINES:
+                        kinds.add(item.is_a())
+                        count += 1
+    except DAMAGED:
+        return ("damaged",)  # the kernels say what is wrong with it
+    if kinds and attribute(product, "HasOpenings"):
         kinds.add("openings")
     if count > 1:
         kinds.add("several")
@@ -294,15 +296,16 @@ def signature(product: Any) -> tuple[str, ...]:
 
 
 NOT_BODY = ("Axis", "FootPrint", "Box", "Annotation", "CoG", "Profile", "Clearance", "Lighting", "Plan")
-_LINES = ("IfcCurve", "IfcPoint", "IfcPlacement", "IfcTextLiteral", "IfcBoundingBox", "IfcVector", "IfcDirection", "IfcAnnotationFillArea")
+_LINES = frozenset(("IfcCurve", "IfcSegment", "IfcPoint", "IfcPlacement", "IfcTextLiteral", "IfcBoundingBox", "IfcVector", "IfcDirection"))
 
 
 def _items(part: Any, depth: int) -> Iterator[Any]:
     """The items of a representation; those of mapped ones and of geometric sets instead of the map or set itself."""
     for item in part.Items or ():
-        if item.is_a("IfcMappedItem") and depth < 8:
+        kind = item.is_a()
+        if kind == "IfcMappedItem" and depth < 8:
             yield from _items(item.MappingSource.MappedRepresentation, depth + 1)
-        elif item.is_a("IfcGeometricSet"):
+        elif kind in ("IfcGeometricSet", "IfcGeometricCurveSet"):
             yield from item.Elements or ()
-        elif not item.is_a("IfcSegment" if part.file.schema == "IFC4X3" else "IfcCurve"):
+        else:
             yield item

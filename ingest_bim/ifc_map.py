@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from ingest_bim.ifc_units import Units, read_unit
+from ingest_bim.step_access import DAMAGED, attribute
 from twin.model import ELLIPSOID, Report
 
 #: Height systems as files spell them (lower case, without spaces and punctuation) → vertical CRS.
@@ -68,13 +68,21 @@ class Site:
         return {"lonlat": self.lonlat, "elevation": self.elevation, "origin": self.origin, "true_north": self.true_north}
 
 
-def read_helmert(model: Any, length: float, report: Report) -> Helmert | None:
+def read_helmert(model: Any, report: Report) -> Helmert | None:
     """The map conversion of the model, by entity or by the IFC2x3 property sets; None where there is none."""
     if model.schema != "IFC2X3":
         found = [o for o in model.by_type("IfcCoordinateOperation") if o.TargetCRS is not None]
         # that of the 3D model context first; the others must say the same
-        found.sort(key=lambda o: (getattr(o.SourceCRS, "ContextType", "") != "Model", o.id()))
-        read = [h for h in (_from_entity(o, length, report) for o in found) if h is not None]
+        found.sort(key=lambda o: (attribute(o.SourceCRS, "ContextType", "") != "Model", o.id()))
+        read = []
+        for operation in found:
+            try:
+                helmert = _from_entity(operation, report)
+            except DAMAGED as error:
+                report.note("skipped", "", f"#{operation.id()} {operation.is_a()} is damaged and is not used: {str(error)[:120]}.")
+                continue
+            if helmert is not None:
+                read.append(helmert)
         if len({(h.crs, h.east, h.north, h.height, h.cosine, h.sine) for h in read}) > 1:
             report.note("warned", "", f"{len(read)} coordinate operations that differ: that of the Model context is used (#{found[0].id()}).")
         if read:
@@ -82,15 +90,15 @@ def read_helmert(model: Any, length: float, report: Report) -> Helmert | None:
     return _from_psets(model, report)
 
 
-def _from_entity(operation: Any, length: float, report: Report) -> Helmert | None:
+def _from_entity(operation: Any, report: Report) -> Helmert | None:
     target = _map_crs(operation.TargetCRS, report)
-    unit_entity = getattr(operation.TargetCRS, "MapUnit", None)
+    unit_entity = attribute(operation.TargetCRS, "MapUnit")
     unit = read_unit(unit_entity).factor if unit_entity is not None else None
     if operation.is_a("IfcMapConversion"):
         cosine, sine = _direction(operation.XAxisAbscissa, operation.XAxisOrdinate, report)
         scaled = operation.is_a("IfcMapConversionScaled")
         factors = (operation.FactorX, operation.FactorY, operation.FactorZ) if scaled else (1.0, 1.0, 1.0)
-        return Helmert(operation.is_a(), target, operation.Eastings, operation.Northings, operation.OrthogonalHeight or 0.0,
+        return Helmert(operation.is_a(), target, float(operation.Eastings), float(operation.Northings), operation.OrthogonalHeight or 0.0,
                        cosine, sine, operation.Scale, unit, tuple(float(f or 1.0) for f in factors))  # type: ignore[arg-type]  # fmt: skip
     if operation.is_a("IfcRigidOperation"):
         first, second = operation.FirstCoordinate, operation.SecondCoordinate
@@ -112,11 +120,11 @@ def _direction(abscissa: float | None, ordinate: float | None, report: Report) -
 
 
 def _map_crs(target: Any, report: Report) -> MapCrs:
-    text = str(getattr(target, "Name", "") or "").strip()
-    vertical_text = str(getattr(target, "VerticalDatum", "") or "").strip()
-    wkt = [w.WellKnownText for w in getattr(target, "WellKnownText", None) or ()]
+    text = str(attribute(target, "Name", "")).strip()
+    vertical_text = str(attribute(target, "VerticalDatum", "")).strip()
+    wkt = [w.WellKnownText for w in attribute(target, "WellKnownText", ())]
     code = next((c for c in map(crs_code, [*wkt, text]) if c), "")
-    if not code and getattr(target, "Description", None):
+    if not code and attribute(target, "Description"):
         code = crs_code(str(target.Description))
         if code:
             report.note("assumed", "", f"The CRS name {text!r} is unknown; its description {target.Description!r} names {code}.")
@@ -176,7 +184,8 @@ def _from_psets(model: Any, report: Report) -> Helmert | None:
     try:
         east, north = float(values["eastings"]), float(values["northings"])
         height = float(values.get("orthogonalheight", 0.0))
-        cosine, sine = _direction(*(None if v is None else float(v) for v in (values.get("xaxisabscissa"), values.get("xaxisordinate"))), report)
+        abscissa, ordinate = (None if v is None else float(v) for v in (values.get("xaxisabscissa"), values.get("xaxisordinate")))
+        cosine, sine = _direction(abscissa, ordinate, report)
         scale = float(values["scale"]) if "scale" in values else None
     except (KeyError, ValueError, TypeError) as error:
         report.note("skipped", "", f"ePset_MapConversion is incomplete ({error!r}) and is not used.")
@@ -238,4 +247,3 @@ def _true_north(model: Any) -> tuple[float, float]:
     return 0.0, 1.0
 
 
-F64 = NDArray[np.float64]

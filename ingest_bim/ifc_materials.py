@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from ingest_bim.ifc_structure import Structure
-from twin.model import Table
+from ingest_bim.step_access import DAMAGED, attribute
+from twin.model import Report, Table
 
 MaterialRow = tuple[str, str, int, float | None, float | None, str]
 """(material, kind, position, thickness m, fraction, category or layer name)."""
@@ -21,10 +22,10 @@ def material_rows(definition: Any, length: float, depth: int = 0) -> Iterator[Ma
         return
     kind = definition.is_a()
     if kind == "IfcMaterial":
-        yield (definition.Name or "", "material", 1, None, None, getattr(definition, "Category", None) or "")
+        yield (definition.Name or "", "material", 1, None, None, attribute(definition, "Category") or "")
     elif kind == "IfcMaterialList":
         for position, item in enumerate(definition.Materials or (), 1):
-            yield (item.Name or "", "list", position, None, None, getattr(item, "Category", None) or "")
+            yield (item.Name or "", "list", position, None, None, attribute(item, "Category") or "")
     elif kind in ("IfcMaterialLayerSetUsage", "IfcMaterialProfileSetUsage", "IfcMaterialProfileSetUsageTapering"):
         yield from material_rows(definition.ForLayerSet if "Layer" in kind else definition.ForProfileSet, length, depth + 1)
     elif kind == "IfcMaterialLayerSet":
@@ -47,7 +48,7 @@ def material_rows(definition: Any, length: float, depth: int = 0) -> Iterator[Ma
 def _layer(layer: Any, position: int, length: float) -> MaterialRow:
     name = layer.Material.Name if layer.Material is not None else ""
     thickness = None if layer.LayerThickness is None else float(layer.LayerThickness) * length
-    return (name or "", "layer", position, thickness, None, getattr(layer, "Name", None) or getattr(layer, "Category", None) or "")
+    return (name or "", "layer", position, thickness, None, attribute(layer, "Name") or attribute(layer, "Category") or "")
 
 
 def _profile(item: Any) -> str:
@@ -57,23 +58,22 @@ def _profile(item: Any) -> str:
 class Associations:
     """Materials and classifications of every object, the type's where an element has none of its own."""
 
-    def __init__(self, model: Any, structure: Structure, length: float) -> None:
-        materials: dict[int, list[MaterialRow]] = defaultdict(list)
-        read: dict[int, list[MaterialRow]] = {}
-        for relation in model.by_type("IfcRelAssociatesMaterial"):
-            definition = relation.RelatingMaterial
-            if definition is not None and definition.id() not in read:
-                read[definition.id()] = list(material_rows(definition, length))
-            for item in relation.RelatedObjects or ():
-                materials[item.id()] += read[definition.id()] if definition is not None else []
-        classes: dict[int, list[tuple[str, str, str, str, str]]] = defaultdict(list)
-        for relation in model.by_type("IfcRelAssociatesClassification"):
-            if relation.RelatingClassification is not None:
-                row = _classification(relation.RelatingClassification)
-                for item in relation.RelatedObjects or ():
-                    classes[item.id()].append(row)
-        self.structure = structure
-        self.materials, self.classes = dict(materials), dict(classes)
+    def __init__(self, model: Any, structure: Structure, length: float, report: Report) -> None:
+        self.structure, self.length = structure, length
+        self.materials: dict[int, list[MaterialRow]] = defaultdict(list)
+        self.classes: dict[int, list[tuple[str, str, str, str, str]]] = defaultdict(list)
+        for relation in model.by_type("IfcRelAssociates"):
+            try:
+                if relation.is_a("IfcRelAssociatesMaterial"):
+                    rows = list(material_rows(relation.RelatingMaterial, length))
+                    for item in relation.RelatedObjects or ():
+                        self.materials[item.id()] += rows
+                elif relation.is_a("IfcRelAssociatesClassification"):
+                    row = _classification(relation.RelatingClassification)
+                    for item in relation.RelatedObjects or ():
+                        self.classes[item.id()].append(row)
+            except DAMAGED as error:
+                report.note("skipped", "", f"#{relation.id()} {relation.is_a()} is damaged: {str(error)[:120]}.")
 
     def materials_of(self, step: int) -> tuple[list[MaterialRow], str]:
         """(rows, "occurrence" or "type")."""
@@ -111,8 +111,8 @@ def _classification(reference: Any) -> tuple[str, str, str, str, str]:
     if at is not None and at.is_a("IfcClassification"):
         system, edition = at.Name or "", at.Edition or ""
     if not reference.is_a("IfcClassificationReference"):
-        return system, edition, "", "", str(getattr(reference, "Specification", None) or getattr(reference, "Location", None) or "")
-    code = getattr(reference, "Identification", None) or getattr(reference, "ItemReference", None) or ""
+        return system, edition, "", "", str(attribute(reference, "Specification") or attribute(reference, "Location") or "")
+    code = attribute(reference, "Identification") or attribute(reference, "ItemReference") or ""
     return system, edition, str(code), reference.Name or "", reference.Location or ""
 
 
@@ -133,7 +133,7 @@ def layers(model: Any) -> dict[int, list[str]]:
 
 def layers_of(product: Any, by_item: dict[int, list[str]]) -> list[str]:
     """The presentation layers of a product's representations and of their items."""
-    representation = getattr(product, "Representation", None)
+    representation = attribute(product, "Representation")
     names: dict[str, None] = {}
     if representation is None or not by_item:
         return []

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Geod
 
-from ingest_bim.ifc_map import Helmert, MapCrs, read_helmert, site_of
+from ingest_bim.ifc_map import Helmert, MapCrs, Site, read_helmert, site_of
 from twin import crs as crs_module
 from twin.errors import BadOption, BadReference, MissingReference
 from twin.model import ABOVE_GROUND, Bounds, Reference, Report
@@ -66,10 +66,7 @@ class Placement:
 
 
 def place(model: Any, length: float, request: Request, report: Report, where: str) -> Placement:
-    """Find the placement of a model; what was found and assumed goes to the report.
-
-    Args:
-        length: metres per length unit of the project.
+    """Find the placement of a model (`length`: metres per unit of the project); what was found and assumed is reported.
 
     Raises:
         MissingReference: no georeference, or no vertical datum.
@@ -79,9 +76,9 @@ def place(model: Any, length: float, request: Request, report: Report, where: st
     if request.explicit:
         placed = _by_user(request, where)
     else:
-        helmert = read_helmert(model, length, report) if request.use in ("auto", "map") else None
+        helmert = read_helmert(model, report) if request.use in ("auto", "map") else None
         if helmert is not None:
-            placed = _by_map(model, helmert, request, site, length, report, where)
+            placed = _checked(_by_map(helmert, request, length, report, where), model, site, request, length, report, where)
         elif request.use != "map" and site.lonlat is not None:
             placed = _by_site(site, request, report, where)
         else:
@@ -134,9 +131,7 @@ def _by_user(request: Request, where: str) -> Placement:
 # --- by IfcMapConversion -----------------------------------------------------------------------------------------
 
 
-def _by_map(
-    model: Any, helmert: Helmert, request: Request, site: Any, length: float, report: Report, where: str
-) -> Placement:
+def _by_map(helmert: Helmert, request: Request, length: float, report: Report, where: str) -> Placement:
     target = helmert.crs
     if request.crs and target.code and crs_module.parse_reference(request.crs).horizontal != target.code:
         report.note("assumed", "", f"The CRS {request.crs} given by the user replaces the file's {target.text!r}.")
@@ -153,15 +148,20 @@ def _by_map(
     c, s = helmert.cosine, helmert.sine
     rotate = np.array([[c, -s], [s, c]]) * np.array([helmert.factors[0], helmert.factors[1]]) * scale / grid
     matrix = _matrix(rotate, (0.0, 0.0, 0.0), (east, north, helmert.height * unit), reference, up=scale * helmert.factors[2])
-    wcs = _world(model, length)
-    if wcs is not None:
-        report.note("assumed", "", "The context's WorldCoordinateSystem is not the origin: its inverse is applied before the map conversion.")
-        matrix = matrix @ np.linalg.inv(wcs)
-    placed = Placement(reference, matrix, {
+    return Placement(reference, matrix, {
         "source": helmert.source, "crs_in_file": target.text, "vertical_in_file": target.vertical_text, "map_unit_m": unit,
         "eastings": east, "northings": north, "height": helmert.height * unit, "rotation_deg": math.degrees(math.atan2(s, c)),
         "rotation_convention": "counter-clockwise from grid east to the model's x axis", "scale": scale, **_grid(reference, east, north),
     })  # fmt: skip
+
+
+def _checked(placed: Placement, model: Any, site: Site, request: Request, length: float, report: Report, where: str) -> Placement:  # noqa: PLR0917
+    """Apply the context's own frame, and refuse what cannot be believed."""
+    reference, (east, north) = placed.reference, (placed.facts["eastings"], placed.facts["northings"])
+    wcs = _world(model, length)
+    if wcs is not None:
+        report.note("assumed", "", "The context's WorldCoordinateSystem is not the origin: its inverse is applied before the map conversion.")
+        placed = Placement(reference, placed.matrix @ np.linalg.inv(wcs), placed.facts)
     # a conversion of nothing goes with map coordinates in the model itself: its shapes are checked when they are known
     if east or north:
         crs_module.check_plausible(reference, Bounds(east, north, east, north), where)
@@ -209,7 +209,7 @@ def _true_scale(helmert: Helmert, unit: float, length: float, confirm: bool, whe
                        f"Correct it, or confirm with --option confirm=true. {HOW}")  # fmt: skip
 
 
-def _check_site(placed: Placement, site: Any, request: Request, report: Report, where: str) -> None:
+def _check_site(placed: Placement, site: Site, request: Request, report: Report, where: str) -> None:
     """A map conversion that puts the model far from the file's own site is not believed."""
     if site.lonlat is None:
         return
@@ -236,7 +236,8 @@ def _check_site(placed: Placement, site: Any, request: Request, report: Report, 
 # --- by IfcSite --------------------------------------------------------------------------------------------------
 
 
-def _by_site(site: Any, request: Request, report: Report, where: str) -> Placement:
+def _by_site(site: Site, request: Request, report: Report, where: str) -> Placement:
+    assert site.lonlat is not None
     lon, lat = site.lonlat
     default = tool_default(lon, lat)
     if default and not request.confirm:

@@ -148,8 +148,7 @@ def _find_parents(structure: Structure, by_name: dict[str, list[Relation]], repo
                 structure.parent.setdefault(child, parent)
     for element in structure.elements:
         step, path = element.id(), [element.id()]
-        for at in structure.above(step):
-            path.append(at)
+        path += structure.above(step)
         if structure.parent.get(path[-1]) in path:
             report.note("repaired", structure.ids[step], "The spatial tree runs in a circle; the last link of it is cut.")
             del structure.parent[path[-1]]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ingest_bim.step_access import attribute
+
 PREFIX = {
     "EXA": 1e18, "PETA": 1e15, "TERA": 1e12, "GIGA": 1e9, "MEGA": 1e6, "KILO": 1e3, "HECTO": 1e2, "DECA": 1e1,
     "DECI": 1e-1, "CENTI": 1e-2, "MILLI": 1e-3, "MICRO": 1e-6, "NANO": 1e-9, "PICO": 1e-12, "FEMTO": 1e-15, "ATTO": 1e-18,
@@ -65,13 +67,13 @@ def read_unit(unit: Any, depth: int = 0) -> Unit:
         base = unit.ConversionFactor
         inner = read_unit(base.UnitComponent, depth + 1) if base else NONE
         value = float(base.ValueComponent.wrappedValue) if base else 1.0
-        offset = float(getattr(unit, "ConversionOffset", 0.0) or 0.0) * value * inner.factor
+        offset = float(attribute(unit, "ConversionOffset", 0.0)) * value * inner.factor
         return Unit(value * inner.factor, inner.symbol or SYMBOL.get(unit.UnitType, ""), unit.Name or "", offset + inner.offset)
     if kind == "IfcDerivedUnit":
         return _derived(unit, depth)
     if kind == "IfcMonetaryUnit":
         return Unit(1.0, str(unit.Currency), str(unit.Currency))
-    return Unit(1.0, "", str(getattr(unit, "Name", "") or ""))
+    return Unit(1.0, "", str(attribute(unit, "Name", "")))
 
 
 def _si(unit: Any) -> Unit:
@@ -109,7 +111,7 @@ class Units:
         for project in [*model.by_type("IfcProject"), *(model.by_type("IfcProjectLibrary") if model.schema != "IFC2X3" else [])]:
             assigned = project.UnitsInContext
             for unit in assigned.Units if assigned else ():
-                kind = getattr(unit, "UnitType", "MONETARYUNIT")
+                kind = attribute(unit, "UnitType", "MONETARYUNIT")
                 if kind == "USERDEFINED":
                     kind = str(unit.UserDefinedType)
                 if kind not in self.by_type:

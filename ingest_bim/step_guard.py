@@ -1,7 +1,7 @@
-"""What is checked of an IFC file before the parser sees it: container, header, schema, end, text encoding.
+r"""What is checked of an IFC file before the parser sees it: container, header, schema, end, text encoding.
 
 The parser (ifcopenshell) opens truncated files without a word and drops raw non-ASCII bytes from texts, so both are
-looked at here: a file without its end is refused, and raw UTF-8, GBK or Latin-1 text is rewritten as ``\\X2\\…\\X0\\``
+looked at here: a file without its end is refused, and raw UTF-8, GBK or Latin-1 text is rewritten as ``\X2\…\X0\``
 (ISO 10303-21:2016, 6.4.3) into a temporary copy.
 """
 

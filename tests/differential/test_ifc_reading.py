@@ -84,7 +84,7 @@ def sample(items: list[Any], count: int, seed: str) -> list[Any]:
     return random.Random(seed).sample(items, min(count, len(items)))
 
 
-@pytest.fixture(params=[*QUICK, *HEAVY])
+@pytest.fixture(scope="module", params=[*QUICK, *HEAVY])
 def both(request: pytest.FixtureRequest, shared_data: Path) -> tuple[ifcopenshell.file, Reading, str]:
     path = shared_data / "ifc" / request.param
     return opened(path), reading(path), request.param
@@ -120,21 +120,27 @@ def test_properties_and_quantities(both: tuple[ifcopenshell.file, Reading, str])
         if unit_util.get_project_unit(model, kind):
             scales[measure] = unit_util.calculate_unit_scale(model, kind)
     tables = {key: ours.tables[key].to_pylist() for key in ("psets", "quantities")}
-    found: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+    found: dict[str, dict[tuple[str, str], list[dict[str, Any]]]] = {}
     for key, names in (("psets", ("pset", "property")), ("quantities", ("qset", "quantity"))):
         for row in tables[key]:
-            found.setdefault(row["id"], {})[row[names[0]], row[names[1]]] = row
+            found.setdefault(row["id"], {}).setdefault((row[names[0]], row[names[1]]), []).append(row)
     checked = 0
     for product in sample(unique(model.by_type("IfcObject")), 150, name):
-        expected = element_util.get_psets(product, verbose=True)
-        for set_name, values in expected.items():
+        try:
+            expected = element_util.get_psets(product, verbose=True)
+        except KeyError:  # the utility fails on complex quantities (ifcopenshell 0.9)
+            continue
+        for stated, values in expected.items():
+            set_name = stated or "IfcElementQuantity"  # a set without a name is called by its class
             for prop, value in values.items():
                 if prop == "id" or not isinstance(value, dict) or value.get("class") not in ("IfcPropertySingleValue", *QUANTITY_CLASSES):
                     continue
-                row = found[product.GlobalId][set_name, prop]
                 raw = value["value"]
+                # a few files give an element two sets of one name; the utilities keep the last of them
+                rows = found[product.GlobalId][set_name, prop]
+                row = next((r for r in rows if r["original"] == raw), rows[-1])
                 checked += 1
-                if isinstance(raw, bool) or isinstance(raw, str) or raw is None:
+                if isinstance(raw, (bool, str)) or raw is None:
                     assert row["value"] == (raw if not isinstance(raw, bool) else str(raw).lower())
                 else:
                     assert row["original"] == pytest.approx(raw, nan_ok=True)
@@ -158,9 +164,10 @@ def test_what_is_drawn_and_where(both: tuple[ifcopenshell.file, Reading, str]) -
         p for p in unique(model.by_type("IfcProduct"))
         if p.Representation and not p.is_a("IfcFeatureElementSubtraction") and not p.is_a("IfcGrid") and not p.is_a("IfcPort")
     ]  # fmt: skip
-    skipped = {n.feature for n in ours.report.notes if n.action == "skipped"}
     for product in with_body:
-        assert (product.GlobalId in ours.boxes) != (product.GlobalId in skipped), product
+        reason = ours.features[product.GlobalId]["not_drawn"]
+        assert (product.GlobalId in ours.boxes) == (reason is None), (product, reason)
+        assert (product.GlobalId in ours.boxes) == ours.features[product.GlobalId]["has_geometry"]
     settings = ifcopenshell.geom.settings()
     settings.set("use-world-coords", True)
     drawn = [p for p in with_body if p.GlobalId in ours.boxes]

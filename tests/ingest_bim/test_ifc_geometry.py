@@ -151,7 +151,7 @@ def test_a_group_that_differs_climbs_the_ladder() -> None:
 
 
 def test_what_a_kernel_cannot_shape_is_tried_by_the_next() -> None:
-    host = FakeHost(lambda step, kernel: ("failed", "no") if step == 7 and kernel != REFERENCE or step == 8 else ("ok", fields(box())))
+    host = FakeHost(lambda step, kernel: ("failed", "no") if (step == 7 and kernel != REFERENCE) or step == 8 else ("ok", fields(box())))
     result = shape_all(host, {("IfcFacetedBrep",): list(range(10))}, "auto")  # type: ignore[arg-type]
     assert result.shapes[7].kernel == REFERENCE
     assert result.skipped == {8: ("failed", "no")}
@@ -209,7 +209,7 @@ def test_a_cycle_of_placements_costs_the_elements_not_the_model(model_file: Mode
 
 def test_real_crashes_are_survived(shared_data: Path) -> None:
     """The fast kernel ends its process on eight furniture items of the Duplex; another kernel draws them."""
-    mesh, report = read(shared_data / "ifc/Duplex_A_20110907_georeferenced.ifc")
+    _, report = read(shared_data / "ifc/Duplex_A_20110907_georeferenced.ifc")
     geometry = report.facts["geometry"]
     assert geometry["drawn"] == 236
     assert not geometry["not_drawn"]

@@ -268,7 +268,7 @@ def test_degrees_minutes_seconds() -> None:
 def test_a_rigid_operation_moves_only(step: Step) -> None:
     model = of(step("#200=IFCPROJECTEDCRS('EPSG:32760',$,$,$,$,$,$);",
                     "#201=IFCRIGIDOPERATION(#2,#200,IFCLENGTHMEASURE(500000.),IFCLENGTHMEASURE(9000000.),7.);", schema="IFC4X3_ADD2"))  # fmt: skip
-    helmert = read_helmert(model, 1.0, Report())
+    helmert = read_helmert(model, Report())
     assert helmert is not None
     assert helmert.source == "IfcRigidOperation"
     np.testing.assert_allclose(at(placed(model), 1, 1, 1), [500001, 9000001, 8])

@@ -1,0 +1,62 @@
+"""Reading attributes of STEP instances quickly and without surprises.
+
+ifcopenshell's own attribute access, asked for a name that a class does not have, looks for EXPRESS rule files on disk
+(also in the current folder) before it gives up: slow, and nothing that a reader of strangers' files should do.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+_FORWARD, _INVERSE = 1, 2
+#: What a damaged instance (dangling reference, missing mandatory value, wrong type) makes its readers raise.
+DAMAGED = (AttributeError, TypeError, ValueError, IndexError, KeyError, RuntimeError, OverflowError)
+
+
+def attribute(entity: Any, name: str, default: Any = None) -> Any:
+    """An attribute by name; `default` where the class has none of this name or the file leaves it out."""
+    category = entity.get_attribute_category(name)
+    if category == _FORWARD:
+        value = entity.get_argument(entity.get_argument_index(name))
+    elif category == _INVERSE:
+        value = getattr(entity, name)
+    else:
+        return default
+    return default if value is None else value
+
+
+def is_kind(entity: Any, kind: str) -> bool:
+    """Whether an instance is of a class or a subtype of it; False where its schema has no such class."""
+    return kind in supertypes(entity.is_a(True))
+
+
+@lru_cache(maxsize=4096)
+def supertypes(qualified: str) -> frozenset[str]:
+    """`IFC4.IfcWall` → the names of the class and of all above it."""
+    import ifcopenshell.ifcopenshell_wrapper as wrapper  # noqa: PLC0415  slow import, not needed to name the reader
+
+    schema, _, name = qualified.partition(".")
+    declared = wrapper.schema_by_name(schema).declaration_by_name(name).as_entity()
+    names = {name}
+    while declared is not None:
+        names.add(declared.name())
+        declared = declared.supertype()
+    return frozenset(names)
+
+
+@lru_cache(maxsize=4096)
+def indexes(qualified: str, names: tuple[str, ...]) -> tuple[int | None, ...]:
+    """Positions of attributes of a class by name (None where it has none of that name)."""
+    import ifcopenshell.ifcopenshell_wrapper as wrapper  # noqa: PLC0415
+
+    schema, _, name = qualified.partition(".")
+    declared = wrapper.schema_by_name(schema).declaration_by_name(name).as_entity()
+    found = {a.name(): i for i, a in enumerate(declared.all_attributes())} if declared is not None else {}
+    return tuple(found.get(n) for n in names)
+
+
+def values(entity: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """Several attributes at once; None for those that the class does not have."""
+    places = indexes(entity.is_a(True), names)
+    return {name: None if place is None else entity.get_argument(place) for name, place in zip(names, places, strict=True)}
