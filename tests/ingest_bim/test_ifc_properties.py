@@ -1,0 +1,196 @@
+"""Properties, quantities, units, tree and relations of made models, and what becomes of damaged ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest_bim import ifc
+from twin.errors import BadInput
+from twin.model import Mesh, Report
+
+Step = Callable[..., str]
+ModelFile = Callable[..., Path]
+FIRST, SECOND = "1000000000000000000001", "1000000000000000000002"
+
+
+class Read:
+    """A model read: `rows` by id, tables as lists of dicts, the report."""
+
+    def __init__(self, path: Path, **options: object) -> None:
+        self.report = Report()
+        chosen = {"kernel": "none", "vertical": "EGM96", "anchor_lonlat": "113.08,22.58,5", **options}
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.tables: dict[str, list[dict[str, Any]]] = {}
+        for batch in ifc.read(path, ifc.Options(**chosen), self.report):  # type: ignore[arg-type]
+            if isinstance(batch, Mesh):
+                for key, parent, row in zip(batch.ids.to_pylist(), batch.parents.to_pylist(), batch.attributes.to_pylist(), strict=True):
+                    self.rows[key] = {**row, "parent": parent}
+            else:
+                self.tables[batch.name] = batch.rows.to_pylist()  # type: ignore[union-attr]
+
+    def pset(self, key: str, name: str, prop: str) -> dict[str, Any]:
+        found = [r for r in self.tables["psets"] if (r["id"], r["pset"], r["property"]) == (key, name, prop)]
+        assert len(found) == 1, found
+        return found[0]
+
+
+PSET = (
+    "#300=IFCPROPERTYSET('3000000000000000000001',$,'Pset_ColumnCommon',$,(#301,#302,#303,#304,#305,#306,#307,#308));",
+    "#301=IFCPROPERTYSINGLEVALUE('IsExternal',$,IFCBOOLEAN(.T.),$);", "#302=IFCPROPERTYSINGLEVALUE('Slope',$,IFCPOSITIVELENGTHMEASURE(250.),$);",
+    "#303=IFCPROPERTYSINGLEVALUE('Temperature',$,IFCTHERMODYNAMICTEMPERATUREMEASURE(20.),$);", "#304=IFCPROPERTYSINGLEVALUE('InFeet',$,IFCLENGTHMEASURE(10.),#320);",
+    "#305=IFCPROPERTYENUMERATEDVALUE('Status',$,(IFCLABEL('NEW'),IFCLABEL('EXISTING')),$);",
+    "#306=IFCPROPERTYBOUNDEDVALUE('Range',$,IFCLENGTHMEASURE(2000.),IFCLENGTHMEASURE(1000.),$,$);", "#307=IFCCOMPLEXPROPERTY('Paint',$,'Paint',(#309));",
+    "#308=IFCPROPERTYSINGLEVALUE('Unknown',$,IFCLOGICAL(.U.),$);", "#309=IFCPROPERTYSINGLEVALUE('Colour',$,IFCLABEL('\\X2\\7EA2\\X0\\'),$);",
+    "#310=IFCRELDEFINESBYPROPERTIES('3000000000000000000002',$,$,$,(#100),#300);",
+    "#320=IFCCONVERSIONBASEDUNIT(#321,.LENGTHUNIT.,'FOOT',#322);", "#321=IFCDIMENSIONALEXPONENTS(1,0,0,0,0,0,0);",
+    "#322=IFCMEASUREWITHUNIT(IFCLENGTHMEASURE(304.8),#4);",
+    "#330=IFCELEMENTQUANTITY('3000000000000000000003',$,'Qto_ColumnBaseQuantities',$,$,(#331,#332,#333));", "#331=IFCQUANTITYLENGTH('Length',$,$,3000.,$);",
+    "#332=IFCQUANTITYVOLUME('NetVolume',$,$,6.,$);", "#333=IFCQUANTITYCOUNT('Bolts',$,$,4,$);",
+    "#340=IFCRELDEFINESBYPROPERTIES('3000000000000000000004',$,$,$,(#100),#330);",
+    "#350=IFCCOLUMNTYPE('3000000000000000000005',$,'Type A',$,$,(#351),$,$,$,.COLUMN.);",
+    "#351=IFCPROPERTYSET('3000000000000000000006',$,'Pset_ColumnCommon',$,(#352,#353));", "#352=IFCPROPERTYSINGLEVALUE('IsExternal',$,IFCBOOLEAN(.F.),$);",
+    "#353=IFCPROPERTYSINGLEVALUE('FireRating',$,IFCLABEL('REI 90'),$);", "#354=IFCRELDEFINESBYTYPE('3000000000000000000007',$,$,$,(#100,#110),#350);",
+)  # fmt: skip
+
+
+@pytest.fixture
+def model(model_file: ModelFile, step: Step) -> Read:
+    return Read(model_file(step(*PSET, prefix=".MILLI.")))
+
+
+def test_values_are_in_si_with_the_original_kept(model: Read) -> None:
+    slope = model.pset(FIRST, "Pset_ColumnCommon", "Slope")
+    assert (slope["number"], slope["unit"], slope["original"], slope["original_unit"]) == (0.25, "m", 250.0, "mm")
+    assert model.pset(FIRST, "Pset_ColumnCommon", "Temperature")["number"] == pytest.approx(293.15)
+    feet = model.pset(FIRST, "Pset_ColumnCommon", "InFeet")
+    assert feet["number"] == pytest.approx(3.048)
+    assert feet["original_unit"] == "FOOT"
+    assert model.pset(FIRST, "Pset_ColumnCommon", "Range.LowerBound")["number"] == 1.0
+    assert model.pset(FIRST, "Pset_ColumnCommon", "Range.UpperBound")["number"] == 2.0
+
+
+def test_other_kinds_of_values(model: Read) -> None:
+    assert model.pset(FIRST, "Pset_ColumnCommon", "Paint.Colour")["value"] == "红"
+    assert json.loads(model.pset(FIRST, "Pset_ColumnCommon", "Status")["value"]) == ["NEW", "EXISTING"]
+    assert model.pset(FIRST, "Pset_ColumnCommon", "Unknown")["value"] == "UNKNOWN"
+
+
+def test_occurrence_overrides_type(model: Read) -> None:
+    assert (model.pset(FIRST, "Pset_ColumnCommon", "IsExternal")["value"], model.pset(FIRST, "Pset_ColumnCommon", "IsExternal")["source"]) == ("true", "occurrence")
+    assert (model.pset(SECOND, "Pset_ColumnCommon", "IsExternal")["value"], model.pset(SECOND, "Pset_ColumnCommon", "IsExternal")["source"]) == ("false", "type")
+    assert model.pset(FIRST, "Pset_ColumnCommon", "FireRating")["source"] == "type"
+    assert model.rows[FIRST]["is_external"] is True
+    assert model.rows[SECOND]["is_external"] is False
+    assert model.rows[FIRST]["fire_rating"] == "REI 90"
+
+
+def test_quantities(model: Read) -> None:
+    rows = {r["quantity"]: r for r in model.tables["quantities"] if r["id"] == FIRST}
+    assert (rows["Length"]["number"], rows["Length"]["unit"]) == (3.0, "m")
+    assert (rows["NetVolume"]["number"], rows["NetVolume"]["unit"]) == (6.0, "m³")  # volumes of this model are in m³
+    assert (rows["Bolts"]["number"], rows["Bolts"]["unit"]) == (4.0, "")
+    assert (model.rows[FIRST]["length"], model.rows[FIRST]["volume"]) == (3.0, 6.0)
+
+
+def test_nested_texts_for_items(model: Read) -> None:
+    psets = json.loads(model.rows[FIRST]["psets"])["Pset_ColumnCommon"]
+    assert psets["IsExternal"] is True
+    assert psets["Slope"] == {"value": 0.25, "unit": "m"}
+    assert json.loads(model.rows[FIRST]["quantities"])["Qto_ColumnBaseQuantities"]["Bolts"] == 4
+
+
+def test_the_tree_is_complete(model: Read) -> None:
+    project, site, building, storey = (f"000000000000000000000{n}" for n in (1, 2, 3, 4))
+    assert model.rows[FIRST]["parent"] == storey
+    assert [model.rows[i]["parent"] for i in (storey, building, site, project)] == [building, site, project, None]
+    first = model.rows[FIRST]
+    assert (first["site"], first["building"], first["storey"], first["type_name"], first["tag"]) == ("S", "B", "EG", "Type A", "T1")
+    assert first["storey_elevation"] == pytest.approx(0.003)  # 3 of the model's millimetres
+    edges = {(r["from"], r["relation"], r["to"]) for r in model.tables["relations"]}
+    assert (storey, "contained", FIRST) in edges
+    assert ("3000000000000000000005", "defines_by_type", FIRST) in edges
+    kinds = {r["id"]: r for r in model.tables["types"]}
+    assert kinds["3000000000000000000005"]["occurrences"] == 2
+
+
+def test_ids_are_made_unique(model_file: ModelFile, step: Step) -> None:
+    read = Read(model_file(step(second_id=FIRST)))
+    assert {FIRST, f"{FIRST}~2"} <= set(read.rows)
+    assert any(n.action == "repaired" and "repeats" in n.reason for n in read.report.notes)
+
+
+def test_a_circle_in_the_tree_is_cut(model_file: ModelFile, step: Step) -> None:
+    read = Read(model_file(step("#400=IFCRELAGGREGATES('4000000000000000000001',$,$,$,#22,(#1));")))
+    assert any("circle" in n.reason for n in read.report.notes)
+    seen, at = set(), FIRST
+    while at is not None:
+        assert at not in seen
+        seen.add(at)
+        at = read.rows[at]["parent"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "#400=IFCRELDEFINESBYPROPERTIES('4000000000000000000001',$,$,$,(#100),#999);",
+        "#400=IFCRELDEFINESBYPROPERTIES('4000000000000000000001',$,$,$,(#999),#999);",
+        "#400=IFCRELASSOCIATESMATERIAL('4000000000000000000001',$,$,$,(#100),#999);",
+        "#400=IFCRELASSOCIATESCLASSIFICATION('4000000000000000000001',$,$,$,(#100),#999);",
+        "#400=IFCRELAGGREGATES('4000000000000000000001',$,$,$,#999,(#100));",
+        "#400=IFCMAPCONVERSION(#2,#999,1.,2.,3.,$,$,$);",
+        "#400=IFCPROPERTYSET('4000000000000000000001',$,$,$,(#999));\n#401=IFCRELDEFINESBYPROPERTIES('4000000000000000000002',$,$,$,(#100),#400);",
+        "#400=IFCCOLUMN('4000000000000000000001',$,$,$,$,#999,#999,$,$);",
+        "#400=IFCCOLUMN($,$,$,$,$,$,$,$,$);",
+        "#400=IFCNOSUCHTHING(1,2,3);",
+        "#400=IFCPRESENTATIONLAYERASSIGNMENT($,$,(#999),$);",
+    ],
+)
+def test_dangling_references_cost_no_model(model_file: ModelFile, step: Step, line: str) -> None:
+    read = Read(model_file(step(line)), kernel="auto", element_seconds=5)
+    assert {FIRST, SECOND} <= set(read.rows)
+    assert read.rows[FIRST]["has_geometry"]
+
+
+def test_ten_thousand_properties(model_file: ModelFile, step: Step) -> None:
+    lines = [f"#{1000 + n}=IFCPROPERTYSINGLEVALUE('P{n}',$,IFCREAL({n}.),$);" for n in range(10_000)]
+    refs = ",".join(f"#{1000 + n}" for n in range(10_000))
+    read = Read(model_file(step(*lines, f"#400=IFCPROPERTYSET('4000000000000000000001',$,'Many',$,({refs}));",
+                                "#401=IFCRELDEFINESBYPROPERTIES('4000000000000000000002',$,$,$,(#100,#110),#400);")))  # fmt: skip
+    assert len(read.tables["psets"]) == 20_000
+    assert json.loads(read.rows[SECOND]["psets"])["Many"]["P9999"] == 9999
+
+
+def test_missing_units_are_said(model_file: ModelFile, step: Step) -> None:
+    read = Read(model_file(step(units="#5")))
+    assert any("length unit" in n.reason for n in read.report.notes)
+
+
+def test_materials_and_classification(model_file: ModelFile, step: Step) -> None:
+    read = Read(model_file(step(
+        "#400=IFCMATERIAL('Concrete',$,$);", "#401=IFCMATERIAL('\\X2\\94A2\\X0\\',$,$);", "#402=IFCMATERIALLAYER(#400,200.,$,'core',$,$,$);",
+        "#403=IFCMATERIALLAYER(#401,10.,$,$,$,$,$);", "#404=IFCMATERIALLAYERSET((#402,#403),$,$);",
+        "#405=IFCRELASSOCIATESMATERIAL('4000000000000000000001',$,$,$,(#100),#404);",
+        "#406=IFCCLASSIFICATION($,'2015',$,'Uniclass',$,$,$);", "#407=IFCCLASSIFICATIONREFERENCE('http://x','Ss_20','Columns',#406,$,$);",
+        "#408=IFCRELASSOCIATESCLASSIFICATION('4000000000000000000002',$,$,$,(#110),#407);",
+        "#409=IFCSYSTEM('4000000000000000000003',$,'Frame',$,$);", "#410=IFCRELASSIGNSTOGROUP('4000000000000000000004',$,$,$,(#100,#110),$,#409);",
+        prefix=".MILLI.")))  # fmt: skip
+    rows = [r for r in read.tables["materials"] if r["id"] == FIRST]
+    assert [(r["material"], r["thickness"], r["position"]) for r in rows] == [("Concrete", 0.2, 1), ("钢", 0.01, 2)]
+    assert read.rows[FIRST]["materials"] == "Concrete; 钢"
+    code = next(r for r in read.tables["classifications"] if r["id"] == SECOND)
+    assert (code["system"], code["edition"], code["code"], code["name"]) == ("Uniclass", "2015", "Ss_20", "Columns")
+    assert read.rows[FIRST]["system"] == "Frame"
+    assert "4000000000000000000003" in read.rows
+
+
+@pytest.mark.parametrize("options", [{"anchor": "1,x"}, {"kernel": "magic"}, {"element_seconds": 0}, {"nonsense": 1}, {"origin": "1;2"}])
+def test_bad_options(options: dict[str, object]) -> None:
+    from twin.registry import parse_options
+
+    with pytest.raises(BadInput):
+        parse_options(ifc.Options, options, "ifc")
