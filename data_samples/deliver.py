@@ -57,15 +57,22 @@ def _vectors(work: Delivery) -> list[Entry]:
         (work.city.buildings, Entry("buildings.parquet", "buildings", {"zh": "建筑白模", "en": "Buildings"}, "footprints", BASE,
             "Footprints with height above ground, floors, use, dwellings and people.", vertical=ABOVE, options={"height": "height"})),
         (places.streets_table(work.city), Entry("streets.gpkg", "streets", {"zh": "道路中心线", "en": "Streets"}, "vector", BASE,
-            "Centre lines between shared nodes: class, lanes, width, speed, one-way, bridge.", options={"label": "name"})),
+            "Centre lines between shared nodes: class, lanes, width, speed, one-way, bridge.",
+            options={"label": "name", "color": "#f3ede0", "width_column": "width", "category": "class",
+                     "colors": "主干路:#f0c67a;次干路:#f5dfae;支路:#f3ede0;街坊路:#ece8df;巷:#e4dfd5"})),
         (work.city.bridges, Entry("bridges.gpkg", "bridges", {"zh": "桥梁", "en": "Bridges"}, "footprints", BASE,
             "Deck pieces, parapets and piers; base is the underside, height the thickness.", vertical=VERTICAL, options={"height": "height", "base": "base"})),
         (work.city.water, Entry("water.gpkg", "water", {"zh": "水系", "en": "Water"}, "vector", RESOURCE,
-            "River, creek, lakes and fish ponds with permanent, warning and design level (1985 datum).", options={"label": "name"})),
+            "River, creek, lakes and fish ponds with permanent, warning and design level (1985 datum).",
+            options={"label": "name", "color": "#5b9bc8", "fill_opacity": "0.6"})),
         (work.city.levees, Entry("levees.gpkg", "levees", {"zh": "堤防", "en": "Levees"}, "vector", RESOURCE,
-            "Crest axes, 3D along the crest; crest is the lowest of each reach.", vertical=VERTICAL, options={"label": "name"})),
+            "Crest axes, 3D along the crest; crest is the lowest of each reach.", vertical=VERTICAL,
+            options={"label": "name", "color": "#8c6d46", "width": "4"})),
         (_short(work.city.landuse), Entry("landuse.shp", "landuse", {"zh": "用地现状", "en": "Land use"}, "vector", PLAN,
-            "Covering of the district by GB 50137 land use codes.", options={"label": "name"})),
+            "Covering of the district by GB 50137 land use codes.",
+            options={"label": "name", "color": "#b9b4a6", "fill_opacity": "0.5", "category": "code",
+                     "colors": "R2:#f3e08a;R3:#e6c35c;M1:#b58a6a;B1:#e0635c;B2:#e88a7d;G1:#7fb069;G2:#9cc58a;E1:#6fa8d6;E2:#c5d98a;E13:#8fc1d9;"
+                               "A1:#d884b7;A33:#e39ac4;A5:#d56a9f;S1:#c9c9c9;H2:#a99985"})),
         (work.city.trees, Entry("trees.parquet", "trees", {"zh": "树木", "en": "Trees"}, "vector", RESOURCE, "Single trees: species, height, crown diameter.")),
         (places.places_table(work.city), Entry("places.geojson", "places", {"zh": "地名与重要设施", "en": "Places and facilities"}, "vector", THEME,
             "Districts, landmarks, schools, hospital, shelters, substations, stations.", crs="EPSG:4326", options={"label": "name"})),
@@ -99,9 +106,10 @@ def _series(work: Delivery) -> list[Entry]:
 def _drainage(work: Delivery) -> list[Entry]:
     network = sewer.make_sewer(work.city)
     manholes = Entry("manholes.gpkg", "manholes", {"zh": "雨水检查井", "en": "Storm manholes"}, "vector", PROJECT,
-                     "3D points at the rims; invert, depth and catchment.", vertical=VERTICAL)  # fmt: skip
+                     "3D points at the rims; invert, depth and catchment.", vertical=VERTICAL, options={"color": "#24507f"})  # fmt: skip
     pipes = Entry("pipes.gpkg", "pipes", {"zh": "雨水管", "en": "Storm pipes"}, "vector", PROJECT,
-                  "3D lines along the pipe inverts, in flow direction; diameter, slope, material.", vertical=VERTICAL)  # fmt: skip
+                  "3D lines along the pipe inverts, in flow direction; diameter, slope, material.", vertical=VERTICAL,
+                  options={"color": "#2f6fb0", "width": "1.2"})  # fmt: skip
     vector(sewer.manhole_table(network), work.out / manholes.path)
     vector(sewer.pipe_table(network), work.out / pipes.path)
     swmm.write_swmm(network, [(t, r) for t, r in places.rain_day(work.city) if "08:00" <= t <= "14:00"], work.out / "drainage.inp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from ingest_gis.rows import Source, VectorOptions, reference_of
 from twin.errors import BadOption, MissingReference
 from twin.model import Features, Reference, Report
 
+COLOR = r"^#[0-9a-fA-F]{6}$"
 LABELS = ("name:zh", "name_zh", "名称", "道路名称", "name", "names.primary", "label", "title", "地名", "ref")
 """Columns that usually hold a name to show on the map, in order of preference (compared in lower case)."""
 
@@ -27,6 +29,12 @@ class Options(VectorOptions):
     """Options of the vector reader."""
 
     label: str | None = Field(None, description="Column shown as the feature's label; found by its name if left out.")
+    color: str | None = Field(None, pattern=COLOR, description="Colour on the map, #rrggbb.")
+    width: float | None = Field(None, ge=0, le=500, description="Width of lines on the ground, metres.")
+    width_column: str | None = Field(None, description="Column with each line's width in metres.")
+    category: str | None = Field(None, description="Column whose values are told apart by colour.")
+    colors: str | None = Field(None, description="Colours of the category's values: value:#rrggbb;value:#rrggbb")
+    fill_opacity: float | None = Field(None, ge=0, le=1, description="Opacity of areas (0.55).")
 
 
 def detect(source: Path, options: object) -> bool:
@@ -45,13 +53,12 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Features]:
     Raises:
         UnreadableSource, MissingReference, BadReference, BadOption.
     """
-    opened = open_source(source, options)
+    opened = open_source(source, options, report)
     reference = reference_of(opened, options, report)
     rule = ids.choose(opened, options.id, report)
     plan = columns.plan(opened.schema, report, drop=rule.column)
     label = _label(opened, plan, options.label)
-    if label:
-        report.facts["style"] = {"label": label}
+    report.facts["style"] = ({"label": label} if label else {}) | _look(opened, plan, options)
     for chunk in read_chunks(opened, rule, report, outlines=False):
         geometry = _settle_heights(opened, reference, chunk.geometry, options, report)
         attributes = plan.apply(chunk.attributes)
@@ -97,6 +104,32 @@ def _label(source: Source, plan: columns.Plan, wanted: str | None) -> str:
             raise BadOption(f"{source.name} has no column {wanted!r} for labels.", f"Columns: {', '.join(plan.schema.names)}.")
         return stored
     return next((names[name] for name in LABELS if name in names), "")
+
+
+def _look(source: Source, plan: columns.Plan, options: Options) -> dict[str, object]:
+    """The options that say how the layer is drawn, as its style.
+
+    Raises:
+        BadOption: a column that is not there, colours that cannot be read.
+    """
+    style: dict[str, object] = {}
+    for key in ("color", "width", "fill_opacity"):
+        if getattr(options, key) is not None:
+            style[key] = getattr(options, key)
+    for key in ("width_column", "category"):
+        wanted = getattr(options, key)
+        if wanted is not None:
+            stored = plan.stored(wanted) or (wanted if wanted in plan.schema.names else None)
+            if stored is None:
+                raise BadOption(f"{source.name} has no column {wanted!r} for {key}.", f"Columns: {', '.join(plan.schema.names)}.")
+            style[key] = stored
+    if options.colors is not None:
+        pairs = [part.rpartition(":") for part in options.colors.split(";") if part.strip()]
+        wrong = [color for _, colon, color in pairs if not colon or not re.match(COLOR, color.strip())]
+        if wrong or "category" not in style:
+            raise BadOption(f"colors {options.colors!r} cannot be used.", "Write them as value:#rrggbb;value:#rrggbb, and name the column with category.")
+        style["colors"] = {value.strip(): color.strip() for value, _, color in pairs}
+    return style
 
 
 def _settle_heights(

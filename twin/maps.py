@@ -80,7 +80,7 @@ def _raster(reader: Reader, legend: dict[str, Any] | None, z: int, x: int, y: in
     data, alpha = image.array.data, image.mask
     if kind == "rgb":
         bands = data[:3] if len(data) >= 3 else np.repeat(data[:1], 3, axis=0)
-        return np.dstack([*np.clip(bands, 0, 255).astype(np.uint8), alpha])
+        return np.dstack([*np.clip(bands, 0, 255).astype(np.uint8), np.where(alpha > 0, 255, 0).astype(np.uint8)])
     assert legend is not None
     return _colored(data[0], alpha, kind, legend["entries"])
 
@@ -118,7 +118,7 @@ def _hillshade(reader: Reader, version: LayerVersion, z: int, x: int, y: int) ->
     stops = np.array([-5.0, 0.0, 5.0, 40.0, 200.0, 800.0, 2500.0, 5000.0])
     tints = np.array([[150, 180, 200], [176, 196, 178], [196, 206, 176], [206, 208, 178], [214, 202, 168], [196, 176, 146], [188, 176, 166], [240, 240, 240]])
     rgb = np.stack([np.interp(padded, stops, tints[:, i]) for i in range(3)], axis=-1) * (0.45 + 0.75 * light[..., None])
-    out = np.dstack([np.clip(rgb, 0, 255).astype(np.uint8), mask])
+    out = np.dstack([np.clip(rgb, 0, 255).astype(np.uint8), np.where(mask > 0, 255, 0).astype(np.uint8)])
     return np.ascontiguousarray(out[1:-1, 1:-1])
 
 
@@ -258,7 +258,7 @@ def _png(rgba: U8) -> bytes:
     if not rgba[..., 3].any():
         return EMPTY
     out = io.BytesIO()
-    Image.fromarray(rgba, "RGBA").save(out, "PNG", compress_level=4)
+    Image.fromarray(rgba).save(out, "PNG", compress_level=4)
     return out.getvalue()
 
 

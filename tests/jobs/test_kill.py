@@ -29,6 +29,7 @@ from twin.city import City
 from twin.jobs import Jobs
 
 KILLS = 56
+SECONDS = {"reading": 0.3, "encoding": 0.6, "archiving": 0.01, "publishing": 0.01}
 STAGES = ("reading", "encoding", "archiving", "publishing")
 TWIN = [sys.executable, "-m", "twin.cli"]
 
@@ -51,11 +52,11 @@ def arguments(source: Path, home: Path) -> list[str]:
             "--option", "base=base", "--home", str(home), "--json"]  # fmt: skip
 
 
-def stage(home: Path) -> str:
-    """Stage of the running job, from outside."""
+def stage(home: Path, pid: int) -> str:
+    """Stage of the job that this process works on, from outside; "" before it has claimed it."""
     try:
         with sqlite3.connect(f"file:{home / 'catalog.sqlite'}?mode=ro", uri=True, timeout=1) as db:
-            row = db.execute("select stage from jobs where state = 'running' order by updated desc").fetchone()
+            row = db.execute("select stage from jobs where state = 'running' and owner like ?", (f"%|{pid}|%",)).fetchone()
     except sqlite3.OperationalError:
         return ""
     return row[0] if row else ""
@@ -82,52 +83,53 @@ def published(home: Path) -> tuple[int, str]:
 @pytest.mark.timeout(900)
 def test_fifty_kills(tmp_path: Path) -> None:
     rng = random.Random(20261121)
-    home, sources, truth = tmp_path / "city", [], []
-    for n in range(3):
-        sources.append(delivery(tmp_path / f"delivery{n}.gpkg", n))
-        clean = tmp_path / f"clean{n}"  # what an undisturbed ingest gives
-        subprocess.run(arguments(sources[n], clean), check=True, capture_output=True, timeout=120)
-        truth.append(published(clean)[1])
-    subprocess.run(arguments(sources[0], home), check=True, capture_output=True, timeout=120)
-    assert published(home) == (1, truth[0])
-
+    home = tmp_path / "city"
+    shown = ingest(delivery(tmp_path / "delivery0.gpkg", 0), home)
     landed: Counter[str] = Counter()
-    seconds = {"reading": 0.3, "encoding": 0.8, "archiving": 0.01, "publishing": 0.01}
-    shown = published(home)
-    turn = 1
-    for _ in range(KILLS * 3):
-        if sum(landed.values()) >= KILLS and all(landed[name] for name in STAGES):
+    for turn in range(1, 16):
+        if sum(landed.values()) >= KILLS and min(landed[name] for name in STAGES) >= 3:
             break
-        target = min(STAGES, key=lambda name: (landed[name], rng.random()))
-        source = sources[turn % 3]
-        process = subprocess.Popen(arguments(source, home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        while process.poll() is None and not reached(stage(home), target):  # a resumed job begins at a later stage
-            time.sleep(0.001)
-        time.sleep(rng.random() * seconds[target])
-        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        where = stage(home)
-        process.send_signal(signal.SIGKILL)
-        killed = process.wait() == -signal.SIGKILL
-        if killed and where:
-            landed[where] += 1
-            print(where, end=" ", flush=True)
-        now = published(home)
-        assert now == shown or now[1] == truth[turn % 3], "the city shows something that was never completed"
-        if now != shown:
-            shown, turn = now, turn + 1
-        _, alive = psutil.wait_procs(children, timeout=5)
-        assert not alive, f"worker processes outlived their parent: {alive}"
+        source = delivery(tmp_path / f"delivery{turn}.gpkg", turn)
+        truth = ingest(source, tmp_path / f"clean{turn}")[1]  # what an undisturbed ingest gives
+        for target in STAGES + STAGES:
+            where = kill_at(source, home, target, rng)
+            landed[where] += bool(where)
+            print(where or "-", end=" ", flush=True)
+            now = published(home)
+            assert now == shown or now[1] == truth, "the city shows something that was never completed"
+            if now != shown:
+                break
+        shown = ingest(source, home)
+        assert shown[1] == truth, "after resuming, the tiles differ from those of an undisturbed run"
     print(f"\n{sum(landed.values())} kills landed: " + ", ".join(f"{name} {landed[name]}" for name in STAGES))
     assert sum(landed.values()) >= 50
     assert all(landed[name] for name in STAGES), landed
-
-    done = subprocess.run(arguments(sources[turn % 3], home), check=True, capture_output=True, timeout=120)
-    assert done.returncode == 0
-    assert published(home)[1] == truth[turn % 3], "after resuming, the tiles differ from those of an undisturbed run"
     city = City.open(home)
-    assert not [job for job in Jobs(city.catalog).list() if not job.done and job.state != "running"]
+    assert not [job for job in Jobs(city.catalog).list() if not job.done], "every killed job was taken up again and ended"
     for row in city.catalog.versions("buildings"):
         city.manifest(row.manifest)
+
+
+def ingest(source: Path, home: Path) -> tuple[int, str]:
+    """Ingest to the end, undisturbed; what the city shows then."""
+    done = subprocess.run(arguments(source, home), check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return published(home)
+
+
+def kill_at(source: Path, home: Path, target: str, rng: random.Random) -> str:
+    """Start an ingest and kill it at a random moment of a stage (or of a later one, where a resumed job begins); where it died, or ""."""
+    process = subprocess.Popen(arguments(source, home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while process.poll() is None and not reached(stage(home, process.pid), target):
+        time.sleep(0.001)
+    time.sleep(rng.random() * SECONDS[target])
+    children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    where = stage(home, process.pid)
+    process.send_signal(signal.SIGKILL)
+    killed = process.wait() == -signal.SIGKILL
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive, f"worker processes outlived their parent: {alive}"
+    return where if killed else ""
 
 
 @pytest.mark.slow
