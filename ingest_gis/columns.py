@@ -50,6 +50,8 @@ def plan(schema: pa.Schema, report: Report, *, drop: str = "", taken: tuple[str,
     """Plan the columns of a source.
 
     Args:
+        schema: of the source's attributes.
+        report: where every change is noted.
         drop: the id column: left out if its name is reserved (it lives on as the feature id).
         taken: names that the reader writes itself.
         replaced: a column that is left out because the reader writes its values under the same name.

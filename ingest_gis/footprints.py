@@ -83,7 +83,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Features]:
     Raises:
         UnreadableSource, MissingReference, BadReference, BadOption.
     """
-    opened = open_source(source, options)
+    opened = open_source(source, options, report)
     reference = reference_of(opened, options, report)
     rule = ids.choose(opened, options.id, report)
     resolver = Resolver(opened, options, reference, report)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from ingest_gis.rows import CHUNK, Rows, Source
+from ingest_gis.rows import CHUNK, Rows, Source, check_text
 from twin.errors import UnreadableSource
 
 NATIVE = {
@@ -44,7 +44,13 @@ def open_parquet(path: Path) -> Source:
         return _stream(path, names, column, encoding)
 
     def read_column(name: str) -> pa.ChunkedArray:
-        return _open(path).read(columns=[name]).column(name)
+        with _open(path) as opened:
+            try:
+                table = opened.read(columns=[name])
+            except (pa.ArrowInvalid, OSError, ValueError) as error:
+                raise _damaged(path, error) from error
+        check_text(path.name, table)
+        return table.column(name)
 
     kinds = {str(kind).removesuffix(" Z") for kind in meta.get("geometry_types") or []}
     polygonal = kinds <= {"Polygon", "MultiPolygon"} if kinds else None
@@ -102,7 +108,9 @@ def _stream(path: Path, names: list[str], column: str, encoding: str) -> Iterato
                 return
             table = pa.Table.from_batches([batch])
             wkb = _wkb(table.column(column).combine_chunks(), encoding)
-            yield Rows(start, wkb, table.select(names))
+            attributes = table.select(names)
+            check_text(path.name, attributes)
+            yield Rows(start, wkb, attributes)
             start += len(wkb)
 
 

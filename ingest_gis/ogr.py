@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataSourceError
 
 from ingest_gis import geoparquet, nodelink
-from ingest_gis.rows import CHUNK, Rows, Source, VectorOptions
+from ingest_gis.rows import CHUNK, Rows, Source, VectorOptions, check_text, undecodable
 from ingest_gis.sniff import HEAD, identify, sibling
 from twin.errors import BadOption, UnreadableSource
+from twin.model import Report
 
 
-def open_source(path: Path, options: VectorOptions) -> Source:
-    """Open a vector file of any supported format.
+def open_source(path: Path, options: VectorOptions, report: Report | None = None) -> Source:
+    """Open a vector file of any supported format; what GDAL warns of while reading goes into the report.
 
     Raises:
         UnreadableSource: empty, truncated, damaged, of an unsupported format, or its texts cannot be decoded.
@@ -41,27 +42,30 @@ def open_source(path: Path, options: VectorOptions) -> Source:
         return geoparquet.open_parquet(path)
     if driver == "NodeLink":
         return nodelink.open_nodelink(path)
-    return _open_gdal(path, driver, options)
+    return _open_gdal(path, driver, options, report or Report())
 
 
-def _open_gdal(path: Path, driver: str, options: VectorOptions) -> Source:
+def _open_gdal(path: Path, driver: str, options: VectorOptions, report: Report) -> Source:
+    guard = _Guard(path, report)
     target = f"GeoJSON:{path}" if driver == "GeoJSON" else str(path)
     encoding = _shapefile_encoding(path, options.encoding) if driver == "ESRI Shapefile" else None
-    with _gdal_errors(path):
+    with guard():
         table = _choose_table(path, pyogrio.list_layers(target), options.table)
         info = pyogrio.read_info(target, layer=table, encoding=encoding, force_feature_count=True)
     if info["driver"] not in (driver, "JSONFG"):
         raise UnreadableSource(f"{path.name} opens as {info['driver']}, not as {driver}.", "Export it again.")
     how: dict[str, Any] = {"layer": table, "encoding": encoding}
-    schema, geometry = _schema(path, target, how)
+    schema, geometry = _schema(guard, target, how)
     stable = driver == "GPKG" or (driver == "GeoJSON" and _has_feature_ids(path))
 
     def chunks() -> Iterator[Rows]:
-        return _stream(path, target, how, geometry, info["features"])
+        return _stream(guard, target, how, geometry, info["features"])
 
     def column(name: str) -> pa.ChunkedArray:
-        with _gdal_errors(path):
-            return pyogrio.raw.read_arrow(target, columns=[name], read_geometry=False, **how)[1].column(name)
+        with guard():
+            table = pyogrio.raw.read_arrow(target, columns=[name], read_geometry=False, **how)[1]
+        check_text(path.name, table)
+        return table.column(name)
 
     kind = info["geometry_type"]
     facts = {"encoding": encoding} if encoding else {}
@@ -88,34 +92,34 @@ def _choose_table(path: Path, layers: NDArray[np.object_], wanted: str | None) -
     return names[0]
 
 
-def _schema(path: Path, target: str, how: dict[str, Any]) -> tuple[pa.Schema, str]:
-    with _gdal_errors(path), pyogrio.raw.open_arrow(target, use_pyarrow=True, **how) as (meta, reader):
+def _schema(guard: _Guard, target: str, how: dict[str, Any]) -> tuple[pa.Schema, str]:
+    with guard(), pyogrio.raw.open_arrow(target, use_pyarrow=True, **how) as (meta, reader):
         geometry = meta["geometry_name"] or "wkb_geometry"
         return pa.schema([f for f in reader.schema if f.name != geometry]), geometry
 
 
-def _stream(path: Path, target: str, how: dict[str, Any], geometry: str, stated: int) -> Iterator[Rows]:
+def _stream(guard: _Guard, target: str, how: dict[str, Any], geometry: str, stated: int) -> Iterator[Rows]:
     start = 0
     with ExitStack() as stack:
-        with _gdal_errors(path):
+        with guard():
             opened = pyogrio.raw.open_arrow(target, use_pyarrow=True, return_fids=True, batch_size=CHUNK, **how)
             meta, reader = stack.enter_context(opened)
         fid = meta["fid_column"] or "OGC_FID"
-        while (batch := _next(path, reader)) is not None:
+        while (batch := _next(guard, reader)) is not None:
             if not batch.num_rows:
                 continue
             table = pa.Table.from_batches([batch])
             attributes = table.drop_columns([n for n in (fid, geometry) if n in table.column_names])
-            check_text(path.name, attributes)
+            check_text(guard.path.name, attributes)
             wkb = table.column(geometry).to_numpy()
             yield Rows(start, wkb, attributes, table.column(fid).to_numpy(), _linear(target, how, start, len(wkb)))
             start += batch.num_rows
     if stated >= 0 and start != stated:
-        raise UnreadableSource(f"{path.name}: {start} of {stated} features could be read; the file is damaged.", "Export it again.")
+        raise UnreadableSource(f"{guard.path.name}: {start} of {stated} features could be read; the file is damaged.", "Export it again.")
 
 
-def _next(path: Path, reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
-    with _gdal_errors(path):
+def _next(guard: _Guard, reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
+    with guard():
         try:
             return reader.read_next_batch()
         except StopIteration:
@@ -127,23 +131,6 @@ def _linear(target: str, how: dict[str, Any], start: int, count: int) -> Callabl
         return np.asarray(pyogrio.raw.read(target, columns=[], skip_features=start, max_features=count, **how)[2])
 
     return read
-
-
-def check_text(name: str, table: pa.Table) -> None:
-    """Refuse texts that are not UTF-8 (a wrong encoding), naming the column."""
-    for field in table.schema:
-        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-            try:
-                table.column(field.name).validate(full=True)
-            except pa.ArrowInvalid as error:
-                raise _undecodable(name, f"column {field.name!r}") from error
-
-
-def _undecodable(name: str, where: str) -> UnreadableSource:
-    return UnreadableSource(
-        f"{name}: {where} holds text that is not in the stated encoding.",
-        "For a Shapefile name it with --option encoding=GBK (or another); convert other formats to UTF-8.",
-    )
 
 
 def _shapefile_encoding(path: Path, wanted: str | None) -> str | None:
@@ -215,16 +202,30 @@ def _has_feature_ids(path: Path) -> bool:
     return re.search(r'"id"\s*:\s*[\d"]', "".join(at_depth_one)) is not None
 
 
-@contextmanager
-def _gdal_errors(path: Path) -> Iterator[None]:
-    """What GDAL and Arrow raise on damaged files → UnreadableSource; GDAL's warnings of measured types are ours to report."""
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Measured", category=UserWarning)
-            yield
-    except UnicodeDecodeError as error:
-        raise _undecodable(path.name, "a table") from error
-    except (DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError, pyogrio.errors.GeometryError,
-            pa.ArrowInvalid, OSError, RuntimeError) as error:  # fmt: skip
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise UnreadableSource(f"{path.name} cannot be read: {reason}.", "The file is damaged or incomplete; export it again.") from error
+class _Guard:
+    """Around every call into GDAL: what it raises on damaged files → UnreadableSource, what it warns of → the report."""
+
+    def __init__(self, path: Path, report: Report) -> None:
+        self.path, self.report = path, report
+        self.told: set[str] = set()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        try:
+            with warnings.catch_warnings(record=True) as seen:
+                warnings.simplefilter("always")
+                yield
+            self._tell(seen)
+        except UnicodeDecodeError as error:
+            raise undecodable(self.path.name, "a table") from error
+        except (DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError, pyogrio.errors.GeometryError,
+                pa.ArrowInvalid, OSError, RuntimeError) as error:  # fmt: skip
+            reason = str(error).strip().split("\n")[0].rstrip(".")
+            raise UnreadableSource(f"{self.path.name} cannot be read: {reason}.", "The file is damaged or incomplete; export it again.") from error
+
+    def _tell(self, seen: list[warnings.WarningMessage]) -> None:
+        for text in dict.fromkeys(str(warning.message).strip() for warning in seen):
+            # Measures are reported by the cleaner, with their number.
+            if text not in self.told and not text.startswith("Measured"):
+                self.told.add(text)
+                self.report.note("warned", "", f"GDAL: {text}")

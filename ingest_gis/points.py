@@ -171,9 +171,10 @@ def record_type(point_format: int, size: int) -> np.dtype[Any]:
 def raw_chunks(las: LasFile) -> Iterator[NDArray[Any]]:
     """Point records as bytes, (n × record,) uint8, at most `CHUNK` points at a time; together exactly `count` points."""
     if las.format == "las":
-        mapped = np.memmap(las.path, np.uint8, "r", las.start, (las.count * las.record,))
-        for start in range(0, las.count, CHUNK):
-            yield np.asarray(mapped[start * las.record : min(start + CHUNK, las.count) * las.record])
+        with las.path.open("rb") as plain:
+            plain.seek(las.start)
+            for start in range(0, las.count, CHUNK):
+                yield np.fromfile(plain, np.uint8, min(CHUNK, las.count - start) * las.record)
         return
     with las.path.open("rb") as file:
         how = check_stream(las, file)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from twin import crs
+from twin.errors import UnreadableSource
 from twin.model import Reference, Report
 from twin.registry import ReaderOptions
 
@@ -91,3 +92,21 @@ def reference_of(source: Source, options: ReaderOptions, report: Report) -> Refe
             report.note("assumed", "", f"--crs {options.crs} overrides the file's {crs.crs_of(stated).name}.")
     report.facts.update(source.facts)
     return reference
+
+
+def check_text(name: str, table: pa.Table) -> None:
+    """Refuse texts that are not UTF-8 (a wrong encoding), naming the column."""
+    for field in table.schema:
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            try:
+                table.column(field.name).validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise undecodable(name, f"column {field.name!r}") from error
+
+
+def undecodable(name: str, where: str) -> UnreadableSource:
+    """The error for texts in another encoding than the file states."""
+    return UnreadableSource(
+        f"{name}: {where} holds text that is not in the stated encoding.",
+        "For a Shapefile name it with --option encoding=GBK (or another); convert other formats to UTF-8.",
+    )

@@ -83,7 +83,7 @@ def _check_geopackage(path: Path, head: bytes, size: int) -> None:
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
             found = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'gpkg_contents'").fetchone()
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise UnreadableSource(f"{path.name} is a damaged SQLite file: {error}.", "Copy or download it again.") from error
     if not found:
         raise UnreadableSource(f"{path.name} is an SQLite database but no GeoPackage.", "Export it as GeoPackage.")

@@ -20,7 +20,12 @@ def choose(wanted: str, has_rgb: bool, classes: int, intensity: tuple[int, int],
     """What the colours show: as wanted; else the points' own, several classes, intensities that differ, or heights.
 
     Args:
-        wanted: auto, rgb, class, intensity or height. height: metres between the lowest and the highest point.
+        wanted: auto, rgb, class, intensity or height.
+        has_rgb: whether every cloud has colours.
+        classes: how many classes occur.
+        intensity: lowest and highest intensity.
+        cube: gives the lattice that heights are counted in.
+        height: metres between the lowest and the highest point.
     """
     mode = wanted
     if wanted == "auto" or (wanted == "rgb" and not has_rgb):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tiling import point_kernels as kernels
 from tiling.point_kernels import BITS
-from tiling.point_runs import Bucket, Columns
+from tiling.point_runs import Bucket, Columns, Run
 
 FINEST, COARSEST = 7, 4
 """Bits of a tile's grid: 128 cells a side suit surfaces (some 16,000 cells are met); a filled volume needs fewer."""
@@ -51,7 +51,7 @@ class Subtree:
     above_levels: NDArray[np.uint8]
 
 
-def grid_of(runs: list[Columns]) -> int:
+def grid_of(runs: list[Run]) -> int:
     """Bits of the grid for a cloud: the finest by which the root draws no more than `ROOT_POINTS`."""
     for bits in range(FINEST, COARSEST, -1):
         cells = [_distinct(run.codes >> np.uint64(3 * (BITS - bits))) for run in runs]
@@ -61,7 +61,7 @@ def grid_of(runs: list[Columns]) -> int:
 
 
 def _distinct(ascending: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    return ascending[np.concatenate([[True], ascending[1:] != ascending[:-1]])]
+    return np.asarray(ascending[np.concatenate([[True], ascending[1:] != ascending[:-1]])])
 
 
 def subtree(bucket: Bucket, points: Columns, most: int, grid: int) -> Subtree:
@@ -132,6 +132,6 @@ def ancestors(subtrees: list[Subtree]) -> tuple[Columns, list[Node]]:
         here = np.flatnonzero(levels == level).astype(np.int32)
         known, first, counts = np.unique(points.codes[here] >> np.uint64(3 * (BITS - level)), return_index=True, return_counts=True)
         rows = {int(p): here[a : a + n] for p, a, n in zip(known, first, counts, strict=True)}
-        for prefix in sorted({p for deep, p in inner if deep == level} | set(rows)):
-            nodes.append(Node(level, prefix, rows.get(prefix, here[:0]), (level, prefix) not in inner))
+        prefixes = sorted({p for deep, p in inner if deep == level} | set(rows))
+        nodes += [Node(level, prefix, rows.get(prefix, here[:0]), (level, prefix) not in inner) for prefix in prefixes]
     return points, nodes

@@ -86,12 +86,44 @@ class Columns:
             return Columns(np.empty(0, np.uint64), np.empty((0, 3), np.int32), np.empty((0, 4), np.uint8), np.empty(0, np.uint16))
         return Columns(*(np.concatenate([getattr(c, name) for c in many]) for name in ("codes", "places", "colors", "intensity")))
 
-    def spill(self, path: Path) -> Columns:
-        """The same columns on disk, mapped read-only."""
-        path.mkdir(parents=True)
-        for name in ("codes", "places", "colors", "intensity"):
-            np.save(path / f"{name}.npy", getattr(self, name))
-        return Columns(*(np.load(path / f"{name}.npy", mmap_mode="r") for name in ("codes", "places", "colors", "intensity")))
+    def spill(self, path: Path) -> OnDisk:
+        """Write the columns to a file."""
+        with path.open("wb") as file:
+            for column in (self.codes, self.places, self.colors, self.intensity):
+                column.tofile(file)
+        return OnDisk(path, len(self))
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """A run in a file, column after column. Slices are read, not mapped, so that they do not pile up in memory."""
+
+    path: Path
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def codes(self) -> NDArray[np.uint64]:
+        """Mapped anew each time, for searching."""
+        return np.memmap(self.path, np.uint64, "r", shape=(self.count,))
+
+    def part(self, start: int, end: int) -> Columns:
+        """A slice."""
+        columns: list[Any] = []
+        at, size = 0, end - start
+        with self.path.open("rb") as file:
+            for kind, width in ((np.uint64, 1), (np.int32, 3), (np.uint8, 4), (np.uint16, 1)):
+                bytes_each = np.dtype(kind).itemsize * width
+                file.seek(at + start * bytes_each)
+                values = np.fromfile(file, kind, size * width)
+                columns.append(values.reshape(size, width) if width > 1 else values)
+                at += self.count * bytes_each
+        return Columns(*columns)
+
+
+Run = Columns | OnDisk
 
 
 @dataclass(frozen=True)
@@ -118,9 +150,10 @@ class Cloud:
         layout, count = self.layout, self.part.count
         record = int(layout["record"])
         if layout["laszip"] is None:
-            mapped = np.memmap(self.path, np.uint8, "r", layout["start"], (count * record,))
-            for start in range(0, count, CHUNK):
-                yield mapped[start * record : min(start + CHUNK, count) * record]
+            with self.path.open("rb") as plain:
+                plain.seek(layout["start"])
+                for start in range(0, count, CHUNK):
+                    yield np.fromfile(plain, np.uint8, min(CHUNK, count - start) * record)
             return
         with self.path.open("rb") as file:
             file.seek(layout["laszip"][0])
@@ -176,15 +209,16 @@ class Bucket:
     slices: tuple[tuple[int, int], ...]
     count: int
 
-    def gather(self, runs: list[Columns]) -> Columns:
+    def gather(self, runs: list[Run]) -> Columns:
         """Its points, run by run."""
         parts = [run.part(a, b) for run, (a, b) in zip(runs, self.slices, strict=True) if a < b]
         return parts[0] if len(parts) == 1 else Columns.join(parts)
 
 
-def buckets(runs: list[Columns], most: int) -> list[Bucket]:
+def buckets(runs: list[Run], most: int) -> list[Bucket]:
     """Cells of at most `most` points (more only at level `DEEPEST_BUCKET`), in Morton order; together every point once."""
     found: list[Bucket] = []
+    codes = [run.codes for run in runs]
 
     def visit(level: int, prefix: int, slices: tuple[tuple[int, int], ...]) -> None:
         count = sum(b - a for a, b in slices)
@@ -195,7 +229,7 @@ def buckets(runs: list[Columns], most: int) -> list[Bucket]:
             return
         edges = np.array([((prefix << 3) + k) << (3 * (BITS - level - 1)) for k in range(1, 8)], np.uint64)
         # Codes within a bucket of the deepest level are in any order, but on the right side of every edge above it.
-        cuts = [[a, *(a + np.searchsorted(run.codes[a:b], edges)).tolist(), b] for run, (a, b) in zip(runs, slices, strict=True)]
+        cuts = [[a, *(a + np.searchsorted(code[a:b], edges)).tolist(), b] for code, (a, b) in zip(codes, slices, strict=True)]
         for k in range(8):
             visit(level + 1, (prefix << 3) + k, tuple((cut[k], cut[k + 1]) for cut in cuts))
 
@@ -209,7 +243,7 @@ class Spool:
 
     folder: Path
     keep: int
-    runs: list[Columns] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
     held: int = 0
 
     def add(self, run: Columns) -> None:

@@ -26,7 +26,7 @@ from tiling.point_colors import choose
 from tiling.point_frame import Frame
 from tiling.point_glb import Look, encode
 from tiling.point_octree import Node, Subtree, ancestors, cell_name, grid_of, subtree
-from tiling.point_runs import Bucket, Cloud, Columns, Cube, Spool, buckets
+from tiling.point_runs import Bucket, Cloud, Columns, Cube, Run, Spool, buckets
 from tiling.tileset import Tile, dump, tileset
 from twin import crs, registry
 from twin.archive import ArchiveWriter, Packed, pack
@@ -108,7 +108,7 @@ def _clouds(version: LayerVersion, parts: list[Part], job: TileJob) -> tuple[Fra
     return frame, [Cloud(job.lake.path(part.key), part, table, cube) for part, table in zip(parts, tables, strict=True)]
 
 
-def _runs(clouds: list[Cloud], scratch: Path, pool: ThreadPoolExecutor, job: TileJob, total: int) -> list[Columns]:
+def _runs(clouds: list[Cloud], scratch: Path, pool: ThreadPoolExecutor, job: TileJob, total: int) -> list[Run]:
     spool = Spool(scratch, IN_MEMORY)
     tasks = ((cloud, raw) for cloud in clouds for raw in cloud.chunks())
     for run in _ordered(pool, lambda task: task[0].columns(task[1]), tasks, job.workers):
@@ -135,7 +135,7 @@ def _ordered(pool: ThreadPoolExecutor, function: Callable[[A], B], tasks: Iterab
 # --- tiles -------------------------------------------------------------------------------------------------------
 
 
-def _bucket(bucket: Bucket, runs: list[Columns], cube: Cube, look: Look, most: int, grid: int) -> tuple[Subtree, list[_Done]]:
+def _bucket(bucket: Bucket, runs: list[Run], cube: Cube, look: Look, most: int, grid: int) -> tuple[Subtree, list[_Done]]:
     points = bucket.gather(runs)
     tree = subtree(bucket, points, most, grid)
     return tree, [_encode(node, points, cube, look) for node in tree.nodes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,7 @@ SQUARE = Polygon([(0, 0), (10, 0), (10, 10), (0, 10)])
 
 
 def frame(geometry: list[Any], crs: Any = 32650, **columns: Any) -> geopandas.GeoDataFrame:
-    moved = [None if g is None else shapely.transform(g, lambda xy: xy + [500_000, 2_500_000]) for g in geometry]
+    moved = [None if g is None else shapely.transform(g, lambda xy: xy + np.array([500_000, 2_500_000])) for g in geometry]
     return geopandas.GeoDataFrame(columns, geometry=moved, crs=crs)
 
 
@@ -89,6 +90,26 @@ def plain_parquet(folder: Path) -> Path:
     return path
 
 
+def sqlite_file(folder: Path) -> Path:
+    path = folder / "plain.gpkg"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE a (b)")
+    database.close()
+    return path
+
+
+def no_heights(folder: Path) -> Path:
+    path = folder / "n.gpkg"
+    frame([SQUARE], name=["x"]).to_file(path)
+    return path
+
+
+def with_base(folder: Path) -> Path:
+    path = folder / "f.gpkg"
+    frame([SQUARE], height=[3.0], foot=[4.0]).to_file(path)
+    return path
+
+
 VRT = b'<OGRVRTDataSource><OGRVRTLayer name="x"><SrcDataSource>/vsicurl/http://example.org/x.shp</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>'
 TOPOLOGY = b'{"type":"Topology","objects":{},"arcs":[]}'
 SWAPPED = b'{"type":"FeatureCollection","features":[{"type":"Feature","properties":{"height":3},"geometry":{"type":"Polygon","coordinates":[[[500000,2500000],[500010,2500000],[500010,2500010],[500000,2500000]]]}}]}'
@@ -104,9 +125,9 @@ REFUSED: list[tuple[str, Callable[[Path], Path], dict[str, Any], str, str]] = [
     ("topojson", lambda d: write(d, "v.json", TOPOLOGY), {}, "TopoJSON", "Convert it to GeoJSON"),
     ("other json", lambda d: write(d, "v.json", b'{"a": 1}'), {}, "neither GeoJSON nor", "Readable"),
     ("zip", lambda d: write(d, "v.shp", b"PK\x03\x04\0\0\0\0"), {}, "ZIP archive", "Readable"),
-    ("truncated geopackage", lambda d: cut(d), {}, "truncated", "again"),
+    ("truncated geopackage", cut, {}, "truncated", "again"),
     ("damaged geopackage", lambda d: write(d, "x.gpkg", b"SQLite format 3\0" + b"\x10\0" + b"\1\1\0\x40\x20\x20" + bytes(8) + b"\0\0\0\1" + b"\xff" * 4064), {}, "SQLite", "again"),
-    ("sqlite that is no geopackage", lambda d: _sqlite(d), {}, "no GeoPackage", "Export"),
+    ("sqlite that is no geopackage", sqlite_file, {}, "no GeoPackage", "Export"),
     ("truncated flatgeobuf", lambda d: cut(d, 0.5, "fgb"), {}, "read", "export"),
     ("truncated parquet", lambda d: cut(d, 0.5, "parquet"), {}, "damaged or truncated Parquet", "Export"),
     ("truncated shapefile", lambda d: cut(d, 0.5, "shp"), {}, "is truncated", "Copy"),
@@ -130,33 +151,11 @@ REFUSED: list[tuple[str, Callable[[Path], Path], dict[str, Any], str, str]] = [
     ("unknown encoding", gbk, {"encoding": "klingon"}, "no known encoding", "GBK"),
     ("encoding of a geopackage", buildings, {"encoding": "GBK"}, "encoding applies to Shapefiles", "Leave"),
     ("no height column", lambda d: buildings(d, height=["x", "y"]), {"height": "tall"}, "no column 'tall' for height", "Columns"),
-    ("nothing known of heights", lambda d: _no_heights(d), {}, "no column of heights or floors", "default_height"),
+    ("nothing known of heights", no_heights, {}, "no column of heights or floors", "default_height"),
     ("only absurd heights", lambda d: buildings(d, height=[-3.0, 5000.0]), {}, "nothing could be kept", "height -3.0 is negative"),
-    ("base without datum", lambda d: _with_base(d), {"base": "foot"}, "no vertical datum", "--vertical"),
+    ("base without datum", with_base, {"base": "foot"}, "no vertical datum", "--vertical"),
     ("only lines", lambda d: buildings(d, geometry=[LineString([(0, 0), (1, 1)])] * 2), {}, "nothing could be kept", "no outline"),
 ]
-
-
-def _sqlite(folder: Path) -> Path:
-    import sqlite3
-
-    path = folder / "plain.gpkg"
-    with sqlite3.connect(path) as database:
-        database.execute("CREATE TABLE a (b)")
-    database.close()
-    return path
-
-
-def _no_heights(folder: Path) -> Path:
-    path = folder / "n.gpkg"
-    frame([SQUARE], name=["x"]).to_file(path)
-    return path
-
-
-def _with_base(folder: Path) -> Path:
-    path = folder / "f.gpkg"
-    frame([SQUARE], height=[3.0], foot=[4.0]).to_file(path)
-    return path
 
 
 @pytest.mark.parametrize(("make", "options", "what", "remedy"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])

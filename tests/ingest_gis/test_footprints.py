@@ -89,7 +89,7 @@ def test_holes_and_parts_are_kept(tmp_path: Path, ingest: Ingest) -> None:
     path = tmp_path / "h.gpkg"
     court = box(0, 0, 30, 30) - box(10, 10, 20, 20)
     two = shapely.multipolygons([box(50, 0, 60, 10), box(70, 0, 80, 10) - box(72, 2, 74, 4)])
-    shapes = [shapely.transform(g, lambda xy: xy + [500_000, 2_500_000]) for g in (court, two)]
+    shapes = [shapely.transform(g, lambda xy: xy + np.array([500_000, 2_500_000])) for g in (court, two)]
     geopandas.GeoDataFrame({"id": ["court", "two"], "height": [4.0, 5.0]}, geometry=shapes, crs=4547).to_file(path)
     _, report, batches = ingest("footprints", path)
     got = {i: g for b in batches for i, g in zip(b.ids.to_pylist(), b.geometry, strict=True)}

@@ -72,8 +72,8 @@ REFERENCES = [
     ("laspy_simple.copc.laz", {}, "EPSG:2991", "EPSG:6360", 1200 / 3937),
     ("laspy_simple.copc.laz", {"vertical": "EPSG:5703"}, "EPSG:2991", "EPSG:5703", 1200 / 3937),
     ("laspy_simple.copc.laz", {"vertical_unit": 1.0}, "EPSG:2991", "EPSG:6360", 1.0),
-    ("laspy_file_with_both_wkt_and_geotiff_vlrs.las", {"vertical": "EPSG:5703"}, "PROJCRS[\"NAD83_2011_Nebraska_ft\"", "EPSG:5703", 1200 / 3937),
-    ("laspy_autzen_trim.laz", {"vertical": "EPSG:5703"}, "PROJCRS[\"NAD_1983_HARN", "EPSG:5703", 0.3048),
+    ("laspy_file_with_both_wkt_and_geotiff_vlrs.las", {"vertical": "EPSG:5703"}, 'PROJCRS["NAD83_2011_Nebraska_ft"', "EPSG:5703", 1200 / 3937),
+    ("laspy_autzen_trim.laz", {"vertical": "EPSG:5703"}, 'PROJCRS["NAD_1983_HARN', "EPSG:5703", 0.3048),
     ("ign_noepsg.laz", {"crs": "EPSG:2154+5720"}, "EPSG:2154", "EPSG:5720", 1.0),
     ("ign_reunion_epsg2975.laz", {"crs": "EPSG:4547", "vertical": "1985"}, "EPSG:4547", "EPSG:5737", 1.0),
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import geopandas
 import numpy as np
-import pandas
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyproj
@@ -54,7 +54,7 @@ def test_every_format_gives_the_same_features(tmp_path: Path, ingest: Ingest, su
     assert [got_ids[i] for i in order] == frame["id"].tolist()
     assert shapely.equals(geometry[order], frame.geometry.to_numpy()).all()
     table = table.take(pa.array(order))
-    assert table.column("名称").to_pylist() == [None if pandas.isna(v) else v for v in frame["名称"]]
+    assert table.column("名称").to_pylist() == [None if pd.isna(v) else v for v in frame["名称"]]
     assert table.column("n").to_pylist() == frame["n"].tolist()
     assert np.allclose(table.column("v").to_numpy(), frame["v"], rtol=1e-12)
     assert version.style == {"label": "名称"}
@@ -83,9 +83,9 @@ def test_geoparquet_encodings(tmp_path: Path, ingest: Ingest, encoding: str, kin
 def test_attribute_types_survive(tmp_path: Path, ingest: Ingest) -> None:
     """Dates become ISO texts, structs are flattened, lists become JSON, bytes are left out; each is noted."""
     table = pa.table({
-        "geometry": pa.array([shapely.to_wkb(Point(1, 2))], pa.binary()), "i64": pa.array([2**62]), "day": pa.array([datetime.date(2024, 2, 29)]),
-        "time": pa.array([datetime.datetime(2024, 2, 29, 12, 30, 5, tzinfo=datetime.UTC)], pa.timestamp("s", "UTC")),
-        "local": pa.array([datetime.datetime(2024, 2, 29, 12, 30, 5)], pa.timestamp("s")),
+        "geometry": pa.array([shapely.to_wkb(Point(1, 2))], pa.binary()), "i64": pa.array([2**62]), "day": pa.array([dt.date(2024, 2, 29)]),
+        "time": pa.array([dt.datetime(2024, 2, 29, 12, 30, 5, tzinfo=dt.UTC)], pa.timestamp("s", "UTC")),
+        "local": pa.array([dt.datetime(2024, 2, 29, 12, 30, 5)], pa.timestamp("s")),
         "name": pa.array([{"zh": "江门", "parts": [1, 2]}]), "list": pa.array([["a", "b"]]), "raw": pa.array([b"\1"]), "flag": pa.array([True]),
         "price": pa.array([1.25]).cast(pa.decimal128(10, 2)), "word": pa.array(["x"]).dictionary_encode(), "nothing": pa.nulls(1), "Word": pa.array(["y"]),
         "bbox": pa.array(["mine"]), "parent": pa.array(["p"]),
@@ -215,7 +215,7 @@ def test_nulls_and_small_types(ingest: Ingest) -> None:
     table = joined(batches)[2]
     expected = geopandas.read_file(path).drop(columns="geometry")
     for name in expected:
-        want = sorted(float("nan") if pandas.isna(v) else float(v) for v in expected[name])
+        want = sorted(float("nan") if pd.isna(v) else float(v) for v in expected[name])
         got = sorted(float("nan") if v is None else float(v) for v in table.column(name).to_pylist())
         assert np.array_equal(np.sort(want), np.sort(got), equal_nan=True), name
 
