@@ -56,12 +56,16 @@ def _measure(height: F64, cost: F32, allowed: float, x: F64, y: F64, truth: F64)
 def draw_audit(field: HeightField) -> Audit:
     """Every cell of a small raster; of a large one 64 squares of 64 × 64 cells spread evenly (a fixed choice)."""
     columns, rows = field.size
-    across = min(max(columns // SIDE, 1), int(MOST**0.5))
-    down = min(max(rows // SIDE, 1), int(MOST**0.5))
-    starts = [(int(c), int(r)) for r in np.linspace(0, max(rows - SIDE, 0), down) for c in np.linspace(0, max(columns - SIDE, 0), across)]
+    starts = [(c, r) for r in _starts(rows) for c in _starts(columns)]
     parts = [_square(field, c, r) for c, r in starts]
     lon, lat, height = (np.concatenate([p[k] for p in parts]) for k in range(3))
     return Audit(lon, lat, height)
+
+
+def _starts(cells: int) -> list[int]:
+    """Where squares begin along one side: side by side if they are few, else spread evenly."""
+    count, most = -(-cells // SIDE), int(MOST**0.5)
+    return [k * SIDE for k in range(count)] if count <= most else [int(v) for v in np.linspace(0, cells - SIDE, most)]
 
 
 def _square(field: HeightField, left: int, top: int) -> tuple[F64, F64, F64]:
