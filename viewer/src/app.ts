@@ -5,7 +5,7 @@
 import { Cartographic, Math as CesiumMath, sampleTerrainMostDetailed, type CesiumWidget } from "@cesium/engine";
 import { Api, ApiError } from "./api/client";
 import type { Bbox, City, Legend, TileJson } from "./api/types";
-import { Ground } from "./cesium/ground";
+import { Ground, type TileFault } from "./cesium/ground";
 import { Labels } from "./cesium/labels";
 import { Marks } from "./cesium/marks";
 import { groundAt } from "./cesium/pick";
@@ -59,6 +59,8 @@ export class CityApp {
   private readonly faults = new Map<string, { count: number; status: number | undefined; since: number; timer: number }>();
   private readonly dirty = new Set<string>();
   private terrainPending = 0;
+  /** Some of the ground did not come: the provider is made anew with the next look at the catalogue. */
+  private terrainLost = false;
   private timer = 0;
   private opening: Promise<void> | null = null;
 
@@ -133,7 +135,7 @@ export class CityApp {
   private build(): void {
     const widget = createStage(this.container, this.quality);
     this.widget = widget;
-    const fault = (layer: string, status: number | undefined) => this.onFault(layer, status);
+    const fault: TileFault = (layer, part, status) => this.onFault(layer, part, status);
     this.tilesets = new Tilesets(widget, this.quality, fault, () => this.onProgress());
     this.ground = new Ground(widget, fault);
     this.labels = new Labels(widget);
@@ -213,30 +215,32 @@ export class CityApp {
 
   // --- layers -------------------------------------------------------------------------------------------------
 
+  /** Reads a layer's parts one by one: a picture that fails does not keep the buildings away. */
   private async load(layer: Layer): Promise<void> {
     this.dirty.delete(layer.id);
-    try {
-      if (layer.links.map) {
-        const json = await this.api.tileJson(layer.links.map);
-        this.tileJsons.set(layer.id, json);
-        if (json["twin:legend"]) this.legends.set(layer.id, json["twin:legend"]);
-      }
-      const state = this.states.get(layer.id) ?? firstState(layer, this.legends.get(layer.id) ?? null);
-      this.states.set(layer.id, state);
-      const json = this.tileJsons.get(layer.id);
-      if (json) this.ground.addDrape(layer, json, (path) => this.api.url(path), state);
-      if (layer.links.tiles3d) await this.tilesets.add(layer, this.api.url(layer.links.tiles3d), state);
-      if (state.visible) void this.loadLabels(layer);
-      this.notices.clear(`layer:${layer.id}`);
-    } catch (error) {
-      this.dirty.add(layer.id);
-      if (!this.states.has(layer.id)) this.states.set(layer.id, firstState(layer, null));
-      await this.layerFailed(layer, error);
-    }
+    const faults: unknown[] = [];
+    const attempt = (part: Promise<unknown>) => part.catch((error: unknown) => faults.push(error));
+    if (layer.links.map) await attempt(this.readMap(layer, layer.links.map));
+    const state = this.states.get(layer.id) ?? firstState(layer, this.legends.get(layer.id) ?? null);
+    this.states.set(layer.id, state);
+    const map = this.tileJsons.get(layer.id);
+    if (map) this.ground.addDrape(layer, map, (path) => this.api.url(path), state);
+    if (layer.links.tiles3d) await attempt(this.tilesets.add(layer, this.api.url(layer.links.tiles3d), state));
+    if (state.visible) void this.loadLabels(layer);
+    if (faults.length > 0) await this.layerFailed(layer, faults[0]);
+    else this.notices.clear(`layer:${layer.id}`);
     this.changed.emit();
   }
 
+  private async readMap(layer: Layer, href: string): Promise<void> {
+    const json = await this.api.tileJson(href);
+    this.tileJsons.set(layer.id, json);
+    if (json["twin:legend"]) this.legends.set(layer.id, json["twin:legend"]);
+  }
+
   private async layerFailed(layer: Layer, error: unknown): Promise<void> {
+    // A refusal stands until the layer changes; anything else is tried again with the next look at the catalogue.
+    if (!(error instanceof ApiError) || error.offline || error.status >= 500) this.dirty.add(layer.id);
     if (!(await this.health.suspect())) return;
     const why = error instanceof Error ? error.message : String(error);
     this.notices.set(`layer:${layer.id}`, "error.layer", { name: layerTitle(layer, this.lang), id: layer.id, why }, "bad");
@@ -275,7 +279,6 @@ export class CityApp {
       if (!this.states.get(layer.id)?.visible) return;
       this.labels.set(layer.id, labelsOf(features, column, this.lang), layer.style.color ?? "#14507a");
     } catch (error) {
-      this.dirty.add(layer.id);
       await this.layerFailed(layer, error);
     }
   }
@@ -304,7 +307,8 @@ export class CityApp {
     const href = layer?.links.terrain?.replace(/\/layer\.json$/, "") ?? (name ? `terrain/${name}` : null);
     try {
       // The key makes a newly published terrain a new address for Cesium's provider.
-      await this.ground.setTerrain(name ?? "terrain", href && this.api.url(href), again || (layer !== undefined && this.dirty.has(layer.id)));
+      await this.ground.setTerrain(name ?? "terrain", href && this.api.url(href), again || this.terrainLost);
+      this.terrainLost = false;
       this.notices.clear("terrain");
     } catch (error) {
       if (layer) await this.layerFailed(layer, error);
@@ -408,7 +412,8 @@ export class CityApp {
     this.progressed.emit(this.burst.update(this.pendingTiles));
   }
 
-  private onFault(id: string, status: number | undefined): void {
+  private onFault(id: string, part: Parameters<TileFault>[1], status: number | undefined): void {
+    if (part === "terrain") this.terrainLost = true;
     const fault = this.faults.get(id) ?? { count: 0, status, since: 0, timer: 0 };
     fault.count += 1;
     fault.status = status ?? fault.status;
@@ -432,7 +437,6 @@ export class CityApp {
     fault.count = 0;
     this.notices.set(`tiles:${id}`, "error.tiles", values, "bad");
     window.setTimeout(() => { if (!this.dirty.has(id)) this.notices.clear(`tiles:${id}`); }, 8000);
-    if (layer.kind === "terrain") await this.applyTerrain(true);
     await this.refresh().catch(() => undefined);
   }
 

@@ -63,6 +63,7 @@ describe("layers", () => {
     expect(firstState(raster, null).visible).toBe(false);
     expect(firstState(layer("v", { "twin:run": "j" }), { type: "vector" }).visible).toBe(false);
     expect(firstState(layer("v"), { type: "vector" }).visible).toBe(true);
+    expect(firstState(layer("v", { "twin:group": "规划管控" }), { type: "vector" }).visible).toBe(false);
   });
   it("finds what blocks can be coloured by, from the schema alone", () => {
     const schema = [{ name: "USE", type: "string" }, { name: "Height", type: "double" }];
@@ -212,6 +213,11 @@ describe("labels", () => {
     const labels = labelsOf([road("1", "迎宾路", 1), road("2", "迎宾路", 4)], "name", "zh");
     expect(labels).toHaveLength(1);
     expect(labels[0]).toMatchObject({ lon: 2, lat: 0, dot: false });
+  });
+  it("knows numbered things from places", () => {
+    const point = (name: string): Feature => ({ type: "Feature", id: "p", properties: { name }, geometry: { type: "Point", coordinates: [5, 6] } });
+    const serial = labelsOf(["路口摄像头17", "北堤第8段", "MH-203", "五邑大学", "第一中学", "Bridge"].map(point), "name", "zh").map((label) => label.serial);
+    expect(serial).toEqual([true, true, true, false, false, false]);
   });
   it("puts every point, before lines, and leaves the nameless out", () => {
     const point = (name: unknown): Feature => ({ type: "Feature", id: "p", properties: { name }, geometry: { type: "Point", coordinates: [5, 6] } });

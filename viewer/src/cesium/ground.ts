@@ -6,8 +6,8 @@ import {
 import type { TileJson } from "../api/types";
 import { drapeRank, type Layer, type LayerState } from "../core/layers";
 
-/** A tile did not come: with its HTTP status, or undefined when no answer came. */
-export type TileFault = (layer: string, status: number | undefined) => void;
+/** A tile of one part of a layer did not come: with its HTTP status, or undefined when no answer came. */
+export type TileFault = (layer: string, part: "terrain" | "map" | "tiles3d", status: number | undefined) => void;
 
 export class Ground {
   private readonly drapes = new Map<string, { rank: number; imagery: ImageryLayer; error: () => void }>();
@@ -23,7 +23,7 @@ export class Ground {
       scene.terrainProvider = new EllipsoidTerrainProvider();
     } else {
       const provider = await CesiumTerrainProvider.fromUrl(url, { requestVertexNormals: true });
-      provider.errorEvent.addEventListener((error: TileProviderError) => this.tileError(layer, error));
+      provider.errorEvent.addEventListener((error: TileProviderError) => this.tileError(layer, "terrain", error));
       scene.terrainProvider = provider;
     }
     this.terrainUrl = url;
@@ -45,7 +45,7 @@ export class Ground {
     if (source.bounds) options.rectangle = Rectangle.fromDegrees(...source.bounds);
     const provider = new UrlTemplateImageryProvider(options);
     const imagery = new ImageryLayer(provider, { show: state.visible, alpha: state.opacity });
-    const error = provider.errorEvent.addEventListener((tile: TileProviderError) => this.tileError(layer.id, tile));
+    const error = provider.errorEvent.addEventListener((tile: TileProviderError) => this.tileError(layer.id, "map", tile));
     const rank = drapeRank(layer);
     const { imageryLayers } = this.widget.scene;
     // Index 0 is the far globe; a drape goes above every drape of its own or a lower rank.
@@ -70,9 +70,9 @@ export class Ground {
     this.drapes.delete(id);
   }
 
-  private tileError(layer: string, error: TileProviderError): void {
+  private tileError(layer: string, part: "terrain" | "map", error: TileProviderError): void {
     const status = (error.error as { statusCode?: number } | undefined)?.statusCode;
-    this.fault(layer, status);
+    this.fault(layer, part, status);
     // A hiccup is worth two more tries at once; after an outage the app reads the whole layer again.
     error.retry = (status === undefined || status >= 500) && error.timesRetried < 2;
   }

@@ -20,6 +20,8 @@ interface Placed {
 
 const FONT = '"PingFang SC","Microsoft YaHei","Noto Sans CJK SC","Source Han Sans SC",system-ui,sans-serif';
 const MAX_SHOWN = 90;
+/** Numbered things are named within this many metres. */
+const SERIAL_REACH = 700;
 const EARTH_RADIUS = 6_371_000;
 
 export class Labels {
@@ -84,7 +86,7 @@ export class Labels {
       placed.carto.height = (scene.globe.getHeight(placed.carto) as number | undefined) ?? placed.carto.height;
       const position = Cartographic.toCartesian(placed.carto);
       const distance = Cartesian3.distance(position, camera.positionWC);
-      if (distance > far) continue;
+      if (distance > (placed.label.serial ? Math.min(far, SERIAL_REACH) : far)) continue;
       const pixel = SceneTransforms.worldToWindowCoordinates(scene, position, new Cartesian2()) as Cartesian2 | undefined;
       if (!pixel || pixel.x < 0 || pixel.y < 0 || pixel.x > scene.canvas.clientWidth || pixel.y > scene.canvas.clientHeight) continue;
       seen.push({ placed, position, x: pixel.x, y: pixel.y - 14, distance });

@@ -47,7 +47,7 @@ function dress(widget: CesiumWidget, quality: Quality): void {
   const { scene } = widget;
   const { globe, fog, skyAtmosphere } = scene;
   scene.backgroundColor = Color.fromCssColorString("#0b1a28");
-  scene.light = new SunLight({ intensity: 2.6 });
+  scene.light = new SunLight({ intensity: 2.0 });
   if (scene.sun) scene.sun.show = false;
   if (scene.moon) scene.moon.show = false;
   globe.baseColor = Color.fromCssColorString(GROUND_COLOR);
@@ -57,7 +57,7 @@ function dress(widget: CesiumWidget, quality: Quality): void {
   globe.dynamicAtmosphereLightingFromSun = true;
   globe.lambertDiffuseMultiplier = 1.0;
   globe.vertexShadowDarkness = 0.45;
-  globe.maximumScreenSpaceError = quality === "high" ? 1.5 : 2;
+  globe.maximumScreenSpaceError = quality === "high" ? 1.5 : 2.5;
   globe.tileCacheSize = 300;
   globe.showWaterEffect = false;
   fog.enabled = true;

@@ -66,7 +66,7 @@ export class Tilesets {
       this.progress();
     });
     tileset.tileFailed.addEventListener((failure: { message?: string }) =>
-      this.fault(layer.id, statusIn(failure.message)));
+      this.fault(layer.id, "tiles3d", statusIn(failure.message)));
     this.remove(layer.id);
     this.widget.scene.primitives.add(tileset);
     this.shown.set(layer.id, { layer, state, tileset, hidden: new Set(), picked: null, style: "" });

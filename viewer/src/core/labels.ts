@@ -10,7 +10,11 @@ export interface Label {
   priority: number;
   /** A dot marks the place itself. */
   dot: boolean;
+  /** One of a numbered series (camera 17, manhole 203): worth reading only from near. */
+  serial: boolean;
 }
+
+const SERIAL = /[0-9０-９]\s*\D{0,2}$|^[A-Za-z]{0,4}[-_ ]?\d+$/;
 
 /** Labels of features by a column; in English `<column>_en` is preferred. The same name is put once along many pieces of a road. */
 export function labelsOf(features: readonly Feature[], column: string, lang: Lang): Label[] {
@@ -21,9 +25,11 @@ export function labelsOf(features: readonly Feature[], column: string, lang: Lan
     if (!text || !feature.geometry) continue;
     const anchor = anchorOf(feature.geometry);
     if (!anchor) continue;
-    const label: Label = { text, lon: anchor.lon, lat: anchor.lat, priority: anchor.dot ? 2 : 1, dot: anchor.dot };
+    const serial = SERIAL.test(text);
+    const priority = (anchor.dot ? 2 : 1) - (serial ? 1.5 : 0);
+    const label: Label = { text, lon: anchor.lon, lat: anchor.lat, priority, dot: anchor.dot, serial };
     if (anchor.dot) {
-      found.push({ ...label, priority: 2 + rank(feature.properties) });
+      found.push({ ...label, priority: priority + rank(feature.properties) });
       continue;
     }
     const before = lines.get(text);

@@ -96,13 +96,16 @@ export function drapeRank(layer: Layer): number {
   return 20;
 }
 
+/** Plans and projects (pipes, parcels) are looked up when they are wanted; lying over the streets they only clutter. */
+const ON_DEMAND: GroupId[] = ["results", "规划管控", "工程建设项目"];
+
 /**
  * What is on when the city opens. Earlier results stay off: they are somebody's finding, not the city.
  * Of the rasters only true pictures are on; a thematic raster would hide the city below it.
  */
 export function firstState(layer: Layer, legend: Legend | null): LayerState {
   const opacity = typeof layer.style.opacity === "number" && layer.kind !== "vector" ? layer.style.opacity : 1;
-  const hidden = layer.run !== null || layer.kind === "terrain" || layer.kind === "table"
+  const hidden = layer.run !== null || layer.kind === "terrain" || (layer.kind === "vector" && ON_DEMAND.includes(layer.group)) || layer.kind === "table"
     || (layer.kind === "raster" && legend?.type !== "rgb");
   return { visible: !hidden, opacity, colouring: colourings(layer)[0] ?? "plain" };
 }
@@ -130,10 +133,9 @@ function findColumn(layer: Layer, names: string[], suits: (column: Column) => bo
 /** Ways in which a blocks layer can be coloured, the best first. A declared colour comes before our guess. */
 export function colourings(layer: Layer): Colouring[] {
   if (layer.kind !== "blocks") return [];
-  const found: Colouring[] = [];
-  if (useColumn(layer)) found.push("use");
-  if (heightColumn(layer)) found.push("height");
-  return layer.style.color ? ["plain", ...found] : [...found, "plain"];
+  const height: Colouring[] = heightColumn(layer) ? ["height"] : [];
+  if (!useColumn(layer)) return ["plain", ...height];
+  return layer.style.color ? ["plain", "use", ...height] : ["use", ...height, "plain"];
 }
 
 /** Box around boxes; null when there are none. Boxes that are not finite or are turned round are left out. */

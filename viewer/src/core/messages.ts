@@ -109,6 +109,7 @@ export const MESSAGES = {
   "error.reload": ["刷新", "Reload"],
   "error.noterrain": ["城市还没有地形，建筑按椭球面显示。用 twin ingest 载入高程数据后会自动出现。",
     "The city has no terrain yet, so the ground is the ellipsoid. Load an elevation raster with twin ingest."],
+  "notice.more": ["另有 {n} 条提示", "{n} more notices"],
   "notice.dismiss": ["知道了", "Dismiss"],
 
   "scenario.none": ["服务器没有提供推演模型。", "The server offers no scenarios."],

@@ -1,7 +1,9 @@
 /** What went wrong and what to do about it, at the top where it is seen, gone when it is over. */
-import { css, html, type TemplateResult } from "lit";
-import { customElement } from "lit/decorators.js";
+import { css, html, nothing, type TemplateResult } from "lit";
+import { customElement, state } from "lit/decorators.js";
 import { icon, look, Panel } from "./base";
+
+const LIMIT = 2;
 
 @customElement("twin-notices")
 export class NoticeList extends Panel {
@@ -19,11 +21,17 @@ export class NoticeList extends Panel {
     .icon { width: 22px; height: 22px; }
   `];
 
+  @state() private open = false;
+
   protected override render(): TemplateResult {
-    return html`${this.app.notices.all.map(({ subject, key, values, tone }) => html`
+    const { all } = this.app.notices;
+    // The newest first, and few: a wall of messages hides the city and is not read.
+    const shown = this.open ? all : all.slice(-LIMIT);
+    return html`${[...shown].reverse().map(({ subject, key, values, tone }) => html`
       <div class="notice ${tone}" role=${tone === "bad" ? "alert" : "status"} data-notice=${subject}>
         ${icon(tone === "good" ? "check" : "warn")}<span>${this.t(key, values)}</span>
         <button class="icon" title=${this.t("notice.dismiss")} aria-label=${this.t("notice.dismiss")}
-          @click=${() => this.app.notices.clear(subject)}>${icon("close")}</button></div>`)}`;
+          @click=${() => this.app.notices.clear(subject)}>${icon("close")}</button></div>`)}
+      ${all.length > LIMIT ? html`<button class="quiet" @click=${() => { this.open = !this.open; }}>${this.t("notice.more", { n: all.length - LIMIT })}</button>` : nothing}`;
   }
 }

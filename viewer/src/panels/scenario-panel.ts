@@ -1,6 +1,7 @@
 /** The scenario room: what can be run, its form, how far it is, its results. */
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
+import { live } from "lit/directives/live.js";
 import type { Process } from "../api/types";
 import { bilingual } from "../core/i18n";
 import { layerTitle } from "../core/layers";
@@ -111,9 +112,9 @@ export class ScenarioPanel extends Panel {
       case "select":
       case "layer": {
         const options = field.kind === "select" ? field.options.map((option) => [option, option] as const) : this.layerOptions(field);
-        const blank = field.required && value !== "" ? [] : [["", this.t("form.choose")] as const];
+        const blank = [["", this.t("form.choose")] as const];
         return html`<select id=${field.name} name=${field.name} @change=${put}>
-          ${[...blank, ...options].map(([id, text]) => html`<option value=${id} ?selected=${id === value}>${text}</option>`)}</select>`;
+          ${[...blank, ...options].map(([id, text]) => html`<option value=${id} .selected=${live(id === value)}>${text}</option>`)}</select>`;
       }
       case "json":
         return html`<textarea id=${field.name} name=${field.name} rows="3" .value=${value} @input=${put}></textarea>`;
