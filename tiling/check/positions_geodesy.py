@@ -122,3 +122,14 @@ def geoid(lon: F64, lat: F64) -> F64:
         values[here] = map_coordinates(_splines(int(number)), [y[here] - bottom, x[here] - left], order=3, mode="nearest", prefilter=False)
     result[good] = values / 100
     return result
+
+
+def geoid_doubt(lon: float, lat: float) -> float:
+    """Metres between the cubic and the plain bilinear reading of the geoid's grid at a place: two honest readings differ by
+    so much, centimetres where the geoid is rough."""
+    x, y = (lon + 180) % 360 * 12, min((lat + 90) * 12, 2159.999)
+    j, i = int(x), int(y)
+    u, v = x - j, y - i
+    corner = _geoid_grid()[i : i + 2].take([j, j + 1], axis=1, mode="wrap") / 100
+    plain = (corner[0, 0] * (1 - u) + corner[0, 1] * u) * (1 - v) + (corner[1, 0] * (1 - u) + corner[1, 1] * u) * v
+    return abs(float(geoid(np.array([lon]), np.array([lat]))[0] - plain))

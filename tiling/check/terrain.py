@@ -20,6 +20,8 @@ from .source import gunzip
 from .terrain_tile import MAX, TerrainTile, decode_terrain
 
 I64 = NDArray[np.int64]
+#: Metres beyond the tiles' own steps of height by which an edge may differ: their ranges of height are single floats.
+CRACK = 1e-4
 Observe = Callable[[int, int, int, TerrainTile, Where], None]
 _SPAN = Obj(required={name: Num(low=0, whole=True) for name in ("startX", "startY", "endX", "endY")})
 LAYER = Obj(
@@ -151,5 +153,5 @@ def _meet(one: tuple[I64, Any, float], other: tuple[I64, Any, float], side: str,
         where.error("TERRAIN_CRACK", f"the vertices of its {side} edge are not those of its neighbour ({len(one[0])} and {len(other[0])})")
         return
     gap = float(np.abs(one[1] - other[1]).max())
-    if gap > one[2] + other[2] + 1e-6:
+    if gap > one[2] + other[2] + CRACK:
         where.error("TERRAIN_CRACK", f"its {side} edge is {gap:.3f} m away from its neighbour's")
