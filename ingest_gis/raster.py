@@ -1,53 +1,59 @@
 """Any raster over the ground (orthophoto, land cover, a depth grid) → one COG with a legend.
 
-Values are kept exactly (a photograph that came as JPEG stays JPEG); a rotated raster is warped north up. The legend says
-how it is drawn: a picture, classes (colour table, or few whole numbers) or a ramp between the 2nd and 98th percentile.
+Values are kept exactly (a photograph that came as JPEG stays JPEG, packed anew); a rotated raster is resampled north up.
+The legend says how it is drawn (`raster_legend`). GDAL does the work block by block, so a raster larger than memory goes
+through.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+from numpy.typing import NDArray
 from pydantic import Field
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.shutil import copy as raster_copy
 from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
 
-from ingest_gis import raster_source
+from ingest_gis import raster_legend, raster_source
 from twin import crs
 from twin.errors import BadFeature, BadOption
 from twin.model import Asset, Batch, Bounds, Report
 from twin.registry import ReaderOptions
 
-#: Perceptually even ramps (five stops each, light to dark), readable by colour-blind people.
-RAMPS = {
-    "blues": ("#eff6fc", "#b5d4e9", "#6aaed6", "#2e7ebc", "#0b3f7f"),
-    "viridis": ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"),
-    "heat": ("#fff5c2", "#fdbb5e", "#ee6a3a", "#b5203c", "#5c0a3f"),
-    "greys": ("#f7f7f7", "#cccccc", "#969696", "#636363", "#252525"),
-}  # fmt: skip
-#: Tableau-like distinct hues for classes without colours of their own.
-CLASSES = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#bab0ac")
-FEW = 32
 SAMPLE = 1024
+STRIP = 1024
+JPEG_QUALITY = 90
 
 
 class Options(ReaderOptions):
     """How a raster is drawn, where the file does not say so itself."""
 
     nodata: float | None = Field(None, description="The value of cells without data; overrides the file's.")
-    ramp: str = Field("blues", description=f"Colours of a continuous raster: {', '.join(RAMPS)}.")
+    ramp: str | None = Field(None, description=f"Colours of a continuous raster: {', '.join(raster_legend.RAMPS)}.")
     minimum: float | None = Field(None, description="Value at the ramp's first colour (else the 2nd percentile).")
     maximum: float | None = Field(None, description="Value at the ramp's last colour (else the 98th percentile).")
     unit: str = Field("", description="Unit of the values, for the legend.")
     classes: dict[str, str] | str | None = Field(None, description="Names of classes: 1:水面;2:道路")
     member: str | None = Field(None, description="Which raster of a ZIP, where it holds several.")
+
+
+@dataclass
+class _Seen:
+    """What the cells hold, gathered while they pass: cells with data, not-finite ones, and the whole numbers of band 1."""
+
+    cells: int = 0
+    known: int = 0
+    odd: int = 0
+    values: set[int] | None = field(default_factory=set)
 
 
 def detect(source: Path, options: Any) -> bool:  # noqa: ARG001  same form for all readers
@@ -72,117 +78,142 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
         BadFeature: no georeferencing, nothing but nodata, a type that cannot be shown.
         BadOption: an unknown ramp, class names that cannot be read.
     """
-    if options.ramp not in RAMPS:
-        raise BadOption(f"There is no ramp {options.ramp!r}.", f"Known: {', '.join(RAMPS)}.")
+    if options.ramp is not None and options.ramp not in raster_legend.RAMPS:
+        raise BadOption(f"There is no ramp {options.ramp!r}.", f"Known: {', '.join(raster_legend.RAMPS)}.")
     with ExitStack() as stack:
         file = stack.enter_context(raster_source.source_file(source, options.member))
         dataset = stack.enter_context(raster_source.opened(file))
         stated = options.crs or (dataset.crs.to_wkt() if dataset.crs else None)
         reference = crs.parse_reference(stated, options.vertical or "none", vertical_offset=options.vertical_offset, where=file.name)
-        report.facts["crs"] = "given" if options.crs else "of the file"
         raster_source.check_georeferenced(dataset, file)
         if np.dtype(dataset.dtypes[0]).kind == "c":
             raise BadFeature(f"{file.name} holds complex numbers.", "Export its amplitude or phase.")
-        report.read = report.kept = dataset.width * dataset.height
-        nodata = options.nodata if options.nodata is not None else dataset.nodata
-        upright = stack.enter_context(_upright(dataset, crs.crs_of(reference.horizontal).to_wkt(), nodata, report))
-        sample = _sample(upright, nodata)
-        if sample.mask.all():
-            raise BadFeature(f"{file.name} holds no data: every cell is nodata.", "Check --option nodata, or export it again.")
-        photo = _is_photo(upright)
-        legend = {"type": "rgb", "unit": "", "title": {}, "entries": []} if photo else _legend(upright, sample[0], options)
+        wkt = crs.crs_of(reference.horizontal).to_wkt()
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="twin-raster-")))
-        cog = folder / "raster.tif"
-        jpeg = dataset.compression is not None and dataset.compression.name == "jpeg" and photo
-        packing = {"compress": "JPEG", "quality": 90} if jpeg else {"compress": "DEFLATE", "level": 6, "predictor": "YES"}
-        resampling = "average" if photo or legend["type"] == "continuous" else "mode"
-        with rasterio.Env(**raster_source.SAFE):
-            raster_copy(upright, cog, driver="COG", blocksize=512, bigtiff="IF_SAFER", overview_resampling=resampling, **packing)
-        with rasterio.open(cog) as made:
-            box = Bounds(*(float(v) for v in made.bounds))
-            properties = {"bands": [d or f"band{i}" for i, d in enumerate(made.descriptions, 1)], "dtype": made.dtypes[0], "nodata": _plain(nodata),
-                          "legend": legend, "photo": photo}  # fmt: skip
-            count = made.width * made.height
+        nodata = options.nodata if options.nodata is not None else dataset.nodata
+        upright = stack.enter_context(_upright(dataset, wkt, nodata, report))
+        clean, seen = _clean(upright, nodata, wkt, folder / "clean.tif")
+        report.read, report.kept = seen.cells, seen.known
+        if not seen.known:
+            raise BadFeature(f"{file.name} holds no data: every cell is nodata.", "Check --option nodata, or export it again.")
+        if seen.odd:
+            report.note("repaired", "", f"{seen.odd} cells are NaN or infinite; they were taken as without data")
+        legend = _legend(clean, seen, options, raster_legend.sidecar_names(file.path, report))
+        jpeg = legend["type"] == "rgb" and dataset.compression is not None and dataset.compression.name.lower() == "jpeg"
+        if jpeg:
+            report.note("assumed", "", f"the photograph is JPEG; it was packed again as JPEG (quality {JPEG_QUALITY})")
+        cog = _pack(clean, folder / "raster.tif", jpeg, legend["type"])
+        if legend["type"] != "rgb" and dataset.count > 1:
+            report.note("assumed", "", f"band 1 of {dataset.count} is the one that is drawn; the others are kept")
         report.facts["style"] = {"legend": legend, "unit": options.unit}
-        report.facts |= {"bands": len(properties["bands"]), "size": [dataset.width, dataset.height], "kind": legend["type"]}
-        yield Asset(reference, cog, "cog", box, count, properties)
+        report.facts |= {"driver": file.driver, "crs_source": "option" if options.crs else "file", "bands": dataset.count, "dtype": dataset.dtypes[0],
+                         "size": [dataset.width, dataset.height], "kind": legend["type"]}  # fmt: skip
+        yield _asset(cog, reference, legend, seen)
 
 
 def _upright(dataset: Any, wkt: str, nodata: float | None, report: Report) -> Any:
-    """The dataset in its stated CRS, north up."""
+    """The dataset itself where it lies north up, else a view of it that does (nearest cell: no value is invented)."""
     t = dataset.transform
-    turned = abs(t.b) > 1e-9 * abs(t.a) or abs(t.d) > 1e-9 * abs(t.e) or t.a < 0 or t.e > 0
-    if turned:
-        report.note("repaired", "", "the raster is rotated or upside down; it was resampled north up (nearest cell)")
-    options: dict[str, Any] = {"src_crs": wkt, "crs": wkt, "resampling": Resampling.nearest}
-    if nodata is not None:
-        options |= {"src_nodata": nodata, "nodata": nodata}
-    if not turned:
-        options |= {"transform": t, "width": dataset.width, "height": dataset.height}
-    return WarpedVRT(dataset, **options)
+    if t.b == 0 and t.d == 0 and t.a > 0 and t.e < 0:
+        return nullcontext(dataset)
+    report.note("repaired", "", "the raster is rotated or upside down; it was resampled north up (nearest cell)")
+    masked = nodata is not None or MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+    return WarpedVRT(dataset, src_crs=wkt, crs=wkt, resampling=Resampling.nearest, src_nodata=nodata, nodata=nodata, add_alpha=not masked)
 
 
-def _sample(dataset: Any, nodata: float | None) -> np.ma.MaskedArray[Any, Any]:
-    """All bands, thinned to about 1024 cells a side; NaN and nodata are masked."""
-    step = max(1, dataset.width // SAMPLE, dataset.height // SAMPLE)
-    data = dataset.read(out_shape=(dataset.count, max(1, dataset.height // step), max(1, dataset.width // step)), masked=True, resampling=Resampling.nearest)
-    mask = np.ma.getmaskarray(data)
-    if data.dtype.kind == "f":
-        mask = mask | ~np.isfinite(data.filled(np.nan))
-    if nodata is not None:
-        mask = mask | (data.data == nodata)
-    return np.ma.MaskedArray(data.data, mask)
+def _clean(dataset: Any, nodata: float | None, wkt: str, path: Path) -> tuple[Path, _Seen]:
+    """Copy the bands block by block with the stated CRS; in float bands what is not finite becomes nodata."""
+    dtype = np.dtype(dataset.dtypes[0])
+    void = nodata
+    if dtype.kind == "f" and nodata is None:
+        void = float("nan")
+    if dtype.kind in "iu" and nodata is not None and not (float(nodata).is_integer() and np.iinfo(dtype).min <= nodata <= np.iinfo(dtype).max):
+        void = None  # marks nothing in this type
+    flags = dataset.mask_flag_enums[0]
+    masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags and nodata is None
+    profile = {"driver": "GTiff", "dtype": dtype, "count": dataset.count, "width": dataset.width, "height": dataset.height, "crs": wkt,
+               "transform": dataset.transform, "nodata": void, "tiled": True, "blockxsize": 512, "blockysize": 512, "bigtiff": "IF_SAFER",
+               "interleave": "pixel"}  # fmt: skip
+    if ColorInterp.alpha in dataset.colorinterp:
+        profile["alpha"] = "YES"
+    seen = _Seen(values=set() if dtype.kind in "iu" else None)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as out:
+        _dress(dataset, out)
+        for row in range(0, dataset.height, STRIP):
+            for column in range(0, dataset.width, 4 * STRIP):
+                window = Window(column, row, min(4 * STRIP, dataset.width - column), min(STRIP, dataset.height - row))
+                data = dataset.read(window=window)
+                if dtype.kind == "f":
+                    odd = ~np.isfinite(data) if void is None or not np.isnan(void) else np.isinf(data) | (np.isnan(data) & (nodata is None))
+                    seen.odd += int(odd.sum())
+                    data[odd] = void
+                out.write(data, window=window)
+                if masked:
+                    out.write_mask(dataset.dataset_mask(window=window), window=window)
+                known = dataset.dataset_mask(window=window) > 0 if masked or MaskFlags.alpha in flags else _known(data[0], void)
+                _see(data[0], known, seen)
+    return path, seen
 
 
-def _is_photo(dataset: Any) -> bool:
-    """Three or four bands of bytes: a picture. (MaskFlags tells an alpha band.)"""
-    alpha = MaskFlags.alpha in dataset.mask_flag_enums[0]
-    return dataset.count - int(alpha and dataset.count in (2, 4)) >= 3 and dataset.dtypes[0] == "uint8"
+def _known(band: NDArray[Any], void: float | None) -> NDArray[np.bool_]:
+    if void is None:
+        return np.ones(band.shape, bool)
+    return ~np.isnan(band) if np.isnan(void) else band != band.dtype.type(void)
 
 
-def _legend(dataset: Any, band: np.ma.MaskedArray[Any, Any], options: Options) -> dict[str, Any]:
-    values = band.compressed()
-    table = _color_table(dataset)
-    names = _class_names(options.classes)
-    base = {"unit": options.unit, "title": {}}
-    whole = values.dtype.kind in "iu" or bool(np.all(values == np.round(values)))
-    distinct = np.unique(values) if whole else values[:0]
-    if table or names or (values.dtype.kind in "iu" and 0 < len(distinct) <= FEW):
-        seen = [int(v) for v in distinct]
-        entries = [{"value": v, "color": table.get(v, CLASSES[i % len(CLASSES)]), "label": {"zh": names.get(v, str(v)), "en": names.get(v, str(v))}}
-                   for i, v in enumerate(seen)]  # fmt: skip
-        return {"type": "classes", **base, "entries": entries}
-    low, high = (float(v) for v in np.percentile(values.astype(np.float64), [2, 98]))
-    low = options.minimum if options.minimum is not None else low
-    high = options.maximum if options.maximum is not None else high
-    if high <= low:
-        high = low + 1.0
-    stops = np.linspace(low, high, len(RAMPS[options.ramp]))
-    entries = [{"value": float(f"{v:.6g}"), "color": c, "label": {"zh": f"{v:.4g}", "en": f"{v:.4g}"}} for v, c in zip(stops, RAMPS[options.ramp], strict=True)]
-    return {"type": "continuous", **base, "entries": entries}
+def _see(band: NDArray[Any], known: NDArray[np.bool_], seen: _Seen) -> None:
+    seen.cells += band.size
+    seen.known += int(known.sum())
+    if seen.values is not None:
+        seen.values |= {int(v) for v in np.unique(band[known])}
+        if len(seen.values) > raster_legend.MOST_CLASSES:
+            seen.values = None
 
 
-def _color_table(dataset: Any) -> dict[int, str]:
-    """Opaque colours of a palette band by value."""
-    if ColorInterp.palette not in dataset.colorinterp:
-        return {}
-    try:
-        return {value: "#{:02x}{:02x}{:02x}".format(*color[:3]) for value, color in dataset.colormap(1).items() if color[3] > 0}
-    except ValueError:
-        return {}
+def _dress(dataset: Any, out: Any) -> None:
+    """What goes with the numbers: what each band means, its colours and name."""
+    if ColorInterp.palette in dataset.colorinterp and dataset.count == 1:
+        out.write_colormap(1, dataset.colormap(1))
+    elif dataset.count > 1:
+        out.colorinterp = dataset.colorinterp
+    for index, text in enumerate(dataset.descriptions, 1):
+        if text:
+            out.set_band_description(index, text)
 
 
-def _class_names(given: dict[str, str] | str | None) -> dict[int, str]:
-    if given is None:
-        return {}
-    try:
-        pairs = given.items() if isinstance(given, dict) else [part.split(":", 1) for part in given.split(";") if part.strip()]
-        return {int(value): name.strip() for value, name in pairs}
-    except ValueError as error:
-        raise BadOption(f"Class names {given!r} cannot be read.", "Write them as 1:水面;2:道路") from error
+def _legend(path: Path, seen: _Seen, options: Options, names: dict[int, str]) -> dict[str, Any]:
+    with rasterio.open(path) as dataset:
+        step = max(1, dataset.width // SAMPLE, dataset.height // SAMPLE)
+        shape = (dataset.count, max(1, dataset.height // step), max(1, dataset.width // step))
+        sample = dataset.read(out_shape=shape, masked=True, resampling=Resampling.nearest)
+        if legend := raster_legend.picture(dataset, sample):
+            return legend
+        table, given = raster_legend.color_table(dataset), raster_legend.parse_names(options.classes)
+        grey = dataset.dtypes[0] == "uint8" and dataset.colorinterp[0] == ColorInterp.gray
+        values = sample[0].compressed()
+        if seen.values is None and given and np.array_equal(values, np.round(values)):
+            seen.values = {int(v) for v in np.unique(values)}  # an ASCII grid of class numbers comes as float
+        if seen.values and (table or given or names or len(seen.values) <= raster_legend.FEW):
+            return raster_legend.classes(np.array(sorted(seen.values)), table, names, given, options.unit)
+        if not len(values):  # what little data there is fell between the sample's cells
+            data = dataset.read(1, masked=True)
+            values = data.compressed()
+        return raster_legend.ramp(values, options.ramp or ("greys" if grey else "blues"), options.minimum, options.maximum, options.unit)
 
 
-def _plain(value: Any) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(value)
+def _pack(clean: Path, cog: Path, jpeg: bool, kind: str) -> Path:
+    packing = {"compress": "JPEG", "quality": JPEG_QUALITY} if jpeg else {"compress": "DEFLATE", "level": 6, "predictor": "YES"}
+    with rasterio.Env(**raster_source.SAFE):
+        raster_copy(clean, cog, driver="COG", blocksize=512, bigtiff="IF_SAFER", overview_resampling="MODE" if kind == "classes" else "AVERAGE",
+                    num_threads="2", **packing)  # fmt: skip
+    clean.unlink()
+    return cog
 
 
+def _asset(cog: Path, reference: Any, legend: dict[str, Any], seen: _Seen) -> Asset:
+    with rasterio.open(cog) as made:
+        box = Bounds(*(float(v) for v in made.bounds))
+        void = made.nodata
+        properties = {"bands": [d or f"band{i}" for i, d in enumerate(made.descriptions, 1)], "dtype": made.dtypes[0], "legend": legend,
+                      "nodata": "nan" if void is not None and np.isnan(void) else void, "photo": legend["type"] == "rgb"}  # fmt: skip
+    return Asset(reference, cog, "cog", box, seen.cells, properties)

@@ -1,6 +1,6 @@
 """Map tiles: any layer that lies flat as 256-pixel PNG images in WebMercatorQuad, to be draped over the ground.
 
-Rasters are read from their COG by rio-tiler and coloured by the legend they carry; terrain is shown as shaded relief;
+Rasters are sampled from their COG (`mapsource`) and coloured by the legend they carry; terrain is shown as shaded relief;
 vectors are drawn from their features, with widths in metres on the ground. Transparent where there is nothing.
 """
 
@@ -11,28 +11,29 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from rio_tiler.errors import TileOutsideBounds
-from rio_tiler.io import Reader
-from rio_tiler.models import ImageData
 
 from twin import crs, parts
 from twin.lake import Lake
+from twin.mapsource import SIZE, WORLD, finest_zoom, tile_cells
 from twin.model import LayerVersion
 
 CODE_VERSION = "1"
-SIZE = 256
 OVER = 2
 """Vectors are drawn at twice the size and averaged down: smooth edges."""
-WORLD = 2 * math.pi * 6378137.0
 THINNEST = 1.3
 """Pixels: a line is never drawn thinner, however far away."""
 HUES = ("#3f6ea3", "#b5651d", "#4f8a4c", "#8b5a9e", "#2b8a8a", "#a8485c", "#7a7a2e", "#5b6b7b")
+
+HEIGHTS = np.array([-5.0, 0.0, 5.0, 40.0, 200.0, 800.0, 2500.0, 5000.0])
+"""Metres at which shaded relief has the tint of the same row below."""
+TINTS = np.array([[150, 180, 200], [176, 196, 178], [196, 206, 176], [206, 208, 178], [214, 202, 168], [196, 176, 146], [188, 176, 166], [240, 240, 240]])
 
 U8 = NDArray[np.uint8]
 
@@ -43,23 +44,21 @@ def describe(lake: Lake, version: LayerVersion) -> dict[str, Any]:
     bounds = [box.minx, box.miny, box.maxx, box.maxy] if box else [-180.0, -85.0, 180.0, 85.0]
     if version.kind == "vector":
         return {"minzoom": 0, "maxzoom": 21, "bounds": bounds, "legend": _vector_legend(version)}
-    with Reader(str(lake.path(parts.raster_part(version).key))) as reader:
-        zooms = {"minzoom": 0, "maxzoom": min(int(reader.maxzoom) + 1, 22)}
-    return {**zooms, "bounds": bounds, "legend": _legend(version)}
+    finest = finest_zoom(lake.path(parts.raster_part(version).key), version.reference.horizontal)
+    zooms = {"minzoom": 0, "maxzoom": min(finest + 1, 22)}  # one more, so that cells have sharp edges
+    legend = _legend(version) if version.kind != "terrain" else _height_legend(version)
+    if legend:
+        legend = {k: v for k, v in legend.items() if k != "range"}
+    return {**zooms, "bounds": bounds, "legend": legend}
 
 
 def render(lake: Lake, version: LayerVersion, z: int, x: int, y: int) -> bytes:
     """One tile as PNG, 256 × 256, RGBA."""
     if version.kind == "vector":
         return _png(_draw(lake, version, z, x, y))
-    path = str(lake.path(parts.raster_part(version).key))
-    try:
-        with Reader(path) as reader:
-            if version.kind == "terrain":
-                return _png(_hillshade(reader, version, z, x, y))
-            return _png(_raster(reader, _legend(version), z, x, y))
-    except TileOutsideBounds:
-        return EMPTY
+    path = lake.path(parts.raster_part(version).key)
+    picture = _hillshade(path, version, z, x, y) if version.kind == "terrain" else _raster(path, version, z, x, y)
+    return EMPTY if picture is None else _png(picture)
 
 
 # --- rasters -----------------------------------------------------------------------------------------------------
@@ -72,15 +71,20 @@ def _legend(version: LayerVersion) -> dict[str, Any] | None:
     return {**legend, "unit": legend.get("unit") or version.style.get("unit", "")} if legend else None
 
 
-def _raster(reader: Reader, legend: dict[str, Any] | None, z: int, x: int, y: int) -> U8:
+def _raster(path: Path, version: LayerVersion, z: int, x: int, y: int) -> U8 | None:
+    legend = _legend(version)
     kind = legend["type"] if legend else "rgb"
-    values = legend is not None and kind == "classes" and not isinstance(legend["entries"][0]["value"], list)
-    resampling = "nearest" if values else "bilinear"
-    image: ImageData = reader.tile(x, y, z, tilesize=SIZE, resampling_method=resampling, reproject_method=resampling)
-    data, alpha = image.array.data, image.mask
+    values = legend is not None and kind == "classes" and not (legend["entries"] and isinstance(legend["entries"][0]["value"], list))
+    cells = tile_cells(path, version.reference.horizontal, z, x, y, "nearest" if values else "bilinear")
+    if cells is None:
+        return None
+    data, alpha = cells.bands, cells.alpha
     if kind == "rgb":
         bands = data[:3] if len(data) >= 3 else np.repeat(data[:1], 3, axis=0)
-        return np.dstack([*np.clip(bands, 0, 255).astype(np.uint8), np.where(alpha > 0, 255, 0).astype(np.uint8)])
+        if legend and "range" in legend:  # more than 8 bits: stretched to what is shown as black and white
+            low, high = legend["range"]
+            bands = (bands.astype(np.float64) - low) / max(high - low, 1e-9) * 255
+        return np.dstack([*np.clip(np.round(bands), 0, 255).astype(np.uint8), alpha])
     assert legend is not None
     return _colored(data[0], alpha, kind, legend["entries"])
 
@@ -102,24 +106,43 @@ def _colored(band: NDArray[Any], alpha: U8, kind: str, entries: list[dict[str, A
     return out
 
 
-def _hillshade(reader: Reader, version: LayerVersion, z: int, x: int, y: int) -> U8:
+def _hillshade(path: Path, version: LayerVersion, z: int, x: int, y: int) -> U8 | None:
     """Shaded relief (Horn 1981; sun from the north-west, 45° high), tinted by height; one pixel more on every side for the slope."""
-    image = reader.tile(x, y, z, tilesize=SIZE, buffer=1, resampling_method="bilinear", reproject_method="bilinear")
-    height = image.array.data[0].astype(np.float64) * version.reference.vertical_unit
-    mask = image.mask
-    height = np.where(mask > 0, height, np.nan)
+    cells = tile_cells(path, version.reference.horizontal, z, x, y, "bilinear", buffer=1)
+    if cells is None:
+        return None
+    height = np.where(cells.alpha > 0, cells.bands[0] * version.reference.vertical_unit, np.nan)
     latitude = math.atan(math.sinh(math.pi * (1 - 2 * (y + 0.5) / 2**z)))
     step = WORLD / 2**z / SIZE * math.cos(latitude)
-    padded = np.where(np.isnan(height), np.nanmean(height) if (mask > 0).any() else 0.0, height)
-    gy, gx = np.gradient(padded, step)
+    gy, gx = _gradient(height, 0) / step, _gradient(height, 1) / step
+    padded = np.nan_to_num(height)
     slope, aspect = np.arctan(2.0 * np.hypot(gx, gy)), np.arctan2(gy, -gx)
     sun_height, sun_azimuth = math.radians(45), math.radians(135)
     light = np.clip(math.sin(sun_height) * np.cos(slope) + math.cos(sun_height) * np.sin(slope) * np.cos(sun_azimuth - aspect), 0, 1)
-    stops = np.array([-5.0, 0.0, 5.0, 40.0, 200.0, 800.0, 2500.0, 5000.0])
-    tints = np.array([[150, 180, 200], [176, 196, 178], [196, 206, 176], [206, 208, 178], [214, 202, 168], [196, 176, 146], [188, 176, 166], [240, 240, 240]])
-    rgb = np.stack([np.interp(padded, stops, tints[:, i]) for i in range(3)], axis=-1) * (0.45 + 0.75 * light[..., None])
-    out = np.dstack([np.clip(rgb, 0, 255).astype(np.uint8), np.where(mask > 0, 255, 0).astype(np.uint8)])
+    rgb = np.stack([np.interp(padded, HEIGHTS, TINTS[:, i]) for i in range(3)], axis=-1) * (0.45 + 0.75 * light[..., None])
+    out = np.dstack([np.clip(rgb, 0, 255).astype(np.uint8), cells.alpha])
     return np.ascontiguousarray(out[1:-1, 1:-1])
+
+
+def _gradient(height: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Change per pixel along an axis: central, one-sided beside missing values, 0 where nothing is known around."""
+    steps = np.diff(height, axis=axis)
+    none = np.full(np.take(height, [0], axis=axis).shape, np.nan)
+    ahead, behind = np.concatenate([steps, none], axis=axis), np.concatenate([none, steps], axis=axis)
+    both = np.where(np.isnan(ahead), behind, np.where(np.isnan(behind), ahead, (ahead + behind) / 2))
+    return np.nan_to_num(both)
+
+
+def _height_legend(version: LayerVersion) -> dict[str, Any]:
+    """The relief's tints between the lowest and the highest ground."""
+    box = parts.raster_part(version).bounds
+    unit = version.reference.vertical_unit
+    low, high = (box.minz * unit, box.maxz * unit) if box and box.minz == box.minz else (float(HEIGHTS[0]), float(HEIGHTS[-1]))
+    stops = [low, *(float(h) for h in HEIGHTS if low < h < high), high]
+    colors = np.stack([np.interp(stops, HEIGHTS, TINTS[:, i]) for i in range(3)], axis=-1).round().astype(int)
+    entries = [{"value": round(v, 2), "color": "#{:02x}{:02x}{:02x}".format(*c), "label": {"zh": f"{v:.4g}", "en": f"{v:.4g}"}}
+               for v, c in zip(stops, colors, strict=True)]  # fmt: skip
+    return {"type": "continuous", "unit": "m", "title": {"zh": "高程", "en": "Height"}, "entries": entries}
 
 
 # --- vectors -----------------------------------------------------------------------------------------------------
@@ -147,16 +170,26 @@ def _draw(lake: Lake, version: LayerVersion, z: int, x: int, y: int) -> U8:
     canvas = Image.new("RGBA", (SIZE * OVER, SIZE * OVER), (0, 0, 0, 0))
     pen = ImageDraw.Draw(canvas)
     fill_alpha = round(255 * float(version.style.get("fill_opacity", 0.55)))
+    # clipped, so that a shape as large as the city costs no more than what is seen of it
+    clipped = shapely.clip_by_rect(drawing.geometry[found], west - edge, north - size - edge, west + size + edge, north + edge)
+    extent = shapely.bounds(clipped)
+    specks = np.maximum(extent[:, 2] - extent[:, 0], extent[:, 3] - extent[:, 1]) < 0.5 * pixel
     for dimension in (2, 1, 0):
-        for row in found[drawing.dimension[found] == dimension]:
+        for at in np.flatnonzero(drawing.dimension[found] == dimension):
+            row, shapes = found[at], clipped[at]
+            if shapes is None or shapes.is_empty:
+                continue
             color = drawing.color[row]
-            for shape in shapely.get_parts(drawing.geometry[row]):
-                if dimension == 2:
-                    _polygon(pen, shape, west, north, pixel, color, fill_alpha)
-                elif dimension == 1:
+            if dimension and specks[at]:
+                pen.point([((extent[at, 0] - west) / pixel, (north - extent[at, 3]) / pixel)], fill=(*color, 235))
+                continue
+            for shape in shapely.get_parts(shapes):
+                if dimension == 2 and shape.geom_type == "Polygon":
+                    _polygon(canvas, pen, shape, west, north, pixel, color, fill_alpha)
+                elif dimension == 1 and shape.geom_type == "LineString":
                     width = max(drawing.width[row] * stretch / pixel, THINNEST * OVER)
                     _line(pen, _pixels(shape, west, north, pixel), color, width)
-                else:
+                elif dimension == 0:
                     (px, py), r = _pixels(shape, west, north, pixel)[0], 3.2 * OVER
                     pen.ellipse([px - r, py - r, px + r, py + r], fill=(*color, 255), outline=(255, 255, 255, 255), width=OVER)
     return np.asarray(canvas.resize((SIZE, SIZE), Image.Resampling.BOX))
@@ -167,10 +200,16 @@ def _pixels(shape: Any, west: float, north: float, pixel: float) -> list[tuple[f
     return list(zip(((xy[:, 0] - west) / pixel).tolist(), ((north - xy[:, 1]) / pixel).tolist(), strict=True))
 
 
-def _polygon(pen: Any, shape: Any, west: float, north: float, pixel: float, color: tuple[int, int, int], alpha: int) -> None:
-    pen.polygon(_pixels(shape.exterior, west, north, pixel), fill=(*color, alpha))
-    for hole in shape.interiors:
-        pen.polygon(_pixels(hole, west, north, pixel), fill=(0, 0, 0, 0))
+def _polygon(canvas: Any, pen: Any, shape: Any, west: float, north: float, pixel: float, color: tuple[int, int, int], alpha: int) -> None:
+    if len(shape.interiors):  # through a mask: what lies under a hole stays
+        mask = Image.new("1", canvas.size, 0)
+        cut = ImageDraw.Draw(mask)
+        cut.polygon(_pixels(shape.exterior, west, north, pixel), fill=1)
+        for hole in shape.interiors:
+            cut.polygon(_pixels(hole, west, north, pixel), fill=0)
+        canvas.paste((*color, alpha), (0, 0), mask)
+    else:
+        pen.polygon(_pixels(shape.exterior, west, north, pixel), fill=(*color, alpha))
     edge = tuple(int(c * 0.75) for c in color)
     for ring in (shape.exterior, *shape.interiors):
         pen.line(_pixels(ring, west, north, pixel), fill=(*edge, 220), width=OVER, joint="curve")
