@@ -117,8 +117,12 @@ class Host:
         assert self.process.stdout is not None
         with suppress(OSError):
             self.process.stdin.close()
-        self.process.kill()
-        self.process.wait()
+        try:
+            # the end of its input ends it and its workers; their CPU time then counts as ours
+            self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self.drain.join(timeout=5)
         self.process.stdout.close()
 

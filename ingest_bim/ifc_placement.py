@@ -155,7 +155,7 @@ def _by_map(helmert: Helmert, request: Request, length: float, report: Report, w
     })  # fmt: skip
 
 
-def _checked(placed: Placement, model: Any, site: Site, request: Request, length: float, report: Report, where: str) -> Placement:  # noqa: PLR0917
+def _checked(placed: Placement, model: Any, site: Site, request: Request, length: float, report: Report, where: str) -> Placement:
     """Apply the context's own frame, and refuse what cannot be believed."""
     reference, (east, north) = placed.reference, (placed.facts["eastings"], placed.facts["northings"])
     wcs = _world(model, length)
