@@ -73,7 +73,8 @@ def _vectors(work: Delivery) -> list[Entry]:
             options={"label": "name", "color": "#b9b4a6", "fill_opacity": "0.5", "category": "code",
                      "colors": "R2:#f3e08a;R3:#e6c35c;M1:#b58a6a;B1:#e0635c;B2:#e88a7d;G1:#7fb069;G2:#9cc58a;E1:#6fa8d6;E2:#c5d98a;E13:#8fc1d9;"
                                "A1:#d884b7;A33:#e39ac4;A5:#d56a9f;S1:#c9c9c9;H2:#a99985"})),
-        (work.city.trees, Entry("trees.parquet", "trees", {"zh": "树木", "en": "Trees"}, "vector", RESOURCE, "Single trees: species, height, crown diameter.")),
+        (work.city.trees, Entry("trees.parquet", "trees", {"zh": "树木", "en": "Trees"}, "vector", RESOURCE, "Single trees: species, height, crown diameter.",
+            options={"color": "#5f8f55", "width_column": "crown"})),
         (places.places_table(work.city), Entry("places.geojson", "places", {"zh": "地名与重要设施", "en": "Places and facilities"}, "vector", THEME,
             "Districts, landmarks, schools, hospital, shelters, substations, stations.", crs="EPSG:4326", options={"label": "name"})),
         (places.sensors_table(work.city), Entry("sensors.geojson", "sensors", {"zh": "监测站点", "en": "Gauges and cameras"}, "vector", SENSE,
