@@ -38,9 +38,9 @@ def check_layer(
 ) -> Report:  # fmt: skip
     """Check one version of a layer and, where it has one, its archive.
 
-    Args:
-        ground: the terrain the blocks stand on; info: the tiler's facts; options: what the tiler was given.
-        positions: also decode every finest vertex and compare it with the source; limit: in metres.
+    ``archive``: its tiles, None for kinds without; ``ground``: the terrain the blocks stand on; ``info``: the tiler's facts;
+    ``options``: what the tiler was given; ``positions``: also decode every finest vertex and compare it with the source, within
+    ``limit`` metres; ``progress``: called with (fraction, what is being done).
 
     A tileset that cannot be read is a finding, not an exception.
     """
@@ -88,9 +88,9 @@ def _check_terrain(task: Task, archive: Path, report: Report, where: Where, posi
     heights = Heights(task) if positions else None
     tiles = max(int(task.info.get("tiles") or 1), 1)
 
-    def see(z: int, x: int, y: int, tile: TerrainTile, at: Where) -> None:
+    def see(z: int, _x: int, _y: int, tile: TerrainTile, at: Where) -> None:
         if heights is not None:
-            heights.see(z, x, y, tile, at)
+            heights.see(z, tile, at)
         progress(min(report.contents / tiles, 0.99), f"level {z}")
 
     check_terrain(archive, report=report, observe=see)

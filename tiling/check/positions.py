@@ -58,7 +58,7 @@ class Comparison(Protocol):
         """Compare one content; `transform` takes its vertices to ECEF."""
 
     def finish(self, where: Where) -> dict[str, Any]:
-        """Report what is missing; the figures: features, max_error_m, p99_error_m, …"""
+        """Report what is missing; the figures: features, max_error_m, p99_error_m and so on."""
 
 
 @dataclass(frozen=True)

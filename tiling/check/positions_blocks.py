@@ -88,7 +88,7 @@ class Blocks:
         np.minimum.at(low, owner, up)
         np.maximum.at(high, owner, up)
         between = worst_of(np.minimum(np.abs(up - foot[owner]), np.abs(up - roof[owner])), owner, count)
-        return np.nan_to_num(np.maximum(between, np.maximum(np.abs(low - foot), np.abs(high - roof))), nan=np.inf)
+        return np.asarray(np.nan_to_num(np.maximum(between, np.maximum(np.abs(low - foot), np.abs(high - roof))), nan=np.inf))
 
     def _foot(self, table: pa.Table, geometry: NDArray[Any]) -> F64:
         """(F,) ellipsoidal metres of the base."""

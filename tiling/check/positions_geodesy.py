@@ -107,7 +107,6 @@ def _splines(number: int) -> F64:
 
 def geoid(lon: F64, lat: F64) -> F64:
     """(N,) metres of the EGM96 geoid above the ellipsoid, cubic splines through the 5′ grid; NaN where not finite."""
-    grid = _geoid_grid()
     result = np.full(np.shape(lon), np.nan)
     good = np.isfinite(lon) & np.isfinite(lat) & (np.abs(lat) <= 90)
     if not good.any():
@@ -125,8 +124,10 @@ def geoid(lon: F64, lat: F64) -> F64:
 
 
 def geoid_doubt(lon: float, lat: float) -> float:
-    """Metres between the cubic and the plain bilinear reading of the geoid's grid at a place: two honest readings differ by
-    so much, centimetres where the geoid is rough."""
+    """Metres between the cubic and the plain bilinear reading of the geoid's grid at a place.
+
+    Two honest readings differ by so much: centimetres where the geoid is rough.
+    """
     x, y = (lon + 180) % 360 * 12, min((lat + 90) * 12, 2159.999)
     j, i = int(x), int(y)
     u, v = x - j, y - i

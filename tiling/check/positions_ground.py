@@ -61,7 +61,7 @@ class Terrain:
 
     def places(self, columns: F64, rows: F64) -> F64:
         """(N, 2) coordinates of fractional columns and rows."""
-        return np.column_stack([columns, rows]) @ self._matrix.T + self._corner
+        return np.asarray(np.column_stack([columns, rows]) @ self._matrix.T + self._corner)
 
     def at(self, xy: F64) -> Sample:
         """Heights at (N, 2) coordinates of the raster's CRS.

@@ -52,8 +52,8 @@ class Heights:
         cell = ((box.maxy - box.miny) / file.height * (box.maxx - box.minx) / file.width) ** 0.5
         return bool(180 / 2**self.finest / 64 < 2 * cell * 0.99)
 
-    def see(self, z: int, x: int, y: int, tile: TerrainTile, where: Where) -> None:
-        """Compare one tile."""
+    def see(self, z: int, tile: TerrainTile, where: Where) -> None:
+        """Compare one tile of level z."""
         if z != self.finest:
             return
         sample = self.terrain.at(self.terrain.inverse.plan(tile.lonlat))
