@@ -144,7 +144,8 @@ def shape_all(host: Host, groups: Groups, kernel: str) -> Shapes:
     work = _Work(host, guard=kernel == "auto")
     pending = dict(groups)
     for rung in ladder:
-        # half spaces are what the fast kernel cuts wrongly; and a group that its samples would exhaust needs no guess
+        # half spaces are what the fast kernel cuts wrongly, in too few elements for samples to tell, and the middle one
+        # cuts no faster than the reference; and a group that its samples would exhaust needs no guess
         now = {g: m for g, m in pending.items() if rung == REFERENCE or not _skips(rung, g, m, guard=work.guard)}
         work.shape(now, rung)
         if rung == REFERENCE:
@@ -156,7 +157,7 @@ def shape_all(host: Host, groups: Groups, kernel: str) -> Shapes:
 def _skips(rung: str, group: tuple[str, ...], members: list[int], *, guard: bool) -> bool:
     if guard and len(members) <= SAMPLES:
         return True
-    return rung == FAST and any(kind.startswith("IfcBoolean") for kind in group)
+    return any(kind.startswith("IfcBoolean") for kind in group)
 
 
 @dataclass

@@ -1,0 +1,198 @@
+"""CityJSON 1.0, 1.1, 2.0 and CityJSONSeq / CityJSONFeature → city objects as mesh features.
+
+A sequence is read line by line, so its size is not bounded by memory; a single document is held whole, as JSON must be.
+Specification: CityJSON 2.0.1 (OGC 20-072r5), with the older forms of 1.0 (address as an object, textual CRS, no transform).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from ingest_bim.cityjson_objects import Document, Header
+from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_reference
+from ingest_bim.citymodel_mesh import Builder
+from twin.errors import BadFeature, BadOption, UnreadableSource
+from twin.model import Batch, Report
+
+VERSIONS = ("1.0", "1.1", "2.0")
+HEAD = 1 << 16
+MAX_LINE = 1 << 28
+
+
+class Options(CityOptions):
+    """How to read CityJSON."""
+
+    metadata: str | None = Field(None, description="File beside the source with the header (transform, CRS) of bare CityJSONFeatures.")
+
+
+def detect(source: Path, options: Options) -> bool:
+    """Whether a JSON file is CityJSON, told by its type near the start (or, for a document with its type last, near the end)."""
+    if not source.is_file():
+        return False
+    with source.open("rb") as file:
+        head = file.read(HEAD)
+        file.seek(max(0, source.stat().st_size - HEAD))
+        tail = file.read(HEAD)
+    if not head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+        return False
+    squeezed = (head + b" " + tail).translate(None, b" \t\r\n")
+    return b'"type":"CityJSON' in squeezed or (b'"CityObjects":{' in squeezed and b'"type":"Feature' not in squeezed)
+
+
+def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
+    """Read a city model.
+
+    Yields:
+        Mesh batches: city objects and, as their children, semantic surfaces.
+
+    Raises:
+        UnreadableSource: not JSON, cut short, another version, or no header for bare features.
+        MissingReference: no CRS, or no vertical datum.
+        BadFeature: no city objects at all.
+    """
+    report.source = report.source or source.name
+    documents, header = _open(source, options)
+    columns, count, ghost = Columns(), 0, Report()
+    for document in documents():
+        for thing in Document(document, header, options.lod, ghost).objects(shapes=False):
+            columns.see(thing.attributes)
+            for surface in thing.surfaces:
+                columns.see(surface.attributes)
+            count += 1
+    if not count:
+        raise BadFeature(f"{source.name} holds no city objects.", _first(ghost) or "Is it the header of separate CityJSONFeatures? Ingest those, with metadata=FILE.")
+    report.facts |= {"driver": f"CityJSON {header.version}", "bytes": source.stat().st_size}
+    reference = city_reference(header.crs, options, report, source.name)
+    builder = Builder(reference, columns, report, surfaces=options.surfaces)
+
+    def objects() -> Iterator[CityObject]:
+        textures: int = 0
+        for document in documents():
+            reader = Document(document, header, options.lod, report)
+            yield from reader.objects(shapes=True)
+            textures += reader.textured
+        if textures:
+            report.note("skipped", "", f"Textures of {textures} geometries are not drawn; their faces have plain colours.")
+
+    yield from builder.build(objects())
+    if builder.stats["drawn"] == 0:
+        report.note("warned", "", "No object has faces: there are attributes, but nothing to draw.")
+
+
+def _first(report: Report) -> str:
+    return f"{report.notes[0].feature}: {report.notes[0].reason}" if report.notes else ""
+
+
+def _open(source: Path, options: Options) -> tuple[Callable[[], Iterator[dict[str, Any]]], Header]:
+    """(a function that gives the documents, again at each call; the header)."""
+    if not source.is_file() or source.stat().st_size == 0:
+        raise UnreadableSource(f"{source.name} is empty or not a file.", "Deliver it again.")
+    whole = None if source.suffix.lower() == ".jsonl" else _whole(source)
+    if whole is not None:
+        if whole.get("type") == "CityJSON":
+            return lambda: iter((whole,)), _header(whole, source.name)
+        first, documents = whole, lambda: iter((whole,))
+    else:
+        first = next(_lines(source), None)  # type: ignore[assignment]
+        if first is None:
+            raise UnreadableSource(f"{source.name} is empty.", "Deliver it again.")
+        documents = lambda: _lines(source)  # noqa: E731
+    if first.get("type") == "CityJSON":
+        return documents, _header(first, source.name)
+    if first.get("type") != "CityJSONFeature":
+        raise UnreadableSource(f"{source.name} is not CityJSON: its type is {str(first.get('type'))[:40]!r}.", "CityJSON 1.0 to 2.0 and CityJSONSeq are read.")
+    if options.metadata is None:
+        raise UnreadableSource(f"{source.name} holds CityJSONFeatures without a header, which has their transform and CRS.",
+                               "Name the file with it, which lies beside the source: --option metadata=FILE.")  # fmt: skip
+    return documents, _header(_beside(source, options.metadata), options.metadata)
+
+
+def _beside(source: Path, name: str) -> dict[str, Any]:
+    """The header file, which must lie in the source's own folder."""
+    path = source.parent / name
+    if Path(name).name != name or name in ("", ".", "..") or path.is_symlink():
+        raise BadOption(f"metadata={name} is not a plain file name.", f"Put the file beside {source.name} and give its name alone.")
+    if not path.is_file():
+        raise BadOption(f"metadata={name}: there is no such file beside {source.name}.", "Check the name.")
+    document = _whole(path)
+    if document is None or document.get("type") != "CityJSON":
+        raise UnreadableSource(f"{name} is not a CityJSON header.", "It must be one JSON object of type CityJSON.")
+    return document
+
+
+def _header(document: dict[str, Any], where: str) -> Header:
+    version = str(document.get("version", ""))
+    if not version.startswith(VERSIONS) and version not in ("1", "2"):
+        raise UnreadableSource(f"{where} is CityJSON {version[:20] or 'without a version'}, which is not read.",
+                               "Upgrade it to 2.0 (cjio: cjio in.json upgrade save out.json).")  # fmt: skip
+    try:
+        return Header.of(document)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise UnreadableSource(f"{where}: its transform, templates or appearance are malformed: {error}.", "Export it again.") from error
+
+
+def _whole(source: Path) -> dict[str, Any] | None:
+    """The document of a file, or None where more than one follow each other."""
+    try:
+        return _parse(source.read_bytes(), source.name)
+    except _ManyDocuments:
+        return None
+
+
+def _lines(source: Path) -> Iterator[dict[str, Any]]:
+    with source.open("rb") as file:
+        number = 0
+        while line := file.readline(MAX_LINE + 1):
+            number += 1
+            if len(line) > MAX_LINE:
+                raise UnreadableSource(f"{source.name}, line {number}, is longer than {MAX_LINE >> 20} MiB.", "Deliver one feature a line.")
+            if line.strip():
+                try:
+                    document = _parse(line, f"{source.name}, line {number},")
+                except _ManyDocuments as error:
+                    raise UnreadableSource(f"{source.name}, line {number}, holds more than one JSON object.", "Deliver one feature a line.") from error
+                if number > 1 and document.get("type") != "CityJSONFeature":
+                    raise UnreadableSource(f"{source.name}, line {number}, is not a CityJSONFeature but {str(document.get('type'))[:40]!r}.",
+                                           "A sequence is one header and then features.")  # fmt: skip
+                yield document
+
+
+class _ManyDocuments(Exception):
+    """More JSON follows the first object."""
+
+
+def _parse(data: bytes, where: str) -> dict[str, Any]:
+    try:
+        document = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            raise _ManyDocuments from error
+        raise UnreadableSource(f"{where} is not complete JSON: {error.msg} at character {error.pos}.", "Deliver it again.") from error
+    except UnicodeDecodeError as error:
+        raise UnreadableSource(f"{where} is not UTF-8 text: {error}.", "Save it as UTF-8.") from error
+    except RecursionError as error:
+        raise UnreadableSource(f"{where} is nested too deeply to be CityJSON.", "Deliver it again.") from error
+    except ValueError as error:
+        raise UnreadableSource(f"{where}: {error}.", "Export it again.") from error
+    if not isinstance(document, dict):
+        raise UnreadableSource(f"{where} is not a JSON object.", "CityJSON is one object.")
+    return document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON parsers keep the last of equal keys without a word; here that would lose a city object."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice[:60]!r} stands twice in one object")
+    return result
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")

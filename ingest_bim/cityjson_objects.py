@@ -1,0 +1,263 @@
+"""One CityJSON document (or feature of a sequence) → CityObjects with the shapes of the LoD to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_bim.citymodel import CityObject, Face, Shape, Surface, choose_lod, lod_rank
+from twin.model import Material, Report
+
+F64 = NDArray[np.float64]
+
+#: Levels of lists around the list of faces.
+DEPTH = {"MultiSurface": 0, "CompositeSurface": 0, "Solid": 1, "MultiSolid": 2, "CompositeSolid": 2}
+KNOWN = {"type", "attributes", "geometry", "parents", "children", "children_roles", "address", "geographicalExtent"}
+
+
+@dataclass
+class Header:
+    """What holds for all features of a source."""
+
+    version: str
+    crs: str | None = None
+    scale: F64 = field(default_factory=lambda: np.ones(3))
+    translate: F64 = field(default_factory=lambda: np.zeros(3))
+    templates: list[dict[str, Any]] = field(default_factory=list)
+    template_vertices: F64 = field(default_factory=lambda: np.zeros((0, 3)))
+    materials: list[Material] = field(default_factory=list)
+
+    @staticmethod
+    def of(document: dict[str, Any]) -> Header:
+        """Read it; ValueError, TypeError or KeyError where it is malformed."""
+        header = Header(str(document["version"]))
+        crs = (document.get("metadata") or {}).get("referenceSystem")
+        header.crs = str(crs) if crs else None
+        if transform := document.get("transform"):
+            header.scale, header.translate = _three(transform["scale"]), _three(transform["translate"])
+        templates = document.get("geometry-templates") or {}
+        header.templates = list(templates.get("templates") or [])
+        header.template_vertices = points_of(templates.get("vertices-templates") or [])
+        header.materials = materials_of(document)
+        return header
+
+
+def _three(values: Any) -> F64:
+    array = np.array(values, np.float64)
+    if array.shape != (3,) or not np.isfinite(array).all():
+        raise ValueError(f"{str(values)[:60]} are not three numbers")
+    return array
+
+
+def points_of(values: Any) -> F64:
+    """(N, 3) finite numbers, or ValueError."""
+    array = np.array(values, np.float64).reshape(-1, 3) if len(values) else np.zeros((0, 3))
+    if len(array) != len(values) or not np.isfinite(array).all():
+        raise ValueError("vertices must be lists of three numbers")
+    return array
+
+
+def materials_of(document: dict[str, Any]) -> list[Material]:
+    """The materials of an appearance."""
+    found = []
+    for material in (document.get("appearance") or {}).get("materials") or []:
+        color = [min(max(float(v), 0.0), 1.0) for v in material.get("diffuseColor") or (0.8, 0.8, 0.8)]
+        alpha = 1.0 - min(max(float(material.get("transparency") or 0.0), 0.0), 1.0)
+        found.append(Material(str(material.get("name", "")), (color[0], color[1], color[2], alpha)))
+    return found
+
+
+class Document:
+    """A document or feature: its objects in order, with shapes of one LoD each."""
+
+    def __init__(self, document: dict[str, Any], header: Header, lod: str | None, report: Report) -> None:
+        self.header, self.lod, self.report = header, lod, report
+        self.textured = 0
+        things = document.get("CityObjects")
+        self.things: dict[str, Any] = things if isinstance(things, dict) else {}
+        if not isinstance(things, dict):
+            report.note("refused", str(document.get("id", "")), "CityObjects is missing or not an object.")
+        try:
+            self.vertices = points_of(document.get("vertices") or [])
+            own = materials_of(document) if document.get("type") == "CityJSONFeature" else []
+        except (TypeError, ValueError, AttributeError) as error:
+            report.note("refused", str(document.get("id", "")), f"Its vertices or materials are malformed: {error}; its geometry is left out.")
+            self.vertices, own = np.zeros((0, 3)), []
+        self.materials = own or header.materials
+
+    def objects(self, *, shapes: bool) -> Iterator[CityObject]:
+        """All city objects; `shapes=False` leaves the geometry out (for the columns), not the surfaces' attributes."""
+        finest = self._finest_below() if shapes else {}
+        for name, raw in self.things.items():
+            try:
+                yield self._object(name, raw, shapes, finest.get(name, -2.0))
+            except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+                self.report.note("refused", name, f"The object is malformed ({type(error).__name__}: {str(error)[:120]}).")
+
+    def _finest_below(self) -> dict[str, float]:
+        """For each object, the best LoD among its descendants: a coarse outline is not drawn over its own fine parts."""
+        finest: dict[str, float] = {}
+        for name, raw in self.things.items():
+            try:
+                best = max((lod_rank(lod) for lod in self._lods(raw)), default=-2.0)
+                queue, seen = list(raw.get("parents") or []), {name}
+            except (TypeError, AttributeError):
+                continue
+            while queue:
+                above = queue.pop()
+                if above in seen or not isinstance(self.things.get(above), dict) or self.things[above].get("type") == "CityObjectGroup":
+                    continue
+                seen.add(above)
+                finest[above] = max(finest.get(above, -2.0), best)
+                queue.extend(self.things[above].get("parents") or [])
+        return finest
+
+    def _lods(self, raw: dict[str, Any]) -> list[str]:
+        lods = [self._lod_of(g) for g in raw.get("geometry") or [] if g.get("type") in DEPTH or g.get("type") == "GeometryInstance"]
+        chosen = choose_lod(lods, self.lod)
+        return [] if chosen is None else [chosen]
+
+    def _lod_of(self, geometry: dict[str, Any]) -> str:
+        if geometry["type"] == "GeometryInstance":
+            geometry = self._template(geometry)
+        return str(geometry.get("lod", ""))
+
+    def _template(self, geometry: dict[str, Any]) -> dict[str, Any]:
+        number = geometry["template"]
+        if not isinstance(number, int) or not 0 <= number < len(self.header.templates):
+            return {}
+        template = self.header.templates[number]
+        return template if isinstance(template, dict) else {}
+
+    def _object(self, name: str, raw: dict[str, Any], shapes: bool, finest: float) -> CityObject:
+        parents = [str(p) for p in raw.get("parents") or []]
+        groups = [p for p in parents if isinstance(self.things.get(p), dict) and self.things[p].get("type") == "CityObjectGroup"]
+        others = [p for p in parents if p not in groups]
+        attributes = dict(raw.get("attributes") or {})
+        attributes |= {key: value for key, value in raw.items() if key not in KNOWN}  # members that extensions add
+        thing = CityObject(name, str(raw["type"]), others[0] if others else None, attributes, raw.get("address"), groups + others[1:])
+        geometries = raw.get("geometry") or []
+        lods = self._lods(raw)
+        if not shapes:
+            for geometry in geometries:
+                if geometry.get("type") in DEPTH and lods and self._lod_of(geometry) == lods[0]:
+                    thing.surfaces.extend(_surfaces(geometry, 0))
+            return thing
+        self._skips(name, geometries, lods)
+        if not lods:
+            return thing
+        thing.lod = lods[0]
+        if lod_rank(lods[0]) < finest:
+            self.report.note("skipped", name, f"{thing.kind}: its LoD {lods[0]} is not drawn over its own parts of a finer LoD.")
+            return thing
+        for geometry in geometries:
+            kind = geometry.get("type")
+            if (kind in DEPTH or kind == "GeometryInstance") and self._lod_of(geometry) == lods[0]:
+                if kind == "GeometryInstance":
+                    self._instance(thing, geometry)
+                else:
+                    shape = self._shape(thing.id, geometry, self.vertices, self.header.scale, self.header.translate, len(thing.surfaces))
+                    thing.surfaces.extend(_surfaces(geometry, len(thing.surfaces)))
+                    for face in shape.faces:
+                        if face.surface >= len(thing.surfaces):
+                            face.surface = -1
+                    if shape.faces:
+                        thing.shapes.append(shape)
+        return thing
+
+    def _skips(self, name: str, geometries: list[Any], lods: list[str]) -> None:
+        for geometry in geometries:
+            kind = geometry.get("type")
+            if kind not in DEPTH and kind != "GeometryInstance":
+                self.report.note("skipped", name, f"Geometry of type {str(kind)[:40]!r} has no faces and is not drawn.")
+            self.textured += bool(geometry.get("texture"))
+        if geometries and not lods and self.lod is not None:
+            self.report.note("skipped", name, f"It has no geometry of LoD {self.lod}.")
+
+    def _instance(self, thing: CityObject, geometry: dict[str, Any]) -> None:
+        """A template placed at a point: `transformationMatrix` (row-major) in metres, then moved to the reference point."""
+        template = self._template(geometry)
+        if template.get("type") not in DEPTH:
+            self.report.note("refused", thing.id, f"The geometry template {str(geometry.get('template'))[:20]} does not exist or has no faces.")
+            return
+        at = geometry["boundaries"][0]
+        if not isinstance(at, int) or not 0 <= at < len(self.vertices):
+            self.report.note("refused", thing.id, f"The template is placed at vertex {at}; there are {len(self.vertices)}.")
+            return
+        matrix = np.array(geometry.get("transformationMatrix") or np.eye(4), np.float64).reshape(4, 4)
+        if not np.isfinite(matrix).all():
+            raise ValueError("its transformationMatrix is not finite")
+        matrix = matrix.copy()
+        matrix[:3, 3] += self.vertices[at] * self.header.scale + self.header.translate
+        shape = self._shape(thing.id, template, self.header.template_vertices, np.ones(3), np.zeros(3), 0)
+        for face in shape.faces:
+            face.surface = -1
+        if shape.faces:
+            thing.instances.append((f"template {geometry['template']}", shape, matrix))
+
+    def _shape(self, name: str, geometry: dict[str, Any], vertices: F64, scale: F64, translate: F64, first: int) -> Shape:
+        """Faces with their surface numbers (from `first`) and materials; faces with wrong indices are refused one by one."""
+        depth = DEPTH[geometry["type"]]
+        faces: list[Face] = []
+        wrong: list[int] = []
+        values = (geometry.get("semantics") or {}).get("values")
+        theme = next(iter((geometry.get("material") or {}).values()), None) or {}
+        material = theme.get("values") if "values" in theme else _Same(theme.get("value"))
+        for rings, value, color in _walk(geometry["boundaries"], values, material, depth):
+            bad = [i for ring in rings for i in ring if not isinstance(i, int) or not 0 <= i < len(vertices)]
+            if bad:
+                wrong.extend(bad)
+                continue
+            face = Face([list(ring) for ring in rings], first + value if isinstance(value, int) and value >= 0 else -1)
+            if isinstance(color, int) and 0 <= color < len(self.materials):
+                face.material = self.materials[color]
+            faces.append(face)
+        if wrong:
+            self.report.note("refused", name, f"Faces with vertex {wrong[0]!r} are left out: there are {len(vertices)} vertices ({len(wrong)} wrong indices).")
+        if not faces:
+            return Shape(np.zeros((0, 3)), [])
+        used = np.array(sorted({i for face in faces for ring in face.rings for i in ring}), np.int64)
+        points, number = np.unique(vertices[used], axis=0, return_inverse=True)  # corners at one place are one corner
+        place = dict(zip(used.tolist(), number.ravel().tolist(), strict=True))
+        for face in faces:
+            face.rings = [[place[i] for i in ring] for ring in face.rings]
+        return Shape(points * scale + translate, faces, depth > 0)
+
+
+class _Same:
+    """One material for all faces."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def _walk(boundaries: Any, values: Any, material: Any, depth: int) -> Iterator[tuple[list[Any], Any, Any]]:
+    """Faces with what the parallel lists say of them; null at any level holds for all below."""
+    if not isinstance(boundaries, list):
+        raise ValueError("boundaries are not lists")
+    for i, inner in enumerate(boundaries):
+        value, color = _at(values, i), _at(material, i)
+        if depth:
+            yield from _walk(inner, value, color, depth - 1)
+        else:
+            yield inner, value, color.value if isinstance(color, _Same) else color
+
+
+def _at(values: Any, i: int) -> Any:
+    return values if isinstance(values, _Same) else values[i] if isinstance(values, list) and i < len(values) else None
+
+
+def _surfaces(geometry: dict[str, Any], first: int) -> list[Surface]:
+    """The semantic surfaces of a geometry, numbered from `first`."""
+    found = []
+    listed = (geometry.get("semantics") or {}).get("surfaces") or []
+    for raw in listed:
+        attributes = {key: value for key, value in raw.items() if key not in ("type", "parent", "children")}
+        above = raw.get("parent")
+        known = isinstance(above, int) and 0 <= above < len(listed)
+        found.append(Surface(str(raw["type"]), attributes, first + above if known else None))
+    return found

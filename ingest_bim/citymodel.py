@@ -1,0 +1,256 @@
+"""What CityJSON and CityGML have in common: city objects with faces, their columns, their reference and their grade.
+
+Both readers turn a file into `CityObject`s one at a time, twice: once to learn the columns (every batch of a source
+must have the same ones), once to build meshes (`ingest_bim.citymodel_mesh`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from twin import crs as crs_module
+from twin.errors import BadReference, MissingReference
+from twin.model import Material, Reference, Report
+from twin.registry import ReaderOptions
+
+F64 = NDArray[np.float64]
+
+#: Columns that every city model has; a source attribute of the same name is renamed.
+FIXED = ("class", "lod", "address", "groups", "other_attributes")
+RESERVED = {"id", "parent", "geometry", "bbox", *FIXED}
+#: Wider tables are of no use to anybody; what is beyond goes into `other_attributes` as JSON.
+MAX_COLUMNS = 1000
+
+
+class CityOptions(ReaderOptions):
+    """How to read a city model."""
+
+    lod: str | None = Field(None, max_length=8, description="Level of detail to draw (2, 1.3, …); the highest of each object if not given.")
+    surfaces: bool = Field(True, description="Semantic surfaces (roof, wall, ground, …) are features of their own.")
+
+
+@dataclass
+class Face:
+    """A polygon in space: `rings` of indices into its shape's vertices, the outer one first, not closed."""
+
+    rings: list[list[int]]
+    surface: int = -1
+    material: Material | None = None
+
+
+@dataclass
+class Shape:
+    """Faces over (N, 3) float64 vertices in coordinates of the reference (or, of a template, metres)."""
+
+    vertices: F64
+    faces: list[Face]
+    solid: bool = False
+
+
+@dataclass
+class Surface:
+    """A semantic surface: its type, attributes and the number of the surface it belongs to (a window's wall)."""
+
+    kind: str
+    attributes: dict[str, Any] = field(default_factory=dict)
+    parent: int | None = None
+
+
+@dataclass
+class CityObject:
+    """One object as delivered. `instances`: (key of the template, its shape, 4×4 matrix template → reference)."""
+
+    id: str
+    kind: str
+    parent: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    address: Any = None
+    groups: list[str] = field(default_factory=list)
+    lod: str = ""
+    shapes: list[Shape] = field(default_factory=list)
+    surfaces: list[Surface] = field(default_factory=list)
+    instances: list[tuple[str, Shape, F64]] = field(default_factory=list)
+
+
+def lod_rank(lod: str) -> float:
+    """Order of LoDs: "2.2" above "2" above "1.3"; a missing one is the lowest."""
+    match = re.match(r"\d+(\.\d+)?", lod)
+    return float(match[0]) if match else -1.0
+
+
+def choose_lod(found: list[str], wanted: str | None) -> str | None:
+    """The LoD to draw of those an object has: the wanted one (2 also takes the best 2.x), else the highest; None if there is none."""
+    if wanted is not None:
+        found = [lod for lod in found if lod == wanted or (wanted.isdigit() and math.floor(lod_rank(lod)) == int(wanted))]
+    return max(found, key=lod_rank, default=None)
+
+
+# --- columns -----------------------------------------------------------------------------------------------------
+
+
+class Columns:
+    """The columns of a source, learned from all its objects: bool, int, float or text; what differs becomes text."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, str] = {}
+        self.units: dict[str, set[str]] = {}
+        self.dropped: Counter[str] = Counter()
+
+    def see(self, attributes: dict[str, Any]) -> None:
+        """Learn from one object's attributes."""
+        for name, value in flatten(attributes):
+            unit = ""
+            if isinstance(value, Measure):
+                value, unit = value.value, value.unit
+            kind = _kind(value)
+            known = self.kinds.get(name)
+            if known is None and len(self.kinds) >= MAX_COLUMNS:
+                self.dropped[name] += 1
+                continue
+            self.kinds[name] = kind if known is None or known == "" else known if kind in (known, "") else "float" if {kind, known} == {"int", "float"} else "text"
+            if unit:
+                self.units.setdefault(name, set()).add(unit)
+
+    def schema(self, report: Report) -> pa.Schema:
+        """Arrow fields in order of appearance, with units where all values agree."""
+        types = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "text": pa.string(), "": pa.string()}
+        fields = [pa.field(name, pa.string()) for name in FIXED]
+        for name, kind in self.kinds.items():
+            units = self.units.get(name, set())
+            if len(units) > 1:
+                report.note("warned", "", f"Attribute {name!r} comes in several units ({', '.join(sorted(units))}): none is stated for the column.")
+            fields.append(pa.field(name, types[kind], metadata={b"unit": next(iter(units)).encode()} if len(units) == 1 else None))
+        if self.dropped:
+            report.note("warned", "", f"{len(self.dropped)} attributes beyond the first {MAX_COLUMNS} are kept as JSON in 'other_attributes'.")
+        return pa.schema(fields)
+
+    def table(self, rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+        """Rows of flat values (fixed ones included) as columns; rows' dicts come from `row`."""
+        return pa.table([pa.array([row.get(f.name) for row in rows], f.type) for f in schema], schema=schema)
+
+    def row(self, attributes: dict[str, Any], **fixed: Any) -> dict[str, Any]:
+        """One object's values in the columns' types."""
+        row: dict[str, Any] = {k: v if isinstance(v, str) else as_json(v) for k, v in fixed.items() if v not in (None, "", [])}
+        beyond = {}
+        for name, value in flatten(attributes):
+            value = value.value if isinstance(value, Measure) else value
+            kind = self.kinds.get(name)
+            if kind is None:
+                beyond[name] = value
+            elif value is not None:
+                row[name] = float(value) if kind == "float" else as_text(value) if kind == "text" else value
+        if beyond:
+            row["other_attributes"] = as_json(beyond)
+        return row
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number with a unit of measure."""
+
+    value: float
+    unit: str
+
+
+def flatten(attributes: dict[str, Any], prefix: str = "", depth: int = 0) -> list[tuple[str, Any]]:
+    """Nested objects as `outer.inner`, lists as JSON text; a name that is taken becomes `attribute.name`."""
+    flat: list[tuple[str, Any]] = []
+    for key, value in attributes.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value and depth < 4:
+            flat.extend(flatten(value, f"{name}.", depth + 1))
+        else:
+            value = as_json(value) if isinstance(value, dict | list) else value
+            flat.append((f"attribute.{name}" if name in RESERVED or not name else name, value))
+    return flat
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int" if -(2**63) <= value < 2**63 else "text"
+    return "float" if isinstance(value, float) else "text"
+
+
+def as_text(value: Any) -> str:
+    """A value of a text column."""
+    return value if isinstance(value, str) else as_json(value)
+
+
+def as_json(value: Any) -> str:
+    """Compact JSON, text as written."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=lambda m: {"value": m.value, "uom": m.unit})
+
+
+# --- reference ---------------------------------------------------------------------------------------------------
+
+#: German AdV names of reference systems (GeoInfoDok, annex on CRS) and their EPSG codes.
+ADV = {"ETRS89_UTM32": 25832, "ETRS89_UTM33": 25833, "ETRS89_UTM31": 25831, "DE_DHHN92_NH": 5783, "DE_DHHN2016_NH": 7837, "DE_DHHN85_NH": 5784}
+
+
+def crs_text(name: str) -> str:
+    """`urn:ogc:def:crs:EPSG::7415`, `https://www.opengis.net/def/crs/EPSG/0/7415`, compounds and AdV names → `EPSG:7415`, `EPSG:a+b`."""
+    text = name.strip()
+    if text.lower().startswith("urn:adv:crs:"):
+        codes = [str(ADV[part]) for part in text.split(":")[-1].split("*") if part in ADV]
+    else:
+        codes = re.findall(r"EPSG(?::[\d.]*:|/[\d.]+/|:+|\.xml#|#)(\d{4,6})", text, re.IGNORECASE)
+    return f"EPSG:{'+'.join(codes)}" if codes else text
+
+
+def city_reference(stated: str | None, options: ReaderOptions, report: Report, where: str) -> Reference:
+    """The reference of a city model: the user's, else the file's.
+
+    Raises:
+        MissingReference: no CRS, or no vertical datum.
+        BadReference: a CRS that is unknown.
+    """
+    text = crs_text(stated) if stated else None
+    if options.crs and text and crs_text(options.crs) != text:
+        report.note("assumed", "", f"The CRS {options.crs} given by the user replaces the file's {stated!r}.")
+    chosen = options.crs or text
+    reference = crs_module.parse_reference(chosen, options.vertical, vertical_offset=options.vertical_offset, where=where)
+    if not reference.vertical:
+        raise MissingReference(f"{where}: the heights of a city model are absolute, but {chosen} names no vertical datum.",
+                               "Name it with --vertical, for example EPSG:5737 (1985 heights), EGM96 or ellipsoid.")  # fmt: skip
+    report.facts["georeference"] = {"stated": stated or "", "crs": reference.horizontal, "vertical": reference.vertical,
+                                    "source": "option" if options.crs else "file"}  # fmt: skip
+    return reference
+
+
+def metres_of(reference: Reference, y: float) -> F64:
+    """(3,) metres per unit of x, y and z near a place: what flatness, areas and volumes are measured with."""
+    parsed = crs_module.crs_of(reference.horizontal)
+    if parsed.is_geographic:
+        if not abs(y) <= 90:
+            raise BadReference(f"Latitude {y:g} cannot be in {parsed.name}.", "Check --crs and the axis order.")
+        return np.array([111_320.0 * max(math.cos(math.radians(y)), 1e-6), 110_574.0, reference.vertical_unit])
+    unit = float(parsed.axis_info[0].unit_conversion_factor)
+    return np.array([unit, unit, reference.vertical_unit])
+
+
+# --- grade -------------------------------------------------------------------------------------------------------
+
+
+def grade(lods: Counter[str]) -> str:
+    """CIM grade of a city model by the LoD that most of its drawn objects have (CJJ/T 315-2022: CIM2 block, CIM3 with roof, CIM4 with openings)."""
+    if not lods:
+        return ""
+    levels: Counter[int] = Counter()
+    for lod, count in lods.items():
+        levels[max(0, math.floor(lod_rank(lod)))] += count
+    level = max(levels, key=lambda n: (levels[n], n))
+    return "CIM2" if level <= 1 else "CIM3" if level == 2 else "CIM4" if level == 3 else "CIM5"

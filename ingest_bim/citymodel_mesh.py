@@ -1,0 +1,193 @@
+"""City objects → Mesh batches: faces triangulated in their own planes, closed solids turned outward, templates as instances."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ingest_bim.citymodel import CityObject, Columns, Shape, grade, metres_of
+from ingest_bim.citymodel_faces import I32, Faces, is_closed, outward, triangulate
+from twin.model import Material, Mesh, Reference, Report
+
+F64 = NDArray[np.float64]
+MAX_TRIANGLES = 500_000
+MAX_ROWS = 60_000
+
+#: How types are drawn where the source states no colour (sRGB and alpha).
+COLORS = {
+    "RoofSurface": (0.70, 0.34, 0.27, 1.0), "WallSurface": (0.86, 0.83, 0.77, 1.0), "GroundSurface": (0.52, 0.50, 0.47, 1.0),
+    "ClosureSurface": (0.8, 0.8, 0.8, 0.4), "Window": (0.45, 0.62, 0.78, 0.7), "Door": (0.48, 0.33, 0.2, 1.0),
+    "WaterBody": (0.35, 0.55, 0.75, 0.8), "WaterSurface": (0.35, 0.55, 0.75, 0.8), "Road": (0.45, 0.45, 0.47, 1.0),
+    "TrafficArea": (0.45, 0.45, 0.47, 1.0), "PlantCover": (0.42, 0.6, 0.33, 1.0), "SolitaryVegetationObject": (0.33, 0.53, 0.27, 1.0),
+    "LandUse": (0.72, 0.76, 0.6, 1.0), "TINRelief": (0.63, 0.6, 0.5, 1.0), "Bridge": (0.66, 0.66, 0.68, 1.0),
+}  # fmt: skip
+
+
+@dataclass
+class _Batch:
+    """One Mesh under way."""
+
+    ids: list[str] = field(default_factory=list)
+    parents: list[str | None] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    positions: list[F64] = field(default_factory=list)
+    triangles: list[I32] = field(default_factory=list)
+    material_of: list[I32] = field(default_factory=list)
+    materials: dict[Material, int] = field(default_factory=dict)
+    prototypes: dict[str, int] = field(default_factory=dict)
+    instances: list[tuple[int, int]] = field(default_factory=list)
+    transforms: list[F64] = field(default_factory=list)
+    count: int = 0
+
+    def feature(self, name: str, parent: str | None, row: dict[str, Any]) -> int:
+        self.ids.append(name)
+        self.parents.append(parent)
+        self.rows.append(row)
+        return len(self.ids) - 1
+
+    def material(self, material: Material) -> int:
+        return self.materials.setdefault(material, len(self.materials))
+
+    def prototype(self, positions: F64, triangles: I32, materials: I32) -> int:
+        self.positions.append(positions)
+        self.triangles.append(triangles)
+        self.material_of.append(materials)
+        self.count += len(triangles)
+        return len(self.positions) - 1
+
+    def mesh(self, reference: Reference, columns: Columns, schema: pa.Schema) -> Mesh:
+        def joined(parts: list[Any], shape: tuple[int, ...], kind: Any) -> Any:
+            return np.concatenate(parts) if parts else np.zeros(shape, kind)
+
+        instances = np.array(self.instances, np.int32).reshape(-1, 2)
+        return Mesh(
+            reference, pa.array(self.ids, pa.string()), columns.table(self.rows, schema),
+            joined(self.positions, (0, 3), np.float64), joined(self.triangles, (0, 3), np.int32), joined(self.material_of, (0,), np.int32),
+            np.cumsum([0, *map(len, self.positions)], dtype=np.int64), np.cumsum([0, *map(len, self.triangles)], dtype=np.int64),
+            instances[:, 0], instances[:, 1], np.array(self.transforms, np.float64).reshape(-1, 4, 4),
+            tuple(self.materials) or (Material(),), pa.array(self.parents, pa.string()),
+        )  # fmt: skip
+
+
+class Builder:
+    """Objects one after the other → batches; what was found on the way is in the report at the end."""
+
+    def __init__(self, reference: Reference, columns: Columns, report: Report, *, surfaces: bool = True) -> None:
+        self.reference, self.columns, self.report, self.surfaces = reference, columns, report, surfaces
+        self.schema = columns.schema(report)
+        self.seen: set[str] = set()
+        self.classes: Counter[str] = Counter()
+        self.lods: Counter[str] = Counter()
+        self.stats: Counter[str] = Counter()
+
+    def build(self, objects: Iterable[CityObject]) -> Iterator[Mesh]:
+        """All objects as batches of bounded size."""
+        batch = _Batch()
+        for thing in objects:
+            self.report.read += 1
+            if thing.id in self.seen:
+                self.report.note("refused", thing.id, f"{thing.kind}: the id occurs a second time; the first object is kept.")
+                continue
+            self.seen.add(thing.id)
+            self._add(batch, thing)
+            self.report.kept += 1
+            if batch.count >= MAX_TRIANGLES or len(batch.ids) >= MAX_ROWS:
+                yield batch.mesh(self.reference, self.columns, self.schema)
+                batch = _Batch()
+        if batch.ids:
+            yield batch.mesh(self.reference, self.columns, self.schema)
+        self._finish()
+
+    def _finish(self) -> None:
+        report = self.report
+        report.facts["classes"] = dict(sorted(self.classes.items()))
+        report.facts["lods"] = dict(sorted(self.lods.items()))
+        report.facts["geometry"] = dict(self.stats)
+        report.facts["style"] = {"category": "class", "grade": grade(self.lods)}
+        report.facts["grade_rule"] = "the LoD most drawn objects have: 0-1 CIM2, 2 CIM3, 3 CIM4, 4 CIM5"
+
+    def _add(self, batch: _Batch, thing: CityObject) -> None:
+        self.classes[thing.kind] += 1
+        row = self.columns.row(thing.attributes, **{"class": thing.kind}, lod=thing.lod, address=thing.address, groups=thing.groups)
+        own = batch.feature(thing.id, thing.parent, row)
+        owners = [own] * (len(thing.surfaces) + 1)  # the last entry is that of faces without a surface
+        if self.surfaces:
+            for i, surface in enumerate(thing.surfaces):
+                parent = f"{thing.id}#{surface.parent}" if surface.parent is not None else thing.id
+                owners[i] = batch.feature(f"{thing.id}#{i}", parent, self.columns.row(surface.attributes, **{"class": surface.kind}, lod=thing.lod))
+                self.seen.add(batch.ids[-1])
+                self.classes[surface.kind] += 1
+        drawn = False
+        for shape in thing.shapes:
+            drawn |= self._shape(batch, thing, shape, owners)
+        for key, shape, matrix in thing.instances:
+            drawn |= self._instance(batch, thing, key, shape, matrix, own)
+        if drawn:
+            self.lods[thing.lod] += 1
+            self.stats["drawn"] += 1
+        elif thing.shapes or thing.instances:
+            self.report.note("skipped", thing.id, f"{thing.kind}: none of its faces can be drawn.")
+
+    def _shape(self, batch: _Batch, thing: CityObject, shape: Shape, owners: list[int]) -> bool:
+        faces = self._faces(thing, shape, metres_of(self.reference, float(shape.vertices[0, 1])) if len(shape.vertices) else np.ones(3))
+        if not len(faces.triangles):
+            return False
+        closed = is_closed(faces.triangles)
+        if shape.solid:
+            self.stats["closed solids" if closed else "open solids"] += 1
+        looks = np.array([self._look(batch, thing, face.surface, face.material, closed) for face in shape.faces], np.int32)
+        owner = np.array([owners[face.surface] for face in shape.faces], np.int64)[faces.face]
+        for feature in np.unique(owner):
+            mine = owner == feature
+            used, local = np.unique(faces.triangles[mine], return_inverse=True)
+            points = shape.vertices[used]
+            origin = points[0]
+            number = batch.prototype(points - origin, local.reshape(-1, 3).astype(np.int32), looks[faces.face[mine]])
+            matrix = np.eye(4)
+            matrix[:3, 3] = origin
+            batch.instances.append((number, int(feature)))
+            batch.transforms.append(matrix)
+        self.stats["triangles"] += len(faces.triangles)
+        return True
+
+    def _instance(self, batch: _Batch, thing: CityObject, key: str, shape: Shape, matrix: F64, feature: int) -> bool:
+        if key not in batch.prototypes:
+            faces = self._faces(thing, shape, np.ones(3))
+            closed = len(faces.triangles) > 0 and is_closed(faces.triangles)
+            looks = np.array([self._look(batch, thing, -1, face.material, closed) for face in shape.faces], np.int32)
+            empty = not len(faces.triangles)
+            batch.prototypes[key] = -1 if empty else batch.prototype(shape.vertices, faces.triangles, looks[faces.face])
+        if batch.prototypes[key] < 0:
+            return False
+        batch.instances.append((batch.prototypes[key], feature))
+        batch.transforms.append(matrix)
+        self.stats["instances"] += 1
+        return True
+
+    def _look(self, batch: _Batch, thing: CityObject, surface: int, material: Material | None, closed: bool) -> int:
+        kind = thing.surfaces[surface].kind if 0 <= surface < len(thing.surfaces) else thing.kind
+        if material is None:
+            material = Material("", COLORS.get(kind, COLORS.get(thing.kind, (0.8, 0.8, 0.8, 1.0))))
+        return batch.material(Material(material.name, material.color, material.double_sided or not closed))
+
+    def _faces(self, thing: CityObject, shape: Shape, metres: F64) -> Faces:
+        """The triangles of a shape; bad faces are counted and reported."""
+        local = (shape.vertices - (shape.vertices[0] if len(shape.vertices) else 0)) * metres
+        faces = triangulate(local, shape.faces)
+        note = self.report.note
+        if faces.degenerate:
+            note("skipped", thing.id, f"{thing.kind}: {faces.degenerate} of {len(shape.faces)} faces have no area.")
+        if faces.bent:
+            note("warned", thing.id, f"{thing.kind}: {faces.bent} of {len(shape.faces)} faces are not flat (up to {faces.worst:.3g} m).")
+        if faces.crossing:
+            note("warned", thing.id, f"{thing.kind}: {faces.crossing} of {len(shape.faces)} faces cross themselves.")
+        if len(faces.triangles) and is_closed(faces.triangles) and not outward(local, faces.triangles):
+            faces.triangles = np.ascontiguousarray(faces.triangles[:, ::-1])
+            note("repaired", thing.id, f"{thing.kind}: the solid was inside out and is turned.")
+        return faces
