@@ -146,7 +146,7 @@ def shape_all(host: Host, groups: Groups, kernel: str) -> Shapes:
     for rung in ladder:
         # half spaces are what the fast kernel cuts wrongly, in too few elements for samples to tell, and the middle one
         # cuts no faster than the reference; and a group that its samples would exhaust needs no guess
-        now = {g: m for g, m in pending.items() if rung == REFERENCE or not _skips(rung, g, m, guard=work.guard)}
+        now = {g: m for g, m in pending.items() if rung == REFERENCE or not _skips(g, m, guard=work.guard)}
         work.shape(now, rung)
         if rung == REFERENCE:
             break
@@ -154,7 +154,7 @@ def shape_all(host: Host, groups: Groups, kernel: str) -> Shapes:
     return work.result(groups, ladder)
 
 
-def _skips(rung: str, group: tuple[str, ...], members: list[int], *, guard: bool) -> bool:
+def _skips(group: tuple[str, ...], members: list[int], *, guard: bool) -> bool:
     if guard and len(members) <= SAMPLES:
         return True
     return any(kind.startswith("IfcBoolean") for kind in group)
