@@ -20,7 +20,8 @@ from rasterio import features as rio_features
 from rasterio.transform import Affine
 from rasterio.windows import Window, from_bounds
 
-from scenarios.contract import Output, Params as BaseParams, World, layer_field
+from scenarios.contract import Output, World, layer_field
+from scenarios.contract import Params as BaseParams
 from scenarios.kernels.connected import connected_below
 from twin import crs
 from twin.errors import BadOption

@@ -84,7 +84,7 @@ def tileset(
             children[tile.parent].append(value)
         else:
             root = value
-    document: dict[str, Any] = {"asset": {"version": "1.1", "generator": "Wuyi Twin"}}
+    document: dict[str, Any] = {"asset": {"version": "1.1", "extras": {"generator": "Wuyi Twin"}}}
     if required:
         document["extensionsUsed"] = sorted(required)
         document["extensionsRequired"] = sorted(required)

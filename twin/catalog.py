@@ -246,7 +246,7 @@ class Catalog:
         """Let a layer show a version: one new publication and one pointer, in the caller's transaction."""
         done = connection.execute(publications_table.insert().values(
             layer=layer, number=number, manifest=manifest, derivation=derivation, at=time.time(), who=who))  # fmt: skip
-        identity = int(done.inserted_primary_key[0])
+        identity = int((done.inserted_primary_key or [0])[0])
         _point(connection, layer, identity)
         connection.execute(audit_table.insert().values(at=time.time(), who=who, what="publish", detail={"layer": layer, "version": number}))
         return identity

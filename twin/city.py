@@ -71,7 +71,7 @@ class City:
         if derivation is None or "ground" not in derivation.inputs:
             return False
         ground = self.ground_for(version.extent)
-        return (ground.key if ground else None) != derivation.inputs["ground"]
+        return bool((ground.key if ground else None) != derivation.inputs["ground"])
 
 
 def _cell_degrees(version: LayerVersion) -> float:

@@ -108,7 +108,7 @@ def _report_bug(shell: Shell, error: Exception) -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="twin")
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Folder of the city (else TWIN_HOME, else ./city).")
-def main(home: Path | None) -> None:
+def main(home: Path | None) -> None:  # noqa: ARG001  read by the commands from the context
     """Wuyi Twin (五邑孪生): one versioned, queryable 3D city."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
 
@@ -158,8 +158,7 @@ def _ingest_text(result: dict[str, Any]) -> str:
     report = result["report"]
     lines = [f"{result['layer']} version {result['version']}: read {report['read']:,}, kept {report['kept']:,}"
              + "".join(f", {action} {count:,}" for action, count in report["counts"].items())]  # fmt: skip
-    for note in report["notes"][:12]:
-        lines.append(f"  {note['action']:>8}  {note['feature']}  {note['reason']}")
+    lines.extend(f"  {note['action']:>8}  {note['feature']}  {note['reason']}" for note in report["notes"][:12])
     if len(report["notes"]) > 12:
         lines.append(f"  … all notes: twin info {result['layer']} --json")
     lines.append(f"published, {result['tiles']} tiles" if result.get("tileset") else "published" if result.get("published") else f"not published: twin publish {result['layer']} {result['version']}")

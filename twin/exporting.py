@@ -72,7 +72,7 @@ def _unpack(archive: Path, folder: Path) -> int:
 
 def _features(city: City, version: LayerVersion, path: Path) -> int:
     """All features with their ids, in the layer's own CRS (GeoJSON: WGS 84, as RFC 7946 wants)."""
-    chunks = [chunk for chunk in parts.read_features(city.lake, version)]
+    chunks = list(parts.read_features(city.lake, version))
     if not chunks:
         raise BadOption(f"Layer {version.layer!r} holds no features.", _formats(version))
     table = pa.concat_tables([chunk.attributes for chunk in chunks])

@@ -84,7 +84,7 @@ class Context:
     _written: float = 0.0
     _lost: threading.Event = field(default_factory=threading.Event)
     _cancelled: threading.Event = field(default_factory=threading.Event)
-    _stop: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event = field(default_factory=threading.Event)
 
     def stage(self, name: str, message: str = "") -> None:
         """Say which stage begins (reading, encoding, archiving, publishing, …); written at once."""
@@ -131,8 +131,9 @@ class Context:
         if row.cancel:
             raise Cancelled(f"Job {self.job.id} was dismissed.")
 
-    def _beat(self) -> None:
-        while not self._stop.wait(HEARTBEAT):
+    def beat(self) -> None:
+        """Renew the lease until `stop` is set; the body of the heartbeat thread."""
+        while not self.stop.wait(HEARTBEAT):
             try:
                 with self.catalog.write() as connection:
                     mine = (table.c.id == self.job.id) & (table.c.fence == self.job.fence) & (table.c.state == "running")
@@ -230,7 +231,7 @@ class Jobs:
             LostLease: another worker took over; nothing of this run was published.
         """
         context = Context(job, self.catalog, listener)
-        heart = threading.Thread(target=context._beat, name=f"lease-{job.id[:8]}", daemon=True)
+        heart = threading.Thread(target=context.beat, name=f"lease-{job.id[:8]}", daemon=True)
         heart.start()
         try:
             result = task(context)
@@ -248,7 +249,7 @@ class Jobs:
             log.exception("job %s failed", job.id)
             self._end(context, "failed", error=f"Internal error ({type(error).__name__}: {error}). Please report it; the log has the details.")
         finally:
-            context._stop.set()
+            context.stop.set()
             heart.join()
         return self.get(job.id)
 

@@ -130,7 +130,7 @@ def _gradient(height: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     none = np.full(np.take(height, [0], axis=axis).shape, np.nan)
     ahead, behind = np.concatenate([steps, none], axis=axis), np.concatenate([none, steps], axis=axis)
     both = np.where(np.isnan(ahead), behind, np.where(np.isnan(behind), ahead, (ahead + behind) / 2))
-    return np.nan_to_num(both)
+    return np.asarray(np.nan_to_num(both))
 
 
 def _height_legend(version: LayerVersion) -> dict[str, Any]:
@@ -245,7 +245,8 @@ class _Style:
 def _drawings(root: Any, keys: tuple[str, ...], style: _Style) -> _Drawing:  # noqa: ARG001  keys are the cache's
     version = style.version
     wanted = [name for name in (version.style.get("category"), version.style.get("width_column")) if name]
-    shapes, widths, colors = [], [], []
+    shapes, widths = [], []
+    colors: list[tuple[int, int, int]] = []
     base, palette = _color(version), _categories(version)
     for chunk in parts.read_features(Lake(root), version, wanted):
         lonlat = shapely.transform(shapely.force_2d(chunk.geometry), lambda xy, h=chunk.reference.horizontal: _mercator(h, xy))

@@ -81,10 +81,10 @@ def finest_zoom(path: Path, horizontal: str) -> int:
 def _places(horizontal: str, inverse: Any, z: int, x: int, y: int, buffer: int) -> tuple[F64, F64]:
     """Fractional column and row of the full raster at each pixel's centre."""
     pixels = SIZE + 2 * buffer
-    centres = np.arange(pixels) - buffer + 0.5
+    centres: F64 = np.arange(pixels, dtype=np.float64) - buffer + 0.5
     if z < EXACT_BELOW:
         return _project(horizontal, inverse, z, x * SIZE + centres, y * SIZE + centres)
-    nodes = np.linspace(-buffer, SIZE + buffer, LATTICE)
+    nodes: F64 = np.linspace(-buffer, SIZE + buffer, LATTICE, dtype=np.float64)
     c, r = _project(horizontal, inverse, z, x * SIZE + nodes, y * SIZE + nodes)
     place = (centres + buffer) / (pixels / (LATTICE - 1))
     at = np.minimum(place.astype(np.int64), LATTICE - 2)

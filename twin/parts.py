@@ -22,7 +22,21 @@ from twin import crs
 from twin.errors import BadFeature, BadReference
 from twin.lake import Lake
 from twin.model import (
-    Asset, Batch, Bounds, Column, Features, Grid, LayerKind, LayerVersion, Material, Mesh, Part, Points, Reference, Report, Table,
+    Asset,
+    Batch,
+    Bounds,
+    Column,
+    Features,
+    Grid,
+    LayerKind,
+    LayerVersion,
+    Material,
+    Mesh,
+    Part,
+    Points,
+    Reference,
+    Report,
+    Table,
 )  # fmt: skip
 
 ROW_GROUP = 16_384
@@ -158,7 +172,7 @@ class _Spool:
                 rows = order[start : start + PART_ROWS]
                 with lake.scratch(".parquet") as path:
                     known = boxes[rows][~np.isnan(boxes[rows][:, 0])]
-                    box = Bounds(*(float(v) for v in (*known[:, :2].min(0), *known[:, 2:].max(0))), *z) if len(known) else None
+                    box = _box(known, z) if len(known) else None
                     metadata = {b"geo": _geo_metadata(self.reference, box)}
                     schema = self.schema.with_metadata(metadata)
                     with pq.ParquetWriter(path, schema, compression="zstd", compression_level=3, write_page_index=True) as writer:
@@ -174,6 +188,11 @@ class _Spool:
                 self.writer.close()
             self.sink.close()
             self.sink = None
+
+
+def _box(boxes: NDArray[np.float64], z: tuple[float, float]) -> Bounds:
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    return Bounds(float(low[0]), float(low[1]), float(high[0]), float(high[1]), *z)
 
 
 def _titles(f: pa.Field) -> dict[str, str]:

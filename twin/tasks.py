@@ -8,14 +8,14 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from twin import __version__, parts, registry
 from twin.catalog import Derivation
 from twin.city import City
 from twin.errors import BadInput, BadOption, Conflict, NotFound, UnreadableSource
-from twin.jobs import Context, Job, Jobs
-from twin.model import LABELS, Group, Layer, LayerVersion, Report
+from twin.jobs import Context, Job, Jobs, Task
+from twin.model import LABELS, Group, Layer, LayerKind, LayerVersion, Report
 
 LAYER_NAME = re.compile(r"^[^\W_][\w.-]{0,62}$")
 DESCRIBE = ("title_zh", "title_en", "group", "grade", "licence", "label", "description")
@@ -41,7 +41,7 @@ def ingest_params(source: str | Path, layer: str, *, reader: str | None = None, 
         raise UnreadableSource(f"{path.name} is empty (0 bytes).", "Deliver the file again.")
     unknown = set(describe or {}) - set(DESCRIBE)
     if unknown:
-        raise BadOption(f"Unknown layer description {sorted(unknown)[0]!r}.", f"Known: {', '.join(DESCRIBE)}.")
+        raise BadOption(f"Unknown layer description {min(unknown)!r}.", f"Known: {', '.join(DESCRIBE)}.")
     for field, known in (("group", get_args(Group)), ("label", LABELS)):
         if (describe or {}).get(field, known[0]) not in known:
             raise BadOption(f"{field} cannot be {describe[field]!r}.", f"It is one of {', '.join(known)}.")  # type: ignore[index]
@@ -94,7 +94,7 @@ def split_options(entry: registry.Entry, options: dict[str, Any]) -> tuple[Any, 
     unknown = set(rest) - tiler_fields
     if unknown:
         known = ", ".join(sorted(set(reader_model.model_fields) | tiler_fields))
-        raise BadOption(f"Reader {entry.name} has no option {sorted(unknown)[0]!r}.", f"Options: {known}.")
+        raise BadOption(f"Reader {entry.name} has no option {min(unknown)!r}.", f"Options: {known}.")
     if tiler:
         registry.parse_options(tiler.load().Options, rest, f"tiler {tiler.name}")
     return registry.parse_options(reader_model, own, f"reader {entry.name}"), rest
@@ -112,13 +112,19 @@ def work(city: City, job: Job, listener: Callable[[str, float, str], None] | Non
     while True:
         claimed = jobs.claim(job.id)
         if claimed is not None:
-            return jobs.run(claimed, lambda context: TASKS[claimed.kind](city, context, claimed.params), listener)
+            return jobs.run(claimed, bind(city, claimed), listener)
         current = jobs.get(job.id)
         if current.done:
             return current
         if listener:
             listener(current.stage, current.progress, current.message)
         time.sleep(0.2)
+
+
+def bind(city: City, job: Job) -> Task:
+    """The task of a job, waiting for its context."""
+    task = TASKS[job.kind]
+    return lambda context: task(city, context, job.params)
 
 
 # --- the tasks ---------------------------------------------------------------------------------------------------
@@ -163,7 +169,8 @@ def _read(city: City, context: Context, entry: registry.Entry, source: Path, nam
 
     provenance = {"source": source.name, "sha256": _sha256(source), "reader": entry.name, "release": __version__,
                   "options": options.model_dump(exclude_none=True), "tile_options": tile_options, "who": city.settings.who}  # fmt: skip
-    return parts.write_version(city.lake, name, entry.kind, batches(), report, provenance=provenance)
+    kind = cast("LayerKind", entry.kind)  # readers make layers; only scenarios have the other kind
+    return parts.write_version(city.lake, name, kind, batches(), report, provenance=provenance)
 
 
 def _keep(city: City, context: Context, layer: Layer, version: LayerVersion, *, run: str = "", job: str = "") -> int:

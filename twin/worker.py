@@ -38,7 +38,7 @@ def main(home: Path, parent: int) -> None:
                 time.sleep(0.5)
                 continue
             log.info("job %s (%s) begins, attempt %d", job.id, job.kind, job.attempts)
-            done = jobs.run(job, lambda context, job=job: tasks.TASKS[job.kind](city, context, job.params))  # type: ignore[misc]
+            done = jobs.run(job, tasks.bind(city, job))
             log.info("job %s is %s %s", done.id, done.state, done.error or "")
         except LostLease as error:
             log.warning("%s", error)

@@ -34,7 +34,7 @@ STAGES = ("reading", "encoding", "archiving", "publishing")
 TWIN = [sys.executable, "-m", "twin.cli"]
 
 
-def delivery(path: Path, seed: int, count: int = 2000) -> Path:
+def delivery(path: Path, seed: int, count: int = 6000) -> Path:
     """A GeoPackage of square buildings with a height and an absolute base."""
     rng = np.random.default_rng(seed)
     x, y = 400_000 + (np.arange(count) % 80) * 30.0, 2_490_000 + (np.arange(count) // 80) * 30.0
@@ -52,14 +52,20 @@ def arguments(source: Path, home: Path) -> list[str]:
             "--option", "base=base", "--home", str(home), "--json"]  # fmt: skip
 
 
-def stage(home: Path, pid: int) -> str:
-    """Stage of the job that this process works on, from outside; "" before it has claimed it."""
-    try:
-        with sqlite3.connect(f"file:{home / 'catalog.sqlite'}?mode=ro", uri=True, timeout=1) as db:
-            row = db.execute("select stage from jobs where state = 'running' and owner like ?", (f"%|{pid}|%",)).fetchone()
-    except sqlite3.OperationalError:
-        return ""
-    return row[0] if row else ""
+class Watch:
+    """The stage of the job that one process works on, read from outside over one open connection."""
+
+    def __init__(self, home: Path, pid: int) -> None:
+        self.database = sqlite3.connect(f"file:{home / 'catalog.sqlite'}?mode=ro", uri=True, timeout=1)
+        self.owner = f"%|{pid}|%"
+
+    def stage(self) -> str:
+        """Empty before it has claimed a job, and after."""
+        try:
+            row = self.database.execute("select stage from jobs where state = 'running' and owner like ?", (self.owner,)).fetchone()
+        except sqlite3.OperationalError:
+            return ""
+        return row[0] if row else ""
 
 
 def reached(now: str, target: str) -> bool:
@@ -86,7 +92,7 @@ def test_fifty_kills(tmp_path: Path) -> None:
     home = tmp_path / "city"
     shown = ingest(delivery(tmp_path / "delivery0.gpkg", 0), home)
     landed: Counter[str] = Counter()
-    for turn in range(1, 16):
+    for turn in range(1, 31):
         if sum(landed.values()) >= KILLS and min(landed[name] for name in STAGES) >= 3:
             break
         source = delivery(tmp_path / f"delivery{turn}.gpkg", turn)
@@ -120,13 +126,15 @@ def ingest(source: Path, home: Path) -> tuple[int, str]:
 def kill_at(source: Path, home: Path, target: str, rng: random.Random) -> str:
     """Start an ingest and kill it at a random moment of a stage (or of a later one, where a resumed job begins); where it died, or ""."""
     process = subprocess.Popen(arguments(source, home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    while process.poll() is None and not reached(stage(home, process.pid), target):
-        time.sleep(0.001)
+    watch = Watch(home, process.pid)
+    while process.poll() is None and not reached(watch.stage(), target):
+        time.sleep(0.0005)
     time.sleep(rng.random() * SECONDS[target])
     children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    where = stage(home, process.pid)
+    where = watch.stage()
     process.send_signal(signal.SIGKILL)
     killed = process.wait() == -signal.SIGKILL
+    watch.database.close()
     _, alive = psutil.wait_procs(children, timeout=5)
     assert not alive, f"worker processes outlived their parent: {alive}"
     return where if killed else ""

@@ -68,8 +68,7 @@ def write_table(rows: list[dict[str, Any]], path: Path) -> None:
         lines.append(f"| {row['work']} (size {row['size']:g}) | {row['figure']:,.0f} {row['unit']} | {peer} | {ratio} | {row['wall_seconds']:.1f} | "
                      f"{row['cpu_seconds']:.1f} | {row['peak_memory_mb']:,.0f} |")  # fmt: skip
     lines.append("")
-    for row in rows:
-        lines.append(f"- **{row['work']}**: " + "; ".join(f"{key} {value}" for key, value in row.get("details", {}).items()))
+    lines.extend(f"- **{row['work']}**: " + "; ".join(f"{key} {value}" for key, value in row.get("details", {}).items()) for row in rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + f"\n\n{marker}{notes}", "utf-8")
 

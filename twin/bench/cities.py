@@ -6,12 +6,15 @@ Shapes: rectangles, L-shapes, courtyards and pairs of wings (multipolygons), tur
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import shapely
 
 from twin.model import Features, Reference
+
+Array = Any
 
 REFERENCE = Reference("EPSG:4547", "EPSG:5737")
 CENTRE = (405_000.0, 2_498_000.0)
@@ -32,7 +35,7 @@ def generate_buildings(n: int, seed: int = 1, *, centre: tuple[float, float] = C
         yield _batch(number, np.random.default_rng([seed, start]), side, centre)
 
 
-def _batch(number: np.ndarray, rng: np.random.Generator, side: int, centre: tuple[float, float]) -> Features:
+def _batch(number: Array, rng: np.random.Generator, side: int, centre: tuple[float, float]) -> Features:
     count = len(number)
     quarter, plot = number // 400, number % 400
     turn = np.random.default_rng(7).uniform(-0.7, 0.7, side * side + 1)[quarter]
@@ -69,7 +72,7 @@ def _batch(number: np.ndarray, rng: np.random.Generator, side: int, centre: tupl
     return Features(REFERENCE, ids, geometry, attributes)
 
 
-def _place(shape: np.ndarray, at: np.ndarray, half: np.ndarray, c: np.ndarray, s: np.ndarray) -> np.ndarray:
+def _place(shape: Array, at: Array, half: Array, c: Array, s: Array) -> Array:
     """(K, 2) unit shape scaled, turned and moved for N buildings: (N, K, 2), rounded to centimetres as surveys are."""
     xy = shape[None] * half[:, None, :]
     x, y = xy[..., 0], xy[..., 1]
@@ -81,19 +84,19 @@ _SQUARE = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]], float)
 _ELL = np.array([[-1, -1], [1, -1], [1, 0.1], [0.1, 0.1], [0.1, 1], [-1, 1], [-1, -1]], float)
 
 
-def _rectangle(*place: np.ndarray) -> np.ndarray:
+def _rectangle(*place: Array) -> Array:
     return shapely.polygons(_place(_SQUARE, *place))
 
 
-def _angle(*place: np.ndarray) -> np.ndarray:
+def _angle(*place: Array) -> Array:
     return shapely.polygons(_place(_ELL, *place))
 
 
-def _courtyard(*place: np.ndarray) -> np.ndarray:
+def _courtyard(*place: Array) -> Array:
     inner = shapely.linearrings(_place(_SQUARE * 0.45, *place))
     return shapely.polygons(shapely.linearrings(_place(_SQUARE, *place)), inner[:, None])
 
 
-def _wings(*place: np.ndarray) -> np.ndarray:
+def _wings(*place: Array) -> Array:
     parts = [shapely.polygons(_place(_SQUARE * [0.4, 1] + [dx, 0], *place)) for dx in (-0.6, 0.6)]
     return shapely.multipolygons(np.column_stack(parts))

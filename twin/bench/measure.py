@@ -15,8 +15,11 @@ from twin.errors import TwinError
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a command took: seconds of wall clock and of CPU (user + system, with all children), and the highest sum of
-    the memory of all its processes at one moment (proportional set size, sampled every 20 ms), in MB; what it printed."""
+    """What a command took, and what it printed.
+
+    `wall` and `cpu` (user + system, with all children) in seconds; `peak_mb`: the highest sum of the memory of all its
+    processes at one moment (proportional set size, sampled every 20 ms).
+    """
 
     wall: float
     cpu: float
