@@ -158,7 +158,7 @@ def _clean(dataset: Any, nodata: float | None, wkt: str, path: Path) -> tuple[Pa
 def _known(band: NDArray[Any], void: float | None) -> NDArray[np.bool_]:
     if void is None:
         return np.ones(band.shape, bool)
-    return ~np.isnan(band) if np.isnan(void) else band != band.dtype.type(void)
+    return np.asarray(~np.isnan(band) if np.isnan(void) else band != band.dtype.type(void))
 
 
 def _see(band: NDArray[Any], known: NDArray[np.bool_], seen: _Seen) -> None:

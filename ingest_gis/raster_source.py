@@ -49,6 +49,7 @@ def source_file(source: Path, member: str | None = None) -> Iterator[RasterFile]
     """The raster of a source, unpacked into a temporary folder where it is a ZIP.
 
     Args:
+        source: a local file.
         member: which file of a ZIP, where it holds several rasters.
 
     Raises:

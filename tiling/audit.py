@@ -1,3 +1,4 @@
+# mypy: disable-error-code="untyped-decorator,no-any-return"
 """How far the terrain's triangles are from the raster: measured at cells of the full raster, not at the mesh's own lattice.
 
 The sample's places are projected cell by cell through `twin.crs`, so it also catches errors of the interpolated projection
@@ -16,7 +17,8 @@ from tiling.heights import HeightField
 from tiling.rtin import STEPS, surface
 from twin import crs
 
-F32, F64 = NDArray[np.float32], NDArray[np.float64]
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 SIDE = 64
 MOST = 64
 
@@ -69,7 +71,7 @@ def _starts(cells: int) -> list[int]:
 
 
 def _square(field: HeightField, left: int, top: int) -> tuple[F64, F64, F64]:
-    data = field._read(0, left, top, min(SIDE, field.size[0] - left), min(SIDE, field.size[1] - top)).astype(np.float64)
+    data = field.cells(0, left, top, min(SIDE, field.size[0] - left), min(SIDE, field.size[1] - top)).astype(np.float64)
     row, column = np.nonzero(~np.isnan(data))
     t = ~field.inverse
     x = t.a * (column + left + 0.5) + t.b * (row + top + 0.5) + t.c

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="untyped-decorator,no-any-return"
 """A terrain raster as a field of ellipsoidal heights over the whole globe, at any level of detail.
 
 * **Detail.** A level samples the coarsest overview whose cells are not larger than its mesh, bilinear between cell
@@ -30,7 +31,8 @@ from tiling.rtin import STEPS
 from twin import crs
 from twin.model import ELLIPSOID, Bounds, Reference
 
-F32, F64 = NDArray[np.float32], NDArray[np.float64]
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 MAX = 32767
 FILL_LEVELS = 7
 DEGREE = 111_195.0  # metres per degree of a great circle of 6371 km
@@ -97,22 +99,22 @@ def _gather(column: F64, row: F64, scale_x: float, scale_y: float, data: F32, le
         found, weight = 0.0, 0.0
         z = data[r0, c0]
         w = (1 - u) * (1 - v)
-        if z == z:
+        if not math.isnan(z):
             found += w * z
             weight += w
         z = data[r0, c1]
         w = u * (1 - v)
-        if z == z:
+        if not math.isnan(z):
             found += w * z
             weight += w
         z = data[r1, c0]
         w = (1 - u) * v
-        if z == z:
+        if not math.isnan(z):
             found += w * z
             weight += w
         z = data[r1, c1]
         w = u * v
-        if z == z:
+        if not math.isnan(z):
             found += w * z
             weight += w
         trust = min(1.0, reach * weight)
@@ -158,7 +160,7 @@ class HeightField:
                 self.sizes.append((file.width, file.height))
         self.stored = len(self.sizes)
         self._coarse: list[F32] = []
-        last = self._read(self.stored - 1, 0, 0, *self.sizes[-1])
+        last = self.cells(self.stored - 1, 0, 0, *self.sizes[-1])
         while max(last.shape) > 1:
             last = _halve(last)
             self._coarse.append(last)
@@ -182,17 +184,17 @@ class HeightField:
     def level_for(self, spacing: float) -> int:
         """The coarsest overview whose cells are not larger than `spacing` metres (0 is the full raster)."""
         cell = math.sqrt(self.cell[0] * self.cell[1])
-        return min(max(int(math.floor(math.log2(spacing / cell) + 1e-6)), 0), len(self.sizes) - 1)
+        return min(max(math.floor(math.log2(spacing / cell) + 1e-6), 0), len(self.sizes) - 1)
 
     def voids(self) -> int:
         """How many cells have no data (the raster is read once)."""
         count = 0
         for row in range(0, self.size[1], 512):
             rows = min(512, self.size[1] - row)
-            count += int(np.isnan(self._read(0, 0, row, self.size[0], rows)).sum())
+            count += int(np.isnan(self.cells(0, 0, row, self.size[0], rows)).sum())
         return count
 
-    def _read(self, level: int, left: int, top: int, columns: int, rows: int) -> F32:
+    def cells(self, level: int, left: int, top: int, columns: int, rows: int) -> F32:
         """Cells of an overview as float32, NaN in voids."""
         if level >= self.stored:
             return self._coarse[level - self.stored][top : top + rows, left : left + columns]
@@ -214,7 +216,7 @@ class HeightField:
         """
         sea = geoid(lon, lat)
         lon = (lon + 180.0) % 360.0 - 180.0
-        inside_c, inside_r = self._near(lon, self.extent.minx, self.extent.maxx, lat), self._near_lat(lat)
+        inside_c, inside_r = self._near_lon(lon), self._near_lat(lat)
         if not inside_c.any() or not inside_r.any():
             return sea
         # whole tiles around what is near the data, so that the projection can be interpolated
@@ -228,9 +230,9 @@ class HeightField:
             sea[r, c] += heights * self.reference.vertical_unit + offset * share
         return sea
 
-    def _near(self, lon: F64, west: float, east: float, lat: F64) -> NDArray[np.bool_]:
+    def _near_lon(self, lon: F64) -> NDArray[np.bool_]:
         margin = self.apron / DEGREE / max(math.cos(math.radians(min(abs(self.extent.miny), abs(self.extent.maxy), 89.0) + 0.1)), 0.01)
-        return np.asarray((lon >= west - margin) & (lon <= east + margin))
+        return np.asarray((lon >= self.extent.minx - margin) & (lon <= self.extent.maxx + margin))
 
     def _near_lat(self, lat: F64) -> NDArray[np.bool_]:
         margin = self.apron / DEGREE
@@ -285,7 +287,7 @@ class HeightField:
         sx, sy = self.size[0] / width, self.size[1] / height
         left, right = max(int(box[0] / sx - 0.5) - 1, 0), min(int(box[1] / sx + 0.5) + 2, width)
         top, bottom = max(int(box[2] / sy - 0.5) - 1, 0), min(int(box[3] / sy + 0.5) + 2, height)
-        data = self._read(level, left, top, right - left, bottom - top)
+        data = self.cells(level, left, top, right - left, bottom - top)
         return bool(_gather(column, row, sx, sy, data, left, top, width, height, total, rest, reach))
 
 

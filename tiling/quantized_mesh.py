@@ -1,3 +1,5 @@
+# mypy: disable-error-code="untyped-decorator,no-any-return"
+# ruff: noqa: D417, RUF046  (arguments are described in groups; in numba floor gives a float)
 """One terrain tile as quantized-mesh 1.0 with the oct-encoded vertex normals extension.
 
 Format: https://github.com/CesiumGS/quantized-mesh. Positions are longitude, latitude and ellipsoidal height, each in
@@ -27,7 +29,9 @@ LARGEST = HEADER + 4 + 6 * 4225 + 4 + 6 * 8192 + 16 + 8 * 65 + 5 + 2 * 4225
 FAR = 1e6
 _B = WGS84_A * (1 - WGS84_F)
 
-F64, I32, U8 = NDArray[np.float64], NDArray[np.int32], NDArray[np.uint8]
+F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
+U8 = NDArray[np.uint8]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -62,9 +66,12 @@ def _sphere(points: F64, count: int, header: F64) -> None:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _occlusion(points: F64, count: int, header: F64) -> None:
-    """Horizon occlusion point (K. Ring, "Horizon Culling 2", 2013): the point on the ray through the centre, in radii of
-    the ellipsoid, that is hidden only when all vertices are → header[9:12]. Vertices below the ellipsoid count as on it. Where a vertex is
-    a quarter of the globe away, as in the root tiles, no such point exists and a far one is written."""
+    """Horizon occlusion point (K. Ring, "Horizon Culling 2", 2013) → header[9:12].
+
+    The point on the ray through the centre, in radii of the ellipsoid, that is hidden only when all vertices are. Vertices
+    below the ellipsoid count as on it. Where a vertex is a quarter of the globe away, as in the root tiles, no such point
+    exists and a far one is written.
+    """
     sx, sy, sz = header[5] / WGS84_A, header[6] / WGS84_A, header[7] / _B
     length = math.sqrt(sx * sx + sy * sy + sz * sz)
     sx, sy, sz = sx / length, sy / length, sz / length
@@ -152,10 +159,7 @@ def encode(
     for part in range(3):
         before = 0
         for i in range(used):
-            if part < 2:
-                value = quanta[vertices[i, part]]
-            else:
-                value = min(max(int(math.floor((z[i] - low) * scale + 0.5)), 0), 32767)
+            value = quanta[vertices[i, part]] if part < 2 else min(max(int(math.floor((z[i] - low) * scale + 0.5)), 0), 32767)
             delta = value - before
             at = _put16(out, at, (delta << 1) ^ (delta >> 31))
             before = value

@@ -1,3 +1,5 @@
+# mypy: disable-error-code="untyped-decorator"
+# ruff: noqa: PLW3301, D417  (numba compiles two-argument max fastest; arguments are described in groups)
 """Right-triangulated irregular networks (Evans, Kirkpatrick & Townsend 1997/2001) over a lattice of tiles.
 
 Every tile is a square of 64 × 64 steps, split by its south-west–north-east diagonal and then by halving hypotenuses. A
@@ -18,7 +20,9 @@ from numpy.typing import NDArray
 STEPS = 64
 EARTH_RADIUS = 6_371_000.0
 
-F32, F64, I32 = NDArray[np.float32], NDArray[np.float64], NDArray[np.int32]
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -150,9 +154,8 @@ def surface(height: F64, cost: F32, row: int, column: int, tolerance: float, x: 
     area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
     wb = ((x - ax) * (cy - ay) - (y - ay) * (cx - ax)) / area
     wc = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) / area
-    return (
-        (1 - wb - wc) * height[row + ay, column + ax] + wb * height[row + by, column + bx] + wc * height[row + cy, column + cx]
-    )
+    result: float = (1 - wb - wc) * height[row + ay, column + ax] + wb * height[row + by, column + bx] + wc * height[row + cy, column + cx]
+    return result
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

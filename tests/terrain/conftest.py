@@ -19,7 +19,7 @@ from twin.registry import TileJob
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from terrain_helpers import Tiles  # noqa: E402
+from terrain_helpers import Tiles
 
 
 @pytest.fixture

@@ -49,6 +49,9 @@ class Tiles:
         keys = [tuple(int(v) for v in name.removesuffix(".terrain").split("/")) for name in self.names]
         return sorted((z, x, y) for z, x, y in keys if level is None or z == level)
 
+    def all_keys(self) -> list[tuple[int, int, int]]:
+        return self.keys()
+
     @property
     def finest(self) -> int:
         return int(self.layer["maxzoom"])

@@ -126,7 +126,7 @@ def test_units(tmp_path: Path) -> None:
 def test_undeclared_nodata_becomes_void_and_is_reported(tmp_path: Path, value: float) -> None:
     z = hills(30, 40)
     z[3, 4:9] = value
-    asset, cells, report, _ = read(write_dem(tmp_path / "a.tif", z), vertical="EGM96")
+    _, cells, report, _ = read(write_dem(tmp_path / "a.tif", z), vertical="EGM96")
     assert cells.mask.sum() == 5
     assert cells.mask[3, 4:9].all()
     assert np.array_equal(cells.compressed(), z[np.isfinite(z) & (np.abs(z) < 5000)])
@@ -138,7 +138,7 @@ def test_undeclared_nodata_becomes_void_and_is_reported(tmp_path: Path, value: f
 def test_two_kinds_of_nodata_become_one(tmp_path: Path) -> None:
     z = np.full((20, 20), 50, np.int16)
     z[0, 0], z[1, 1] = -32768, -9999
-    asset, cells, report, file = read(write_dem(tmp_path / "a.tif", z, nodata=-32768), vertical="EGM96")
+    _, cells, report, file = read(write_dem(tmp_path / "a.tif", z, nodata=-32768), vertical="EGM96")
     assert cells.dtype == np.int16
     assert cells.mask.sum() == 2
     assert file["profile"]["nodata"] == -32768
@@ -153,7 +153,7 @@ def test_option_nodata_and_band(tmp_path: Path) -> None:
         read(source, vertical="EGM96")
     with pytest.raises(BadOption, match="not 3"):
         read(source, vertical="EGM96", band=3)
-    _, cells, report, _ = read(source, vertical="EGM96", band=2, nodata=0)
+    _, _, report, _ = read(source, vertical="EGM96", band=2, nodata=0)
     assert (report.facts["min"], report.facts["voids"]) == (7, 1)
 
 
@@ -201,7 +201,7 @@ def test_rotated_grid_is_warped_and_said(tmp_path: Path) -> None:
     source = tmp_path / "a.tif"
     with rasterio.open(source, "w", driver="GTiff", width=200, height=200, count=1, dtype="float32", crs="EPSG:4547", transform=turn) as file:
         file.write(z, 1)
-    asset, cells, report, out = read(source, vertical="EPSG:5737")
+    _, cells, report, out = read(source, vertical="EPSG:5737")
     assert report.notes[0].action == "repaired"
     t = out["profile"]["transform"]
     assert (t.b, t.d) == (0, 0)

@@ -167,7 +167,7 @@ def check_mesh(tile: DecodedTile) -> None:
 
 def test_every_tile_is_a_sound_mesh(tmp_path: Path, ingest: Ingest, tiled: Tiled) -> None:
     tiles = tiled(ingest(write_dem(tmp_path / "a.tif", hills(150, 150), cell=0.0003), vertical="EGM96"))
-    for key in tiles.keys():
+    for key in tiles.all_keys():
         check_mesh(tiles.tile(*key))
 
 
@@ -177,7 +177,7 @@ def test_occlusion_point_never_hides_a_visible_tile(tmp_path: Path, ingest: Inge
     radii = np.array([6378137.0, 6378137.0, 6356752.3142451793])
     rng = np.random.default_rng(5)
     hidden = 0
-    for key in [k for k in tiles.keys() if k[0] in (1, 2, 4, 8, 12, tiles.finest)]:
+    for key in [k for k in tiles.all_keys() if k[0] in (1, 2, 4, 8, 12, tiles.finest)]:
         tile = tiles.tile(*key)
         points = tile.ecef / radii
         points *= np.maximum(1.0, 1 / np.linalg.norm(points, axis=1))[:, None]  # what lies below the ellipsoid counts as on it
