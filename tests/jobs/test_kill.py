@@ -28,8 +28,8 @@ from twin import tasks
 from twin.city import City
 from twin.jobs import Jobs
 
-KILLS = 56
-SECONDS = {"reading": 0.3, "encoding": 0.6, "archiving": 0.01, "publishing": 0.01}
+KILLS = 52
+SECONDS = {"reading": 0.2, "encoding": 0.25, "archiving": 0.005, "publishing": 0.005}
 STAGES = ("reading", "encoding", "archiving", "publishing")
 TWIN = [sys.executable, "-m", "twin.cli"]
 
