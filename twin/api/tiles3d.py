@@ -25,10 +25,13 @@ def root(request: Request, city: CityDep, layer: str) -> Response:
         raise NotFound(f"Layer {layer!r} ({version.kind}) has no 3D Tiles.", f"Derive them with: twin tile {layer}")
     inner: dict[str, Any] = derivation.info["root"]
     entry = derivation.info.get("entry", "tileset.json")
+    volume = placed(inner["boundingVolume"], inner.get("transform"))
+    # A city of one leaf has error 0 inside; out here the error is that of drawing nothing, or a client would never ask for it.
+    error = max(float(inner["geometricError"]), radius(volume))
     value = {
         # No asset.tilesetVersion: CesiumJS would put it as ?v=… on every tile's address, and unknown parameters are refused.
-        "asset": {"version": "1.1"}, "geometricError": inner["geometricError"],
-        "root": {"boundingVolume": placed(inner["boundingVolume"], inner.get("transform")), "geometricError": inner["geometricError"], "refine": "ADD",
+        "asset": {"version": "1.1"}, "geometricError": error,
+        "root": {"boundingVolume": volume, "geometricError": error, "refine": "ADD",
                  "content": {"uri": f"{derivation.key}/{entry}"}},
     }  # fmt: skip
     return json_response(request, value, etag=f'W/"{derivation.key}"')
@@ -51,6 +54,17 @@ def placed(volume: dict[str, list[float]], transform: list[float] | None) -> dic
     box = np.array(volume["box"], dtype=np.float64).reshape(4, 3) @ linear.T  # the centre and three half axes, one a row
     box[0] += shift
     return {"box": box.reshape(-1).tolist()}
+
+
+def radius(volume: dict[str, list[float]]) -> float:
+    """Metres from the middle of a bounding volume to its farthest corner (regions: to 1%, on a sphere)."""
+    if "sphere" in volume:
+        return float(volume["sphere"][3])
+    if "box" in volume:
+        return float(np.linalg.norm(volume["box"][3:]))
+    west, south, east, north, low, high = volume["region"]
+    across = (east - west) * float(np.cos((south + north) / 2))
+    return 0.5 * float(np.linalg.norm([across * 6.371e6, (north - south) * 6.371e6, high - low]))
 
 
 @router.get("/tiles3d/{layer}/{key}/{path:path}", summary="A file of a tileset", response_class=Response,
