@@ -215,6 +215,131 @@ def _polygon(canvas: Any, pen: Any, shape: Any, west: float, north: float, pixel
         pen.line(_pixels(ring, west, north, pixel), fill=(*edge, 220), width=OVER, joint="curve")
 
 
+def _dot(pen: Any, at: tuple[float, float], color: tuple[int, int, int], radius: float) -> None:
+    """A disc of its size on the ground (a tree's crown), or, where none is stated, a mark of one size at every level."""
+    (px, py), r = at, max(radius, 0.7 * OVER) if radius else 3.2 * OVER
+    edge = tuple(int(c * 0.8) for c in color) if radius else (255, 255, 255)
+    pen.ellipse([px - r, py - r, px + r, py + r], fill=(*color, 225 if radius else 255), outline=(*edge, 255), width=1 if radius else OVER)
+
+
+def _line(pen: Any, points: list[tuple[float, float]], color: tuple[int, int, int], width: float) -> None:
+    thick = max(1, round(width))
+    pen.line(points, fill=(*color, 235), width=thick, joint="curve")
+    if thick > 3:  # round ends, so that edges which share a node join
+        for px, py in (points[0], points[-1]):
+            r = thick / 2
+            pen.ellipse([px - r, py - r, px + r, py + r], fill=(*color, 235))
+
+
+def _drawing(lake: Lake, version: LayerVersion) -> _Drawing:
+    return _drawings(lake.root, tuple(part.key for part in version.parts), _Style(version))
+
+
+@dataclass(frozen=True, eq=False)
+class _Style:
+    """The version behind a cached drawing; compares by what the drawing depends on."""
+
+    version: LayerVersion
+
+    def __hash__(self) -> int:
+        return hash((self.version.layer, repr(self.version.style)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Style) and (self.version.layer, self.version.style) == (other.version.layer, other.version.style)
+
+
+@lru_cache(maxsize=24)
+def _drawings(root: Any, keys: tuple[str, ...], style: _Style) -> _Drawing:  # noqa: ARG001  keys are the cache's
+    version = style.version
+    wanted = [name for name in (version.style.get("category"), version.style.get("width_column")) if name]
+    shapes, widths = [], []
+    colors: list[tuple[int, int, int]] = []
+    base, palette = _color(version), _categories(version)
+    for chunk in parts.read_features(Lake(root), version, wanted):
+        lonlat = shapely.transform(shapely.force_2d(chunk.geometry), lambda xy, h=chunk.reference.horizontal: _mercator(h, xy))
+        known = np.array([g is not None and not g.is_empty for g in lonlat])
+        shapes.append(lonlat[known])
+        category = version.style.get("category")
+        texts = chunk.attributes.column(category).to_pylist() if category else [None] * len(chunk)
+        colors.extend(palette.get(text, base) for text, keep in zip(texts, known, strict=True) if keep)
+        widths.append(_widths(chunk, version)[known])
+    geometry = np.concatenate(shapes) if shapes else np.zeros(0, object)
+    return _Drawing(geometry, shapely.STRtree(geometry), colors, np.concatenate(widths) if widths else np.zeros(0), shapely.get_dimensions(geometry))
+
+
+def _mercator(horizontal: str, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    lon, lat = crs.to_lonlat(horizontal, xy[:, 0], xy[:, 1])
+    return np.column_stack([np.radians(lon) * 6378137.0, 6378137.0 * np.arctanh(np.sin(np.radians(np.clip(lat, -85.06, 85.06))))])
+
+
+def _widths(chunk: Any, version: LayerVersion) -> NDArray[np.float64]:
+    """Metres on the ground of each line."""
+    column = version.style.get("width_column")
+    if column:
+        return np.nan_to_num(np.asarray(chunk.attributes.column(column).to_pandas(), dtype=np.float64), nan=0.0)
+    return np.full(len(chunk), float(version.style.get("width", 0.0)))
+
+
+def _color(version: LayerVersion) -> tuple[int, int, int]:
+    """The layer's stated colour, else one that depends on its name alone."""
+    return _rgb(version.style.get("color") or HUES[sum(version.layer.encode()) % len(HUES)])
+
+
+def _categories(version: LayerVersion) -> dict[Any, tuple[int, int, int]]:
+    """Colours by value of the style's category column: stated ones, else distinct hues in the order of the values."""
+    stated = version.style.get("colors") or {}
+    return {value: _rgb(color) for value, color in stated.items()}
+
+
+def _vector_legend(version: LayerVersion) -> dict[str, Any]:
+    labels = version.style.get("colors")
+    entries: Iterable[tuple[str, str]] = labels.items() if labels else [("", version.style.get("color") or HUES[sum(version.layer.encode()) % len(HUES)])]
+    return {"type": "vector", "unit": "", "title": {}, "entries": [{"value": text, "color": color, "label": {"zh": text, "en": text}} for text, color in entries]}
+
+
+def _rgb(color: str) -> tuple[int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
+
+
+def _png(rgba: U8) -> bytes:
+    if not rgba[..., 3].any():
+        return EMPTY
+    out = io.BytesIO()
+    Image.fromarray(rgba).save(out, "PNG", compress_level=4)
+    return out.getvalue()
+
+
+def _empty() -> bytes:
+    out = io.BytesIO()
+    Image.new("LA", (SIZE, SIZE), (0, 0)).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+EMPTY = _empty()                else:
+                    _dot(pen, _pixels(shape, west, north, pixel)[0], color, drawing.width[row] * stretch / pixel / 2)
+    return np.asarray(canvas.resize((SIZE, SIZE), Image.Resampling.BOX))
+
+
+def _pixels(shape: Any, west: float, north: float, pixel: float) -> list[tuple[float, float]]:
+    xy = shapely.get_coordinates(shape)
+    return list(zip(((xy[:, 0] - west) / pixel).tolist(), ((north - xy[:, 1]) / pixel).tolist(), strict=True))
+
+
+def _polygon(canvas: Any, pen: Any, shape: Any, west: float, north: float, pixel: float, color: tuple[int, int, int], alpha: int) -> None:
+    if len(shape.interiors):  # through a mask: what lies under a hole stays
+        mask = Image.new("1", canvas.size, 0)
+        cut = ImageDraw.Draw(mask)
+        cut.polygon(_pixels(shape.exterior, west, north, pixel), fill=1)
+        for hole in shape.interiors:
+            cut.polygon(_pixels(hole, west, north, pixel), fill=0)
+        canvas.paste((*color, alpha), (0, 0), mask)
+    else:
+        pen.polygon(_pixels(shape.exterior, west, north, pixel), fill=(*color, alpha))
+    edge = tuple(int(c * 0.75) for c in color)
+    for ring in (shape.exterior, *shape.interiors):
+        pen.line(_pixels(ring, west, north, pixel), fill=(*edge, 220), width=OVER, joint="curve")
+
+
 def _line(pen: Any, points: list[tuple[float, float]], color: tuple[int, int, int], width: float) -> None:
     thick = max(1, round(width))
     pen.line(points, fill=(*color, 235), width=thick, joint="curve")
