@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.citymodel import CityObject, Face, Shape, Surface, choose_lod, lod_rank
+from ingest_bim.citymodel import CityObject, Face, Shape, Surface, choose_lod, draw_once, lod_rank
 from twin.model import Material, Report
 
 F64 = NDArray[np.float64]
@@ -154,19 +154,19 @@ class Document:
         if lod_rank(lods[0]) < finest:
             self.report.note("skipped", name, f"{thing.kind}: its LoD {lods[0]} is not drawn over its own parts of a finer LoD.")
             return thing
-        for geometry in geometries:
-            kind = geometry.get("type")
-            if (kind in DEPTH or kind == "GeometryInstance") and self._lod_of(geometry) == lods[0]:
-                if kind == "GeometryInstance":
-                    self._instance(thing, geometry)
-                else:
-                    shape = self._shape(thing.id, geometry, self.vertices, self.header.scale, self.header.translate, len(thing.surfaces))
-                    thing.surfaces.extend(_surfaces(geometry, len(thing.surfaces)))
-                    for face in shape.faces:
-                        if face.surface >= len(thing.surfaces):
-                            face.surface = -1
-                    if shape.faces:
-                        thing.shapes.append(shape)
+        drawn = [g for g in geometries if (g.get("type") in DEPTH or g.get("type") == "GeometryInstance") and self._lod_of(g) == lods[0]]
+        for geometry in sorted(drawn, key=lambda g: not g.get("semantics")):  # stable: those with semantics first
+            if geometry["type"] == "GeometryInstance":
+                self._instance(thing, geometry)
+                continue
+            shape = self._shape(thing.id, geometry, self.vertices, self.header.scale, self.header.translate, len(thing.surfaces))
+            thing.surfaces.extend(_surfaces(geometry, len(thing.surfaces)))
+            for face in shape.faces:
+                if face.surface >= len(thing.surfaces):
+                    face.surface = -1
+            if shape.faces:
+                thing.shapes.append(shape)
+        draw_once(thing)
         return thing
 
     def _skips(self, name: str, geometries: list[Any], lods: list[str]) -> None:

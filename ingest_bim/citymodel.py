@@ -95,6 +95,20 @@ def choose_lod(found: list[str], wanted: str | None) -> str | None:
     return max(found, key=lod_rank, default=None)
 
 
+def draw_once(thing: CityObject) -> None:
+    """Many exporters give an object's faces twice, as surfaces with semantics and as a solid: the later copies are left out."""
+    seen: dict[bytes, Shape] = {}
+    for shape in thing.shapes:
+        keys = [np.unique(shape.vertices[face.rings[0]], axis=0).tobytes() if face.rings else b"" for face in shape.faces] if len(thing.shapes) > 1 else []
+        again = [seen[key] for key in keys if key in seen]
+        if again:
+            if shape.solid and len(again) == len(keys):
+                again[0].solid = True
+            shape.faces = [face for face, key in zip(shape.faces, keys, strict=True) if key not in seen]
+        seen |= {key: shape for key in keys if key not in seen}
+    thing.shapes = [shape for shape in thing.shapes if shape.faces]
+
+
 # --- columns -----------------------------------------------------------------------------------------------------
 
 

@@ -49,7 +49,7 @@ def triangulate(vertices: F64, faces: list[Face]) -> Faces:
     four: list[int] = []
     rest: list[tuple[int, list[list[int]]]] = []
     for number, face in enumerate(faces):
-        rings = [_clean(ring, vertices) for ring in face.rings]
+        rings = [_clean(ring) for ring in face.rings]
         if not rings or len(rings[0]) < 3:
             result.degenerate += 1
         elif len(rings) == 1 and len(rings[0]) == 3:
@@ -64,7 +64,7 @@ def triangulate(vertices: F64, faces: list[Face]) -> Faces:
     if triples:
         corners = np.array(triples, np.int32)
         p = vertices[corners]
-        good = np.linalg.norm(np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]), axis=1) / 2 > NO_AREA
+        good = np.linalg.norm(cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]), axis=1) / 2 > NO_AREA
         result.degenerate += int((~good).sum())
         found.append((corners[good], np.array(three, np.int32)[good]))
     if quads:
@@ -81,13 +81,13 @@ def triangulate(vertices: F64, faces: list[Face]) -> Faces:
     return result
 
 
-def _clean(ring: list[int], vertices: F64) -> list[int]:
-    """Without repeated neighbours (by place, not only by number) and without the closing corner."""
+def _clean(ring: list[int]) -> list[int]:
+    """Without repeated neighbours and without the closing corner (the vertices of a shape are at different places)."""
     kept: list[int] = []
     for i in ring:
-        if not kept or (i != kept[-1] and not np.array_equal(vertices[i], vertices[kept[-1]])):
+        if not kept or i != kept[-1]:
             kept.append(i)
-    while len(kept) > 1 and (kept[0] == kept[-1] or np.array_equal(vertices[kept[0]], vertices[kept[-1]])):
+    while len(kept) > 1 and kept[0] == kept[-1]:
         kept.pop()
     return kept
 
@@ -95,10 +95,10 @@ def _clean(ring: list[int], vertices: F64) -> list[int]:
 def _quads(vertices: F64, quads: I32, numbers: I32, result: Faces) -> tuple[tuple[I32, I32], list[tuple[int, int]]]:
     """Convex quadrilaterals as two triangles; ((triangles, faces), (row, face) of those that must be cut)."""
     p = vertices[quads]
-    normal = np.cross(p[:, 2] - p[:, 0], p[:, 3] - p[:, 1]) / 2
+    normal = cross(p[:, 2] - p[:, 0], p[:, 3] - p[:, 1]) / 2
     area = np.linalg.norm(normal, axis=1)
     edge = np.roll(p, -1, axis=1) - p
-    turn = np.einsum("qij,qj->qi", np.cross(np.roll(edge, 1, axis=1), edge), normal)
+    turn = np.einsum("qij,qj->qi", cross(np.roll(edge, 1, axis=1), edge), normal)
     convex = (area > NO_AREA) & (turn > 0).all(axis=1)
     unit = normal[convex] / area[convex][:, None]
     result.flatness(np.abs(np.einsum("qij,qj->qi", p[convex] - p[convex].mean(axis=1, keepdims=True), unit)).max(axis=1, initial=0.0))
@@ -112,18 +112,18 @@ def _cut(vertices: F64, rings: list[list[int]], result: Faces) -> I32:
     outer = vertices[rings[0]]
     centre = outer.mean(axis=0)
     around = outer - centre
-    normal = np.cross(around, np.roll(around, -1, axis=0)).sum(axis=0) / 2
+    normal = cross(around, np.roll(around, -1, axis=0)).sum(axis=0) / 2
     area = float(np.linalg.norm(normal))
     if not area > NO_AREA:
         result.degenerate += 1
         return np.zeros((0, 3), np.int32)
     normal /= area
-    u = np.cross(normal, np.eye(3)[int(np.argmin(np.abs(normal)))])
+    u = cross(normal, np.eye(3)[int(np.argmin(np.abs(normal)))])
     u /= np.linalg.norm(u)
     corners = np.array([i for ring in rings for i in ring], np.int32)
     points = vertices[corners] - centre
     result.flatness(np.array([np.abs(points @ normal).max()]))
-    flat = np.ascontiguousarray(np.column_stack([points @ u, points @ np.cross(normal, u)]))
+    flat = np.ascontiguousarray(np.column_stack([points @ u, points @ cross(normal, u)]))
     ends = np.cumsum([len(ring) for ring in rings]).astype(np.uint32)
     local = mapbox_earcut.triangulate_float64(flat, ends).astype(np.int64).reshape(-1, 3)
     a, b, c = flat[local[:, 0]], flat[local[:, 1]], flat[local[:, 2]]
@@ -140,6 +140,13 @@ def _cut(vertices: F64, rings: list[list[int]], result: Faces) -> I32:
 def _area(ring: F64) -> float:
     x, y = ring[:, 0], ring[:, 1]
     return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
+
+
+def cross(a: F64, b: F64) -> F64:
+    """Cross products along the last axis; for small arrays several times as fast as NumPy's."""
+    x, y, z = a[..., 0], a[..., 1], a[..., 2]
+    u, v, w = b[..., 0], b[..., 1], b[..., 2]
+    return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=-1)
 
 
 def is_closed(triangles: I32) -> bool:
@@ -161,4 +168,4 @@ def volume(vertices: F64, triangles: I32) -> float:
     """Signed volume of a closed surface (divergence theorem), about its own centre for precision."""
     p = vertices - vertices.mean(axis=0)
     a, b, c = p[triangles[:, 0]], p[triangles[:, 1]], p[triangles[:, 2]]
-    return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6)
+    return float(np.einsum("ij,ij->i", a, cross(b, c)).sum() / 6)

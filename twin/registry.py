@@ -84,12 +84,13 @@ class TileJob:
 _VECTOR = (".gpkg", ".geojson", ".json", ".shp", ".parquet", ".geoparquet", ".fgb")
 
 READERS: tuple[Entry, ...] = (
+    Entry("cityjson", "ingest_bim.cityjson", "mesh", (".json", ".jsonl")),
     Entry("footprints", "ingest_gis.footprints", "blocks", _VECTOR),
     Entry("vector", "ingest_gis.vector", "vector", _VECTOR),
     Entry("terrain", "ingest_gis.terrain", "terrain", (".tif", ".tiff", ".asc", ".hgt", ".zip")),
     Entry("raster", "ingest_gis.raster", "raster", (".tif", ".tiff", ".png", ".jpg", ".jp2", ".asc")),
     Entry("points", "ingest_gis.points", "points", (".las", ".laz")),
-    Entry("ifc", "ingest_bim.ifc", "mesh", (".ifc", ".ifczip")),
+    Entry("ifc", "ingest_bim.ifc", "mesh", (".ifc", ".ifczip", ".ifcxml")),
 )
 
 TILERS: tuple[Entry, ...] = (
