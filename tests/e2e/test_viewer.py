@@ -1,0 +1,161 @@
+"""The viewer in a real browser on a real server: it opens, shows the city, answers clicks, and gets over failures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+MAP = (330, 60, 930, 580)
+"""Part of the picture that no panel covers: left, top, right, bottom."""
+
+
+def pixels(path: Path, box: tuple[int, int, int, int] = MAP) -> np.ndarray:
+    """(H, W, 3) int16 pixels of a part of a screenshot."""
+    return np.asarray(Image.open(path).convert("RGB").crop(box), np.int16)
+
+
+def commonest(picture: np.ndarray) -> float:
+    """Share of the commonest colour (coarse): near one for an empty globe."""
+    coarse = (picture // 16).reshape(-1, 3)
+    return float(np.unique(coarse, axis=0, return_counts=True)[1].max() / len(coarse))
+
+
+def test_city_opens_and_clicks_tell_the_truth(viewer: Any, small_city: Any, pictures: Path) -> None:
+    viewer.open()
+    first = pixels(viewer.shot(pictures / "city.png"))
+    assert commonest(first) < 0.6, "an empty globe"
+    assert first.std(axis=(0, 1)).min() > 12
+    wet, dry = (viewer.color(pictures / "city.png", *small_city.degrees(480.0, y), small_city.ground(480.0, y)) for y in (335.0, 265.0))
+    assert wet[2] - wet[0] > 25, f"no blue river: {wet}"
+    assert dry[1] - dry[2] > 15, f"no green field: {dry}"
+    tree = viewer.text("twin-layer-tree")
+    for title in ("建筑", "道路", "河流", "地名", "正射影像"):
+        assert title in tree
+    assert set(viewer.page.evaluate("() => twin.labels")) & {"城南广场", "城北中学"}
+
+    every = small_city.buildings()
+    for place, building in enumerate((every[3], every[len(every) // 2 + 2], every[-2])):
+        lon, lat = building.degrees
+        viewer.look(lon, lat, building.roof)
+        before = pixels(viewer.shot(pictures / f"building-{place}-before.png"), (330, 60, 640, 580))
+        viewer.click(lon, lat, building.roof)
+        viewer.page.wait_for_selector("twin-feature-card [data-state=feature]")
+        assert viewer.text("twin-feature-card [data-field=id]") == building.id
+        assert viewer.text("twin-feature-card h2") == building.name
+        assert viewer.text("twin-feature-card [data-attribute=use]") == building.use
+        assert viewer.text("twin-feature-card [data-attribute=height]") == f"{building.height:g} m"
+        viewer.tiles()
+        after = pixels(viewer.shot(pictures / f"building-{place}.png"), (330, 60, 640, 580))
+        changed = np.abs(after - before).max(axis=-1) > 40
+        orange = (after[..., 0] - after[..., 2] > 90) & changed
+        assert orange.mean() > 0.004, "the picked building is not marked"
+
+    assert viewer.errors == []
+    assert viewer.foreign == [], "the viewer asked somebody else"
+
+
+def test_ground_shows_what_lies_there(viewer: Any, small_city: Any) -> None:
+    viewer.open()
+    x, y = 410.0, sum(small_city.RIVER) / 2
+    lon, lat = small_city.degrees(x, y)
+    viewer.look(lon, lat, small_city.ground(x, y), span=400)
+    viewer.click(lon, lat, small_city.ground(x, y))
+    viewer.page.wait_for_selector("twin-feature-card [data-state=feature]")
+    assert viewer.text("twin-feature-card [data-field=id]") == "river-1"
+    assert viewer.text("twin-feature-card .layer") == "河流"
+    position = viewer.text("twin-feature-card [data-field=position]")
+    assert f"{lon:.4f}" in position
+    height = viewer.page.evaluate("([lon, lat]) => twin.groundHeight(lon, lat)", [lon, lat])
+    assert height == pytest.approx(small_city.ground(x, y), abs=0.3)
+
+
+def test_language_layers_and_opacity(viewer: Any, pictures: Path) -> None:
+    viewer.open()
+    assert viewer.text(".tabs").split() == ["图层", "推演"]
+    viewer.page.click("button.lang")
+    assert viewer.text(".tabs").split() == ["Layers", "Scenarios"]
+    assert "Buildings" in viewer.text("twin-layer-tree")
+    viewer.page.wait_for_function("() => twin.labels.includes('South Square') || twin.labels.includes('North School')")
+    shown = pixels(viewer.shot(pictures / "english.png"))
+    viewer.page.click("[data-layer=buildings] [role=switch]")
+    viewer.tiles()
+    hidden = pixels(viewer.shot(pictures / "no-buildings.png"))
+    assert (np.abs(shown - hidden).max(axis=-1) > 24).mean() > 0.03, "hiding the buildings changed nothing"
+    viewer.page.click("[data-layer=ortho] .name")
+    viewer.page.locator("[data-layer=ortho] input[type=range]").fill("0")
+    assert viewer.page.evaluate("() => twin.layers.find(layer => layer.id === 'ortho').state.opacity") == 0
+
+
+def test_scenario_from_the_form_to_the_result(viewer: Any, small_city: Any, pictures: Path) -> None:
+    viewer.open()
+    page = viewer.page
+    page.click("[data-tab=scenarios]")
+    page.click("[data-process=inundation]")
+    page.fill("form [name=level]", "high")
+    page.click("form button[type=submit]")
+    assert page.locator("form .fault").count() >= 2, "a missing terrain and a level that is no number"
+    page.select_option("form [name=terrain]", "terrain")
+    page.fill("form [name=level]", "24")
+    page.select_option("form [name=source]", "river")
+    page.select_option("form [name=buildings]", "buildings")
+    page.click("form button[type=submit]")
+    page.wait_for_selector("[data-run][data-status=successful], [data-run][data-status=failed]")
+    assert page.locator("[data-run]").first.get_attribute("data-status") == "successful", viewer.text("[data-run]")
+    page.wait_for_selector("[data-legend]")
+    results = page.evaluate("() => twin.layers.filter(layer => layer.run !== null && layer.state.visible).map(layer => layer.kind)")
+    assert "raster" in results
+    viewer.tiles()
+    wet = pixels(viewer.shot(pictures / "inundation.png"))
+    page.evaluate("() => { for (const layer of twin.layers) if (layer.run) twin.set(layer.id, { visible: false }); }")
+    viewer.tiles()
+    dry = pixels(viewer.shot(pictures / "inundation-off.png"))
+    assert (np.abs(wet - dry).max(axis=-1) > 24).mean() > 0.02, "the flood is not to be seen"
+    assert viewer.errors == []
+
+
+def test_server_gone_and_back(viewer: Any, served: Any, pictures: Path) -> None:
+    viewer.open()
+    served.stop()
+    try:
+        viewer.page.evaluate("() => twin.reload().catch(() => undefined)")
+        viewer.page.wait_for_selector("[data-notice=offline].bad")
+        assert "twin serve" in viewer.text("[data-notice=offline]")
+        viewer.shot(pictures / "offline.png")
+    finally:
+        served.start()
+    viewer.page.wait_for_selector("[data-notice=offline].good")
+    viewer.tiles()
+    assert viewer.page.evaluate("() => twin.layers.length") >= 6
+
+
+def test_missing_tiles_are_said_and_read_again(viewer: Any, pictures: Path) -> None:
+    broken = "**/tiles3d/buildings/*/**/*.glb"
+    viewer.page.route(broken, lambda route: route.fulfill(status=404, body="{}"))
+    viewer.page.goto(f"{viewer.url}/viewer/")
+    viewer.page.wait_for_selector("[data-notice='tiles:buildings']")
+    notice = viewer.text("[data-notice='tiles:buildings']")
+    assert "404" in notice
+    assert "twin tile buildings" in notice
+    bare = pixels(viewer.shot(pictures / "missing-tiles.png"))
+    viewer.page.unroute(broken)
+    viewer.page.wait_for_selector("[data-notice='tiles:buildings']", state="detached")
+    viewer.tiles()
+    whole = pixels(viewer.shot(pictures / "missing-tiles-recovered.png"))
+    assert (np.abs(whole - bare).max(axis=-1) > 24).mean() > 0.03, "the buildings did not come back"
+
+
+def test_without_webgl_it_says_what_to_do(viewer: Any) -> None:
+    viewer.page.add_init_script(
+        "const get = HTMLCanvasElement.prototype.getContext;"
+        "HTMLCanvasElement.prototype.getContext = function (kind, ...rest) { return /webgl/.test(kind) ? null : get.call(this, kind, ...rest); };"
+    )
+    viewer.page.goto(f"{viewer.url}/viewer/")
+    assert "WebGL 2" in viewer.text(".wall")
+    assert "硬件加速" in viewer.text(".wall")
+    assert viewer.errors == []
