@@ -190,8 +190,7 @@ def _draw(lake: Lake, version: LayerVersion, z: int, x: int, y: int) -> U8:
                     width = max(drawing.width[row] * stretch / pixel, THINNEST * OVER)
                     _line(pen, _pixels(shape, west, north, pixel), color, width)
                 elif dimension == 0:
-                    (px, py), r = _pixels(shape, west, north, pixel)[0], 3.2 * OVER
-                    pen.ellipse([px - r, py - r, px + r, py + r], fill=(*color, 255), outline=(255, 255, 255, 255), width=OVER)
+                    _dot(pen, _pixels(shape, west, north, pixel)[0], color, drawing.width[row] * stretch / pixel / 2)
     return np.asarray(canvas.resize((SIZE, SIZE), Image.Resampling.BOX))
 
 
@@ -213,6 +212,13 @@ def _polygon(canvas: Any, pen: Any, shape: Any, west: float, north: float, pixel
     edge = tuple(int(c * 0.75) for c in color)
     for ring in (shape.exterior, *shape.interiors):
         pen.line(_pixels(ring, west, north, pixel), fill=(*edge, 220), width=OVER, joint="curve")
+
+
+def _dot(pen: Any, at: tuple[float, float], color: tuple[int, int, int], radius: float) -> None:
+    """A disc of its size on the ground (a tree's crown), or, where none is stated, a mark of one size at every level."""
+    (px, py), r = at, max(radius, 0.7 * OVER) if radius else 3.2 * OVER
+    edge = tuple(int(c * 0.8) for c in color) if radius else (255, 255, 255)
+    pen.ellipse([px - r, py - r, px + r, py + r], fill=(*color, 225 if radius else 255), outline=(*edge, 255), width=1 if radius else OVER)
 
 
 def _dot(pen: Any, at: tuple[float, float], color: tuple[int, int, int], radius: float) -> None:
