@@ -221,13 +221,6 @@ def _dot(pen: Any, at: tuple[float, float], color: tuple[int, int, int], radius:
     pen.ellipse([px - r, py - r, px + r, py + r], fill=(*color, 225 if radius else 255), outline=(*edge, 255), width=1 if radius else OVER)
 
 
-def _dot(pen: Any, at: tuple[float, float], color: tuple[int, int, int], radius: float) -> None:
-    """A disc of its size on the ground (a tree's crown), or, where none is stated, a mark of one size at every level."""
-    (px, py), r = at, max(radius, 0.7 * OVER) if radius else 3.2 * OVER
-    edge = tuple(int(c * 0.8) for c in color) if radius else (255, 255, 255)
-    pen.ellipse([px - r, py - r, px + r, py + r], fill=(*color, 225 if radius else 255), outline=(*edge, 255), width=1 if radius else OVER)
-
-
 def _line(pen: Any, points: list[tuple[float, float]], color: tuple[int, int, int], width: float) -> None:
     thick = max(1, round(width))
     pen.line(points, fill=(*color, 235), width=thick, joint="curve")
