@@ -1,0 +1,222 @@
+"""The flow over a grid: buffers, tiles, time steps, edges and the ledger of water. Knows numbers, not layers.
+
+Heights are kept relative to the run's datum (the lowest bed) in float32; water is summed in float64 over the field itself.
+State: 3 (second order) or 2 buffers of 16 bytes, bed, roughness and rain weight: 60 or 44 bytes a cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from scenarios.kernels import inertial, shallow, sources
+from twin.errors import BadInput
+
+Scheme = Literal["hllc", "hllc2", "inertial"]
+SIDES = ("north", "south", "west", "east")
+CFL = {"hllc": 0.45, "hllc2": 0.4, "inertial": 0.7}
+CFL_LIMIT = {"hllc": 0.5, "hllc2": 0.5, "inertial": 1.0}
+LONGEST_STEP = 10.0
+DEEP = 1e-12
+
+
+@dataclass
+class Solver:
+    """Flow over a grid of square cells, row 0 in the north.
+
+    Attributes:
+        bed: (rows, columns) float64 ground, m.
+        cell: size, m.
+        roughness: Manning's n, one number or (rows, columns).
+        scheme: `hllc` (first order), `hllc2` (second order) or `inertial`.
+        blocked: (rows, columns) cells that are walls.
+        open_sides: sides where water may leave freely; the others are walls.
+        rain_weight: (rows, columns) share of rain that a cell gets; None: 1 everywhere.
+        dtype: float32, or float64 for tests.
+    """
+
+    bed: NDArray[np.float64]
+    cell: float
+    roughness: Any = 0.03
+    scheme: Scheme = "hllc"
+    blocked: NDArray[np.bool_] | None = None
+    open_sides: tuple[str, ...] = ()
+    rain_weight: NDArray[Any] | None = None
+    dtype: Any = np.float32
+    cfl: float = 0.0
+    dry: float = 1e-5
+    time: float = 0.0
+    steps: int = 0
+    rejected: int = 0
+    edge_volume: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SIDES, 0.0))
+
+    def __post_init__(self) -> None:
+        self.shape = rows, columns = self.bed.shape
+        self.ghost = g = inertial.GHOST if self.scheme == "inertial" else shallow.GHOST
+        self.cfl = self.cfl or CFL[self.scheme]
+        wall = self.blocked if self.blocked is not None else np.zeros(self.shape, np.bool_)
+        self.blocked = wall
+        self.datum = float(np.min(self.bed[~wall])) if (~wall).any() else 0.0
+        z = np.full((rows + 2 * g, columns + 2 * g), shallow.WALL, self.dtype)
+        self.inside = (slice(g, -g), slice(g, -g))
+        z[self.inside] = np.where(wall, shallow.WALL, self.bed - self.datum)
+        self.z = _open_beds(z, g, self.open_sides)
+        self.n = np.zeros_like(z)
+        self.n[:] = np.pad(np.broadcast_to(np.asarray(self.roughness, self.dtype), self.shape), g, mode="edge")
+        self.weight = np.zeros_like(z)
+        self.weight[self.inside] = np.where(wall, 0.0, 1.0) if self.rain_weight is None else self.rain_weight
+        self.buffers = [np.zeros((4, *z.shape), self.dtype) for _ in range(3 if self.scheme == "hllc2" else 2)]
+        self.state = self.buffers[0]
+        self.edges = np.zeros(2 * (rows + columns))
+        down, across = shallow.TILE_ROWS, shallow.TILE_COLUMNS
+        self.tile_grid = -(-rows // down), -(-columns // across)
+        self.all_tiles = np.array([(r + g, min(r + down, rows) + g, c + g, min(c + across, columns) + g)
+                                   for r in range(0, rows, down) for c in range(0, columns, across)], np.int64)  # fmt: skip
+        self.wet = np.zeros(len(self.all_tiles), np.bool_)
+        self.dt = LONGEST_STEP
+        self._list_tiles()
+
+    # --- the field ---------------------------------------------------------------------------------------------
+
+    @property
+    def depth(self) -> NDArray[Any]:
+        """(rows, columns) view of the depth, m."""
+        return self.state[(0, *self.inside)]
+
+    def level(self) -> NDArray[np.float64]:
+        """(rows, columns) water level (bed where dry), m in the bed's datum."""
+        return np.asarray(self.bed + np.maximum(self.depth, 0).astype(np.float64))
+
+    def velocity(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """(u, v) at cell centres: to the east, and to growing rows (south), m/s; 0 below the dry depth."""
+        qu, qv = self.state[(1, *self.inside)], self.state[(2, *self.inside)]
+        if self.scheme == "inertial":
+            g = self.ghost
+            qu, qv = (qu + self.state[1, g:-g, g - 1 : -g - 1]) / 2, (qv + self.state[2, g - 1 : -g - 1, g:-g]) / 2
+        deep = self.depth > self.dry
+        h = np.where(deep, self.depth, 1)
+        return np.where(deep, qu / h, 0), np.where(deep, qv / h, 0)
+
+    def volume(self) -> float:
+        """Water in the field, m³: float64 sum of depth and what its rounding withholds."""
+        total = np.sum(self.depth, dtype=np.float64) + np.sum(self.state[(3, *self.inside)], dtype=np.float64)
+        return float(total) * self.cell**2
+
+    def set_depth(self, depth: NDArray[Any]) -> None:
+        """Fill the field with `depth` (m); walls stay empty."""
+        for buffer in self.buffers:
+            buffer[(0, *self.inside)] = np.where(self.blocked, 0, depth)
+            buffer[1:] = 0
+        self.mark_wet()
+
+    def set_level(self, level: float | NDArray[np.float64]) -> None:
+        """Fill up to `level` (m in the bed's datum) wherever the bed is lower.
+
+        Levels are rounded with the bed (to the field's type) first, so that a lake is as flat as the type can say.
+        """
+        surface = np.asarray(np.asarray(level, np.float64) - self.datum).astype(self.dtype)
+        self.set_depth(np.maximum(surface - self.z[self.inside], 0))
+
+    def set_velocity(self, u: NDArray[Any], v: NDArray[Any]) -> None:
+        """Start with a moving field (full schemes only), m/s."""
+        self.state[(1, *self.inside)] = self.depth * u
+        self.state[(2, *self.inside)] = self.depth * v
+
+    def mark_wet(self) -> None:
+        """Look for water in all tiles (after the field was changed from outside)."""
+        rows, columns = self.tile_grid
+        padded = np.zeros((rows * shallow.TILE_ROWS, columns * shallow.TILE_COLUMNS), np.bool_)
+        padded[: self.shape[0], : self.shape[1]] = self.depth > 0
+        found = padded.reshape(rows, shallow.TILE_ROWS, columns, shallow.TILE_COLUMNS).any(axis=(1, 3)).ravel()
+        if (found & ~self.wet).any():
+            self.wet |= found
+            self._list_tiles()
+
+    def _list_tiles(self) -> None:
+        active = ndimage.binary_dilation(self.wet.reshape(self.tile_grid), np.ones((3, 3))).ravel()
+        self.active = np.flatnonzero(active)
+        self.tiles = np.ascontiguousarray(self.all_tiles[self.active])
+        self.result = np.zeros((len(self.tiles), 2))
+
+    # --- time --------------------------------------------------------------------------------------------------
+
+    def step(self, longest: float) -> float:
+        """One time step of at most `longest` seconds; returns its length.
+
+        Raises:
+            BadInput: the step that stability allows has shrunk below a millionth of a second; names the cell.
+        """
+        if not len(self.tiles):
+            self.time += longest
+            return longest
+        dt = min(self.dt, longest)
+        while True:
+            speed = self._try(dt)
+            allowed = self.cfl * self.cell / max(speed, DEEP)
+            if speed * dt <= CFL_LIMIT[self.scheme] * self.cell:
+                break
+            self.rejected += 1
+            dt = min(allowed, dt / 2)
+            if not dt > 1e-6:  # also true for a speed that is not a number
+                raise BadInput(f"The flow broke down at t = {self.time:.3f} s: waves of {speed:.3g} m/s in {self._worst()}.", "Look at the bed and the sources there.")
+        self.time += dt
+        self.steps += 1
+        self.dt = min(allowed, LONGEST_STEP)
+        now_wet = self.result[:, 1] > 0
+        if not self.wet[self.active[now_wet]].all():
+            self.wet[self.active[now_wet]] = True
+            self._list_tiles()
+        return dt
+
+    def _try(self, dt: float) -> float:
+        """Compute the state after `dt`; it becomes the present only if the caller's check of the returned wave speed holds."""
+        now, g = self.state, self.ghost
+        after = next(b for b in self.buffers if b is not now)
+        self._fill_edges(now)
+        self.edges[:] = 0
+        if self.scheme == "inertial":
+            inertial.advance(now, after, self.z, self.n, self.tiles, dt, self.cell, self.dry, self.edges, self.result)
+            speed, flows = float(self.result[:, 0].max()), self.edges
+        elif self.scheme == "hllc":
+            shallow.advance(now, now, after, self.z, self.n, self.tiles, dt, self.cell, self.dry, 1.0, False, self.edges, self.result)
+            speed, flows = float(self.result[:, 0].max()), self.edges
+        else:
+            last = next(b for b in self.buffers if b is not now and b is not after)
+            shallow.advance(now, now, after, self.z, self.n, self.tiles, dt, self.cell, self.dry, 1.0, True, self.edges, self.result)
+            speed = float(self.result[:, 0].max())
+            if speed * dt <= CFL_LIMIT[self.scheme] * self.cell:
+                self._fill_edges(after)
+                shallow.advance(now, after, last, self.z, self.n, self.tiles, dt, self.cell, self.dry, 0.5, True, self.edges, self.result)
+                speed = max(speed, float(self.result[:, 0].max()))
+            flows, after = self.edges / 2, last
+        if speed * dt <= CFL_LIMIT[self.scheme] * self.cell:
+            self.state = after
+            rows, columns = self.shape
+            for side, part in zip(SIDES, np.split(flows, np.cumsum([columns, columns, rows])), strict=True):
+                self.edge_volume[side] += float(part.sum()) * dt * self.cell
+        _ = g
+        return speed
+
+    def _fill_edges(self, state: NDArray[Any]) -> None:
+        if self.open_sides:
+            sources.open_edges(state, self.ghost, *(side in self.open_sides for side in SIDES), self.scheme == "inertial")
+
+    def _worst(self) -> str:
+        speeds = np.where(np.isfinite(self.result[:, 0]), self.result[:, 0], np.inf)
+        r0, r1, c0, c1 = (int(v) - self.ghost for v in self.tiles[int(np.argmax(speeds))])
+        return f"rows {r0}–{r1}, columns {c0}–{c1}"
+
+
+def _open_beds(z: NDArray[Any], g: int, sides: tuple[str, ...]) -> NDArray[Any]:
+    """Beds of the ghosts beside open sides: the slope goes on where it falls outwards, else level."""
+    views = {"north": z[:, :], "south": z[::-1], "west": z.T, "east": z.T[::-1]}
+    for side in sides:
+        v = views[side]
+        fall = np.where((v[g] < shallow.HALF_WALL) & (v[g + 1] < shallow.HALF_WALL), np.minimum(v[g] - v[g + 1], 0), 0)
+        for k in range(1, g + 1):
+            v[g - k] = np.where(v[g] < shallow.HALF_WALL, v[g] + k * fall, v[g])
+    return z
