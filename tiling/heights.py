@@ -3,8 +3,8 @@
 
 * **Detail.** A level samples the coarsest overview whose cells are not larger than its mesh, bilinear between cell
   centres; overviews are averages, so coarse tiles do not alias. Overviews too coarse for the file are made in memory.
-* **Voids** are filled from the next coarser overview, and that from the next, weighted by how much of the neighbourhood has
-  data: smooth, and a function of place alone. More than about 128 cells from any data a void lies at sea level.
+* **Voids** are filled from the data around them, up to 64 cells away, by inverse distance; farther from the next coarser
+  overview, and that from the next. More than about 128 cells from any data a void lies at sea level.
 * **Outside** the raster the ground falls from the height of its edge to sea level (the EGM96 geoid) within `apron` metres,
   and is sea level beyond. Nothing is known there; a sea keeps far views plausible, and the apron spares a city in the
   mountains the look of a tower.
@@ -24,6 +24,7 @@ import numpy as np
 import rasterio
 from numba import njit
 from numpy.typing import NDArray
+from rasterio.fill import fillnodata
 from rasterio.windows import Window
 
 from tiling.quantized_mesh import QUANTA
@@ -35,6 +36,8 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 MAX = 32767
 FILL_LEVELS = 7
+PATCH = 64
+UNKNOWN = np.float32(-1e30)
 DEGREE = 111_195.0  # metres per degree of a great circle of 6371 km
 #: From this level on a tile (0.7° or less) is so small that a polynomial of degree 4 stands for its map projection.
 SMALL = 8
@@ -209,6 +212,23 @@ class HeightField:
             data = np.where(raw == raw.dtype.type(file.nodata), np.float32(np.nan), data)
         return data
 
+    def _patched(self, level: int, left: int, top: int, columns: int, rows: int) -> F32:
+        """Cells of an overview, voids up to `PATCH` cells (of the full raster) from data filled from the cells around them.
+
+        Inverse-distance weighting towards the nearest data in four quadrants (GDAL's fillnodata). The window is read with a
+        margin as wide as the search, so what a cell becomes does not depend on the window.
+        """
+        width, height = self.sizes[level]
+        reach = max(PATCH >> level, 4)
+        west, north = min(left, reach), min(top, reach)
+        east, south = min(width - left - columns, reach), min(height - top - rows, reach)
+        data = self.cells(level, left - west, top - north, columns + west + east, rows + north + south)
+        mask = ~np.isnan(data)
+        if not mask.all() and mask.any():
+            data = fillnodata(np.where(mask, data, UNKNOWN), mask.astype(np.uint8), max_search_distance=reach)
+            data = np.where(data == UNKNOWN, np.float32(np.nan), data)
+        return np.ascontiguousarray(data[north : north + rows, west : west + columns])
+
     def sample(self, lon: F64, lat: F64, z: int, spacing: float) -> F64:
         """(rows, columns) ellipsoidal metres at the lattice of WGS 84 degrees lon (columns,) × lat (rows,) of tile level z.
 
@@ -223,19 +243,20 @@ class HeightField:
         c, r = _whole_tiles(inside_c), _whole_tiles(inside_r)
         column, row = self._cells(lon[c], lat[r], z)
         heights, share = self._heights(column, row, self.level_for(spacing))
-        offset = self.reference.vertical_offset
+        del column, row
+        heights *= self.reference.vertical_unit
+        heights += self.reference.vertical_offset * share
         if self.reference.vertical == ELLIPSOID:
-            sea[r, c] = np.where(share > 0, heights * self.reference.vertical_unit + offset * share + sea[r, c] * (1 - share), sea[r, c])
-        else:
-            sea[r, c] += heights * self.reference.vertical_unit + offset * share
+            sea[r, c] *= 1 - share
+        sea[r, c] += heights
         return sea
 
     def _near_lon(self, lon: F64) -> NDArray[np.bool_]:
-        margin = self.apron / DEGREE / max(math.cos(math.radians(min(abs(self.extent.miny), abs(self.extent.maxy), 89.0) + 0.1)), 0.01)
+        margin = 1.05 * self.apron / DEGREE / max(math.cos(math.radians(min(abs(self.extent.miny), abs(self.extent.maxy), 89.0) + 0.1)), 0.01)
         return np.asarray((lon >= self.extent.minx - margin) & (lon <= self.extent.maxx + margin))
 
     def _near_lat(self, lat: F64) -> NDArray[np.bool_]:
-        margin = self.apron / DEGREE
+        margin = 1.05 * self.apron / DEGREE
         return np.asarray((lat >= self.extent.miny - margin) & (lat <= self.extent.maxy + margin))
 
     def _cells(self, lon: F64, lat: F64, z: int) -> tuple[F64, F64]:
@@ -257,20 +278,25 @@ class HeightField:
         good = np.isfinite(x) & np.isfinite(y)
         return np.where(good, t.a * x + t.b * y + t.c, np.nan), np.where(good, t.d * x + t.e * y + t.f, np.nan)
 
-    def _heights(self, column: F64, row: F64, level: int) -> tuple[F64, F64]:
+    def _heights(self, column: F64, row: F64, level: int) -> tuple[F64, F64 | float]:
         """(height in the raster's unit × share, share of the ground that is not sea) at places in cells of the full raster."""
         inside = column.min() >= 0 and row.min() >= 0 and column.max() <= self.size[0] and row.max() <= self.size[1]
-        share = np.ones(column.shape) if inside else self._share(column, row)
-        total, rest = np.zeros(column.shape), np.ones(column.shape) if inside else (share > 0).astype(np.float64)
-        if not inside and not (share > 0).any():
+        share = 1.0 if inside else self._share(column, row)
+        total, rest = np.zeros(column.shape), np.ones(column.shape) if isinstance(share, float) else (share > 0).astype(np.float64)
+        if isinstance(share, float):
+            c, r = column, row
+        elif (share > 0).any():
+            c, r = np.clip(column[share > 0], 0, self.size[0]), np.clip(row[share > 0], 0, self.size[1])
+        else:
             return total, share
-        c, r = (column, row) if inside else (np.clip(column[share > 0], 0, self.size[0]), np.clip(row[share > 0], 0, self.size[1]))
         box = (float(c.min()), float(c.max()), float(r.min()), float(r.max()))
         last = max(level, FILL_LEVELS) if self.fill else level
         for k in range(level, min(last, len(self.sizes) - 1) + 1):
             if not self._add(k, column, row, box, total, rest, 2.0 if k == level else 1.0):
-                return total * share, share
-        return total * share, share * (1 - rest)
+                total *= share
+                return total, share
+        total *= share
+        return total, share * (1 - rest)
 
     def _share(self, column: F64, row: F64) -> F64:
         """1 on the raster, falling to 0 at the foot of the apron."""
@@ -287,7 +313,8 @@ class HeightField:
         sx, sy = self.size[0] / width, self.size[1] / height
         left, right = max(int(box[0] / sx - 0.5) - 1, 0), min(int(box[1] / sx + 0.5) + 2, width)
         top, bottom = max(int(box[2] / sy - 0.5) - 1, 0), min(int(box[3] / sy + 0.5) + 2, height)
-        data = self.cells(level, left, top, right - left, bottom - top)
+        read = self._patched if self.fill and reach > 1 else self.cells
+        data = read(level, left, top, right - left, bottom - top)
         return bool(_gather(column, row, sx, sy, data, left, top, width, height, total, rest, reach))
 
 

@@ -2,7 +2,7 @@
 
 Scheme: EPSG:4326, TMS, two root tiles, 64 × 64 lattice steps a tile. Each level is meshed on its own (`rtin`) with a
 tolerance of a seventh of the error that Cesium takes a tile of that level to have, so what is on the screen is right to a
-fraction of a pixel. Work goes in blocks of 16 × 16 tiles over threads (the kernels and zlib release the interpreter); the
+fraction of a pixel. Work goes in blocks of 12 × 12 tiles over threads (the kernels and zlib release the interpreter); the
 blocks are written in order, so the bytes do not depend on the number of workers.
 """
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -34,7 +35,7 @@ from twin.registry import Options as BaseOptions
 from twin.registry import TileJob
 
 CODE_VERSION = "terrain-1"
-BLOCK = 16
+BLOCK = 12
 MOST_TILES = 4_000_000
 SMALL_RASTER = 2_000_000  # cells
 #: Error, in metres, that CesiumJS takes a root tile to have; half of it at every further level
@@ -49,7 +50,7 @@ class Options(BaseOptions):
 
     max_level: int | None = Field(None, ge=0, le=22, description="Finest level; by default the one whose mesh is as fine as the raster's cells.")
     tolerance: float = Field(0.15, gt=0, le=1, description="Largest error of a level, as a share of the error Cesium assumes for it.")
-    finest_error: float = Field(0.05, ge=0, description="Metres: no level is meshed more exactly than this.")
+    finest_error: float = Field(0.1, ge=0, description="Metres: no level is meshed more exactly than this.")
     apron: float = Field(5000.0, ge=0, description="Metres over which the ground falls to sea level outside the raster.")
     voids: str = Field("fill", pattern="^(fill|sea)$", description="Cells without data: filled from around, or at sea level.")
 
@@ -108,12 +109,14 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
         count = sum((x1 - x0 + 1) * (y1 - y0 + 1) for x0, y0, x1, y1 in ranges)
         if count > MOST_TILES:
             raise BadOption(f"{version.layer}: {count:,} tiles down to level {finest} are too many.", "Choose a coarser one: --option max_level=N.")
-        levels = _write(field, draw_audit(field), ranges, options, job, version)
+        with rasterio.Env(GDAL_CACHEMAX=64):  # MB; each block of the raster is read once or twice
+            levels = _write(field, draw_audit(field), ranges, options, job, version)
     finally:
         field.close()
     voids = part.properties.get("voids")
     voids = field.voids() if voids is None else voids
-    report = {"voids": voids, "filled": voids if options.voids == "fill" else 0,
+    treatment = "filled from the data around them; at sea level where that is more than about 128 cells away" if options.voids == "fill" else "at sea level"
+    report = {"voids": voids, "void_treatment": treatment if voids else "none",
               "outside": f"falls to the EGM96 sea level within {options.apron:g} m of the raster"}  # fmt: skip
     return {
         "entry": "layer.json", "tiles": count, "bytes": job.out.stat().st_size,
@@ -133,7 +136,7 @@ def spacing(z: int) -> float:
 
 
 def finest_level(field: HeightField) -> int:
-    """The first level whose lattice is as fine as the cells; one more for a small raster.
+    """The first level whose lattice is about as fine as the cells (at most a quarter wider); one more for a small raster.
 
     Between lattice points the mesh cuts off what the cells hold, by a quarter as much at each further level. A city's own
     raster is small, its buildings stand on it, and a further level of it costs nothing.
@@ -141,7 +144,7 @@ def finest_level(field: HeightField) -> int:
     middle = math.cos(math.radians((field.extent.miny + field.extent.maxy) / 2))
     ratio = max(1 / field.cell[1], middle / field.cell[0]) * 180 * DEGREE / STEPS
     further = 1 if field.size[0] * field.size[1] <= SMALL_RASTER else 0
-    return min(max(math.ceil(math.log2(ratio) - 0.01) + further, 0), 22)
+    return min(max(math.ceil(math.log2(ratio) - 0.33) + further, 0), 22)
 
 
 def tile_range(extent: Bounds, z: int) -> tuple[int, int, int, int]:

@@ -255,7 +255,9 @@ def test_neighbours_share_their_edge(tmp_path: Path, ingest: Ingest, tiled: Tile
 
 
 def test_bytes_do_not_depend_on_workers_or_blocks(tmp_path: Path, ingest: Ingest, tiled: Tiled, monkeypatch: pytest.MonkeyPatch) -> None:
-    version = ingest(write_dem(tmp_path / "a.tif", hills(300, 300), crs="EPSG:4526", west=38508000, north=2498000, cell=15), vertical="EGM96")
+    z = hills(300, 300)
+    z[90:130, 40:250] = z[200:204, 100:140] = -9999
+    version = ingest(write_dem(tmp_path / "a.tif", z, crs="EPSG:4526", west=38508000, north=2498000, cell=15, nodata=-9999), vertical="EGM96")
     first = tiled(version, max_level=14)
     assert tiled(version, workers=3, max_level=14).path.read_bytes() == first.path.read_bytes()
     for side in (1, 3):
@@ -276,13 +278,13 @@ def test_a_void_is_filled_from_around(tmp_path: Path, ingest: Ingest, tiled: Til
     holed[80:100, 90:120] = -9999
     tiles = tiled(ingest(write_dem(tmp_path / "a.tif", holed, nodata=-9999), vertical="ellipsoid"))
     assert tiles.facts["report"]["voids"] == 600
-    assert tiles.facts["report"]["filled"] == 600
+    assert tiles.facts["report"]["void_treatment"].startswith("filled")
     lon, lat = 113 + 0.0002 * np.arange(92, 118, 5.0), np.full(6, 22.6 - 0.0002 * 90)
     heights = mesh_heights(tiles, tiles.finest, lon, lat)
-    assert np.abs(heights - (100 + 0.5 * np.arange(91.5, 117.5, 5) + 0.25 * 89.5)).max() < 10, "worse than half the relief around the hole"
+    assert np.abs(heights - (100 + 0.5 * np.arange(91.5, 117.5, 5) + 0.25 * 89.5)).max() < 4, "worse than a fifth of the relief around the hole"
     sea = tiled(ingest(write_dem(tmp_path / "b.tif", holed, nodata=-9999), vertical="EGM96"), voids="sea")
     assert np.abs(mesh_heights(sea, sea.finest, lon[2:4], lat[2:4]) - crs.undulation(lon[2:4], lat[2:4])).max() < 0.1
-    assert sea.facts["report"]["filled"] == 0
+    assert sea.facts["report"]["void_treatment"] == "at sea level"
 
 
 def test_outside_falls_to_sea_level(tmp_path: Path, ingest: Ingest, tiled: Tiled) -> None:
