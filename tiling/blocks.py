@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from tiling import metadata, partition, solids
-from tiling.gltf import Primitive, Surface, extremes, glb
+from tiling.gltf import Compression, Primitive, Surface, extremes, glb
 from tiling.pool import Pool
 from tiling.rows import Rows, id_hash
 from tiling.tileset import Tile, dump, tileset
@@ -30,7 +30,7 @@ from twin.model import ABOVE_GROUND, LayerVersion, Reference, Report
 from twin.registry import TileJob
 
 F64 = NDArray[np.float64]
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 ABSENCE = 4.0
 """A thing that is missing is noticed at a quarter of the 16 pixels that clients allow a surface to be off, so a missing
 building of size s counts as an error of 4 s (ADR 0003)."""
@@ -46,6 +46,7 @@ class Options(registry.Options):
 
     ground: float | None = Field(None, description="Ellipsoidal height in metres of the ground where there is no terrain.")
     budget: int = Field(32_000, ge=100, le=1_000_000, description="Vertices that a leaf tile may hold.")
+    compression: Compression = Field("meshopt", description="EXT_meshopt_compression of triangles, or none for clients without it.")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Source:
     ground: Ground | None
     level: float | None
     with_parent: bool = True
+    compression: Compression = "none"
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def _source(version: LayerVersion, job: TileJob) -> Source:
             f"Layer {version.layer}: nothing says how high the ground is under these buildings.",
             "Ingest a terrain first, or give --option ground=METRES (ellipsoidal), or ingest with a base column.",
         )
-    return Source(Rows.of(job.lake, version), version.reference, height, base, job.ground, job.options.ground)
+    return Source(Rows.of(job.lake, version), version.reference, height, base, job.ground, job.options.ground, compression=job.options.compression)
 
 
 def _arrow(rows: Rows, names: list[str]) -> pa.Schema:
@@ -273,7 +275,7 @@ def build_tile(source: Source, schema: metadata.Schema, centre: tuple[float, flo
     number = np.cumsum(present) - 1
     primitives = _primitives(shape, number[rings.owner])
     kept = table.filter(pa.array(present))
-    data = glb(primitives, [SURFACE], schema.encode(kept))
+    data = glb(primitives, [SURFACE], schema.encode(kept), compression=source.compression)
     built.packed = pack(data)
     built.low, built.high = extremes(shape.positions)
     built.heights = (float(foot[present].min()), float((foot + height)[present].max()))

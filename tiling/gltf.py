@@ -5,7 +5,8 @@ unsigned 16-bit with KHR_mesh_quantization where the extent allows, else float32
 one lattice of 2^-k metres, so that a corner shared by two primitives stays shared, and so that they deflate well.
 glTF is y up; 3D Tiles turns content by +90° about x, so (x, y, z) is written as (x, z, −y).
 
-Sources: glTF 2.0 (Khronos, 2.0.1) §3.6–3.9, §4.4; KHR_mesh_quantization; EXT_mesh_features; EXT_structural_metadata.
+Sources: glTF 2.0 (Khronos, 2.0.1) §3.6–3.9, §4.4; KHR_mesh_quantization; EXT_meshopt_compression;
+EXT_mesh_features; EXT_structural_metadata.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,10 @@ from tiling.metadata import PropertyTable
 Array = NDArray[Any]
 TRIANGLES, LINES, POINTS = 4, 1, 0
 TOLERANCE = 0.001
+Compression = Literal["meshopt", "none"]
+_MESHOPT = "EXT_meshopt_compression"
+_WORTH_PACKING = 3_000
+"""Indices below which the names of the extension weigh more than what it saves."""
 _REACH = 8192.0  # float32 keeps the millimetre lattice up to here, so a node never holds coordinates beyond it
 _COMPONENT = {"b": 5120, "B": 5121, "h": 5122, "H": 5123, "I": 5125, "f": 5126}
 _SHAPE = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
@@ -73,18 +78,23 @@ class Primitive:
 
 def glb(
     primitives: Sequence[Primitive], surfaces: Sequence[Surface] = (), table: PropertyTable | None = None,
-    *, tolerance: float = TOLERANCE,
+    *, tolerance: float = TOLERANCE, compression: Compression = "none",
 ) -> bytes:  # fmt: skip
     """A binary glTF file. Every decoded vertex lies within `tolerance` metres of its source.
+
+    `compression` "meshopt" packs large lists of triangles by EXT_meshopt_compression (a triangle may come back turned, its
+    sides and order stay). Vertex columns are left to deflate, which makes less of them than of packed ones.
 
     Raises:
         ValueError: a programming error: no vertex, not-finite coordinates, columns of different lengths.
     """
-    return _Writer(tolerance).write([p for p in primitives if len(p.positions)], surfaces, table)
+    return _Writer(tolerance, compression).write([p for p in primitives if len(p.positions)], surfaces, table)
 
 
 class _Writer:
-    def __init__(self, tolerance: float) -> None:
+    def __init__(self, tolerance: float, compression: Compression) -> None:
+        self.compression = compression
+        self.unpacked = 0  # bytes of the buffer that only exists once it is decompressed
         # the corner of a cell of this lattice is at most √3/2 steps away
         self.step = 2.0 ** np.floor(np.log2(2 * tolerance / np.sqrt(3)))
         self.body = bytearray()
@@ -118,6 +128,10 @@ class _Writer:
         document["accessors"] = self.accessors
         document["bufferViews"] = self.views
         document["buffers"] = [{"byteLength": len(self.body)}]
+        if self.unpacked:
+            document["buffers"].append({"byteLength": self.unpacked, "extensions": {_MESHOPT: {"fallback": True}}})
+            self.used.add(_MESHOPT)
+            self.required.add(_MESHOPT)
         if self.used:
             document["extensionsUsed"] = sorted(self.used)
         if self.required:
@@ -202,9 +216,26 @@ class _Writer:
 
     def _indices(self, indices: Array, vertices: int) -> int:
         kind = np.dtype("<u2") if vertices <= 65_535 else np.dtype("<u4")  # the highest value means "restart"
-        view = self._view(indices.astype(kind).tobytes(), 34963)
+        packed = self._packed_triangles(indices, kind.itemsize)
+        view = self._view(indices.astype(kind).tobytes(), 34963) if packed is None else packed
         self.accessors.append({"bufferView": view, "componentType": 5123 if kind.itemsize == 2 else 5125, "count": indices.size, "type": "SCALAR"})
         return len(self.accessors) - 1
+
+    def _packed_triangles(self, indices: Array, size: int) -> int | None:
+        """A compressed buffer view; None where plain indices serve better (or are asked for)."""
+        if self.compression == "none" or indices.shape[1] != 3 or indices.size < _WORTH_PACKING:
+            return None
+        from tiling import meshopt  # noqa: PLC0415  numba takes half a second to load: small models never need it
+
+        packed = meshopt.encode_triangles(indices)
+        if 2 * len(packed) > size * indices.size:  # triangles without order: deflate does as well
+            return None
+        view = self._view(packed)
+        how = {**self.views[view], "byteStride": size, "mode": "TRIANGLES", "count": indices.size}
+        plain = {"buffer": 1, "byteOffset": self.unpacked, "byteLength": size * indices.size, "target": 34963}
+        self.views[view] = {**plain, "extensions": {_MESHOPT: how}}
+        self.unpacked += -(-size * indices.size // 4) * 4
+        return view
 
     def _view(self, data: bytes, target: int | None = None, stride: int | None = None, align: int = 4) -> int:
         self.body.extend(b"\0" * (-len(self.body) % align))

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from tiling import metadata, normals, partition
 from tiling.blocks import ABSENCE
-from tiling.gltf import Primitive, Surface, extremes, glb
+from tiling.gltf import Compression, Primitive, Surface, extremes, glb
 from tiling.pool import Pool
 from tiling.rows import id_hash
 from tiling.tileset import Tile, dump, tileset
@@ -30,7 +30,7 @@ from twin.registry import TileJob
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 ALONE = 4_000_000
 """Vertices below which starting worker processes costs more than it saves."""
 
@@ -39,6 +39,7 @@ class Options(registry.Options):
     """How meshes are tiled."""
 
     budget: int = Field(60_000, ge=100, le=5_000_000, description="Vertices that a leaf tile may hold.")
+    compression: Compression = Field("meshopt", description="EXT_meshopt_compression of triangles, or none for clients without it.")
     crease: float = Field(30.0, ge=0, le=180, description="Edges steeper than this many degrees stay sharp.")
 
 
@@ -119,7 +120,7 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     runs = partition.units(cells, weight[good], 8 * job.options.budget)
     with Pool(job.workers if weight.sum() > ALONE else 1) as pool, ArchiveWriter(job.out) as archive:
         source = (job.lake, version) if pool.workers > 1 else elements
-        tasks = ((source, schema, job.options.crease, [(cells[i].centre(), good[cells[i].rows]) for i in run]) for run in runs)
+        tasks = ((source, schema, job.options, [(cells[i].centre(), good[cells[i].rows]) for i in run]) for run in runs)
         baked: list[Baked] = []
         for unit in pool.map(bake_unit, tasks):
             for one in unit:
@@ -177,9 +178,9 @@ def _measure(elements: Elements) -> tuple[F64, NDArray[np.int64]]:
 _read: dict[str, Elements] = {}
 
 
-def bake_unit(task: tuple[Any, metadata.Schema, float, list[tuple[tuple[float, float], I64]]]) -> list[Baked]:
+def bake_unit(task: tuple[Any, metadata.Schema, Options, list[tuple[tuple[float, float], I64]]]) -> list[Baked]:
     """The tiles of one unit of work; a worker process reads the layer once and keeps it."""
-    source, schema, crease, wanted = task
+    source, schema, options, wanted = task
     if isinstance(source, Elements):
         elements = source
     else:
@@ -189,15 +190,15 @@ def bake_unit(task: tuple[Any, metadata.Schema, float, list[tuple[tuple[float, f
             _read.clear()
             _read[key] = Elements.of(lake, version)
         elements = _read[key]
-    return [bake(elements, schema, crease, centre, features) for centre, features in wanted]
+    return [bake(elements, schema, options, centre, features) for centre, features in wanted]
 
 
-def bake(elements: Elements, schema: metadata.Schema, crease: float, centre: tuple[float, float], features: I64) -> Baked:
+def bake(elements: Elements, schema: metadata.Schema, options: Options, centre: tuple[float, float], features: I64) -> Baked:
     """One tile: its features' instances placed, shaded and encoded."""
     result = Baked()
     frame = crs.enu_frame(*centre)
     positions, triangles, owner, material, surfaces, heights = _place(elements, features, frame)
-    shaded = normals.smooth(positions, triangles, owner * len(surfaces) + material, crease)
+    shaded = normals.smooth(positions, triangles, owner * len(surfaces) + material, options.crease)
     before = np.bincount(owner, minlength=len(features))
     owner, material = owner[shaded.source], material[shaded.source]
     after = np.bincount(owner, minlength=len(features))
@@ -223,7 +224,7 @@ def bake(elements: Elements, schema: metadata.Schema, crease: float, centre: tup
         primitives.append(Primitive(shaded.positions[vertices], local.reshape(-1, 3), shaded.normals[vertices],
                                     feature_ids=vertex_owner[vertices], surface=len(primitives)))  # fmt: skip
     table = schema.encode(elements.table.take(pa.array(features[present])))
-    result.packed = pack(glb(primitives, [surfaces[m] for m in used], table))
+    result.packed = pack(glb(primitives, [surfaces[m] for m in used], table, compression=options.compression))
     result.low, result.high = extremes(*(p.positions for p in primitives))
     result.heights = heights
     result.kept, result.vertices, result.triangles = len(present), sum(len(p.positions) for p in primitives), len(corners)

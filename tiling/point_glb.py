@@ -10,7 +10,6 @@ EXT_mesh_features; EXT_structural_metadata.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from tiling import point_kernels as kernels
 from tiling.gltf import POINTS, container, linear_colors
+from tiling.meshopt import encode_vertices
 from tiling.metadata import PropertyTable
 from tiling.point_runs import Columns, Cube
 
@@ -119,7 +119,7 @@ class _Builder:
         stride = rows.shape[1] * rows.itemsize
         view: dict[str, Any] = {"buffer": 0, "byteOffset": len(self.body), "byteLength": rows.nbytes, "byteStride": stride, "target": 34962}
         if self.meshopt:
-            packed = _compress(rows, stride)
+            packed = encode_vertices(rows)
             how = {"buffer": 0, "byteOffset": len(self.body), "byteLength": len(packed), "byteStride": stride, "mode": "ATTRIBUTES", "count": len(rows)}
             view |= {"buffer": 1, "byteOffset": self.unpacked, "extensions": {"EXT_meshopt_compression": how}}
             self.unpacked += rows.nbytes
@@ -167,16 +167,3 @@ class _Builder:
         if required:
             document["extensionsRequired"] = required
         return container(document, bytes(self.body))
-
-
-@cache
-def _codec() -> Any:
-    """The encoder, set to the one version of its format that the glTF extension allows."""
-    import meshoptimizer  # noqa: PLC0415  takes 0.1 s to load; only a tiler pays for it
-
-    meshoptimizer.encode_vertex_version(0)
-    return meshoptimizer
-
-
-def _compress(rows: NDArray[Any], stride: int) -> bytes:
-    return bytes(_codec().encode_vertex_buffer(rows.view(np.uint8).reshape(len(rows), stride), len(rows), stride))

@@ -34,7 +34,7 @@ from twin.errors import BadFeature
 from twin.model import Bounds, Column, LayerVersion, Part
 from twin.registry import TileJob
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 BUCKET = 1 << 20
 """Points of a bucket: about 100 MB while it is worked on."""
 IN_MEMORY = 1 << 23

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import laspy
-import meshoptimizer
 import numpy as np
 import pytest
 from pyproj import Transformer
 
 from ingest_gis import points as reader
+from tiling import meshopt
 from tiling import points as tiler
 from twin import crs, parts
 from twin.archive import Archive
@@ -53,6 +53,15 @@ class Tiled:
         return np.concatenate([c["POSITION"] @ m[:3, :3].T + m[:3, 3] for _, _, c, _, m in self.tiles()])
 
 
+def unpack(packed: bytes, count: int, stride: int) -> bytes:
+    """A compressed column, by the reference codec where it is installed (it needs a C++ compiler), else by ours."""
+    try:
+        import meshoptimizer
+    except ImportError:
+        return meshopt.decode_vertices(packed, count, stride).tobytes()
+    return bytes(meshoptimizer.decode_vertex_buffer(count, stride, packed, dtype=np.dtype(f"V{stride}")).tobytes())
+
+
 def decode(data: bytes) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
     """Columns of a glb's one primitive by name, written from the specification; positions with y up undone."""
     length = struct.unpack("<I", data[12:16])[0]
@@ -65,8 +74,7 @@ def decode(data: bytes) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]
         stride, count = view["byteStride"], accessor["count"]
         packed = view.get("extensions", {}).get("EXT_meshopt_compression")
         if packed:
-            raw = meshoptimizer.decode_vertex_buffer(count, stride, body[packed["byteOffset"] : packed["byteOffset"] + packed["byteLength"]],
-                                                     dtype=np.dtype(f"V{stride}")).tobytes()  # fmt: skip
+            raw = unpack(body[packed["byteOffset"] : packed["byteOffset"] + packed["byteLength"]], count, stride)
         else:
             raw = body[view["byteOffset"] : view["byteOffset"] + count * stride]
         kind = np.dtype(KINDS[accessor["componentType"]])

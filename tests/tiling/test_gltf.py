@@ -117,3 +117,30 @@ def test_not_finite_is_refused() -> None:
         glb([Primitive(np.array([[0.0, np.nan, 0.0]]))])
     with pytest.raises(ValueError, match="as many rows"):
         glb([Primitive(cloud(9), normals=np.ones((4, 3)))])
+
+
+@pytest.mark.parametrize("extent", [30.0, 900.0, 40_000.0])
+def test_compressed_triangles_equal_their_plain_twin(extent: float) -> None:
+    """Same vertices, same triangles (each may be turned) in the same order, for short and long indices, one node and many."""
+    parts = []
+    for seed, count in ((1, 6_000), (2, 70_000), (3, 60)):  # 16-bit, 32-bit and too few to be worth it
+        first = np.sort(np.random.default_rng(seed).integers(0, count - 2, 4_000 if count > 60 else 20))
+        corners = first[:, None] + np.array([0, 2, 1])
+        parts.append(Primitive(cloud(extent, seed, offset=seed * extent, count=count), corners, feature_ids=np.arange(count) % 500, surface=0))
+    packed, plain = glb(parts, [Surface()], compression="meshopt"), glb(parts, [Surface()])
+    assert len(packed) < len(plain)
+    assert_valid(packed, plain)
+    ours, twins = decode_glb(packed), decode_glb(plain)
+    assert len(ours) == len(twins) == 3
+    for a, b in zip(ours, twins, strict=True):
+        np.testing.assert_array_equal(a.positions, b.positions)
+        np.testing.assert_array_equal(a.feature_ids[0].ids, b.feature_ids[0].ids)
+        turns = b.triangles()[:, [[0, 1, 2], [1, 2, 0], [2, 0, 1]]]
+        assert (a.triangles()[:, None] == turns).all(axis=2).any(axis=1).all()
+
+
+def test_small_and_wild_lists_are_not_worth_an_extension() -> None:
+    few = Primitive(cloud(20), triangles(300))
+    wild = Primitive(cloud(20), np.random.default_rng(1).integers(0, 300, (4_000, 3)))
+    for part in (few, wild):
+        assert glb([part], compression="meshopt") == glb([part])
