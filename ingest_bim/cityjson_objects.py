@@ -99,12 +99,12 @@ class Document:
                 self.report.note("refused", name, f"The object is malformed ({type(error).__name__}: {str(error)[:120]}).")
 
     def _finest_below(self) -> dict[str, float]:
-        """For each object, the best LoD among its descendants: a coarse outline is not drawn over its own fine parts."""
+        """For each object, the best LoD among its parts (not its installations): a coarse hull is not drawn over its own fine parts."""
         finest: dict[str, float] = {}
         for name, raw in self.things.items():
             try:
                 best = max((lod_rank(lod) for lod in self._lods(raw)), default=-2.0)
-                queue, seen = list(raw.get("parents") or []), {name}
+                queue, seen = list(raw.get("parents") or []) if str(raw.get("type")).endswith("Part") else [], {name}
             except (TypeError, AttributeError):
                 continue
             while queue:

@@ -85,6 +85,7 @@ _VECTOR = (".gpkg", ".geojson", ".json", ".shp", ".parquet", ".geoparquet", ".fg
 
 READERS: tuple[Entry, ...] = (
     Entry("cityjson", "ingest_bim.cityjson", "mesh", (".json", ".jsonl")),
+    Entry("citygml", "ingest_bim.citygml", "mesh", (".gml", ".citygml", ".xml")),
     Entry("footprints", "ingest_gis.footprints", "blocks", _VECTOR),
     Entry("vector", "ingest_gis.vector", "vector", _VECTOR),
     Entry("terrain", "ingest_gis.terrain", "terrain", (".tif", ".tiff", ".asc", ".hgt", ".zip")),

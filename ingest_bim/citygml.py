@@ -1,0 +1,155 @@
+"""CityGML 1.0 and 2.0 (with any extension, PLATEAU's i-UR among them) → city objects as mesh features.
+
+The file is read as a stream, one member at a time, twice: first for columns, colours and references between members,
+then for geometry. So memory is bounded by the largest member. Standard: OGC 12-019 (CityGML 2.0.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pyproj import CRS
+
+from ingest_bim.citygml_geometry import Store, appearance, coordinates, gml_id
+from ingest_bim.citygml_objects import Member
+from ingest_bim.citygml_stream import MEMBERS, XLINK, Head, local, members
+from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_reference, crs_text, metres_of
+from ingest_bim.citymodel_mesh import Builder
+from twin import crs as crs_module
+from twin.errors import BadFeature, UnreadableSource
+from twin.model import Batch, Reference, Report
+
+F64 = NDArray[np.float64]
+HEAD = 1 << 14
+
+
+class Options(CityOptions):
+    """How to read CityGML."""
+
+    axis_order: Literal["auto", "xy", "yx"] = Field("auto", description="Order of coordinates: xy east first, yx north first; auto by the CRS and its area.")
+
+
+def detect(source: Path, options: Options) -> bool:
+    """Whether an XML file is CityGML, told by its first bytes."""
+    if not source.is_file():
+        return False
+    with source.open("rb") as file:
+        head = file.read(HEAD)
+    return b"CityModel" in head and b"opengis.net/citygml" in head
+
+
+def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
+    """Read a city model.
+
+    Yields:
+        Mesh batches: city objects and, as their children, boundary surfaces and openings.
+
+    Raises:
+        UnreadableSource: not well-formed, cut short, not CityGML 1 or 2, or with a document type declaration.
+        MissingReference: no CRS, or no vertical datum.
+        BadFeature: no city objects at all.
+    """
+    report.source = report.source or source.name
+    if not source.is_file() or source.stat().st_size == 0:
+        raise UnreadableSource(f"{source.name} is empty or not a file.", "Deliver it again.")
+    columns, store, head, count = _learn(source, options)
+    if not count:
+        raise BadFeature(f"{source.name} holds no city objects.", "Export the model again.")
+    report.facts |= {"driver": f"CityGML {head.version}", "bytes": source.stat().st_size}
+    reference = city_reference(head.srs or store.first_srs, options, report, source.name)
+    north_first = _north_first(head, options, reference, report)
+
+    def place(points: F64) -> F64:
+        return points[:, [1, 0, 2]] if north_first else points
+
+    def metres(at: F64) -> F64:
+        return metres_of(reference, float(at[1]))
+
+    builder = Builder(reference, columns, report, surfaces=options.surfaces)
+    yield from builder.build(_objects(source, options, store, head, report, place, metres))
+    if store.textured:
+        report.note("skipped", "", f"Textures of {len(store.textured)} surfaces are not drawn; they have plain colours.")
+    if builder.stats["drawn"] == 0:
+        report.note("warned", "", "No object has faces: there are attributes, but nothing to draw.")
+
+
+def _learn(source: Path, options: Options) -> tuple[Columns, Store, Head, int]:
+    """The first pass: columns, colours, what is referred to from other members, and how many objects there are."""
+    columns, store, head, count = Columns(), Store(), Head(), 0
+    wanted: set[str] = set()
+    ghost = Report()
+    for number, element in enumerate(members(source, head)):
+        appearance(element, store)
+        if local(element.tag) == "appearanceMember":
+            continue
+        if not store.first_srs or not head.corner:
+            _first_place(element, store, head)
+        ids = {gml_id(e) for e in element.iter()}
+        wanted |= {h[1:] for e in element.iter() if (h := e.get(XLINK, "")).startswith("#") and h[1:] not in ids}
+        for thing in Member(store, head, options.lod, ghost, None, lambda at: np.ones(3)).read(element, number):
+            columns.see(thing.attributes)
+            for surface in thing.surfaces:
+                columns.see(surface.attributes)
+            count += 1
+    if wanted:  # geometry shared between members (prototypes of trees and lamps): kept for the second pass
+        for element in members(source, Head()):
+            store.shared |= {key: e for e in element.iter() if (key := gml_id(e)) in wanted}
+    store.local = {}
+    return columns, store, head, count
+
+
+def _first_place(element: object, store: Store, head: Head) -> None:
+    """srsName and first position met below a member, for files without an envelope."""
+    for node in element.iter():  # type: ignore[attr-defined]
+        store.first_srs = store.first_srs or node.get("srsName", "")
+        if not head.corner and local(node.tag) in ("posList", "pos", "coordinates"):
+            try:
+                head.corner = tuple(coordinates(node, Store())[0])
+            except ValueError:
+                continue
+
+
+def _objects(source: Path, options: Options, store: Store, head: Head, report: Report,
+             place: Callable[[F64], F64], metres: Callable[[F64], F64]) -> Iterator[CityObject]:  # fmt: skip
+    for number, element in enumerate(members(source, Head())):
+        if local(element.tag) in MEMBERS[:2]:
+            yield from Member(store, head, options.lod, report, place, metres).read(element, number)
+
+
+def _north_first(head: Head, options: Options, reference: Reference, report: Report) -> bool:
+    """Whether the first coordinate is the northing or latitude.
+
+    By the rule of OGC 05-010 a urn or URL means the registered axis order; plain EPSG codes of projected CRS mean east
+    first. Many files break it, so where just one order lies in the CRS's area, that one is taken.
+    """
+    if options.axis_order != "auto":
+        return options.axis_order == "yx"
+    stated = head.srs
+    parsed = CRS.from_user_input(crs_text(options.crs or stated))
+    flat = parsed.sub_crs_list[0] if parsed.is_compound else parsed
+    registered = bool(flat.axis_info) and flat.axis_info[0].direction.lower() in ("north", "south")
+    formal = not stated or "opengis" in stated.lower() or stated.lower().startswith("urn:ogc")
+    rule = registered and (flat.is_geographic or formal)
+    if len(head.corner) < 2:
+        return rule
+    first, second = head.corner[:2]
+    fits = {False: _inside(reference, first, second), True: _inside(reference, second, first)}
+    chosen = rule if fits[rule] or not fits[not rule] else not rule
+    if chosen != rule:
+        report.note("assumed", "", f"Coordinates are taken {'north' if chosen else 'east'} first: the other order lies outside of {flat.name}.")
+    report.facts["axis_order"] = "yx" if chosen else "xy"
+    return chosen
+
+
+def _inside(reference: Reference, x: float, y: float) -> bool:
+    parsed = crs_module.crs_of(reference.horizontal)
+    if parsed.is_geographic and abs(y) > 90:
+        return False
+    lon, lat = crs_module.to_lonlat(reference.horizontal, np.array([x]), np.array([y]))
+    area = parsed.area_of_use
+    return bool(np.isfinite(lon[0]) and (area is None or (area.west - 1 <= lon[0] <= area.east + 1 and area.south - 1 <= lat[0] <= area.north + 1)))

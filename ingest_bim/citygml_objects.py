@@ -1,0 +1,243 @@
+"""One member of a CityGML file → CityObjects: the object, its parts, installations and rooms, each with its surfaces.
+
+GML alternates objects (names with a capital) and properties (small letter). So any module and any extension is read by
+rule: a property is geometry (lod0… to lod4…, tin), another city object, a surface, an address, or an attribute.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_bim.citygml_geometry import Polygon, Store, coordinates, gml_id, polygons
+from ingest_bim.citygml_stream import CITYGML, GML, XLINK, Head, local, namespace
+from ingest_bim.citymodel import CityObject, Face, Measure, Shape, Surface, choose_lod, lod_rank
+from twin.model import Report
+
+F64 = NDArray[np.float64]
+LOD = re.compile(r"lod(\d)(?!HeightType|Type)[A-Z]?\w*$")
+#: Parts of an object's hull: features of the surface level.
+HULL = re.compile(r"(Roof|Wall|Ground|Closure|OuterFloor|OuterCeiling|Floor|InteriorWall|Ceiling|Water|WaterGround|WaterClosure)Surface$|(Auxiliary)?TrafficArea$|Door$|Window$")
+NUMBERS: dict[str, Callable[[str], Any]] = {
+    "intAttribute": int, "doubleAttribute": float, "storeysAboveGround": int, "storeysBelowGround": int, "measuredHeight": float,
+}  # fmt: skip
+SHAPES = ("Polygon", "MultiSurface", "Solid", "CompositeSurface", "TriangulatedSurface", "Tin", "ImplicitGeometry", "MultiGeometry")
+
+
+class Member:
+    """Reads one member; `place` turns (N, 3) file coordinates into reference coordinates (None while only columns are learned)."""
+
+    def __init__(self, store: Store, head: Head, lod: str | None, report: Report, place: Callable[[F64], F64] | None, metres: Callable[[F64], F64]) -> None:
+        self.store, self.head, self.lod, self.report, self.place, self.metres = store, head, lod, report, place, metres
+        self.found: list[CityObject] = []
+
+    def read(self, element: Element, number: int) -> list[CityObject]:
+        """All objects of the member, parents before children."""
+        self.store.local = {key: e for e in element.iter() if (key := gml_id(e))}
+        for child in element:
+            self._object(child, None, f"member-{number}")
+        return self.found
+
+    def _object(self, element: Element, parent: str | None, fallback: str) -> float:
+        """Read an object and those below it; the rank of its LoD (-2 without)."""
+        kind = self._name(element)
+        name = gml_id(element)
+        if not name:
+            name = f"{fallback}-{local(element.tag)}"
+            self.report.note("assumed", name, f"{kind} has no gml:id: it is named by its position in the file.")
+        thing = CityObject(name, kind, parent)
+        self.found.append(thing)
+        geometry: list[tuple[str, Element, int, str]] = []
+        below: list[Element] = []
+        self._properties(element, thing, thing.attributes, geometry, below, -1)
+        best = -2.0
+        for i, child in enumerate(below):
+            rank = self._object(child, name, f"{name}-{i}")
+            if local(child.tag).endswith("Part"):
+                best = max(best, rank)
+        rank = -2.0
+        if self.place is not None:
+            rank = self._shapes(thing, geometry, best)
+            for reason, count in self.store.problems.items():
+                self.report.note("assumed" if "put at 0" in reason else "skipped", name, f"{kind}: {reason}{f' ({count} times)' if count > 1 else ''}.")
+        self.store.problems.clear()
+        return max(rank, best)
+
+    def _name(self, element: Element) -> str:
+        """Local name; with its prefix where it is an extension's."""
+        space = namespace(element.tag)
+        prefix = "" if space.startswith(CITYGML) or space in GML else self.head.prefixes.get(space, "")
+        return f"{prefix}:{local(element.tag)}" if prefix else local(element.tag)
+
+    def _properties(self, element: Element, thing: CityObject, attributes: dict[str, Any], geometry: list[tuple[str, Element, int, str]],
+                    below: list[Element], surface: int) -> None:  # fmt: skip
+        tin_lod = next(((child.text or "").strip() for child in element if local(child.tag) == "lod"), "")
+        for prop in element:
+            name = local(prop.tag)
+            if match := LOD.match(name):
+                geometry.append((match[1], prop, surface, name))
+            elif name == "tin":
+                geometry.append((tin_lod, prop, surface, name))
+            elif name in ("boundedBy", "location") and namespace(prop.tag) in GML or name in ("appearance", "appearanceMember"):
+                continue
+            elif name == "address":
+                thing.address = (thing.address or []) + [_plain(child) for child in prop]
+            elif prop.get("name") is not None and (name.endswith("Attribute") or name == "genericAttributeSet"):
+                _put(attributes, prop.get("name", ""), _generic(prop))
+            elif not len(prop):
+                self._simple(prop, attributes)
+            else:
+                for child in prop:
+                    self._inner(prop, child, thing, attributes, geometry, below, surface)
+
+    def _inner(self, prop: Element, child: Element, thing: CityObject, attributes: dict[str, Any], geometry: list[tuple[str, Element, int, str]],
+               below: list[Element], surface: int) -> None:  # fmt: skip
+        """An object inside a property: part of the hull, another city object, or a record of attributes."""
+        if HULL.match(local(child.tag)):
+            thing.surfaces.append(Surface(self._name(child), parent=surface if surface >= 0 else None))
+            own = thing.surfaces[-1]
+            if key := gml_id(child):
+                own.attributes["gml_id"] = key
+            self._properties(child, thing, own.attributes, geometry, below, len(thing.surfaces) - 1)
+        elif namespace(child.tag) in GML and local(child.tag) in SHAPES:
+            self.store.problems[f"geometry in the property {local(prop.tag)!r}, which has no LoD"] += 1
+        elif gml_id(child) or (namespace(child.tag).startswith(CITYGML) and any(local(e.tag) in SHAPES for e in child.iter())):
+            below.append(child)
+        else:
+            _put(attributes, self._name(prop), self._record(child))
+
+    def _simple(self, prop: Element, attributes: dict[str, Any]) -> None:
+        text = (prop.text or "").strip() or prop.get(XLINK, "")
+        if text:
+            _put(attributes, self._name(prop), _value(local(prop.tag), text, prop.get("uom")))
+
+    def _record(self, element: Element) -> dict[str, Any]:
+        """A data object of an extension (uro:BuildingIDAttribute, …) as nested values; geometry inside is reported."""
+        record: dict[str, Any] = {}
+        for prop in element:
+            if any(namespace(e.tag) in GML and e.tag != prop.tag for e in prop.iter()):
+                self.store.problems[f"geometry inside {self._name(element)} is not drawn"] += 1
+            elif not len(prop):
+                self._simple(prop, record)
+            else:
+                for child in prop:
+                    _put(record, self._name(prop), self._record(child))
+        return record
+
+    # --- shapes ------------------------------------------------------------------------------------------------
+
+    def _shapes(self, thing: CityObject, geometry: list[tuple[str, Element, int, str]], parts: float) -> float:
+        """Choose the LoD, then all its faces as one shape, so that a hull of surfaces is known to be closed."""
+        faces: dict[str, list[tuple[Polygon, int]]] = {}
+        implicit: dict[str, list[Element]] = {}
+        solids: set[str] = set()
+        for lod, prop, surface, name in sorted(geometry, key=lambda g: g[2] < 0):  # surfaces first: a solid repeats them
+            if name.endswith("ImplicitRepresentation"):
+                implicit.setdefault(lod, []).append(prop)
+                continue
+            found = polygons(prop, self.store)
+            if found:
+                faces.setdefault(lod, []).extend((p, surface) for p in found)
+                if surface < 0 and "Solid" in (local(e.tag) for e in prop.iter()):
+                    solids.add(lod)
+        lod = choose_lod([*faces, *implicit], self.lod)
+        if lod is None:
+            if self.lod is not None and geometry:
+                self.report.note("skipped", thing.id, f"{thing.kind}: it has no geometry of LoD {self.lod}.")
+            return -2.0
+        thing.lod = lod
+        if lod_rank(lod) < parts:
+            self.report.note("skipped", thing.id, f"{thing.kind}: its LoD {lod} is not drawn over its own parts of a finer LoD.")
+            return lod_rank(lod)
+        if faces.get(lod):
+            thing.shapes.append(self._shape(faces[lod], lod in solids, self.place))
+        for prop in implicit.get(lod, []):
+            self._implicit(thing, prop)
+        return lod_rank(lod)
+
+    def _shape(self, found: list[tuple[Polygon, int]], solid: bool, place: Callable[[F64], F64] | None) -> Shape:
+        """Polygons over common vertices; a polygon met a second time (by its corners) is left out."""
+        numbers: dict[tuple[float, float, float], int] = {}
+        faces: list[Face] = []
+        seen: set[frozenset[int]] = set()
+        for polygon, surface in found:
+            rings = [[numbers.setdefault(tuple(p), len(numbers)) for p in ring.tolist()] for ring in polygon.rings]  # type: ignore[arg-type]
+            corners = frozenset(rings[0])
+            if corners not in seen or surface >= 0:
+                seen.add(corners)
+                faces.append(Face(rings, surface, polygon.material))
+        points = np.array(list(numbers), np.float64).reshape(-1, 3)
+        return Shape(points if place is None else place(points), faces, solid)
+
+    def _implicit(self, thing: CityObject, prop: Element) -> None:
+        """A prototype in its own metres, placed by a 4×4 matrix and a reference point (CityGML 2.0, 8.2)."""
+        for body in prop.iter():
+            if local(body.tag) != "ImplicitGeometry":
+                continue
+            parts = {local(child.tag): child for child in body}
+            if "relativeGMLGeometry" not in parts or "referencePoint" not in parts or self.place is None:
+                library = (parts["libraryObject"].text or "").strip()[:60] if "libraryObject" in parts else ""
+                self.store.problems[f"the implicit geometry {library!r} lies in another file, which is not opened" if library else "an incomplete implicit geometry"] += 1
+                continue
+            relative = parts["relativeGMLGeometry"]
+            inner = next(iter(relative), None)
+            key = (relative.get(XLINK) or "").removeprefix("#") or (gml_id(inner) if inner is not None else "") or f"{thing.id} own"
+            try:
+                at = self.place(coordinates(parts["referencePoint"], self.store)[:1])[0]
+                text = parts["transformationMatrix"].text if "transformationMatrix" in parts else None
+                matrix = np.array(text.split(), np.float64).reshape(4, 4) if text else np.eye(4)
+            except ValueError as error:
+                self.store.problems[f"an implicit geometry's place cannot be read ({error})"] += 1
+                continue
+            shape = self._shape([(p, -1) for p in polygons(relative, self.store)], False, None)
+            scaled = np.diag([*(1 / self.metres(at)), 1.0]) @ matrix
+            scaled[:3, 3] += at
+            if shape.faces and np.isfinite(scaled).all():
+                thing.instances.append((f"implicit {key}", shape, scaled))
+
+
+def _put(attributes: dict[str, Any], name: str, value: Any) -> None:
+    """A property that comes again becomes a list."""
+    if name not in attributes:
+        attributes[name] = value
+    elif isinstance(attributes[name], list):
+        attributes[name].append(value)
+    else:
+        attributes[name] = [attributes[name], value]
+
+
+def _generic(prop: Element) -> Any:
+    if local(prop.tag) == "genericAttributeSet":
+        values: dict[str, Any] = {}
+        for child in prop:
+            _put(values, child.get("name", ""), _generic(child))
+        return values
+    node = next((child for child in prop if local(child.tag) == "value"), None)
+    text = (node.text or "").strip() if node is not None else ""
+    return _value(local(prop.tag), text, node.get("uom") if node is not None else None)
+
+
+def _value(name: str, text: str, uom: str | None) -> Any:
+    """Numbers only where the schema says so or a unit is given: codes such as 0401 stay text."""
+    try:
+        if uom is not None and NUMBERS.get(name) is not int:
+            return Measure(float(text), uom)
+        return NUMBERS[name](text) if name in NUMBERS else text
+    except ValueError:
+        return text
+
+
+def _plain(element: Element) -> Any:
+    """An xAL address as nested JSON values."""
+    if not len(element):
+        return (element.text or "").strip()
+    values: dict[str, Any] = {}
+    for child in element:
+        if namespace(child.tag) not in GML:
+            _put(values, local(child.tag), _plain(child))
+    return values

@@ -1,0 +1,289 @@
+"""CityGML: small models as text, abuse of XML, and the real files with an independent count of what they hold."""
+
+from __future__ import annotations
+
+import re
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import trimesh
+from pyproj import Transformer
+
+from ingest_bim import citygml
+from ingest_bim.citymodel import crs_text
+from twin import tasks
+from twin.errors import BadFeature, MissingReference, UnreadableSource
+from twin.lake import Lake
+from twin.model import Mesh, Report
+from twin.parts import write_version
+from twin.registry import TileJob
+
+ROOT = """<?xml version="1.0" encoding="UTF-8"?>{doctype}
+<core:CityModel xmlns:core="http://www.opengis.net/citygml/{v}" xmlns:bldg="http://www.opengis.net/citygml/building/{v}"
+ xmlns:gen="http://www.opengis.net/citygml/generics/{v}" xmlns:veg="http://www.opengis.net/citygml/vegetation/{v}" xmlns:app="http://www.opengis.net/citygml/appearance/{v}"
+ xmlns:gml="http://www.opengis.net/gml" xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:uro="https://www.geospatial.jp/iur/uro/2.0">
+<gml:boundedBy><gml:Envelope srsName="{srs}" srsDimension="3"><gml:lowerCorner>{corner}</gml:lowerCorner></gml:Envelope></gml:boundedBy>
+{members}</core:CityModel>"""
+FACES = {"g": (0, 3, 2, 1), "r": (4, 5, 6, 7), "w0": (0, 1, 5, 4), "w1": (1, 2, 6, 5), "w2": (2, 3, 7, 6), "w3": (3, 0, 4, 7)}
+#: Of the EPSG:25832 cube: easting, northing, height.
+AT = (691000.0, 5335000.0, 500.0)
+
+
+def polygon(name: str, ring: tuple[int, ...], at: tuple[float, ...] = AT, size: float = 10.0) -> str:
+    cube = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)]
+    text = " ".join(f"{at[k] + size * cube[i][k]:.4f}" for i in (*ring, ring[0]) for k in range(3))
+    return f'<gml:Polygon gml:id="{name}"><gml:exterior><gml:LinearRing><gml:posList>{text}</gml:posList></gml:LinearRing></gml:exterior></gml:Polygon>'
+
+
+def hull() -> str:
+    kinds = {"g": "GroundSurface", "r": "RoofSurface", "w": "WallSurface"}
+    surfaces = "".join(
+        f'<bldg:boundedBy><bldg:{kinds[name[0]]} gml:id="s-{name}"><bldg:lod2MultiSurface><gml:MultiSurface><gml:surfaceMember>{polygon(name, ring)}'
+        f"</gml:surfaceMember></gml:MultiSurface></bldg:lod2MultiSurface></bldg:{kinds[name[0]]}></bldg:boundedBy>" for name, ring in FACES.items()
+    )  # fmt: skip
+    members = "".join(f'<gml:surfaceMember xlink:href="#{name}"/>' for name in FACES)
+    return surfaces + f"<bldg:lod2Solid><gml:Solid><gml:exterior><gml:CompositeSurface>{members}</gml:CompositeSurface></gml:exterior></gml:Solid></bldg:lod2Solid>"
+
+
+def building(inner: str = "", name: str = "b1") -> str:
+    return f'<core:cityObjectMember><bldg:Building gml:id="{name}">{inner}</bldg:Building></core:cityObjectMember>'
+
+
+def save(folder: Path, members: str, *, srs: str = "urn:ogc:def:crs,crs:EPSG::25832,crs:EPSG::5783", corner: str = "691000 5335000 500", doctype: str = "",
+         version: str = "2.0") -> Path:  # fmt: skip
+    path = folder / "model.gml"
+    path.write_text(ROOT.format(v=version, srs=srs, corner=corner, members=members, doctype=doctype), encoding="utf-8")
+    return path
+
+
+def load(path: Path, **options: Any) -> tuple[list[Mesh], Report]:
+    report = Report()
+    return [b for b in citygml.read(path, citygml.Options(**options), report) if isinstance(b, Mesh)], report
+
+
+def volume(mesh: Mesh, scale: tuple[float, float, float] = (1, 1, 1)) -> trimesh.Trimesh:
+    corners, triangles, count = [], [], 0
+    for p, matrix in zip(mesh.instance_prototype, mesh.transforms, strict=True):
+        own = mesh.positions[mesh.vertex_start[p] : mesh.vertex_start[p + 1]] @ matrix[:3, :3].T + matrix[:3, 3]
+        corners.append(own)
+        triangles.append(mesh.triangles[mesh.triangle_start[p] : mesh.triangle_start[p + 1]] + count)
+        count += len(own)
+    points = np.concatenate(corners)
+    solid = trimesh.Trimesh((points - points[0]) * scale, np.concatenate(triangles), process=False)
+    solid.merge_vertices(digits_vertex=4)
+    return solid
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_hull_and_solid_by_reference(tmp_path: Path, version: str) -> None:
+    (mesh,), report = load(save(tmp_path, building("<bldg:measuredHeight uom='m'>10.5</bldg:measuredHeight>" + hull()), version=version))
+    assert mesh.ids.to_pylist() == ["b1", *(f"b1#{i}" for i in range(6))] and set(mesh.parents.to_pylist()[1:]) == {"b1"}
+    assert mesh.attributes["class"].to_pylist()[:4] == ["Building", "GroundSurface", "RoofSurface", "WallSurface"]
+    assert len(mesh.triangles) == 12 and volume(mesh).is_watertight and volume(mesh).volume == pytest.approx(1000)
+    assert mesh.attributes["measuredHeight"][0].as_py() == 10.5 and mesh.attributes.schema.field("measuredHeight").metadata == {b"unit": b"m"}
+    assert (mesh.reference.horizontal, mesh.reference.vertical) == ("EPSG:25832", "EPSG:5783")
+    assert report.facts["driver"] == f"CityGML {version}" and report.facts["geometry"]["closed solids"] == 1 and report.facts["style"]["grade"] == "CIM3"
+
+
+def test_attributes_of_all_kinds(tmp_path: Path) -> None:
+    inner = (
+        '<gen:stringAttribute name="名"><gen:value>市政厅</gen:value></gen:stringAttribute><gen:measureAttribute name="area"><gen:value uom="m2">42</gen:value></gen:measureAttribute>'
+        '<gen:genericAttributeSet name="set"><gen:intAttribute name="n"><gen:value>3</gen:value></gen:intAttribute></gen:genericAttributeSet>'
+        '<bldg:class codeSpace="c.xml">0401</bldg:class><bldg:function>1</bldg:function><bldg:function>2</bldg:function>'
+        "<uro:buildingIDAttribute><uro:BuildingIDAttribute><uro:buildingID>14201-bldg-1</uro:buildingID></uro:BuildingIDAttribute></uro:buildingIDAttribute>"
+        "<bldg:address><core:Address><core:street>Main</core:street></core:Address></bldg:address>"
+    )
+    (mesh,), _ = load(save(tmp_path, building(inner + hull())))
+    row = {name: mesh.attributes[name][0].as_py() for name in mesh.attributes.column_names}
+    assert row["名"] == "市政厅" and row["area"] == 42.0 and row["set.n"] == 3 and row["attribute.class"] == "0401" and row["function"] == '["1","2"]'
+    assert row["uro:buildingIDAttribute.uro:buildingID"] == "14201-bldg-1" and "Main" in row["address"]
+    assert mesh.attributes.schema.field("area").metadata == {b"unit": b"m2"}
+
+
+def test_colours_parts_and_openings(tmp_path: Path) -> None:
+    window = f"<bldg:opening><bldg:Window><bldg:lod2MultiSurface>{polygon('pane', (0, 1, 5, 4))}</bldg:lod2MultiSurface></bldg:Window></bldg:opening>"
+    part = f'<bldg:consistsOfBuildingPart><bldg:BuildingPart gml:id="p"><bldg:boundedBy><bldg:WallSurface>{window}</bldg:WallSurface></bldg:boundedBy></bldg:BuildingPart></bldg:consistsOfBuildingPart>'
+    paint = "<app:appearanceMember><app:Appearance><app:surfaceDataMember><app:X3DMaterial><app:diffuseColor>1 0 0</app:diffuseColor><app:target>#pane</app:target></app:X3DMaterial></app:surfaceDataMember></app:Appearance></app:appearanceMember>"
+    (mesh,), _ = load(save(tmp_path, building(part) + paint))
+    assert mesh.ids.to_pylist() == ["b1", "p", "p#0", "p#1"] and mesh.parents.to_pylist() == [None, "b1", "p", "p#0"]
+    assert mesh.instance_feature.tolist() == [3] and mesh.materials[mesh.triangle_material[0]].color == (1, 0, 0, 1)
+
+
+def test_latitude_first(tmp_path: Path) -> None:
+    """PLATEAU's order, by URL; and a file that says urn but stores longitude first."""
+    for order in (1, -1):
+        at = (35.25, 139.73)[::order]
+        ring = " ".join(f"{a} {b} {z}" for a, b, z in [(at[0], at[1], 5), (at[0] + 1e-4, at[1], 5), (at[0] + 1e-4, at[1] + 1e-4, 5), (at[0], at[1], 5)])
+        body = f"<bldg:lod1MultiSurface><gml:Polygon><gml:exterior><gml:LinearRing><gml:posList>{ring}</gml:posList></gml:LinearRing></gml:exterior></gml:Polygon></bldg:lod1MultiSurface>"
+        path = save(tmp_path, building(body), srs="http://www.opengis.net/def/crs/EPSG/0/6697", corner=f"{at[0]} {at[1]} 5")
+        (mesh,), report = load(path)
+        assert mesh.transforms[0][:3, 3] == pytest.approx([139.73, 35.25, 5], abs=2e-4) and mesh.reference.horizontal == "EPSG:6668"
+        assert report.counts.get("assumed", 0) == (order == -1)
+        assert mesh.reference.vertical == "EPSG:6695"
+
+
+def test_implicit_geometry_is_shared(tmp_path: Path) -> None:
+    def tree(name: str, geometry: str, east: float) -> str:
+        return (f'<core:cityObjectMember><veg:SolitaryVegetationObject gml:id="{name}"><veg:lod2ImplicitRepresentation><core:ImplicitGeometry>'
+                f"<core:transformationMatrix>2 0 0 0 0 2 0 0 0 0 2 0 0 0 0 1</core:transformationMatrix>{geometry}<core:referencePoint><gml:Point>"
+                f"<gml:pos>{east} 5335000 500</gml:pos></gml:Point></core:referencePoint></core:ImplicitGeometry></veg:lod2ImplicitRepresentation>"
+                "</veg:SolitaryVegetationObject></core:cityObjectMember>")  # fmt: skip
+
+    inline = f'<core:relativeGMLGeometry><gml:MultiSurface gml:id="proto"><gml:surfaceMember>{polygon("leaf", (4, 5, 6, 7), (0, 0, 0), 1)}</gml:surfaceMember></gml:MultiSurface></core:relativeGMLGeometry>'
+    (mesh,), _ = load(save(tmp_path, tree("t1", '<core:relativeGMLGeometry xlink:href="#proto"/>', 691000) + tree("t2", inline, 691050)))
+    assert len(mesh.vertex_start) == 2 and mesh.instance_prototype.tolist() == [0, 0]
+    top = mesh.positions.max(axis=0)
+    assert mesh.transforms[1] @ [*top, 1] == pytest.approx([691052, 5335002, 502, 1])
+
+
+def test_references_that_lead_nowhere_or_out_are_reported(tmp_path: Path) -> None:
+    links = "".join(f'<gml:surfaceMember xlink:href="{h}"/>' for h in ("#none", "http://example.org/x.gml#a", "file:///etc/passwd"))
+    loop = '<bldg:lod3MultiSurface><gml:MultiSurface gml:id="m"><gml:surfaceMember xlink:href="#m"/></gml:MultiSurface></bldg:lod3MultiSurface>'
+    (_,), report = load(save(tmp_path, building(f"<bldg:lod2MultiSurface><gml:MultiSurface>{links}</gml:MultiSurface></bldg:lod2MultiSurface>{loop}" + hull())))
+    reasons = " ".join(n.reason for n in report.notes)
+    assert "leads to nothing" in reasons and "out of the file" in reasons and "circle" in reasons
+
+
+LAUGHS = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+OUTSIDE = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
+
+
+@pytest.mark.parametrize("doctype", [LAUGHS, OUTSIDE, '<!DOCTYPE x SYSTEM "http://example.org/x.dtd">'])
+def test_document_types_are_refused(tmp_path: Path, doctype: str) -> None:
+    with pytest.raises(UnreadableSource, match="document type"):
+        load(save(tmp_path, building(hull()), doctype=doctype))
+
+
+def test_broken_files_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, building(hull()))
+    whole = path.read_text()
+    for text in (whole[: len(whole) // 2], whole[:-8], "", "<html/>", "no xml", whole.replace("citygml/2.0", "citygml/3.0"), "<a>" * 1000,
+                 whole.replace("<bldg:Building ", "<a>" * 500 + "<bldg:Building "), whole.replace("UTF-8", "klingon")):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(UnreadableSource):
+            load(path)
+    with pytest.raises(BadFeature):
+        load(save(tmp_path, ""))
+    with pytest.raises(MissingReference):
+        load(save(tmp_path, building(hull()), srs=""))
+    with pytest.raises(MissingReference, match="--vertical"):
+        load(save(tmp_path, building(hull()), srs="EPSG:25832"))
+
+
+@pytest.mark.parametrize("bad", ["1 2 nan 4 5 6 7 8 9", "1 2 x", "1 2 3 4 5 6 7", ""])
+def test_bad_coordinates_are_reported(tmp_path: Path, bad: str) -> None:
+    face = f"<bldg:lod2MultiSurface><gml:Polygon><gml:exterior><gml:LinearRing><gml:posList>{bad}</gml:posList></gml:LinearRing></gml:exterior></gml:Polygon></bldg:lod2MultiSurface>"
+    (_,), report = load(save(tmp_path, building(face + hull())))
+    assert any("cannot be read" in n.reason or "no area" in n.reason for n in report.notes)
+
+
+def test_memory_is_bounded_by_a_member(tmp_path: Path) -> None:
+    """Twenty times as many members must not need twenty times the memory (batches are let go of as they come)."""
+    def peak(count: int) -> int:
+        path = save(tmp_path, "".join(building(hull().replace('gml:id="', f'gml:id="n{i}-').replace('"#', f'"#n{i}-'), f"b{i}") for i in range(count)))
+        tracemalloc.start()
+        try:
+            for element in citygml.members(path, citygml.Head()):
+                assert len(element)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    small = peak(50)
+    assert peak(1000) < 2 * small
+
+
+def test_gbk(tmp_path: Path) -> None:
+    path = save(tmp_path, building("<gml:name>江门市政厅</gml:name>" + hull()))
+    path.write_bytes(path.read_text(encoding="utf-8").replace("UTF-8", "GB2312").encode("gb18030"))
+    assert load(path)[0][0].attributes["name"][0].as_py() == "江门市政厅"
+    path.write_bytes(path.read_bytes().replace("江".encode("gbk"), b"\xff\xff"))
+    with pytest.raises(UnreadableSource, match="encoding"):
+        load(path)
+
+
+def test_crs_names() -> None:
+    assert crs_text("urn:adv:crs:ETRS89_UTM32*DE_DHHN2016_NH") == "EPSG:25832+7837"
+    assert crs_text("http://www.opengis.net/gml/srs/epsg.xml#4326") == "EPSG:4326" and crs_text("urn:ogc:def:crs:EPSG:6.9:31467") == "EPSG:31467"
+
+
+# --- what others made --------------------------------------------------------------------------------------------
+
+FILES = ["plateau_yokosuka/udx/bldg/52397519_bldg_6697_op.gml", "plateau_yokosuka/udx/dem/523965_dem_6697_05_op.gml", "plateau_numazu/52385721_fld_6697_l1_op.gml",
+         "plateau_ubld/51324378_ubld_6697.gml", "plateau_unf/sewer_53403039_unf_6697.gml", "plateau_unf/water_53403039_unf_6697.gml",
+         *(f"ingolstadt_lod3/{n}.gml" for n in (4018106, 4018115, 4018128, 4018193, 4018211))]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_real_file(shared_data: Path, name: str) -> None:
+    """Objects and box against a plain reading of the whole tree."""
+    path = shared_data / "citymodel" / name
+    meshes, report = load(path, vertical="EPSG:5783" if "ingolstadt" in name else None)
+    tree = ElementTree.parse(path).getroot()
+    assert len({n for n in report.facts["classes"]}) > 0
+    raw = Counter(e.tag.rsplit("}", 1)[1] for e in tree.iter())
+    for kind, count in report.facts["classes"].items():
+        assert raw[kind.split(":")[-1]] == count, kind
+    members = [m[0] for m in tree if m.tag.endswith("cityObjectMember")]
+    ids = {i for mesh in meshes for i in mesh.ids.to_pylist()}
+    assert {m.get("{http://www.opengis.net/gml}id") for m in members} <= ids and report.read == report.kept
+    # every placed corner is one of the file's corners
+    numbers = [np.array(e.text.split(), float).reshape(-1, 3) for e in tree.iter("{http://www.opengis.net/gml}posList") if e.text and len(e.text.split()) % 3 == 0]
+    known = np.concatenate(numbers)
+    if "ingolstadt" not in name:
+        known = known[:, [1, 0, 2]]
+    known_set = {tuple(p) for p in np.round(known, 6).tolist()}
+    for mesh in meshes:
+        for p, matrix in list(zip(mesh.instance_prototype, mesh.transforms, strict=True))[:50]:
+            placed = mesh.positions[mesh.vertex_start[p] : mesh.vertex_start[p + 1]] + matrix[:3, 3]
+            assert {tuple(q) for q in np.round(placed, 6).tolist()} <= known_set
+    lon, lat = Transformer.from_crs(meshes[0].reference.horizontal, 4326, always_xy=True).transform(*meshes[0].transforms[0][:2, 3])
+    assert (11 < lon < 12 and 48 < lat < 49) if "ingolstadt" in name else (132 < lon < 141 and 34 < lat < 36)
+
+
+def test_plateau_attributes_and_grade(shared_data: Path) -> None:
+    (mesh,), report = load(shared_data / "citymodel" / FILES[0])
+    names = mesh.attributes.column_names
+    raw = (shared_data / "citymodel" / FILES[0]).read_text("utf-8-sig")
+    ids = re.findall(r"<uro:buildingID>([^<]+)<", raw)
+    column = next(n for n in names if n.endswith("uro:buildingID"))
+    assert sorted(v for v in mesh.attributes[column].to_pylist() if v) == sorted(ids)
+    assert mesh.attributes.schema.field("measuredHeight").metadata == {b"unit": b"m"}
+    assert report.facts["style"]["grade"] == "CIM2" and report.facts["geometry"]["closed solids"] == 14
+    assert "総建物階数" in names and mesh.attributes.schema.field("１階床面積").metadata == {b"unit": b"m2"}
+
+
+def test_volume_of_a_plateau_solid(shared_data: Path) -> None:
+    """An LoD1 block: floor area by a projected CRS times its height, against the mesh in the same CRS."""
+    (mesh,), _ = load(shared_data / "citymodel" / FILES[0], lod="1")
+    to_plane = Transformer.from_crs(6668, 6677, always_xy=True)
+    checked = 0
+    for p, matrix in zip(mesh.instance_prototype, mesh.transforms, strict=True):
+        points = mesh.positions[mesh.vertex_start[p] : mesh.vertex_start[p + 1]] + matrix[:3, 3]
+        x, y = to_plane.transform(points[:, 0], points[:, 1])
+        plane = np.column_stack([x, y, points[:, 2]])
+        solid = trimesh.Trimesh(plane - plane[0], mesh.triangles[mesh.triangle_start[p] : mesh.triangle_start[p + 1]], process=False)
+        solid.merge_vertices(digits_vertex=5)
+        if solid.is_watertight:
+            low = solid.triangles[solid.face_normals[:, 2] < -0.99]
+            area = np.abs(np.cross(low[:, 1, :2] - low[:, 0, :2], low[:, 2, :2] - low[:, 0, :2])).sum() / 2
+            assert solid.volume == pytest.approx(area * np.ptp(plane[:, 2]), rel=1e-3)
+            checked += 1
+    assert checked >= 10
+
+
+def test_to_a_checked_tileset(shared_data: Path, tmp_path: Path, lake: Lake) -> None:
+    from tiling import mesh as tiler
+    from tiling.check import check_tileset
+
+    path = shared_data / "citymodel" / FILES[0]
+    assert tasks.choose_reader(path, None, {}).name == "citygml"
+    report = Report(source=path.name)
+    version = write_version(lake, "yokosuka", "mesh", citygml.read(path, citygml.Options(), report), report, provenance={})
+    facts = tiler.tile(version, TileJob(lake, tmp_path / "out.3tz", tiler.Options()))
+    assert facts["tiles"] >= 1 and check_tileset(tmp_path / "out.3tz").ok
