@@ -276,7 +276,8 @@ class HeightField:
         x, y = crs.from_lonlat(self.reference.horizontal, lon, lat)
         t = self.inverse
         good = np.isfinite(x) & np.isfinite(y)
-        return np.where(good, t.a * x + t.b * y + t.c, np.nan), np.where(good, t.d * x + t.e * y + t.f, np.nan)
+        x, y = np.where(good, x, np.nan), np.where(good, y, np.nan)
+        return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
 
     def _heights(self, column: F64, row: F64, level: int) -> tuple[F64, F64 | float]:
         """(height in the raster's unit × share, share of the ground that is not sea) at places in cells of the full raster."""
