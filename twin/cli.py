@@ -278,6 +278,20 @@ def check(shell: Shell, target: str, no_positions: bool) -> None:
         sys.exit(1)
 
 
+@command("diff")
+@click.argument("a")
+@click.argument("b")
+@click.option("--tolerance", type=click.FloatRange(min=0), help="Metres that a vertex may be off and still be the same (default 0.002).")
+def diff(shell: Shell, a: str, b: str, tolerance: float | None) -> None:
+    """Which features and tiles differ between two tilesets (paths, layers, or LAYER@VERSION); exit status 1 when any does."""
+    from twin import diffing  # noqa: PLC0415
+
+    result = diffing.diff(lambda: shell.city, a, b, tolerance)
+    shell.say(result, diffing.as_text(result))
+    if not result["equal"]:
+        sys.exit(1)
+
+
 @command("export")
 @click.argument("layer")
 @click.option("--to", "path", type=click.Path(path_type=Path), required=True, help="Folder (tiles unpacked), or file: .3tz .parquet .gpkg .geojson .tif .las/.laz")

@@ -157,3 +157,19 @@ def test_mistakes_get_one_clear_line(city: City, tmp_path: Path, arguments: list
     answer = city(*[names.get(argument, argument) for argument in arguments], code=code)
     assert text in answer["error"]["message"]
     assert city("layers") == []
+
+
+def test_diff_of_versions_layers_and_files(grown: City, tmp_path: Path) -> None:
+    grown("publish", "houses", "2")
+    result = grown("diff", "houses@1", "houses@2", code=1)
+    assert result["features"]["added"] == ["h12", "h13", "h14"]
+    assert (result["features"]["removed"], result["features"]["changed"], result["features"]["same"]) == ([], [], 12)
+    grown("export", "houses", "--to", str(tmp_path / "out.3tz"))
+    assert grown("diff", "houses", str(tmp_path / "out.3tz"))["equal"]
+    assert grown("diff", "terrain", "terrain@1")["features"] is None
+    assert "no version number" in grown("diff", "houses@new", "houses", code=2)["error"]["message"]
+    assert "no file" in grown("diff", str(tmp_path / "absent.3tz"), "houses", code=1)["error"]["message"]
+    shown = CliRunner().invoke(main, ["diff", "houses@1", "houses@2", "--home", str(grown.home)])
+    assert shown.exit_code == 1
+    assert "3 added, 0 removed, 0 changed, 12 the same" in shown.output
+    assert "+ h13" in shown.output

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from .archive import open_archive
+from .diff import diff_tilesets
 from .glb import Model, decode_glb, load_model
 from .issues import Finding, Report, Where
 from .layer import check_layer, check_positions
@@ -50,6 +51,7 @@ __all__ = [
     "check_terrain",
     "check_tileset",
     "decode_glb",
+    "diff_tilesets",
     "load_model",
     "property_table_rows",
 ]

@@ -1,0 +1,177 @@
+"""What `twin diff` says of tilesets whose differences are known."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import shapely
+
+from tiling import blocks
+from tiling.check import diff_tilesets
+from twin.archive import Archive, ArchiveWriter
+from twin.bench.cities import generate_buildings
+from twin.errors import BadTileset
+from twin.lake import Lake
+from twin.model import Features, Report
+from twin.parts import write_version
+from twin.registry import TileJob
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    (tmp_path / "lake").mkdir()
+    return Lake(tmp_path / "lake")
+
+
+def tiled(lake: Lake, name: str, city: Features, **options: Any) -> Path:
+    version = write_version(lake, "b", "blocks", [city], Report("g"), provenance={}, style={"height": "height"})
+    out = lake.root.parent / f"{name}.3tz"
+    blocks.tile(version, TileJob(lake, out, blocks.Options(ground=0.0, **{"budget": 2000, **options}), None, 1))
+    return out
+
+
+def changed(city: Features, **columns: Any) -> Features:
+    """The city with `geometry`, `ids` or attributes replaced."""
+    geometry, ids, attributes = columns.pop("geometry", city.geometry), columns.pop("ids", city.ids), city.attributes
+    for name, values in columns.items():
+        place = attributes.column_names.index(name)
+        attributes = attributes.set_column(place, attributes.schema.field(name), pa.array(values, attributes.schema.field(name).type))
+    return Features(city.reference, ids, geometry, attributes)
+
+
+@pytest.fixture(scope="module")
+def city() -> Features:
+    return next(iter(generate_buildings(400, 3)))
+
+
+def test_a_tileset_equals_itself(lake: Lake, city: Features) -> None:
+    a, b = tiled(lake, "a", city), tiled(lake, "b", city)
+    result = diff_tilesets(a, b)
+    assert result["equal"]
+    assert result["features"] == {"added": [], "removed": [], "changed": [], "same": 400}
+    assert result["tiles"]["same"] > 5
+    assert not result["problems"]
+
+
+def test_other_tiles_of_the_same_features_are_no_change_of_features(lake: Lake, city: Features) -> None:
+    """Another budget and no compression: every file differs, no feature does."""
+    result = diff_tilesets(tiled(lake, "a", city), tiled(lake, "b", city, budget=700, compression="none"))
+    assert not result["equal"]
+    assert result["tiles"]["changed"]
+    assert result["features"] == {"added": [], "removed": [], "changed": [], "same": 400}
+
+
+def test_every_change_is_named(lake: Lake, city: Features) -> None:
+    ids, geometry = city.ids.to_pylist(), city.geometry.copy()
+    ids[7] = "new"
+    geometry[20] = shapely.transform(geometry[20], lambda xy: xy + np.array([0.25, 0]))
+    geometry[21] = shapely.transform(geometry[21], lambda xy: xy + np.array([0.0004, 0]))  # less than can be told
+    heights = city.attributes.column("height").to_pylist()
+    heights[30] += 1.5
+    names = city.attributes.column("name").to_pylist()
+    names[40] = "改名"
+    people = city.attributes.column("population").to_pylist()
+    people[41] = None if people[41] is not None else 5
+    after = changed(city, ids=pa.array(ids), geometry=geometry, height=heights, name=names, population=people)
+    result = diff_tilesets(tiled(lake, "a", city), tiled(lake, "b", after))
+    found = result["features"]
+    old = city.ids.to_pylist()
+    assert (found["added"], found["removed"]) == (["new"], [old[7]])
+    by_id = {c["id"]: c for c in found["changed"]}
+    assert by_id.keys() == {old[20], old[30], old[40], old[41]}
+    assert by_id[old[20]]["attributes"] == []
+    assert by_id[old[20]]["moved_m"] == pytest.approx(0.25, abs=0.003)
+    assert by_id[old[30]]["attributes"] == ["height"]
+    assert by_id[old[30]]["moved_m"] == pytest.approx(1.5, abs=0.003)
+    assert by_id[old[40]] == {"id": old[40], "attributes": ["name"], "moved_m": None}
+    assert by_id[old[41]] == {"id": old[41], "attributes": ["population"], "moved_m": None}
+    assert found["same"] == 395
+    # only the tiles that hold those features differ
+    assert 0 < len(result["tiles"]["changed"]) <= 6 < result["tiles"]["same"]
+
+
+def unpacked(archive: Path, folder: Path) -> Path:
+    with Archive(archive) as source:
+        for name in source.names():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(source.read(name))
+    return folder
+
+
+def test_the_same_bytes_at_another_place_are_moved_features(lake: Lake, city: Features) -> None:
+    a = unpacked(tiled(lake, "a", city), lake.root.parent / "a")
+    b = Path(shutil.copytree(a, lake.root.parent / "b"))
+    document = json.loads((b / "tileset.json").read_text("utf-8"))
+    document["root"]["transform"][14] += 3.0
+    (b / "tileset.json").write_text(json.dumps(document), "utf-8")
+    result = diff_tilesets(a, b / "tileset.json")
+    assert result["entry_changed"]
+    assert result["tiles"]["same"] == 0
+    assert {c["moved_m"] for c in result["features"]["changed"]} == {3.0}
+    assert len(result["features"]["changed"]) == 400
+
+
+def test_a_file_that_lies_about_is_not_drawn(lake: Lake, city: Features) -> None:
+    """A leaf is taken out of the tileset, but its file stays: its features are gone."""
+    a = unpacked(tiled(lake, "a", city), lake.root.parent / "a")
+    b = Path(shutil.copytree(a, lake.root.parent / "b"))
+    document = json.loads((b / "tileset.json").read_text("utf-8"))
+    tile = document["root"]
+    while any("children" in child for child in tile.get("children", ())):
+        tile = next(child for child in tile["children"] if "children" in child)
+    gone = tile["children"].pop()["content"]["uri"]
+    if not tile["children"]:
+        del tile["children"]
+    (b / "tileset.json").write_text(json.dumps(document), "utf-8")
+    result = diff_tilesets(a, b)
+    assert result["tiles"]["removed"] == [gone]
+    assert result["features"]["removed"]
+    assert not result["features"]["changed"]
+
+
+def test_terrain_is_compared_by_files(tmp_path: Path) -> None:
+    paths = []
+    for name, last in (("a", b"1"), ("b", b"2")):
+        with ArchiveWriter(tmp_path / f"{name}.3tz") as archive:
+            archive.add("layer.json", b"{}")
+            archive.add("0/0/0.terrain", b"same")
+            archive.add("0/1/0.terrain", last)
+        paths.append(tmp_path / f"{name}.3tz")
+    result = diff_tilesets(*paths)
+    assert result["features"] is None
+    assert result["tiles"] == {"added": [], "removed": [], "changed": ["0/1/0.terrain"], "same": 1}
+    assert not result["entry_changed"]
+
+
+def test_what_is_no_tileset_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.3tz").write_bytes(b"no archive")
+    with zipfile.ZipFile(tmp_path / "y.3tz", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    (tmp_path / "tileset.json").write_text("[]")
+    for name in ("empty", "x.3tz", "y.3tz", "tileset.json", "missing"):
+        with pytest.raises(BadTileset, match=name):
+            diff_tilesets(tmp_path / name, tmp_path / name)
+
+
+def test_shapes_with_the_same_corners_differ_by_their_faces() -> None:
+    from tiling.check.diff import _distances, _Drawn, _Side
+    from tiling.check.positions import Feature
+
+    square = np.array([[0.0, 0, 0], [10, 0, 0], [10, 10, 0], [0, 10, 0]])
+
+    def side(triangles: list[list[int]], move: float = 0.0) -> _Side:
+        found = Feature(["f"], square + move, np.zeros(4, np.int64), np.array(triangles, np.int64).reshape(-1, 3))
+        return _Side("s", None, "", apart=[_Drawn.of(found)])  # type: ignore[arg-type]
+
+    whole, other, missing = side([[0, 1, 2], [0, 2, 3]]), side([[0, 1, 3], [1, 2, 3]], 0.001), side([[0, 1, 2]])
+    assert _distances(whole, other, ["f"], 0.002) == pytest.approx([0.001 * 3**0.5])
+    assert np.isinf(_distances(whole, missing, ["f"], 0.002)).all()
