@@ -26,7 +26,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SOFTWARE_GL = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
-PATIENCE = 240_000
+PATIENCE = 120_000
 """Milliseconds; software WebGL draws one or two frames a second, less on a busy machine. Nothing waits by the clock: this only ends a hang."""
 
 
@@ -175,6 +175,10 @@ class Viewer:
     def text(self, selector: str) -> str:
         """Text of an element, once it is there."""
         return str(self.page.locator(selector).first.inner_text())
+
+    def texts(self, selector: str) -> list[str]:
+        """Texts of all elements that match."""
+        return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
 
     def shot(self, path: Path) -> Path:
         """A picture of the page as a reader sees it."""

@@ -173,10 +173,17 @@ export class CityApp {
 
   private async poll(): Promise<void> {
     if (document.hidden || !this.health.state.online) return;
-    await this.refresh().catch((error: unknown) => {
+    await this.reload().catch((error: unknown) => console.warn(error));
+  }
+
+  /** Reads the catalogue now. Rejects when the server does not answer, after the watch for its return has begun. */
+  async reload(): Promise<void> {
+    try {
+      await this.refresh();
+    } catch (error) {
       if (error instanceof ApiError && error.offline) void this.health.suspect();
-      else console.error(error);
-    });
+      throw error;
+    }
   }
 
   /** Reads city and catalogue; adds, replaces and removes what changed. */

@@ -114,7 +114,7 @@ export class CityTwin extends LitElement {
     const other = app.lang === "zh" ? "en" : "zh";
     return html`<aside class="side ${this.folded ? "folded" : ""}">
       <div class="brand">${mark}
-        ${this.folded ? nothing : html`<div><b>${title}</b><small>${app.t("app.name")}</small></div>
+        ${this.folded ? nothing : html`<div><b>${title}</b><small>${title === app.t("app.name") ? app.t("app.tagline") : app.t("app.name")}</small></div>
         <button class="lang" lang=${other} aria-label=${app.t("lang.switch.label")} @click=${() => app.setLang(other)}>${app.t("lang.switch")}</button>`}
         <button class="icon" aria-expanded=${!this.folded} title=${app.t(this.folded ? "panel.expand" : "panel.collapse")}
           aria-label=${app.t(this.folded ? "panel.expand" : "panel.collapse")} @click=${() => { this.folded = !this.folded; }}>

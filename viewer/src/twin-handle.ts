@@ -97,6 +97,11 @@ export class TwinHandle {
     return this.app.selection.click(x, y);
   }
 
+  /** Reads the catalogue now instead of at the next turn; rejects when the server does not answer. */
+  reload(): Promise<void> {
+    return this.app.reload();
+  }
+
   /** Shows a feature's card and marks it. */
   async select(layer: string, id: string, place: Place | null = null): Promise<void> {
     const found = this.app.layer(layer);

@@ -2,6 +2,7 @@
 
 export const MESSAGES = {
   "app.name": ["五邑孪生", "Wuyi Twin"],
+  "app.tagline": ["城市信息模型平台", "City information model"],
   "app.made": ["CesiumJS · Natural Earth", "CesiumJS · Natural Earth"],
   "lang.switch": ["English", "中文"],
   "lang.switch.label": ["Switch to English", "切换到中文"],
