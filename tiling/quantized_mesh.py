@@ -1,5 +1,5 @@
 # mypy: disable-error-code="untyped-decorator,no-any-return"
-# ruff: noqa: D417, RUF046  (arguments are described in groups; in numba floor gives a float)
+# ruff: noqa: RUF046  (in numba floor gives a float)
 """One terrain tile as quantized-mesh 1.0 with the oct-encoded vertex normals extension.
 
 Format: https://github.com/CesiumGS/quantized-mesh. Positions are longitude, latitude and ellipsoidal height, each in

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="untyped-decorator"
-# ruff: noqa: PLW3301, D417  (numba compiles two-argument max fastest; arguments are described in groups)
+
 """Right-triangulated irregular networks (Evans, Kirkpatrick & Townsend 1997/2001) over a lattice of tiles.
 
 Every tile is a square of 64 × 64 steps, split by its south-west–north-east diagonal and then by halving hypotenuses. A
