@@ -34,7 +34,7 @@ class Options(CityOptions):
     axis_order: Literal["auto", "xy", "yx"] = Field("auto", description="Order of coordinates: xy east first, yx north first; auto by the CRS and its area.")
 
 
-def detect(source: Path, options: Options) -> bool:
+def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contract of readers
     """Whether an XML file is CityGML, told by its first bytes."""
     if not source.is_file():
         return False

@@ -140,7 +140,7 @@ def appearance(element: Element, store: Store) -> None:
         name = local(data.tag)
         if name not in ("X3DMaterial", "ParameterizedTexture", "GeoreferencedTexture"):
             continue
-        targets = [(t.text or t.get("uri", "")).strip().removeprefix("#") for t in data if local(t.tag) == "target"]
+        targets = [(t.text or t.get("uri") or "").strip().removeprefix("#") for t in data if local(t.tag) == "target"]
         targets += [t.get("uri", "").removeprefix("#") for t in data if t.get("uri")]
         if name == "X3DMaterial":
             material = _material(data)

@@ -22,7 +22,9 @@ from twin.model import Report
 F64 = NDArray[np.float64]
 LOD = re.compile(r"lod(\d)(?!HeightType|Type)[A-Z]?\w*$")
 #: Parts of an object's hull: features of the surface level.
-HULL = re.compile(r"(Roof|Wall|Ground|Closure|OuterFloor|OuterCeiling|Floor|InteriorWall|Ceiling|Water|WaterGround|WaterClosure)Surface$|(Auxiliary)?TrafficArea$|Door$|Window$")
+HULL = re.compile(
+    r"(Roof|Wall|Ground|Closure|OuterFloor|OuterCeiling|Floor|InteriorWall|Ceiling|Water|WaterGround|WaterClosure)Surface$|(Auxiliary)?TrafficArea$|Door$|Window$"
+)
 NUMBERS: dict[str, Callable[[str], Any]] = {
     "intAttribute": int, "doubleAttribute": float, "storeysAboveGround": int, "storeysBelowGround": int, "measuredHeight": float,
 }  # fmt: skip
@@ -83,7 +85,7 @@ class Member:
                 geometry.append((match[1], prop, surface, name))
             elif name == "tin":
                 geometry.append((tin_lod, prop, surface, name))
-            elif name in ("boundedBy", "location") and namespace(prop.tag) in GML or name in ("appearance", "appearanceMember"):
+            elif (name in ("boundedBy", "location") and namespace(prop.tag) in GML) or name in ("appearance", "appearanceMember"):
                 continue
             elif name == "address":
                 thing.address = (thing.address or []) + [_plain(child) for child in prop]
@@ -145,12 +147,12 @@ class Member:
                 faces.setdefault(lod, []).extend((p, surface) for p in found)
                 if surface < 0 and "Solid" in (local(e.tag) for e in prop.iter()):
                     solids.add(lod)
-        lod = choose_lod([*faces, *implicit], self.lod)
-        if lod is None:
+        chosen = choose_lod([*faces, *implicit], self.lod)
+        if chosen is None:
             if self.lod is not None and geometry:
                 self.report.note("skipped", thing.id, f"{thing.kind}: it has no geometry of LoD {self.lod}.")
             return -2.0
-        thing.lod = lod
+        lod = thing.lod = chosen
         if lod_rank(lod) < parts:
             self.report.note("skipped", thing.id, f"{thing.kind}: its LoD {lod} is not drawn over its own parts of a finer LoD.")
             return lod_rank(lod)
@@ -166,7 +168,7 @@ class Member:
         faces: list[Face] = []
         seen: set[frozenset[int]] = set()
         for polygon, surface in found:
-            rings = [[numbers.setdefault(tuple(p), len(numbers)) for p in ring.tolist()] for ring in polygon.rings]  # type: ignore[arg-type]
+            rings = [[numbers.setdefault(tuple(p), len(numbers)) for p in ring.tolist()] for ring in polygon.rings]
             corners = frozenset(rings[0])
             if corners not in seen or surface >= 0:
                 seen.add(corners)
@@ -182,7 +184,9 @@ class Member:
             parts = {local(child.tag): child for child in body}
             if "relativeGMLGeometry" not in parts or "referencePoint" not in parts or self.place is None:
                 library = (parts["libraryObject"].text or "").strip()[:60] if "libraryObject" in parts else ""
-                self.store.problems[f"the implicit geometry {library!r} lies in another file, which is not opened" if library else "an incomplete implicit geometry"] += 1
+                self.store.problems[
+                    f"the implicit geometry {library!r} lies in another file, which is not opened" if library else "an incomplete implicit geometry"
+                ] += 1
                 continue
             relative = parts["relativeGMLGeometry"]
             inner = next(iter(relative), None)

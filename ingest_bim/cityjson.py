@@ -30,7 +30,7 @@ class Options(CityOptions):
     metadata: str | None = Field(None, description="File beside the source with the header (transform, CRS) of bare CityJSONFeatures.")
 
 
-def detect(source: Path, options: Options) -> bool:
+def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contract of readers
     """Whether a JSON file is CityJSON, told by its type near the start (or, for a document with its type last, near the end)."""
     if not source.is_file():
         return False
@@ -65,7 +65,9 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
                 columns.see(surface.attributes)
             count += 1
     if not count:
-        raise BadFeature(f"{source.name} holds no city objects.", _first(ghost) or "Is it the header of separate CityJSONFeatures? Ingest those, with metadata=FILE.")
+        raise BadFeature(
+            f"{source.name} holds no city objects.", _first(ghost) or "Is it the header of separate CityJSONFeatures? Ingest those, with metadata=FILE."
+        )
     report.facts |= {"driver": f"CityJSON {header.version}", "bytes": source.stat().st_size}
     reference = city_reference(header.crs, options, report, source.name)
     builder = Builder(reference, columns, report, surfaces=options.surfaces)
@@ -98,9 +100,7 @@ def _open(source: Path, options: Options) -> tuple[Callable[[], Iterator[dict[st
             return lambda: iter((whole,)), _header(whole, source.name)
         first, documents = whole, lambda: iter((whole,))
     else:
-        first = next(_lines(source), None)  # type: ignore[assignment]
-        if first is None:
-            raise UnreadableSource(f"{source.name} is empty.", "Deliver it again.")
+        first = next(_lines(source), {})
         documents = lambda: _lines(source)  # noqa: E731
     if first.get("type") == "CityJSON":
         return documents, _header(first, source.name)

@@ -238,7 +238,7 @@ class _Same:
 def _walk(boundaries: Any, values: Any, material: Any, depth: int) -> Iterator[tuple[list[Any], Any, Any]]:
     """Faces with what the parallel lists say of them; null at any level holds for all below."""
     if not isinstance(boundaries, list):
-        raise ValueError("boundaries are not lists")
+        raise TypeError("boundaries are not lists")
     for i, inner in enumerate(boundaries):
         value, color = _at(values, i), _at(material, i)
         if depth:

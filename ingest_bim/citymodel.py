@@ -123,15 +123,15 @@ class Columns:
     def see(self, attributes: dict[str, Any]) -> None:
         """Learn from one object's attributes."""
         for name, value in flatten(attributes):
-            unit = ""
-            if isinstance(value, Measure):
-                value, unit = value.value, value.unit
-            kind = _kind(value)
+            measured = isinstance(value, Measure)
+            unit, kind = (value.unit, "float") if measured else ("", _kind(value))
             known = self.kinds.get(name)
             if known is None and len(self.kinds) >= MAX_COLUMNS:
                 self.dropped[name] += 1
                 continue
-            self.kinds[name] = kind if known is None or known == "" else known if kind in (known, "") else "float" if {kind, known} == {"int", "float"} else "text"
+            self.kinds[name] = (
+                kind if known is None or known == "" else known if kind in (known, "") else "float" if {kind, known} == {"int", "float"} else "text"
+            )
             if unit:
                 self.units.setdefault(name, set()).add(unit)
 
@@ -157,12 +157,12 @@ class Columns:
         row: dict[str, Any] = {k: v if isinstance(v, str) else as_json(v) for k, v in fixed.items() if v not in (None, "", [])}
         beyond = {}
         for name, value in flatten(attributes):
-            value = value.value if isinstance(value, Measure) else value
+            plain = value.value if isinstance(value, Measure) else value
             kind = self.kinds.get(name)
             if kind is None:
                 beyond[name] = value
-            elif value is not None:
-                row[name] = float(value) if kind == "float" else as_text(value) if kind == "text" else value
+            elif plain is not None:
+                row[name] = float(plain) if kind == "float" else as_text(plain) if kind == "text" else plain
         if beyond:
             row["other_attributes"] = as_json(beyond)
         return row
@@ -184,8 +184,8 @@ def flatten(attributes: dict[str, Any], prefix: str = "", depth: int = 0) -> lis
         if isinstance(value, dict) and value and depth < 4:
             flat.extend(flatten(value, f"{name}.", depth + 1))
         else:
-            value = as_json(value) if isinstance(value, dict | list) else value
-            flat.append((f"attribute.{name}" if name in RESERVED or not name else name, value))
+            plain = as_json(value) if isinstance(value, dict | list) else value
+            flat.append((f"attribute.{name}" if name in RESERVED or not name else name, plain))
     return flat
 
 
@@ -204,9 +204,15 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else as_json(value)
 
 
+def _measure_json(value: Any) -> Any:
+    if isinstance(value, Measure):
+        return {"value": value.value, "uom": value.unit}
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
 def as_json(value: Any) -> str:
     """Compact JSON, text as written."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=lambda m: {"value": m.value, "uom": m.unit})
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_measure_json)
 
 
 # --- reference ---------------------------------------------------------------------------------------------------

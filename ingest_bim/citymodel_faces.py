@@ -8,6 +8,7 @@ of a city, are done for all faces at once.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import mapbox_earcut
 import numpy as np
@@ -129,12 +130,13 @@ def _cut(vertices: F64, rings: list[list[int]], result: Faces) -> I32:
     a, b, c = flat[local[:, 0]], flat[local[:, 1]], flat[local[:, 2]]
     twice = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     local[twice < 0] = local[twice < 0][:, ::-1]
-    holes = sum(abs(_area(flat[start:end])) for start, end in zip(ends[:-1], ends[1:], strict=True))
+    holes = sum(abs(_area(flat[start:end])) for start, end in pairwise(ends))
     if abs(np.abs(twice).sum() / 2 - (area - holes)) > 1e-3 * area + NO_AREA:
         result.crossing += 1
     if not len(local):
         result.degenerate += 1
-    return corners[local]
+    cut: I32 = corners[local]
+    return cut
 
 
 def _area(ring: F64) -> float:

@@ -30,7 +30,7 @@ COLORS = {
 
 
 @dataclass
-class _Batch:
+class MeshBatch:
     """One Mesh under way."""
 
     ids: list[str] = field(default_factory=list)
@@ -46,15 +46,18 @@ class _Batch:
     count: int = 0
 
     def feature(self, name: str, parent: str | None, row: dict[str, Any]) -> int:
+        """Add a feature; its row."""
         self.ids.append(name)
         self.parents.append(parent)
         self.rows.append(row)
         return len(self.ids) - 1
 
     def material(self, material: Material) -> int:
+        """The number of a material."""
         return self.materials.setdefault(material, len(self.materials))
 
     def prototype(self, positions: F64, triangles: I32, materials: I32) -> int:
+        """Add a shape; its number."""
         self.positions.append(positions)
         self.triangles.append(triangles)
         self.material_of.append(materials)
@@ -62,6 +65,8 @@ class _Batch:
         return len(self.positions) - 1
 
     def mesh(self, reference: Reference, columns: Columns, schema: pa.Schema) -> Mesh:
+        """The batch; equal schema for all of a source."""
+
         def joined(parts: list[Any], shape: tuple[int, ...], kind: Any) -> Any:
             return np.concatenate(parts) if parts else np.zeros(shape, kind)
 
@@ -88,7 +93,7 @@ class Builder:
 
     def build(self, objects: Iterable[CityObject]) -> Iterator[Mesh]:
         """All objects as batches of bounded size."""
-        batch = _Batch()
+        batch = MeshBatch()
         for thing in objects:
             self.report.read += 1
             if thing.id in self.seen:
@@ -99,7 +104,7 @@ class Builder:
             self.report.kept += 1
             if batch.count >= MAX_TRIANGLES or len(batch.ids) >= MAX_ROWS:
                 yield batch.mesh(self.reference, self.columns, self.schema)
-                batch = _Batch()
+                batch = MeshBatch()
         if batch.ids:
             yield batch.mesh(self.reference, self.columns, self.schema)
         self._finish()
@@ -112,7 +117,7 @@ class Builder:
         report.facts["style"] = {"category": "class", "grade": grade(self.lods)}
         report.facts["grade_rule"] = "the LoD most drawn objects have: 0-1 CIM2, 2 CIM3, 3 CIM4, 4 CIM5"
 
-    def _add(self, batch: _Batch, thing: CityObject) -> None:
+    def _add(self, batch: MeshBatch, thing: CityObject) -> None:
         self.classes[thing.kind] += 1
         row = self.columns.row(thing.attributes, **{"class": thing.kind}, lod=thing.lod, address=thing.address, groups=thing.groups)
         own = batch.feature(thing.id, thing.parent, row)
@@ -134,7 +139,7 @@ class Builder:
         elif thing.shapes or thing.instances:
             self.report.note("skipped", thing.id, f"{thing.kind}: none of its faces can be drawn.")
 
-    def _shape(self, batch: _Batch, thing: CityObject, shape: Shape, owners: list[int]) -> bool:
+    def _shape(self, batch: MeshBatch, thing: CityObject, shape: Shape, owners: list[int]) -> bool:
         faces = self._faces(thing, shape, metres_of(self.reference, float(shape.vertices[0, 1])) if len(shape.vertices) else np.ones(3))
         if not len(faces.triangles):
             return False
@@ -156,7 +161,7 @@ class Builder:
         self.stats["triangles"] += len(faces.triangles)
         return True
 
-    def _instance(self, batch: _Batch, thing: CityObject, key: str, shape: Shape, matrix: F64, feature: int) -> bool:
+    def _instance(self, batch: MeshBatch, thing: CityObject, key: str, shape: Shape, matrix: F64, feature: int) -> bool:
         if key not in batch.prototypes:
             faces = self._faces(thing, shape, np.ones(3))
             closed = len(faces.triangles) > 0 and is_closed(faces.triangles)
@@ -170,7 +175,7 @@ class Builder:
         self.stats["instances"] += 1
         return True
 
-    def _look(self, batch: _Batch, thing: CityObject, surface: int, material: Material | None, closed: bool) -> int:
+    def _look(self, batch: MeshBatch, thing: CityObject, surface: int, material: Material | None, closed: bool) -> int:
         kind = thing.surfaces[surface].kind if 0 <= surface < len(thing.surfaces) else thing.kind
         if material is None:
             material = Material("", COLORS.get(kind, COLORS.get(thing.kind, (0.8, 0.8, 0.8, 1.0))))

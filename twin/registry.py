@@ -91,6 +91,7 @@ READERS: tuple[Entry, ...] = (
     Entry("terrain", "ingest_gis.terrain", "terrain", (".tif", ".tiff", ".asc", ".hgt", ".zip")),
     Entry("raster", "ingest_gis.raster", "raster", (".tif", ".tiff", ".png", ".jpg", ".jp2", ".asc")),
     Entry("points", "ingest_gis.points", "points", (".las", ".laz")),
+    Entry("meshfile", "ingest_bim.meshfile", "mesh", (".obj", ".gltf", ".glb", ".ply", ".stl")),
     Entry("ifc", "ingest_bim.ifc", "mesh", (".ifc", ".ifczip", ".ifcxml")),
 )
 
@@ -104,7 +105,10 @@ TILERS: tuple[Entry, ...] = (
 #: The module that verifies tiles: ``check_tileset(path)`` and ``check_layer(version, lake, archive, …)``.
 CHECKER = "tiling.check"
 
-SCENARIOS: tuple[Entry, ...] = (Entry("inundation", "scenarios.inundation", "scenario"),)
+SCENARIOS: tuple[Entry, ...] = (
+    Entry("inundation", "scenarios.inundation", "scenario"),
+    Entry("flood", "scenarios.flood", "scenario"),
+)
 
 
 @cache

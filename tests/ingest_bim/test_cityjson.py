@@ -225,7 +225,10 @@ def test_detection(tmp_path: Path) -> None:
     assert tasks.choose_reader(save(tmp_path, document(), "a.json"), None, options).name == "cityjson"
     late = {k: v for k, v in document().items() if k != "type"} | {"vertices": [[0, 0, 0]] * 20000, "type": "CityJSON"}
     assert tasks.choose_reader(save(tmp_path, late, "b.json"), None, options).name == "cityjson"
-    geojson = {"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {"CityObjects": 1}, "geometry": {"type": "Point", "coordinates": [1, 2]}}]}
+    geojson = {
+        "type": "FeatureCollection",
+        "features": [{"type": "Feature", "properties": {"CityObjects": 1}, "geometry": {"type": "Point", "coordinates": [1, 2]}}],
+    }
     assert tasks.choose_reader(save(tmp_path, geojson, "c.json"), None, options).name == "vector"
 
 

@@ -1,0 +1,201 @@
+"""OBJ, glTF/GLB, PLY and STL → placed meshes: one feature per object of the file, instances kept.
+
+Such files know no place. The user names it as for a BIM without a georeference (anchor, rotation, height); or, where the
+vertices already are map coordinates, the CRS alone. Files that a mesh refers to must lie in its own folder or below.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from ingest_bim.citymodel import Columns
+from ingest_bim.citymodel_faces import is_closed, outward
+from ingest_bim.citymodel_mesh import MAX_ROWS, MAX_TRIANGLES, MeshBatch
+from ingest_bim.ifc_placement import HOW, Request
+from ingest_bim.ifc_placement import _by_user as place_by_user
+from ingest_bim.meshfile_scene import Piece, load_scene, pieces
+from twin import crs as crs_module
+from twin.errors import BadFeature, BadOption, MissingReference, UnreadableSource
+from twin.model import Batch, Material, Reference, Report
+from twin.registry import ReaderOptions
+
+F64 = NDArray[np.float64]
+Unit = Literal["m", "dm", "cm", "mm", "km", "ft", "us-ft", "in"]
+METRES = dict(zip(get_args(Unit), (1.0, 0.1, 0.01, 0.001, 1000.0, 0.3048, 1200 / 3937, 0.0254), strict=True))
+MAX_BYTES = 1 << 30
+#: Compressions for which there is no decoder here.
+COMPRESSED = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")
+
+
+class Options(ReaderOptions):
+    """How to place and read a mesh."""
+
+    anchor: str | None = Field(None, description="Place by hand: E,N or E,N,H of the origin point, in --crs and its vertical datum, metres.")
+    anchor_lonlat: str | None = Field(None, description="Place by hand: longitude,latitude or longitude,latitude,H of the origin point, degrees.")
+    rotation: float = Field(0.0, ge=-360, le=360, description="Degrees clockwise from grid north to the model's y axis (of a y-up model: to its -z axis).")
+    height: float | None = Field(None, description="Height of the origin point in the vertical datum, metres.")
+    origin: str = Field("0,0,0", description="The model point x,y,z (metres, z up) that stands at the anchor.")
+    scale: float = Field(1.0, gt=0.5, lt=2, description="Grid metres per model metre.")
+    units: Unit | None = Field(None, description="Unit of the file's coordinates; glTF is in metres by definition, others are taken so.")
+    up: Literal["auto", "y", "z"] = Field("auto", description="Which axis points up; auto: y for glTF, z for all others.")
+
+    @field_validator("anchor", "anchor_lonlat", "origin")
+    @classmethod
+    def _numbers(cls, value: str | None) -> str | None:
+        if value is not None:
+            _numbers(value)
+        return value
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a list of numbers such as 1,2,3") from error
+    if not np.isfinite(values).all():
+        raise ValueError(f"{text!r} is not finite")
+    return values
+
+
+def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
+    """Read a mesh file.
+
+    Yields:
+        Mesh batches, a feature per object (OBJ `o`, glTF node; one for PLY and STL).
+
+    Raises:
+        UnreadableSource: not a mesh, cut short, or compressed in a way that is not read.
+        MissingReference: neither an anchor nor a CRS, or no vertical datum.
+        BadFeature: no triangles at all.
+    """
+    report.source = report.source or source.name
+    kind = source.suffix.lower().removeprefix(".")
+    reference, matrix = _placement(source, options, report, kind)
+    _check_file(source, kind, report)
+    report.facts |= {"driver": f"trimesh ({kind})", "bytes": source.stat().st_size}
+    found = pieces(load_scene(source, kind, report), report, srgb=kind not in ("gltf", "glb"))
+    if not found:
+        raise BadFeature(f"{source.name} holds no triangles.", "; ".join(n.reason for n in report.notes[:3]) or "Export it again.")
+    columns = Columns()
+    for piece in found:
+        columns.see(piece.attributes)
+    yield from _batches(found, columns, reference, matrix, report)
+
+
+def _placement(source: Path, options: Options, report: Report, kind: str) -> tuple[Reference, F64]:
+    """(reference, 4×4 from file coordinates to it)."""
+    where = source.name
+    turn = np.eye(4)
+    if options.up == "y" or (options.up == "auto" and kind in ("gltf", "glb")):
+        turn[:3, :3] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
+    origin = _numbers(options.origin)
+    if len(origin) != 3:
+        raise BadOption(f"origin={options.origin} has {len(origin)} numbers.", "Give x,y,z in metres.")
+    if options.anchor or options.anchor_lonlat:
+        if options.units is None and kind not in ("gltf", "glb"):
+            report.note("assumed", "", f"{kind.upper()} states no unit: metres are taken (--option units=mm for others).")
+        unit = METRES[options.units or "m"]
+        request = Request(
+            crs=options.crs, vertical=options.vertical, vertical_offset=options.vertical_offset, anchor=_numbers(options.anchor) if options.anchor else None,
+            anchor_lonlat=_numbers(options.anchor_lonlat) if options.anchor_lonlat else None, rotation=options.rotation, height=options.height,
+            origin=(origin[0], origin[1], origin[2]), scale=options.scale,
+        )  # fmt: skip
+        placed = place_by_user(request, where)
+        report.facts["georeference"] = {**placed.facts, "crs": placed.reference.horizontal, "vertical": placed.reference.vertical}
+        return placed.reference, placed.matrix @ np.diag([unit, unit, unit, 1.0]) @ turn
+    if not options.crs:
+        raise MissingReference(f"{where} is a mesh without a place.", f"{HOW} Where its vertices are map coordinates, --crs and --vertical are enough.")
+    if options.rotation or options.height is not None or any(origin) or options.scale != 1.0:
+        raise BadOption(f"{where}: rotation, height, origin and scale go with an anchor.", HOW)
+    reference = crs_module.parse_reference(options.crs, options.vertical, vertical_offset=options.vertical_offset, where=where)
+    if not reference.vertical:
+        raise MissingReference(f"{where}: the heights of a mesh are absolute, but no vertical datum is named.",
+                               "Name it with --vertical, for example EPSG:5737 (1985 heights), EGM96 or ellipsoid.")  # fmt: skip
+    report.note("assumed", "", f"No anchor is given: the vertices are taken as coordinates of {options.crs}.")
+    if options.units:
+        flat = crs_module.crs_of(reference.horizontal)
+        grid = float(flat.axis_info[0].unit_conversion_factor) if flat.is_projected else METRES[options.units]
+        factors = np.array([METRES[options.units] / grid] * 2 + [METRES[options.units] / reference.vertical_unit, 1.0])
+        turn = np.diag(factors) @ turn
+    report.facts["georeference"] = {"source": "map coordinates", "crs": reference.horizontal, "vertical": reference.vertical}
+    return reference, turn
+
+
+def _check_file(source: Path, kind: str, report: Report) -> None:
+    """Size, and for glTF the container's stated length and its required extensions."""
+    if not source.is_file() or source.stat().st_size == 0:
+        raise UnreadableSource(f"{source.name} is empty or not a file.", "Deliver it again.")
+    size = source.stat().st_size
+    if size > MAX_BYTES:
+        raise UnreadableSource(f"{source.name} is {size >> 20} MiB; meshes are held whole, up to {MAX_BYTES >> 20} MiB.", "Split it into several files.")
+    if kind not in ("gltf", "glb"):
+        return
+    with source.open("rb") as file:
+        text = file.read() if kind == "gltf" else _glb_json(source, file.read(20), file.read(MAX_BYTES), size)
+    try:
+        document = json.loads(text)
+        required = [str(name) for name in document.get("extensionsRequired") or []]
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        raise UnreadableSource(f"{source.name} is not complete glTF: {str(error)[:120]}.", "Export it again.") from error
+    for name in required:
+        if name in COMPRESSED:
+            raise UnreadableSource(f"{source.name} is compressed with {name}, which is not read.", "Decode it first, for example with gltf-transform.")
+        report.note("warned", "", f"The file requires the extension {name}, which is not known here; what it adds is not drawn.")
+
+
+def _glb_json(source: Path, head: bytes, rest: bytes, size: int) -> bytes:
+    """The JSON chunk of a GLB (glTF 2.0, 4.4.3)."""
+    if len(head) < 20 or head[:4] != b"glTF":
+        raise UnreadableSource(f"{source.name} is not a GLB.", "Deliver it again.")
+    version, length, chunk = struct.unpack("<III", head[4:16])
+    if version != 2 or length != size or chunk > len(rest):
+        raise UnreadableSource(f"{source.name} states version {version} and {length} bytes; it has {size}.", "Deliver it again; glTF 2.0 is read.")
+    return rest[:chunk]
+
+
+def _batches(found: list[Piece], columns: Columns, reference: Reference, matrix: F64, report: Report) -> Iterator[Batch]:
+    schema = columns.schema(report)
+    batch = MeshBatch()
+    ids: set[str] = set()
+    count = 0
+    for piece in found:
+        name, number = piece.name, 2
+        while name in ids:
+            name, number = f"{piece.name} ({number})", number + 1
+        ids.add(name)
+        row = batch.feature(name, None, columns.row(piece.attributes, **{"class": "Mesh"}))
+        if piece.key not in batch.prototypes:
+            batch.prototypes[piece.key] = _prototype(batch, piece, report)
+        batch.instances.append((batch.prototypes[piece.key], row))
+        shift = np.eye(4)
+        shift[:3, 3] = piece.positions[0]
+        batch.transforms.append(matrix @ piece.transform @ shift)
+        report.kept += 1
+        count += len(piece.triangles)
+        if batch.count >= MAX_TRIANGLES or len(batch.ids) >= MAX_ROWS:
+            yield batch.mesh(reference, columns, schema)
+            batch = MeshBatch()
+    if batch.ids:
+        yield batch.mesh(reference, columns, schema)
+    report.facts["geometry"] = {"objects": len(found), "shapes": len({piece.key for piece in found}), "triangles": count}
+    report.facts["style"] = {"label": "name"}
+
+
+def _prototype(batch: MeshBatch, piece: Piece, report: Report) -> int:
+    """Vertices relative to the first; closed shapes outward; open ones drawn from both sides."""
+    local = piece.positions - piece.positions[0]
+    triangles = piece.triangles
+    closed = is_closed(triangles)
+    if closed and not outward(local, triangles):
+        triangles = np.ascontiguousarray(triangles[:, ::-1])
+        report.note("repaired", piece.name, "The closed shape was inside out and is turned.")
+    looks = np.array([batch.material(Material(m.name, m.color, m.double_sided or not closed)) for m in piece.materials], np.int32)
+    return batch.prototype(local, triangles, looks[piece.material_of])

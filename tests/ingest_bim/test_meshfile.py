@@ -1,0 +1,176 @@
+"""Meshes: boxes written by trimesh (and by hand where they must be wrong), placed and measured again."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trimesh
+from pyproj import Transformer
+
+from ingest_bim import meshfile
+from twin import tasks
+from twin.errors import BadFeature, BadOption, BadReference, MissingReference, TwinError, UnreadableSource
+from twin.lake import Lake
+from twin.model import Mesh, Report
+from twin.parts import write_version
+from twin.registry import TileJob
+
+PLACE = {"crs": "EPSG:4547", "vertical": "EPSG:5737", "anchor": "407000,2496000,12"}
+KINDS = ["obj", "glb", "ply", "stl"]
+
+
+def box(folder: Path, kind: str, size: tuple[float, float, float] = (2, 4, 6), at: tuple[float, float, float] = (1, 2, 3)) -> Path:
+    path = folder / f"box.{kind}"
+    shape = trimesh.creation.box(size)
+    shape.apply_translation(at)
+    shape.export(path)
+    return path
+
+
+def load(path: Path, **options: Any) -> tuple[list[Mesh], Report]:
+    report = Report()
+    return [b for b in meshfile.read(path, meshfile.Options(**options), report) if isinstance(b, Mesh)], report
+
+
+def placed(mesh: Mesh, i: int = 0) -> np.ndarray:
+    p, matrix = mesh.instance_prototype[i], mesh.transforms[i]
+    return mesh.positions[mesh.vertex_start[p] : mesh.vertex_start[p + 1]] @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_box_stands_at_its_anchor(tmp_path: Path, kind: str) -> None:
+    (mesh,), report = load(box(tmp_path, kind), **PLACE)
+    points = placed(mesh)
+    low, high = ((0, -6, 0), (2, 0, 4)) if kind == "glb" else ((0, 0, 0), (2, 4, 6))  # glTF: y is up, z is south
+    assert points.min(0) - [407000, 2496000, 12] == pytest.approx(low, abs=1e-6) and points.max(0) - [407000, 2496000, 12] == pytest.approx(high, abs=1e-6)
+    solid = trimesh.Trimesh(points - points[0], mesh.triangles, process=False)
+    assert solid.is_watertight and solid.volume == pytest.approx(48)
+    assert (mesh.reference.horizontal, mesh.reference.vertical) == ("EPSG:4547", "EPSG:5737") and (report.read, report.kept) == (1, 1)
+
+
+def test_rotation_units_origin_and_up(tmp_path: Path) -> None:
+    """By hand: 90° clockwise takes the model's north (y) to the east; millimetres; the origin is moved first."""
+    (mesh,), _ = load(box(tmp_path, "stl", (2000, 4000, 6000), (1000, 2000, 3000)), **PLACE, rotation=90, units="mm", origin="0,0,1")
+    points = placed(mesh) - [407000, 2496000, 12]
+    assert points.min(0) == pytest.approx([0, -2, -1], abs=1e-6) and points.max(0) == pytest.approx([4, 0, 5], abs=1e-6)
+    (mesh,), _ = load(box(tmp_path, "obj"), **PLACE, up="y")
+    assert placed(mesh).max(0)[2] == pytest.approx(16)
+
+
+def test_anchor_lonlat(tmp_path: Path) -> None:
+    (mesh,), _ = load(box(tmp_path, "ply", at=(0, 0, 0)), anchor_lonlat="112.6,22.5,10", vertical="ellipsoid")
+    centre = placed(mesh).mean(0)
+    lon, lat = Transformer.from_crs(mesh.reference.horizontal, 4326, always_xy=True).transform(*centre[:2])
+    assert (lon, lat, centre[2]) == pytest.approx((112.6, 22.5, 10), abs=1e-8)
+
+
+def test_map_coordinates(tmp_path: Path) -> None:
+    (mesh,), report = load(box(tmp_path, "obj", at=(407000, 2496000, 12)), crs="EPSG:4547+5737")
+    assert placed(mesh).mean(0) == pytest.approx([407000, 2496000, 12]) and report.counts["assumed"] == 1
+    with pytest.raises(BadOption):
+        load(box(tmp_path, "obj"), crs="EPSG:4547+5737", rotation=5)
+
+
+def test_a_place_is_demanded(tmp_path: Path, lake: Lake) -> None:
+    path = box(tmp_path, "obj")
+    with pytest.raises(MissingReference, match="anchor"):
+        load(path)
+    with pytest.raises(MissingReference, match="--vertical"):
+        load(path, crs="EPSG:4547", anchor="407000,2496000,1")
+    with pytest.raises(BadOption):
+        load(path, crs="EPSG:4547+5737", anchor="1,2,3,4")
+    report = Report(source="box.obj")
+    with pytest.raises(BadReference):  # local coordinates are not map coordinates
+        write_version(lake, "m", "mesh", meshfile.read(path, meshfile.Options(crs="EPSG:4547+5737"), report), report, provenance={})
+
+
+def test_nodes_share_a_shape_and_keep_names(tmp_path: Path) -> None:
+    scene = trimesh.Scene()
+    shape = trimesh.creation.box((1, 1, 1))
+    shape.visual = trimesh.visual.TextureVisuals(material=trimesh.visual.material.PBRMaterial(name="red", baseColorFactor=[255, 0, 0, 128]))
+    scene.add_geometry(shape, node_name="柱 1", geom_name="column")
+    scene.add_geometry(shape, node_name="柱 2", geom_name="column", transform=trimesh.transformations.translation_matrix([5, 0, 0]))
+    path = tmp_path / "two.glb"
+    scene.export(path)
+    (mesh,), _ = load(path, **PLACE)
+    assert sorted(mesh.ids.to_pylist()) == ["柱 1", "柱 2"] and len(mesh.vertex_start) == 2
+    assert abs(placed(mesh, 1).mean(0)[0] - placed(mesh, 0).mean(0)[0]) == pytest.approx(5)
+    assert mesh.materials[0].name == "red" and mesh.materials[0].color == pytest.approx((1, 0, 0, 0.502), abs=0.01)
+
+
+def test_obj_objects_and_materials(tmp_path: Path) -> None:
+    (tmp_path / "m.mtl").write_text("newmtl blue\nKd 0 0 1\n")
+    (tmp_path / "two.obj").write_text("mtllib m.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nv 5 0 0\nv 6 0 0\nv 5 1 0\no first\nusemtl blue\nf 1 2 3\no second\nf 4 5 6\n")
+    (mesh,), _ = load(tmp_path / "two.obj", **PLACE)
+    assert len(mesh) == 2 and mesh.materials[mesh.triangle_material[0]].color[:3] == (0, 0, 1) and mesh.materials[0].double_sided
+
+
+def test_side_files_do_not_climb(tmp_path: Path) -> None:
+    (tmp_path / "secret.mtl").write_text("newmtl a\nKd 1 0 0\n")
+    inner = tmp_path / "in"
+    inner.mkdir()
+    (inner / "m.obj").write_text("mtllib ../secret.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nusemtl a\nf 1 2 3\n")
+    (mesh,), report = load(inner / "m.obj", **PLACE)
+    assert any("not in its folder" in n.reason for n in report.notes) and mesh.materials[0].color[:3] != (1, 0, 0)
+    buffer = {"asset": {"version": "2.0"}, "buffers": [{"uri": "/etc/passwd", "byteLength": 9}]}
+    (inner / "m.gltf").write_text(json.dumps(buffer))
+    with pytest.raises((UnreadableSource, BadFeature)):
+        load(inner / "m.gltf", **PLACE)
+
+
+def test_inside_out_and_bad_triangles(tmp_path: Path) -> None:
+    shape = trimesh.creation.box((2, 2, 2))
+    shape.invert()
+    shape.export(tmp_path / "inv.stl")
+    (mesh,), report = load(tmp_path / "inv.stl", **PLACE)
+    points = placed(mesh)
+    assert trimesh.Trimesh(points - points[0], mesh.triangles, process=False).volume == pytest.approx(8) and report.counts["repaired"] == 1
+    (tmp_path / "bad.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv nan 1 0\nf 1 2 3\nf 1 2 2\nf 1 2 4\n")
+    (mesh,), report = load(tmp_path / "bad.obj", **PLACE)
+    assert len(mesh.triangles) == 1 and report.counts["skipped"] >= 1 and report.counts["refused"] >= 1
+
+
+def test_broken_files_are_refused(tmp_path: Path) -> None:
+    glb = box(tmp_path, "glb").read_bytes()
+    bad: dict[str, bytes] = {
+        "empty.obj": b"", "text.stl": b"hello", "cut.glb": glb[:-20], "wrong.glb": b"glTX" + glb[4:], "no.gltf": b"{", "list.gltf": b"[]",
+        "long.glb": glb[:12] + struct.pack("<I", 2**31) + glb[16:], "head.ply": b"ply\nformat ascii 1.0\nelement vertex 100\nend_header\n1 2",
+        "points.obj": b"v 0 0 0\nv 1 1 1\n", "index.obj": b"v 0 0 0\nf 1 2 9\n", "count.stl": b"\0" * 80 + struct.pack("<I", 10**9),
+        "draco.gltf": json.dumps({"asset": {"version": "2.0"}, "extensionsRequired": ["KHR_draco_mesh_compression"]}).encode(),
+    }  # fmt: skip
+    for name, data in bad.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises((UnreadableSource, BadFeature)):
+            load(tmp_path / name, **PLACE)
+
+
+def test_what_validators_ship_does_not_crash(shared_data: Path) -> None:
+    """glTF files of the 3D Tiles suites, sound and broken: loaded or refused."""
+    verdicts: dict[str, list[str]] = {"loaded": [], "refused": []}
+    suites = shared_data / "peer_suites"
+    tiles = suites / "3d-tiles-validator-specs/specs/data/tilesets/tiles"
+    for path in [*sorted(suites.rglob("*.gl[bt]*"))[:30], *sorted(tiles.rglob("*.gl[bt]*"))]:
+        try:
+            meshes, _ = load(path, **PLACE)
+            assert all(np.isfinite(m.positions).all() for m in meshes)
+            verdicts["loaded"].append(path.name)
+        except TwinError:
+            verdicts["refused"].append(path.name)
+    assert len(verdicts["loaded"]) > 10 and "TriangleGlbWithInvalidLength.glb" in verdicts["refused"]
+
+
+def test_to_a_checked_tileset(tmp_path: Path, lake: Lake) -> None:
+    from tiling import mesh as tiler
+    from tiling.check import check_tileset
+
+    path = box(tmp_path, "glb")
+    assert tasks.choose_reader(path, None, {}).name == "meshfile"
+    report = Report(source=path.name)
+    version = write_version(lake, "m", "mesh", meshfile.read(path, meshfile.Options(**PLACE), report), report, provenance={})
+    facts = tiler.tile(version, TileJob(lake, tmp_path / "out.3tz", tiler.Options()))
+    assert facts["tiles"] == 1 and check_tileset(tmp_path / "out.3tz").ok
