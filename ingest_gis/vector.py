@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,8 @@ import shapely
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ingest_gis import columns, ids
-from ingest_gis.geometry import Cleaner
+from ingest_gis import columns, footprints, ids
+from ingest_gis.chunks import read_chunks
 from ingest_gis.ogr import open_source
 from ingest_gis.rows import Source, VectorOptions, reference_of
 from twin.errors import BadOption, MissingReference
@@ -39,8 +38,6 @@ class Options(VectorOptions):
 
 def detect(source: Path, options: object) -> bool:
     """Whatever the footprint reader does not claim."""
-    from ingest_gis import footprints  # noqa: PLC0415  footprints builds on this module
-
     return not footprints.detect(source, options)
 
 
@@ -64,36 +61,6 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Features]:
         attributes = plan.apply(chunk.attributes)
         report.kept += len(chunk.ids)
         yield Features(reference, chunk.ids, geometry, attributes)
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Rows that are kept: ids, cleaned geometries, attributes as the source has them."""
-
-    ids: pa.Array
-    geometry: NDArray[np.object_]
-    attributes: pa.Table
-
-
-def read_chunks(source: Source, rule: ids.IdRule, report: Report, *, outlines: bool) -> Iterator[Chunk]:
-    """The rows of a source with an id and a usable geometry; counts what was read and notes what was refused."""
-    cleaner = Cleaner(outlines=outlines, report=report)
-    for rows in source.chunks():
-        report.read += len(rows.wkb)
-        named = rule.of(rows)
-        known = ids.present(named)
-        labels = named.fill_null("")
-        if not known.all():
-            labels = pa.array([text or f"row {rows.start + i}" for i, text in enumerate(named.to_pylist())], pa.string())
-            for row in np.flatnonzero(~known):
-                report.note("refused", labels[row].as_py(), f"has no id ({rule.text})")
-        geometry, keep = cleaner.clean(rows, labels)
-        keep &= known
-        if keep.all():
-            yield Chunk(named, geometry, rows.attributes)
-        elif keep.any():
-            mask = pa.array(keep)
-            yield Chunk(named.filter(mask), geometry[keep], rows.attributes.filter(mask))
 
 
 def _label(source: Source, plan: columns.Plan, wanted: str | None) -> str:
