@@ -96,12 +96,12 @@ def reference_of(source: Source, options: ReaderOptions, report: Report) -> Refe
 
 def check_text(name: str, table: pa.Table) -> None:
     """Refuse texts that are not UTF-8 (a wrong encoding), naming the column."""
-    for field in table.schema:
-        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+    for column in table.schema:
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             try:
-                table.column(field.name).validate(full=True)
+                table.column(column.name).validate(full=True)
             except pa.ArrowInvalid as error:
-                raise undecodable(name, f"column {field.name!r}") from error
+                raise undecodable(name, f"column {column.name!r}") from error
 
 
 def undecodable(name: str, where: str) -> UnreadableSource:
