@@ -26,8 +26,11 @@ import { Selection } from "./selection";
 /** How often the catalogue is asked for new versions, milliseconds. */
 const POLL = 20_000;
 const LABEL_LIMIT = 2000;
-/** A layer whose tiles fail is read again at most this often, milliseconds. */
-const REREAD = 15_000;
+/** A layer whose tiles fail is read again after this long, then three times that, up to the last; milliseconds. */
+const REREAD_FIRST = 1_500;
+const REREAD_LAST = 300_000;
+/** Without a new failure for this long, milliseconds, a layer counts as whole again. */
+const QUIET = 8_000;
 
 export class CityApp {
   readonly changed = new Emitter();
@@ -56,7 +59,7 @@ export class CityApp {
 
   private readonly burst = new Burst();
   private readonly tileJsons = new Map<string, TileJson>();
-  private readonly faults = new Map<string, { count: number; status: number | undefined; since: number; timer: number }>();
+  private readonly faults = new Map<string, { count: number; status: number | undefined; wait: number; timer: number }>();
   private readonly dirty = new Set<string>();
   private terrainPending = 0;
   /** Some of the ground did not come: the provider is made anew with the next look at the catalogue. */
@@ -421,15 +424,13 @@ export class CityApp {
 
   private onFault(id: string, part: Parameters<TileFault>[1], status: number | undefined): void {
     if (part === "terrain") this.terrainLost = true;
-    const fault = this.faults.get(id) ?? { count: 0, status, since: 0, timer: 0 };
+    const fault = this.faults.get(id) ?? { count: 0, status, wait: REREAD_FIRST, timer: 0 };
     fault.count += 1;
     fault.status = status ?? fault.status;
     this.faults.set(id, fault);
     this.dirty.add(id);
-    if (fault.timer) return;
-    // Failures come in swarms: say it once, and read the layer again once, not per tile.
-    const wait = Math.max(600, fault.since + REREAD - Date.now());
-    fault.timer = window.setTimeout(() => void this.settleFault(id), Math.min(wait, REREAD));
+    // Failures come in swarms: say it once and read the layer again once, each time a little later.
+    if (!fault.timer) fault.timer = window.setTimeout(() => void this.settleFault(id), fault.wait);
   }
 
   private async settleFault(id: string): Promise<void> {
@@ -437,14 +438,19 @@ export class CityApp {
     const layer = this.layer(id);
     if (!fault) return;
     fault.timer = 0;
-    fault.since = Date.now();
+    fault.wait = Math.min(REREAD_LAST, fault.wait * 3);
     if (!layer || !(await this.health.suspect())) return;
     const why = fault.status === undefined ? "?" : `HTTP ${fault.status}`;
     const values = { name: layerTitle(layer, this.lang), id, n: fault.count, why };
     fault.count = 0;
     this.notices.set(`tiles:${id}`, "error.tiles", values, "bad");
-    window.setTimeout(() => { if (!this.dirty.has(id)) this.notices.clear(`tiles:${id}`); }, 8000);
     await this.refresh().catch(() => undefined);
+    // No new failure for a while: it is over.
+    window.setTimeout(() => {
+      if (this.dirty.has(id)) return;
+      this.notices.clear(`tiles:${id}`);
+      fault.wait = REREAD_FIRST;
+    }, QUIET);
   }
 
   destroy(): void {

@@ -1,7 +1,7 @@
 /** Unit tests of core/: plain data in, plain data out. */
 import { describe, expect, it } from "vitest";
 import type { Collection, Feature } from "../src/api/types";
-import { featureName, toCard } from "../src/core/attributes";
+import { columnTitle, featureName, toCard } from "../src/core/attributes";
 import { around, grow, openingView, sizeOf } from "../src/core/camera";
 import { declutter, type Candidate } from "../src/core/declutter";
 import { attribute, degrees, metres, number, withUnit } from "../src/core/format";
@@ -9,7 +9,7 @@ import { bilingual, chooseLang, translate } from "../src/core/i18n";
 import { labelsOf } from "../src/core/labels";
 import { colourings, drapeRank, firstState, grouped, toLayer, union, useColumn } from "../src/core/layers";
 import { MESSAGES } from "../src/core/messages";
-import { heightConditions, slug, useConditions, USES } from "../src/core/palette";
+import { classConditions, HEIGHTS, slug, useConditions, USES } from "../src/core/palette";
 import { Burst } from "../src/core/progress";
 
 function collection(id: string, extra: Partial<Collection> = {}): Collection {
@@ -73,6 +73,11 @@ describe("layers", () => {
     expect(colourings(layer("b", { "twin:kind": "blocks", "twin:schema": schema, "twin:style": { color: "#abc" } }))[0]).toBe("plain");
     expect(colourings(layer("b", { "twin:kind": "blocks", "twin:schema": [{ name: "use", type: "double" }] }))).toEqual(["plain"]);
   });
+  it("colours what a flood hit by its depth", () => {
+    const schema = [{ name: "use", type: "string" }, { name: "flood_depth", type: "double" }];
+    expect(colourings(layer("b", { "twin:kind": "blocks", "twin:schema": schema, "twin:run": "j" }))[0]).toBe("depth");
+    expect(colourings(layer("b", { "twin:kind": "blocks", "twin:schema": schema }))[0]).toBe("use");
+  });
   it("joins boxes and leaves broken ones out", () => {
     expect(union([[0, 0, 1, 1], null, [2, -1, 3, 0.5], [NaN, 0, 1, 1], [9, 9, 8, 8]])).toEqual([0, -1, 3, 1]);
     expect(union([null])).toBeNull();
@@ -95,7 +100,7 @@ describe("palette", () => {
   it("writes conditions that end with a catch-all and name columns as the tiles do", () => {
     expect(useConditions("land use").at(-1)![0]).toBe("true");
     expect(useConditions("land use")[0]![0]).toContain("${land_use}");
-    expect(heightConditions("h").at(-1)![0]).toBe("true");
+    expect(classConditions("h", HEIGHTS).at(-1)![0]).toBe("true");
     expect(slug("2nd.floor")).toBe("_2nd_floor");
   });
 });
@@ -193,6 +198,12 @@ describe("attributes", () => {
     expect(card.sections.map(({ title }) => title)).toEqual(["Pset_WallCommon", "Qto_Wall"]);
     expect(card.sections[0]!.rows[1]!.value).toBe("是");
     expect(card.sections[1]!.rows[0]!.value).toBe("1.25 m³");
+  });
+  it("names common columns in the reader's language and leaves strange ones as they are", () => {
+    expect(columnTitle("floors", undefined, "zh")).toBe("层数");
+    expect(columnTitle("floors", { name: "floors", type: "int", title: { zh: "地上层数", en: "" } }, "zh")).toBe("地上层数");
+    expect(columnTitle("floors", { name: "floors", type: "int", title: { zh: "地上层数" } }, "en")).toBe("Floors");
+    expect(columnTitle("toString", undefined, "zh")).toBe("toString");
   });
   it("falls back to the id for a title", () => {
     const card = toCard({ ...feature, properties: { name: "" } }, [], "en");

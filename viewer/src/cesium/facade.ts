@@ -34,14 +34,27 @@ void fragmentMain(FragmentInput fsInput, inout czm_modelMaterial material)
 }
 `;
 
-/** One shader for all block layers; its camera height follows the scene. */
-export function facadeShader(widget: CesiumWidget): CustomShader {
+/** Moves the surface outwards by u_swell metres; the model matrix may scale (quantised tiles), so metres are divided by it. */
+const VERTEX = `
+void vertexMain(VertexInput vsInput, inout czm_modelVertexOutput vsOutput)
+{
+    vsOutput.positionMC += vsInput.attributes.normalMC * (u_swell / length(czm_model[0].xyz));
+}
+`;
+
+/**
+ * One shader for all block layers; its camera height follows the scene.
+ * @param swell metres by which the blocks are drawn larger.
+ */
+export function facadeShader(widget: CesiumWidget, swell: number): CustomShader {
   const shader = new CustomShader({
     lightingModel: LightingModel.PBR,
     uniforms: {
       u_up: { type: UniformType.VEC3, value: new Cartesian3(0, 0, 1) },
       u_eye: { type: UniformType.FLOAT, value: 0 },
+      ...(swell > 0 ? { u_swell: { type: UniformType.FLOAT, value: swell } } : {}),
     },
+    ...(swell > 0 ? { vertexShaderText: VERTEX } : {}),
     fragmentShaderText: FRAGMENT,
   });
   const up = new Cartesian3();

@@ -3,8 +3,8 @@ import {
   Cartesian3, Cesium3DTileColorBlendMode, Cesium3DTileset, Cesium3DTileStyle, Color, type CesiumWidget,
 } from "@cesium/engine";
 import type { Layer, LayerState } from "../core/layers";
-import { heightColumn, useColumn } from "../core/layers";
-import { heightConditions, PLAIN, useConditions } from "../core/palette";
+import { depthColumn, heightColumn, useColumn } from "../core/layers";
+import { classConditions, DEPTHS, HEIGHTS, PLAIN, useConditions } from "../core/palette";
 import { facadeShader } from "./facade";
 import type { TileFault } from "./ground";
 import type { Quality } from "./scene";
@@ -28,6 +28,8 @@ export class Tilesets {
   /** Tiles asked for and not yet drawn, by layer. */
   readonly pending = new Map<string, number>();
   private readonly facade;
+  /** For results: the same buildings a hand's breadth larger, so that they lie over the city's and do not flicker with them. */
+  private readonly overlay;
 
   constructor(
     private readonly widget: CesiumWidget,
@@ -35,7 +37,8 @@ export class Tilesets {
     private readonly fault: TileFault,
     private readonly progress: () => void,
   ) {
-    this.facade = facadeShader(widget);
+    this.facade = facadeShader(widget, 0);
+    this.overlay = facadeShader(widget, 0.2);
   }
 
   /** Adds or replaces a layer's tileset. Rejects when its tileset.json cannot be read. */
@@ -60,7 +63,7 @@ export class Tilesets {
     // Baking an environment map per tileset is dear and, for plain blocks, changes nothing that one sees.
     tileset.environmentMapManager.enabled = this.quality === "high";
     tileset.colorBlendMode = layer.kind === "blocks" ? Cesium3DTileColorBlendMode.REPLACE : Cesium3DTileColorBlendMode.HIGHLIGHT;
-    if (layer.kind === "blocks") tileset.customShader = this.facade;
+    if (layer.kind === "blocks") tileset.customShader = layer.run ? this.overlay : this.facade;
     tileset.loadProgress.addEventListener((waiting: number, processing: number) => {
       this.pending.set(layer.id, waiting + processing);
       this.progress();
@@ -159,8 +162,10 @@ function colourRows(layer: Layer, state: LayerState): [string, string][] {
   if (layer.kind !== "blocks") return [];
   const use = useColumn(layer);
   const height = heightColumn(layer);
+  const depth = depthColumn(layer);
+  if (state.colouring === "depth" && depth) return classConditions(depth, DEPTHS);
   if (state.colouring === "use" && use) return useConditions(use);
-  if (state.colouring === "height" && height) return heightConditions(height);
+  if (state.colouring === "height" && height) return classConditions(height, HEIGHTS);
   return [["true", `color('${Color.fromCssColorString(layer.style.color ?? PLAIN)?.toCssHexString() ?? PLAIN}')`]];
 }
 

@@ -1,5 +1,6 @@
 /** A feature's properties as titled rows and sections, ready to print. */
 import type { Column, Feature } from "../api/types";
+import { commonTitle } from "./columns";
 import { attribute } from "./format";
 import type { Lang } from "./i18n";
 import { bilingual, isMessageKey, translate } from "./i18n";
@@ -45,10 +46,15 @@ export function toCard(feature: Feature, schema: readonly Column[], lang: Lang):
     }
     if (name === "id" && String(value) === feature.id) continue;
     const column = columns.get(name);
-    rows.push({ name, label: bilingual(lang, column?.title, name), value: attribute(lang, value, column?.unit) });
+    rows.push({ name, label: columnTitle(name, column, lang), value: attribute(lang, value, column?.unit) });
   }
   const name = featureName(feature.properties, lang);
   return { id: feature.id, title: name || feature.id, subtitle: name ? feature.id : "", rows, sections };
+}
+
+/** The source's own title in this language, else the usual one, else whatever the source has, else the bare name. */
+export function columnTitle(name: string, column: Column | undefined, lang: Lang): string {
+  return column?.title?.[lang] || bilingual(lang, commonTitle(name)) || bilingual(lang, column?.title, name);
 }
 
 /** `psets` and `quantities` hold sets by name; any other object is one section of its own. */

@@ -7,7 +7,7 @@ import { bilingual } from "./i18n";
 export const GROUPS = ["时空基础", "资源调查", "规划管控", "工程建设项目", "公共专题", "物联感知"] as const;
 export type GroupId = (typeof GROUPS)[number] | "results" | "other";
 
-export type Colouring = "use" | "height" | "plain";
+export type Colouring = "depth" | "use" | "height" | "plain";
 
 export interface Layer {
   id: string;
@@ -121,6 +121,11 @@ export function heightColumn(layer: Layer): string | null {
   return findColumn(layer, names, (column) => !/str|text|char|utf8|bool/i.test(column.type));
 }
 
+/** Column of a flood's depth at each building, as scenarios write it. */
+export function depthColumn(layer: Layer): string | null {
+  return findColumn(layer, ["flood_depth", "max_depth", "water_depth", "depth", "水深"], (column) => !/str|text|char|utf8|bool/i.test(column.type));
+}
+
 function findColumn(layer: Layer, names: string[], suits: (column: Column) => boolean): string | null {
   const columns = layer.schema.filter(suits);
   for (const name of names) {
@@ -134,6 +139,7 @@ function findColumn(layer: Layer, names: string[], suits: (column: Column) => bo
 export function colourings(layer: Layer): Colouring[] {
   if (layer.kind !== "blocks") return [];
   const height: Colouring[] = heightColumn(layer) ? ["height"] : [];
+  if (layer.run && depthColumn(layer)) return ["depth", ...height, "plain"];
   if (!useColumn(layer)) return ["plain", ...height];
   return layer.style.color ? ["plain", "use", ...height] : ["use", ...height, "plain"];
 }

@@ -42,6 +42,7 @@ export const MESSAGES = {
   "layer.colourBy.plain": ["单色", "One colour"],
   "layer.colourBy.use": ["用途", "Use"],
   "layer.colourBy.height": ["高度", "Height"],
+  "layer.colourBy.depth": ["水深", "Water depth"],
   "layers.none": ["城市里还没有图层。用 twin ingest 载入数据后，这里会自动出现。",
     "The city has no layers yet. Load data with twin ingest and they appear here by themselves."],
 

@@ -29,6 +29,11 @@ export const HEIGHTS: readonly (readonly [number, string])[] = [
   [6, "#f2ead8"], [12, "#e3dcc4"], [24, "#bcd3c5"], [50, "#86b6bf"], [100, "#4f8eae"], [Infinity, "#2d5d8f"],
 ];
 
+/** Buildings by the water at their walls: [upper bound in metres, colour]; warm, so that they stand out of the blue flood. */
+export const DEPTHS: readonly (readonly [number, string])[] = [
+  [0.15, "#f8e3b4"], [0.5, "#f4bd75"], [1, "#e98a4c"], [2, "#d0503a"], [Infinity, "#8f1f33"],
+];
+
 /** Attribute name as the tiles write it: letters, digits and underscores only. */
 export function slug(column: string): string {
   const safe = column.replace(/[^a-zA-Z0-9_]/g, "_");
@@ -44,7 +49,8 @@ export function useConditions(column: string): [string, string][] {
   ];
 }
 
-export function heightConditions(column: string): [string, string][] {
-  return HEIGHTS.map(([limit, color]): [string, string] =>
+/** Conditions for a numeric column in classes of ascending upper bounds. */
+export function classConditions(column: string, classes: readonly (readonly [number, string])[]): [string, string][] {
+  return classes.map(([limit, color]): [string, string] =>
     [Number.isFinite(limit) ? `\${${slug(column)}} <= ${limit}` : "true", `color('${color}')`]);
 }

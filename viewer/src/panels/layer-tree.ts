@@ -4,7 +4,7 @@ import { customElement, state } from "lit/decorators.js";
 import { bilingual } from "../core/i18n";
 import { number } from "../core/format";
 import { colourings, grouped, layerTitle, type Colouring, type GroupId, type Layer, type LayerState } from "../core/layers";
-import { HEIGHTS, OTHER_USE, PLAIN, USES } from "../core/palette";
+import { DEPTHS, HEIGHTS, OTHER_USE, PLAIN, USES } from "../core/palette";
 import { icon, look, Panel } from "./base";
 
 @customElement("twin-layer-tree")
@@ -126,11 +126,13 @@ export class LayerTree extends Panel {
     const row = (color: string, text: string) => html`<span><i class="swatch" style="background:${color}"></i>${text}</span>`;
     if (state.colouring === "use")
       return [...USES.map(({ key, color }) => row(color, this.t(key))), row(OTHER_USE, this.t("use.other"))];
-    if (state.colouring === "height")
-      return HEIGHTS.map(([limit, color], index) => {
-        const low = index > 0 ? HEIGHTS[index - 1]![0] : 0;
+    if (state.colouring === "height" || state.colouring === "depth") {
+      const classes = state.colouring === "height" ? HEIGHTS : DEPTHS;
+      return classes.map(([limit, color], index) => {
+        const low = index > 0 ? classes[index - 1]![0] : 0;
         return row(color, Number.isFinite(limit) ? `${low}–${limit} m` : `> ${low} m`);
       });
+    }
     return [row(layer.style.color ?? PLAIN, bilingual(this.app.lang, layer.title))];
   }
 }

@@ -31,7 +31,7 @@ export class ScenarioPanel extends Panel {
     input[aria-invalid="true"] { border-color: var(--bad); }
     input[type="checkbox"] { width: auto; }
     .fault { color: var(--bad); font-size: 12px; }
-    .run { margin: 0 12px 10px; padding: 10px 12px; border: 1px solid var(--line); border-radius: 9px; background: #fff; }
+    .run { margin: 10px 12px 0; padding: 10px 12px; border: 1px solid var(--line); border-radius: 9px; background: #fff; }
     .run .top { display: flex; gap: 8px; align-items: center; }
     .run .top b { flex: 1; }
     .track { height: 5px; border-radius: 3px; background: #e6ecf0; overflow: hidden; margin: 7px 0 4px; }
@@ -53,8 +53,8 @@ export class ScenarioPanel extends Panel {
     if (!runs.loaded) return html`<p class="say">${this.t("scenario.reads")}</p>`;
     if (runs.processes.length === 0) return html`<p class="say">${this.t("scenario.none")}</p>`;
     const process = runs.processes.find(({ id }) => id === this.chosen);
-    return html`${process ? this.form(process) : runs.processes.map((each) => this.item(each))}
-      ${runs.list.map((run) => this.run(run))}`;
+    return html`${runs.list.map((run) => this.run(run))}
+      ${process ? this.form(process) : runs.processes.map((each) => this.item(each))}`;
   }
 
   private name(process: Process): string {
