@@ -19,6 +19,10 @@ DEPTH = {"MultiSurface": 0, "CompositeSurface": 0, "Solid": 1, "MultiSolid": 2, 
 KNOWN = {"type", "attributes", "geometry", "parents", "children", "children_roles", "address", "geographicalExtent"}
 
 
+#: What Python raises when JSON has another shape than CityJSON's.
+MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
+
+
 @dataclass
 class Header:
     """What holds for all features of a source."""
@@ -95,7 +99,7 @@ class Document:
         for name, raw in self.things.items():
             try:
                 yield self._object(name, raw, shapes, finest.get(name, -2.0))
-            except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+            except MALFORMED as error:
                 self.report.note("refused", name, f"The object is malformed ({type(error).__name__}: {str(error)[:120]}).")
 
     def _finest_below(self) -> dict[str, float]:
@@ -105,8 +109,8 @@ class Document:
             try:
                 best = max((lod_rank(lod) for lod in self._lods(raw)), default=-2.0)
                 queue, seen = list(raw.get("parents") or []) if str(raw.get("type")).endswith("Part") else [], {name}
-            except (TypeError, AttributeError):
-                continue
+            except MALFORMED:
+                continue  # reported when the object itself is read
             while queue:
                 above = queue.pop()
                 if above in seen or not isinstance(self.things.get(above), dict) or self.things[above].get("type") == "CityObjectGroup":
@@ -127,7 +131,7 @@ class Document:
         return str(geometry.get("lod", ""))
 
     def _template(self, geometry: dict[str, Any]) -> dict[str, Any]:
-        number = geometry["template"]
+        number = geometry.get("template")
         if not isinstance(number, int) or not 0 <= number < len(self.header.templates):
             return {}
         template = self.header.templates[number]

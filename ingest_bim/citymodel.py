@@ -265,10 +265,14 @@ def metres_of(reference: Reference, y: float) -> F64:
 # --- grade -------------------------------------------------------------------------------------------------------
 
 
-def grade(lods: Counter[str]) -> str:
-    """CIM grade of a city model by the LoD that most of its drawn objects have (CJJ/T 315-2022: CIM2 block, CIM3 with roof, CIM4 with openings)."""
+def grade(lods: Counter[str], *, relief: bool = False) -> str:
+    """CIM grade of a city model by the LoD that most of its drawn objects have.
+
+    CJJ/T 315-2022: CIM1 ground surface, CIM2 blocks, CIM3 with roofs, CIM4 with openings, CIM5 with interiors.
+    `lods` leaves terrain out; `relief` says that there is some.
+    """
     if not lods:
-        return ""
+        return "CIM1" if relief else ""
     levels: Counter[int] = Counter()
     for lod, count in lods.items():
         levels[max(0, math.floor(lod_rank(lod)))] += count

@@ -18,6 +18,7 @@ from twin.model import Material, Mesh, Reference, Report
 F64 = NDArray[np.float64]
 MAX_TRIANGLES = 500_000
 MAX_ROWS = 60_000
+RELIEF = ("TINRelief", "ReliefFeature", "RasterRelief", "BreaklineRelief", "MassPointRelief")
 
 #: How types are drawn where the source states no colour (sRGB and alpha).
 COLORS = {
@@ -89,6 +90,7 @@ class Builder:
         self.seen: set[str] = set()
         self.classes: Counter[str] = Counter()
         self.lods: Counter[str] = Counter()
+        self.relief: Counter[str] = Counter()
         self.stats: Counter[str] = Counter()
 
     def build(self, objects: Iterable[CityObject]) -> Iterator[Mesh]:
@@ -114,8 +116,8 @@ class Builder:
         report.facts["classes"] = dict(sorted(self.classes.items()))
         report.facts["lods"] = dict(sorted(self.lods.items()))
         report.facts["geometry"] = dict(self.stats)
-        report.facts["style"] = {"category": "class", "grade": grade(self.lods)}
-        report.facts["grade_rule"] = "the LoD most drawn objects have: 0-1 CIM2, 2 CIM3, 3 CIM4, 4 CIM5"
+        report.facts["style"] = {"category": "class", "grade": grade(self.lods - self.relief, relief=bool(self.relief))}
+        report.facts["grade_rule"] = "the LoD most drawn objects have: terrain alone CIM1, 0-1 CIM2, 2 CIM3, 3 CIM4, 4 CIM5"
 
     def _add(self, batch: MeshBatch, thing: CityObject) -> None:
         self.classes[thing.kind] += 1
@@ -135,6 +137,8 @@ class Builder:
             drawn |= self._instance(batch, thing, key, shape, matrix, own)
         if drawn:
             self.lods[thing.lod] += 1
+            if thing.kind in RELIEF:
+                self.relief[thing.lod] += 1
             self.stats["drawn"] += 1
         elif thing.shapes or thing.instances:
             self.report.note("skipped", thing.id, f"{thing.kind}: none of its faces can be drawn.")

@@ -107,6 +107,9 @@ def _shape(name: str, geometry: Any, report: Report, srgb: bool) -> tuple[F64, I
         report.note("skipped", name, f"{type(geometry).__name__} without triangles is not drawn.")
         return None
     vertices, faces = np.asarray(geometry.vertices, np.float64), np.asarray(geometry.faces, np.int64)
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
+        report.note("refused", name, f"Vertices of {vertices.shape[-1]} numbers and faces of {faces.shape[-1]} corners are not triangles in space.")
+        return None
     good = np.all((faces >= 0) & (faces < len(vertices)), axis=1)
     good = np.logical_and(good, np.all(np.isfinite(vertices[np.where(good[:, None], faces, 0)]), axis=(1, 2)))
     if not good.all():

@@ -264,6 +264,13 @@ def test_plateau_attributes_and_grade(shared_data: Path) -> None:
     assert "総建物階数" in names and mesh.attributes.schema.field("１階床面積").metadata == {b"unit": b"m2"}
 
 
+def test_grades(shared_data: Path) -> None:
+    """Terrain alone CIM1, an LoD3 building CIM4, an underground mall with rooms CIM5."""
+    for name, expected in ((FILES[1], "CIM1"), ("ingolstadt_lod3/4018211.gml", "CIM4"), (FILES[3], "CIM5")):
+        _, report = load(shared_data / "citymodel" / name, vertical="EPSG:5783" if "ingolstadt" in name else None)
+        assert report.facts["style"]["grade"] == expected
+
+
 def test_volume_of_a_plateau_solid(shared_data: Path) -> None:
     """An LoD1 block: floor area by a projected CRS times its height, against the mesh in the same CRS."""
     (mesh,), _ = load(shared_data / "citymodel" / FILES[0], lod="1")

@@ -140,6 +140,7 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
     bad: dict[str, bytes] = {
         "empty.obj": b"", "text.stl": b"hello", "cut.glb": glb[:-20], "wrong.glb": b"glTX" + glb[4:], "no.gltf": b"{", "list.gltf": b"[]",
         "long.glb": glb[:12] + struct.pack("<I", 2**31) + glb[16:], "head.ply": b"ply\nformat ascii 1.0\nelement vertex 100\nend_header\n1 2",
+        "flat.ply": b"ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n0 0\n1 0\n0 1\n3 0 1 2\n",
         "points.obj": b"v 0 0 0\nv 1 1 1\n", "index.obj": b"v 0 0 0\nf 1 2 9\n", "count.stl": b"\0" * 80 + struct.pack("<I", 10**9),
         "draco.gltf": json.dumps({"asset": {"version": "2.0"}, "extensionsRequired": ["KHR_draco_mesh_compression"]}).encode(),
     }  # fmt: skip
