@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tiling import meshopt_indices as loops
 from tiling import meshopt_kernels as kernels
 from twin.errors import BadTileset
 
@@ -81,11 +82,11 @@ def encode_triangles(indices: Array) -> bytes:
         raise ValueError("triangles have three indices each")
     codes, data = np.empty(len(flat) // 3, np.uint8), np.empty(16 * (len(flat) // 3), np.uint8)
     table, seen = np.zeros(14, np.uint8), np.zeros(256, np.int64)
-    kernels.encode_triangles(flat, table, codes, data, seen)
+    loops.encode_triangles(flat, table, codes, data, seen)
     seen[0] = 0
     often = np.argsort(-seen, kind="stable")[:13]
     table[1:] = often * (seen[often] > 0)  # the first stays 0: as data, that pair would restart the numbering
-    size = kernels.encode_triangles(flat, table, codes, data, seen)
+    size = loops.encode_triangles(flat, table, codes, data, seen)
     return bytes([TRIANGLES]) + codes.tobytes() + data[:size].tobytes() + table.tobytes() + b"\0\0"
 
 
@@ -106,7 +107,7 @@ def decode_triangles(data: bytes | Bytes, count: int, size: int = 4) -> NDArray[
         raise _bad("TRIANGLES", "its table has entries that are not allowed")
     out = np.empty(count, np.uint32)
     end = len(raw) - _TABLE
-    _finished("TRIANGLES", kernels.decode_triangles(raw, end, (1 << 8 * size) - 1, out), end)
+    _finished("TRIANGLES", loops.decode_triangles(raw, end, (1 << 8 * size) - 1, out), end)
     return out
 
 
@@ -123,7 +124,7 @@ def encode_indices(indices: Array) -> bytes:
     for eager in (False, True):  # which habit is better depends on the sequence
         out = np.empty(1 + 5 * len(flat), np.uint8)
         out[0] = INDICES
-        streams.append(out[: kernels.encode_indices(flat, eager, out, 1)])
+        streams.append(out[: loops.encode_indices(flat, eager, out, 1)])
     return min(streams, key=len).tobytes() + bytes(_RESERVED)
 
 
@@ -134,7 +135,7 @@ def decode_indices(data: bytes | Bytes, count: int, size: int = 4) -> NDArray[np
         raise _bad("INDICES", f"{len(raw)} bytes cannot hold {count} indices")
     out = np.empty(count, np.uint32)
     end = len(raw) - _RESERVED
-    _finished("INDICES", kernels.decode_indices(raw, end, (1 << 8 * size) - 1, out), end)
+    _finished("INDICES", loops.decode_indices(raw, end, (1 << 8 * size) - 1, out), end)
     return out
 
 
