@@ -97,15 +97,19 @@ def choose_lod(found: list[str], wanted: str | None) -> str | None:
 
 def draw_once(thing: CityObject) -> None:
     """Many exporters give an object's faces twice, as surfaces with semantics and as a solid: the later copies are left out."""
-    seen: dict[bytes, Shape] = {}
+    if len(thing.shapes) < 2:
+        return
+    seen: dict[frozenset[tuple[float, ...]], Shape] = {}
     for shape in thing.shapes:
-        keys = [np.unique(shape.vertices[face.rings[0]], axis=0).tobytes() if face.rings else b"" for face in shape.faces] if len(thing.shapes) > 1 else []
+        corners = [tuple(point) for point in shape.vertices.tolist()]
+        keys = [frozenset(corners[i] for i in face.rings[0]) if face.rings else frozenset() for face in shape.faces]
         again = [seen[key] for key in keys if key in seen]
         if again:
             if shape.solid and len(again) == len(keys):
                 again[0].solid = True
             shape.faces = [face for face, key in zip(shape.faces, keys, strict=True) if key not in seen]
-        seen |= {key: shape for key in keys if key not in seen}
+        for key in keys:
+            seen.setdefault(key, shape)
     thing.shapes = [shape for shape in thing.shapes if shape.faces]
 
 

@@ -310,6 +310,30 @@ def test_vienna_and_delft(shared_data: Path) -> None:
     assert report.facts["style"]["grade"] == "CIM2"
 
 
+def test_volumes_of_vienna(shared_data: Path) -> None:
+    """Closed hulls against the sum over the delivered solids' own faces (fans about a point, read here once more)."""
+    path = shared_data / "citymodel/vienna.city.jsonl"
+    (mesh,), _ = load(path, crs="EPSG:31256", vertical="EPSG:5778")
+    lines = path.read_text().splitlines()
+    head, checked = json.loads(lines[0])["transform"], 0
+    for line in lines[1:25]:
+        feature = json.loads(line)
+        points = np.array(feature["vertices"]) * head["scale"] + head["translate"]
+        for name, thing in feature["CityObjects"].items():
+            shells = [g["boundaries"][0] for g in thing.get("geometry", []) if g["type"] == "Solid"]
+            if not shells or any(len(face) > 1 for face in shells[0]):
+                continue
+            solid = solid_of(mesh, name)
+            if not solid.is_watertight:
+                continue
+            base = points[shells[0][0][0][0]]
+            fans = [(q[0], q[i], q[i + 1]) for face in shells[0] for q in [points[face[0]] - base] for i in range(1, len(q) - 1)]
+            volume = sum(np.dot(a, np.cross(b, c)) / 6 for a, b, c in fans)
+            assert solid.volume == pytest.approx(abs(volume), rel=2e-3, abs=0.05), name
+            checked += 1
+    assert checked > 30
+
+
 def test_3dbag_with_its_header(shared_data: Path) -> None:
     (mesh,), report = load(shared_data / "citymodel/3dbag_feature.city.jsonl", metadata="3dbag_metadata.city.json")
     assert report.facts["lods"] == {"2.2": 1} and "1205507#0" in mesh.ids.to_pylist()
