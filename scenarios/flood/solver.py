@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -82,6 +83,21 @@ class Solver:
 
     # --- the field ---------------------------------------------------------------------------------------------
 
+    def saved(self) -> dict[str, NDArray[Any]]:
+        """What `restore` needs to go on to the bit."""
+        return {"state": self.state, "wet": self.wet, "dt": np.array(self.dt), "time": np.array(self.time), "steps": np.array([self.steps, self.rejected]),
+                "edge_volume": np.array([self.edge_volume[side] for side in SIDES])}  # fmt: skip
+
+    def restore(self, saved: dict[str, NDArray[Any]]) -> None:
+        """Go on from `saved`."""
+        for buffer in self.buffers:
+            buffer[:] = saved["state"]
+        self.wet = saved["wet"].copy()
+        self.dt, self.time = float(saved["dt"]), float(saved["time"])
+        self.steps, self.rejected = (int(v) for v in saved["steps"])
+        self.edge_volume = {side: float(v) for side, v in zip(SIDES, saved["edge_volume"], strict=True)}
+        self._list_tiles()
+
     @property
     def depth(self) -> NDArray[Any]:
         """(rows, columns) view of the depth, m."""
@@ -126,6 +142,33 @@ class Solver:
         self.state[(1, *self.inside)] = self.depth * u
         self.state[(2, *self.inside)] = self.depth * v
 
+    def add(self, cells: tuple[NDArray[np.int64], NDArray[np.int64]], depth: Any) -> None:
+        """Add `depth` (m; one number or one a cell) to the cells named by (rows, columns), each once, with compensation."""
+        at = (cells[0] + self.ghost, cells[1] + self.ghost)
+        old = self.state[(0, *at)]
+        change = (self.state[(3, *at)] + np.asarray(depth)).astype(self.dtype)
+        new = old + change
+        self.state[(3, *at)] = change - (new - old)
+        self.state[(0, *at)] = new
+        tile = (cells[0] // shallow.TILE_ROWS) * self.tile_grid[1] + cells[1] // shallow.TILE_COLUMNS
+        if not self.wet[tile].all():
+            self.wet[tile] = True
+            self._list_tiles()
+
+    def hold_level(self, cells: tuple[NDArray[np.int64], NDArray[np.int64]], level: float) -> float:
+        """Set the cells to a water level (m in the bed's datum, empty where the bed is higher); returns the volume this added, m³."""
+        at = (cells[0] + self.ghost, cells[1] + self.ghost)
+        before = float(np.sum(self.state[(0, *at)], dtype=np.float64) + np.sum(self.state[(3, *at)], dtype=np.float64))
+        depth = np.maximum(self.dtype(level - self.datum) - self.z[at], 0).astype(self.dtype)
+        self.state[(0, *at)], self.state[(3, *at)] = depth, 0
+        dry = tuple(a[depth <= 0] for a in at)
+        self.state[(1, *dry)] = self.state[(2, *dry)] = 0
+        tile = ((cells[0] // shallow.TILE_ROWS) * self.tile_grid[1] + cells[1] // shallow.TILE_COLUMNS)[depth > 0]
+        if not self.wet[tile].all():
+            self.wet[tile] = True
+            self._list_tiles()
+        return (float(np.sum(depth, dtype=np.float64)) - before) * self.cell**2
+
     def mark_wet(self) -> None:
         """Look for water in all tiles (after the field was changed from outside)."""
         rows, columns = self.tile_grid
@@ -141,6 +184,8 @@ class Solver:
         self.active = np.flatnonzero(active)
         self.tiles = np.ascontiguousarray(self.all_tiles[self.active])
         self.result = np.zeros((len(self.tiles), 2))
+        # a thread without a tile only spins
+        self.threads = max(1, min(numba.config.NUMBA_NUM_THREADS, len(self.tiles)))
 
     # --- time --------------------------------------------------------------------------------------------------
 
@@ -154,6 +199,7 @@ class Solver:
             self.time += longest
             return longest
         dt = min(self.dt, longest)
+        numba.set_num_threads(self.threads)
         while True:
             speed = self._try(dt)
             allowed = self.cfl * self.cell / max(speed, DEEP)
@@ -174,7 +220,7 @@ class Solver:
 
     def _try(self, dt: float) -> float:
         """Compute the state after `dt`; it becomes the present only if the caller's check of the returned wave speed holds."""
-        now, g = self.state, self.ghost
+        now = self.state
         after = next(b for b in self.buffers if b is not now)
         self._fill_edges(now)
         self.edges[:] = 0
@@ -198,7 +244,6 @@ class Solver:
             rows, columns = self.shape
             for side, part in zip(SIDES, np.split(flows, np.cumsum([columns, columns, rows])), strict=True):
                 self.edge_volume[side] += float(part.sum()) * dt * self.cell
-        _ = g
         return speed
 
     def _fill_edges(self, state: NDArray[Any]) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
+
+# Threads wait asleep: a step lasts a millisecond, and spinning would take the cores from other work.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import llvmlite.binding as llvm
 import numba

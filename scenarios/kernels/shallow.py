@@ -52,7 +52,7 @@ def _sloping(h_l: Any, z_l: Any, h_r: Any, z_r: Any) -> Any:
 
 
 @inline
-def _hllc(g: Any, half: Any, quarter: Any, tiny: Any, h_l: Any, z_l: Any, u_l: Any, v_l: Any, h_r: Any, z_r: Any, u_r: Any, v_r: Any) -> Any:
+def _hllc(g: Any, half: Any, quarter: Any, tiny: Any, h_l: Any, e_l: Any, z_l: Any, u_l: Any, v_l: Any, h_r: Any, e_r: Any, z_r: Any, u_r: Any, v_r: Any) -> Any:
     """Fluxes across one face between two states over a bed step.
 
     Returns:
@@ -61,11 +61,11 @@ def _hllc(g: Any, half: Any, quarter: Any, tiny: Any, h_l: Any, z_l: Any, u_l: A
     """
     zero = half - half
     wall_l, wall_r = z_l > HALF_WALL, z_r > HALF_WALL  # a mirror stands for the wall: what runs against it is thrown back
-    h_m, z_m, u_o, v_m = (h_r if wall_l else h_l), (z_r if wall_l else z_l), (-u_r if wall_l else u_l), (v_r if wall_l else v_l)
-    h_r, z_r, u_r, v_r = (h_l if wall_r else h_r), (z_l if wall_r else z_r), (-u_l if wall_r else u_r), (v_l if wall_r else v_r)
-    h_l, z_l, u_l, v_l = h_m, z_m, u_o, v_m
-    bed = min(max(z_l, z_r), min(z_l + h_l, z_r + h_r))
-    a, b = min(h_l, (z_l + h_l) - bed), min(h_r, (z_r + h_r) - bed)
+    h_m, e_m, z_m, u_o, v_m = (h_r if wall_l else h_l), (e_r if wall_l else e_l), (z_r if wall_l else z_l), (-u_r if wall_l else u_l), (v_r if wall_l else v_l)
+    h_r, e_r, z_r, u_r, v_r = (h_l if wall_r else h_r), (e_l if wall_r else e_r), (z_l if wall_r else z_r), (-u_l if wall_r else u_r), (v_l if wall_r else v_r)
+    h_l, e_l, z_l, u_l, v_l = h_m, e_m, z_m, u_o, v_m
+    bed = min(max(z_l, z_r), min(e_l, e_r))
+    a, b = ((e_l - bed) if bed >= z_l else h_l), ((e_r - bed) if bed >= z_r else h_r)  # equal to the bit where the levels are
     a, b = max(a, zero), max(b, zero)
     c_a, c_b = np.sqrt(g * a), np.sqrt(g * b)
     u_m, c_m = half * (u_l + u_r) + c_a - c_b, half * (c_a + c_b) + quarter * (u_l - u_r)
@@ -107,7 +107,10 @@ def _first_order_row(p: Any, a: int, b: int, start: int, shift: int, count: int,
     fastest = flux[4]
     for j in range(count):
         slope = half * _sloping(h_l[j], z_l[j], h_r[j], z_r[j])
-        mass, for_l, for_r, across, speed = _hllc(g, half, quarter, tiny, h_l[j], z_l[j] + slope, u_l[j], v_l[j], h_r[j], z_r[j] - slope, u_r[j], v_r[j])
+        mass, for_l, for_r, across, speed = _hllc(
+            g, half, quarter, tiny,
+            h_l[j], (z_l[j] + h_l[j]) + slope, z_l[j] + slope, u_l[j], v_l[j],
+            h_r[j], (z_r[j] + h_r[j]) - slope, z_r[j] - slope, u_r[j], v_r[j])  # fmt: skip
         f0[j], f1[j], f2[j], f3[j] = mass, for_l + g * h_l[j] * slope, for_r - g * h_r[j] * slope, across
         fastest[j] = max(fastest[j], speed)
 
@@ -124,8 +127,8 @@ def _second_order_row(p: Any, s: Any, a: int, b: int, start: int, shift: int, co
     for j in range(count):
         f0[j], f1[j], f2[j], f3[j], speed = _hllc(
             g, half, quarter, tiny,
-            h_l[j] + sh_l[j], z_l[j] + (se_l[j] - sh_l[j]), u_l[j] + su_l[j], v_l[j] + sv_l[j],
-            h_r[j] - sh_r[j], z_r[j] - (se_r[j] - sh_r[j]), u_r[j] - su_r[j], v_r[j] - sv_r[j])  # fmt: skip
+            h_l[j] + sh_l[j], (z_l[j] + h_l[j]) + se_l[j], z_l[j] + (se_l[j] - sh_l[j]), u_l[j] + su_l[j], v_l[j] + sv_l[j],
+            h_r[j] - sh_r[j], (z_r[j] + h_r[j]) - se_r[j], z_r[j] - (se_r[j] - sh_r[j]), u_r[j] - su_r[j], v_r[j] - sv_r[j])  # fmt: skip
         fastest[j] = max(fastest[j], speed)
 
 

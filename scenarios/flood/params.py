@@ -1,0 +1,88 @@
+"""What a flood run may be told, and the layers it writes. From here come the command's options, the process description and the form."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from scenarios.contract import Output, Params as BaseParams, layer_field
+
+MAX_HOURS = 240.0
+
+
+def _field(default: Any, zh: str, en: str, **limits: Any) -> Any:
+    return Field(default, title=en, json_schema_extra={"x-title-zh": zh}, **limits)
+
+
+class Params(BaseParams):
+    """Parameters of the flood. CSV texts carry a header with units, e.g. `time_min,rain_mm_h` (see `series.parse`)."""
+
+    terrain: str = layer_field("terrain", zh="地形图层", en="Terrain layer")
+    bbox: tuple[float, float, float, float] | None = _field(None, "范围（西, 南, 东, 北）", "Area (west, south, east, north); empty: the whole terrain")
+    cell: float = _field(5.0, "网格尺寸（米）", "Cell size, m", ge=0.25, le=500)
+    hours: float = _field(2.0, "模拟时长（小时）", f"Simulated time, hours (at most {MAX_HOURS:g})", gt=0, le=MAX_HOURS)
+    scheme: Literal["hllc", "hllc2", "inertial"] = _field("hllc", "计算格式", "Scheme: hllc (full equations), hllc2 (second order), inertial (fast, slow flows only)")
+    roughness: float = _field(0.035, "曼宁糙率", "Manning's n, s·m^(-1/3)", ge=0, le=1)
+    buildings: str = layer_field("blocks", zh="建筑图层", en="Buildings layer (empty: none)", default="")
+    building_mode: Literal["blocked", "raised"] = _field("blocked", "建筑处理", "Buildings: blocked (walls; roof rain runs to their foot) or raised (bed lifted)")
+    roads: str = layer_field("vector", zh="道路图层", en="Roads layer (empty: none)", default="")
+    open_edges: bool = _field(True, "边界自由出流", "Water may leave over the edges of the area")
+
+    rain: Literal["none", "uniform", "chicago", "csv"] = _field("none", "降雨类型", "Rain")
+    rain_mm_h: float = _field(50.0, "均匀雨强（毫米/小时）", "Uniform rain, mm/h", ge=0, le=1000)
+    rain_hours: float = _field(1.0, "降雨历时（小时）", "Duration of uniform rain or design storm, hours", gt=0, le=MAX_HOURS)
+    rain_csv: str = _field("", "实测降雨（CSV文本）", "Measured rain as CSV text: time_s|time_min|time_h|time (ISO with zone), rain_mm_h|rain_mm")
+    return_period: float = _field(20.0, "重现期（年）", "Return period P of the design storm, years", ge=0.25, le=10000)
+    storm_a: float = _field(3618.427, "暴雨强度公式 A", "Intensity formula q = A(1 + C·lg P)/(t + b)^n in L/(s·ha), t in min: A", gt=0)
+    storm_c: float = _field(0.438, "暴雨强度公式 C", "Intensity formula: C", ge=0)
+    storm_b: float = _field(11.259, "暴雨强度公式 b（分钟）", "Intensity formula: b, min", ge=0)
+    storm_n: float = _field(0.750, "暴雨强度公式 n", "Intensity formula: n", gt=0, lt=1)
+    storm_peak: float = _field(0.4, "雨峰系数 r", "Peak position r of the Chicago storm", gt=0, lt=1)
+
+    inflow_point: tuple[float, float] | None = _field(None, "入流点（经度, 纬度）", "Inflow point (longitude, latitude)")
+    inflow_m3_s: float = _field(0.0, "入流流量（立方米/秒）", "Constant inflow, m³/s", ge=0, le=1e6)
+    inflow_csv: str = _field("", "入流过程（CSV文本）", "Inflow as CSV text: time_…, flow_m3_s")
+    water: str = layer_field("vector", "blocks", zh="水面图层（河流、潮水）", en="Water layer held at a level (river, tide); empty: none", default="")
+    level: float | None = _field(None, "水位（米，地形高程基准）", "Constant level of that water, m in the terrain's vertical datum")
+    level_csv: str = _field("", "水位过程（CSV文本）", "Level as CSV text: time_…, level_m")
+    initial_level: float | None = _field(None, "初始水位（米）", "Initial level everywhere below it, m in the terrain's vertical datum")
+
+    infiltration: Literal["none", "constant", "horton", "green_ampt"] = _field("none", "下渗模型", "Infiltration")
+    infiltration_mm_h: float = _field(5.0, "（稳定）下渗率（毫米/小时）", "Constant or final infiltration, or Green–Ampt conductivity, mm/h", ge=0, le=1000)
+    horton_start_mm_h: float = _field(50.0, "霍顿初始下渗率（毫米/小时）", "Horton: initial infiltration, mm/h", ge=0, le=5000)
+    horton_decay_h: float = _field(2.0, "霍顿衰减系数（1/小时）", "Horton: decay, 1/h", ge=0)
+    suction_m: float = _field(0.05, "格林-安普特 ψ·Δθ（米）", "Green–Ampt: suction head times moisture deficit, m", ge=0, le=5)
+    pervious: float = _field(0.4, "透水面比例", "Pervious share of the ground", ge=0, le=1)
+    drainage_mm_h: float = _field(0.0, "排水能力（毫米/小时）", "Capacity-only drainage, mm/h", ge=0, le=1000)
+
+    threshold: float = _field(0.05, "淹没判定水深（米）", "Depth from which a place counts as flooded, m", ge=0.001, le=5)
+    gauges: tuple[float, ...] | None = _field(None, "测站（经度, 纬度, …）", "Gauges: longitude, latitude, longitude, latitude, …")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Params:
+        if self.rain == "csv" and not self.rain_csv.strip():
+            raise ValueError("rain = csv needs rain_csv")
+        if self.gauges is not None and len(self.gauges) % 2:
+            raise ValueError("gauges: longitude and latitude alternate, so their count is even")
+        if self.inflow_point is not None and not (self.inflow_m3_s or self.inflow_csv.strip()):
+            raise ValueError("inflow_point needs inflow_m3_s or inflow_csv")
+        if self.inflow_point is None and (self.inflow_m3_s or self.inflow_csv.strip()):
+            raise ValueError("an inflow needs inflow_point")
+        if self.water and self.level is None and not self.level_csv.strip():
+            raise ValueError("water needs level or level_csv")
+        if not self.water and (self.level is not None or self.level_csv.strip()):
+            raise ValueError("a level needs the water layer that it holds in")
+        return self
+
+
+OUTPUTS = (
+    Output("depth", "raster", {"zh": "最大水深", "en": "Greatest depth"}, "m"),
+    Output("velocity", "raster", {"zh": "最大流速", "en": "Greatest speed"}, "m/s"),
+    Output("hazard", "raster", {"zh": "洪水危险度", "en": "Flood hazard rating"}),
+    Output("arrival", "raster", {"zh": "到达时间", "en": "Arrival time"}, "s"),
+    Output("duration", "raster", {"zh": "淹没历时", "en": "Time under water"}, "s"),
+    Output("buildings", "blocks", {"zh": "受淹建筑", "en": "Flooded buildings"}, "m"),
+    Output("roads", "vector", {"zh": "受淹道路", "en": "Flooded roads"}, "m"),
+    Output("gauges", "vector", {"zh": "测站过程", "en": "Gauges"}, "m"),
+)
