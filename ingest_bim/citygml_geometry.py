@@ -15,6 +15,7 @@ from twin.model import Material
 
 F64 = NDArray[np.float64]
 POLYGONS = ("Polygon", "PolygonPatch", "Triangle", "Rectangle")
+GML_ID, GML32_ID = (f"{{{space}}}id" for space in GML)
 LINES = ("LineString", "Point", "MultiPoint", "MultiCurve", "CompositeCurve", "Curve", "OrientableCurve")
 
 
@@ -52,7 +53,7 @@ class Store:
 
 def gml_id(element: Element) -> str:
     """gml:id of either GML version, or ""."""
-    return next((element.get(f"{{{space}}}id", "") for space in GML if element.get(f"{{{space}}}id")), "")
+    return element.get(GML_ID) or element.get(GML32_ID) or ""
 
 
 def polygons(element: Element, store: Store, *, flip: bool = False, material: Material | None = None, trail: tuple[int, ...] = ()) -> list[Polygon]:

@@ -9,6 +9,7 @@ import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -36,11 +37,13 @@ class Head:
     corner: tuple[float, ...] = ()
 
 
+@lru_cache(maxsize=4096)
 def local(tag: str) -> str:
     """`{namespace}name` → `name`."""
     return tag.rsplit("}", 1)[-1]
 
 
+@lru_cache(maxsize=4096)
 def namespace(tag: str) -> str:
     """`{namespace}name` → `namespace`."""
     return tag[1:].rsplit("}", 1)[0] if "}" in tag else ""
