@@ -228,7 +228,7 @@ class _Writer:
         from tiling import meshopt  # noqa: PLC0415  numba takes half a second to load: small models never need it
 
         packed = meshopt.encode_triangles(indices)
-        if 2 * len(packed) > size * indices.size:  # triangles without order: deflate does as well
+        if len(packed) >= size * indices.size:  # triangles without any order
             return None
         view = self._view(packed)
         how = {**self.views[view], "byteStride": size, "mode": "TRIANGLES", "count": indices.size}

@@ -33,13 +33,15 @@ I64 = NDArray[np.int64]
 CODE_VERSION = "2"
 ALONE = 4_000_000
 """Vertices below which starting worker processes costs more than it saves."""
+PACKED = 250_000
+"""Vertices below which a model is written plain: the codec takes half a second to load, as long as all else for a house."""
 
 
 class Options(registry.Options):
     """How meshes are tiled."""
 
     budget: int = Field(60_000, ge=100, le=5_000_000, description="Vertices that a leaf tile may hold.")
-    compression: Compression = Field("meshopt", description="EXT_meshopt_compression of triangles, or none for clients without it.")
+    compression: Compression = Field("meshopt", description="EXT_meshopt_compression of a large model's triangles, or none for clients without it.")
     crease: float = Field(30.0, ge=0, le=180, description="Edges steeper than this many degrees stay sharp.")
 
 
@@ -118,9 +120,10 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     surveys = metadata.survey(elements.table)
     schema = metadata.plan(version.layer, elements.table.schema, surveys, version.columns)
     runs = partition.units(cells, weight[good], 8 * job.options.budget)
+    options = job.options if weight.sum() >= PACKED else job.options.model_copy(update={"compression": "none"})
     with Pool(job.workers if weight.sum() > ALONE else 1) as pool, ArchiveWriter(job.out) as archive:
         source = (job.lake, version) if pool.workers > 1 else elements
-        tasks = ((source, schema, job.options, [(cells[i].centre(), good[cells[i].rows]) for i in run]) for run in runs)
+        tasks = ((source, schema, options, [(cells[i].centre(), good[cells[i].rows]) for i in run]) for run in runs)
         baked: list[Baked] = []
         for unit in pool.map(bake_unit, tasks):
             for one in unit:

@@ -189,3 +189,22 @@ def test_decode_is_in_the_archive(lake: Lake) -> None:
     with Archive(lake.root / "out.3tz") as archive:
         (content,) = [n for n in archive.names() if n.endswith(".glb")]
         assert len(decode_glb(archive.read(content))) == 1
+
+
+def test_large_models_are_packed_and_equal_their_plain_twin(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    placed = [(0, i, place(3.0 * i, 2.0 * (i % 5))) for i in range(40)]
+    bulky = model([BALL], placed, [f"b{i}" for i in range(40)])
+    run(lake, bulky, name="small.3tz")
+    monkeypatch.setattr(tiler, "PACKED", 10_000)
+    run(lake, bulky, name="packed.3tz")
+    run(lake, bulky, name="plain.3tz", compression="none")
+    assert (lake.root / "small.3tz").read_bytes() == (lake.root / "plain.3tz").read_bytes()
+    with Archive(lake.root / "packed.3tz") as archive:
+        files = [archive.read(name) for name in archive.names() if name.endswith(".glb")]
+    assert any(b"EXT_meshopt_compression" in data for data in files)
+    assert_valid(*files)
+    packed, plain = ({id_: triangles for id_, triangles, _, _ in decoded(lake.root / name)} for name in ("packed.3tz", "plain.3tz"))
+    assert packed.keys() == plain.keys()
+    for id_, triangles in plain.items():
+        turns = triangles[:, [[0, 1, 2], [1, 2, 0], [2, 0, 1]]]
+        assert (packed[id_][:, None] == turns).all(axis=(2, 3)).any(axis=1).all()

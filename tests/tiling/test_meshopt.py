@@ -188,8 +188,8 @@ def test_broken_bytes_raise_or_decode_but_never_crash(data: st.DataObject) -> No
         assert len(decode(bytes(broken))) in (40, 294)
 
 
-def _triangles(code: int, data: bytes = b"", table: bytes = bytes(16), before: bytes = b"") -> bytes:
-    return b"\xe1" + before + bytes([code]) + data + table
+def _triangles(code: int, data: bytes = b"", table: bytes = bytes(16)) -> bytes:
+    return b"\xe1" + bytes([code]) + data + table
 
 
 @pytest.mark.parametrize(
