@@ -74,7 +74,7 @@ def place(model: Any, length: float, request: Request, report: Report, where: st
     """
     site = site_of(model)
     if request.explicit:
-        placed = _by_user(request, where)
+        placed = place_by_user(request, where)
     else:
         helmert = read_helmert(model, report) if request.use in ("auto", "map") else None
         if helmert is not None:
@@ -94,7 +94,7 @@ def place(model: Any, length: float, request: Request, report: Report, where: st
 # --- by the user -------------------------------------------------------------------------------------------------
 
 
-def _by_user(request: Request, where: str) -> Placement:
+def place_by_user(request: Request, where: str) -> Placement:
     if request.anchor is not None and request.anchor_lonlat is not None:
         raise BadOption(f"{where}: anchor and anchor_lonlat are both given.", "Give one.")
     values = request.anchor if request.anchor is not None else request.anchor_lonlat
