@@ -95,6 +95,12 @@ def place(model: Any, length: float, request: Request, report: Report, where: st
 
 
 def place_by_user(request: Request, where: str) -> Placement:
+    """The placement that the options state: an anchor in map coordinates or degrees, a rotation, a height.
+
+    Raises:
+        BadOption: two anchors, or a map unit that does not fit.
+        MissingReference: no CRS or no vertical datum.
+    """
     if request.anchor is not None and request.anchor_lonlat is not None:
         raise BadOption(f"{where}: anchor and anchor_lonlat are both given.", "Give one.")
     values = request.anchor if request.anchor is not None else request.anchor_lonlat

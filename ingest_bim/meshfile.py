@@ -19,8 +19,7 @@ from pydantic import Field, field_validator
 from ingest_bim.citymodel import Columns
 from ingest_bim.citymodel_faces import is_closed, outward
 from ingest_bim.citymodel_mesh import MAX_ROWS, MAX_TRIANGLES, MeshBatch
-from ingest_bim.ifc_placement import HOW, Request
-from ingest_bim.ifc_placement import place_by_user
+from ingest_bim.ifc_placement import HOW, Request, place_by_user
 from ingest_bim.meshfile_scene import Piece, load_scene, pieces
 from twin import crs as crs_module
 from twin.errors import BadFeature, BadOption, MissingReference, UnreadableSource

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,return-value,assignment"
-# ruff: noqa: ANN001, ANN201, PLR0917, D417  (types are in the docstrings: numba infers them)
+# ruff: noqa: ANN001, ANN201  (types are in the docstrings: numba infers them)
 """The hot loops of the point tiler: pure functions over arrays, compiled by numba; the tests hold a plain form of each.
 
 They release the interpreter lock, so threads share the work without copying points between processes.
