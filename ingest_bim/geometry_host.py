@@ -13,7 +13,6 @@ elements). Out, in any order: (number, "ok", Shape fields) or (number, "empty" |
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import pickle
@@ -29,6 +28,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from ingest_bim.step_access import DAMAGED, attribute
+from twin.processes import die_with_parent
 
 MEMORY = 6 << 30  # address space of a worker: a shape that wants more is a failure, not the machine's end
 CHUNK = 8
@@ -191,12 +191,6 @@ def geometry_settings() -> Any:
     settings.set("no-normals", True)
     settings.set("use-world-coords", False)
     return settings
-
-
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends; elsewhere the end of the pipe does it."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def describe(status: int, seconds: float) -> tuple[str, str]:

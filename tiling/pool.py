@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -15,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from twin.errors import StorageError
+from twin.processes import die_with_parent
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -66,10 +65,7 @@ class Pool:
 
 def _start(parent: int) -> None:
     """In a worker: die with the parent, leave Ctrl-C to it, and use one thread, since there is a process per core."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+    die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import pyarrow as pa  # noqa: PLC0415
 

@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(parent: int) -> None:
-    """Called first in a child: be killed when process `parent` ends, even by SIGKILL.
+def die_with_parent(parent: int | None = None) -> None:
+    """Called first in a child: be killed when its parent ends, even by SIGKILL.
 
-    Linux does it in the kernel; elsewhere (and against the race before the call) a thread watches the parent's number.
+    Linux does it in the kernel; elsewhere a thread watches. `parent`, the number of the process that started this one,
+    catches the parent that ended before this call.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
+    if parent is not None and os.getppid() != parent:
         os._exit(1)
     if sys.platform != "linux":
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+        threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
 
 
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
-
-
-def pool(workers: int) -> ProcessPoolExecutor:
-    """A pool of spawned processes (never forked: GDAL, Arrow and DuckDB hold threads) that die with this process."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent, initargs=(os.getpid(),))
 
 
 def identity(pid: int | None = None) -> str:
