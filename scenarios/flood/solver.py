@@ -196,8 +196,9 @@ class Solver:
             BadInput: the step that stability allows has shrunk below a millionth of a second; names the cell.
         """
         if not len(self.tiles):
-            self.time += longest
-            return longest
+            dt = min(longest, LONGEST_STEP)
+            self.time += dt
+            return dt
         dt = min(self.dt, longest)
         numba.set_num_threads(self.threads)
         while True:

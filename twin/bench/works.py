@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import shapely
 
 from twin import crs
+from twin.bench import flood
 from twin.bench.cities import generate_buildings
 from twin.bench.measure import Cost, disk_floor, measure
 
@@ -145,4 +146,4 @@ def start(size: float) -> dict[str, Any]:
         return row(1 / cost.wall, "starts/s", cost, details={"bare interpreter": f"{floor.wall * 1000:.0f} ms", "scale": size})
 
 
-WORKS: dict[str, Callable[[float], dict[str, Any]]] = {"start": start, "blocks": blocks, "points": points, "terrain": terrain}
+WORKS: dict[str, Callable[[float], dict[str, Any]]] = {"start": start, "blocks": blocks, "points": points, "terrain": terrain, "flood": flood.updates, "ea4": flood.ea4}
