@@ -34,27 +34,30 @@ void fragmentMain(FragmentInput fsInput, inout czm_modelMaterial material)
 }
 `;
 
-/** Moves the surface outwards by u_swell metres; the model matrix may scale (quantised tiles), so metres are divided by it. */
+/**
+ * Brings the surface nearer to the eye by a share of its distance: the picture stays where it was, and of two walls in one place
+ * this one is seen. Corners keep together, which they would not if faces moved along their normals.
+ */
 const VERTEX = `
 void vertexMain(VertexInput vsInput, inout czm_modelVertexOutput vsOutput)
 {
-    vsOutput.positionMC += vsInput.attributes.normalMC * (u_swell / length(czm_model[0].xyz));
+    vec3 eye = (czm_inverseModelView * vec4(0.0, 0.0, 0.0, 1.0)).xyz;
+    vsOutput.positionMC = mix(vsInput.attributes.positionMC, eye, 0.0012);
 }
 `;
 
 /**
  * One shader for all block layers; its camera height follows the scene.
- * @param swell metres by which the blocks are drawn larger.
+ * @param over drawn over what stands in the same place.
  */
-export function facadeShader(widget: CesiumWidget, swell: number): CustomShader {
+export function facadeShader(widget: CesiumWidget, over: boolean): CustomShader {
   const shader = new CustomShader({
     lightingModel: LightingModel.PBR,
     uniforms: {
       u_up: { type: UniformType.VEC3, value: new Cartesian3(0, 0, 1) },
       u_eye: { type: UniformType.FLOAT, value: 0 },
-      ...(swell > 0 ? { u_swell: { type: UniformType.FLOAT, value: swell } } : {}),
     },
-    ...(swell > 0 ? { vertexShaderText: VERTEX } : {}),
+    ...(over ? { vertexShaderText: VERTEX } : {}),
     fragmentShaderText: FRAGMENT,
   });
   const up = new Cartesian3();

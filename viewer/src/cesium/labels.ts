@@ -22,6 +22,8 @@ const FONT = '"PingFang SC","Microsoft YaHei","Noto Sans CJK SC","Source Han San
 const MAX_SHOWN = 90;
 /** Numbered things are named within this many metres. */
 const SERIAL_REACH = 700;
+/** Above this eye height, metres, a city is a dot and its names say nothing. */
+const TOO_HIGH = 120_000;
 const EARTH_RADIUS = 6_371_000;
 
 export class Labels {
@@ -82,7 +84,7 @@ export class Labels {
     // Names end where they would pile up, and at the horizon, beyond which the globe hides its far side.
     const far = Math.min(Math.max(9000, eye * 4), Math.sqrt(2 * EARTH_RADIUS * eye));
     const seen: { placed: Placed; position: Cartesian3; x: number; y: number; distance: number }[] = [];
-    for (const placed of all) {
+    for (const placed of eye > TOO_HIGH ? [] : all) {
       placed.carto.height = (scene.globe.getHeight(placed.carto) as number | undefined) ?? placed.carto.height;
       const position = Cartographic.toCartesian(placed.carto);
       const distance = Cartesian3.distance(position, camera.positionWC);

@@ -28,7 +28,7 @@ export class Tilesets {
   /** Tiles asked for and not yet drawn, by layer. */
   readonly pending = new Map<string, number>();
   private readonly facade;
-  /** For results: the same buildings a hand's breadth larger, so that they lie over the city's and do not flicker with them. */
+  /** For results, which are often the city's own buildings once more: drawn over them, without flicker. */
   private readonly overlay;
 
   constructor(
@@ -37,8 +37,8 @@ export class Tilesets {
     private readonly fault: TileFault,
     private readonly progress: () => void,
   ) {
-    this.facade = facadeShader(widget, 0);
-    this.overlay = facadeShader(widget, 0.2);
+    this.facade = facadeShader(widget, false);
+    this.overlay = facadeShader(widget, true);
   }
 
   /** Adds or replaces a layer's tileset. Rejects when its tileset.json cannot be read. */
