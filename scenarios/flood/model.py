@@ -116,7 +116,7 @@ class Flood:
     def _record(self, interval: float) -> None:
         s = self.solver
         faces = s.scheme == "inertial"
-        sources.record(s.state, self.best, s.ghost, s.time, interval, self.params.threshold, s.cell, faces)
+        sources.record(s.state, self.best, s.ghost, s.time, interval, self.params.threshold, faces)
         if self.gauges is not None:
             depth, (u, v) = s.depth[self.gauges], s.velocity()
             speed = np.hypot(u[self.gauges], v[self.gauges])
@@ -124,8 +124,9 @@ class Flood:
         if faces:
             deep = s.depth > max(self.params.threshold, 0.05)
             u, v = s.velocity()
-            share = np.count_nonzero(deep & (np.hypot(u, v) > FAST * np.sqrt(9.81 * np.maximum(s.depth, 0)))) / max(np.count_nonzero(deep), 1)
-            self.swift = max(self.swift, float(share))
+            fast = deep & (np.hypot(u, v) > FAST * np.sqrt(9.81 * np.maximum(s.depth, 0)))
+            share = float(fast.sum()) / max(float(deep.sum()), 1.0)
+            self.swift = max(self.swift, share)
 
     # --- contract ----------------------------------------------------------------------------------------------
 
@@ -172,7 +173,7 @@ class Flood:
         out: dict[str, list[Batch]] = {}
         for name, (band, unit) in names.items():
             data = np.where(wet, self.best[band], NODATA).astype(np.float32)[None]
-            out[name] = [Grid(reference, data, tuple(self.domain.transform[:6]), NODATA, (Column(name, "float", unit),), LEGENDS[name])] if wet.any() else []  # type: ignore[arg-type]
+            out[name] = [Grid(reference, data, tuple(self.domain.transform[:6]), NODATA, (Column(name, "float", unit),), LEGENDS[name])] if wet.any() else []
         out["buildings"] = list(impact.buildings(self.world, p.buildings, self.domain, self.best, p.threshold)) if p.buildings else []
         out["roads"] = list(impact.roads(self.world, p.roads, self.domain, self.best, p.threshold)) if p.roads else []
         out["gauges"] = self._gauges()
@@ -229,10 +230,10 @@ def start(params: Params, world: World) -> Flood:
     if inflow is not None:
         model.inflow = inflow, domain.require_inside(np.array([params.inflow_point], np.float64), "The inflow")
     if held is not None:
-        cells = np.nonzero(burn(world, params.water, domain.horizontal, domain.transform, domain.bed.shape, touched=True) & ~domain.walls)
-        if not len(cells[0]):
+        rows, columns = np.nonzero(burn(world, params.water, domain.horizontal, domain.transform, domain.bed.shape, touched=True) & ~domain.walls)
+        if not len(rows):
             raise BadOption(f"Water layer {params.water!r} covers no ground of the area.", "Choose another layer or area.")
-        model.level = held, cells
+        model.level = held, (rows.astype(np.int64), columns.astype(np.int64))
     if params.gauges is not None:
         model.gauges = domain.require_inside(np.array(params.gauges, np.float64).reshape(-1, 2), "Gauge")
     if params.initial_level is not None:

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from scenarios.contract import Output, Params as BaseParams, layer_field
+from scenarios.contract import Output, layer_field
+from scenarios.contract import Params as BaseParams
 
 MAX_HOURS = 240.0
 

@@ -44,7 +44,7 @@ class Solver:
     cell: float
     roughness: Any = 0.03
     scheme: Scheme = "hllc"
-    blocked: NDArray[np.bool_] | None = None
+    blocked: Any = None
     open_sides: tuple[str, ...] = ()
     rain_weight: NDArray[Any] | None = None
     dtype: Any = np.float32

@@ -9,7 +9,7 @@ from typing import Any
 # Threads wait asleep: a step lasts a millisecond, and spinning would take the cores from other work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import llvmlite.binding as llvm
+import llvmlite.binding as llvm  # type: ignore[import-untyped]
 import numba
 from numba.core import types
 from numba.extending import intrinsic, overload
@@ -26,16 +26,16 @@ serial: Callable[[Callable[..., Any]], Any] = numba.njit(fastmath=MATH, nogil=Tr
 parallel: Callable[[Callable[..., Any]], Any] = numba.njit(fastmath=MATH, nogil=True, cache=True, error_model="numpy", parallel=True)
 
 
-@intrinsic
-def _float_bits(_context: Any, value: Any) -> Any:
+@intrinsic  # type: ignore[untyped-decorator]
+def _float_bits(_context: Any, value: Any) -> Any:  # noqa: ARG001  the name is the signature
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], _context.get_value_type(types.int32))
 
     return types.int32(types.float32), generate
 
 
-@intrinsic
-def _bits_float(_context: Any, value: Any) -> Any:
+@intrinsic  # type: ignore[untyped-decorator]
+def _bits_float(_context: Any, value: Any) -> Any:  # noqa: ARG001  the name is the signature
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], _context.get_value_type(types.float32))
 
@@ -47,7 +47,7 @@ def inverse_cube_root(x: Any) -> Any:
     return x ** (-1.0 / 3.0)
 
 
-@overload(inverse_cube_root, jit_options={"fastmath": MATH}, inline="never")
+@overload(inverse_cube_root, jit_options={"fastmath": MATH}, inline="never")  # type: ignore[untyped-decorator]
 def _inverse_cube_root(x: Any) -> Any:
     if x is types.float32:
         third, step = numba.float32(1 / 3), numba.float32(4 / 3)

@@ -160,8 +160,8 @@ def _update_row(base: Any, stage: Any, out: Any, n: Any, p: Any, row: int, i: in
     h0, q0, r0, k0 = base[0, row, c0:], base[1, row, c0:], base[2, row, c0:], base[3, row, c0:]
     h1, q1, r1, k1 = stage[0, row, c0:], stage[1, row, c0:], stage[2, row, c0:], stage[3, row, c0:]
     h2, q2, r2, k2, rough = out[0, row, c0:], out[1, row, c0:], out[2, row, c0:], out[3, row, c0:], n[row, c0:]
-    m0, m1, m2, m3 = fx[0], fx[1], fx[2], fx[3]
-    w0, w1, w2, w3 = fx[0, 1:], fx[1, 1:], fx[2, 1:], fx[3, 1:]
+    m0, m2, m3 = fx[0], fx[2], fx[3]
+    w0, w1, w3 = fx[0, 1:], fx[1, 1:], fx[3, 1:]
     a0, a2, a3, b0, b1, b3 = fa[0], fa[2], fa[3], fb[0], fb[1], fb[3]
     gx, gy, depth = sx[0, i, 2:], sy[0, i, 2:], p[0, i, 2:]
     for j in range(count):

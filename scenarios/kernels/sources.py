@@ -10,7 +10,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from scenarios.kernels._numeric import parallel
+from scenarios.kernels._numeric import parallel, serial
 
 
 @parallel
@@ -80,7 +80,7 @@ def green_ampt(state: Any, share: Any, soaked: Any, conductivity: float, suction
 
 
 @parallel
-def record(state: Any, best: Any, ghost: int, time: float, interval: float, threshold: float, dx: float, faces: bool) -> None:
+def record(state: Any, best: Any, ghost: int, time: float, interval: float, threshold: float, faces: bool) -> None:
     """Fold the present into the maxima.
 
     Args:
@@ -110,7 +110,7 @@ def record(state: Any, best: Any, ghost: int, time: float, interval: float, thre
             best[4, i, j] += np.float32(interval)
 
 
-@numba.njit(cache=True, nogil=True)
+@serial
 def open_edges(state: Any, ghost: int, north: bool, south: bool, west: bool, east: bool, faces: bool) -> None:
     """Free outflow: ghosts repeat the edge cell, but bring nothing in (cell discharges only; faces keep their own)."""
     rows, columns = state.shape[1], state.shape[2]

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).parent)]
 
-import flood_cases as cases
+import flood_cases as cases  # noqa: E402
 
 OUT = Path(__file__).resolve().parents[2] / "docs" / "images" / "verification"
 NAMES = {"hllc": "HLLC, first order", "hllc2": "HLLC, second order", "inertial": "local inertial"}

@@ -41,7 +41,7 @@ def ea4(size: float) -> dict[str, Any]:
 
 
 def _measured(arguments: list[str]) -> tuple[Cost, dict[str, Any]]:
-    cost = measure([sys.executable, "-m", "twin.bench.flood", *arguments])
+    cost = measure([sys.executable, "-c", "from twin.bench.flood import main; main()", *arguments])
     return cost, json.loads(cost.output.strip().splitlines()[-1])
 
 
@@ -99,5 +99,6 @@ def _ea4(end: float) -> dict[str, Any]:
     return {**run(end), "threads": import_module("numba").config.NUMBA_NUM_THREADS}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """What the fresh process runs: `pool SIDE` or `ea4 SECONDS`; prints JSON."""
     print(json.dumps(_pool(int(sys.argv[2])) if sys.argv[1] == "pool" else _ea4(float(sys.argv[2]))))  # noqa: T201
