@@ -170,3 +170,16 @@ def test_a_measured_rain_falls_in_its_own_unit_and_time() -> None:
     assert zoned.between(0, 1e6) == pytest.approx(0.004)
     rate = flood_model.series.measured("time_h,rain_mm_h\n0,36\n1,0")
     assert rate.between(0, 1800) == pytest.approx(0.018)
+
+
+def test_a_flow_that_breaks_down_names_where_and_keeps_the_last_good_state() -> None:
+    from scenarios.flood.solver import Solver
+
+    s = Solver(np.zeros((40, 300)), 1.0)
+    s.set_depth(np.ones((40, 300)))
+    s.step(0.01)
+    s.set_velocity(np.where(np.arange(300) == 200, 1e12, 0.0) * np.ones((40, 1)), np.zeros((40, 300)))
+    before = s.state
+    with pytest.raises(BadInput, match=r"broke down at t = .* columns 128–256"):
+        s.step(1.0)
+    assert s.state is before
