@@ -24,7 +24,7 @@ from twin.lake import Lake
 from twin.mapsource import SIZE, WORLD, finest_zoom, tile_cells
 from twin.model import LayerVersion
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 OVER = 2
 """Vectors are drawn at twice the size and averaged down: smooth edges."""
 THINNEST = 1.3
@@ -300,9 +300,25 @@ def _rgb(color: str) -> tuple[int, int, int]:
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
+def _bleed(rgba: U8) -> U8:
+    """Give the transparent pixels beside drawn ones their colour: clients that filter linearly would else draw a dark rim."""
+    known = rgba[..., 3] > 0
+    if known.all():
+        return rgba
+    out = rgba.copy()
+    for _ in range(2):
+        before = known.copy()
+        for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
+            fill = np.roll(before, step, axis) & ~known
+            out[fill, :3] = np.roll(out[..., :3], step, axis)[fill]
+            known |= fill
+    return out
+
+
 def _png(rgba: U8) -> bytes:
     if not rgba[..., 3].any():
         return EMPTY
+    rgba = _bleed(rgba)
     out = io.BytesIO()
     Image.fromarray(rgba).save(out, "PNG", compress_level=4)
     return out.getvalue()

@@ -100,7 +100,7 @@ def test_every_link_leads_somewhere(sample):
 def _links(value):
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
         yield from _links(inner)
-    if isinstance(value, dict) and {"rel", "href"} <= set(value) and value["rel"] != "http://www.opengis.net/def/rel/ogc/1.0/execute":
+    if isinstance(value, dict) and isinstance(value.get("href"), str) and "rel" in value and value["rel"] != "http://www.opengis.net/def/rel/ogc/1.0/execute":
         yield value["href"]
 
 
