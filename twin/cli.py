@@ -123,6 +123,16 @@ def _pairs(values: tuple[str, ...], what: str) -> dict[str, str]:
     return found
 
 
+def _text(name: str, value: str) -> str:
+    """A parameter's value; `@FILE` stands for the text of a file (a rain or tide series)."""
+    if not value.startswith("@"):
+        return value
+    try:
+        return Path(value[1:]).read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadOption(f"{name}: the file {value[1:]} cannot be read as UTF-8 text ({error}).", "Check the path and its encoding.") from error
+
+
 # --- data --------------------------------------------------------------------------------------------------------
 
 
@@ -308,7 +318,7 @@ def export(shell: Shell, layer: str, path: Path) -> None:
 
 @command("run")
 @click.argument("scenario", required=False)
-@click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="Parameter; repeatable.")
+@click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="Parameter; repeatable. @FILE as the value takes the text of a file.")
 @click.option("--name", help="Name of the run; its layers are called NAME-<output> (default: the scenario's name).")
 def run(shell: Shell, scenario: str | None, values: tuple[str, ...], name: str | None) -> None:
     """Run SCENARIO on the city; without one, list the scenarios and their parameters."""
@@ -319,7 +329,7 @@ def run(shell: Shell, scenario: str | None, values: tuple[str, ...], name: str |
         shell.say(rows, "\n".join(f"{n}: " + ", ".join(p) for n, p in rows.items()))
         return
     module = registry.find(registry.scenarios(), scenario, "scenario").load()
-    inputs = registry.from_text(module.Params, _pairs(values, "--set"))
+    inputs = registry.from_text(module.Params, {key: _text(key, value) for key, value in _pairs(values, "--set").items()})
     tasks.check_layer_name(name or scenario)
     running.check_inputs(shell.city, scenario, inputs)
     params = {"scenario": scenario, "inputs": inputs, "name": name or scenario}
