@@ -309,7 +309,8 @@ def export(shell: Shell, layer: str, path: Path) -> None:
     """Write LAYER's published tiles or data to a folder or file."""
     from twin import exporting  # noqa: PLC0415
 
-    result = exporting.export(shell.city, layer, path)
+    with shell.progress() as listen:
+        result = exporting.export(shell.city, layer, path, listen)
     shell.say(result, f"{result['path']}: {result['what']}")
 
 
@@ -367,7 +368,8 @@ def gc(shell: Shell, keep: int, grace: float) -> None:
     """Remove versions, tilesets and bytes that nothing needs any more."""
     from twin import tasks  # noqa: PLC0415
 
-    result = tasks.require(tasks.work(shell.city, tasks.submit(shell.city, "gc", {"keep": keep, "grace": grace})))
+    with shell.progress() as listen:
+        result = tasks.require(tasks.work(shell.city, tasks.submit(shell.city, "gc", {"keep": keep, "grace": grace}), listen))
     shell.say(result, f"removed {result['versions']} versions, {result['tilesets']} tilesets, {result['files']} files ({result['bytes'] / 1e6:.1f} MB)")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from twin.model import LayerVersion
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".parquet": "Parquet"}
 
 
-def export(city: City, layer: str, path: Path) -> dict[str, Any]:
+Listener = Callable[[str, float, str], None]
+
+
+def export(city: City, layer: str, path: Path, listener: Listener | None = None) -> dict[str, Any]:
     """Write the published version of a layer to `path`; what is written follows from the suffix (none: a folder of tiles).
 
     Raises:
@@ -41,7 +45,7 @@ def export(city: City, layer: str, path: Path) -> dict[str, Any]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(archive, path)
                 return {"path": str(path), "what": f"archive of {derivation.info.get('tiles')} tiles"}
-            return {"path": str(path), "what": f"{_unpack(archive, path)} files"}
+            return {"path": str(path), "what": f"{_unpack(archive, path, listener)} files"}
         path.parent.mkdir(parents=True, exist_ok=True)
         if suffix in DRIVERS:
             return {"path": str(path), "what": f"{_features(city, version, path):,} features"}
@@ -59,11 +63,13 @@ def _formats(version: LayerVersion) -> str:
     return f"It can be written as: {can.get(version.kind, 'a folder, .3tz, ' + ', '.join(DRIVERS))}."
 
 
-def _unpack(archive: Path, folder: Path) -> int:
+def _unpack(archive: Path, folder: Path, listener: Listener | None) -> int:
     """Every entry as a file; names that climb out of the folder are refused by the archive reader."""
     with Archive(archive) as tiles:
         names = [name for name in tiles.names() if not name.startswith("@")]
-        for name in names:
+        for done, name in enumerate(names):
+            if listener:
+                listener("unpacking", done / len(names), name)
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(tiles.read(name))
