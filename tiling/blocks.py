@@ -198,7 +198,7 @@ def read_anchors(task: tuple[Source, int]) -> Anchors:
     west, south, east, north = (box.field(n).to_numpy(zero_copy_only=False) for n in ("xmin", "ymin", "xmax", "ymax"))
     height = _numbers(table, source.height)
     lon, lat = crs.to_lonlat(source.reference.horizontal, (west + east) / 2, (south + north) / 2)
-    alive = source.rows.alive(table)
+    alive = source.rows.alive(group)
     placed = np.isfinite(lon) & np.isfinite(lat)
     good = alive & placed & np.isfinite(height) & (height > 0)
     names = table.column("id").to_pylist() if not good.all() else []

@@ -29,17 +29,17 @@ class Rows:
 
     Attributes:
         groups: (file, row group in it, first row, rows) of each.
-        dead: ids that the version no longer shows.
+        dead: ids that each of them holds and the version does not show from there.
     """
 
     groups: list[tuple[Path, int, int, int]]
-    dead: tuple[str, ...] = ()
+    dead: list[tuple[str, ...]] = field(default_factory=list)
     _held: OrderedDict[int, pa.Table] = field(default_factory=OrderedDict, repr=False)
 
     @staticmethod
     def of(lake: Lake, version: LayerVersion) -> Rows:
         """The row groups of a version, from the parts' footers alone."""
-        groups, first = [], 0
+        groups, dead, first = [], [], 0
         for part in version.parts:
             if part.role == "features":
                 path = lake.path(part.key)
@@ -47,8 +47,9 @@ class Rows:
                 for number in range(about.num_row_groups):
                     rows = about.row_group(number).num_rows
                     groups.append((path, number, first, rows))
+                    dead.append(version.tombstones + part.hidden)
                     first += rows
-        return Rows(groups, version.tombstones)
+        return Rows(groups, dead)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"groups": self.groups, "dead": self.dead, "_held": OrderedDict()}
@@ -67,11 +68,12 @@ class Rows:
         self._held.move_to_end(group)
         return self._held[group]
 
-    def alive(self, table: pa.Table) -> NDArray[np.bool_]:
+    def alive(self, group: int) -> NDArray[np.bool_]:
         """(N,) which rows of a row group the version still shows."""
-        if not self.dead:
+        table = self.read(group)
+        if not self.dead[group]:
             return np.ones(len(table), bool)
-        gone = pc.is_in(table.column("id"), value_set=pa.array(self.dead, pa.string()))
+        gone = pc.is_in(table.column("id"), value_set=pa.array(self.dead[group], pa.string()))
         return np.asarray(~gone.combine_chunks().to_numpy(zero_copy_only=False), bool)
 
     def take(self, rows: NDArray[np.int64]) -> pa.Table:

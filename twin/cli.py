@@ -148,9 +148,10 @@ def _text(name: str, value: str) -> str:
 @click.option("--group", help="CIM data group, e.g. 时空基础.")
 @click.option("--licence", help="Licence of the data.")
 @click.option("--label", type=click.Choice(["open", "internal", "restricted"]), help="Security label.")
+@click.option("--update", is_flag=True, help="SOURCE holds only the features that are new or changed (by id).")
 @click.option("--publish/--no-publish", default=True, show_default=True, help="Tile and show it at once.")
 def ingest(shell: Shell, source: Path, layer: str, reader: str | None, crs: str | None, vertical: str | None, options: tuple[str, ...],
-           title: str | None, title_en: str | None, group: str | None, licence: str | None, label: str | None, publish: bool) -> None:  # fmt: skip
+           title: str | None, title_en: str | None, group: str | None, licence: str | None, label: str | None, publish: bool, update: bool) -> None:  # fmt: skip
     """Read SOURCE into a new version of a layer, tile it and show it."""
     from twin import tasks  # noqa: PLC0415
 
@@ -158,7 +159,9 @@ def ingest(shell: Shell, source: Path, layer: str, reader: str | None, crs: str 
     given |= {key: value for key, value in (("crs", crs), ("vertical", vertical)) if value is not None}
     texts = {"title_zh": title, "title_en": title_en, "group": group, "licence": licence, "label": label}
     describe = {key: value for key, value in texts.items() if value is not None}
-    params = tasks.ingest_params(source, layer, reader=reader, options=given, describe=describe, publish=publish)
+    params = tasks.ingest_params(source, layer, reader=reader, options=given, describe=describe, publish=publish, update=update)
+    if update:
+        shell.city.catalog.layer(layer)
     with shell.progress() as listen:
         result = tasks.require(tasks.work(shell.city, tasks.submit(shell.city, "ingest", params), listen))
     shell.say(result, _ingest_text(result))
@@ -359,6 +362,18 @@ def jobs(shell: Shell, job: str | None, cancel: bool) -> None:
         shell.say([asdict(j) for j in found], text or "No jobs yet.")
         return
     shell.say(asdict(queue.cancel(job) if cancel else queue.get(job)))
+
+
+@command("compact")
+@click.argument("layer")
+def compact(shell: Shell, layer: str) -> None:
+    """Rewrite LAYER's features without what updates left hidden (a new version, the same content)."""
+    from twin import tasks  # noqa: PLC0415
+
+    shell.city.catalog.layer(layer)
+    with shell.progress() as listen:
+        result = tasks.require(tasks.work(shell.city, tasks.submit(shell.city, "compact", {"layer": layer}), listen))
+    shell.say(result, f"{layer} version {result['version']}: {result['count']:,} features in fresh parts")
 
 
 @command("gc")

@@ -231,7 +231,7 @@ def _line(pen: Any, points: list[tuple[float, float]], color: tuple[int, int, in
 
 
 def _drawing(lake: Lake, version: LayerVersion) -> _Drawing:
-    return _drawings(lake.root, tuple(part.key for part in version.parts), _Style(version))
+    return _drawings(lake.root, tuple((part.key, part.hidden) for part in version.parts), _Style(version))
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +248,7 @@ class _Style:
 
 
 @lru_cache(maxsize=24)
-def _drawings(root: Any, keys: tuple[str, ...], style: _Style) -> _Drawing:  # noqa: ARG001  keys are the cache's
+def _drawings(root: Any, keys: tuple[Any, ...], style: _Style) -> _Drawing:  # noqa: ARG001  keys are the cache's
     version = style.version
     wanted = [name for name in (version.style.get("category"), version.style.get("width_column")) if name]
     shapes, widths = [], []

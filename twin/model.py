@@ -252,6 +252,7 @@ class Part:
 
     `role` is what it holds: features, mesh-features, mesh-prototypes, mesh-instances, table:<name>, raster, cloud.
     `key` is its name in the lake (sha256 + suffix); `count` rows/points/pixels; `bounds` in the version's reference.
+    `hidden`: ids of this part's features that a later part of the version replaces.
     """
 
     role: str
@@ -260,6 +261,7 @@ class Part:
     count: int
     bounds: Bounds | None = None
     properties: dict[str, Any] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import shapely
 from numpy.typing import NDArray
 
 from twin import crs
-from twin.errors import BadFeature, BadReference
+from twin.errors import BadFeature, BadReference, Conflict
 from twin.lake import Lake
 from twin.model import (
     Asset,
@@ -258,10 +258,11 @@ def hilbert_index(x: NDArray[np.int64], y: NDArray[np.int64], order: int) -> NDA
 
 def read_features(lake: Lake, version: LayerVersion, columns: list[str] | None = None) -> Iterator[Features]:
     """The features of a version, one row group (≤ 16,384 rows, spatially close) at a time; `columns` limits attributes."""
-    dead = pa.array(version.tombstones, pa.string()) if version.tombstones else None
     for part in version.parts:
         if part.role != "features":
             continue
+        gone = version.tombstones + part.hidden
+        dead = pa.array(gone, pa.string()) if gone else None
         with pq.ParquetFile(lake.path(part.key)) as file:
             wanted = None if columns is None else ["id", "parent", *columns, "geometry"]
             for group in range(file.num_row_groups):
@@ -275,6 +276,43 @@ def _to_features(reference: Reference, table: pa.Table) -> Features:
     names = [name for name in table.column_names if name not in RESERVED]
     geometry = shapely.from_wkb(table.column("geometry").to_numpy(zero_copy_only=False))
     return Features(reference, table.column("id").combine_chunks(), geometry, table.select(names), table.column("parent").combine_chunks())
+
+
+def merge(lake: Lake, base: LayerVersion, change: LayerVersion) -> LayerVersion:
+    """`base` with the features of `change` added, and put in the place of those with the same ids.
+
+    The parts of `base` stay as they are; each only lists which of its ids are now shown by a later part. So an edit of ten
+    features costs one small part.
+
+    Raises:
+        Conflict: the layer is not made of features alone (points, rasters and models are replaced as a whole).
+        BadReference, BadFeature: the change is in another reference, or has other columns.
+    """
+    where = change.report.get("source", "The change")
+    if base.kind not in ("blocks", "vector"):
+        raise Conflict(f"Layer {base.layer!r} ({base.kind}) cannot be updated feature by feature.", "Ingest the whole new state without --update.")
+    if change.reference != base.reference:
+        raise BadReference(f"{where}: the layer is kept in {base.reference.horizontal[:40]} {base.reference.vertical}, the change is in "
+                           f"{change.reference.horizontal[:40]} {change.reference.vertical}.", "Deliver the change in the layer's reference.")  # fmt: skip
+    old, new = {c.name: c.type for c in base.columns}, {c.name: c.type for c in change.columns}
+    if old != new:
+        differ = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+        raise BadFeature(f"{where}: its columns are not those of the layer: {', '.join(differ[:6])}.", "Deliver the same columns and types, or the whole layer.")
+    changed = pa.concat_arrays([chunk.ids.cast(pa.string()) for chunk in read_features(lake, change, [])])
+    kept, replaced = [], 0
+    for part in base.parts:
+        if part.role == "features":
+            ids = pq.read_table(lake.path(part.key), columns=["id"]).column("id").combine_chunks()
+            hit = set(ids.filter(pa.compute.is_in(ids, changed)).to_pylist()) - set(part.hidden)
+            replaced += len(hit - set(base.tombstones))
+            part = replace(part, hidden=tuple(sorted({*part.hidden, *hit})))  # noqa: PLW2901
+        kept.append(part)
+    boxes = [part.bounds for part in (*kept, *change.parts) if part.bounds is not None]
+    extent = crs.extent_of(base.reference, Bounds.union(boxes)) if boxes else None
+    report = {**change.report, "facts": {**change.report.get("facts", {}), "updated": replaced, "added": change.count - replaced}}
+    shown = tuple(id_ for id_ in base.tombstones if id_ not in set(changed.to_pylist()))
+    return replace(base, parts=(*kept, *change.parts), count=base.count - replaced + change.count, extent=extent, report=report,
+                   provenance={**change.provenance, "tile_options": base.provenance.get("tile_options", {})}, tombstones=shown)  # fmt: skip
 
 
 # --- meshes ------------------------------------------------------------------------------------------------------
@@ -423,7 +461,7 @@ def from_json(value: dict[str, Any]) -> LayerVersion:
 
     return LayerVersion(
         value["layer"], value["kind"], Reference(**value["reference"]),
-        tuple(Part(**{**p, "bounds": box(p["bounds"])}) for p in value["parts"]),
+        tuple(Part(**{**p, "bounds": box(p["bounds"]), "hidden": tuple(p.get("hidden", ()))}) for p in value["parts"]),
         tuple(Column(**c) for c in value["columns"]), value["count"], box(value["extent"]),
         value["report"], value["provenance"], value["style"], tuple(value["tombstones"]),
     )  # fmt: skip

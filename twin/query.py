@@ -99,7 +99,7 @@ def item(lake: Lake, version: LayerVersion, identity: str, columns: list[str] | 
     """
     start = 0
     for part in _feature_parts(version):
-        if identity not in version.tombstones:
+        if identity not in version.tombstones and identity not in part.hidden:
             rows = _run(lake, caps, "SELECT file_row_number FROM read_parquet($path, file_row_number=true) WHERE id = $id",
                         {"path": str(lake.path(part.key)), "id": identity})  # fmt: skip
             if len(rows):
@@ -149,11 +149,11 @@ def _feature_parts(version: LayerVersion) -> list[Part]:
 def _matching(lake: Lake, version: LayerVersion, bbox: Bounds | None, caps: Caps) -> I64:
     """Numbers of all rows that match, ascending."""
     parts = tuple(_feature_parts(version))
-    if bbox is None and not version.tombstones:
+    if bbox is None and not version.tombstones and not any(part.hidden for part in parts):
         return np.arange(sum(part.count for part in parts), dtype=np.int64)
     if bbox is not None:
         _check_box(bbox)
-    key = (str(lake.root), tuple(part.key for part in parts), version.tombstones, bbox)
+    key = (str(lake.root), tuple((part.key, part.hidden) for part in parts), version.tombstones, bbox)
     found = _recent.get(key)
     if found is None:
         found = np.concatenate(list(_scan(lake, version, parts, bbox, caps)))
@@ -201,7 +201,7 @@ def _scan(lake: Lake, version: LayerVersion, parts: tuple[Part, ...], bbox: Boun
 
 def _living(lake: Lake, part: Part, version: LayerVersion, caps: Caps) -> I64:
     return np.sort(_run(lake, caps, f"SELECT file_row_number FROM read_parquet($path, file_row_number=true) WHERE {_ALIVE}",
-                        {"path": str(lake.path(part.key)), "dead": list(version.tombstones)}))  # fmt: skip
+                        {"path": str(lake.path(part.key)), "dead": [*version.tombstones, *part.hidden]}))  # fmt: skip
 
 
 _ALIVE = "id NOT IN (SELECT unnest($dead::VARCHAR[]))"
@@ -220,8 +220,8 @@ def _touching(lake: Lake, part: Part, version: LayerVersion, box: Bounds, caps: 
         "ix0": inner.minx, "iy0": inner.miny, "ix1": inner.maxx, "iy1": inner.maxy,
     }  # fmt: skip
     alive = ""
-    if version.tombstones:
-        alive, values["dead"] = f"AND {_ALIVE}", list(version.tombstones)
+    if version.tombstones or part.hidden:
+        alive, values["dead"] = f"AND {_ALIVE}", [*version.tombstones, *part.hidden]
     # the sign carries the answer: a row certainly inside is ≥ 0, a row still to be tested is -1 - row
     rows = _run(lake, caps, f"SELECT CASE WHEN {_WITHIN} THEN file_row_number ELSE -1 - file_row_number END "
                             f"FROM read_parquet($path, file_row_number=true) WHERE {_OVERLAP} {alive}", values)  # fmt: skip

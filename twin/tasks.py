@@ -25,7 +25,7 @@ DESCRIBE = ("title_zh", "title_en", "group", "grade", "licence", "label", "descr
 
 
 def ingest_params(source: str | Path, layer: str, *, reader: str | None = None, options: dict[str, Any] | None = None,
-                  describe: dict[str, str] | None = None, publish: bool = True) -> dict[str, Any]:  # fmt: skip
+                  describe: dict[str, str] | None = None, publish: bool = True, update: bool = False) -> dict[str, Any]:  # fmt: skip
     """The parameters of an ingest job, checked before anything is queued.
 
     Raises:
@@ -47,7 +47,7 @@ def ingest_params(source: str | Path, layer: str, *, reader: str | None = None, 
             raise BadOption(f"{field} cannot be {describe[field]!r}.", f"It is one of {', '.join(known)}.")  # type: ignore[index]
     entry = choose_reader(path, reader, options or {})
     split_options(entry, options or {})
-    return {"source": str(path), "layer": layer, "reader": entry.name, "options": options or {}, "describe": describe or {}, "publish": publish}
+    return {"source": str(path), "layer": layer, "reader": entry.name, "options": options or {}, "describe": describe or {}, "publish": publish} | ({"update": True} if update else {})
 
 
 def check_layer_name(name: str) -> None:
@@ -138,6 +138,8 @@ def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
     if done is None:
         options, tile_options = split_options(entry, params["options"])
         version = _read(city, context, entry, source, name, options, tile_options)
+        if params.get("update"):
+            version = parts.merge(city.lake, city.manifest(city.catalog.version(name, _shown(city, name)).manifest), version)
         describe = params["describe"]
         title = {lang: describe[f"title_{lang}"] for lang in ("zh", "en") if describe.get(f"title_{lang}")}
         extra = {key: describe[key] for key in ("group", "grade", "licence", "label", "description") if key in describe}
@@ -150,6 +152,30 @@ def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
     if params["publish"]:
         result |= _derive_and_publish(city, context, name, number, version)
     return result
+
+
+def _shown(city: City, name: str) -> int | None:
+    """Number of the version a layer shows, or None."""
+    shown = city.catalog.published(name)
+    return shown[0].number if shown else None
+
+
+def compact(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """Write the features of a layer's shown version as fresh parts: the same layer, without what updates left hidden."""
+    name = params["layer"]
+    done = city.catalog.version_of_job(name, context.job.id)
+    if done is None:
+        version = city.manifest(city.catalog.version(name, _shown(city, name)).manifest)
+        if not any(part.hidden for part in version.parts) and not version.tombstones:
+            raise Conflict(f"Layer {name!r} has nothing to compact.", "Only updates leave hidden features behind.")
+        context.stage("reading", name)
+        report = Report(**{k: v for k, v in version.report.items() if k in ("source", "read", "kept", "counts", "facts")})
+        fresh = parts.write_version(city.lake, name, version.kind, parts.read_features(city.lake, version), report,
+                                    provenance=version.provenance, style=version.style)  # fmt: skip
+        number, version = _keep(city, context, city.catalog.layer(name), fresh), fresh
+    else:
+        number, version = done.number, city.manifest(done.manifest)
+    return {"layer": name, "version": number, "count": version.count} | _derive_and_publish(city, context, name, number, version)
 
 
 def _group(kind: str) -> str:
@@ -218,7 +244,7 @@ def _derive(city: City, context: Context, name: str, number: int, version: Layer
     module = entry.load()
     options = registry.parse_options(module.Options, version.provenance.get("tile_options", {}), f"tiler {entry.name}")
     ground = city.ground_for(version.extent) if version.kind == "blocks" else None
-    inputs: dict[str, Any] = {"parts": [part.key for part in version.parts], "style": version.style, "reference": parts.to_json(version)["reference"],
+    inputs: dict[str, Any] = {"parts": [[part.key, *part.hidden] for part in version.parts], "style": version.style, "reference": parts.to_json(version)["reference"],
                               "tiler": entry.name, "code": module.CODE_VERSION, "options": options.model_dump()}  # fmt: skip
     if version.kind == "blocks":
         inputs["ground"] = ground.key if ground else None
@@ -306,4 +332,4 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-TASKS: dict[str, Callable[[City, Context, dict[str, Any]], dict[str, Any]]] = {"ingest": ingest, "tile": tile, "run": run, "gc": collect}
+TASKS: dict[str, Callable[[City, Context, dict[str, Any]], dict[str, Any]]] = {"ingest": ingest, "tile": tile, "run": run, "gc": collect, "compact": compact}

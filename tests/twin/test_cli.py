@@ -8,6 +8,7 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import shapely
@@ -86,6 +87,55 @@ def test_new_terrain_makes_blocks_stale_and_tile_mends_it(grown: City, tmp_path:
     assert not {row["layer"]: row["stale"] for row in grown("layers")}["houses"]
     assert after["key"] != before["key"]
     assert after["info"]["heights"][0] == pytest.approx(before["info"]["heights"][0] + 5.0, abs=0.01)
+
+
+def test_an_update_writes_one_small_part(city: City, tmp_path: Path) -> None:
+    """Ten of 3,000 houses change and two are new: the old part stays, the tiles are those of the whole new state."""
+    options = ("--layer", "houses", "--option", "id=gid", "--option", "ground=0")
+    first = city("ingest", str(houses(tmp_path / "all.gpkg", 3000)), *options)
+    whole = geopandas.read_file(tmp_path / "all.gpkg")
+    changed = whole.iloc[100:110].copy()
+    changed["height"] = 33.0
+    new = houses(tmp_path / "more.gpkg", 3002)
+    added = geopandas.read_file(new).iloc[3000:]
+    edit = pd.concat([changed, added])
+    edit.to_file(tmp_path / "edit.gpkg", driver="GPKG", layer="houses")
+    result = city("ingest", str(tmp_path / "edit.gpkg"), *options, "--update")
+    assert result["count"] == 3002
+    assert (result["report"]["facts"]["updated"], result["report"]["facts"]["added"]) == (10, 2)
+    info = city("info", "houses")
+    assert [part["count"] for part in info["parts"]] == [3000, 12]
+    assert info["parts"][0]["key"] == city("info", "houses", "1")["parts"][0]["key"], "the old part was written again"
+    assert info["parts"][1]["size"] < info["parts"][0]["size"] / 5
+    assert city("check", "houses")["errors"] == 0
+    assert city("diff", "houses@1", "houses@2", code=1)["features"]["changed"]
+    city("export", "houses", "--to", str(tmp_path / "out.gpkg"))
+    out = geopandas.read_file(tmp_path / "out.gpkg").set_index("id")
+    assert len(out) == 3002
+    assert set(out.index[out["height"] == 33.0]) == set(changed["gid"])
+
+    full = whole.copy()
+    full.loc[100:109, "height"] = 33.0
+    pd.concat([full, added]).to_file(tmp_path / "full.gpkg", driver="GPKG", layer="houses")
+    other = City(tmp_path / "other")
+    other("ingest", str(tmp_path / "full.gpkg"), *options)
+    assert other("info", "houses")["tileset"]["archive"] == info["tileset"]["archive"], "tiles depend on the layer's history"
+
+    assert city("compact", "houses")["count"] == 3002
+    assert [part["count"] for part in city("info", "houses")["parts"]] == [3002]
+    assert city("info", "houses")["tileset"]["archive"] == info["tileset"]["archive"]
+    assert "nothing to compact" in city("compact", "houses", code=2)["error"]["message"]
+    assert first["count"] == 3000
+
+
+def test_updates_that_do_not_fit_are_refused(grown: City, tmp_path: Path) -> None:
+    frame = geopandas.read_file(houses(tmp_path / "x.gpkg")).drop(columns="name")
+    frame.to_file(tmp_path / "narrow.gpkg", driver="GPKG", layer="houses")
+    answer = grown("ingest", str(tmp_path / "narrow.gpkg"), "--layer", "houses", "--option", "id=gid", "--update", code=2)
+    assert "name" in answer["error"]["message"]
+    answer = grown("ingest", str(dem(tmp_path / "d.tif", 4.0)), "--layer", "terrain", "--vertical", "EPSG:5737", "--update", code=2)
+    assert "feature by feature" in answer["error"]["message"]
+    assert "no layer" in grown("ingest", str(houses(tmp_path / "y.gpkg")), "--layer", "nothing", "--update", code=1)["error"]["message"]
 
 
 def test_export_and_back(grown: City, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def check_parts(version: LayerVersion, lake: Lake, where: Where, progress: Progr
                 _check_rows(pq.read_table(path).num_rows, part, at)
         except (pa.ArrowException, RasterioError, shapely.GEOSException, OSError) as error:
             at.error("PART_UNREADABLE", f"{part.key}: {error}")
-    counted = sum(part.count for part in version.parts if not part.role.startswith(("table:", "mesh:")))
+    counted = sum(part.count - len(part.hidden) for part in version.parts if not part.role.startswith(("table:", "mesh:")))
     if counted != version.count:
         where.error("PART_COUNT", f"the manifest states {version.count:,}, its parts {counted:,}")
 

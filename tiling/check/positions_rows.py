@@ -28,10 +28,11 @@ class SourceRows:
         self._groups: list[tuple[Path, int]] = []
         self._starts: list[int] = []
         self._held: OrderedDict[int, pa.Table] = OrderedDict()
-        dead, row = set(version.tombstones), 0
+        row = 0
         for part in version.parts:
             if part.role != "features":
                 continue
+            dead = {*version.tombstones, *part.hidden}
             path = lake.path(part.key)
             with pq.ParquetFile(path) as file:
                 for group in range(file.num_row_groups):
