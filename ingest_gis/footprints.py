@@ -103,7 +103,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Features]:
         attributes = attributes.append_column(pa.field("height", pa.float64(), metadata=resolver.metadata), pa.array(height[keep]))
         attributes = attributes.append_column("height_from", pa.array(origin[keep], pa.string()))
         report.kept += int(keep.sum())
-        yield Features(reference, chunk.ids.filter(mask), shapely.force_2d(geometry), attributes)
+        yield Features(reference, chunk.ids.filter(mask), shapely.force_2d(geometry) if shapely.has_z(geometry).any() else geometry, attributes)
 
 
 class Resolver:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +39,8 @@ from twin.model import (
     Report,
     Table,
 )  # fmt: skip
+
+T = TypeVar("T")
 
 ROW_GROUP = 16_384
 PART_ROWS = 1_048_576
@@ -101,6 +104,25 @@ def write_version(
     count = sum(part.count for part in parts if not part.role.startswith(("mesh:", "table:")))
     return LayerVersion(layer, kind, reference, tuple(parts), tuple(columns), count, extent, report.to_json(),
                         {**provenance, "vertical": crs.vertical_path(reference)}, style)  # fmt: skip
+
+
+def _ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items, the next one already being made in a thread while one is used (GEOS and Arrow release the interpreter).
+
+    Everything of the source, its end included, happens in that one thread, so that it may hold what belongs to a thread.
+    """
+    source = iter(items)
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+        try:
+            waiting = pool.submit(next, source, end)
+            while (item := waiting.result()) is not end:
+                waiting = pool.submit(next, source, end)
+                yield cast("T", item)
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                pool.submit(close).result()
 
 
 def _first_reasons(report: Report) -> str:
@@ -176,9 +198,9 @@ class _Spool:
                     metadata = {b"geo": _geo_metadata(self.reference, box)}
                     schema = self.schema.with_metadata(metadata)
                     with pq.ParquetWriter(path, schema, compression="zstd", compression_level=3, write_page_index=True) as writer:
-                        for at in range(0, len(rows), ROW_GROUP):
-                            chunk = table.take(pa.array(rows[at : at + ROW_GROUP])).combine_chunks()
-                            writer.write_table(chunk.cast(schema), row_group_size=ROW_GROUP)
+                        groups = (rows[at : at + ROW_GROUP] for at in range(0, len(rows), ROW_GROUP))
+                        for chunk in _ahead(table.take(pa.array(group)).combine_chunks().cast(schema) for group in groups):
+                            writer.write_table(chunk, row_group_size=ROW_GROUP)
                     size = path.stat().st_size
                     yield Part("features", lake.put_file(path, ".parquet", move=True), size, len(rows), box)
 
