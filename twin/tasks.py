@@ -16,6 +16,7 @@ from twin.city import City
 from twin.errors import BadInput, BadOption, Conflict, NotFound, UnreadableSource
 from twin.jobs import Context, Job, Jobs, Task
 from twin.model import LABELS, Group, Layer, LayerKind, LayerVersion, Report
+from twin.processes import is_gone
 
 LAYER_NAME = re.compile(r"^[^\W_][\w.-]{0,62}$")
 DESCRIBE = ("title_zh", "title_en", "group", "grade", "licence", "label", "description")
@@ -281,6 +282,10 @@ def run(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
 def collect(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
     """Remove what nothing needs: keeps published, pinned and the newest `keep` versions of each layer, and anything younger than `grace` s."""
     context.stage("collecting")
+    now = time.time()
+    busy = [j for j in Jobs(city.catalog).list() if j.state == "running" and j.id != context.job.id and j.lease > now and not (j.owner and is_gone(j.owner))]
+    if busy:  # what a running job reads or has just written is leased to it
+        raise Conflict(f"Job {busy[0].id[:12]} ({busy[0].kind}) is running and may need what would be removed.", "Collect garbage when it has ended: twin jobs")
     keep, grace = int(params.get("keep", 3)), float(params.get("grace", 3600))
     shown = city.catalog.published()
     roots = {(p.layer, p.number) for p in shown}

@@ -15,7 +15,9 @@ import shapely
 from click.testing import CliRunner
 from rasterio.transform import from_origin
 
+from twin.catalog import Catalog
 from twin.cli import main
+from twin.jobs import Jobs
 from twin.lake import Lake
 
 
@@ -173,6 +175,16 @@ def test_garbage_is_collected_but_nothing_that_is_needed(grown: City, tmp_path: 
     assert grown("rollback", "houses")["version"] == 4
     grown("export", "houses", "--to", str(tmp_path / "after"))
     assert grown("info", "terrain")["published"]
+
+
+def test_no_garbage_is_collected_under_a_running_job(grown: City) -> None:
+    catalog = Catalog(grown.home / "catalog.sqlite")
+    jobs = Jobs(catalog)
+    job = jobs.claim(jobs.submit("run", {}).id)
+    assert "is running" in grown("gc", "--grace", "0", code=2)["error"]["message"]
+    jobs.run(job, lambda context: {})
+    assert grown("gc", "--grace", "0")["versions"] == 0
+    catalog.engine.dispose()
 
 
 def test_a_run_writes_layers_like_any_other(grown: City, tmp_path: Path) -> None:
