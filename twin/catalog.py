@@ -209,6 +209,18 @@ class Catalog:
                 return row
         raise NotFound(f"Layer {layer!r} has no version {number}.", f"It has {', '.join(str(r.number) for r in rows) or 'none'}.")
 
+    def pin(self, layer: str, number: int, *, pinned: bool, who: str) -> None:
+        """Keep a version from the garbage collector, or let it go.
+
+        Raises:
+            NotFound: no such version.
+        """
+        self.version(layer, number)
+        table = versions_table
+        with self.write() as connection:
+            connection.execute(table.update().where(table.c.layer == layer, table.c.number == number).values(pinned=pinned))
+            connection.execute(audit_table.insert().values(at=time.time(), who=who, what="pin" if pinned else "unpin", detail={"layer": layer, "version": number}))
+
     def version_of_job(self, layer: str, job: str) -> VersionRow | None:
         """The version a job has already made, if any."""
         query = select(versions_table).where(versions_table.c.layer == layer, versions_table.c.job == job)

@@ -210,6 +210,16 @@ def rollback(shell: Shell, layer: str) -> None:
     shell.say({"layer": layer, "version": publication.number}, f"{layer} shows version {publication.number} again")
 
 
+@command("pin")
+@click.argument("layer")
+@click.argument("version", type=int)
+@click.option("--off", is_flag=True, help="Let it go again.")
+def pin(shell: Shell, layer: str, version: int, off: bool) -> None:
+    """Keep VERSION of LAYER from the garbage collector."""
+    shell.city.catalog.pin(layer, version, pinned=not off, who=shell.city.settings.who)
+    shell.say({"layer": layer, "version": version, "pinned": not off}, f"{layer} version {version} is {'no longer pinned' if off else 'pinned'}")
+
+
 @command("delete")
 @click.argument("layer")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -251,7 +261,7 @@ def versions(shell: Shell, layer: str) -> None:
     """List the versions of LAYER."""
     shown = {p.number for p in shell.city.catalog.published(layer)}
     rows = [{"version": r.number, "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(r.created)), "who": r.who, "count": r.count,
-             "manifest": r.manifest, "published": r.number in shown} for r in shell.city.catalog.versions(layer)]  # fmt: skip
+             "manifest": r.manifest, "published": r.number in shown, "pinned": r.pinned} for r in shell.city.catalog.versions(layer)]  # fmt: skip
     shell.say(rows, "\n".join(f"{'→' if r['published'] else ' '} {r['version']:>3}  {r['created']}  {r['count']:>10,}  {r['who']}" for r in rows))
 
 

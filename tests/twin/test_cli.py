@@ -177,6 +177,17 @@ def test_garbage_is_collected_but_nothing_that_is_needed(grown: City, tmp_path: 
     assert grown("info", "terrain")["published"]
 
 
+def test_a_pinned_version_stays(grown: City, tmp_path: Path) -> None:
+    for count in (16, 17):
+        grown("ingest", str(houses(tmp_path / f"p{count}.gpkg", count)), "--layer", "houses", "--option", "id=gid")
+    grown("pin", "houses", "1")
+    assert grown("gc", "--keep", "1", "--grace", "0")["versions"] == 2
+    assert [(row["version"], row["pinned"]) for row in grown("versions", "houses")] == [(1, True), (4, False)]
+    assert grown("publish", "houses", "1")["version"] == 1
+    grown("pin", "houses", "1", "--off")
+    assert "no version 9" in grown("pin", "houses", "9", code=1)["error"]["message"]
+
+
 def test_no_garbage_is_collected_under_a_running_job(grown: City) -> None:
     catalog = Catalog(grown.home / "catalog.sqlite")
     jobs = Jobs(catalog)
