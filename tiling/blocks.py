@@ -7,7 +7,7 @@ over processes, streamed into the archive in order. Every corner is transformed 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from tiling import metadata, partition, solids
 from tiling.gltf import Compression, Primitive, Surface, extremes, glb
 from tiling.pool import Pool
 from tiling.rows import Rows, id_hash
-from tiling.tileset import Tile, dump, tileset
+from tiling.tileset import Finished, Tile, dump, tileset
 from twin import crs, registry
 from twin.archive import ArchiveWriter, Packed, pack
 from twin.errors import BadFeature, MissingReference
@@ -77,20 +77,6 @@ class Anchors:
     refused: list[tuple[str, str]]
 
 
-@dataclass
-class Built:
-    """One finished tile: its bytes, extremes in its frame, ellipsoidal heights, and what became of its features."""
-
-    packed: Packed | None = None
-    low: F64 | None = None
-    high: F64 | None = None
-    heights: tuple[float, float] = (np.inf, -np.inf)
-    kept: int = 0
-    vertices: int = 0
-    triangles: int = 0
-    notes: list[tuple[str, str, str]] = field(default_factory=list)
-
-
 def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     """Write the layer's tileset to `job.out`; see the contract in `tiling`.
 
@@ -123,7 +109,7 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
         runs = partition.units(cells, weight, 16 * job.options.budget)
         tasks = ((source, schema, [(cells[i].name, cells[i].centre(), row[cells[i].rows]) for i in run]) for run in runs)
         with ArchiveWriter(job.out) as archive:
-            built: list[Built] = []
+            built: list[Finished] = []
             for unit in pool.map(build_unit, tasks):
                 for one in unit:
                     cell = cells[len(built)]
@@ -146,7 +132,7 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
         return _facts(document, built, report, size_now)
 
 
-def _facts(document: dict[str, Any], built: list[Built], report: Report, size: int) -> dict[str, Any]:
+def _facts(document: dict[str, Any], built: list[Finished], report: Report, size: int) -> dict[str, Any]:
     drawn = [one for one in built if one.packed is not None]
     root = document["root"]
     return {
@@ -179,7 +165,7 @@ def _arrow(rows: Rows, names: list[str]) -> pa.Schema:
     return pa.schema([whole.field(name) for name in ["id", *(n for n in names if n != "id")]])
 
 
-def _tree(cells: list[partition.Cell], built: list[Built]) -> list[Tile]:
+def _tree(cells: list[partition.Cell], built: list[Finished]) -> list[Tile]:
     return [
         Tile(crs.enu_frame(*cell.centre()), ABSENCE * cell.error, cell.parent, one.low, one.high, f"{cell.name}.glb" if one.packed else None)
         for cell, one in zip(cells, built, strict=True)
@@ -232,7 +218,7 @@ def _metres(horizontal: str, lat: F64) -> tuple[F64, F64]:
 # --- second pass -------------------------------------------------------------------------------------------------
 
 
-def build_unit(task: tuple[Source, metadata.Schema, list[tuple[str, tuple[float, float], NDArray[np.int64]]]]) -> list[Built]:
+def build_unit(task: tuple[Source, metadata.Schema, list[tuple[str, tuple[float, float], NDArray[np.int64]]]]) -> list[Finished]:
     """The tiles of one unit of work, finished and deflated."""
     source, schema, wanted = task
     table = source.rows.take(np.concatenate([rows for _, _, rows in wanted]))
@@ -243,9 +229,9 @@ def build_unit(task: tuple[Source, metadata.Schema, list[tuple[str, tuple[float,
     return result
 
 
-def build_tile(source: Source, schema: metadata.Schema, centre: tuple[float, float], table: pa.Table) -> Built:
+def build_tile(source: Source, schema: metadata.Schema, centre: tuple[float, float], table: pa.Table) -> Finished:
     """The solids of one tile's rows as a packed glb; each row ends up kept, or in `notes` with the reason."""
-    built = Built()
+    built = Finished()
     geometry = shapely.from_wkb(table.column("geometry").to_numpy(zero_copy_only=False))
     rings, xy = solids.rings_of(geometry)
     lon, lat = crs.to_lonlat(source.reference.horizontal, xy[:, 0], xy[:, 1])
@@ -288,7 +274,7 @@ def _subset(rings: solids.Rings, keep: NDArray[np.bool_]) -> solids.Rings:
     return solids.Rings(rings.ring[keep], rings.polygon, rings.hole, rings.owner)
 
 
-def _tell(built: Built, names: pa.ChunkedArray, foot: F64, spoilt: NDArray[np.bool_], present: NDArray[np.bool_]) -> None:
+def _tell(built: Finished, names: pa.ChunkedArray, foot: F64, spoilt: NDArray[np.bool_], present: NDArray[np.bool_]) -> None:
     for i in np.flatnonzero(~present):
         if spoilt[i] and not np.isfinite(foot[i]):
             reason = "no terrain under it; extend the terrain or give --option ground=METRES"
@@ -299,7 +285,7 @@ def _tell(built: Built, names: pa.ChunkedArray, foot: F64, spoilt: NDArray[np.bo
         built.notes.append(("refused", names[int(i)].as_py(), reason))
 
 
-def _tell_parts(built: Built, names: pa.ChunkedArray, before: NDArray[Any], rings: solids.Rings, present: NDArray[np.bool_]) -> None:
+def _tell_parts(built: Finished, names: pa.ChunkedArray, before: NDArray[Any], rings: solids.Rings, present: NDArray[np.bool_]) -> None:
     """Name the buildings of which only some parts could be built."""
     lost = before - np.bincount(rings.owner, minlength=len(before))
     for i in np.flatnonzero((lost > 0) & present):

@@ -6,7 +6,7 @@ attributes, materials with colour and opacity. The plan is that of `tiling.parti
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from tiling.blocks import ABSENCE
 from tiling.gltf import Compression, Primitive, Surface, extremes, glb
 from tiling.pool import Pool
 from tiling.rows import id_hash
-from tiling.tileset import Tile, dump, tileset
+from tiling.tileset import Finished, Tile, dump, tileset
 from twin import crs, registry
 from twin.archive import ArchiveWriter, Packed, pack
 from twin.errors import BadFeature
@@ -82,20 +82,6 @@ class Elements:
         return self.meshes[int(np.searchsorted(self.first, feature, side="right")) - 1]
 
 
-@dataclass
-class Baked:
-    """A finished tile."""
-
-    packed: Packed | None = None
-    low: F64 | None = None
-    high: F64 | None = None
-    heights: tuple[float, float] = (np.inf, -np.inf)
-    kept: int = 0
-    vertices: int = 0
-    triangles: int = 0
-    notes: list[tuple[str, str, str]] = field(default_factory=list)
-
-
 def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     """Write the layer's tileset to `job.out`; see the contract in `tiling`.
 
@@ -124,7 +110,7 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     with Pool(job.workers if weight.sum() > ALONE else 1) as pool, ArchiveWriter(job.out) as archive:
         source = (job.lake, version) if pool.workers > 1 else elements
         tasks = ((source, schema, options, [(cells[i].centre(), good[cells[i].rows]) for i in run]) for run in runs)
-        baked: list[Baked] = []
+        baked: list[Finished] = []
         for unit in pool.map(bake_unit, tasks):
             for one in unit:
                 cell = cells[len(baked)]
@@ -181,7 +167,7 @@ def _measure(elements: Elements) -> tuple[F64, NDArray[np.int64]]:
 _read: dict[str, Elements] = {}
 
 
-def bake_unit(task: tuple[Any, metadata.Schema, Options, list[tuple[tuple[float, float], I64]]]) -> list[Baked]:
+def bake_unit(task: tuple[Any, metadata.Schema, Options, list[tuple[tuple[float, float], I64]]]) -> list[Finished]:
     """The tiles of one unit of work; a worker process reads the layer once and keeps it."""
     source, schema, options, wanted = task
     if isinstance(source, Elements):
@@ -196,9 +182,9 @@ def bake_unit(task: tuple[Any, metadata.Schema, Options, list[tuple[tuple[float,
     return [bake(elements, schema, options, centre, features) for centre, features in wanted]
 
 
-def bake(elements: Elements, schema: metadata.Schema, options: Options, centre: tuple[float, float], features: I64) -> Baked:
+def bake(elements: Elements, schema: metadata.Schema, options: Options, centre: tuple[float, float], features: I64) -> Finished:
     """One tile: its features' instances placed, shaded and encoded."""
-    result = Baked()
+    result = Finished()
     frame = crs.enu_frame(*centre)
     positions, triangles, owner, material, surfaces, heights = _place(elements, features, frame)
     shaded = normals.smooth(positions, triangles, owner * len(surfaces) + material, options.crease)
@@ -235,7 +221,7 @@ def bake(elements: Elements, schema: metadata.Schema, options: Options, centre: 
 
 
 def _place(elements: Elements, features: I64, frame: F64) -> tuple[F64, I64, I64, I64, list[Surface], tuple[float, float]]:
-    """Baked instances of some features.
+    """Finished instances of some features.
 
     Returns (positions in the tile's frame, triangles, feature and surface of each triangle, surfaces, lowest and highest
     ellipsoidal height).

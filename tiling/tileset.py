@@ -14,9 +14,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.archive import Packed
+
 F64 = NDArray[np.float64]
 MARGIN = 0.01
 """Metres added around content; a hundred times what rounding of positions and matrices can move a vertex."""
+
+
+@dataclass
+class Finished:
+    """One finished tile as a worker hands it back: its bytes, extremes in its frame, ellipsoidal heights, and what became of its features."""
+
+    packed: Packed | None = None
+    low: F64 | None = None
+    high: F64 | None = None
+    heights: tuple[float, float] = (np.inf, -np.inf)
+    kept: int = 0
+    vertices: int = 0
+    triangles: int = 0
+    notes: list[tuple[str, str, str]] = field(default_factory=list)
 
 
 @dataclass

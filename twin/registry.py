@@ -7,7 +7,7 @@ and so that nothing but this table ties the city to its pipelines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from twin.errors import BadOption, NotFound
 from twin.ground import Ground
 from twin.lake import Lake
-from twin.model import Batch, LayerKind, LayerVersion, Report
+from twin.model import LayerKind
 
 
 class Options(BaseModel):
@@ -179,7 +179,3 @@ def from_text(model: type[BaseModel], texts: dict[str, str]) -> dict[str, Any]:
         else:
             values[name] = text
     return values
-
-
-ReadFunction = Callable[[Path, Any, Report], Iterator[Batch]]
-TileFunction = Callable[[LayerVersion, TileJob], dict[str, Any]]
