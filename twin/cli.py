@@ -146,18 +146,19 @@ def _text(name: str, value: str) -> str:
 @click.option("--title", help="Title in Chinese.")
 @click.option("--title-en", help="Title in English.")
 @click.option("--group", help="CIM data group, e.g. 时空基础.")
+@click.option("--grade", help="CIM grade, CIM1 to CIM7, in place of the one found by rule.")
 @click.option("--licence", help="Licence of the data.")
 @click.option("--label", type=click.Choice(["open", "internal", "restricted"]), help="Security label.")
 @click.option("--update", is_flag=True, help="SOURCE holds only the features that are new or changed (by id).")
 @click.option("--publish/--no-publish", default=True, show_default=True, help="Tile and show it at once.")
 def ingest(shell: Shell, source: Path, layer: str, reader: str | None, crs: str | None, vertical: str | None, options: tuple[str, ...],
-           title: str | None, title_en: str | None, group: str | None, licence: str | None, label: str | None, publish: bool, update: bool) -> None:  # fmt: skip
+           title: str | None, title_en: str | None, group: str | None, grade: str | None, licence: str | None, label: str | None, publish: bool, update: bool) -> None:  # fmt: skip
     """Read SOURCE into a new version of a layer, tile it and show it."""
     from twin import tasks  # noqa: PLC0415
 
     given: dict[str, Any] = _pairs(options, "--option")
     given |= {key: value for key, value in (("crs", crs), ("vertical", vertical)) if value is not None}
-    texts = {"title_zh": title, "title_en": title_en, "group": group, "licence": licence, "label": label}
+    texts = {"title_zh": title, "title_en": title_en, "group": group, "grade": grade, "licence": licence, "label": label}
     describe = {key: value for key, value in texts.items() if value is not None}
     params = tasks.ingest_params(source, layer, reader=reader, options=given, describe=describe, publish=publish, update=update)
     if update:
@@ -236,12 +237,18 @@ def delete(shell: Shell, layer: str, yes: bool) -> None:
 
 
 @command("layers")
-def layers(shell: Shell) -> None:
+@click.option("--grade", help="Only layers of this CIM grade (CIM1 to CIM7).")
+def layers(shell: Shell, grade: str | None) -> None:
     """List the layers and what they show."""
+    from twin import grading  # noqa: PLC0415
+
     city = shell.city
+    wanted = None if grade is None else grading.check(grade)
     shown = {p.layer: p for p in city.catalog.published()}
     rows = []
     for layer in city.catalog.layers():
+        if wanted is not None and layer.grade != wanted:
+            continue
         publication = shown.get(layer.name)
         row: dict[str, Any] = {"layer": layer.name, "kind": layer.kind, "title": layer.title, "group": layer.group, "grade": layer.grade,
                                "version": publication.number if publication else None, "stale": False}  # fmt: skip
@@ -250,9 +257,10 @@ def layers(shell: Shell) -> None:
             derivation = city.catalog.derivation(publication.derivation) if publication.derivation else None
             row |= {"count": version.count, "stale": city.is_stale(version, derivation)}
         rows.append(row)
-    table = [f"{r['layer']:<24} {r['kind']:<8} {'v' + str(r['version']) if r['version'] else '–':<5} {r.get('count', 0):>10,}  "
+    table = [f"{r['layer']:<24} {r['kind']:<8} {'v' + str(r['version']) if r['version'] else '–':<5} {r['grade'] or '–':<5} {r.get('count', 0):>10,}  "
              f"{r['title'].get('zh', '')}{'   STALE: run twin tile ' + r['layer'] if r['stale'] else ''}" for r in rows]  # fmt: skip
-    shell.say(rows, "\n".join(table) or "The city is empty. Fill it with: twin ingest SOURCE --layer NAME, or twin demo")
+    empty = f"No layer is of grade {wanted}." if wanted is not None else "The city is empty. Fill it with: twin ingest SOURCE --layer NAME, or twin demo"
+    shell.say(rows, "\n".join(table) or empty)
 
 
 @command("versions")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from twin import __version__, parts, registry
+from twin import __version__, grading, parts, registry
 from twin.catalog import Derivation
 from twin.city import City
 from twin.errors import BadInput, BadOption, Conflict, NotFound, UnreadableSource
@@ -46,6 +46,8 @@ def ingest_params(source: str | Path, layer: str, *, reader: str | None = None, 
     for field, known in (("group", get_args(Group)), ("label", LABELS)):
         if (describe or {}).get(field, known[0]) not in known:
             raise BadOption(f"{field} cannot be {describe[field]!r}.", f"It is one of {', '.join(known)}.")  # type: ignore[index]
+    if describe and "grade" in describe:
+        describe = {**describe, "grade": grading.check(describe["grade"])}
     entry = choose_reader(path, reader, options or {})
     split_options(entry, options or {})
     return {"source": str(path), "layer": layer, "reader": entry.name, "options": options or {}, "describe": describe or {}, "publish": publish} | ({"update": True} if update else {})
@@ -144,7 +146,11 @@ def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
         describe = params["describe"]
         title = {lang: describe[f"title_{lang}"] for lang in ("zh", "en") if describe.get(f"title_{lang}")}
         extra = {key: describe[key] for key in ("group", "grade", "licence", "label", "description") if key in describe}
-        grade = extra.pop("grade", version.style.get("grade", ""))
+        graded: dict[str, Any] = version.report["facts"]["grade"]
+        given = extra.pop("grade", None)
+        if given is not None:  # a person overrules the rule; both stay on record
+            graded |= {"given": given, "by": city.settings.who}
+        grade = graded["value"] if given is None else given
         layer = Layer(name, version.kind, title, grade=grade, **{"group": _group(version.kind), **extra})
         number = _keep(city, context, layer, version)
     else:
@@ -197,7 +203,9 @@ def _read(city: City, context: Context, entry: registry.Entry, source: Path, nam
     provenance = {"source": source.name, "sha256": _sha256(source), "reader": entry.name, "release": __version__,
                   "options": options.model_dump(exclude_none=True), "tile_options": tile_options, "who": city.settings.who}  # fmt: skip
     kind = cast("LayerKind", entry.kind)  # readers make layers; only scenarios have the other kind
-    return parts.write_version(city.lake, name, kind, batches(), report, provenance=provenance)
+    version = parts.write_version(city.lake, name, kind, batches(), report, provenance=provenance)
+    version.report["facts"]["grade"] = grading.grade(kind, report.facts).to_json()
+    return version
 
 
 def _keep(city: City, context: Context, layer: Layer, version: LayerVersion, *, run: str = "", job: str = "") -> int:

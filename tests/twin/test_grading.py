@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import geopandas
 import pytest
+import shapely
+from click.testing import CliRunner
+from fastapi.testclient import TestClient
 
 from twin import grading
+from twin.api import create_app
+from twin.city import City
+from twin.cli import main
 from twin.errors import BadOption
 
 
@@ -39,3 +48,28 @@ def test_a_given_grade_is_checked() -> None:
     assert grading.check(" cim4 ") == "CIM4" and grading.check("") == ""
     with pytest.raises(BadOption, match="CIM9"):
         grading.check("CIM9")
+
+
+def test_shown_searchable_and_overridable(tmp_path: Path) -> None:
+    """Blocks are CIM2 by rule; a person says CIM3: both on record, and the search follows the person."""
+    home = tmp_path / "city"
+
+    def twin(*arguments: str, code: int = 0) -> Any:
+        result = CliRunner().invoke(main, [*arguments, "--home", str(home), "--json"])
+        assert result.exit_code == code, result.output
+        return json.loads(result.stdout.strip().splitlines()[-1])
+
+    box = shapely.box(405_000, 2_498_000, 405_010, 2_498_010)
+    geopandas.GeoDataFrame({"height": [9.0]}, geometry=[box], crs="EPSG:4547").to_file(tmp_path / "h.gpkg")
+    twin("ingest", str(tmp_path / "h.gpkg"), "--layer", "a", "--reader", "footprints", "--option", "ground=0")
+    twin("ingest", str(tmp_path / "h.gpkg"), "--layer", "b", "--reader", "footprints", "--grade", "cim3", "--option", "ground=0")
+    assert twin("ingest", str(tmp_path / "h.gpkg"), "--layer", "c", "--grade", "9", code=2)["error"]["type"] == "BadOption"
+    assert [row["layer"] for row in twin("layers", "--grade", "CIM2")] == ["a"] and [row["layer"] for row in twin("layers", "--grade", "CIM3")] == ["b"]
+    assert twin("layers", "--grade", "CIM7") == [] and twin("layers", "--grade", "x", code=2)["error"]["type"] == "BadOption"
+    info = twin("info", "b")
+    assert info["layer"]["grade"] == "CIM3" and info["report"]["facts"]["grade"]["value"] == "CIM2" and info["report"]["facts"]["grade"]["given"] == "CIM3"
+    with TestClient(create_app(City.open(home))) as client:
+        found = client.get("/collections", params={"grade": "CIM3"}).json()["collections"]
+        assert [c["id"] for c in found] == ["b"] and found[0]["twin:gradeBasis"]["reasons"] == info["report"]["facts"]["grade"]["reasons"]
+        assert {c["id"] for c in client.get("/collections").json()["collections"]} == {"a", "b"}
+        assert client.get("/collections", params={"grade": "CIM9"}).status_code == 400

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from twin.api.common import GEOJSON, CityDep, href, json_response, link, timestamp
 from twin.api.definition import answers
@@ -17,18 +17,21 @@ from twin.model import Layer, LayerKind, LayerVersion
 router = APIRouter(tags=["Collections"])
 
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+Grades = Literal["CIM1", "CIM2", "CIM3", "CIM4", "CIM5", "CIM6", "CIM7"]
 WITH_ITEMS: tuple[LayerKind, ...] = ("blocks", "mesh", "vector", "table")
 WITH_MODELS: tuple[LayerKind, ...] = ("blocks", "mesh", "points")
 WITH_MAP: tuple[LayerKind, ...] = ("raster", "vector", "terrain")
 
 
 @router.get("/collections", summary="All layers", response_class=Response, responses=answers(Collections))
-def collections(request: Request, city: CityDep) -> Response:
-    """Every layer that the city shows."""
+def collections(request: Request, city: CityDep, grade: Annotated[Grades | None, Query(description="Only layers of this CIM grade.")] = None) -> Response:
+    """Every layer that the city shows, or those of one CIM grade."""
     found = []
     for publication in city.catalog.published():
         try:
-            found.append(describe(request, city, publication.layer))
+            value = describe(request, city, publication.layer)
+            if grade is None or value["twin:grade"] == grade:
+                found.append(value)
         except NotFound:  # deleted since the list was read
             continue
     links = [link("self", href(request, "collections"))]
@@ -52,6 +55,7 @@ def describe(request: Request, city: City, name: str) -> dict[str, Any]:
     value: dict[str, Any] = {
         "id": name, "title": layer.title.get("zh") or layer.title.get("en") or name, "description": layer.description,
         "twin:title": layer.title, "twin:kind": version.kind, "twin:group": layer.group, "twin:grade": layer.grade or None,
+        "twin:gradeBasis": version.report.get("facts", {}).get("grade"),
         "twin:licence": layer.licence or None, "twin:label": layer.label,
         "twin:version": publication.number, "twin:published": timestamp(publication.at), "twin:tileset": derivation.key if derivation else None,
         "twin:stale": city.is_stale(version, derivation), "twin:style": version.style, "twin:schema": _schema(version),

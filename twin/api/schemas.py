@@ -113,6 +113,7 @@ class Collection(Document):
     twin_kind: LayerKind = Field(alias="twin:kind")
     twin_group: str = Field(alias="twin:group", description="Data group of CJJ/T 315-2022.")
     twin_grade: str | None = Field(alias="twin:grade", description="CIM1 to CIM7.")
+    twin_grade_basis: dict[str, Any] | None = Field(None, alias="twin:gradeBasis", description="The grade by rule with its reasons; `given` where a person overruled it.")
     twin_licence: str | None = Field(alias="twin:licence")
     twin_label: Literal["open", "internal", "restricted"] = Field(alias="twin:label")
     twin_version: int = Field(alias="twin:version", description="Number of the version shown.")
