@@ -15,7 +15,7 @@ import hashlib
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,6 +38,7 @@ _LOCATOR = struct.Struct("<4sIQI")
 _DATE = 0x0021  # 1980-01-01, the first day ZIP knows
 _UTF8 = 0x0800
 _MAX32 = 0xFFFFFFFF
+_BLOCK = 16 << 20  # bytes copied from another archive at a time
 _INDEX_TYPE = np.dtype([("high", "<u8"), ("low", "<u8"), ("offset", "<u8")])
 
 
@@ -47,6 +48,23 @@ class Packed:
 
     body: bytes
     crc: int
+    size: int
+    deflated: bool
+
+    @property
+    def check(self) -> int:
+        """CRC-32 of the bytes as they are stored: by it `ArchiveWriter.copy` knows them again without inflating them."""
+        return zlib.crc32(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A file as the central directory tells it: `start` of its local header, `end` of its bytes if that header is one of ours."""
+
+    start: int
+    end: int
+    crc: int
+    stored: int
     size: int
     deflated: bool
 
@@ -115,10 +133,48 @@ class ArchiveWriter:
     def add_packed(self, name: str, packed: Packed) -> None:
         """Append a file that `pack` prepared, perhaps in another process."""
         name = normal_name(name)
+        self._claim(name)
+        self._put(name, packed)
+
+    def copy(self, source: Archive, wanted: Mapping[str, int]) -> None:
+        """Append files of another archive as they lie there: nothing is inflated, neighbours are moved in one piece.
+
+        Args:
+            source: an archive that this class wrote.
+            wanted: names in the order of writing, each with the CRC-32 of its stored bytes (`Packed.check`).
+
+        Raises:
+            NotFound: the source lacks a name; BadTileset: its bytes are not what `wanted` says. Write no more then.
+        """
+        records = source.records
+        block: list[tuple[str, Record, int]] = []
+        for name, check in wanted.items():
+            if name not in records:
+                raise NotFound(f"{source.path.name} holds no {name}.")
+            record = records[name]
+            if block and (block[-1][1].end != record.start or record.end - block[0][1].start > _BLOCK):
+                self._copy_block(source, block)
+                block = []
+            block.append((name, record, check))
+        if block:
+            self._copy_block(source, block)
+
+    def _copy_block(self, source: Archive, block: list[tuple[str, Record, int]]) -> None:
+        """Records that lie one behind the other; each header must be what we would write, each body what its CRC says."""
+        start = block[0][1].start
+        data = memoryview(source.between(start, block[-1][1].end))
+        for name, record, check in block:
+            about = (record.crc, record.stored, record.size, record.deflated)
+            header, at = _header(name, *about), record.start - start
+            if data[at : at + len(header)] != header or zlib.crc32(data[at + len(header) : record.end - start]) != check:
+                raise BadTileset(f"The archive {source.path.name} is damaged: {name} is not what was written.", "Tile the layer again.")
+            self._claim(name)
+            self._enter(name, *about, at=self._at + at)
+        self._write(data)
+
+    def _claim(self, name: str) -> None:
         if not name or name in self._offsets or ".3tz" in name or name == INDEX or ".." in name.split("/"):
             raise BadTileset(f"{self.path.name}: {name!r} cannot be written twice, or is not a name an archive may hold.")
-        self._offsets[name] = self._at
-        self._put(name, packed)
 
     @property
     def size(self) -> int:
@@ -126,21 +182,25 @@ class ArchiveWriter:
         return self._at
 
     def _put(self, name: str, packed: Packed) -> None:
+        about = (packed.crc, len(packed.body), packed.size, packed.deflated)
         if packed.size >= _MAX32 or len(packed.body) >= _MAX32:
             raise BadTileset(f"{self.path.name}: {name} has {packed.size} bytes; the format ends at 4 GB.", "Use smaller tiles.")
-        text = name.encode()
-        flags = 0 if name.isascii() else _UTF8
-        method = 8 if packed.deflated else 0
-        sizes = (packed.crc, len(packed.body), packed.size)
-        extra, offset = b"", self._at
-        if offset >= _MAX32:
-            extra, offset = struct.pack("<2HQ", 1, 8, self._at), _MAX32
-        version = 45 if extra else 20
-        self._central.append(
-            _CENTRAL.pack(b"PK\1\2", version, version, flags, method, 0, _DATE, *sizes, len(text), len(extra), 0, 0, 0, 0, offset) + text + extra
-        )
-        self._write(_LOCAL.pack(b"PK\3\4", 20, flags, method, 0, _DATE, *sizes, len(text), 0) + text)
+        self._enter(name, *about, at=self._at)
+        self._write(_header(name, *about))
         self._write(packed.body)
+
+    def _enter(self, name: str, crc: int, stored: int, size: int, deflated: bool, *, at: int) -> None:
+        """Note the file that begins at `at` in the index and in the central directory."""
+        if name != INDEX:
+            self._offsets[name] = at
+        text, extra, offset = name.encode(), b"", at
+        if offset >= _MAX32:
+            extra, offset = struct.pack("<2HQ", 1, 8, at), _MAX32
+        version = 45 if extra else 20
+        flags, method = _flags(name, deflated)
+        self._central.append(
+            _CENTRAL.pack(b"PK\1\2", version, version, flags, method, 0, _DATE, crc, stored, size, len(text), len(extra), 0, 0, 0, 0, offset) + text + extra
+        )
 
     def _finish(self) -> None:
         index = np.zeros(len(self._offsets), _INDEX_TYPE)
@@ -162,7 +222,7 @@ class ArchiveWriter:
             os.fsync(self._file.fileno())
             self._file.close()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         with self._storage():
             self._file.write(data)
         self._at += len(data)
@@ -225,15 +285,27 @@ class Archive:
 
     @cached_property
     def _names(self) -> list[str]:
-        directory, at, names = self._read(self._start, self._length), 0, []
+        return [name for name in self.records if name != INDEX]
+
+    @cached_property
+    def records(self) -> dict[str, Record]:
+        """All files, the index included, as the central directory tells them, in the order they were written."""
+        directory, at, found = self._read(self._start, self._length), 0, {}
         while at + _CENTRAL.size <= len(directory):
-            fields = _CENTRAL.unpack_from(directory, at)
-            if fields[0] != b"PK\1\2":
+            signature, _, _, _, method, _, _, crc, stored, size, named, extra, comment, _, _, _, offset = _CENTRAL.unpack_from(directory, at)
+            if signature != b"PK\1\2":
                 raise self._damaged(f"the central directory breaks off at byte {at}")
-            name = directory[at + _CENTRAL.size : at + _CENTRAL.size + fields[10]].decode("utf-8", "replace")
-            names.append(normal_name(name))
-            at += _CENTRAL.size + fields[10] + fields[11] + fields[12]
-        return [name for name in names if name != INDEX]
+            at += _CENTRAL.size
+            name = directory[at : at + named].decode("utf-8", "replace")
+            if offset == _MAX32 and extra >= 12 and directory[at + named : at + named + 2] == b"\1\0":
+                offset = struct.unpack_from("<Q", directory, at + named + 4)[0]
+            found[normal_name(name)] = Record(offset, offset + _LOCAL.size + named + stored, crc, stored, size, method == 8)
+            at += named + extra + comment
+        return found
+
+    def between(self, start: int, end: int) -> bytes:
+        """The bytes of the file from `start` to `end`."""
+        return self._read(start, end - start)
 
     def entry(self, name: str) -> Entry:
         """Where a file lies; its local header is read and checked."""
@@ -344,3 +416,15 @@ def _hash(name: str) -> tuple[int, int]:
     digest = hashlib.md5(name.encode(), usedforsecurity=False).digest()
     high, low = struct.unpack("<2Q", digest)
     return high, low
+
+
+def _flags(name: str, deflated: bool) -> tuple[int, int]:
+    """(general purpose flags, method) of a file."""
+    return 0 if name.isascii() else _UTF8, 8 if deflated else 0
+
+
+def _header(name: str, crc: int, stored: int, size: int, deflated: bool) -> bytes:
+    """A local header as this module writes it."""
+    text = name.encode()
+    flags, method = _flags(name, deflated)
+    return _LOCAL.pack(b"PK\3\4", 20, flags, method, 0, _DATE, crc, stored, size, len(text), 0) + text

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from twin.archive import INDEX, Archive, ArchiveWriter
+from twin.archive import INDEX, Archive, ArchiveWriter, pack
 from twin.errors import BadTileset, NotFound, StorageError
 
 FILES = {
@@ -147,3 +147,37 @@ def test_damage_is_named_never_a_traceback(tmp_path: Path) -> None:
         file.writestr("tileset.json", "{}")
     with pytest.raises(BadTileset, match="plain ZIP"):
         Archive(plain)
+
+
+def test_copied_entries_are_the_bytes_of_written_ones(tmp_path: Path) -> None:
+    """Some entries copied, one written anew in between: the archive is the one that writing them all gives."""
+    with ArchiveWriter(tmp_path / "a.3tz") as archive:
+        checks = {}
+        for name, data in FILES.items():
+            packed = pack(data)
+            checks[name] = packed.check
+            archive.add_packed(name, packed)
+    changed = FILES | {"15/3/4.glb": b"new" * 999}
+    with Archive(tmp_path / "a.3tz") as source, ArchiveWriter(tmp_path / "b.3tz") as archive:
+        archive.copy(source, {"tileset.json": checks["tileset.json"]})
+        archive.add("15/3/4.glb", changed["15/3/4.glb"])
+        archive.copy(source, {name: checks[name] for name in ("随机.bin", "empty")})
+    assert (tmp_path / "b.3tz").read_bytes() == write(tmp_path / "c.3tz", changed).read_bytes()
+
+
+def test_copying_from_a_damaged_archive_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.3tz")
+    check = {name: pack(data).check for name, data in FILES.items()}
+    with Archive(path) as archive:
+        middle = archive.entry("15/3/4.glb")
+    raw = bytearray(path.read_bytes())
+    raw[middle.offset + middle.stored_size // 2] ^= 1
+    path.write_bytes(raw)
+    for wanted, error in ((check, BadTileset), ({"tileset.json": 1}, BadTileset), ({"gone": 0}, NotFound)):
+        with pytest.raises(error), Archive(path) as source, ArchiveWriter(tmp_path / "b.3tz") as archive:
+            archive.copy(source, wanted)
+        assert not (tmp_path / "b.3tz").exists()
+    with Archive(path) as source, ArchiveWriter(tmp_path / "b.3tz") as archive:
+        archive.copy(source, {name: check[name] for name in ("tileset.json", "empty")})
+    with Archive(tmp_path / "b.3tz") as archive:
+        assert archive.read("tileset.json") == FILES["tileset.json"]
