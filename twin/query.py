@@ -9,6 +9,7 @@ question was asked and where the answer is drawn. Rows keep the order of their p
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +22,8 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from twin import crs
+from twin import cql2, crs
+from twin.cql2 import Filter
 from twin.errors import BadFeature, BadOption, NotFound, OverLimit
 from twin.lake import Lake
 from twin.model import ABOVE_GROUND, ELLIPSOID, Bounds, Features, LayerVersion, Part, Reference
@@ -58,7 +60,7 @@ class ItemPage:
 
 def items(
     lake: Lake, version: LayerVersion, bbox: Bounds | None = None, *, limit: int = 10, offset: int = 0,
-    columns: list[str] | None = None, caps: Caps = Caps(),
+    columns: list[str] | None = None, where: Filter | None = None, caps: Caps = Caps(),
 ) -> ItemPage:  # fmt: skip
     """A page of a layer's features.
 
@@ -70,6 +72,7 @@ def items(
         limit: at most `MAX_LIMIT` features.
         offset: how many matching features to pass over.
         columns: attributes to read; all when None.
+        where: a CQL2 filter (`filter_of`) that the features must match as well.
         caps: what the query may use.
 
     Raises:
@@ -81,13 +84,53 @@ def items(
         raise BadOption(f"limit: {limit} is not between 1 and {MAX_LIMIT}.")
     if offset < 0:
         raise BadOption(f"offset: {offset} is negative.")
-    rows = _matching(lake, version, bbox, caps)
+    rows = _matching(lake, version, bbox, where, caps)
     return ItemPage(_read(lake, version, rows[offset : offset + limit], columns), len(rows), offset)
 
 
-def count(lake: Lake, version: LayerVersion, bbox: Bounds | None = None, caps: Caps = Caps()) -> int:
-    """How many features touch a box (all features when None); see `items`."""
-    return len(_matching(lake, version, bbox, caps))
+def count(lake: Lake, version: LayerVersion, bbox: Bounds | None = None, where: Filter | None = None, caps: Caps = Caps()) -> int:
+    """How many features touch a box and match a filter (all features when None); see `items`."""
+    return len(_matching(lake, version, bbox, where, caps))
+
+
+def columns_of(lake: Lake, version: LayerVersion) -> dict[str, pa.DataType]:
+    """The columns that a filter may name, with their types: id, parent and the layer's own.
+
+    Raises:
+        BadFeature: the layer holds no features.
+    """
+    schema = pq.read_schema(lake.path(_feature_parts(version)[0].key))
+    names = ["id", "parent", *(name for name in schema.names if name not in RESERVED)]
+    return {name: schema.field(name).type for name in names}
+
+
+def filter_of(lake: Lake, version: LayerVersion, text: str, language: str = "cql2-text") -> Filter:
+    """A CQL2 filter for a layer.
+
+    Raises:
+        BadOption: it is no CQL2, or does not fit the layer's columns (see `twin.cql2`).
+        BadFeature: the layer holds no features.
+    """
+    return cql2.parse(text, columns_of(lake, version), language)
+
+
+def scan(
+    lake: Lake, version: LayerVersion, columns: list[str], bbox: Bounds | None = None, where: Filter | None = None, caps: Caps = Caps()
+) -> Iterator[pa.Table]:
+    """Columns of all matching features, a row group at a time: for statistics over more rows than a page holds.
+
+    Raises:
+        As `items`.
+    """
+    rows = _matching(lake, version, bbox, where, caps)
+    late = time.monotonic() + caps.seconds
+    start = 0
+    for part in _feature_parts(version):
+        here = rows[(rows >= start) & (rows < start + part.count)] - start
+        for _, table in _take(lake, part, here, columns):
+            _in_time(late, caps)
+            yield table
+        start += part.count
 
 
 def item(lake: Lake, version: LayerVersion, identity: str, columns: list[str] | None = None, caps: Caps = Caps()) -> Features:
@@ -146,19 +189,45 @@ def _feature_parts(version: LayerVersion) -> list[Part]:
     return found
 
 
-def _matching(lake: Lake, version: LayerVersion, bbox: Bounds | None, caps: Caps) -> I64:
+def _matching(lake: Lake, version: LayerVersion, bbox: Bounds | None, where: Filter | None, caps: Caps) -> I64:
     """Numbers of all rows that match, ascending."""
     parts = tuple(_feature_parts(version))
-    if bbox is None and not version.tombstones and not any(part.hidden for part in parts):
+    if bbox is None and where is None and not version.tombstones and not any(part.hidden for part in parts):
         return np.arange(sum(part.count for part in parts), dtype=np.int64)
     if bbox is not None:
         _check_box(bbox)
-    key = (str(lake.root), tuple((part.key, part.hidden) for part in parts), version.tombstones, bbox)
+    key = (str(lake.root), tuple((part.key, part.hidden) for part in parts), version.tombstones, bbox, where.key if where else None)
     found = _recent.get(key)
     if found is None:
-        found = np.concatenate(list(_scan(lake, version, parts, bbox, caps)))
+        box = bbox if bbox is not None or where is None else where.box
+        found = np.concatenate(list(_scan(lake, version, parts, box, caps)))
+        if where is not None:
+            found = _filter(lake, version, parts, found, where, caps)
         _recent.put(key, found)
     return found
+
+
+def _filter(lake: Lake, version: LayerVersion, parts: tuple[Part, ...], rows: I64, where: Filter, caps: Caps) -> I64:
+    """Those of the rows that match a filter."""
+    late = time.monotonic() + caps.seconds
+    kept, start = [rows[:0]], 0
+    columns = [*(where.columns or ("id",)), *(["geometry"] if where.spatial else [])]
+    for part in parts:
+        here = rows[(rows >= start) & (rows < start + part.count)] - start
+        for numbers, table in _take(lake, part, here, columns):
+            _in_time(late, caps)
+            shapes = None
+            if where.spatial:
+                geometry = shapely.force_2d(shapely.from_wkb(table.column("geometry").to_numpy(zero_copy_only=False)))
+                shapes = shapely.transform(geometry, lambda xy: _lonlat(version.reference, xy))
+            kept.append(numbers[where.mask(table, shapes)] + start)
+        start += part.count
+    return np.concatenate(kept)
+
+
+def _in_time(late: float, caps: Caps) -> None:
+    if time.monotonic() > late:
+        raise OverLimit(f"The query took more than {caps.seconds:g} s.", "Ask for a smaller area.")
 
 
 class _Recent:
