@@ -17,7 +17,7 @@ import shapely
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tiling import metadata, partition, solids
+from tiling import implicit, metadata, partition, solids
 from tiling.gltf import Compression, Primitive, Surface, extremes, glb
 from tiling.pool import Pool
 from tiling.rows import Rows, id_hash
@@ -47,6 +47,7 @@ class Options(registry.Options):
     ground: float | None = Field(None, description="Ellipsoidal height in metres of the ground where there is no terrain.")
     budget: int = Field(32_000, ge=100, le=1_000_000, description="Vertices that a leaf tile may hold.")
     compression: Compression = Field("meshopt", description="EXT_meshopt_compression of triangles, or none for clients without it.")
+    subdivision: implicit.Subdivision = Field("explicit", description="How the tree is written: explicit in tileset.json, or implicit in subtrees.")
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,8 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
             document = tileset(tree, error=ABSENCE * float(size.max()), schema=schema.to_json(), statistics=schema.statistics(surveys, report.kept))
             archive.add("tileset.json", dump(document))
             size_now = archive.size
+        if job.options.subdivision == "implicit":
+            document, size_now = implicit.rewrite(job.out, implicit.mercator())
         job.progress(1.0, "done")
         return _facts(document, built, report, size_now)
 
