@@ -6,7 +6,7 @@ A *Batch* is columns, never one object per element. Five kinds carry everything 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -80,13 +80,35 @@ class Column:
     title: dict[str, str] = field(default_factory=dict)
 
 
+Wrap = Literal["repeat", "mirror", "clamp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Texture:
+    """An image drawn over surfaces.
+
+    Attributes:
+        image: SHA-256 (hex) of the image file's bytes, its key in `Mesh.images`.
+        size: (width, height) in pixels.
+        wrap: what lies outside of 0–1, along u and along v.
+    """
+
+    image: str
+    size: tuple[int, int]
+    wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")
+
+
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Surface colour: linear-free sRGB `color` (r, g, b, a in 0–1); drawn from both sides if `double_sided`."""
+    """Surface colour: linear-free sRGB `color` (r, g, b, a in 0–1); drawn from both sides if `double_sided`.
+
+    Where there is a `texture`, it is drawn multiplied by the colour, at the corners that have UVs.
+    """
 
     name: str = ""
     color: tuple[float, float, float, float] = (0.8, 0.8, 0.8, 1.0)
     double_sided: bool = False
+    texture: Texture | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +151,10 @@ class Mesh:
         instance_prototype: (I,) int32; instance_feature: (I,) int32 row of `ids`.
         transforms: (I, 4, 4) float64, row-major, prototype-local → reference coordinates.
         parents: (F,) text or None.
+        uv: (T, 3, 2) float32 of each triangle's corners: u to the right, v down from the image's upper left corner, both
+            0–1; NaN at triangles without texture. None where nothing is textured.
+        colors: (T, 3, 4) uint8 sRGB and opacity of the corners, multiplied with the material's colour, or None.
+        images: the image files (PNG, JPEG, WebP, …) by `Texture.image`.
     """
 
     reference: Reference
@@ -144,6 +170,9 @@ class Mesh:
     transforms: NDArray[np.float64]
     materials: tuple[Material, ...] = (Material(),)
     parents: pa.Array | None = None
+    uv: NDArray[np.float32] | None = None
+    colors: NDArray[np.uint8] | None = None
+    images: Mapping[str, bytes] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from twin import crs
+from twin import crs, meshes
 from twin.errors import BadFeature, BadReference, Conflict
 from twin.lake import Lake
+from twin.meshes import read_meshes as read_meshes  # noqa: PLC0414  readers of versions find it here
 from twin.model import (
     Asset,
     Batch,
@@ -31,7 +32,6 @@ from twin.model import (
     Grid,
     LayerKind,
     LayerVersion,
-    Material,
     Mesh,
     Part,
     Points,
@@ -62,6 +62,7 @@ def write_version(
     parts: list[Part] = []
     columns: list[Column] = []
     reference: Reference | None = None
+    images: set[str] = set()  # that are stored: each once
     with lake.scratch(".arrow") as spool_path:
         spool = _Spool(spool_path)
         try:
@@ -77,7 +78,9 @@ def write_version(
                             spool.add(batch)
                     case Mesh():
                         if len(batch):
-                            parts.extend(_write_mesh(lake, batch, spool))
+                            files, features = meshes.tables(batch, images)
+                            parts.extend(_put_table(lake, *file) for file in files)
+                            spool.add(features)
                     case Grid():
                         parts.append(_write_grid(lake, batch))
                         columns.extend(batch.bands)
@@ -337,87 +340,6 @@ def merge(lake: Lake, base: LayerVersion, change: LayerVersion) -> LayerVersion:
                    provenance={**change.provenance, "tile_options": base.provenance.get("tile_options", {})}, tombstones=shown)  # fmt: skip
 
 
-# --- meshes ------------------------------------------------------------------------------------------------------
-
-_TRANSFORM = pa.list_(pa.float64(), 16)
-
-
-def _write_mesh(lake: Lake, mesh: Mesh, spool: _Spool) -> Iterator[Part]:
-    """One Parquet file of prototypes and one of instances; the features (with their plan outlines) go to the spool."""
-    shapes = len(mesh.vertex_start) - 1
-    rows = range(shapes)
-    prototypes = pa.table({
-        "positions": pa.array([mesh.positions[mesh.vertex_start[p]:mesh.vertex_start[p + 1]].tobytes() for p in rows], pa.large_binary()),
-        "triangles": pa.array([mesh.triangles[mesh.triangle_start[p]:mesh.triangle_start[p + 1]].astype("<i4").tobytes() for p in rows], pa.large_binary()),
-        "materials": pa.array([mesh.triangle_material[mesh.triangle_start[p]:mesh.triangle_start[p + 1]].astype("<i4").tobytes() for p in rows], pa.large_binary()),
-    })  # fmt: skip
-    instances = pa.table({
-        "prototype": pa.array(mesh.instance_prototype), "feature": mesh.ids.take(pa.array(mesh.instance_feature)),
-        "transform": pa.FixedSizeListArray.from_arrays(pa.array(mesh.transforms.reshape(-1)), type=_TRANSFORM),
-    })  # fmt: skip
-    boxes, outline = _mesh_outlines(mesh)
-    bounds = Bounds.of(boxes.reshape(-1, 3)) if len(boxes) else None
-    properties = {"materials": [[m.name, list(m.color), m.double_sided] for m in mesh.materials]}
-    yield _put_table(lake, "mesh:prototypes", prototypes, bounds, properties)
-    yield _put_table(lake, "mesh:instances", instances, bounds, {})
-    spool.add(Features(mesh.reference, mesh.ids, outline, mesh.attributes, mesh.parents))
-
-
-def _mesh_outlines(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
-    """((I, 2, 3) boxes of the placed instances, (F,) plan rectangle with the lowest height of each feature, None without geometry)."""
-    count = len(mesh.instance_prototype)
-    boxes = np.empty((count, 2, 3))
-    for i in range(count):
-        p = mesh.instance_prototype[i]
-        t = mesh.transforms[i]
-        placed = mesh.positions[mesh.vertex_start[p] : mesh.vertex_start[p + 1]] @ t[:3, :3].T + t[:3, 3]
-        boxes[i] = placed.min(axis=0), placed.max(axis=0)
-    outline = np.full(len(mesh), None, dtype=object)
-    if count:
-        low = np.full((len(mesh), 3), np.inf)
-        high = np.full((len(mesh), 3), -np.inf)
-        np.minimum.at(low, mesh.instance_feature, boxes[:, 0])
-        np.maximum.at(high, mesh.instance_feature, boxes[:, 1])
-        has = np.isfinite(low[:, 0])
-        corners = np.stack([
-            np.column_stack([low[has, 0], low[has, 1]]), np.column_stack([high[has, 0], low[has, 1]]),
-            np.column_stack([high[has, 0], high[has, 1]]), np.column_stack([low[has, 0], high[has, 1]]),
-        ], axis=1)  # fmt: skip
-        corners = np.concatenate([corners, corners[:, :1]], axis=1)
-        heights = np.broadcast_to(low[has, 2][:, None, None], (len(corners), 5, 1))
-        outline[has] = shapely.polygons(np.concatenate([corners, heights], axis=2))
-    return boxes, outline
-
-
-def read_meshes(lake: Lake, version: LayerVersion) -> Iterator[Mesh]:
-    """The meshes of a version; each prototypes/instances pair is one Mesh with the feature rows it uses."""
-    tables = [pq.read_table(lake.path(p.key)) for p in version.parts if p.role == "features"]
-    features = pa.concat_tables(tables)
-    row_of = {text: row for row, text in enumerate(features.column("id").to_pylist())}
-    shapes = [p for p in version.parts if p.role == "mesh:prototypes"]
-    placed = [p for p in version.parts if p.role == "mesh:instances"]
-    for shape_part, place_part in zip(shapes, placed, strict=True):
-        prototypes, instances = pq.read_table(lake.path(shape_part.key)), pq.read_table(lake.path(place_part.key))
-        used = np.array([row_of[text] for text in instances.column("feature").to_pylist()], dtype=np.int64)
-        rows, local = np.unique(used, return_inverse=True)
-        part = features.take(pa.array(rows))
-        positions = [np.frombuffer(b, "<f8").reshape(-1, 3) for b in prototypes.column("positions").to_pylist()]
-        triangles = [np.frombuffer(b, "<i4").reshape(-1, 3) for b in prototypes.column("triangles").to_pylist()]
-        materials = [np.frombuffer(b, "<i4") for b in prototypes.column("materials").to_pylist()]
-        names = [name for name in part.column_names if name not in RESERVED]
-        yield Mesh(
-            version.reference, part.column("id").combine_chunks(), part.select(names),
-            np.concatenate(positions) if positions else np.zeros((0, 3)),
-            np.concatenate(triangles) if triangles else np.zeros((0, 3), np.int32),
-            np.concatenate(materials) if materials else np.zeros(0, np.int32),
-            np.cumsum([0, *map(len, positions)]), np.cumsum([0, *map(len, triangles)]),
-            instances.column("prototype").to_numpy().astype(np.int32), local.astype(np.int32),
-            np.array(instances.column("transform").combine_chunks().values).reshape(-1, 4, 4),
-            tuple(Material(n, (c[0], c[1], c[2], c[3]), d) for n, c, d in shape_part.properties["materials"]),
-            part.column("parent").combine_chunks(),
-        )  # fmt: skip
-
-
 # --- rasters, tables, manifests ----------------------------------------------------------------------------------
 
 
@@ -448,7 +370,8 @@ def _write_table(lake: Lake, table: Table) -> Part:
 
 def _put_table(lake: Lake, role: str, table: pa.Table, bounds: Bounds | None, properties: dict[str, Any]) -> Part:
     with lake.scratch(".parquet") as path:
-        pq.write_table(table, path, compression="zstd", compression_level=3)
+        rows = meshes.IMAGES_A_GROUP if role == meshes.IMAGES else None
+        pq.write_table(table, path, compression="zstd", compression_level=3, row_group_size=rows)
         size = path.stat().st_size
         return Part(role, lake.put_file(path, ".parquet", move=True), size, table.num_rows, bounds, properties)
 
