@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +296,23 @@ class Catalog:
         """Every publication there was, oldest first."""
         with self.read() as connection:
             return [Publication(*row) for row in connection.execute(select(publications_table).order_by(publications_table.c.id))]
+
+    def shown(self, layer: str) -> list[Publication]:
+        """What a layer showed one after the other, oldest first, each with the moment `at` which it began to (rollbacks included).
+
+        Raises:
+            NotFound: no such layer.
+        """
+        self.layer(layer)
+        by_number: dict[int, Publication] = {}
+        events: list[tuple[float, int]] = []
+        with self.read() as connection:
+            for row in connection.execute(select(publications_table).where(publications_table.c.layer == layer).order_by(publications_table.c.id)):
+                by_number[row.number] = Publication(*row)
+                events.append((row.at, row.number))
+            query = select(audit_table.c.at, audit_table.c.detail).where(audit_table.c.what == "rollback")
+            events += [(row.at, row.detail["version"]) for row in connection.execute(query) if row.detail["layer"] == layer]
+        return [replace(by_number[number], at=at) for at, number in sorted(events) if number in by_number]
 
     def delete_layer(self, name: str, who: str) -> None:
         """Forget a layer and all its versions; the bytes go with the next garbage collection."""

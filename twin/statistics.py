@@ -26,6 +26,7 @@ from twin.query import Caps
 EXACT = 2_000_000
 TOP = 50
 BINS = 24
+_CAPS = Caps()
 
 
 @dataclass
@@ -86,7 +87,7 @@ class Summary:
 
 def summarise(
     lake: Lake, version: LayerVersion, columns: list[str] | None = None, bbox: Bounds | None = None, where: Filter | None = None,
-    caps: Caps = Caps(),
+    caps: Caps = _CAPS,
 ) -> tuple[int, list[Summary]]:  # fmt: skip
     """(how many features match, a summary of each column).
 

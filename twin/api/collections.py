@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from twin.api.common import GEOJSON, CityDep, href, json_response, link, timestamp
 from twin.api.definition import answers
+from twin.api.history import moment, shown_at
 from twin.api.schemas import Collection, Collections
 from twin.catalog import Derivation, Publication
 from twin.city import City
@@ -24,12 +25,19 @@ WITH_MAP: tuple[LayerKind, ...] = ("raster", "vector", "terrain")
 
 
 @router.get("/collections", summary="All layers", response_class=Response, responses=answers(Collections))
-def collections(request: Request, city: CityDep, grade: Annotated[Grades | None, Query(description="Only layers of this CIM grade.")] = None) -> Response:
-    """Every layer that the city shows, or those of one CIM grade."""
+def collections(
+    request: Request, city: CityDep, grade: Annotated[Grades | None, Query(description="Only layers of this CIM grade.")] = None,
+    as_of: Annotated[str | None, Query(alias="as-of", description="As the city showed itself at this RFC 3339 time.", examples=["2026-01-01T08:00:00+08:00"])] = None,
+) -> Response:  # fmt: skip
+    """Every layer that the city shows (or showed), or those of one CIM grade. Of the past there are tiles, terrain and maps, but no items."""
     found = []
+    at = moment(as_of) if as_of is not None else None
     for publication in city.catalog.published():
         try:
-            value = describe(request, city, publication.layer)
+            shown = None if at is None else shown_at(city, publication.layer, at)
+            if at is not None and shown is None:
+                continue
+            value = describe(request, city, publication.layer, shown)
             if grade is None or value["twin:grade"] == grade:
                 found.append(value)
         except NotFound:  # deleted since the list was read
@@ -44,14 +52,18 @@ def collection(request: Request, city: CityDep, layer: str) -> Response:
     return json_response(request, describe(request, city, layer))
 
 
-def describe(request: Request, city: City, name: str) -> dict[str, Any]:
-    """A published layer as an OGC collection.
+def describe(request: Request, city: City, name: str, shown: Publication | None = None) -> dict[str, Any]:
+    """A published layer as an OGC collection; with `shown`, as that publication showed it.
 
     Raises:
         NotFound: no such layer, or nothing published.
     """
     layer = city.catalog.layer(name)
     publication, version, derivation = city.published(name)
+    past = shown is not None and (shown.number, shown.derivation) != (publication.number, publication.derivation)
+    if shown is not None and past:
+        publication, version = shown, city.manifest(shown.manifest)
+        derivation = city.catalog.derivation(shown.derivation) if shown.derivation else None
     value: dict[str, Any] = {
         "id": name, "title": layer.title.get("zh") or layer.title.get("en") or name, "description": layer.description,
         "twin:title": layer.title, "twin:kind": version.kind, "twin:group": layer.group, "twin:grade": layer.grade or None,
@@ -62,7 +74,7 @@ def describe(request: Request, city: City, name: str) -> dict[str, Any]:
         "twin:count": version.count, "twin:run": _run_of(version),
         "twin:heights": derivation.info.get("heights") if derivation else None,
         "twin:reference": {"horizontal": version.reference.horizontal, "vertical": version.reference.vertical or None},
-        "links": _links(request, layer, version, derivation),
+        "links": _past_links(request, layer, version, derivation) if past else _links(request, layer, version, derivation),
     }  # fmt: skip
     if version.extent is not None:
         box = version.extent
@@ -92,6 +104,15 @@ def _links(request: Request, layer: Layer, version: LayerVersion, derivation: De
         links.append(link("terrain", href(request, "terrain", name, "layer.json"), title="Terrain"))
     if version.kind in WITH_MAP:
         links.append(link("map", href(request, "map", name, "tilejson.json"), title="Map tiles"))
+    return links
+
+
+def _past_links(request: Request, layer: Layer, version: LayerVersion, derivation: Derivation | None) -> list[dict[str, str]]:
+    """What of an earlier state can still be had: its tiles, under their own key."""
+    links = [link("self", href(request, "collections", layer.name), title=layer.title.get("zh", layer.name))]
+    if derivation is not None and version.kind in (*WITH_MODELS, "terrain"):
+        rel, root, entry = ("terrain", "terrain", "layer.json") if version.kind == "terrain" else ("tiles3d", "tiles3d", "tileset.json")
+        links.append(link(rel, href(request, root, layer.name, derivation.key, derivation.info.get("entry", entry))))
     return links
 
 

@@ -165,6 +165,163 @@ class FeatureCollection(Document):
     links: list[Link] = Field(description="`next` and `prev` where there are such pages.")
 
 
+class Queryables(BaseModel):
+    """A JSON Schema of what a filter may name."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["object"]
+    title: str
+    properties: dict[str, dict[str, Any]]
+
+
+class Histogram(Document):
+    """How numbers are spread; `sampled` where not every value was counted."""
+
+    edges: list[float]
+    counts: list[int]
+    sampled: bool
+
+
+class ValueCount(Document):
+    """How often a value occurs."""
+
+    value: str
+    count: int
+
+
+class ColumnStatistics(Document):
+    """What a column holds."""
+
+    name: str
+    type: Literal["number", "text", "boolean", "instant", "array"]
+    unit: str | None
+    count: int = Field(description="Values that are known.")
+    nulls: int
+    min: float | None = None
+    max: float | None = None
+    mean: float | None = None
+    sum: float | None = None
+    quantiles: dict[str, float] | None = None
+    histogram: Histogram | None = None
+    distinct: int | None = None
+    values: list[ValueCount] | None = Field(None, description="The most frequent ones.")
+
+
+class Statistics(Document):
+    """What the matching features of a layer hold."""
+
+    layer: str
+    numberMatched: int  # noqa: N815  the standard's name
+    properties: list[ColumnStatistics]
+
+
+class StyleSummary(Document):
+    """A column by which a layer can be coloured."""
+
+    id: str
+    title: Bilingual | None
+    unit: str | None
+    type: Literal["number", "text", "boolean"]
+    links: list[Link]
+
+
+class StyleList(Document):
+    """The styles of a layer."""
+
+    styles: list[StyleSummary]
+    default: dict[str, Any]
+
+
+class Place(Document):
+    """A place found: a feature, or a position; without coordinates where the feature has no geometry."""
+
+    kind: Literal["feature", "position"]
+    title: str
+    lon: float | None
+    lat: float | None
+    layer: str | None
+    feature: str | None
+    links: list[Link]
+
+
+class Places(Document):
+    """Places found, best first; `complete` is false where the time allowed did not suffice for every layer."""
+
+    places: list[Place]
+    complete: bool
+
+
+class LonLat(Document):
+    """Degrees."""
+
+    lon: float
+    lat: float
+
+
+class Zone(Document):
+    """A place in its 3-degree Gauss–Krüger zone of CGCS2000; the easting is without the zone number."""
+
+    crs: str
+    zone: int
+    meridian: int
+    easting: float
+    northing: float
+
+
+class OtherPosition(Document):
+    """A place in the CRS asked for: easting or longitude first."""
+
+    crs: str
+    x: float
+    y: float
+
+
+class GroundHeight(Document):
+    """Metres above the ellipsoid, from a terrain layer."""
+
+    layer: str
+    ellipsoidal: float
+
+
+class Position(Document):
+    """A place in several systems."""
+
+    lon: float
+    lat: float
+    cgcs2000: LonLat
+    zone: Zone | None
+    other: OtherPosition | None
+    ground: GroundHeight | None
+
+
+class Period(Document):
+    """From when to when; `to` is null for what is shown now."""
+
+    from_: datetime = Field(alias="from")
+    to: datetime | None
+
+
+class VersionEntry(Document):
+    """One version of a layer."""
+
+    version: int
+    created: datetime
+    count: int | None
+    who: str | None
+    pinned: bool
+    current: bool
+    shown: list[Period]
+    links: list[Link]
+
+
+class Versions(Document):
+    """The versions of a layer, oldest first."""
+
+    layer: str
+    versions: list[VersionEntry]
+
+
 class TileContent(Document):
     """A tile's content."""
 

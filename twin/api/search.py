@@ -1,0 +1,185 @@
+"""Find places: features by name, address or id, and coordinates in any CRS; and what a position is in other systems."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import shapely
+from fastapi import APIRouter, Query, Request, Response
+
+from twin import crs, query
+from twin.api.collections import WITH_ITEMS
+from twin.api.common import GEOJSON, CityDep, href, json_response, link
+from twin.api.definition import answers
+from twin.api.queries import caps
+from twin.api.schemas import Places, Position
+from twin.city import City
+from twin.errors import BadFeature, BadOption, TwinError
+from twin.model import Features, LayerVersion
+
+router = APIRouter(tags=["Search"])
+
+_NAMELIKE = re.compile(r"name|title|label|addr|street|名|称|址|路|街", re.IGNORECASE)
+_NUMBER = r"[-+]?\d+(?:\.\d+)?"
+_PAIR = re.compile(rf"^\s*({_NUMBER})\s*°?\s*([EWew]?)\s*[,，;\s]\s*({_NUMBER})\s*°?\s*([NSns]?)\s*$")
+GEODETIC = "EPSG:4490"
+"""CGCS2000 geographic; identical to WGS 84 within the accuracy that `twin.crs` records."""
+
+
+@dataclass(frozen=True)
+class _Hit:
+    rank: int
+    layer: str
+    version: LayerVersion
+    feature: str
+    text: str
+
+
+@router.get("/search", summary="Find places", response_class=Response, responses=answers(Places))
+def search(
+    request: Request, city: CityDep,
+    q: Annotated[str, Query(min_length=1, max_length=200, description="Part of a name, address or id, or two coordinates.", examples=["学校"])],
+    limit: Annotated[int, Query(ge=1, le=100, description="Places at most.")] = 20,
+    layer: Annotated[str | None, Query(description="Only this layer.")] = None,
+    reference: Annotated[str, Query(alias="crs", description="CRS of two coordinates (easting or longitude first).")] = "EPSG:4326",
+) -> Response:  # fmt: skip
+    """Coordinates first, then whole ids and names, then names that begin with the text, then those that hold it; letter case aside."""
+    places: list[dict[str, Any]] = []
+    pair = _PAIR.match(q)
+    if pair:
+        places.append(_coordinates(pair, reference))
+    hits: list[_Hit] = []
+    late = time.monotonic() + city.settings.query_seconds
+    complete = True
+    for publication in city.catalog.published(layer):
+        version = city.manifest(publication.manifest)
+        if version.kind not in WITH_ITEMS:
+            continue
+        if time.monotonic() > late:
+            complete = False
+            break
+        hits += _search_layer(city, version, q.strip(), limit)
+    hits.sort(key=lambda hit: (hit.rank, len(hit.text), hit.text, hit.layer, hit.feature))
+    places += [_place(request, city, hit) for hit in hits[:limit]]
+    return json_response(request, {"places": places[:limit], "complete": complete})
+
+
+def _coordinates(pair: re.Match[str], reference: str) -> dict[str, Any]:
+    x, y = float(pair[1]), float(pair[3])
+    x, y = (-x if pair[2] in "Ww" and pair[2] else x), (-y if pair[4] in "Ss" and pair[4] else y)
+    lon, lat = _lonlat(reference, x, y)
+    return {"kind": "position", "title": f"{lon:.7f}, {lat:.7f}", "lon": lon, "lat": lat, "layer": None, "feature": None, "links": []}
+
+
+def _lonlat(reference: str, x: float, y: float) -> tuple[float, float]:
+    try:
+        lon, lat = crs.to_lonlat(crs.parse_reference(reference, "", where="crs").horizontal, np.array([x]), np.array([y]))
+    except BadOption:
+        raise
+    except TwinError as error:
+        raise BadOption(f"crs: {error.message}", error.remedy) from error
+    if not (np.isfinite(lon[0]) and np.isfinite(lat[0]) and abs(lat[0]) <= 90):
+        raise BadOption(f"{x:g}, {y:g} is no place in {reference}.", "Write easting (or longitude) first.")
+    return float(lon[0]), float(lat[0])
+
+
+def _search_layer(city: City, version: LayerVersion, text: str, limit: int) -> list[_Hit]:
+    """The best hits of one layer: at most `limit` of each rank."""
+    try:
+        types = query.columns_of(city.lake, version)
+    except BadFeature:
+        return []
+    columns = _name_columns(version, types)
+    found: list[_Hit] = []
+    counts = [0, 0, 0]
+    for table in query.scan(city.lake, version, ["id", *columns], caps=caps(city)):
+        ids = table.column("id")
+        for column in ["id", *columns]:
+            values = table.column(column)
+            if column == "id":
+                mask = pc.equal(values, text)
+            else:
+                values = values.cast(pa.string())
+                mask = pc.fill_null(pc.match_substring(values, text, ignore_case=True), False)
+            for i in np.flatnonzero(mask.to_numpy()):
+                said = values[int(i)].as_py()
+                rank = 0 if said.casefold() == text.casefold() else 1 if said.casefold().startswith(text.casefold()) else 2
+                counts[rank] += 1
+                if counts[rank] <= limit:
+                    found.append(_Hit(rank, version.layer, version, ids[int(i)].as_py(), said))
+    return _once(found)
+
+
+def _once(hits: list[_Hit]) -> list[_Hit]:
+    """One hit a feature: its best."""
+    best: dict[str, _Hit] = {}
+    for hit in sorted(hits, key=lambda h: h.rank):
+        best.setdefault(hit.feature, hit)
+    return list(best.values())
+
+
+def _name_columns(version: LayerVersion, types: dict[str, pa.DataType]) -> list[str]:
+    """Columns that name a feature: the style's label, those called so, else every text column that is not JSON."""
+    texts = [c for c in version.columns if c.name in types and pa.types.is_string(types[c.name]) and c.name not in ("psets", "quantities")]
+    label = version.style.get("label")
+    named = [c.name for c in texts if c.name == label or _NAMELIKE.search(c.name) or any(_NAMELIKE.search(t) for t in c.title.values())]
+    return named or [c.name for c in texts]
+
+
+def _place(request: Request, city: City, hit: _Hit) -> dict[str, Any]:
+    lon, lat = _middle(query.to_wgs84(query.item(city.lake, hit.version, hit.feature, columns=[])))
+    return {"kind": "feature", "title": hit.text, "lon": lon, "lat": lat, "layer": hit.layer, "feature": hit.feature,
+            "links": [link("item", href(request, "collections", hit.layer, "items", hit.feature), GEOJSON)]}  # fmt: skip
+
+
+def _middle(features: Features) -> tuple[float | None, float | None]:
+    shape = features.geometry[0]
+    if shape is None or shape.is_empty:
+        return None, None
+    point = shapely.point_on_surface(shape)
+    return float(point.x), float(point.y)
+
+
+@router.get("/position", summary="A position in other systems", response_class=Response, responses=answers(Position))
+def position(
+    request: Request, city: CityDep,
+    x: Annotated[float, Query(description="Easting or longitude in `crs`.", examples=[113.08])],
+    y: Annotated[float, Query(description="Northing or latitude in `crs`.", examples=[22.58])],
+    reference: Annotated[str, Query(alias="crs", description="What x and y are in.")] = "EPSG:4326",
+    to: Annotated[str | None, Query(description="A further CRS to answer in, e.g. EPSG:4547.")] = None,
+) -> Response:  # fmt: skip
+    """Longitude and latitude, the 3-degree Gauss–Krüger zone of CGCS2000 with easting and northing, and the ground's height."""
+    if not (np.isfinite(x) and np.isfinite(y)):
+        raise BadOption("x and y must be finite numbers.")
+    lon, lat = _lonlat(reference, x, y)
+    value: dict[str, Any] = {"lon": lon, "lat": lat, "cgcs2000": {"lon": lon, "lat": lat}, "zone": _zone(lon, lat), "other": None, "ground": None}
+    if to is not None:
+        _lonlat(to, 0.0, 0.0) if to.upper() in ("EPSG:4326", GEODETIC) else None
+        there = crs.from_lonlat(crs.parse_reference(to, "", where="to").horizontal, np.array([lon]), np.array([lat]))
+        value["other"] = {"crs": to, "x": float(there[0][0]), "y": float(there[1][0])}
+    box = np.array([lon, lat])
+    for publication, version in city.terrains():
+        extent = version.extent
+        if extent is not None and extent.minx <= lon <= extent.maxx and extent.miny <= lat <= extent.maxy:
+            ground = city.ground_for(extent)
+            height = float(ground.ellipsoidal(box[:1], box[1:])[0]) if ground is not None else float("nan")
+            if np.isfinite(height):
+                value["ground"] = {"layer": publication.layer, "ellipsoidal": height}
+                break
+    return json_response(request, value)
+
+
+def _zone(lon: float, lat: float) -> dict[str, Any] | None:
+    """The 3-degree zone of CGCS2000 (central meridians 75°…135°, EPSG:4534…4554), without the zone number in the easting."""
+    number = round(lon / 3)
+    if not 25 <= number <= 45:
+        return None
+    code = f"EPSG:{4534 + number - 25}"
+    x, y = crs.from_lonlat(code, np.array([lon]), np.array([lat]))
+    return {"crs": code, "zone": number, "meridian": 3 * number, "easting": float(x[0]), "northing": float(y[0])}
