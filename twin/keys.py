@@ -1,0 +1,105 @@
+"""Keys that features are sorted by: the Morton code of a place on the earth, and a hash of a text.
+
+Both are functions of the feature alone, so that no order of arrival and no earlier version shows in what is sorted by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+U64 = NDArray[np.uint64]
+I64 = NDArray[np.int64]
+DEPTH = 28
+"""Levels of the Web Mercator quadtree of the whole earth; its finest cell is 15 cm wide at the equator."""
+NOWHERE = np.iinfo(np.uint64).max
+"""Code of what has no place; sorts behind all places."""
+IN_MEMORY = 16_000_000
+"""Keys that `in_order` sorts at a time (some 400 MB)."""
+
+
+def project(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> U64:
+    """(N,) Morton codes (2 × `DEPTH` bits, x in the even bits) of places in degrees; beyond 85.05° the last row is used.
+
+    Places that are not finite are `NOWHERE`.
+    """
+    with np.errstate(invalid="ignore"):
+        phi = np.radians(np.clip(lat, -85.0511287, 85.0511287))
+        u = (np.asarray(lon) + 180.0) / 360.0 % 1.0
+        v = (1.0 - np.arcsinh(np.tan(phi)) / np.pi) / 2.0
+        known = np.isfinite(u) & np.isfinite(v)
+        top = (1 << DEPTH) - 1
+        x, y = (np.clip(np.where(known, w, 0.0) * (1 << DEPTH), 0, top).astype(np.uint64) for w in (u, v))
+    return np.where(known, interleave(x, y), np.uint64(NOWHERE))
+
+
+def interleave(x: U64, y: U64) -> U64:
+    """Bits of x and y (up to 32 each) in turn, x lowest."""
+    return _spread(x) | (_spread(y) << np.uint64(1))
+
+
+def deinterleave(code: int) -> tuple[int, int]:
+    """The inverse of `interleave` for one code."""
+    x = y = 0
+    for bit in range(32):
+        x |= (code >> (2 * bit) & 1) << bit
+        y |= (code >> (2 * bit + 1) & 1) << bit
+    return x, y
+
+
+_MASKS = ((16, 0x0000FFFF0000FFFF), (8, 0x00FF00FF00FF00FF), (4, 0x0F0F0F0F0F0F0F0F), (2, 0x3333333333333333), (1, 0x5555555555555555))
+
+
+def _spread(v: U64) -> U64:
+    for shift, mask in _MASKS:
+        v = (v | (v << np.uint64(shift))) & np.uint64(mask)
+    return v
+
+
+def id_hash(ids: pa.Array) -> U64:
+    """(N,) a 64-bit hash of each text: a polynomial over its bytes, modulo 2^64, scrambled."""
+    ids = ids.cast(pa.large_string())
+    offsets = np.frombuffer(ids.buffers()[1], np.int64)[ids.offset : ids.offset + len(ids) + 1]
+    data = ids.buffers()[2]
+    lengths = np.diff(offsets)
+    if data is None or not lengths.sum():
+        return np.zeros(len(ids), np.uint64)
+    body = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]].astype(np.uint64)
+    place = np.arange(len(body)) - np.repeat(offsets[:-1] - offsets[0], lengths)
+    with np.errstate(over="ignore"):
+        powers = np.cumprod(np.full(int(lengths.max()), 0x100000001B3, np.uint64))
+        terms = (body + np.uint64(1)) * powers[place]
+        total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
+        ends = offsets - offsets[0]
+        value = total[ends[1:]] - total[ends[:-1]]
+        value ^= value >> np.uint64(29)
+        return np.asarray(value * np.uint64(0xBF58476D1CE4E5B9), np.uint64)
+
+
+def in_order(keys: U64, limit: int = IN_MEMORY) -> Iterator[I64]:
+    """Positions of `keys` in ascending order (ties as they come), in runs; equal keys are in one run.
+
+    Memory holds about `limit` positions, however many keys there are: they are cut into ranges at sampled values, and
+    read once for every range (`keys` may be mapped from a file).
+    """
+    if len(keys) <= limit:
+        if len(keys):
+            yield np.argsort(keys, kind="stable")
+        return
+    sample = np.sort(np.asarray(keys[:: max(1, len(keys) // 65_536)]))
+    pieces = -(-2 * len(keys) // limit)
+    edges = np.unique(sample[np.linspace(0, len(sample) - 1, pieces + 1)[1:-1].astype(np.int64)])
+    for low, high in zip([None, *edges], [*edges, None], strict=True):
+        found = []
+        for start in range(0, len(keys), limit):
+            block = np.asarray(keys[start : start + limit])
+            inside = np.ones(len(block), bool) if low is None else block >= low
+            if high is not None:
+                inside &= block < high
+            found.append(np.flatnonzero(inside) + start)
+        rows = np.concatenate(found)
+        if len(rows):
+            yield rows[np.argsort(keys[rows], kind="stable")]

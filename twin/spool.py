@@ -1,0 +1,228 @@
+"""Features on their way into a version: rows in any order → GeoParquet parts along the Morton curve of the earth.
+
+Rows are spooled to disk as they come, and beside them 16 bytes of keys a feature; nothing else grows with the layer. Parts
+lie in the order in which tiles are made (`twin.keys`), in small row groups, so that a box query, a tile or an edit reads
+few rows; columns of many different values are written without a dictionary, which is both smaller and faster.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import shapely
+from numpy.typing import NDArray
+
+from twin import crs, keys
+from twin.errors import BadFeature
+from twin.lake import Lake
+from twin.model import Bounds, Column, Features, Part, Reference
+
+T = TypeVar("T")
+RESERVED = ("id", "parent", "geometry", "bbox")
+_CHUNK = 65_536
+"""Rows of a batch of the spool, and rows that are gathered at a time."""
+_FEW = 4
+"""A column is worth a dictionary where a value occurs at least this often."""
+
+
+@dataclass
+class Spool:
+    """Feature rows on disk in arrival order, their keys in a file beside; then sorted parts."""
+
+    path: Path
+    writer: pa.ipc.RecordBatchStreamWriter | None = None
+    sink: Any = None
+    keyed: Any = None
+    z: list[tuple[float, float]] = field(default_factory=list)
+    reference: Reference | None = None
+    schema: pa.Schema | None = None
+
+    def add(self, batch: Features) -> None:
+        """Append a batch.
+
+        Raises:
+            BadFeature: a reserved column name, or columns that are not those of the first batch.
+        """
+        clash = [name for name in batch.attributes.column_names if name in RESERVED]
+        if clash:
+            raise BadFeature(f"Attribute {clash[0]!r} is a reserved name.", "Rename it in the source.")
+        if bool(np.any(shapely.has_z(batch.geometry))):
+            z = shapely.get_coordinates(batch.geometry, include_z=True)[:, 2]
+            z = z[np.isfinite(z)]
+            if len(z):
+                self.z.append((float(z.min()), float(z.max())))
+        boxes = shapely.bounds(batch.geometry)
+        ids = batch.ids.cast(pa.string())
+        columns = {
+            "id": ids,
+            "parent": batch.parents.cast(pa.string()) if batch.parents is not None else pa.nulls(len(batch), pa.string()),
+            **{name: batch.attributes.column(name) for name in batch.attributes.column_names},
+            "bbox": pa.StructArray.from_arrays([pa.array(boxes[:, i], from_pandas=True) for i in range(4)], ["xmin", "ymin", "xmax", "ymax"]),
+            "geometry": pa.array(shapely.to_wkb(batch.geometry), pa.binary()),
+        }
+        described = {f.name: f for f in batch.attributes.schema}  # units and titles travel in the fields' metadata
+        flat = pa.table(columns)
+        table = pa.Table.from_arrays(flat.columns, schema=pa.schema([described.get(f.name, f) for f in flat.schema]))
+        if self.writer is None:
+            self.schema, self.reference = table.schema, batch.reference
+            self.sink, self.keyed = pa.OSFile(str(self.path), "wb"), self._keys.open("wb")
+            self.writer = pa.ipc.new_stream(self.sink, table.schema)
+        elif table.schema != self.schema:
+            table = _conform(table, self.schema)
+        self.writer.write_table(table, max_chunksize=_CHUNK)
+        codes = keys.project(*crs.to_lonlat(batch.reference.horizontal, (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2))
+        hashes = keys.id_hash(ids if isinstance(ids, pa.Array) else ids.combine_chunks())
+        self.keyed.write(np.column_stack([codes, hashes]).tobytes())
+
+    @property
+    def _keys(self) -> Path:
+        return self.path.with_suffix(".keys")
+
+    def columns(self) -> list[Column]:
+        """The attributes' names, types, units and titles."""
+        if self.schema is None:
+            return []
+        return [Column(f.name, str(f.type), (f.metadata or {}).get(b"unit", b"").decode(), _titles(f)) for f in self.schema if f.name not in RESERVED]
+
+    def write_parts(self, lake: Lake, source: str, *, part_rows: int, group_rows: int, in_memory: int = keys.IN_MEMORY) -> Iterator[Part]:
+        """All rows as parts of at most `part_rows` in row groups of `group_rows`; memory holds the keys of `in_memory` features.
+
+        Raises:
+            BadFeature: an id occurs twice.
+        """
+        if self.writer is None or self.reference is None or self.schema is None:
+            return
+        self.close()
+        with pa.memory_map(str(self.path)) as mapped:
+            table = pa.ipc.open_stream(mapped).read_all()
+            sorted_by = np.memmap(self._keys, np.uint64, "r").reshape(-1, 2)
+            _refuse_duplicates(table.column("id"), sorted_by[:, 1], source, in_memory)
+            for rows in _pieces(keys.in_order(sorted_by[:, 0], in_memory), part_rows):
+                with lake.scratch(".parquet") as path:
+                    box = self._write(path, table, rows, group_rows)
+                    size = path.stat().st_size
+                    yield Part("features", lake.put_file(path, ".parquet", move=True), size, len(rows), box)
+
+    def _write(self, path: Path, table: pa.Table, rows: NDArray[np.int64], group_rows: int) -> Bounds | None:
+        if self.schema is None or self.reference is None:
+            raise ValueError("nothing was spooled")
+        box = _box(table.column("bbox").take(pa.array(rows)), self.z)
+        schema = self.schema.with_metadata({b"geo": _geo_metadata(self.reference, box)})
+        chunks = ahead(table.take(pa.array(rows[at : at + _CHUNK])).combine_chunks().cast(schema) for at in range(0, len(rows), _CHUNK))
+        writer = None
+        try:
+            for chunk in chunks:
+                if writer is None:
+                    writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=_repeating(chunk))
+                writer.write_table(chunk, row_group_size=group_rows)
+        finally:
+            if writer is not None:
+                writer.close()
+        return box
+
+    def close(self) -> None:
+        """End the spool's files."""
+        if self.sink is not None:
+            if self.writer is not None:
+                self.writer.close()
+            self.sink.close()
+            self.keyed.close()
+            self.sink = None
+
+    def remove(self) -> None:
+        """End the spool and take away the file of keys (the caller takes away `path`)."""
+        self.close()
+        self._keys.unlink(missing_ok=True)
+
+
+def _pieces(runs: Iterable[NDArray[np.int64]], length: int) -> Iterator[NDArray[np.int64]]:
+    """The same numbers in arrays of `length`, the last one shorter."""
+    rest = np.zeros(0, np.int64)
+    for run in runs:
+        rest = np.concatenate([rest, run]) if len(rest) else run
+        while len(rest) > length:
+            yield rest[:length]
+            rest = rest[length:]
+    if len(rest):
+        yield rest
+
+
+def _repeating(table: pa.Table) -> list[str]:
+    """The columns whose values occur often enough for a dictionary."""
+    simple = [f.name for f in table.schema if not pa.types.is_nested(f.type) and not pa.types.is_boolean(f.type) and f.name not in ("id", "geometry")]
+    few = table.slice(0, 8192)
+    return [name for name in simple if pc.count_distinct(few.column(name)).as_py() * _FEW <= len(few)]
+
+
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items, the next one already being made in a thread while one is used (GEOS and Arrow release the interpreter).
+
+    Everything of the source, its end included, happens in that one thread, so that it may hold what belongs to a thread.
+    """
+    source = iter(items)
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+        try:
+            waiting = pool.submit(next, source, end)
+            while (item := waiting.result()) is not end:
+                waiting = pool.submit(next, source, end)
+                yield cast("T", item)
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                pool.submit(close).result()
+
+
+def _box(boxes: pa.ChunkedArray, z: list[tuple[float, float]]) -> Bounds | None:
+    """The box of the rows' boxes, None where no row has one."""
+    struct = boxes.combine_chunks()
+    low, high = ([f(struct.field(name)).as_py() for name in names] for f, names in ((pc.min, ("xmin", "ymin")), (pc.max, ("xmax", "ymax"))))
+    if low[0] is None:
+        return None
+    heights = (min(a for a, _ in z), max(b for _, b in z)) if z else (float("nan"), float("nan"))
+    return Bounds(low[0], low[1], high[0], high[1], *heights)
+
+
+def _titles(f: pa.Field) -> dict[str, str]:
+    meta = f.metadata or {}
+    return {lang: meta[key].decode() for lang, key in (("zh", b"title_zh"), ("en", b"title_en")) if key in meta}
+
+
+def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A later batch in the first batch's schema; a type that widened is refused by name."""
+    try:
+        return table.select(schema.names).cast(schema)
+    except (KeyError, pa.ArrowInvalid, ValueError) as error:
+        raise BadFeature(f"Attributes change within the source: {error}.", "Give every feature the same columns and types.") from error
+
+
+def _refuse_duplicates(ids: pa.ChunkedArray, hashes: NDArray[np.uint64], source: str, limit: int) -> None:
+    """Only ids whose hashes are equal are compared as texts."""
+    twice: list[str] = []
+    for rows in keys.in_order(hashes, limit):
+        same = np.flatnonzero(np.diff(hashes[rows]) == 0)
+        if len(same):
+            texts = ids.take(pa.array(np.unique(np.concatenate([rows[same], rows[same + 1]]))))
+            twice += [row["values"] for row in pc.value_counts(texts).to_pylist() if row["counts"] > 1]
+    if twice:
+        twice = sorted(twice)[:5]
+        raise BadFeature(f"{source}: id {twice[0]!r} occurs more than once (also: {', '.join(map(str, twice[1:])) or 'none'}).",
+                         "Ids must be unique: name another column with --option id=COLUMN.")  # fmt: skip
+
+
+def _geo_metadata(reference: Reference, box: Bounds | None) -> bytes:
+    projjson = crs.crs_of(reference.horizontal).to_json_dict()
+    covering = {"bbox": {c: ["bbox", c] for c in ("xmin", "ymin", "xmax", "ymax")}}
+    column: dict[str, Any] = {"encoding": "WKB", "geometry_types": [], "crs": projjson, "covering": covering}
+    if box is not None:
+        column["bbox"] = [box.minx, box.miny, box.maxx, box.maxy]
+    return json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}).encode()
