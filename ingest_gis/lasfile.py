@@ -23,6 +23,10 @@ _HEADER_SIZE = {0: 227, 1: 227, 2: 227, 3: 235, 4: 375}
 AGAIN = "Copy or download the file again, or export it anew."
 
 
+class EmptyCloud(UnreadableSource):
+    """A sound file without points: of many files one such is skipped, alone it is refused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Vlr:
     """A (extended) variable length record: who defined it, its number, and where its data lies."""
@@ -108,7 +112,7 @@ def _parse(path: Path, file: BinaryIO, head: bytes, size: int) -> LasFile:
     if start > size or start < header_size:
         raise refuse(f"its points should begin at byte {start}, {'behind the end of the file' if start > size else 'inside the header'} ({size} bytes)")
     if count == 0:
-        raise refuse("it holds no points")
+        raise EmptyCloud(f"{path.name}: it holds no points.", AGAIN)
     if not compressed and start + count * record > size:
         raise refuse(f"it is truncated: {count} points of {record} bytes need {start + count * record} bytes, it has {size}")
     remarks: list[str] = []

@@ -1,30 +1,34 @@
-"""Point clouds (LAS, LAZ, COPC) → Asset: the file is checked, header and every point, and taken over as it is.
+"""Point clouds (LAS, LAZ, COPC, E57; one file, several, or a folder of them) → Assets: checked, header and every point, and taken over as they are.
 
-The tiler reads it from the lake by the layout written into the asset's properties, so nothing is decoded twice.
+The tiler reads each file from the lake by the layout written into the asset's properties, so nothing is decoded twice, and
+places it by its own reference, so nothing is resampled. E57 becomes LAZ on the way (`e57`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fnmatch
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import lazrs
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from ingest_gis.lasfile import AGAIN, RGB_AT, LasFile, StatedReference, read_header, stated_reference
-from ingest_gis.laszip import check_stream
-from twin import crs
-from twin.errors import BadReference, MissingReference, UnreadableSource
+from ingest_gis import e57
+from ingest_gis.lasfile import RGB_AT, EmptyCloud, LasFile, StatedReference, read_header, stated_reference
+from ingest_gis.pointscan import FLAGS_AT, Filter, Summary, make_filter, summarise
+from twin import clouds, crs
+from twin.errors import BadFeature, BadOption, BadReference, MissingReference, UnreadableSource
 from twin.model import ABOVE_GROUND, Asset, Bounds, Reference, Report
 from twin.registry import ReaderOptions
 
-CHUNK = 65_536
-"""Points in memory at once."""
+SUFFIXES = (".las", ".laz", ".e57")
+FAR = 250_000.0
+"""Metres across beyond which a layer's files are remarked upon: the lattice of its tiles then gets coarser than 0.12 mm."""
 
 CLASSES = {
     0: ("未处理", "never classified"), 1: ("未分类", "unclassified"), 2: ("地面", "ground"), 3: ("低植被", "low vegetation"),
@@ -37,60 +41,199 @@ CLASSES = {
 """ASPRS standard classes (LAS 1.4 R15, table 17): code → Chinese and English name; codes above 63 are the producer's own."""
 
 
+Flag = Literal["withheld", "synthetic", "key_point", "overlap", "noise"]
+
+
 class Options(ReaderOptions):
     """Options of the point cloud reader."""
 
     vertical_unit: float | None = Field(None, gt=0, description="Metres per unit of the heights (0.3048 for feet); overrides the file's.")
+    references: dict[str, str] = Field({}, description="CRS by file name: PATTERN=CRS+VERTICAL, separated by commas, e.g. n*.laz=EPSG:4547+5737; before --crs.")
+    classes: tuple[int, ...] | None = Field(None, description="Keep only points of these classes, e.g. 2,6.")
+    exclude: tuple[int, ...] = Field((), description="Leave out points of these classes, e.g. 7,18.")
+    drop: tuple[Flag, ...] = Field(("withheld",), description="Leave out points with these flags (withheld, synthetic, key_point, overlap, noise); empty: none.")
+
+    @field_validator("classes", "exclude", "drop", mode="before")
+    @classmethod
+    def _listed(cls, value: Any, info: ValidationInfo) -> Any:
+        parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        return parts or (None if info.field_name == "classes" else ())
+
+    @field_validator("references", mode="before")
+    @classmethod
+    def _mapped(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip().rpartition("=") for part in value.split(",") if part.strip()]
+        if not all(pattern and text for pattern, _, text in parts):
+            raise ValueError("write PATTERN=CRS, for example n*.laz=EPSG:4547+5737")
+        return {pattern: text for pattern, _, text in parts}
+
+    @field_validator("classes", "exclude")
+    @classmethod
+    def _codes(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value and not all(0 <= code <= 255 for code in value):
+            raise ValueError("class codes are 0 to 255")
+        return value
 
 
-def read(source: Path, options: Options, report: Report) -> Iterator[Asset]:
-    """Check a LAS/LAZ/COPC file and hand it over.
+def read(source: Path | Sequence[Path], options: Options, report: Report) -> Iterator[Asset]:
+    """Check point cloud files and hand them over.
+
+    Args:
+        source: a file, a folder (every cloud in it and below, by name), or several of these.
+        options: as above; a file's CRS is that of the first pattern of `references` that fits its name, else `crs`, else its own.
+        report: what was seen and left out; with several files `facts["files"]` has a row for each.
 
     Yields:
-        One Asset; `bounds` are those of the points, in the file's units. Its properties: `layout` (where what lies),
-        `classes` (count by code and names), `has_rgb`, `rgb_bits` (8 where 8-bit colours sit in 16-bit fields), `intensity`.
+        One Asset a file, all in the reference of the first; `bounds` are those of the points kept. Its properties: `layout` (where
+        what lies, and what is left out), `classes` (count by code and names), `has_rgb`, `rgb_bits` (8 where 8-bit colours sit in
+        16-bit fields), `intensity`, and its own `file`, `reference` and `box` (see `twin.clouds`).
 
     Raises:
         UnreadableSource: with what is wrong in the header or the points.
-        MissingReference, BadReference: no CRS, no vertical datum, or unknown ones.
+        MissingReference, BadReference: no CRS, no vertical datum, or unknown ones. BadFeature: the filter leaves nothing.
     """
-    las = read_header(source)
+    files = _files(source, options)
+    many = len(files) > 1
+    files = _without_copies(files, report) if many else files
+    frame: Reference | None = None
+    for name, path in files:
+        own = Report(source=name)
+        with tempfile.TemporaryDirectory(prefix="e57-") as scratch:
+            try:
+                asset = _one(name, path, Path(scratch), options, own)
+            except EmptyCloud:
+                if not many:
+                    raise
+                report.note("skipped", name, "the file holds no points")
+                continue
+            report.read += own.read
+            report.kept += own.kept
+            _take_over(own, report, name if many else "")
+            if many:
+                row = {"file": name, "read": own.read, "kept": own.kept, "crs": asset.reference.horizontal[:60], "vertical": asset.reference.vertical}
+                report.facts.setdefault("files", []).append(row)
+            if not asset.count:
+                continue
+            frame = frame or asset.reference
+            if asset.reference != frame:  # those in the layer's own reference are judged together, when they are stored
+                crs.check_plausible(asset.reference, asset.bounds, name)
+            yield replace(asset, reference=frame, bounds=clouds.bounds_in(frame, asset.reference, asset.bounds, name))
+    if not report.kept:
+        raise BadFeature(f"{report.source}: none of its {report.read:,} points passes the filter ({report.facts.get('left_out')}).",
+                         "Look at --option classes, exclude and drop.") if report.read else EmptyCloud(f"{report.source}: no file holds a point.", "Check the delivery.")  # fmt: skip
+
+
+def _files(source: Path | Sequence[Path], options: Options) -> list[tuple[str, Path]]:
+    """(name in the layer, path) of every file, in the order of the names."""
+    found: dict[str, Path] = {}
+    for one in [source] if isinstance(source, Path) else source:
+        inside = sorted(p for p in one.rglob("*") if p.suffix.lower() in SUFFIXES) if one.is_dir() else [one]
+        if not inside:
+            raise UnreadableSource(f"The folder {one.name} holds no point cloud.", f"Known suffixes: {' '.join(SUFFIXES)}.")
+        for path in inside:
+            name = path.relative_to(one).as_posix() if one.is_dir() else path.name
+            while name in found and found[name] != path:  # two folders may hold files of one name
+                name = f"{path.parent.name}/{name}"
+            found[name] = path
+    for pattern in options.references:
+        if not any(fnmatch.fnmatch(name, pattern) for name in found):
+            raise BadOption(f"references: no file's name fits {pattern!r}.", f"The files: {', '.join(sorted(found)[:6])}.")
+    return sorted(found.items())
+
+
+def _without_copies(files: list[tuple[str, Path]], report: Report) -> list[tuple[str, Path]]:
+    """Files delivered twice, byte for byte, are taken once."""
+    sizes = [path.stat().st_size if path.is_file() else -1 for _, path in files]
+    seen: dict[tuple[int, str], str] = {}
+    unique = []
+    for (name, path), size in zip(files, sizes, strict=True):
+        if size > 0 and sizes.count(size) > 1:
+            with path.open("rb") as file:
+                first = seen.setdefault((size, hashlib.file_digest(file, "sha256").hexdigest()), name)
+            if first != name:
+                report.note("skipped", name, f"the same bytes as {first}")
+                report.facts.setdefault("copies", []).append(name)
+                continue
+        unique.append((name, path))
+    return unique
+
+
+def _take_over(own: Report, report: Report, name: str) -> None:
+    """One file's report into the layer's: notes say which file, counts add up, the rest is that of the first."""
+    for note in own.notes:
+        report.note(note.action, name or note.feature, note.reason)
+    for key, value in own.facts.items():
+        if isinstance(value, dict):
+            sums = report.facts.setdefault(key, {})
+            for reason, count in value.items():
+                sums[reason] = sums.get(reason, 0) + count
+        elif key not in report.facts:
+            report.facts[key] = value
+
+
+def _one(name: str, path: Path, scratch: Path, options: Options, report: Report) -> Asset:
+    """One file; its asset is in its own reference, and without points where the filter leaves none."""
+    stated_crs = None
+    if path.suffix.lower() == ".e57":
+        target = scratch / "scans.laz"
+        stated_crs = e57.to_laz(path, target, report)
+        las = replace(read_header(target), path=target)
+    else:
+        las = read_header(path)
     for remark in las.remarks:
         report.note("warned", "", remark)
-    reference = _reference(las, options, report)
-    summary = summarise(las)
-    report.read = report.kept = las.count
-    _compare_bounds(las, summary, report)
-    report.facts.update({"driver": las.format.upper(), "version": las.version, "point_format": las.point_format, "id_rule": "none: points have no ids"})
+    reference = _reference(las, name, stated_crs, options, report)
+    what = make_filter(las.point_format, options.drop, options.classes, options.exclude)
+    summary = summarise(las, what)
+    report.read, report.kept = las.count + report.facts.pop("invalid", 0), summary.kept
+    driver = las.format.upper() if las.path == path else "E57"
+    report.facts |= {"driver": driver, "version": las.version, "point_format": las.point_format, "id_rule": "none: points have no ids"}
+    _report_filter(las, summary, report)
+    if not summary.kept:
+        return Asset(reference, las.path, las.format, Bounds(0, 0, 0, 0, 0, 0), 0)
+    if not summary.left_out:
+        _compare_bounds(las, summary, report)
     bounds = Bounds.of(summary.corners(las))
     if las.point_format in RGB_AT and not summary.rgb_top:
         report.note("skipped", "", "the colour fields are all zero and are not used")
-    yield Asset(reference, source, las.format, bounds, las.count, _properties(las, summary))
+    return Asset(reference, las.path, las.format, bounds, summary.kept, _properties(las, summary, what) | clouds.describe(reference, bounds, name))
 
 
-def _reference(las: LasFile, options: Options, report: Report) -> Reference:
-    stated = stated_reference(las)
-    if options.crs is None and stated.crs is not None:
-        reference = _from_file(las, stated, options)
+def _report_filter(las: LasFile, summary: Summary, report: Report) -> None:
+    flagged = summary.flagged(las)
+    if flagged:
+        report.facts["flags"] = flagged
+    if summary.left_out:
+        report.facts["left_out"] = summary.left_out
+    for reason, count in summary.left_out.items():
+        code = int(reason[6:]) if reason.startswith("class ") else None
+        what = f"of {reason} ({CLASSES[code][1]})" if code in CLASSES else f"of {reason}" if code is not None else f"flagged {reason}"
+        report.note("skipped", "", f"{count:,} points {what} are left out by the filter")
+
+
+def _reference(las: LasFile, name: str, in_e57: str | None, options: Options, report: Report) -> Reference:
+    stated = StatedReference(in_e57, None, None, "E57") if in_e57 else stated_reference(las)
+    own = next((text for pattern, text in options.references.items() if fnmatch.fnmatch(name, pattern)), None)
+    if own is not None:
+        flat, plus, up = own.rpartition("+")
+        reference = crs.parse_reference(flat if plus else own, (up if plus else None) or options.vertical, vertical_offset=options.vertical_offset, where=name)
+    elif options.crs is None and stated.crs is not None:
+        reference = crs.parse_reference(stated.crs, options.vertical or stated.vertical, vertical_offset=options.vertical_offset, where=name)
     else:
-        reference = crs.parse_reference(options.crs, options.vertical, vertical_offset=options.vertical_offset, where=las.path.name)
+        reference = crs.parse_reference(options.crs, options.vertical, vertical_offset=options.vertical_offset, where=name)
     if not reference.vertical or reference.vertical == ABOVE_GROUND:
         raise MissingReference(
-            f"{las.path.name}: the heights of a point cloud are absolute, but no vertical datum is stated.",
+            f"{name}: the heights of a point cloud are absolute, but no vertical datum is stated.",
             "Name it with --vertical, for example EPSG:5737 (1985 heights), EGM96 or ellipsoid.",
         )
     unit, why = _unit(reference, stated, options)
     if why:
         report.note("assumed", "", why)
-    report.facts["crs_source"] = "option" if options.crs else stated.source
+    report.facts["crs_source"] = "option" if own or options.crs else stated.source
     report.facts["vertical_unit_m"] = unit
     return Reference(reference.horizontal, reference.vertical, unit, reference.vertical_offset)
-
-
-def _from_file(las: LasFile, stated: StatedReference, options: Options) -> Reference:
-    """The file's own CRS; its vertical part gives way to the option."""
-    vertical = options.vertical or stated.vertical
-    return crs.parse_reference(stated.crs, vertical, vertical_offset=options.vertical_offset, where=las.path.name)
 
 
 def _unit(reference: Reference, stated: StatedReference, options: Options) -> tuple[float, str]:
@@ -113,103 +256,6 @@ def _unit(reference: Reference, stated: StatedReference, options: Options) -> tu
     return factor, f"no unit of the heights is stated; taken as that of the map ({flat.axis_info[0].unit_name}, {factor:.7g} m); say --option vertical_unit=1 for metres"
 
 
-# --- points ------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Summary:
-    """What one pass over all points found, in raw integers."""
-
-    low: NDArray[np.int64] = field(default_factory=lambda: np.full(3, np.iinfo(np.int64).max))
-    high: NDArray[np.int64] = field(default_factory=lambda: np.full(3, np.iinfo(np.int64).min))
-    classes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
-    intensity: list[int] = field(default_factory=lambda: [65_535, 0])
-    rgb_top: int = 0
-
-    def corners(self, las: LasFile) -> NDArray[np.float64]:
-        """(2, 3) lowest and highest coordinates in the file's units."""
-        corners = np.stack([self.low, self.high]) * np.array(las.scales, np.float64)
-        return np.asarray(corners + np.array(las.offsets, np.float64))
-
-
-def summarise(las: LasFile) -> Summary:
-    """Read every point once and collect ranges and counts; memory is bounded by one chunk.
-
-    Raises:
-        UnreadableSource: the points cannot be decoded or end early.
-    """
-    found = Summary()
-    kind = np.dtype((np.void, las.record))
-    for raw in raw_chunks(las):
-        _add(found, las, raw.view(kind) if raw.dtype != kind else raw)
-    return found
-
-
-def _add(found: Summary, las: LasFile, raw: NDArray[Any]) -> None:
-    rows = raw.view(record_type(las.point_format, las.record))
-    for axis, name in enumerate("xyz"):
-        values = np.ascontiguousarray(rows[name])
-        found.low[axis] = min(found.low[axis], values.min())
-        found.high[axis] = max(found.high[axis], values.max())
-    codes = rows["class"] if las.point_format >= 6 else rows["class"] & 31
-    found.classes += np.bincount(codes, minlength=256)
-    intensity = np.ascontiguousarray(rows["intensity"])
-    found.intensity = [min(found.intensity[0], int(intensity.min())), max(found.intensity[1], int(intensity.max()))]
-    if las.point_format in RGB_AT:
-        colors = np.ascontiguousarray(rows["rgb"])
-        found.rgb_top = max(found.rgb_top, int(colors.max()))
-
-
-def record_type(point_format: int, size: int) -> np.dtype[Any]:
-    """The fields of a point record that are of use here."""
-    names, formats, at = ["x", "y", "z", "intensity", "class"], ["<i4", "<i4", "<i4", "<u2", "u1"], [0, 4, 8, 12, 16 if point_format >= 6 else 15]
-    if point_format in RGB_AT:
-        names, formats, at = [*names, "rgb"], [*formats, "(3,)<u2"], [*at, RGB_AT[point_format]]
-    return np.dtype({"names": names, "formats": formats, "offsets": at, "itemsize": size})
-
-
-def raw_chunks(las: LasFile) -> Iterator[NDArray[Any]]:
-    """Point records as bytes, (n × record,) uint8, at most `CHUNK` points at a time; together exactly `count` points."""
-    if las.format == "las":
-        with las.path.open("rb") as plain:
-            plain.seek(las.start)
-            for start in range(0, las.count, CHUNK):
-                yield np.fromfile(plain, np.uint8, min(CHUNK, las.count - start) * las.record)
-        return
-    with las.path.open("rb") as file:
-        how = check_stream(las, file)
-        file.seek(las.start)
-        buffer = np.empty(min(CHUNK, las.count) * las.record, np.uint8)
-        done = 0
-        try:
-            decoder = lazrs.ParLasZipDecompressor(file, how, selection())
-            while done < las.count:
-                view = buffer[: min(CHUNK, las.count - done) * las.record]
-                decoder.decompress_many(view)
-                done += len(view) // las.record
-                yield view
-        except (lazrs.LazrsError, ValueError, RuntimeError, OSError, MemoryError) as error:
-            raise _undecodable(las, done, error) from error
-        except BaseException as error:  # a panic of the decoder is no Exception
-            if type(error).__name__ != "PanicException":
-                raise
-            raise _undecodable(las, done, error) from error
-
-
-def _undecodable(las: LasFile, done: int, error: BaseException) -> UnreadableSource:
-    return UnreadableSource(f"{las.path.name}: the compressed points cannot be decoded after point {done} of {las.count}: {error}.", AGAIN)
-
-
-def selection() -> Any:
-    """What is decoded of the layered formats (6–10): place, intensity, class, colour; GPS time and the like are never used."""
-    wanted = (lazrs.SELECTIVE_DECOMPRESS_XY_RETURNS_CHANNEL, lazrs.SELECTIVE_DECOMPRESS_Z, lazrs.SELECTIVE_DECOMPRESS_INTENSITY,
-              lazrs.SELECTIVE_DECOMPRESS_CLASSIFICATION, lazrs.SELECTIVE_DECOMPRESS_RGB)  # fmt: skip
-    mask = 0
-    for part in wanted:
-        mask |= part
-    return lazrs.DecompressionSelection(mask)
-
-
 def _compare_bounds(las: LasFile, summary: Summary, report: Report) -> None:
     seen = summary.corners(las).reshape(-1)
     stated = np.array(las.bounds)
@@ -218,16 +264,16 @@ def _compare_bounds(las: LasFile, summary: Summary, report: Report) -> None:
         report.note("warned", "", f"the header states the bounds {[float(f'{v:.10g}') for v in stated]}, the points have {[float(f'{v:.10g}') for v in seen]}")
 
 
-def _properties(las: LasFile, summary: Summary) -> dict[str, Any]:
+def _properties(las: LasFile, summary: Summary, what: Filter) -> dict[str, Any]:
     codes = [int(code) for code in np.flatnonzero(summary.classes)]
     names = {code: CLASSES.get(code, (f"类别 {code}", f"class {code}")) for code in codes}
     has_rgb = las.point_format in RGB_AT and summary.rgb_top > 0
     laszip = next(([v.at, len(v.data)] for v in las.vlrs if v.user == "laszip encoded"), None)
     return {
         "point_format": las.point_format, "version": las.version,
-        "layout": {"start": las.start, "record": las.record, "scales": list(las.scales), "offsets": list(las.offsets), "laszip": laszip,
+        "layout": {"start": las.start, "points": las.count, "flags_at": FLAGS_AT, "drop_mask": what.mask, "drop_classes": list(what.classes), "record": las.record, "scales": list(las.scales), "offsets": list(las.offsets), "laszip": laszip,
                    "class_at": 16 if las.point_format >= 6 else 15, "class_mask": 255 if las.point_format >= 6 else 31,
                    "rgb_at": RGB_AT.get(las.point_format) if has_rgb else None},
         "classes": [{"code": code, "count": int(summary.classes[code]), "zh": names[code][0], "en": names[code][1]} for code in codes],
-        "has_rgb": has_rgb, "rgb_bits": 8 if summary.rgb_top < 256 else 16, "intensity": summary.intensity,
+        "has_rgb": has_rgb, "rgb_bits": 8 if summary.rgb_top < 256 else 16, "intensity": summary.intensity, "drop_flags": list(what.flags), "drop_classes": list(what.classes),
     }  # fmt: skip

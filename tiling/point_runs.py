@@ -147,7 +147,8 @@ class Cloud:
         Raises:
             UnreadableSource: the compressed points cannot be decoded.
         """
-        layout, count = self.layout, self.part.count
+        layout = self.layout
+        count = int(layout.get("points", self.part.count))
         record = int(layout["record"])
         if layout["laszip"] is None:
             with self.path.open("rb") as plain:
@@ -168,10 +169,23 @@ class Cloud:
             except (lazrs.LazrsError, ValueError, RuntimeError) as error:
                 raise UnreadableSource(f"{self.path.name}: the compressed points cannot be decoded: {error}.", "Ingest the file again.") from error
 
+    def _kept(self, raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The records that the reader's filter lets through."""
+        layout = self.layout
+        mask, classes = int(layout.get("drop_mask", 0)), layout.get("drop_classes", [])
+        if not mask and not classes:
+            return raw
+        rows = raw.reshape(-1, int(layout["record"]))
+        unwanted = np.zeros(256, bool)
+        unwanted[classes] = True
+        keep = ((rows[:, layout.get("flags_at", 15)] & mask) == 0) & ~unwanted[rows[:, layout["class_at"]] & layout["class_mask"]]
+        return raw if keep.all() else rows[keep].reshape(-1)
+
     def columns(self, raw: NDArray[np.uint8]) -> Columns:
-        """One chunk of records, placed and sorted."""
+        """One chunk of records, filtered, placed and sorted."""
         layout, patches, cube = self.layout, self.patches, self.cube
         record = int(layout["record"])
+        raw = self._kept(raw)
         count = len(raw) // record
         places, colors = np.empty((count, 3), np.int32), np.empty((count, 4), np.uint8)
         intensity, codes = np.empty(count, np.uint16), np.empty(count, np.uint64)
@@ -187,7 +201,7 @@ class Cloud:
 
 def _selection() -> Any:
     wanted = (lazrs.SELECTIVE_DECOMPRESS_XY_RETURNS_CHANNEL, lazrs.SELECTIVE_DECOMPRESS_Z, lazrs.SELECTIVE_DECOMPRESS_INTENSITY,
-              lazrs.SELECTIVE_DECOMPRESS_CLASSIFICATION, lazrs.SELECTIVE_DECOMPRESS_RGB)  # fmt: skip
+              lazrs.SELECTIVE_DECOMPRESS_FLAGS, lazrs.SELECTIVE_DECOMPRESS_CLASSIFICATION, lazrs.SELECTIVE_DECOMPRESS_RGB)  # fmt: skip
     mask = 0
     for part in wanted:
         mask |= part

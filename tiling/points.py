@@ -28,10 +28,10 @@ from tiling.point_glb import Look, encode
 from tiling.point_octree import Node, Subtree, ancestors, cell_name, grid_of, subtree
 from tiling.point_runs import Bucket, Cloud, Columns, Cube, Run, Spool, buckets
 from tiling.tileset import Tile, dump, tileset
-from twin import crs, registry
+from twin import clouds, crs, registry
 from twin.archive import ArchiveWriter, Packed, pack
 from twin.errors import BadFeature
-from twin.model import Bounds, Column, LayerVersion, Part
+from twin.model import Bounds, Column, LayerVersion, Part, Reference
 from twin.registry import TileJob
 
 CODE_VERSION = "2"
@@ -76,11 +76,11 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     if not parts:
         raise BadFeature(f"Layer {version.layer} holds no point cloud.", "Ingest a LAS, LAZ or COPC file.")
     options: Options = job.options
-    frame, clouds = _clouds(version, parts, job)
+    frame, sources = _clouds(version, parts, job)
     total = sum(part.count for part in parts)
     with tempfile.TemporaryDirectory(prefix="points-", dir=job.out.parent) as scratch, ThreadPoolExecutor(max(1, job.workers)) as pool:
-        runs = _runs(clouds, Path(scratch), pool, job, total)
-        cube = clouds[0].cube
+        runs = _runs(sources, Path(scratch), pool, job, total)
+        cube = sources[0].cube
         grid = grid_of(runs)
         look = _look(version, parts, cube, options)
         with ArchiveWriter(job.out) as archive:
@@ -93,26 +93,27 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
             points, nodes = ancestors(trees)
             upper = _ordered(pool, lambda node: _encode(node, points, cube, look), nodes, job.workers)
             done += [_store(archive, t) for t in upper]
-            facts = _finish(archive, done, frame, clouds[0].cube, grid, version, max(c.patches.error for c in clouds))
+            facts = _finish(archive, done, frame, cube, grid, version, max(c.patches.error for c in sources))
     return facts
 
 
 def _clouds(version: LayerVersion, parts: list[Part], job: TileJob) -> tuple[Frame, list[Cloud]]:
     """The local frame at the middle of all clouds, and each cloud with its interpolation table in one cube."""
-    boxes = [part.bounds for part in parts if part.bounds is not None]
-    whole = Bounds.union(boxes)
+    whole = Bounds.union(part.bounds for part in parts if part.bounds is not None)
     frame = Frame.at(*point_frame.centre_of(version.reference, whole))
-    tables = [point_frame.fit(version.reference, box, frame) for box in boxes]
+    boxes = [clouds.own_bounds(part) for part in parts]
+    tables = [point_frame.fit(clouds.own_reference(version, part), box, frame) for part, box in zip(parts, boxes, strict=True)]
     ranges = [table.range_of(box.minz, box.maxz) for table, box in zip(tables, boxes, strict=True)]
     cube = Cube.around(np.min([low for low, _ in ranges], axis=0), np.max([high for _, high in ranges], axis=0))
     return frame, [Cloud(job.lake.path(part.key), part, table, cube) for part, table in zip(parts, tables, strict=True)]
 
 
-def _runs(clouds: list[Cloud], scratch: Path, pool: ThreadPoolExecutor, job: TileJob, total: int) -> list[Run]:
+def _runs(sources: list[Cloud], scratch: Path, pool: ThreadPoolExecutor, job: TileJob, total: int) -> list[Run]:
     spool = Spool(scratch, IN_MEMORY)
-    tasks = ((cloud, raw) for cloud in clouds for raw in cloud.chunks())
+    tasks = ((cloud, raw) for cloud in sources for raw in cloud.chunks())
     for run in _ordered(pool, lambda task: task[0].columns(task[1]), tasks, job.workers):
-        spool.add(run)
+        if len(run):
+            spool.add(run)
         job.progress(0.4 * spool.held / total, "reading points")
     return spool.runs
 
@@ -197,7 +198,7 @@ def _finish(archive: ArchiveWriter, done: list[_Done], frame: Frame, cube: Cube,
     document = tileset(tiles, error=cube.side, refine="ADD")
     archive.add("tileset.json", dump(document))
     root = {key: document["root"][key] for key in ("boundingVolume", "geometricError", "transform") if key in document["root"]}
-    heights = [_heights(version, part.bounds) for part in parts if part.bounds is not None]
+    heights = [_heights(clouds.own_reference(version, part), clouds.own_bounds(part)) for part in parts]
     return {
         "entry": "tileset.json", "tiles": sum(1 for d in done if d.count), "bytes": archive.size,
         "heights": [min(h[0] for h in heights), max(h[1] for h in heights)], "root": root,
@@ -207,8 +208,8 @@ def _finish(archive: ArchiveWriter, done: list[_Done], frame: Frame, cube: Cube,
     }  # fmt: skip
 
 
-def _heights(version: LayerVersion, box: Bounds) -> tuple[float, float]:
+def _heights(reference: Reference, box: Bounds) -> tuple[float, float]:
     """Ellipsoidal heights between which a cloud lies: its extremes shifted at 5 × 5 places of its box."""
     x, y = (a.ravel() for a in np.meshgrid(np.linspace(box.minx, box.maxx, 5), np.linspace(box.miny, box.maxy, 5)))
-    low, high = (crs.to_geodetic(version.reference, np.column_stack([x, y, np.full(25, z)]))[:, 2] for z in (box.minz, box.maxz))
+    low, high = (crs.to_geodetic(reference, np.column_stack([x, y, np.full(25, z)]))[:, 2] for z in (box.minz, box.maxz))
     return float(low.min()), float(high.max())

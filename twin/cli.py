@@ -137,7 +137,7 @@ def _text(name: str, value: str) -> str:
 
 
 @command("ingest")
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--layer", required=True, help="Name of the layer.")
 @click.option("--reader", help="Reader to use (else the one that recognises the file).")
 @click.option("--crs", help="Horizontal CRS, e.g. EPSG:4547, or compound EPSG:4547+5737; overrides the file's.")
@@ -149,11 +149,14 @@ def _text(name: str, value: str) -> str:
 @click.option("--grade", help="CIM grade, CIM1 to CIM7, in place of the one found by rule.")
 @click.option("--licence", help="Licence of the data.")
 @click.option("--label", type=click.Choice(["open", "internal", "restricted"]), help="Security label.")
-@click.option("--update", is_flag=True, help="SOURCE holds only the features that are new or changed (by id).")
+@click.option("--update", is_flag=True, help="SOURCE holds only what is new or changed: features by id, point clouds by file name.")
 @click.option("--publish/--no-publish", default=True, show_default=True, help="Tile and show it at once.")
-def ingest(shell: Shell, source: Path, layer: str, reader: str | None, crs: str | None, vertical: str | None, options: tuple[str, ...],
+def ingest(shell: Shell, source: tuple[Path, ...], layer: str, reader: str | None, crs: str | None, vertical: str | None, options: tuple[str, ...],
            title: str | None, title_en: str | None, group: str | None, grade: str | None, licence: str | None, label: str | None, publish: bool, update: bool) -> None:  # fmt: skip
-    """Read SOURCE into a new version of a layer, tile it and show it."""
+    """Read SOURCE into a new version of a layer, tile it and show it.
+
+    Point clouds may be many: several files, a folder, or a quoted pattern; each keeps its own CRS.
+    """
     from twin import tasks  # noqa: PLC0415
 
     given: dict[str, Any] = _pairs(options, "--option")

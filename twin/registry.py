@@ -51,6 +51,8 @@ class Entry:
     module: str
     kind: LayerKind | Literal["scenario"]
     suffixes: tuple[str, ...] = ()
+    several: bool = False
+    """Whether a reader's `read` also takes a folder or a list of files as `source`."""
 
     def load(self) -> Any:
         """Import the module."""
@@ -90,7 +92,7 @@ READERS: tuple[Entry, ...] = (
     Entry("vector", "ingest_gis.vector", "vector", _VECTOR),
     Entry("terrain", "ingest_gis.terrain", "terrain", (".tif", ".tiff", ".asc", ".hgt", ".zip")),
     Entry("raster", "ingest_gis.raster", "raster", (".tif", ".tiff", ".png", ".jpg", ".jp2", ".asc")),
-    Entry("points", "ingest_gis.points", "points", (".las", ".laz")),
+    Entry("points", "ingest_gis.points", "points", (".las", ".laz", ".e57"), several=True),
     Entry("meshfile", "ingest_bim.meshfile", "mesh", (".obj", ".gltf", ".glb", ".ply", ".stl")),
     Entry("ifc", "ingest_bim.ifc", "mesh", (".ifc", ".ifczip", ".ifcxml")),
 )

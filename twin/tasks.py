@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from twin import __version__, grading, parts, registry
+from twin import __version__, grading, parts, registry, sources
 from twin.catalog import Derivation
 from twin.city import City
-from twin.errors import BadInput, BadOption, Conflict, NotFound, UnreadableSource
+from twin.errors import BadInput, BadOption, Conflict, NotFound
 from twin.jobs import Context, Job, Jobs, Task
 from twin.model import LABELS, Group, Layer, LayerKind, LayerVersion, Report
 from twin.processes import is_gone
@@ -25,7 +25,7 @@ DESCRIBE = ("title_zh", "title_en", "group", "grade", "licence", "label", "descr
 # --- submitting --------------------------------------------------------------------------------------------------
 
 
-def ingest_params(source: str | Path, layer: str, *, reader: str | None = None, options: dict[str, Any] | None = None,
+def ingest_params(source: sources.Source, layer: str, *, reader: str | None = None, options: dict[str, Any] | None = None,
                   describe: dict[str, str] | None = None, publish: bool = True, update: bool = False) -> dict[str, Any]:  # fmt: skip
     """The parameters of an ingest job, checked before anything is queued.
 
@@ -35,11 +35,7 @@ def ingest_params(source: str | Path, layer: str, *, reader: str | None = None, 
         NotFound: no such reader.
     """
     check_layer_name(layer)
-    path = Path(source).resolve()
-    if not path.exists():
-        raise UnreadableSource(f"There is no file {source}.", "Check the path.")
-    if path.is_file() and path.stat().st_size == 0:
-        raise UnreadableSource(f"{path.name} is empty (0 bytes).", "Deliver the file again.")
+    paths = sources.expand(source)
     unknown = set(describe or {}) - set(DESCRIBE)
     if unknown:
         raise BadOption(f"Unknown layer description {min(unknown)!r}.", f"Known: {', '.join(DESCRIBE)}.")
@@ -48,9 +44,11 @@ def ingest_params(source: str | Path, layer: str, *, reader: str | None = None, 
             raise BadOption(f"{field} cannot be {describe[field]!r}.", f"It is one of {', '.join(known)}.")  # type: ignore[index]
     if describe and "grade" in describe:
         describe = {**describe, "grade": grading.check(describe["grade"])}
-    entry = choose_reader(path, reader, options or {})
+    entry = choose_reader(sources.sample(paths, [s for e in registry.readers().values() if e.several for s in e.suffixes]), reader, options or {})
+    if len(paths) > 1 and not entry.several:
+        raise BadInput(f"Reader {entry.name} takes one file, {len(paths)} are given.", "Ingest them one by one.")
     split_options(entry, options or {})
-    return {"source": str(path), "layer": layer, "reader": entry.name, "options": options or {}, "describe": describe or {}, "publish": publish} | ({"update": True} if update else {})
+    return {"source": str(paths[0]) if len(paths) == 1 else [str(path) for path in paths], "layer": layer, "reader": entry.name, "options": options or {}, "describe": describe or {}, "publish": publish} | ({"update": True} if update else {})
 
 
 def check_layer_name(name: str) -> None:
@@ -135,7 +133,7 @@ def bind(city: City, job: Job) -> Task:
 
 def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
     """source → Batches → LayerVersion → Tileset → published. Redone after a kill, it finds what it had finished."""
-    name, source = params["layer"], Path(params["source"])
+    name, source = params["layer"], sources.expand(params["source"])
     entry = registry.find(registry.readers(), params["reader"], "reader")
     done = city.catalog.version_of_job(name, context.job.id)
     if done is None:
@@ -189,18 +187,18 @@ def _group(kind: str) -> str:
     return {"mesh": "工程建设项目", "raster": "时空基础"}.get(kind, "时空基础")
 
 
-def _read(city: City, context: Context, entry: registry.Entry, source: Path, name: str, options: Any, tile_options: dict[str, Any]) -> LayerVersion:
-    context.stage("reading", source.name)
-    report = Report(source=source.name)
+def _read(city: City, context: Context, entry: registry.Entry, paths: list[Path], name: str, options: Any, tile_options: dict[str, Any]) -> LayerVersion:
+    context.stage("reading", sources.title(paths))
+    report = Report(source=sources.title(paths))
 
     def batches() -> Any:
         total = 0
-        for batch in entry.load().read(source, options, report):
+        for batch in entry.load().read(paths if len(paths) > 1 else paths[0], options, report):
             total += len(batch) if hasattr(batch, "__len__") else 1
             context.progress(min(0.95, total / (total + 100_000)), f"{total:,}")
             yield batch
 
-    provenance = {"source": source.name, "sha256": _sha256(source), "reader": entry.name, "release": __version__,
+    provenance = {"source": sources.title(paths), "sha256": sources.sha256(paths), "reader": entry.name, "release": __version__,
                   "options": options.model_dump(exclude_none=True), "tile_options": tile_options, "who": city.settings.who}  # fmt: skip
     kind = cast("LayerKind", entry.kind)  # readers make layers; only scenarios have the other kind
     version = parts.write_version(city.lake, name, kind, batches(), report, provenance=provenance)
@@ -336,13 +334,6 @@ def require(job: Job) -> dict[str, Any]:
     if job.state == "dismissed":
         raise Conflict(f"Job {job.id} was dismissed.")
     raise BadInput(job.error or f"Job {job.id} failed.")
-
-
-def _sha256(path: Path) -> str:
-    if path.is_dir():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 TASKS: dict[str, Callable[[City, Context, dict[str, Any]], dict[str, Any]]] = {"ingest": ingest, "tile": tile, "run": run, "gc": collect, "compact": compact}

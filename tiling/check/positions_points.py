@@ -1,5 +1,8 @@
 """Point tiles against the cloud as laspy reads it: counts (in all and by class), and places both ways.
 
+Files keep their own references and their own left-out points (by flag and class, as the version's parts say); both are
+applied here by laspy's names and pyproj, not by the tiler's bytes and tables.
+
 Points have no ids. So a sample of the source is looked for in the tiles, a sample of the tiles in the source, and the
 numbers must agree exactly: a point lost, drawn twice or moved shows in one of the three.
 """
@@ -8,12 +11,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import laspy
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+
+from twin import clouds
+from twin.model import Part
 
 from .glb import Model
 from .issues import Where
@@ -30,18 +38,49 @@ within any coarse limit, so the limit for the bulk is far below the spacing of p
 BULK = 90.0
 
 
+@dataclass(frozen=True)
+class _File:
+    """One file of the layer: where it lies, its reference where it is not the layer's, and what its part says is left out."""
+
+    path: Path
+    own: Inverse | None
+    flags: tuple[str, ...]
+    classes: tuple[int, ...]
+
+    @staticmethod
+    def of(task: Task, part: Part) -> _File:
+        own = clouds.own_reference(task.version, part)
+        inverse = None if own == task.version.reference else Inverse(own)
+        return _File(task.lake.path(part.key), inverse, tuple(part.properties.get("drop_flags", ())), tuple(part.properties.get("drop_classes", ())))
+
+    def keeps(self, chunk: Any) -> NDArray[np.bool_]:
+        """(N,) which points are meant to be drawn."""
+        keep = ~np.isin(np.asarray(chunk.classification), self.classes)
+        for name in self.flags:
+            keep &= np.asarray(chunk[name]) == 0
+        return np.asarray(keep)
+
+
+def moved(xyz: F64, own: Inverse, to: Inverse) -> F64:
+    """(N, 3) coordinates of one reference → of another, heights over the ellipsoid between them."""
+    lonlat = own.lonlat(xyz[:, :2])
+    height = xyz[:, 2] * own.reference.vertical_unit + own.shift(lonlat)
+    return np.column_stack([to.plan(lonlat), (height - to.shift(lonlat)) / to.reference.vertical_unit])
+
+
 class Clouds:
     """A `Comparison` of a point layer."""
 
     def __init__(self, task: Task) -> None:
         self.inverse, self.limit = Inverse(task.version.reference), task.limit
-        self.paths = [task.lake.path(part.key) for part in task.version.parts if part.role == "cloud"]
-        self.total = sum(part.count for part in task.version.parts if part.role == "cloud")
+        parts = [part for part in task.version.parts if part.role == "cloud"]
+        self.files = [_File.of(task, part) for part in parts]
+        self.total = sum(part.count for part in parts)
         self.stride = max(1, self.total // SAMPLE)
         self.classes: Counter[int] = Counter()
         self.drawn_classes: Counter[int] = Counter()
         self.drawn = 0
-        sample = [self._survey(chunk)[(-start) % self.stride :: self.stride] for start, chunk in self._chunks()]
+        sample = [self._survey(codes, xyz)[(-start) % self.stride :: self.stride] for start, codes, xyz in self._chunks()]
         self.wanted = np.concatenate(sample)
         middle = (self.wanted.min(axis=0) + self.wanted.max(axis=0)) / 2
         self.origin, self.unit = middle, self.inverse.metres(middle)
@@ -54,18 +93,22 @@ class Clouds:
         self.sample: list[F64] = []
         self.places: list[Where] = []
 
-    def _chunks(self) -> Iterator[tuple[int, Any]]:
+    def _chunks(self) -> Iterator[tuple[int, NDArray[np.uint8], F64]]:
+        """(number of the first, classes, places in the layer's reference) of the points that are meant to be drawn."""
         start = 0
-        for path in self.paths:
-            with laspy.open(path) as file:
+        for item in self.files:
+            with laspy.open(item.path) as file:
                 for chunk in file.chunk_iterator(CHUNK):
-                    yield start, chunk
-                    start += len(chunk)
+                    keep = item.keeps(chunk)
+                    codes, xyz = np.asarray(chunk.classification)[keep], _xyz(chunk)[keep]
+                    if len(xyz):
+                        yield start, codes, xyz if item.own is None else moved(xyz, item.own, self.inverse)
+                    start += len(xyz)
 
-    def _survey(self, chunk: Any) -> F64:
-        codes = np.bincount(np.asarray(chunk.classification), minlength=256)
-        self.classes.update({int(c): int(codes[c]) for c in np.flatnonzero(codes)})
-        return _xyz(chunk)
+    def _survey(self, codes: NDArray[np.uint8], xyz: F64) -> F64:
+        counts = np.bincount(codes, minlength=256)
+        self.classes.update({int(c): int(counts[c]) for c in np.flatnonzero(counts)})
+        return xyz
 
     def see(self, model: Model, transform: F64, where: Where) -> None:
         """Count one content's points by class, look for the source's sample among them, and keep a sample of them."""
@@ -122,8 +165,8 @@ class Clouds:
             return np.zeros(0)
         points = np.concatenate(self.sample)
         errors = np.full(len(points), np.inf)
-        for _, chunk in self._chunks():
-            distance, _ = cKDTree((_xyz(chunk) - self.origin) * self.unit).query(points, distance_upper_bound=1000.0)
+        for _, _, xyz in self._chunks():
+            distance, _ = cKDTree((xyz - self.origin) * self.unit).query(points, distance_upper_bound=1000.0)
             errors = np.minimum(errors, distance)
         at = 0
         for own, where in zip(self.sample, self.places, strict=True):

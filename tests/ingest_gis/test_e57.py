@@ -1,0 +1,134 @@
+"""E57 against what pye57's own writer and a pose computed by scipy say."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import laspy
+import numpy as np
+import pye57
+import pytest
+from pye57 import libe57
+from scipy.spatial.transform import Rotation
+
+from ingest_gis import points
+from twin.errors import MissingReference, TwinError, UnreadableSource
+from twin.model import Asset, Report
+
+HERE = {"crs": "EPSG:32650", "vertical": "EGM96"}
+
+
+def scan(seed: int, count: int = 5_000) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    xyz = rng.uniform(-20, 20, (3, count))
+    return {
+        "cartesianX": xyz[0], "cartesianY": xyz[1], "cartesianZ": xyz[2], "intensity": rng.random(count).astype(np.float32),
+        "colorRed": rng.integers(0, 256, count).astype(np.uint8), "colorGreen": rng.integers(0, 256, count).astype(np.uint8),
+        "colorBlue": rng.integers(0, 256, count).astype(np.uint8), "cartesianInvalidState": (rng.random(count) < 0.05).astype(np.int8),
+    }  # fmt: skip
+
+
+def write(path: Path, scans: list[tuple[dict[str, Any], Rotation, np.ndarray[Any, Any]]]) -> Path:
+    file = pye57.E57(str(path), mode="w")
+    for data, turn, move in scans:
+        x, y, z, w = turn.as_quat()
+        file.write_scan_raw(data, rotation=np.array([w, x, y, z]), translation=move)
+    file.close()
+    return path
+
+
+def read(path: Path, tmp_path: Path, **options: Any) -> tuple[Asset, Any, Report]:
+    """The asset, its LAZ as laspy reads it, and the report."""
+    report = Report(source=path.name)
+    for asset in points.read(path, points.Options(**options), report):
+        (tmp_path / "out.laz").write_bytes(asset.path.read_bytes())
+        return asset, laspy.read(tmp_path / "out.laz"), report
+    raise AssertionError("nothing was read")
+
+
+def test_two_scans_with_poses(tmp_path: Path) -> None:
+    turns = [Rotation.from_euler("zyx", [30, 4, -7], degrees=True), Rotation.from_euler("zyx", [-170, 0, 2], degrees=True)]
+    moves = [np.array([500_010.5, 2_500_020.25, 12.0]), np.array([500_060.0, 2_500_080.0, 14.5])]
+    scans = [scan(1), scan(2)]
+    path = write(tmp_path / "s.e57", list(zip(scans, turns, moves, strict=True)))
+    asset, las, report = read(path, tmp_path, **HERE)
+    valid = [s["cartesianInvalidState"] == 0 for s in scans]
+    truth = np.concatenate([t.apply(np.column_stack([s["cartesianX"], s["cartesianY"], s["cartesianZ"]]).astype(np.float32)[v]) + m
+                            for s, t, m, v in zip(scans, turns, moves, valid, strict=True)])  # fmt: skip
+    got = np.column_stack([las.x, las.y, las.z])
+    assert np.abs(got - truth).max() < 2e-4
+    assert asset.count == len(truth) == len(las)
+    assert asset.format == "laz"
+    assert report.read == 10_000
+    assert report.kept == len(truth)
+    assert report.facts["scans"] == 2
+    assert report.facts["driver"] == "E57"
+    assert any("invalid" in note.reason for note in report.notes)
+    assert np.array_equal(np.asarray(las.point_source_id), np.repeat([1, 2], [v.sum() for v in valid]))
+    for name, short in (("colorRed", "red"), ("colorGreen", "green"), ("colorBlue", "blue")):
+        assert np.array_equal(np.asarray(las[short]) >> 8, np.concatenate([s[name][v] for s, v in zip(scans, valid, strict=True)]))
+    assert asset.properties["rgb_bits"] == 16
+    intensity = np.concatenate([s["intensity"][v] for s, v in zip(scans, valid, strict=True)])
+    assert np.abs(np.asarray(las.intensity) / 65_535 - intensity).max() < 1e-3
+
+
+def spherical(path: Path, factor: float = 1.0) -> tuple[Path, np.ndarray[Any, Any]]:
+    """A scan of range, azimuth and elevation without a pose; its places by the formula of E2807, 6.3.4."""
+    rng = np.random.default_rng(4)
+    reach, azimuth, elevation = rng.uniform(1, 30, 800), rng.uniform(-np.pi, np.pi, 800), rng.uniform(-1.5, 1.5, 800)
+    reach = reach * factor
+    file = pye57.E57(str(path), mode="w")
+    image = file.image_file
+    node = libe57.StructureNode(image)
+    node.set("guid", libe57.StringNode(image, f"{{{uuid.uuid4()}}}"))
+    prototype = libe57.StructureNode(image)
+    names = ("sphericalRange", "sphericalAzimuth", "sphericalElevation")
+    buffers = libe57.VectorSourceDestBuffer()
+    for name, values in zip(names, (reach, azimuth, elevation), strict=True):
+        prototype.set(name, libe57.FloatNode(image, 0.0, libe57.E57_DOUBLE, -100.0, 100.0))
+        buffers.append(libe57.SourceDestBuffer(image, name, values, 800, True, True))
+    vector = libe57.CompressedVectorNode(image, prototype, libe57.VectorNode(image, True))
+    node.set("points", vector)
+    file.data3d.append(node)
+    writer = vector.writer(buffers)
+    writer.write(800)
+    writer.close()
+    file.close()
+    return path, np.column_stack([reach * np.cos(elevation) * np.cos(azimuth), reach * np.cos(elevation) * np.sin(azimuth), reach * np.sin(elevation)])
+
+
+def test_spherical_coordinates(tmp_path: Path) -> None:
+    path, truth = spherical(tmp_path / "p.e57")
+    from ingest_gis import e57
+
+    e57.to_laz(path, tmp_path / "p.laz", Report())
+    las = laspy.read(tmp_path / "p.laz")
+    assert las.header.point_format.id == 6
+    assert np.abs(np.column_stack([las.x, las.y, las.z]) - truth).max() < 1e-4
+
+
+def test_needs_a_reference(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.e57", [(scan(1), Rotation.identity(), np.zeros(3))])
+    with pytest.raises(MissingReference, match="states no coordinate reference"):
+        read(path, tmp_path)
+
+
+def test_damage_is_said(tmp_path: Path) -> None:
+    """Cut anywhere, or with bytes changed (libe57 verifies the checksum of every page): one clear error."""
+    whole = write(tmp_path / "s.e57", [(scan(1, 20_000), Rotation.identity(), np.array([500_000.0, 2_500_000, 0]))]).read_bytes()
+    bad = tmp_path / "bad.e57"
+    rng = np.random.default_rng(0)
+    for keep in (1, 40, 500, 1024, len(whole) // 2, len(whole) - 1024):
+        bad.write_bytes(whole[:keep])
+        with pytest.raises(UnreadableSource, match=r"bad\.e57"):
+            read(bad, tmp_path, **HERE)
+    for _ in range(12):
+        data = bytearray(whole)
+        data[int(rng.integers(0, len(data)))] ^= 0xFF
+        bad.write_bytes(data)
+        with pytest.raises(TwinError):
+            read(bad, tmp_path, **HERE)
+    with pytest.raises(UnreadableSource, match=r"nan\.e57.*no valid points"):
+        read(spherical(tmp_path / "nan.e57", np.nan)[0], tmp_path, **HERE)

@@ -1,0 +1,73 @@
+"""Point clouds of many files in one layer: each part keeps its own reference; the layer's is that of its first file.
+
+Files are stored as delivered and placed only when they are tiled, so nothing is resampled or rounded twice. A part's
+`bounds` are in the layer's reference like everybody's; what its own file says is in its properties.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from twin import crs
+from twin.errors import BadReference
+from twin.model import Bounds, LayerVersion, Part, Reference
+
+
+def own_reference(version: LayerVersion, part: Part) -> Reference:
+    """In what coordinates the part's file is written."""
+    stated = part.properties.get("reference")
+    return Reference(**stated) if stated else version.reference
+
+
+def own_bounds(part: Part) -> Bounds:
+    """The box of its points in its own coordinates.
+
+    Raises:
+        BadReference: the part has no bounds at all.
+    """
+    stated = part.properties.get("box")
+    if stated:
+        return Bounds(*stated)
+    if part.bounds is None:
+        raise BadReference(f"The cloud {part.key[:12]} has no bounds.", "Ingest the file again.")
+    return part.bounds
+
+
+def describe(reference: Reference, box: Bounds, file: str) -> dict[str, object]:
+    """The properties of a part that the functions above read."""
+    return {"file": file, "reference": asdict(reference), "box": [box.minx, box.miny, box.maxx, box.maxy, box.minz, box.maxz]}
+
+
+def bounds_in(target: Reference, source: Reference, box: Bounds, where: str) -> Bounds:
+    """A box of `source` coordinates, as the box around it in `target` (sides bend: 21 × 21 places at both heights).
+
+    Raises:
+        BadReference: the place cannot be expressed in `target` (another side of the earth).
+    """
+    if source == target:
+        return box
+    x, y, z = (a.ravel() for a in np.meshgrid(np.linspace(box.minx, box.maxx, 21), np.linspace(box.miny, box.maxy, 21), [box.minz, box.maxz]))
+    moved = crs.from_geodetic(target, crs.to_geodetic(source, np.column_stack([x, y, z])))
+    if not np.isfinite(moved).all():
+        raise BadReference(f"{where}: it lies where {target.horizontal[:40]}, the reference of the layer's first file, has no coordinates.",
+                           "Ingest it as a layer of its own, or check its CRS.")  # fmt: skip
+    return Bounds.of(moved)
+
+
+def merge(base: LayerVersion, change: LayerVersion) -> LayerVersion:
+    """`base` with the files of `change` added, and put in the place of those of the same name.
+
+    Raises:
+        BadReference: a new file lies where the layer's reference has no coordinates.
+    """
+    names = {part.properties.get("file") for part in change.parts}
+    kept = [part for part in base.parts if part.properties.get("file") not in names]
+    moved = [replace(part, bounds=bounds_in(base.reference, own_reference(change, part), own_bounds(part), str(part.properties.get("file")))) for part in change.parts]
+    parts = (*kept, *moved)
+    boxes = [part.bounds for part in parts if part.bounds is not None]
+    replaced = len(base.parts) - len(kept)
+    facts = {**change.report.get("facts", {}), "files_replaced": replaced, "files_added": len(moved) - replaced, "files_kept": len(kept)}
+    return replace(base, parts=parts, count=sum(part.count for part in parts), extent=crs.extent_of(base.reference, Bounds.union(boxes)),
+                   report={**change.report, "facts": facts}, provenance={**change.provenance, "tile_options": base.provenance.get("tile_options", {})})  # fmt: skip
