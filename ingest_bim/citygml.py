@@ -6,7 +6,7 @@ then for geometry. So memory is bounded by the largest member. Standard: OGC 12-
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pyproj import CRS
 
-from ingest_bim.citygml_geometry import Store, appearance, coordinates, gml_id
+from ingest_bim.citygml_codes import CodeLists, package_root
+from ingest_bim.citygml_geometry import Store, coordinates, gml_id
 from ingest_bim.citygml_objects import Member
-from ingest_bim.citygml_stream import MEMBERS, XLINK, Head, local, members
+from ingest_bim.citygml_stream import SURFACE_DATA, XLINK, Head, local, members
 from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_reference, crs_text, metres_of
 from ingest_bim.citymodel_mesh import Builder
+from ingest_bim.citymodel_textures import Pictures
 from twin import crs as crs_module
 from twin.errors import BadFeature, UnreadableSource
 from twin.model import Batch, Reference, Report
@@ -57,7 +59,8 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     report.source = report.source or source.name
     if not source.is_file() or source.stat().st_size == 0:
         raise UnreadableSource(f"{source.name} is empty or not a file.", "Deliver it again.")
-    columns, store, head, count = _learn(source, options)
+    codes = CodeLists(source, report)
+    columns, store, head, count = _learn(source, options, codes)
     if not count:
         raise BadFeature(f"{source.name} holds no city objects.", "Export the model again.")
     report.facts |= {"driver": f"CityGML {head.version}", "bytes": source.stat().st_size}
@@ -70,28 +73,33 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     def metres(at: F64) -> F64:
         return metres_of(reference, float(at[1]))
 
-    builder = Builder(reference, columns, report, surfaces=options.surfaces)
-    yield from builder.build(_objects(source, options, store, head, report, place, metres))
-    if store.textured:
-        report.note("skipped", "", f"Textures of {len(store.textured)} surfaces are not drawn; they have plain colours.")
+    store.looks.choose(options.theme, report)
+    store.place = place
+    if options.textures:
+        store.pictures = Pictures(source.parent, report, package_root(source))
+    elif store.looks.themes["textures"]:
+        report.note("skipped", "", "Textures are left out, as asked; their surfaces have plain colours.")
+    builder = Builder(reference, columns, report, surfaces=options.surfaces, pictures=store.pictures)
+    reader = Member(store, head, options.lod, report, place, metres, codes)
+    yield from builder.build(_objects(source, reader))
     if builder.stats["drawn"] == 0:
         report.note("warned", "", "No object has faces: there are attributes, but nothing to draw.")
 
 
-def _learn(source: Path, options: Options) -> tuple[Columns, Store, Head, int]:
+def _learn(source: Path, options: Options, codes: CodeLists) -> tuple[Columns, Store, Head, int]:
     """The first pass: columns, colours, what is referred to from other members, and how many objects there are."""
     columns, store, head, count = Columns(), Store(), Head(), 0
     wanted: set[str] = set()
     ghost = Report()
     for number, element in enumerate(members(source, head)):
-        appearance(element, store)
-        if local(element.tag) == "appearanceMember":
+        store.looks.learn(element, element.get("theme", ""))
+        if local(element.tag) == SURFACE_DATA:
             continue
         if not store.first_srs or not head.corner:
             _first_place(element, store, head)
         ids = {gml_id(e) for e in element.iter()}
         wanted |= {h[1:] for e in element.iter() if (h := e.get(XLINK, "")).startswith("#") and h[1:] not in ids}
-        for thing in Member(store, head, options.lod, ghost, None, lambda at: np.ones(3)).read(element, number):
+        for thing in Member(store, head, options.lod, ghost, None, lambda at: np.ones(3), codes).read(element, number):
             columns.see(thing.attributes)
             for surface in thing.surfaces:
                 columns.see(surface.attributes)
@@ -114,11 +122,10 @@ def _first_place(element: object, store: Store, head: Head) -> None:
                 continue
 
 
-def _objects(source: Path, options: Options, store: Store, head: Head, report: Report,
-             place: Callable[[F64], F64], metres: Callable[[F64], F64]) -> Iterator[CityObject]:  # fmt: skip
+def _objects(source: Path, reader: Member) -> Iterator[CityObject]:
     for number, element in enumerate(members(source, Head())):
-        if local(element.tag) in MEMBERS[:2]:
-            yield from Member(store, head, options.lod, report, place, metres).read(element, number)
+        if local(element.tag) != SURFACE_DATA:
+            yield from reader.read(element, number)
 
 
 def _north_first(head: Head, options: Options, reference: Reference, report: Report) -> bool:

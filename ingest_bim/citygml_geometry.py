@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest_bim.citygml_appearance import Look, Looks, laid
 from ingest_bim.citygml_stream import GML, XLINK, local, namespace
+from ingest_bim.citymodel_textures import Pictures
 from twin.model import Material
 
 F64 = NDArray[np.float64]
@@ -26,6 +28,7 @@ class Polygon:
     id: str
     rings: list[F64]
     material: Material | None = None
+    uv: list[F64] | None = None
 
 
 @dataclass
@@ -34,8 +37,10 @@ class Store:
 
     local: dict[str, Element] = field(default_factory=dict)
     shared: dict[str, Element] = field(default_factory=dict)
-    materials: dict[str, Material] = field(default_factory=dict)
-    textured: set[str] = field(default_factory=set)
+    looks: Looks = field(default_factory=Looks)
+    pictures: Pictures | None = None
+    place: Callable[[F64], F64] = lambda points: points
+    lines: list[F64] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
     first_srs: str = ""
 
@@ -56,48 +61,80 @@ def gml_id(element: Element) -> str:
     return element.get(GML_ID) or element.get(GML32_ID) or ""
 
 
-def polygons(element: Element, store: Store, *, flip: bool = False, material: Material | None = None, trail: tuple[int, ...] = ()) -> list[Polygon]:
-    """All polygons at or below a geometry element or geometry property; `flip` turns them over."""
+@dataclass(frozen=True)
+class Paint:
+    """What polygons inherit from the surfaces around them."""
+
+    material: Material | None = None
+    texture: tuple[Look, F64 | None] | None = None
+
+    def of(self, surface: str, store: Store) -> Paint:
+        """The same, with what is said of a surface by its id."""
+        material, texture = store.looks.material(surface), store.looks.texture(surface)
+        return self if material is None and texture is None else Paint(material or self.material, texture or self.texture)
+
+
+def polygons(element: Element, store: Store, *, flip: bool = False, paint: Paint = Paint(), trail: tuple[int, ...] = ()) -> list[Polygon]:
+    """All polygons at or below a geometry element or geometry property; `flip` turns them over. Points and lines go to `store.lines`."""
     if id(element) in trail or len(trail) > 150:
         store.problems["references go round in a circle"] += 1
         return []
     trail = (*trail, id(element))
     name, key = local(element.tag), gml_id(element)
-    material = store.materials.get(key, material) if key else material
+    paint = paint.of(key, store) if key else paint
     if href := element.get(XLINK):
         target = store.find(href)
-        return [] if target is None else polygons(target, store, flip=flip, material=material, trail=trail)
+        return [] if target is None else polygons(target, store, flip=flip, paint=paint, trail=trail)
     if name in LINES and namespace(element.tag) in GML:
-        store.problems["points or lines have no faces and are not drawn"] += 1
+        _lines(element, store)
         return []
     if name in POLYGONS:
-        found = _polygon(element, store, flip)
+        found = _polygon(element, store, paint)
         if found is None:
             return []
-        found.material = material
+        if flip:
+            found.rings = [ring[::-1] for ring in found.rings]
+            found.uv = None if found.uv is None else [uv[::-1] for uv in found.uv]
         return [found]
     if name == "OrientableSurface" and element.get("orientation") == "-":
         flip = not flip
-    return [p for child in element for p in polygons(child, store, flip=flip, material=material, trail=trail)]
+    return [p for child in element for p in polygons(child, store, flip=flip, paint=paint, trail=trail)]
 
 
-def _polygon(element: Element, store: Store, flip: bool) -> Polygon | None:
+def _lines(element: Element, store: Store) -> None:
+    """Each point, line string or curve segment of a geometry."""
+    for node in element.iter():
+        if local(node.tag) in ("Point", "LineString", "LineStringSegment"):
+            try:
+                store.lines.append(coordinates(node, store))
+            except ValueError as error:
+                store.problems[f"a line's coordinates cannot be read ({error})"] += 1
+
+
+def _polygon(element: Element, store: Store, paint: Paint) -> Polygon | None:
     rings: list[F64] = []
+    stated: list[F64 | None] = []
     try:
         for bound in element:
             if local(bound.tag) in ("exterior", "interior", "outerBoundaryIs", "innerBoundaryIs"):
-                ring = coordinates(bound, store)
-                if local(bound.tag) in ("exterior", "outerBoundaryIs"):
-                    rings.insert(0, ring)
-                else:
-                    rings.append(ring)
+                at = 0 if local(bound.tag) in ("exterior", "outerBoundaryIs") else len(rings)
+                rings.insert(at, coordinates(bound, store))
+                if paint.texture is not None:
+                    stated.insert(at, next((uv for node in bound if (key := gml_id(node)) and (uv := store.looks.ring(key)) is not None), None))
     except ValueError as error:
         store.problems[f"a polygon's coordinates cannot be read ({error})"] += 1
         return None
     if not rings:
         store.problems["a polygon without an outer ring"] += 1
         return None
-    return Polygon(gml_id(element), [ring[::-1] for ring in rings] if flip else rings)
+    if paint.texture is None or store.pictures is None:
+        return Polygon(gml_id(element), rings, paint.material)
+    found = laid(*paint.texture, stated, rings, [store.place(ring) for ring in rings], store.pictures)
+    if isinstance(found, str):
+        if found:
+            store.problems[found] += 1
+        return Polygon(gml_id(element), rings, paint.material)
+    return Polygon(gml_id(element), rings, Material("", (1.0, 1.0, 1.0, 1.0), False, found[0]), found[1])
 
 
 def coordinates(element: Element, store: Store) -> F64:
@@ -133,28 +170,3 @@ def _three(points: F64, store: Store) -> F64:
     if points.shape[1] != 3:
         raise ValueError(f"points of {points.shape[1]} numbers")
     return points
-
-
-def appearance(element: Element, store: Store) -> None:
-    """Learn X3D materials (by target) and which surfaces have textures, of an appearance anywhere below `element`."""
-    for data in element.iter():
-        name = local(data.tag)
-        if name not in ("X3DMaterial", "ParameterizedTexture", "GeoreferencedTexture"):
-            continue
-        targets = [(t.text or t.get("uri") or "").strip().removeprefix("#") for t in data if local(t.tag) == "target"]
-        targets += [t.get("uri", "").removeprefix("#") for t in data if t.get("uri")]
-        if name == "X3DMaterial":
-            material = _material(data)
-            store.materials |= dict.fromkeys(targets, material)
-        else:
-            store.textured.update(targets)
-
-
-def _material(element: Element) -> Material:
-    values: dict[str, Any] = {local(child.tag): (child.text or "").strip() for child in element}
-    try:
-        r, g, b = (min(max(float(v), 0.0), 1.0) for v in values.get("diffuseColor", "0.8 0.8 0.8").split())
-        alpha = 1.0 - min(max(float(values.get("transparency") or 0.0), 0.0), 1.0)
-    except ValueError:
-        r, g, b, alpha = 0.8, 0.8, 0.8, 1.0
-    return Material(values.get("name", ""), (r, g, b, alpha))

@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest_bim.citygml_codes import CodeLists
 from ingest_bim.citygml_geometry import Polygon, Store, coordinates, gml_id, polygons
 from ingest_bim.citygml_stream import CITYGML, GML, XLINK, Head, local, namespace
 from ingest_bim.citymodel import CityObject, Face, Measure, Shape, Surface, choose_lod, lod_rank
@@ -34,12 +35,14 @@ SHAPES = ("Polygon", "MultiSurface", "Solid", "CompositeSurface", "TriangulatedS
 class Member:
     """Reads one member; `place` turns (N, 3) file coordinates into reference coordinates (None while only columns are learned)."""
 
-    def __init__(self, store: Store, head: Head, lod: str | None, report: Report, place: Callable[[F64], F64] | None, metres: Callable[[F64], F64]) -> None:
-        self.store, self.head, self.lod, self.report, self.place, self.metres = store, head, lod, report, place, metres
+    def __init__(self, store: Store, head: Head, lod: str | None, report: Report, place: Callable[[F64], F64] | None, metres: Callable[[F64], F64],
+                 codes: CodeLists) -> None:  # fmt: skip
+        self.store, self.head, self.lod, self.report, self.place, self.metres, self.codes = store, head, lod, report, place, metres, codes
         self.found: list[CityObject] = []
 
     def read(self, element: Element, number: int) -> list[CityObject]:
         """All objects of the member, parents before children."""
+        self.found = []
         self.store.local = {key: e for e in element.iter() if (key := gml_id(e))}
         for child in element:
             self._object(child, None, f"member-{number}")
@@ -117,6 +120,8 @@ class Member:
         text = (prop.text or "").strip() or prop.get(XLINK, "")
         if text:
             _put(attributes, self._name(prop), _value(local(prop.tag), text, prop.get("uom")))
+            if (space := prop.get("codeSpace")) and (label := self.codes.label(space, text)) is not None:
+                _put(attributes, f"{self._name(prop)}.label", label)
 
     def _record(self, element: Element) -> dict[str, Any]:
         """A data object of an extension (uro:BuildingIDAttribute, …) as nested values; geometry inside is reported."""
@@ -136,18 +141,31 @@ class Member:
     def _shapes(self, thing: CityObject, geometry: list[tuple[str, Element, int, str]], parts: float) -> float:
         """Choose the LoD, then all its faces as one shape, so that a hull of surfaces is known to be closed."""
         faces: dict[str, list[tuple[Polygon, int]]] = {}
+        lines: dict[str, list[F64]] = {}
         implicit: dict[str, list[Element]] = {}
         solids: set[str] = set()
         for lod, prop, surface, name in sorted(geometry, key=lambda g: g[2] < 0):  # surfaces first: a solid repeats them
             if name.endswith("ImplicitRepresentation"):
                 implicit.setdefault(lod, []).append(prop)
                 continue
+            self.store.lines.clear()
             found = polygons(prop, self.store)
+            if self.store.lines and not name.endswith("TerrainIntersection"):
+                lines.setdefault(lod, []).extend(self.store.lines)
+            elif self.store.lines:
+                self.store.problems["its line of terrain intersection is not kept"] += 1
             if found:
                 faces.setdefault(lod, []).extend((p, surface) for p in found)
                 if surface < 0 and "Solid" in (local(e.tag) for e in prop.iter()):
                     solids.add(lod)
+        thing.lods = sorted({*faces, *implicit, *lines}, key=lod_rank)
         chosen = choose_lod([*faces, *implicit], self.lod)
+        if any(lines.values()) and chosen is not None:
+            self.store.problems["points or lines beside its faces are not kept"] += sum(map(len, lines.values()))
+        elif (best := choose_lod(list(lines), self.lod)) is not None and self.place is not None:
+            thing.lines, thing.lod = [self.place(line) for line in lines[best]], best
+            self.report.note("warned", thing.id, f"{thing.kind}: its {len(thing.lines)} points or lines are kept as a plan geometry and not drawn.")
+            return -2.0
         if chosen is None:
             if self.lod is not None and geometry:
                 self.report.note("skipped", thing.id, f"{thing.kind}: it has no geometry of LoD {self.lod}.")
@@ -172,7 +190,7 @@ class Member:
             corners = frozenset(rings[0])
             if corners not in seen or surface >= 0:
                 seen.add(corners)
-                faces.append(Face(rings, surface, polygon.material))
+                faces.append(Face(rings, surface, polygon.material, polygon.uv))
         points = np.array(list(numbers), np.float64).reshape(-1, 3)
         return Shape(points if place is None else place(points), faces, solid)
 

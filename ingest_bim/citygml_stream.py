@@ -24,7 +24,9 @@ GML = ("http://www.opengis.net/gml", "http://www.opengis.net/gml/3.2")
 CITYGML = "http://www.opengis.net/citygml"
 XLINK = "{http://www.w3.org/1999/xlink}href"
 #: Children of the city model that are handed out; `core:featureMember` came with CityGML 1.
-MEMBERS = ("cityObjectMember", "featureMember", "appearanceMember")
+MEMBERS = ("cityObjectMember", "featureMember")
+#: Handed out one by one, with their `theme`: one appearance may hold the textures of the whole file.
+SURFACE_DATA = "surfaceDataMember"
 
 
 @dataclass
@@ -59,6 +61,8 @@ class _Reader:
     def __init__(self, head: Head, encoding: str | None) -> None:
         self.head, self.depth = head, 0
         self.builder: TreeBuilder | None = None
+        self.base = 0  # depth of the element that is being built
+        self.appearance, self.theme = False, ""
         self.done: list[Element] = []
         self.parser = expat.ParserCreate(encoding, namespace_separator="}")
         self.parser.buffer_text = True
@@ -81,8 +85,12 @@ class _Reader:
         tag = f"{{{name}" if "}" in name else name
         if self.depth == 1:
             self.head.version = _version(tag)
-        elif self.depth == 2 and local(tag) in (*MEMBERS, "boundedBy"):
-            self.builder = TreeBuilder()
+        elif self.builder is None and (
+            (self.depth == 2 and local(tag) in (*MEMBERS, "boundedBy")) or (self.appearance and self.depth == 4 and local(tag) in ("theme", SURFACE_DATA))
+        ):
+            self.builder, self.base = TreeBuilder(), self.depth
+        elif self.depth == 2 and local(tag) == "appearanceMember":
+            self.appearance, self.theme = True, ""
         if self.builder is not None:
             self.builder.start(tag, {f"{{{key}" if "}" in key else key: value for key, value in attributes.items()})
 
@@ -94,13 +102,19 @@ class _Reader:
         self.depth -= 1
         if self.builder is not None:
             self.builder.end(f"{{{name}" if "}" in name else name)
-            if self.depth == 1:
+            if self.depth == self.base - 1:
                 element = self.builder.close()
                 self.builder = None
                 if local(element.tag) == "boundedBy":
                     self._envelope(element)
+                elif local(element.tag) == "theme":
+                    self.theme = (element.text or "").strip()
                 else:
+                    if self.appearance:
+                        element.set("theme", self.theme)
                     self.done.append(element)
+        elif self.depth == 1:
+            self.appearance = False
 
     def _envelope(self, element: Element) -> None:
         for envelope in element.iter():
@@ -124,7 +138,7 @@ def _version(tag: str) -> str:
 
 
 def members(source: Path, head: Head) -> Iterator[Element]:
-    """The members of a city model, in order, each as a tree; `head` is filled on the way.
+    """The members of a city model, in order, each as a tree, and the surface data of its appearances; `head` is filled on the way.
 
     Raises:
         UnreadableSource: not well-formed, cut short, not CityGML 1 or 2, or with a document type declaration.

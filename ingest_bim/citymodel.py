@@ -26,7 +26,7 @@ from twin.registry import ReaderOptions
 F64 = NDArray[np.float64]
 
 #: Columns that every city model has; a source attribute of the same name is renamed.
-FIXED = ("class", "lod", "address", "groups", "other_attributes")
+FIXED = ("class", "lod", "cim_grade", "address", "groups", "other_attributes")
 RESERVED = {"id", "parent", "geometry", "bbox", *FIXED}
 #: Wider tables are of no use to anybody; what is beyond goes into `other_attributes` as JSON.
 MAX_COLUMNS = 1000
@@ -35,8 +35,10 @@ MAX_COLUMNS = 1000
 class CityOptions(ReaderOptions):
     """How to read a city model."""
 
-    lod: str | None = Field(None, max_length=8, description="Level of detail to draw (2, 1.3, …); the highest of each object if not given.")
+    lod: str | None = Field(None, pattern=r"^(<=)?\d(\.\d+)?$", description="Level of detail to draw (2, 1.3, or <=2: the highest up to it); the highest of each object if not given.")
     surfaces: bool = Field(True, description="Semantic surfaces (roof, wall, ground, …) are features of their own.")
+    textures: bool = Field(True, description="Read the textures that lie beside the model.")
+    theme: str | None = Field(None, max_length=200, description="Appearance to draw where a model has several; the file's default, or the one with most surfaces.")
 
 
 @dataclass
@@ -46,6 +48,8 @@ class Face:
     rings: list[list[int]]
     surface: int = -1
     material: Material | None = None
+    uv: list[F64] | None = None
+    """(N, 2) for each ring, u to the right and v down (as in `Mesh.uv`), where the material has a texture."""
 
 
 @dataclass
@@ -77,9 +81,13 @@ class CityObject:
     address: Any = None
     groups: list[str] = field(default_factory=list)
     lod: str = ""
+    lods: list[str] = field(default_factory=list)
+    """All it has, lowest first; `lod` is drawn."""
     shapes: list[Shape] = field(default_factory=list)
     surfaces: list[Surface] = field(default_factory=list)
     instances: list[tuple[str, Shape, F64]] = field(default_factory=list)
+    lines: list[F64] = field(default_factory=list)
+    """(N, 3) in coordinates of the reference: points (N = 1) and lines, which are kept with the feature but not drawn."""
 
 
 def lod_rank(lod: str) -> float:
@@ -89,8 +97,10 @@ def lod_rank(lod: str) -> float:
 
 
 def choose_lod(found: list[str], wanted: str | None) -> str | None:
-    """The LoD to draw of those an object has: the wanted one (2 also takes the best 2.x), else the highest; None if there is none."""
-    if wanted is not None:
+    """The LoD to draw of those an object has: the wanted one (2 also takes the best 2.x), of `<=2` the highest up to it, else the highest; or None."""
+    if wanted is not None and wanted.startswith("<="):
+        found = [lod for lod in found if math.floor(lod_rank(lod)) <= lod_rank(wanted[2:]) or lod_rank(lod) <= lod_rank(wanted[2:])]
+    elif wanted is not None:
         found = [lod for lod in found if lod == wanted or (wanted.isdigit() and math.floor(lod_rank(lod)) == int(wanted))]
     return max(found, key=lod_rank, default=None)
 
@@ -265,20 +275,3 @@ def metres_of(reference: Reference, y: float) -> F64:
     unit = float(parsed.axis_info[0].unit_conversion_factor)
     return np.array([unit, unit, reference.vertical_unit])
 
-
-# --- grade -------------------------------------------------------------------------------------------------------
-
-
-def grade(lods: Counter[str], *, relief: bool = False) -> str:
-    """CIM grade of a city model by the LoD that most of its drawn objects have.
-
-    CJJ/T 315-2022: CIM1 ground surface, CIM2 blocks, CIM3 with roofs, CIM4 with openings, CIM5 with interiors.
-    `lods` leaves terrain out; `relief` says that there is some.
-    """
-    if not lods:
-        return "CIM1" if relief else ""
-    levels: Counter[int] = Counter()
-    for lod, count in lods.items():
-        levels[max(0, math.floor(lod_rank(lod)))] += count
-    level = max(levels, key=lambda n: (levels[n], n))
-    return "CIM2" if level <= 1 else "CIM3" if level == 2 else "CIM4" if level == 3 else "CIM5"

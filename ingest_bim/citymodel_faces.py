@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ingest_bim.citymodel import Face
 
 F64 = NDArray[np.float64]
+F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 #: Metres from the plane beyond which a face is called not flat.
 FLAT = 0.01
@@ -137,6 +138,27 @@ def _cut(vertices: F64, rings: list[list[int]], result: Faces) -> I32:
         result.degenerate += 1
     cut: I32 = corners[local]
     return cut
+
+
+def corner_uv(result: Faces, faces: list[Face]) -> F32 | None:
+    """(T, 3, 2) texture coordinates of the triangles' corners, NaN where a face has none; None where no face has any.
+
+    A corner is found again by its face and vertex: a vertex that a ring meets twice has the coordinates of the first time.
+    """
+    keys: list[int] = []
+    values: list[F64] = []
+    for number, face in enumerate(faces):
+        if face.uv is not None:
+            keys.extend(number << 32 | i for ring in face.rings for i in ring)
+            values.extend(face.uv)
+    if not keys or not len(result.triangles):
+        return None
+    known, first = np.unique(np.array(keys, np.int64), return_index=True)
+    wanted = result.face.astype(np.int64)[:, None] << 32 | result.triangles
+    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    uv: F32 = np.concatenate(values)[first][at].astype(np.float32)
+    uv[(known[at] != wanted).any(axis=1)] = np.nan
+    return uv
 
 
 def _area(ring: F64) -> float:

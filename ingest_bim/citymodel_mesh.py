@@ -9,15 +9,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import shapely
 from numpy.typing import NDArray
 
-from ingest_bim.citymodel import CityObject, Columns, Shape, grade, metres_of
-from ingest_bim.citymodel_faces import I32, Faces, is_closed, outward, triangulate
+from ingest_bim.citymodel import CityObject, Columns, Shape, metres_of
+from ingest_bim.citymodel_faces import F32, I32, Faces, corner_uv, is_closed, outward, triangulate
+from ingest_bim.citymodel_textures import Pictures
+from twin import grading
 from twin.model import Material, Mesh, Reference, Report
 
 F64 = NDArray[np.float64]
 MAX_TRIANGLES = 500_000
 MAX_ROWS = 60_000
+MAX_IMAGES = 128 << 20
+"""Bytes of image files that a batch may hold."""
+OPENINGS, SPACES = ("Door", "Window"), ("Room", "BuildingRoom", "BuildingUnit", "BuildingStorey", "HollowSpace", "BridgeRoom", "IntRoom")
 RELIEF = ("TINRelief", "ReliefFeature", "RasterRelief", "BreaklineRelief", "MassPointRelief")
 
 #: How types are drawn where the source states no colour (sRGB and alpha).
@@ -44,7 +50,16 @@ class MeshBatch:
     prototypes: dict[str, int] = field(default_factory=dict)
     instances: list[tuple[int, int]] = field(default_factory=list)
     transforms: list[F64] = field(default_factory=list)
+    uv: list[F32 | None] = field(default_factory=list)
+    colors: list[NDArray[np.uint8] | None] = field(default_factory=list)
+    images: dict[str, bytes] = field(default_factory=dict)
+    outlines: dict[int, Any] = field(default_factory=dict)
     count: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time for the next one."""
+        return self.count >= MAX_TRIANGLES or len(self.ids) >= MAX_ROWS or sum(map(len, self.images.values())) >= MAX_IMAGES
 
     def feature(self, name: str, parent: str | None, row: dict[str, Any]) -> int:
         """Add a feature; its row."""
@@ -57,8 +72,10 @@ class MeshBatch:
         """The number of a material."""
         return self.materials.setdefault(material, len(self.materials))
 
-    def prototype(self, positions: F64, triangles: I32, materials: I32) -> int:
+    def prototype(self, positions: F64, triangles: I32, materials: I32, uv: F32 | None = None, colors: NDArray[np.uint8] | None = None) -> int:
         """Add a shape; its number."""
+        self.uv.append(uv)
+        self.colors.append(colors)
         self.positions.append(positions)
         self.triangles.append(triangles)
         self.material_of.append(materials)
@@ -72,25 +89,34 @@ class MeshBatch:
             return np.concatenate(parts) if parts else np.zeros(shape, kind)
 
         instances = np.array(self.instances, np.int32).reshape(-1, 2)
+        sizes = [len(part) for part in self.triangles]
+        uv = [np.full((n, 3, 2), np.nan, np.float32) if part is None else part for n, part in zip(sizes, self.uv, strict=True)]
+        colors = [np.full((n, 3, 4), 255, np.uint8) if part is None else part for n, part in zip(sizes, self.colors, strict=True)]
+        outlines = np.full(len(self.ids), None, dtype=object)
+        outlines[list(self.outlines)] = list(self.outlines.values())
         return Mesh(
             reference, pa.array(self.ids, pa.string()), columns.table(self.rows, schema),
             joined(self.positions, (0, 3), np.float64), joined(self.triangles, (0, 3), np.int32), joined(self.material_of, (0,), np.int32),
             np.cumsum([0, *map(len, self.positions)], dtype=np.int64), np.cumsum([0, *map(len, self.triangles)], dtype=np.int64),
             instances[:, 0], instances[:, 1], np.array(self.transforms, np.float64).reshape(-1, 4, 4),
             tuple(self.materials) or (Material(),), pa.array(self.parents, pa.string()),
+            np.concatenate(uv) if any(part is not None for part in self.uv) else None,
+            np.concatenate(colors) if any(part is not None for part in self.colors) else None,
+            self.images, outlines if self.outlines else None,
         )  # fmt: skip
 
 
 class Builder:
     """Objects one after the other → batches; what was found on the way is in the report at the end."""
 
-    def __init__(self, reference: Reference, columns: Columns, report: Report, *, surfaces: bool = True) -> None:
-        self.reference, self.columns, self.report, self.surfaces = reference, columns, report, surfaces
+    def __init__(self, reference: Reference, columns: Columns, report: Report, *, surfaces: bool = True, pictures: Pictures | None = None) -> None:
+        self.reference, self.columns, self.report, self.surfaces, self.pictures = reference, columns, report, surfaces, pictures
         self.schema = columns.schema(report)
         self.seen: set[str] = set()
         self.classes: Counter[str] = Counter()
         self.lods: Counter[str] = Counter()
-        self.relief: Counter[str] = Counter()
+        self.undrawn: Counter[str] = Counter()
+        self.grades: Counter[str] = Counter()
         self.stats: Counter[str] = Counter()
 
     def build(self, objects: Iterable[CityObject]) -> Iterator[Mesh]:
@@ -104,7 +130,7 @@ class Builder:
             self.seen.add(thing.id)
             self._add(batch, thing)
             self.report.kept += 1
-            if batch.count >= MAX_TRIANGLES or len(batch.ids) >= MAX_ROWS:
+            if batch.full:
                 yield batch.mesh(self.reference, self.columns, self.schema)
                 batch = MeshBatch()
         if batch.ids:
@@ -115,19 +141,23 @@ class Builder:
         report = self.report
         report.facts["classes"] = dict(sorted(self.classes.items()))
         report.facts["lods"] = dict(sorted(self.lods.items()))
+        if self.undrawn:
+            report.facts["lods_not_drawn"] = dict(sorted(self.undrawn.items()))
         report.facts["geometry"] = dict(self.stats)
-        report.facts["style"] = {"category": "class", "grade": grade(self.lods - self.relief, relief=bool(self.relief))}
-        report.facts["grade_rule"] = "the LoD most drawn objects have: terrain alone CIM1, 0-1 CIM2, 2 CIM3, 3 CIM4, 4 CIM5"
+        report.facts["content"] = {"objects": self.stats["drawn"], "grades": dict(sorted(self.grades.items()))}
+        report.facts["style"] = {"category": "class"}
 
     def _add(self, batch: MeshBatch, thing: CityObject) -> None:
         self.classes[thing.kind] += 1
-        row = self.columns.row(thing.attributes, **{"class": thing.kind}, lod=thing.lod, address=thing.address, groups=thing.groups)
+        self.undrawn.update(lod for lod in thing.lods if lod != thing.lod)
+        graded = self._grade(thing)
+        row = self.columns.row(thing.attributes, **{"class": thing.kind}, lod=thing.lod, cim_grade=graded, address=thing.address, groups=thing.groups)
         own = batch.feature(thing.id, thing.parent, row)
         owners = [own] * (len(thing.surfaces) + 1)  # the last entry is that of faces without a surface
         if self.surfaces:
             for i, surface in enumerate(thing.surfaces):
                 parent = f"{thing.id}#{surface.parent}" if surface.parent is not None else thing.id
-                owners[i] = batch.feature(f"{thing.id}#{i}", parent, self.columns.row(surface.attributes, **{"class": surface.kind}, lod=thing.lod))
+                owners[i] = batch.feature(f"{thing.id}#{i}", parent, self.columns.row(surface.attributes, **{"class": surface.kind}, lod=thing.lod, cim_grade=graded))
                 self.seen.add(batch.ids[-1])
                 self.classes[surface.kind] += 1
         drawn = False
@@ -135,13 +165,23 @@ class Builder:
             drawn |= self._shape(batch, thing, shape, owners)
         for key, shape, matrix in thing.instances:
             drawn |= self._instance(batch, thing, key, shape, matrix, own)
+        if thing.lines and not drawn:
+            batch.outlines[own] = _plan(thing.lines)
         if drawn:
             self.lods[thing.lod] += 1
-            if thing.kind in RELIEF:
-                self.relief[thing.lod] += 1
+            self.grades[graded] += 1
             self.stats["drawn"] += 1
         elif thing.shapes or thing.instances:
             self.report.note("skipped", thing.id, f"{thing.kind}: none of its faces can be drawn.")
+
+    def _grade(self, thing: CityObject) -> str:
+        """The object's own CIM grade, "" for one that has nothing to draw."""
+        if not thing.shapes and not thing.instances:
+            return ""
+        kinds = {surface.kind for surface in thing.surfaces} | {thing.kind}
+        textured = any(face.uv is not None for shape in thing.shapes for face in shape.faces)
+        return grading.of_object(thing.lod, terrain=thing.kind in RELIEF, openings=bool(kinds & set(OPENINGS)), spaces=thing.kind in SPACES,
+                                 roofs="RoofSurface" in kinds, textured=textured)  # fmt: skip
 
     def _shape(self, batch: MeshBatch, thing: CityObject, shape: Shape, owners: list[int]) -> bool:
         faces = self._faces(thing, shape, metres_of(self.reference, float(shape.vertices[0, 1])) if len(shape.vertices) else np.ones(3))
@@ -151,13 +191,14 @@ class Builder:
         if shape.solid:
             self.stats["closed solids" if closed else "open solids"] += 1
         looks = np.array([self._look(batch, thing, face.surface, face.material, closed) for face in shape.faces], np.int32)
+        uv = corner_uv(faces, shape.faces)
         owner = np.array([owners[face.surface] for face in shape.faces], np.int64)[faces.face]
         for feature in np.unique(owner):
             mine = owner == feature
             used, local = np.unique(faces.triangles[mine], return_inverse=True)
             points = shape.vertices[used]
             origin = points[0]
-            number = batch.prototype(points - origin, local.reshape(-1, 3).astype(np.int32), looks[faces.face[mine]])
+            number = batch.prototype(points - origin, local.reshape(-1, 3).astype(np.int32), looks[faces.face[mine]], None if uv is None else uv[mine])
             matrix = np.eye(4)
             matrix[:3, 3] = origin
             batch.instances.append((number, int(feature)))
@@ -171,7 +212,7 @@ class Builder:
             closed = len(faces.triangles) > 0 and is_closed(faces.triangles)
             looks = np.array([self._look(batch, thing, -1, face.material, closed) for face in shape.faces], np.int32)
             empty = not len(faces.triangles)
-            batch.prototypes[key] = -1 if empty else batch.prototype(shape.vertices, faces.triangles, looks[faces.face])
+            batch.prototypes[key] = -1 if empty else batch.prototype(shape.vertices, faces.triangles, looks[faces.face], corner_uv(faces, shape.faces))
         if batch.prototypes[key] < 0:
             return False
         batch.instances.append((batch.prototypes[key], feature))
@@ -183,7 +224,10 @@ class Builder:
         kind = thing.surfaces[surface].kind if 0 <= surface < len(thing.surfaces) else thing.kind
         if material is None:
             material = Material("", COLORS.get(kind, COLORS.get(thing.kind, (0.8, 0.8, 0.8, 1.0))))
-        return batch.material(Material(material.name, material.color, material.double_sided or not closed))
+        texture = material.texture
+        if texture is not None and self.pictures is not None and texture.image not in batch.images:
+            batch.images[texture.image] = self.pictures.data(texture.image)
+        return batch.material(Material(material.name, material.color, material.double_sided or not closed, texture))
 
     def _faces(self, thing: CityObject, shape: Shape, metres: F64) -> Faces:
         """The triangles of a shape; bad faces are counted and reported."""
@@ -200,3 +244,9 @@ class Builder:
             faces.triangles = np.ascontiguousarray(faces.triangles[:, ::-1])
             note("repaired", thing.id, f"{thing.kind}: the solid was inside out and is turned.")
         return faces
+
+
+def _plan(lines: list[F64]) -> Any:
+    """Points and lines as one geometry (with heights)."""
+    shapes = [shapely.Point(line[0]) if len(line) == 1 else shapely.LineString(line) for line in lines]
+    return shapes[0] if len(shapes) == 1 else shapely.GeometryCollection(shapes)

@@ -92,6 +92,9 @@ def _outlines(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
         corners = np.concatenate([corners, corners[:, :1]], axis=1)
         heights = np.broadcast_to(low[has, 2][:, None, None], (len(corners), 5, 1))
         outline[has] = shapely.polygons(np.concatenate([corners, heights], axis=2))
+    if mesh.outlines is not None:
+        own = np.array([shape is not None for shape in mesh.outlines])
+        outline[own] = mesh.outlines[own]
     return boxes, outline
 
 

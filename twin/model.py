@@ -155,6 +155,7 @@ class Mesh:
             0–1; NaN at triangles without texture. None where nothing is textured.
         colors: (T, 3, 4) uint8 sRGB and opacity of the corners, multiplied with the material's colour, or None.
         images: the image files (PNG, JPEG, WebP, …) by `Texture.image`.
+        outlines: (F,) shapely geometry of features that are points or lines and so have no triangles (None elsewhere), or None.
     """
 
     reference: Reference
@@ -173,6 +174,7 @@ class Mesh:
     uv: NDArray[np.float32] | None = None
     colors: NDArray[np.uint8] | None = None
     images: Mapping[str, bytes] = field(default_factory=dict)
+    outlines: NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

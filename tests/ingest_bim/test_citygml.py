@@ -16,7 +16,7 @@ from pyproj import Transformer
 
 from ingest_bim import citygml
 from ingest_bim.citymodel import crs_text
-from twin import tasks
+from twin import grading, tasks
 from twin.errors import BadFeature, MissingReference, UnreadableSource
 from twin.lake import Lake
 from twin.model import Mesh, Report
@@ -90,7 +90,7 @@ def test_hull_and_solid_by_reference(tmp_path: Path, version: str) -> None:
     assert len(mesh.triangles) == 12 and volume(mesh).is_watertight and volume(mesh).volume == pytest.approx(1000)
     assert mesh.attributes["measuredHeight"][0].as_py() == 10.5 and mesh.attributes.schema.field("measuredHeight").metadata == {b"unit": b"m"}
     assert (mesh.reference.horizontal, mesh.reference.vertical) == ("EPSG:25832", "EPSG:5783")
-    assert report.facts["driver"] == f"CityGML {version}" and report.facts["geometry"]["closed solids"] == 1 and report.facts["style"]["grade"] == "CIM3"
+    assert report.facts["driver"] == f"CityGML {version}" and report.facts["geometry"]["closed solids"] == 1 and grading.grade("mesh", report.facts).value == "CIM3"
 
 
 def test_attributes_of_all_kinds(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_plateau_attributes_and_grade(shared_data: Path) -> None:
     column = next(n for n in names if n.endswith("uro:buildingID"))
     assert sorted(v for v in mesh.attributes[column].to_pylist() if v) == sorted(ids)
     assert mesh.attributes.schema.field("measuredHeight").metadata == {b"unit": b"m"}
-    assert report.facts["style"]["grade"] == "CIM2" and report.facts["geometry"]["closed solids"] == 14
+    assert grading.grade("mesh", report.facts).value == "CIM2" and report.facts["geometry"]["closed solids"] == 14
     assert "総建物階数" in names and mesh.attributes.schema.field("１階床面積").metadata == {b"unit": b"m2"}
 
 
@@ -268,7 +268,7 @@ def test_grades(shared_data: Path) -> None:
     """Terrain alone CIM1, an LoD3 building CIM4, an underground mall with rooms CIM5."""
     for name, expected in ((FILES[1], "CIM1"), ("ingolstadt_lod3/4018211.gml", "CIM4"), (FILES[3], "CIM5")):
         _, report = load(shared_data / "citymodel" / name, vertical="EPSG:5783" if "ingolstadt" in name else None)
-        assert report.facts["style"]["grade"] == expected
+        assert grading.grade("mesh", report.facts).value == expected
 
 
 def test_volume_of_a_plateau_solid(shared_data: Path) -> None:

@@ -14,7 +14,7 @@ import trimesh
 from pyproj import Transformer
 
 from ingest_bim import cityjson
-from twin import tasks
+from twin import grading, tasks
 from twin.errors import BadFeature, BadOption, BadReference, MissingReference, TwinError, UnreadableSource
 from twin.lake import Lake
 from twin.model import Mesh, Report
@@ -76,7 +76,7 @@ def test_a_cube_with_semantics(tmp_path: Path) -> None:
     solid = solid_of(mesh, "b1")
     assert solid.is_watertight and solid.volume == pytest.approx(1000.0, rel=1e-9)
     assert mesh.transforms[0][:3, 3] == pytest.approx([85000, 446000, 1.5], abs=1e-9)
-    assert report.facts["style"]["grade"] == "CIM3" and report.facts["geometry"]["closed solids"] == 1 and (report.read, report.kept) == (1, 1)
+    assert grading.grade("mesh", report.facts).value == "CIM3" and report.facts["geometry"]["closed solids"] == 1 and (report.read, report.kept) == (1, 1)
 
 
 def test_an_inside_out_solid_is_turned(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_hole_and_its_normal(tmp_path: Path) -> None:
     p = mesh.positions[mesh.triangles]
     normal = np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]) / 2
     assert normal.sum(axis=0) == pytest.approx([0, -84, 0], abs=1e-9) and (normal[:, 1] < 0).all()
-    assert report.facts["style"]["grade"] == "CIM4"
+    assert grading.grade("mesh", report.facts).value == "CIM4"
 
 
 def test_lods(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_vienna_and_delft(shared_data: Path) -> None:
     assert report.facts["geometry"]["closed solids"] > 450
     _, report = load(shared_data / "citymodel/delft.city.json")
     assert report.facts["classes"] == {"Bridge": 3, "Building": 160, "GenericCityObject": 54, "LandUse": 81, "PlantCover": 126, "Road": 143, "WaterBody": 3}
-    assert report.facts["style"]["grade"] == "CIM2"
+    assert grading.grade("mesh", report.facts).value == "CIM2"
 
 
 def test_volumes_of_vienna(shared_data: Path) -> None:
@@ -371,5 +371,5 @@ def test_to_a_checked_tileset(tmp_path: Path, lake: Lake) -> None:
     report = Report(source="model")
     version = write_version(lake, "cubes", "mesh", cityjson.read(save(tmp_path, document()), cityjson.Options(), report), report, provenance={})
     facts = tiler.tile(version, TileJob(lake, tmp_path / "out.3tz", tiler.Options()))
-    assert facts["tiles"] >= 1 and version.style["grade"] == "CIM3" and version.count == 4
+    assert facts["tiles"] >= 1 and grading.grade("mesh", report.facts).value == "CIM3" and version.count == 4
     assert check_tileset(tmp_path / "out.3tz").ok

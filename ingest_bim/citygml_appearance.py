@@ -1,0 +1,197 @@
+"""Appearances of CityGML (OGC 12-019, chapter 9): which surface has which colour or texture, by theme.
+
+A file names the surfaces by id, often after all objects and hundreds of thousands of them. So what is learned lies in a
+temporary database on disk and is asked surface by surface; memory does not grow with the file.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from xml.etree.ElementTree import Element
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_bim.citygml_stream import XLINK, local
+from ingest_bim.citymodel_textures import WRAPS, Pictures, ground_to_pixels
+from twin.errors import BadOption
+from twin.model import Material, Report, Texture, Wrap
+
+F64 = NDArray[np.float64]
+SURFACE_DATA = ("X3DMaterial", "ParameterizedTexture", "GeoreferencedTexture")
+Kind = Literal["materials", "textures"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """One surface data object: a material, or an image with how it is laid on.
+
+    `ground`: (2, 3) x, y of the reference → column, row of the image's pixels (georeferenced textures with a stated place).
+    """
+
+    material: Material | None = None
+    uri: str = ""
+    wrap: Wrap = "repeat"
+    georeferenced: bool = False
+    ground: F64 | None = None
+
+
+@dataclass
+class Looks:
+    """What was learned; `choose` settles the themes before the first question."""
+
+    looks: list[Look] = field(default_factory=list)
+    themes: dict[Kind, Counter[str]] = field(default_factory=lambda: {"materials": Counter(), "textures": Counter()})
+    problems: Counter[str] = field(default_factory=Counter)
+    chosen: dict[Kind, str | None] = field(default_factory=lambda: {"materials": None, "textures": None})
+
+    def __post_init__(self) -> None:
+        self._disk = sqlite3.connect("", check_same_thread=False)  # a file of its own, gone with the connection
+        self._disk.execute("PRAGMA cache_size=-16000")
+        self._disk.execute("CREATE TABLE target (kind TEXT, theme TEXT, id TEXT, look INTEGER, matrix BLOB, PRIMARY KEY (kind, theme, id)) WITHOUT ROWID")
+        self._disk.execute("CREATE TABLE ring (theme TEXT, id TEXT, uv BLOB, PRIMARY KEY (theme, id)) WITHOUT ROWID")
+
+    # --- learning ---------------------------------------------------------------------------------------------------
+
+    def learn(self, element: Element, theme: str = "") -> None:
+        """All surface data at or below an element; an Appearance on the way sets the theme."""
+        name = local(element.tag)
+        if name == "Appearance":
+            theme = next(((child.text or "").strip() for child in element if local(child.tag) == "theme"), theme)
+        if name in SURFACE_DATA:
+            self._surface_data(element, name, theme)
+            return
+        if name == "surfaceDataMember" and element.get(XLINK):
+            self.problems["surface data given by reference is not followed"] += 1
+        for child in element:
+            self.learn(child, theme)
+
+    def _surface_data(self, element: Element, name: str, theme: str) -> None:
+        values = {local(child.tag): (child.text or "").strip() for child in element}
+        kind: Kind = "materials" if name == "X3DMaterial" else "textures"
+        georeferenced = name == "GeoreferencedTexture"
+        self.looks.append(Look(_material(values)) if kind == "materials" else
+                          Look(None, values.get("imageURI", ""), WRAPS.get(values.get("wrapMode", ""), "repeat"), georeferenced, _ground(element) if georeferenced else None))  # fmt: skip
+        targets: list[tuple[str, str, str, int, bytes | None]] = []
+        rings: list[tuple[str, str, bytes]] = []
+        for target in (child for child in element if local(child.tag) == "target"):
+            surface = (target.get("uri") or (target.text or "").strip()).removeprefix("#")
+            matrix = self._coordinates(target, theme, rings)
+            if surface:
+                targets.append((kind, theme, surface, len(self.looks) - 1, matrix))
+        self.themes[kind][theme] += len(targets)
+        self._disk.executemany("INSERT OR REPLACE INTO target VALUES (?, ?, ?, ?, ?)", targets)
+        self._disk.executemany("INSERT OR REPLACE INTO ring VALUES (?, ?, ?)", rings)
+
+    def _coordinates(self, target: Element, theme: str, rings: list[tuple[str, str, bytes]]) -> bytes | None:
+        """Texture coordinates of a target's rings into `rings`; a matrix that makes them is returned."""
+        if target.get(XLINK):
+            self.problems["texture coordinates given by reference are not followed"] += 1
+        for node in target.iter():
+            try:
+                if local(node.tag) == "textureCoordinates":
+                    rings.append((theme, node.get("ring", "").removeprefix("#"), np.array((node.text or "").split(), np.float64).reshape(-1, 2).tobytes()))
+                elif local(node.tag) == "worldToTexture":
+                    return np.array((node.text or "").split(), np.float64).reshape(3, 4).tobytes()
+            except ValueError:
+                self.problems["texture coordinates cannot be read"] += 1
+        return None
+
+    def choose(self, wanted: str | None, report: Report) -> None:
+        """Settle the theme of materials and of textures: the wanted one, else the one with most surfaces (then by name).
+
+        Raises:
+            BadOption: no surface has the wanted theme.
+        """
+        found = {kind: dict(sorted(themes.items())) for kind, themes in self.themes.items() if themes}
+        if found:
+            report.facts["themes"] = found
+        if wanted is not None and not any(wanted in themes for themes in found.values()):
+            names = sorted({name or "(none)" for themes in found.values() for name in themes})
+            raise BadOption(f"theme={wanted}: the model has no such appearance.", f"It has: {', '.join(names) or 'none'}.")
+        for kind, themes in self.themes.items():
+            if wanted is not None:
+                self.chosen[kind] = wanted if wanted in themes else None
+            else:
+                self.chosen[kind] = min(themes, key=lambda name: (-themes[name], name), default=None)
+            others = sorted((name or "(none)") for name in themes if name != self.chosen[kind])
+            if others:
+                report.note("skipped", "", f"Of the appearances' {kind}, {self.chosen[kind] or '(none)'!r} is drawn; not {', '.join(others)} (--option theme=NAME).")
+        for reason, count in self.problems.items():
+            report.note("skipped", "", f"Appearance: {reason} ({count} times).")
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+
+    def material(self, surface: str) -> Material | None:
+        """The colour of a surface."""
+        row = self._target("materials", surface)
+        return None if row is None else self.looks[row[0]].material
+
+    def texture(self, surface: str) -> tuple[Look, F64 | None] | None:
+        """The image of a surface and the (3, 4) matrix that makes its coordinates, if it has one."""
+        row = self._target("textures", surface)
+        return None if row is None else (self.looks[row[0]], None if row[1] is None else np.frombuffer(row[1]).reshape(3, 4))
+
+    def _target(self, kind: Kind, surface: str) -> tuple[int, bytes | None] | None:
+        if self.chosen[kind] is None:
+            return None
+        query = "SELECT look, matrix FROM target WHERE kind = ? AND theme = ? AND id = ?"
+        row: tuple[int, bytes | None] | None = self._disk.execute(query, (kind, self.chosen[kind], surface)).fetchone()
+        return row
+
+    def ring(self, ring: str) -> F64 | None:
+        """(N, 2) texture coordinates of a ring as stated: s to the right, t up."""
+        row = self._disk.execute("SELECT uv FROM ring WHERE theme = ? AND id = ?", (self.chosen["textures"], ring)).fetchone()
+        return None if row is None else np.frombuffer(row[0]).reshape(-1, 2)
+
+
+def laid(look: Look, matrix: F64 | None, stated: list[F64 | None], rings: list[F64], placed: list[F64], pictures: Pictures) -> tuple[Texture, list[F64]] | str:
+    """(the texture, (N, 2) u and v down of each ring), or why a surface cannot have it.
+
+    `stated` are the rings' own coordinates, `rings` the corners as written, `placed` in the order x, y, z.
+    """
+    texture = pictures.texture(look.uri, (look.wrap, look.wrap))
+    if texture is None:
+        return ""  # the report has it
+    if look.georeferenced:
+        ground = look.ground if look.ground is not None else pictures.world_file(look.uri)
+        if ground is None:
+            return "a georeferenced texture states no place and has no world file"
+        found = [(np.column_stack([p[:, :2], np.ones(len(p))]) @ ground.T + 0.5) / texture.size for p in placed]
+    elif matrix is not None:
+        made = [np.column_stack([ring, np.ones(len(ring))]) @ matrix.T for ring in rings]
+        if any((q[:, 2] == 0).any() for q in made):
+            return "a worldToTexture matrix has no coordinates for some corners"
+        found = [_down(q[:, :2] / q[:, 2:]) for q in made]
+    else:
+        found = [_down(uv) for uv in stated if uv is not None]
+        if len(found) < len(rings):
+            return "a textured surface has a ring without texture coordinates"
+        if any(len(uv) != len(ring) for uv, ring in zip(found, rings, strict=True)):
+            return "a ring's texture coordinates are not as many as its corners"
+    return (texture, found) if all(np.isfinite(uv).all() for uv in found) else "texture coordinates are not finite"
+
+
+def _down(uv: F64) -> F64:
+    return np.column_stack([uv[:, 0], 1.0 - uv[:, 1]])
+
+
+def _ground(element: Element) -> F64 | None:
+    """Of `orientation` (pixels → reference, as in a world file) and `referencePoint` (middle of the upper left pixel)."""
+    values: dict[str, Any] = {local(node.tag): (node.text or "").split() for node in element.iter()}
+    try:
+        return ground_to_pixels([float(v) for v in (*values["orientation"], *values["pos"][:2])])
+    except (KeyError, ValueError, np.linalg.LinAlgError):
+        return None
+
+
+def _material(values: dict[str, str]) -> Material:
+    try:
+        r, g, b = (min(max(float(v), 0.0), 1.0) for v in values.get("diffuseColor", "0.8 0.8 0.8").split())
+        alpha = 1.0 - min(max(float(values.get("transparency") or 0.0), 0.0), 1.0)
+    except ValueError:
+        r, g, b, alpha = 0.8, 0.8, 0.8, 1.0
+    return Material(values.get("name", ""), (r, g, b, alpha))

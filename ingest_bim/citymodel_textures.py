@@ -1,0 +1,129 @@
+"""Image files that a model refers to → textures: found beside the source, looked at before they are decoded, kept once each.
+
+An image must lie in the source's own folder or below (of a package, in the package): no absolute paths, no addresses, no
+`..` that climbs out, no links that lead out. It is refused when its header states more than `MAX_PIXELS` or its file has more than `MAX_BYTES`; files that
+do not decode are refused too. What is absent or refused is listed, once each, and its faces are drawn plain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from twin.model import Report, Texture, Wrap
+
+MAX_PIXELS = 1 << 26
+MAX_BYTES = 1 << 26
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "TGA")
+#: Wrap modes of CityGML and CityJSON; what is outside of a border colour or of none is drawn as the nearest pixel.
+WRAPS: dict[str, Wrap] = {"wrap": "repeat", "mirror": "mirror", "clamp": "clamp", "border": "clamp", "none": "clamp", "": "repeat"}
+
+
+class Pictures:
+    """The images of one source: `texture` answers what a surface may be drawn with, `data` gives the file again."""
+
+    def __init__(self, folder: Path, report: Report, root: Path | None = None) -> None:
+        """`folder` is where relative names start, `root` (the folder itself, if not given) what they may not leave."""
+        self.folder, self.report = folder.resolve(), report
+        self.root = self.folder if root is None else root.resolve()
+        self._known: dict[str, tuple[str, tuple[int, int]] | None] = {}
+        self._paths: dict[str, Path | bytes] = {}
+        self.missing = 0
+
+    def texture(self, uri: str, wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")) -> Texture | None:
+        """The texture of an image file named in the source, or None (which the report explains)."""
+        if uri not in self._known:
+            path = self._find(uri)
+            self._known[uri] = None if path is None else self._look(uri, path)
+        return self._made(self._known[uri], wrap)
+
+    def world_file(self, uri: str) -> NDArray[np.float64] | None:
+        """(2, 3) x, y, 1 → column, row, of the world file beside an image (.jgw, .pgw, .wld); None where there is none."""
+        stem, _, suffix = uri.strip().replace("\\", "/").rpartition(".")
+        for ending in (f"{suffix[:1]}{suffix[-1:]}w", f"{suffix}w", "wld"):
+            path = (self.folder / f"{stem}.{ending}").resolve()
+            if path.is_relative_to(self.root) and path.is_file() and path.stat().st_size < 1000:
+                try:
+                    a, d, b, e, c, f = (float(v) for v in path.read_text("ascii", "replace").split()[:6])
+                    return ground_to_pixels([a, b, d, e, c, f])
+                except (ValueError, np.linalg.LinAlgError):
+                    continue
+        return None
+
+    def embedded(self, name: str, data: bytes, wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")) -> Texture | None:
+        """The texture of an image whose bytes are at hand."""
+        return self._made(self._look(name, data), wrap)
+
+    def data(self, image: str) -> bytes:
+        """The bytes of an image by its SHA-256."""
+        kept = self._paths[image]
+        return kept if isinstance(kept, bytes) else kept.read_bytes()
+
+    def size(self, image: str) -> int:
+        """Bytes of an image file."""
+        kept = self._paths[image]
+        return len(kept) if isinstance(kept, bytes) else kept.stat().st_size
+
+    def _made(self, known: tuple[str, tuple[int, int]] | None, wrap: tuple[Wrap, Wrap]) -> Texture | None:
+        return None if known is None else Texture(known[0], known[1], wrap)
+
+    def _refuse(self, uri: str, reason: str) -> None:
+        self.missing += 1
+        self.report.note("refused", "", f"The texture {uri[:100]!r} {reason}; its surfaces are drawn plain.")
+
+    def _find(self, uri: str) -> Path | None:
+        name = uri.strip().replace("\\", "/")
+        if not name or "://" in name or name.startswith(("data:", "//")) or PurePosixPath(name).is_absolute() or PureWindowsPath(uri.strip()).drive or "\0" in name:
+            self._refuse(uri, "is not a path beside the source")
+            return None
+        path = (self.folder / name).resolve()
+        if not path.is_relative_to(self.root):
+            self._refuse(uri, "leads out of the source's folder")
+            return None
+        if not path.is_file():
+            self.missing += 1
+            self.report.note("skipped", "", f"The texture {uri[:100]!r} is absent; its surfaces are drawn plain.")
+            return None
+        return path
+
+    def _look(self, uri: str, path: Path | bytes) -> tuple[str, tuple[int, int]] | None:
+        """(SHA-256, pixels), from the header first; then decoded, JPEG at an eighth, so that a broken file is found here."""
+        if not isinstance(path, bytes) and path.stat().st_size > MAX_BYTES:
+            self._refuse(uri, f"has more than {MAX_BYTES >> 20} MiB")
+            return None
+        data = path if isinstance(path, bytes) else path.read_bytes()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # judged below, by our own limit
+                with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                    size = image.size
+                    if size[0] * size[1] > MAX_PIXELS or not all(size):
+                        self._refuse(uri, f"is {size[0]} by {size[1]} pixels; up to {MAX_PIXELS >> 20} million are read")
+                        return None
+                    image.draft("RGB", (max(1, size[0] // 8), max(1, size[1] // 8)))
+                    image.load()
+        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            self._refuse(uri, f"cannot be decoded ({str(error)[:80] or type(error).__name__})")
+            return None
+        digest = hashlib.sha256(data).hexdigest()
+        self._paths.setdefault(digest, path)
+        return digest, size
+
+
+def ground_to_pixels(numbers: list[float]) -> NDArray[np.float64]:
+    """Six numbers a, b, d, e, c, f (x = a·col + b·row + c, y = d·col + e·row + f) → (2, 3): x, y, 1 → col, row.
+
+    Raises:
+        ValueError, LinAlgError: not six finite numbers, or not invertible.
+    """
+    array = np.array(numbers, np.float64)
+    if array.shape != (6,) or not np.isfinite(array).all():
+        raise ValueError("not six numbers")
+    inverse = np.linalg.inv(array[:4].reshape(2, 2))
+    return np.column_stack([inverse, -inverse @ array[4:]])
