@@ -51,7 +51,7 @@ function cesiumStatic(): Plugin {
 }
 
 const api = process.env["TWIN_API"] ?? "http://127.0.0.1:8000";
-const apiPaths = ["/collections", "/city", "/tiles3d", "/terrain", "/map", "/processes", "/jobs"];
+const apiPaths = ["/collections", "/search", "/position", "/city", "/tiles3d", "/terrain", "/map", "/processes", "/jobs"];
 
 export default defineConfig({
   base: "./",

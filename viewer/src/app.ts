@@ -4,7 +4,7 @@
  */
 import { Cartographic, Math as CesiumMath, sampleTerrainMostDetailed, type CesiumWidget } from "@cesium/engine";
 import { Api, ApiError } from "./api/client";
-import type { Bbox, City, Legend, TileJson } from "./api/types";
+import type { Bbox, City, Legend, PlaceFound, TileJson } from "./api/types";
 import { Ground, type TileFault } from "./cesium/ground";
 import { Labels } from "./cesium/labels";
 import { Marks } from "./cesium/marks";
@@ -20,6 +20,7 @@ import { firstState, layerTitle, toLayer, union, type Layer, type LayerState } f
 import type { MessageKey } from "./core/messages";
 import { Notices } from "./core/notices";
 import { Burst, type Progress } from "./core/progress";
+import { Questions } from "./questions";
 import { Runs } from "./runs";
 import { Selection } from "./selection";
 
@@ -39,6 +40,7 @@ export class CityApp {
   readonly health: Health;
   readonly selection: Selection;
   readonly runs: Runs;
+  readonly questions: Questions;
   readonly api: Api;
 
   lang: Lang = chooseLang(navigator.languages, storage()?.getItem("twin.lang"));
@@ -46,6 +48,8 @@ export class CityApp {
   layers: Layer[] = [];
   readonly states = new Map<string, LayerState>();
   readonly legends = new Map<string, Legend>();
+  /** Legends of the attributes by which layers are coloured now. */
+  readonly themes = new Map<string, Legend>();
   /** Set when there is no WebGL 2; the page then explains instead of showing a globe. */
   noGraphics = false;
   opened = false;
@@ -72,6 +76,7 @@ export class CityApp {
     this.health = new Health(() => this.api.city());
     this.selection = new Selection(this);
     this.runs = new Runs(this);
+    this.questions = new Questions(this);
     this.health.changed.on(({ online, wait }) => {
       if (online) this.notices.replace("offline", "error.back", {}, "good");
       else this.notices.set("offline", "error.offline", { s: wait }, "bad");
@@ -262,6 +267,7 @@ export class CityApp {
     this.labels.clear(id);
     this.states.delete(id);
     this.legends.delete(id);
+    this.themes.delete(id);
     this.tileJsons.delete(id);
   }
 
@@ -377,6 +383,18 @@ export class CityApp {
     const { clientWidth, clientHeight } = this.widget.canvas;
     const view = openingView(box, ground, clientWidth / Math.max(1, clientHeight));
     await flyToView(this.widget, { ...view, heading: CesiumMath.toDegrees(this.widget.camera.heading) });
+  }
+
+  /** Flies to something found, switches its layer on and opens its card; a bare position gets a pin. */
+  async goTo(place: PlaceFound): Promise<void> {
+    if (place.lon === null || place.lat === null || !this.widget) return;
+    const layer = place.layer ? this.layer(place.layer) : undefined;
+    if (layer && this.states.get(layer.id)?.visible === false) this.setState(layer.id, { visible: true });
+    const height = this.groundHeight(place.lon, place.lat) ?? this.city?.heights?.[0] ?? 0;
+    const spot = { lon: place.lon, lat: place.lat, height };
+    this.marks.showPin(spot);
+    if (layer && place.feature !== null) void this.selection.showFeature(layer, place.feature, spot);
+    await flyToView(this.widget, { ...spot, heading: CesiumMath.toDegrees(this.widget.camera.heading), pitch: -45, range: 400 });
   }
 
   /** Nearer (factor < 1) or farther from what the middle of the picture shows. */

@@ -10,6 +10,7 @@ import "./panels/layer-tree";
 import "./panels/legends";
 import "./panels/notice-list";
 import "./panels/scenario-panel";
+import "./panels/search-box";
 import "./panels/status-bar";
 import { icon, look } from "./panels/base";
 import type { StatusBar } from "./panels/status-bar";
@@ -120,7 +121,7 @@ export class CityTwin extends LitElement {
           aria-label=${app.t(this.folded ? "panel.expand" : "panel.collapse")} @click=${() => { this.folded = !this.folded; }}>
           ${icon(this.folded ? "layers" : "left")}</button>
       </div>
-      ${this.folded ? nothing : html`<div class="tabs" role="tablist">${(["layers", "scenarios"] as const).map((tab) => html`
+      ${this.folded ? nothing : html`<twin-search .app=${app}></twin-search><div class="tabs" role="tablist">${(["layers", "scenarios"] as const).map((tab) => html`
         <button role="tab" data-tab=${tab} aria-selected=${this.tab === tab} @click=${() => { this.tab = tab; }}>${app.t(`tab.${tab}`)}</button>`)}</div>
       <div class="panel scroll" role="tabpanel">
         <twin-layer-tree .app=${app} ?hidden=${this.tab !== "layers"}></twin-layer-tree>

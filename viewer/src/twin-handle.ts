@@ -3,6 +3,7 @@
  * Coordinates are degrees (WGS 84) and metres above the ellipsoid; pixels are CSS pixels of the canvas.
  */
 import type { CesiumWidget } from "@cesium/engine";
+import type { Legend } from "./api/types";
 import type { CityApp } from "./app";
 import { toWindow, type Hit, type Place } from "./cesium/pick";
 import { setView } from "./cesium/scene";
@@ -38,6 +39,10 @@ export class TwinHandle {
   /** Names now on the map. */
   get labels(): string[] {
     return this.app.labels.shown;
+  }
+  /** The legend by which a layer is coloured, or that of its picture. */
+  legend(layer: string): Legend | undefined {
+    return this.app.themes.get(layer) ?? this.app.legends.get(layer);
   }
   get pending(): number {
     return this.app.pendingTiles;

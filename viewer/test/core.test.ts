@@ -9,7 +9,8 @@ import { bilingual, chooseLang, translate } from "../src/core/i18n";
 import { labelsOf } from "../src/core/labels";
 import { colourings, drapeRank, firstState, grouped, toLayer, union, useColumn } from "../src/core/layers";
 import { MESSAGES } from "../src/core/messages";
-import { classConditions, HEIGHTS, slug, useConditions, USES } from "../src/core/palette";
+import { classConditions, HEIGHTS, useConditions, USES } from "../src/core/palette";
+import { slug } from "../src/core/properties";
 import { Burst } from "../src/core/progress";
 
 function collection(id: string, extra: Partial<Collection> = {}): Collection {

@@ -3,7 +3,7 @@
  * the viewer turns that into a sentence for the reader.
  */
 import type {
-  Bbox, City, Collection, Feature, FeatureCollection, Job, Process, TileJson,
+  Bbox, City, Collection, Feature, FeatureCollection, Job, Legend, PlaceFound, PositionFound, Process, Statistics, TileJson, VersionEntry,
 } from "./types";
 
 export class ApiError extends Error {
@@ -55,21 +55,39 @@ export class Api {
   collection = (id: string): Promise<Collection> => this.get(`collections/${encodeURIComponent(id)}`);
   tileJson = (href: string): Promise<TileJson> => this.get(href);
 
-  async collections(): Promise<Collection[]> {
-    return (await this.get<{ collections: Collection[] }>("collections")).collections;
+  /** @param asOf RFC 3339 time: the city as it showed itself then. */
+  async collections(asOf?: string): Promise<Collection[]> {
+    return (await this.get<{ collections: Collection[] }>(`collections${search({ "as-of": asOf })}`)).collections;
   }
 
   item = (layer: string, id: string, signal?: AbortSignal): Promise<Feature> =>
     this.get(`collections/${encodeURIComponent(layer)}/items/${encodeURIComponent(id)}`, signal);
 
-  items(layer: string, query: { bbox?: Bbox; limit?: number; offset?: number }, signal?: AbortSignal):
+  items(layer: string, query: { bbox?: Bbox; limit?: number; offset?: number; filter?: string; properties?: string }, signal?: AbortSignal):
     Promise<FeatureCollection> {
-    const search = new URLSearchParams();
-    if (query.bbox) search.set("bbox", query.bbox.map((n) => n.toFixed(9)).join(","));
-    if (query.limit !== undefined) search.set("limit", String(query.limit));
-    if (query.offset) search.set("offset", String(query.offset));
-    return this.get(`collections/${encodeURIComponent(layer)}/items?${search}`, signal);
+    const { bbox, ...rest } = query;
+    return this.get(`collections/${encodeURIComponent(layer)}/items${search({ bbox: bbox?.map((n) => n.toFixed(9)).join(","), ...rest })}`, signal);
   }
+
+  /** Counts, extremes, histograms and frequent values of the features that match. */
+  statistics = (layer: string, query: { filter?: string; properties?: string } = {}, signal?: AbortSignal): Promise<Statistics> =>
+    this.get(`collections/${encodeURIComponent(layer)}/statistics${search(query)}`, signal);
+
+  /** A legend made from a column's values. */
+  style = (layer: string, column: string, query: { method?: string; classes?: number; ramp?: string } = {}): Promise<Legend> =>
+    this.get(`collections/${encodeURIComponent(layer)}/styles/${encodeURIComponent(column)}${search(query)}`);
+
+  async versions(layer: string): Promise<VersionEntry[]> {
+    return (await this.get<{ versions: VersionEntry[] }>(`collections/${encodeURIComponent(layer)}/versions`)).versions;
+  }
+
+  /** Features by name, address or id, and coordinates in `crs`. */
+  async search(q: string, crs?: string, signal?: AbortSignal): Promise<PlaceFound[]> {
+    return (await this.get<{ places: PlaceFound[] }>(`search${search({ q, crs, limit: 12 })}`, signal)).places;
+  }
+
+  position = (x: number, y: number, query: { crs?: string; to?: string } = {}, signal?: AbortSignal): Promise<PositionFound> =>
+    this.get(`position${search({ x, y, ...query })}`, signal);
 
   async processes(): Promise<Process[]> {
     return (await this.get<{ processes: Process[] }>("processes")).processes;
@@ -100,6 +118,12 @@ export class Api {
   async dismiss(id: string): Promise<void> {
     await this.request(`jobs/${encodeURIComponent(id)}`, { method: "DELETE" });
   }
+}
+
+/** `?a=1&b=2` of what is given; "" for nothing. */
+function search(values: Record<string, string | number | undefined>): string {
+  const given = Object.entries(values).filter((pair): pair is [string, string | number] => pair[1] !== undefined && pair[1] !== "");
+  return given.length > 0 ? `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : "";
 }
 
 /** The readable part of a problem+json answer (RFC 9457), or the status line. */

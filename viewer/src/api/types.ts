@@ -72,7 +72,7 @@ export interface FeatureCollection {
   numberReturned?: number;
 }
 export interface LegendEntry {
-  value?: number | string | [number, number];
+  value?: number | string | [number, number] | null;
   color: string;
   label?: Bilingual | null;
 }
@@ -133,4 +133,50 @@ export interface Job {
   status: JobStatus;
   progress?: number;
   message?: string | null;
+}
+/** What the matching features of a layer hold, column by column. */
+export interface ColumnStatistics {
+  name: string;
+  type: "number" | "text" | "boolean" | "instant" | "array";
+  unit: string | null;
+  count: number;
+  nulls: number;
+  min?: number;
+  max?: number;
+  mean?: number;
+  sum?: number;
+  quantiles?: Record<string, number>;
+  histogram?: { edges: number[]; counts: number[]; sampled: boolean };
+  distinct?: number;
+  values?: { value: string; count: number }[];
+}
+export interface Statistics {
+  layer: string;
+  numberMatched: number;
+  properties: ColumnStatistics[];
+}
+export interface PlaceFound {
+  kind: "feature" | "position";
+  title: string;
+  lon: number | null;
+  lat: number | null;
+  layer: string | null;
+  feature: string | null;
+}
+export interface PositionFound {
+  lon: number;
+  lat: number;
+  zone: { crs: string; zone: number; meridian: number; easting: number; northing: number } | null;
+  other: { crs: string; x: number; y: number } | null;
+  ground: { layer: string; ellipsoidal: number } | null;
+}
+export interface VersionEntry {
+  version: number;
+  created: string;
+  count: number | null;
+  who: string | null;
+  pinned: boolean;
+  current: boolean;
+  shown: { from: string; to: string | null }[];
+  links: Link[];
 }

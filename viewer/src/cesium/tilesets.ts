@@ -2,9 +2,12 @@
 import {
   Cartesian3, Cesium3DTileColorBlendMode, Cesium3DTileset, Cesium3DTileStyle, Color, type CesiumWidget,
 } from "@cesium/engine";
+import type { Legend } from "../api/types";
+import { toStyle } from "../core/filter";
 import type { Layer, LayerState } from "../core/layers";
 import { depthColumn, heightColumn, useColumn } from "../core/layers";
 import { classConditions, DEPTHS, HEIGHTS, PLAIN, useConditions } from "../core/palette";
+import { legendConditions } from "../core/thematic";
 import { facadeShader } from "./facade";
 import type { TileFault } from "./ground";
 import type { Quality } from "./scene";
@@ -17,6 +20,8 @@ interface Shown {
   tileset: Cesium3DTileset;
   hidden: ReadonlySet<string>;
   picked: string | null;
+  /** Legend of `state.thematic`, once the server has sent it. */
+  theme: Legend | null;
   style: string;
 }
 
@@ -25,6 +30,8 @@ const ERROR_PIXELS: Record<string, number> = { blocks: 10, mesh: 8, points: 8 };
 
 export class Tilesets {
   private readonly shown = new Map<string, Shown>();
+  /** Legends by layer; they outlive a layer's tiles, which a new version replaces. */
+  private readonly themes = new Map<string, Legend>();
   /** Tiles asked for and not yet drawn, by layer. */
   readonly pending = new Map<string, number>();
   private readonly facade;
@@ -62,7 +69,6 @@ export class Tilesets {
     });
     // Baking an environment map per tileset is dear and, for plain blocks, changes nothing that one sees.
     tileset.environmentMapManager.enabled = this.quality === "high";
-    tileset.colorBlendMode = layer.kind === "blocks" ? Cesium3DTileColorBlendMode.REPLACE : Cesium3DTileColorBlendMode.HIGHLIGHT;
     if (layer.kind === "blocks") tileset.customShader = layer.run ? this.overlay : this.facade;
     tileset.loadProgress.addEventListener((waiting: number, processing: number) => {
       this.pending.set(layer.id, waiting + processing);
@@ -72,7 +78,7 @@ export class Tilesets {
       this.fault(layer.id, "tiles3d", statusIn(failure.message)));
     this.remove(layer.id);
     this.widget.scene.primitives.add(tileset);
-    this.shown.set(layer.id, { layer, state, tileset, hidden: new Set(), picked: null, style: "" });
+    this.shown.set(layer.id, { layer, state, tileset, hidden: new Set(), picked: null, theme: this.themes.get(layer.id) ?? null, style: "" });
     this.restyle(layer.id);
   }
 
@@ -84,6 +90,16 @@ export class Tilesets {
     if (!entry.tileset.show) this.pending.delete(id);
     this.restyle(id);
     this.progress();
+  }
+
+  /** Colours a layer by a legend of one of its columns (`state.thematic`), or no longer. */
+  setTheme(id: string, legend: Legend | null): void {
+    if (legend) this.themes.set(id, legend);
+    else this.themes.delete(id);
+    const entry = this.shown.get(id);
+    if (!entry) return;
+    entry.theme = legend;
+    this.restyle(id);
   }
 
   /** Marks one feature of one layer; null marks none. */
@@ -131,6 +147,9 @@ export class Tilesets {
     const entry = this.shown.get(id);
     if (!entry) return;
     const description = styleOf(entry);
+    // A model's own colours are shaded by a highlight, but a theme must not mix with them.
+    entry.tileset.colorBlendMode = entry.layer.kind === "blocks" || (entry.state.thematic && entry.theme)
+      ? Cesium3DTileColorBlendMode.REPLACE : Cesium3DTileColorBlendMode.HIGHLIGHT;
     const text = JSON.stringify(description);
     if (text === entry.style) return;
     entry.style = text;
@@ -142,19 +161,22 @@ export class Tilesets {
 }
 
 /** The 3D Tiles style of a layer, or null when the tiles' own colours stay as they are. */
-export function styleOf({ layer, state, hidden, picked }: Pick<Shown, "layer" | "state" | "hidden" | "picked">): object | null {
-  const rows = colourRows(layer, state);
+export function styleOf(entry: Pick<Shown, "layer" | "state" | "hidden" | "picked" | "theme">): object | null {
+  const { layer, state, hidden, picked, theme } = entry;
+  const rows = state.thematic && theme ? legendConditions(state.thematic.column, layer.schema, theme) : colourRows(layer, state);
   const plain = layer.kind === "blocks" ? [] : [["true", "color('white')"] as [string, string]];
   const conditions = rows.length > 0 ? rows : plain;
   const mark = picked !== null && layer.kind !== "points" ? sameId(picked) : null;
-  if (rows.length === 0 && !mark && state.opacity >= 1 && hidden.size === 0) return null;
+  const matches = toStyle(state.conditions, layer.schema);
+  if (rows.length === 0 && !mark && state.opacity >= 1 && hidden.size === 0 && !matches) return null;
   const alpha = state.opacity.toFixed(2);
   const faded = state.opacity < 1 ? conditions.map(([test, colour]) => [test, colour.replace(/\)$/, `, ${alpha})`)]) : conditions;
   const style: { color: object; show?: string } = {
     color: { conditions: mark ? [[mark, `color('${PICKED}')`], ...faded] : faded },
   };
   const tests = [...hidden].map(sameId).filter((test) => test !== null);
-  if (tests.length > 0) style.show = `!(${tests.join(" || ")})`;
+  const shown = [...(tests.length > 0 ? [`!(${tests.join(" || ")})`] : []), ...(matches ? [`(${matches})`] : [])];
+  if (shown.length > 0) style.show = shown.join(" && ");
   return style;
 }
 

@@ -1,7 +1,9 @@
 /** From the API's collections to what the layer tree and the scene need: groups, order, what is on at first. */
 import type { Bbox, Collection, Column, Kind, LayerStyle, Legend } from "../api/types";
+import type { Condition } from "./filter";
 import type { Lang } from "./i18n";
 import { bilingual } from "./i18n";
+import type { Thematic } from "./thematic";
 
 /** The six data groups of CJJ/T 315-2022, in the standard's order. */
 export const GROUPS = ["时空基础", "资源调查", "规划管控", "工程建设项目", "公共专题", "物联感知"] as const;
@@ -35,6 +37,10 @@ export interface LayerState {
   /** 0 (clear) … 1. */
   opacity: number;
   colouring: Colouring;
+  /** Colours by the values of any column; comes before `colouring`. */
+  thematic: Thematic | null;
+  /** Only features that match all of these are drawn. */
+  conditions: readonly Condition[];
 }
 
 export function toLayer(collection: Collection): Layer {
@@ -107,7 +113,7 @@ export function firstState(layer: Layer, legend: Legend | null): LayerState {
   const opacity = typeof layer.style.opacity === "number" && layer.kind !== "vector" ? layer.style.opacity : 1;
   const hidden = layer.run !== null || layer.kind === "terrain" || (layer.kind === "vector" && ON_DEMAND.includes(layer.group)) || layer.kind === "table"
     || (layer.kind === "raster" && legend?.type !== "rgb");
-  return { visible: !hidden, opacity, colouring: colourings(layer)[0] ?? "plain" };
+  return { visible: !hidden, opacity, colouring: colourings(layer)[0] ?? "plain", thematic: null, conditions: [] };
 }
 
 /** String column that tells a building's use, if the schema has one. */

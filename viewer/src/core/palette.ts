@@ -3,6 +3,7 @@
  * Checked against deuteranopia by keeping the lightness of neighbouring classes apart.
  */
 import type { MessageKey } from "./messages";
+import { slug } from "./properties";
 
 export interface Swatch {
   key: MessageKey;
@@ -33,12 +34,6 @@ export const HEIGHTS: readonly (readonly [number, string])[] = [
 export const DEPTHS: readonly (readonly [number, string])[] = [
   [0.15, "#f8e3b4"], [0.5, "#f4bd75"], [1, "#e98a4c"], [2, "#d0503a"], [Infinity, "#8f1f33"],
 ];
-
-/** Attribute name as the tiles write it: letters, digits and underscores only. */
-export function slug(column: string): string {
-  const safe = column.replace(/[^a-zA-Z0-9_]/g, "_");
-  return /^[0-9]/.test(safe) ? `_${safe}` : safe;
-}
 
 /** Conditions of a 3D Tiles style for a text column of uses. `String()` guards features without the value. */
 export function useConditions(column: string): [string, string][] {

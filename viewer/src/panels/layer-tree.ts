@@ -3,9 +3,13 @@ import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { bilingual } from "../core/i18n";
 import { number } from "../core/format";
-import { colourings, grouped, layerTitle, type Colouring, type GroupId, type Layer, type LayerState } from "../core/layers";
+import { grouped, layerTitle, type GroupId, type Layer, type LayerState } from "../core/layers";
 import { DEPTHS, HEIGHTS, OTHER_USE, PLAIN, USES } from "../core/palette";
 import { icon, look, Panel } from "./base";
+import "./layer-style";
+
+/** Layers that one sees at a glance; more want a search field. */
+const FEW = 8;
 
 @customElement("twin-layer-tree")
 export class LayerTree extends Panel {
@@ -39,15 +43,21 @@ export class LayerTree extends Panel {
     .legend span { display: flex; gap: 6px; align-items: center; }
     .note { color: var(--soft); font-size: 12px; }
     .stale { color: #8a5a00; background: #fff6e0; padding: 3px 8px; border-radius: 5px; }
+    .find { font: inherit; width: calc(100% - 24px); margin: 8px 12px 2px; padding: 5px 8px; border: 1px solid var(--line); border-radius: 7px; }
     .empty { padding: 24px 20px; color: var(--soft); line-height: 1.8; }
   `];
 
   @state() private folded = new Set<GroupId>();
   @state() private openLayer: string | null = null;
+  @state() private wanted = "";
 
   protected override render(): TemplateResult {
     if (this.app.opened && this.app.layers.length === 0) return html`<p class="empty">${this.t("layers.none")}</p>`;
-    return html`${grouped(this.app.layers).map(({ group, layers }) => this.group(group, layers))}`;
+    const wanted = this.wanted.trim().toLowerCase();
+    const layers = this.app.layers.filter(({ id, title }) => [id, title.zh, title.en].some((text) => text.toLowerCase().includes(wanted)));
+    return html`${this.app.layers.length > FEW ? html`<input class="find" type="search" aria-label=${this.t("layers.search")} placeholder=${this.t("layers.search")}
+      @input=${(event: Event) => { this.wanted = (event.target as HTMLInputElement).value; }} />` : nothing}
+      ${grouped(layers).map(({ group, layers: members }) => this.group(group, members))}`;
   }
 
   private group(group: GroupId, layers: Layer[]): TemplateResult {
@@ -106,20 +116,11 @@ export class LayerTree extends Panel {
         <input type="range" min="0" max="100" .value=${String(percent)}
           @input=${(event: Event) => this.app.setState(layer.id, { opacity: Number((event.target as HTMLInputElement).value) / 100 })} />
         <span class="value">${percent}%</span></label>`}
-      ${this.colouring(layer, state)}
+      ${layer.links.tiles3d && layer.kind !== "points" ? html`<twin-layer-style .app=${this.app} .layer=${layer}></twin-layer-style>` : nothing}
+      ${layer.kind === "blocks" && !state.thematic ? html`<div class="legend">${this.swatches(layer, state)}</div>` : nothing}
       ${layer.stale ? html`<span class="stale">${this.t("layer.stale")}</span>` : nothing}
       <span class="note">${facts}</span>
     </div>`;
-  }
-
-  private colouring(layer: Layer, state: LayerState): TemplateResult | typeof nothing {
-    const ways = colourings(layer);
-    if (ways.length === 0) return nothing;
-    return html`<label>${this.t("layer.colourBy")}
-      <select @change=${(event: Event) => this.app.setState(layer.id, { colouring: (event.target as HTMLSelectElement).value as Colouring })}>
-        ${ways.map((way) => html`<option value=${way} ?selected=${way === state.colouring}>${this.t(`layer.colourBy.${way}`)}</option>`)}
-      </select></label>
-      <div class="legend">${this.swatches(layer, state)}</div>`;
   }
 
   private swatches(layer: Layer, state: LayerState): TemplateResult[] {

@@ -3,6 +3,7 @@ import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import type { Legend, LegendEntry } from "../api/types";
 import { number, unitText } from "../core/format";
+import { columnTitle } from "../core/attributes";
 import { bilingual } from "../core/i18n";
 import { drapeRank, layerTitle, type Layer } from "../core/layers";
 import { icon, look, Panel } from "./base";
@@ -30,9 +31,11 @@ export class Legends extends Panel {
 
   protected override render(): TemplateResult | typeof nothing {
     const shown = this.app.layers
-      .filter((layer) => (layer.kind === "raster" || layer.kind === "terrain" || layer.run !== null) && this.app.states.get(layer.id)?.visible)
+      .filter((layer) => this.app.states.get(layer.id)?.visible)
       .flatMap((layer) => {
-        const legend = this.app.legends.get(layer.id);
+        const themed = this.app.states.get(layer.id)?.thematic ? this.app.themes.get(layer.id) : undefined;
+        const own = layer.kind === "raster" || layer.kind === "terrain" || layer.run !== null ? this.app.legends.get(layer.id) : undefined;
+        const legend = themed ?? own;
         return legend && legend.type !== "rgb" && (legend.entries?.length ?? 0) > 0 ? [{ layer, legend }] : [];
       })
       .sort((a, b) => drapeRank(b.layer) - drapeRank(a.layer));
@@ -43,14 +46,20 @@ export class Legends extends Panel {
   }
 
   private legend(layer: Layer, legend: Legend): TemplateResult {
-    const { lang } = this.app;
     const unit = unitText(legend.unit);
     const entries = legend.entries ?? [];
     return html`<article data-legend=${layer.id}>
-      <h3>${bilingual(lang, legend.title, layerTitle(layer, lang))} ${unit ? html`<span>(${unit})</span>` : nothing}</h3>
+      <h3>${this.heading(layer, legend)} ${unit ? html`<span>(${unit})</span>` : nothing}</h3>
       ${legend.type === "continuous" ? this.ramp(entries) : entries.slice(0, MAX_CLASSES).map((entry) =>
         html`<div class="row"><i style="background:${entry.color}"></i>${this.text(entry)}</div>`)}
     </article>`;
+  }
+
+  private heading(layer: Layer, legend: Legend): string {
+    const { lang } = this.app;
+    const column = this.app.states.get(layer.id)?.thematic?.column;
+    if (column) return `${layerTitle(layer, lang)} · ${columnTitle(column, layer.schema.find(({ name }) => name === column), lang)}`;
+    return bilingual(lang, legend.title, layerTitle(layer, lang));
   }
 
   private ramp(entries: LegendEntry[]): TemplateResult {

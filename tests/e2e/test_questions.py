@@ -1,0 +1,80 @@
+"""Asking the city in a real browser: search, colour by any attribute, filters; each against the numbers the city is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("browser")]
+
+
+def test_search_flies_to_what_was_found(viewer: Any, small_city: Any) -> None:
+    viewer.open()
+    page = viewer.page
+    wanted = small_city.buildings()[5]
+    page.fill("twin-search input[role=combobox]", wanted.name)
+    page.wait_for_selector("twin-search [role=option]")
+    assert wanted.name in viewer.text("twin-search [role=option]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("twin-feature-card [data-state=feature]")
+    assert viewer.text("twin-feature-card [data-field=id]") == wanted.id
+    x, y = small_city.EAST + wanted.x, small_city.NORTH + wanted.y
+    page.fill("twin-search input[role=combobox]", f"{x:.2f}, {y:.2f}")
+    page.fill("twin-search input.crs", small_city.CRS)
+    page.keyboard.press("Tab")
+    lon, lat = wanted.degrees
+    page.wait_for_function("text => [...document.querySelector('city-twin').shadowRoot.querySelector('twin-search').shadowRoot.querySelectorAll('[role=option] b')]"
+                           ".some(b => b.textContent.startsWith(text))", arg=f"{lon:.5f}")  # fmt: skip
+    assert f"{lat:.5f}" in viewer.text("twin-search [role=option]")
+    page.fill("twin-search input[role=combobox]", "没有这个地方")
+    page.wait_for_selector("twin-search p[role=status]")
+
+
+def test_colours_follow_the_values(viewer: Any, small_city: Any, pictures: Path) -> None:
+    viewer.open()
+    page = viewer.page
+    every = sorted(small_city.buildings(), key=lambda building: building.height)
+    page.click("[data-layer=buildings] .name")
+    page.select_option("[data-role=colour-by]", "attribute:height")
+    page.wait_for_selector("twin-legends [data-legend=buildings]")
+    page.select_option("[data-role=ramp]", "magma")
+    page.wait_for_function("() => twin.legend('buildings')?.entries[0].color === '#000004'")
+    entries = page.evaluate("() => twin.legend('buildings').entries")
+    heights = np.array([building.height for building in every])
+    assert entries[0]["value"][0] == heights.min()
+    assert entries[-1]["value"][1] == heights.max()
+    counts = [((heights >= low) & (heights < high)).sum() for low, high in (entry["value"] for entry in entries[:-1])]
+    assert max(counts) <= np.ceil(len(heights) / len(entries)) + sum(heights == heights[len(heights) // 2])
+    bright = []
+    for building in (every[0], every[-1]):
+        viewer.look(*building.degrees, building.roof, pitch=-88, span=120)
+        path = viewer.shot(pictures / f"theme-{building.id}.png")
+        bright.append(sum(viewer.color(path, *building.degrees, building.roof)))
+    assert bright[1] - bright[0] > 120, f"the highest building is not brighter than the lowest on this ramp: {bright}"
+
+
+def test_a_filter_hides_what_does_not_match(viewer: Any, small_city: Any, pictures: Path) -> None:
+    viewer.open()
+    page = viewer.page
+    low, high = min(small_city.buildings(), key=lambda b: b.height), max(small_city.buildings(), key=lambda b: b.height)
+    limit = (low.height + high.height) / 2
+    expected = sum(building.height >= limit for building in small_city.buildings())
+    page.click("[data-layer=buildings] .name")
+    page.click("[data-role=add-condition]")
+    page.select_option(".condition select >> nth=0", "height")
+    page.select_option(".condition select >> nth=1", ">=")
+    page.fill(".condition input", str(limit))
+    page.keyboard.press("Tab")
+    page.wait_for_selector("twin-layer-style [role=status]")
+    assert viewer.text("twin-layer-style [role=status]") == f"符合条件 {expected} 个"
+    for building, drawn in ((low, False), (high, True)):
+        viewer.look(*building.degrees, building.roof, pitch=-88, span=120)
+        viewer.shot(pictures / f"filter-{building.id}.png")
+        hit = page.evaluate("([lon, lat, height]) => twin.pick(lon, lat, height)", [*building.degrees, building.roof])
+        assert (hit["id"] == building.id) is drawn, f"{building.id} ({building.height} m)"
+    page.click(".condition button")
+    page.wait_for_function("() => twin.layers.find(layer => layer.id === 'buildings').state.conditions.length === 0")
+    assert viewer.errors == []

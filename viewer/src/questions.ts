@@ -1,0 +1,70 @@
+/** What the reader asks of layers: colours by an attribute, which features to show, and how many those are. */
+import { ApiError } from "./api/client";
+import type { CityApp } from "./app";
+import { toCql2, type Condition } from "./core/filter";
+import type { Layer } from "./core/layers";
+import type { Thematic } from "./core/thematic";
+
+export class Questions {
+  /** How many features match a layer's conditions, or why that is not known. */
+  readonly matched = new Map<string, number | string>();
+  private readonly latest = new Map<string, number>();
+
+  constructor(private readonly app: CityApp) {}
+
+  /** Colours a layer by a column; null gives it its own colours again. */
+  async colour(layer: Layer, thematic: Thematic | null): Promise<void> {
+    const turn = this.turn(`colour:${layer.id}`);
+    this.app.setState(layer.id, { thematic });
+    if (!thematic) {
+      this.app.tilesets.setTheme(layer.id, null);
+      this.app.themes.delete(layer.id);
+      this.app.changed.emit();
+      return;
+    }
+    const { column, ...how } = thematic;
+    try {
+      const legend = await this.app.api.style(layer.id, column, how);
+      if (turn !== this.latest.get(`colour:${layer.id}`)) return;
+      this.app.themes.set(layer.id, legend);
+      this.app.tilesets.setTheme(layer.id, legend);
+    } catch (error) {
+      this.tell(error);
+      if (turn === this.latest.get(`colour:${layer.id}`)) this.app.setState(layer.id, { thematic: null });
+    }
+    this.app.changed.emit();
+  }
+
+  /** Shows only what matches; asks the server how many that are. */
+  async filter(layer: Layer, conditions: readonly Condition[]): Promise<void> {
+    const turn = this.turn(`filter:${layer.id}`);
+    this.app.setState(layer.id, { conditions });
+    const text = toCql2(conditions, layer.schema);
+    if (!text) {
+      this.matched.delete(layer.id);
+      this.app.changed.emit();
+      return;
+    }
+    try {
+      const { numberMatched } = await this.app.api.items(layer.id, { limit: 1, filter: text, properties: layer.schema[0]?.name ?? "" });
+      if (turn === this.latest.get(`filter:${layer.id}`)) this.matched.set(layer.id, numberMatched ?? 0);
+    } catch (error) {
+      if (turn === this.latest.get(`filter:${layer.id}`)) this.matched.set(layer.id, this.tell(error));
+    }
+    this.app.changed.emit();
+  }
+
+  /** An answer that comes after a later question is not shown. */
+  private turn(key: string): number {
+    const turn = (this.latest.get(key) ?? 0) + 1;
+    this.latest.set(key, turn);
+    return turn;
+  }
+
+  private tell(error: unknown): string {
+    if (error instanceof ApiError && error.offline) void this.app.health.suspect();
+    const why = error instanceof Error ? error.message : String(error);
+    this.app.notices.set("question", "error.question", { why }, "bad");
+    return why;
+  }
+}
