@@ -46,7 +46,7 @@ def convert(archive: Archive, folder: Path, listen: Listener = lambda fraction, 
     names = archive.names()
     documents = {name: json.loads(archive.read(name)) for name in names if name.endswith(".json")}
     if "tileset.json" not in documents:
-        raise BadTileset(f"{archive.path.name} holds no 3D Tiles.", "Only blocks, meshes and points can be written as 3D Tiles 1.0.")
+        raise BadTileset(f"{archive.name} holds no 3D Tiles.", "Only blocks, meshes and points can be written as 3D Tiles 1.0.")
     renamed: dict[str, str] = {}
     classes: dict[str, Any] = {}
     contents = [name for name in names if name.endswith(".glb")]
