@@ -1,4 +1,4 @@
-"""The lake: immutable files named by their content, in a local folder.
+"""The lake: immutable files named by their content, in a local folder (`twin.objects`: in an object store).
 
 Every file appears by one atomic rename after its bytes are on disk, so a killed writer leaves only a temporary
 file, which `sweep_temporary` removes. Names are ``<sha256><suffix>``; the same bytes always get the same name.
@@ -15,10 +15,12 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from twin.errors import NotFound, StorageError
+from twin.ranges import FileRanges, Ranges
 
 _NAME = re.compile(r"^[0-9a-f]{64}(\.[a-z0-9]+)*$")
 
@@ -52,8 +54,8 @@ class Lake:
         Raises:
             StorageError: disk full or not writable; nothing is left behind.
         """
-        with _storage_errors(f"storing {source.name}"):
-            key = _hash_file(source) + suffix
+        with storage_errors(f"storing {source.name}"):
+            key = digest(source) + suffix
             target = self._place(key)
             if target.exists():
                 if move:
@@ -73,7 +75,7 @@ class Lake:
 
     def put_bytes(self, data: bytes, suffix: str = "") -> str:
         """Store bytes and return their key."""
-        with _storage_errors("storing a part"):
+        with storage_errors("storing a part"):
             key = hashlib.sha256(data).hexdigest() + suffix
             target = self._place(key)
             if not target.exists():
@@ -103,6 +105,14 @@ class Lake:
         with self.path(key).open("rb") as file:
             file.seek(start)
             return file.read(length)
+
+    def size(self, key: str) -> int:
+        """Bytes of a file."""
+        return self.path(key).stat().st_size
+
+    def ranges(self, key: str) -> Ranges:
+        """A file to be read by byte ranges (`twin.archive.Archive`)."""
+        return FileRanges(self.path(key))
 
     def list(self) -> Iterator[tuple[str, int, float]]:
         """(key, size, modification time) of everything stored."""
@@ -139,8 +149,12 @@ class Lake:
                 count += 1
         return count
 
+    @staticmethod
+    def _is_key(name: str) -> bool:
+        return _NAME.match(name) is not None
+
     def _place(self, key: str) -> Path:
-        if not _NAME.match(key):
+        if not self._is_key(key):
             raise NotFound(f"{key!r} is not a key of the lake.")
         return self.root / key[:2] / key
 
@@ -154,13 +168,21 @@ class Lake:
             os.close(folder)
 
 
-def _hash_file(path: Path) -> str:
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal; of a file that has not changed since it was asked for last, without reading it again."""
+    stat = path.stat()
+    return _digest(path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, *_identity: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
-def _storage_errors(doing: str) -> Iterator[None]:
+def storage_errors(doing: str) -> Iterator[None]:
+    """The operating system's errors as StorageError."""
     try:
         yield
     except OSError as error:
