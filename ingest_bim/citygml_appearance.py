@@ -9,20 +9,18 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest_bim.citygml_stream import XLINK, local
-from ingest_bim.citymodel_textures import WRAPS, Pictures, ground_to_pixels
-from twin.errors import BadOption
+from ingest_bim.citymodel_textures import WRAPS, Kind, Pictures, Themes, choose_themes, ground_to_pixels, no_themes
 from twin.model import Material, Report, Texture, Wrap
 
 F64 = NDArray[np.float64]
 SURFACE_DATA = ("X3DMaterial", "ParameterizedTexture", "GeoreferencedTexture")
-Kind = Literal["materials", "textures"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Looks:
     """What was learned; `choose` settles the themes before the first question."""
 
     looks: list[Look] = field(default_factory=list)
-    themes: dict[Kind, Counter[str]] = field(default_factory=lambda: {"materials": Counter(), "textures": Counter()})
+    themes: Themes = field(default_factory=no_themes)
     problems: Counter[str] = field(default_factory=Counter)
     chosen: dict[Kind, str | None] = field(default_factory=lambda: {"materials": None, "textures": None})
 
@@ -101,25 +99,8 @@ class Looks:
         return None
 
     def choose(self, wanted: str | None, report: Report) -> None:
-        """Settle the theme of materials and of textures: the wanted one, else the one with most surfaces (then by name).
-
-        Raises:
-            BadOption: no surface has the wanted theme.
-        """
-        found = {kind: dict(sorted(themes.items())) for kind, themes in self.themes.items() if themes}
-        if found:
-            report.facts["themes"] = found
-        if wanted is not None and not any(wanted in themes for themes in found.values()):
-            names = sorted({name or "(none)" for themes in found.values() for name in themes})
-            raise BadOption(f"theme={wanted}: the model has no such appearance.", f"It has: {', '.join(names) or 'none'}.")
-        for kind, themes in self.themes.items():
-            if wanted is not None:
-                self.chosen[kind] = wanted if wanted in themes else None
-            else:
-                self.chosen[kind] = min(themes, key=lambda name: (-themes[name], name), default=None)
-            others = sorted((name or "(none)") for name in themes if name != self.chosen[kind])
-            if others:
-                report.note("skipped", "", f"Of the appearances' {kind}, {self.chosen[kind] or '(none)'!r} is drawn; not {', '.join(others)} (--option theme=NAME).")
+        """Settle the themes, see `choose_themes`."""
+        self.chosen = choose_themes(self.themes, wanted, report)
         for reason, count in self.problems.items():
             report.note("skipped", "", f"Appearance: {reason} ({count} times).")
 

@@ -16,6 +16,7 @@ from pydantic import Field
 from ingest_bim.cityjson_objects import Document, Header
 from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_reference
 from ingest_bim.citymodel_mesh import Builder
+from ingest_bim.citymodel_textures import Pictures, choose_themes, no_themes
 from twin.errors import BadFeature, BadOption, UnreadableSource
 from twin.model import Batch, Report
 
@@ -57,29 +58,33 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     """
     report.source = report.source or source.name
     documents, header = _open(source, options)
-    columns, count, ghost = Columns(), 0, Report()
+    columns, count, ghost, themes = Columns(), 0, Report(), no_themes()
     for document in documents():
-        for thing in Document(document, header, options.lod, ghost).objects(shapes=False):
+        learned = Document(document, header, options.lod, ghost)
+        for thing in learned.objects(shapes=False):
             columns.see(thing.attributes)
             for surface in thing.surfaces:
                 columns.see(surface.attributes)
             count += 1
+        for kind in themes:
+            themes[kind].update(learned.themes[kind])
     if not count:
         raise BadFeature(
             f"{source.name} holds no city objects.", _first(ghost) or "Is it the header of separate CityJSONFeatures? Ingest those, with metadata=FILE."
         )
     report.facts |= {"driver": f"CityJSON {header.version}", "bytes": source.stat().st_size}
     reference = city_reference(header.crs, options, report, source.name)
-    builder = Builder(reference, columns, report, surfaces=options.surfaces)
+    chosen = choose_themes(themes, options.theme, report, header.defaults)
+    pictures = Pictures(source.parent, report) if options.textures else None
+    if themes["textures"] and pictures is None:
+        report.note("skipped", "", "Textures are left out, as asked; their surfaces have plain colours.")
+    builder = Builder(reference, columns, report, surfaces=options.surfaces, pictures=pictures)
 
     def objects() -> Iterator[CityObject]:
-        textures: int = 0
         for document in documents():
             reader = Document(document, header, options.lod, report)
+            reader.chosen, reader.pictures = chosen, pictures
             yield from reader.objects(shapes=True)
-            textures += reader.textured
-        if textures:
-            report.note("skipped", "", f"Textures of {textures} geometries are not drawn; their faces have plain colours.")
 
     yield from builder.build(objects())
     if builder.stats["drawn"] == 0:

@@ -10,17 +10,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_bim.citymodel import CityObject, Face, Shape, Surface, choose_lod, draw_once, lod_rank
-from twin.model import Material, Report
+from ingest_bim.citymodel_textures import WRAPS, Kind, Pictures, no_themes
+from twin.model import Material, Report, Wrap
 
 F64 = NDArray[np.float64]
 
 #: Levels of lists around the list of faces.
 DEPTH = {"MultiSurface": 0, "CompositeSurface": 0, "Solid": 1, "MultiSolid": 2, "CompositeSolid": 2}
+LINES = ("MultiPoint", "MultiLineString")
 KNOWN = {"type", "attributes", "geometry", "parents", "children", "children_roles", "address", "geographicalExtent"}
 
 
 #: What Python raises when JSON has another shape than CityJSON's.
 MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
+
+
+@dataclass
+class Looks:
+    """An appearance: materials, (file, wrap) of the textures, (N, 2) `corners` with s to the right and t up."""
+
+    materials: list[Material] = field(default_factory=list)
+    textures: list[tuple[str, Wrap]] = field(default_factory=list)
+    corners: F64 = field(default_factory=lambda: np.zeros((0, 2)))
+
+    @staticmethod
+    def of(document: dict[str, Any]) -> Looks:
+        """Read it; ValueError, TypeError or AttributeError where it is malformed."""
+        looks, appearance = Looks(), document.get("appearance") or {}
+        for material in appearance.get("materials") or []:
+            color = [min(max(float(v), 0.0), 1.0) for v in material.get("diffuseColor") or (0.8, 0.8, 0.8)]
+            alpha = 1.0 - min(max(float(material.get("transparency") or 0.0), 0.0), 1.0)
+            looks.materials.append(Material(str(material.get("name", "")), (color[0], color[1], color[2], alpha)))
+        for texture in appearance.get("textures") or []:
+            looks.textures.append((str(texture.get("image", "")), WRAPS.get(str(texture.get("wrapMode", "")), "repeat")))
+        if corners := appearance.get("vertices-texture"):
+            looks.corners = np.array(corners, np.float64).reshape(-1, 2)
+            if len(looks.corners) != len(corners) or not np.isfinite(looks.corners).all():
+                raise ValueError("vertices-texture must be lists of two numbers")
+        return looks
 
 
 @dataclass
@@ -33,7 +60,8 @@ class Header:
     translate: F64 = field(default_factory=lambda: np.zeros(3))
     templates: list[dict[str, Any]] = field(default_factory=list)
     template_vertices: F64 = field(default_factory=lambda: np.zeros((0, 3)))
-    materials: list[Material] = field(default_factory=list)
+    looks: Looks = field(default_factory=Looks)
+    defaults: dict[Kind, str] = field(default_factory=dict)
 
     @staticmethod
     def of(document: dict[str, Any]) -> Header:
@@ -46,7 +74,11 @@ class Header:
         templates = document.get("geometry-templates") or {}
         header.templates = list(templates.get("templates") or [])
         header.template_vertices = points_of(templates.get("vertices-templates") or [])
-        header.materials = materials_of(document)
+        header.looks = Looks.of(document)
+        appearance = document.get("appearance") or {}
+        for kind in ("materials", "textures"):
+            if name := appearance.get(f"default-theme-{kind[:-1]}"):
+                header.defaults[kind] = str(name)
         return header
 
 
@@ -65,33 +97,25 @@ def points_of(values: Any) -> F64:
     return array
 
 
-def materials_of(document: dict[str, Any]) -> list[Material]:
-    """The materials of an appearance."""
-    found = []
-    for material in (document.get("appearance") or {}).get("materials") or []:
-        color = [min(max(float(v), 0.0), 1.0) for v in material.get("diffuseColor") or (0.8, 0.8, 0.8)]
-        alpha = 1.0 - min(max(float(material.get("transparency") or 0.0), 0.0), 1.0)
-        found.append(Material(str(material.get("name", "")), (color[0], color[1], color[2], alpha)))
-    return found
-
-
 class Document:
     """A document or feature: its objects in order, with shapes of one LoD each."""
 
     def __init__(self, document: dict[str, Any], header: Header, lod: str | None, report: Report) -> None:
         self.header, self.lod, self.report = header, lod, report
-        self.textured = 0
+        self.themes = no_themes()
+        self.chosen: dict[Kind, str | None] = {"materials": None, "textures": None}
+        self.pictures: Pictures | None = None
         things = document.get("CityObjects")
         self.things: dict[str, Any] = things if isinstance(things, dict) else {}
         if not isinstance(things, dict):
             report.note("refused", str(document.get("id", "")), "CityObjects is missing or not an object.")
         try:
             self.vertices = points_of(document.get("vertices") or [])
-            own = materials_of(document) if document.get("type") == "CityJSONFeature" else []
+            own = Looks.of(document) if document.get("type") == "CityJSONFeature" and document.get("appearance") else header.looks
         except (TypeError, ValueError, AttributeError) as error:
-            report.note("refused", str(document.get("id", "")), f"Its vertices or materials are malformed: {error}; its geometry is left out.")
-            self.vertices, own = np.zeros((0, 3)), []
-        self.materials = own or header.materials
+            report.note("refused", str(document.get("id", "")), f"Its vertices or appearance are malformed: {error}; its geometry is left out.")
+            self.vertices, own = np.zeros((0, 3)), Looks()
+        self.looks = own
 
     def objects(self, *, shapes: bool) -> Iterator[CityObject]:
         """All city objects; `shapes=False` leaves the geometry out (for the columns), not the surfaces' attributes."""
@@ -150,10 +174,14 @@ class Document:
             for geometry in geometries:
                 if geometry.get("type") in DEPTH and lods and self._lod_of(geometry) == lods[0]:
                     thing.surfaces.extend(_surfaces(geometry, 0))
+                    for kind in ("materials", "textures"):
+                        self.themes[kind].update(str(name) for name in geometry.get(kind[:-1]) or {})
             return thing
-        self._skips(name, geometries, lods)
+        thing.lods = sorted({self._lod_of(g) for g in geometries if g.get("type") in (*DEPTH, *LINES, "GeometryInstance")}, key=lod_rank)
         if not lods:
+            self._lines(thing, geometries)
             return thing
+        self._skips(name, geometries)
         thing.lod = lods[0]
         if lod_rank(lods[0]) < finest:
             self.report.note("skipped", name, f"{thing.kind}: its LoD {lods[0]} is not drawn over its own parts of a finer LoD.")
@@ -173,14 +201,33 @@ class Document:
         draw_once(thing)
         return thing
 
-    def _skips(self, name: str, geometries: list[Any], lods: list[str]) -> None:
+    def _skips(self, name: str, geometries: list[Any]) -> None:
         for geometry in geometries:
             kind = geometry.get("type")
             if kind not in DEPTH and kind != "GeometryInstance":
-                self.report.note("skipped", name, f"Geometry of type {str(kind)[:40]!r} has no faces and is not drawn.")
-            self.textured += bool(geometry.get("texture"))
-        if geometries and not lods and self.lod is not None:
-            self.report.note("skipped", name, f"It has no geometry of LoD {self.lod}.")
+                self.report.note("skipped", name, f"Geometry of type {str(kind)[:40]!r} beside its faces is not kept.")
+
+    def _lines(self, thing: CityObject, geometries: list[Any]) -> None:
+        """Of an object without faces: its points and lines of the LoD to draw, kept as plan geometry."""
+        if geometries and self.lod is not None:
+            self.report.note("skipped", thing.id, f"It has no geometry of LoD {self.lod} with faces.")
+        known = [g for g in geometries if g.get("type") in LINES]
+        lod = choose_lod([self._lod_of(g) for g in known], self.lod)
+        for geometry in geometries:
+            if geometry not in known:
+                kind = str(geometry.get("type"))[:40]
+                if kind not in DEPTH and kind != "GeometryInstance":
+                    self.report.note("skipped", thing.id, f"Geometry of type {kind!r} is not known and not kept.")
+            elif self._lod_of(geometry) == lod:
+                for line in ([[i] for i in geometry["boundaries"]] if geometry["type"] == "MultiPoint" else geometry["boundaries"]):
+                    at = np.array(line, np.int64)
+                    if len(at) and (at >= 0).all() and (at < len(self.vertices)).all():
+                        thing.lines.append(self.vertices[at] * self.header.scale + self.header.translate)
+                    else:
+                        self.report.note("refused", thing.id, f"A line with vertices {str(line)[:40]} is left out: there are {len(self.vertices)}.")
+        if thing.lines:
+            thing.lod = lod or ""
+            self.report.note("warned", thing.id, f"{thing.kind}: its {len(thing.lines)} points or lines are kept as a plan geometry and not drawn.")
 
     def _instance(self, thing: CityObject, geometry: dict[str, Any]) -> None:
         """A template placed at a point: `transformationMatrix` (row-major) in metres, then moved to the reference point."""
@@ -209,17 +256,22 @@ class Document:
         faces: list[Face] = []
         wrong: list[int] = []
         values = (geometry.get("semantics") or {}).get("values")
-        theme = next(iter((geometry.get("material") or {}).values()), None) or {}
+        theme = (geometry.get("material") or {}).get(self.chosen["materials"]) or {}
         material = theme.get("values") if "values" in theme else _Same(theme.get("value"))
-        for rings, value, color in _walk(geometry["boundaries"], values, material, depth):
+        images = ((geometry.get("texture") or {}).get(self.chosen["textures"]) or {}).get("values") if self.pictures is not None else None
+        unfit = 0
+        for rings, value, color, corners in _walk(geometry["boundaries"], values, material, images, depth):
             bad = [i for ring in rings for i in ring if not isinstance(i, int) or not 0 <= i < len(vertices)]
             if bad:
                 wrong.extend(bad)
                 continue
             face = Face([list(ring) for ring in rings], first + value if isinstance(value, int) and value >= 0 else -1)
-            if isinstance(color, int) and 0 <= color < len(self.materials):
-                face.material = self.materials[color]
+            if isinstance(color, int) and 0 <= color < len(self.looks.materials):
+                face.material = self.looks.materials[color]
+            unfit += not self._texture(face, corners)
             faces.append(face)
+        if unfit:
+            self.report.note("skipped", name, f"The texture coordinates of {unfit} faces do not fit their rings; they are drawn plain.")
         if wrong:
             self.report.note("refused", name, f"Faces with vertex {wrong[0]!r} are left out: there are {len(vertices)} vertices ({len(wrong)} wrong indices).")
         if not faces:
@@ -232,6 +284,26 @@ class Document:
         return Shape(points * scale + translate, faces, depth > 0)
 
 
+    def _texture(self, face: Face, corners: Any) -> bool:
+        """Give a face its texture; False where what is stated does not fit (CityJSON 2.0.1, 4.2: per ring the texture, then a corner each)."""
+        stated = [ring for ring in corners if isinstance(ring, list) and ring and ring[0] is not None] if isinstance(corners, list) else []
+        if not stated or self.pictures is None:
+            return True
+        flat = [i for ring in stated for i in ring]
+        if len(stated) != len(face.rings) or not all(isinstance(i, int) and i >= 0 for i in flat) or len({ring[0] for ring in stated}) > 1:
+            return False
+        number = stated[0][0]
+        if number >= len(self.looks.textures) or max((i for ring in stated for i in ring[1:]), default=0) >= len(self.looks.corners):
+            return False
+        if any(len(there) != len(ring) + 1 for there, ring in zip(stated, face.rings, strict=True)):
+            return False
+        uri, wrap = self.looks.textures[number]
+        if (texture := self.pictures.texture(uri, (wrap, wrap))) is not None:  # else the report has it
+            face.material = Material("", (1.0, 1.0, 1.0, 1.0), False, texture)
+            face.uv = [self.looks.corners[ring[1:]] * (1, -1) + (0, 1) for ring in stated]
+        return True
+
+
 class _Same:
     """One material for all faces."""
 
@@ -239,16 +311,16 @@ class _Same:
         self.value = value
 
 
-def _walk(boundaries: Any, values: Any, material: Any, depth: int) -> Iterator[tuple[list[Any], Any, Any]]:
+def _walk(boundaries: Any, values: Any, material: Any, images: Any, depth: int) -> Iterator[tuple[list[Any], Any, Any, Any]]:
     """Faces with what the parallel lists say of them; null at any level holds for all below."""
     if not isinstance(boundaries, list):
         raise TypeError("boundaries are not lists")
     for i, inner in enumerate(boundaries):
-        value, color = _at(values, i), _at(material, i)
+        value, color, corners = _at(values, i), _at(material, i), _at(images, i)
         if depth:
-            yield from _walk(inner, value, color, depth - 1)
+            yield from _walk(inner, value, color, corners, depth - 1)
         else:
-            yield inner, value, color.value if isinstance(color, _Same) else color
+            yield inner, value, color.value if isinstance(color, _Same) else color, corners
 
 
 def _at(values: Any, i: int) -> Any:

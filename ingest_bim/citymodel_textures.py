@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from collections import Counter
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from twin.errors import BadOption
 from twin.model import Report, Texture, Wrap
 
 MAX_PIXELS = 1 << 26
@@ -23,6 +26,40 @@ MAX_BYTES = 1 << 26
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "TGA")
 #: Wrap modes of CityGML and CityJSON; what is outside of a border colour or of none is drawn as the nearest pixel.
 WRAPS: dict[str, Wrap] = {"wrap": "repeat", "mirror": "mirror", "clamp": "clamp", "border": "clamp", "none": "clamp", "": "repeat"}
+
+
+Kind = Literal["materials", "textures"]
+Themes = dict[Kind, Counter[str]]
+
+
+def no_themes() -> Themes:
+    """None counted yet: how many surfaces each theme has, of materials and of textures."""
+    return {"materials": Counter(), "textures": Counter()}
+
+
+def choose_themes(themes: Themes, wanted: str | None, report: Report, defaults: dict[Kind, str] | None = None) -> dict[Kind, str | None]:
+    """The theme to draw of materials and of textures: the wanted one, else the file's default, else that of most surfaces (then by name).
+
+    The others are listed.
+
+    Raises:
+        BadOption: no surface has the wanted theme.
+    """
+    found = {kind: dict(sorted(names.items())) for kind, names in themes.items() if names}
+    if found:
+        report.facts["themes"] = found
+    if wanted is not None and not any(wanted in names for names in found.values()):
+        there = sorted({name or "(none)" for names in found.values() for name in names})
+        raise BadOption(f"theme={wanted}: the model has no such appearance.", f"It has: {', '.join(there) or 'none'}.")
+    chosen: dict[Kind, str | None] = {}
+    for kind, names in themes.items():
+        best = min(names, key=lambda name, names=names: (-names[name], name), default=None)  # type: ignore[misc]
+        default = (defaults or {}).get(kind)
+        chosen[kind] = (wanted if wanted in names else None) if wanted is not None else default if default in names else best
+        others = sorted((name or "(none)") for name in names if name != chosen[kind])
+        if others:
+            report.note("skipped", "", f"Of the appearances' {kind}, {chosen[kind] or '(none)'!r} is drawn; not {', '.join(others)} (--option theme=NAME).")
+    return chosen
 
 
 class Pictures:
