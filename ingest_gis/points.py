@@ -7,7 +7,6 @@ places it by its own reference, so nothing is resampled. E57 becomes LAZ on the 
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from ingest_gis.lasfile import RGB_AT, EmptyCloud, LasFile, StatedReference, rea
 from ingest_gis.pointscan import FLAGS_AT, Filter, Summary, make_filter, summarise
 from twin import clouds, crs
 from twin.errors import BadFeature, BadOption, BadReference, MissingReference, UnreadableSource
+from twin.lake import digest
 from twin.model import ABOVE_GROUND, Asset, Bounds, Reference, Report
 from twin.registry import ReaderOptions
 
@@ -150,8 +150,7 @@ def _without_copies(files: list[tuple[str, Path]], report: Report) -> list[tuple
     unique = []
     for (name, path), size in zip(files, sizes, strict=True):
         if size > 0 and sizes.count(size) > 1:
-            with path.open("rb") as file:
-                first = seen.setdefault((size, hashlib.file_digest(file, "sha256").hexdigest()), name)
+            first = seen.setdefault((size, digest(path)), name)
             if first != name:
                 report.note("skipped", name, f"the same bytes as {first}")
                 report.facts.setdefault("copies", []).append(name)

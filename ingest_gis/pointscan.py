@@ -1,3 +1,4 @@
+# mypy: disable-error-code="untyped-decorator"
 """One pass over the points of a LAS/LAZ/COPC file: ranges and counts, and which points the filter leaves out.
 
 Source: LAS 1.4 R15, tables 8 and 16 (classification flags). Memory is bounded by one chunk.
@@ -11,13 +12,14 @@ from typing import Any
 
 import lazrs
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from ingest_gis.lasfile import AGAIN, RGB_AT, LasFile
 from ingest_gis.laszip import check_stream
 from twin.errors import UnreadableSource
 
-CHUNK = 65_536
+CHUNK = 1 << 18
 """Points in memory at once."""
 FLAGS_AT = 15
 NOISE = (7, 18)
@@ -90,74 +92,66 @@ def summarise(las: LasFile, what: Filter) -> Summary:
         UnreadableSource: the points cannot be decoded or end early.
     """
     found = Summary()
-    kind = record_type(las.point_format, las.record)
+    drop = np.zeros(256, bool)
+    drop[list(what.classes)] = True
+    out = np.zeros((len(what.flags) + 1, 256), np.int64)
+    bits = np.array([flag_bits(las.point_format)[name] for name in what.flags], np.uint8)
+    class_at, class_mask = (16, 255) if las.point_format >= 6 else (15, 31)
+    extremes = np.array([*found.low, *found.high, 65_535, 0, 0], np.int64)
     for raw in raw_chunks(las):
-        rows = raw.view(kind)
-        _count(found, las, rows, what)
-        rows = _kept(found, las, rows, what)
-        if len(rows):
-            _measure(found, las, rows)
+        scan(raw.view(np.uint8), las.record, class_at, class_mask, RGB_AT.get(las.point_format, -1), bits, drop, found.flags, found.classes, out, extremes)
+    found.low, found.high = extremes[:3], extremes[3:6]
+    found.intensity, found.rgb_top = [int(extremes[6]), int(extremes[7])], int(extremes[8])
+    found.kept = int(found.classes.sum())
+    counts = {name: int(out[k].sum()) for k, name in enumerate(what.flags)} | {f"class {code}": int(out[-1, code]) for code in what.classes}
+    found.left_out = {reason: count for reason, count in counts.items() if count}
     return found
 
 
-def _count(found: Summary, las: LasFile, rows: NDArray[Any], what: Filter) -> None:
-    found.flags += np.bincount(rows["flags"], minlength=256)
-    if not what.mask and not what.classes:
-        found.classes += np.bincount(_codes(las, rows), minlength=256)
+@njit(cache=True, nogil=True)
+def scan(raw: Any, record: int, class_at: int, class_mask: int, rgb_at: int, bits: Any, drop: Any, flags: Any, classes: Any, out: Any, extremes: Any) -> None:
+    """Add some records to the counts.
+
+    Args:
+        raw: (n × record,) uint8. class_at, class_mask, rgb_at: where class and colours lie (−1: none).
+        bits: flags that leave a point out, in their order. drop: (256,) bool, classes that do.
+        flags, classes: (256,) int64 of byte 15 of all points and of the classes of the kept ones, added to.
+        out: (len(bits) + 1, 256) int64 by reason and class, added to.
+        extremes: (9,) int64 lowest x, y, z, highest x, y, z, lowest and highest intensity, highest colour of the kept ones, widened.
+    """
+    x0, y0, z0, x1, y1, z1, weak, strong, top = extremes
+    for p in range(len(raw) // record):
+        at = p * record
+        code, flag = raw[at + class_at] & class_mask, raw[at + FLAGS_AT]
+        flags[flag] += 1
+        why = -1
+        for k in range(len(bits)):
+            if flag & bits[k] and why < 0:
+                why = k
+        if why < 0 and drop[code]:
+            why = len(bits)
+        if why >= 0:
+            out[why, code] += 1
+            continue
+        classes[code] += 1
+        x, y, z = _i32(raw, at), _i32(raw, at + 4), _i32(raw, at + 8)
+        x0, x1, y0, y1, z0, z1 = min(x0, x), max(x1, x), min(y0, y), max(y1, y), min(z0, z), max(z1, z)
+        value = _u16(raw, at + 12)
+        weak, strong = min(weak, value), max(strong, value)
+        if rgb_at >= 0:
+            b = at + rgb_at
+            top = max(top, _u16(raw, b), _u16(raw, b + 2), _u16(raw, b + 4))
+    extremes[:] = (x0, y0, z0, x1, y1, z1, weak, strong, top)
 
 
-def _codes(las: LasFile, rows: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.asarray(rows["class"] if las.point_format >= 6 else rows["class"] & 31)
+@njit(cache=True, nogil=True)
+def _i32(raw: Any, at: int) -> Any:
+    return np.int64(np.int32(np.uint32(raw[at]) | np.uint32(raw[at + 1]) << 8 | np.uint32(raw[at + 2]) << 16 | np.uint32(raw[at + 3]) << 24))
 
 
-def _kept(found: Summary, las: LasFile, rows: NDArray[Any], what: Filter) -> NDArray[Any]:
-    """The rows that pass; the others are counted by reason."""
-    found.kept += len(rows)
-    if not what.mask and not what.classes:
-        return rows
-    codes, bits = _codes(las, rows), flag_bits(las.point_format)
-    keep = np.ones(len(rows), bool)
-    for name in what.flags:
-        out = keep & ((rows["flags"] & bits[name]) > 0)
-        keep &= ~out
-        _tally(found, name, int(out.sum()))
-    if what.classes:
-        unwanted = np.zeros(256, bool)
-        unwanted[list(what.classes)] = True
-        out = keep & unwanted[codes]
-        keep &= ~out
-        counts = np.bincount(codes[out], minlength=256)
-        for code in np.flatnonzero(counts):
-            _tally(found, f"class {code}", int(counts[code]))
-    found.classes += np.bincount(codes[keep], minlength=256)
-    return rows if keep.all() else rows[keep]
-
-
-def _tally(found: Summary, reason: str, count: int) -> None:
-    if count:
-        found.left_out[reason] = found.left_out.get(reason, 0) + count
-        found.kept -= count
-
-
-def _measure(found: Summary, las: LasFile, rows: NDArray[Any]) -> None:
-    for axis, name in enumerate("xyz"):
-        values = np.ascontiguousarray(rows[name])
-        found.low[axis] = min(found.low[axis], values.min())
-        found.high[axis] = max(found.high[axis], values.max())
-    intensity = np.ascontiguousarray(rows["intensity"])
-    found.intensity = [min(found.intensity[0], int(intensity.min())), max(found.intensity[1], int(intensity.max()))]
-    if las.point_format in RGB_AT:
-        colors = np.ascontiguousarray(rows["rgb"])
-        found.rgb_top = max(found.rgb_top, int(colors.max()))
-
-
-def record_type(point_format: int, size: int) -> np.dtype[Any]:
-    """The fields of a point record that are of use here."""
-    names, formats = ["x", "y", "z", "intensity", "flags", "class"], ["<i4", "<i4", "<i4", "<u2", "u1", "u1"]
-    at = [0, 4, 8, 12, FLAGS_AT, 16 if point_format >= 6 else 15]
-    if point_format in RGB_AT:
-        names, formats, at = [*names, "rgb"], [*formats, "(3,)<u2"], [*at, RGB_AT[point_format]]
-    return np.dtype({"names": names, "formats": formats, "offsets": at, "itemsize": size})
+@njit(cache=True, nogil=True)
+def _u16(raw: Any, at: int) -> Any:
+    return np.int64(raw[at]) | np.int64(raw[at + 1]) << 8
 
 
 def raw_chunks(las: LasFile) -> Iterator[NDArray[Any]]:

@@ -44,25 +44,27 @@ def place_points(raw, record, scales, offsets, origin, size, nodes, unit, low, s
         places: (n, 3) int32, written: local coordinates in steps from `low`.
     """
     ny, nx = (nodes.shape[0] - 1) // 2, (nodes.shape[1] - 1) // 2
-    wx, wy, total = np.empty(3), np.empty(3), np.empty(6)
+    over_x, over_y, over_step = 1.0 / size[0], 1.0 / size[1], 1.0 / step
     for p in range(len(places)):
         at = p * record
-        x = _i32(raw, at) * scales[0] + offsets[0]
-        y = _i32(raw, at + 4) * scales[1] + offsets[1]
         z = (_i32(raw, at + 8) * scales[2] + offsets[2]) * unit
-        tx, ty = (x - origin[0]) / size[0], (y - origin[1]) / size[1]
+        tx = (_i32(raw, at) * scales[0] + offsets[0] - origin[0]) * over_x
+        ty = (_i32(raw, at + 4) * scales[1] + offsets[1] - origin[1]) * over_y
         cx, cy = min(max(int(np.floor(tx)), 0), nx - 1), min(max(int(np.floor(ty)), 0), ny - 1)
         u, v = tx - cx, ty - cy
-        wx[0], wx[1], wx[2] = (1 - u) * (1 - 2 * u), 4 * u * (1 - u), u * (2 * u - 1)
-        wy[0], wy[1], wy[2] = (1 - v) * (1 - 2 * v), 4 * v * (1 - v), v * (2 * v - 1)
-        total[:] = 0.0
-        for j in range(3):
-            for i in range(3):
-                w = wy[j] * wx[i]
-                for k in range(6):
-                    total[k] += w * nodes[2 * cy + j, 2 * cx + i, k]
+        a0, a1, a2 = (1 - u) * (1 - 2 * u), 4 * u * (1 - u), u * (2 * u - 1)
+        b0, b1, b2 = (1 - v) * (1 - 2 * v), 4 * v * (1 - v), v * (2 * v - 1)
+        i, j = 2 * cx, 2 * cy
         for k in range(3):
-            places[p, k] = np.int32(np.rint((total[k] + total[k + 3] * z - low[k]) / step))
+            # Written out: the compiler keeps the weights in registers.
+            n = k + 3
+            value = b0 * (a0 * (nodes[j, i, k] + nodes[j, i, n] * z) + a1 * (nodes[j, i + 1, k] + nodes[j, i + 1, n] * z)
+                          + a2 * (nodes[j, i + 2, k] + nodes[j, i + 2, n] * z))
+            value += b1 * (a0 * (nodes[j + 1, i, k] + nodes[j + 1, i, n] * z) + a1 * (nodes[j + 1, i + 1, k] + nodes[j + 1, i + 1, n] * z)
+                           + a2 * (nodes[j + 1, i + 2, k] + nodes[j + 1, i + 2, n] * z))
+            value += b2 * (a0 * (nodes[j + 2, i, k] + nodes[j + 2, i, n] * z) + a1 * (nodes[j + 2, i + 1, k] + nodes[j + 2, i + 1, n] * z)
+                           + a2 * (nodes[j + 2, i + 2, k] + nodes[j + 2, i + 2, n] * z))
+            places[p, k] = np.int32(np.rint((value - low[k]) * over_step))
 
 
 @njit(cache=True, nogil=True)

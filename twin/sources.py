@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from twin.errors import UnreadableSource
+from twin.lake import digest
 
 Source = str | Path | Sequence[str | Path]
 
@@ -51,5 +51,4 @@ def sha256(paths: Sequence[Path]) -> str:
     """Digest of a file's bytes; "" for folders and several files, whose parts are named by theirs."""
     if len(paths) > 1 or paths[0].is_dir():
         return ""
-    with paths[0].open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest(paths[0])
