@@ -19,7 +19,7 @@ class City:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.lake = Lake(settings.home / "lake")
+        self.lake = _lake(settings)
         self.catalog = Catalog(settings.home / "catalog.sqlite")
         self.manifest = lru_cache(maxsize=512)(self._manifest)
 
@@ -80,3 +80,11 @@ def _cell_degrees(version: LayerVersion) -> float:
         return float("inf")
     box = version.extent
     return float(((box.maxx - box.minx) * (box.maxy - box.miny) / part.count) ** 0.5)
+
+
+def _lake(settings: Settings) -> Lake:
+    if not settings.lake:
+        return Lake(settings.home / "lake")
+    from twin.objects import ObjectLake  # noqa: PLC0415  its library is loaded by those alone who use it
+
+    return ObjectLake(settings.lake, settings.home / "cache", settings.cache_bytes)

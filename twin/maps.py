@@ -231,7 +231,7 @@ def _line(pen: Any, points: list[tuple[float, float]], color: tuple[int, int, in
 
 
 def _drawing(lake: Lake, version: LayerVersion) -> _Drawing:
-    return _drawings(lake.root, tuple((part.key, part.hidden) for part in version.parts), _Style(version))
+    return _drawings(lake, tuple((part.key, part.hidden) for part in version.parts), _Style(version))
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,13 +248,13 @@ class _Style:
 
 
 @lru_cache(maxsize=24)
-def _drawings(root: Any, keys: tuple[Any, ...], style: _Style) -> _Drawing:  # noqa: ARG001  keys are the cache's
+def _drawings(lake: Lake, keys: tuple[Any, ...], style: _Style) -> _Drawing:  # noqa: ARG001  keys are the cache's
     version = style.version
     wanted = [name for name in (version.style.get("category"), version.style.get("width_column")) if name]
     shapes, widths = [], []
     colors: list[tuple[int, int, int]] = []
     base, palette = _color(version), _categories(version)
-    for chunk in parts.read_features(Lake(root), version, wanted):
+    for chunk in parts.read_features(lake, version, wanted):
         lonlat = shapely.transform(shapely.force_2d(chunk.geometry), lambda xy, h=chunk.reference.horizontal: _mercator(h, xy))
         known = np.array([g is not None and not g.is_empty for g in lonlat])
         shapes.append(lonlat[known])
