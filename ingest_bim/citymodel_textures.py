@@ -131,7 +131,7 @@ class Pictures:
 
     def _look(self, uri: str, path: Path | bytes) -> tuple[str, tuple[int, int]] | None:
         """(SHA-256, pixels), from the header first; then decoded, JPEG at an eighth, so that a broken file is found here."""
-        if not isinstance(path, bytes) and path.stat().st_size > MAX_BYTES:
+        if (len(path) if isinstance(path, bytes) else path.stat().st_size) > MAX_BYTES:
             self._refuse(uri, f"has more than {MAX_BYTES >> 20} MiB")
             return None
         data = path if isinstance(path, bytes) else path.read_bytes()

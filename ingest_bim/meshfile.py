@@ -18,7 +18,8 @@ from pydantic import Field, field_validator
 
 from ingest_bim.citymodel import Columns
 from ingest_bim.citymodel_faces import is_closed, outward
-from ingest_bim.citymodel_mesh import MAX_ROWS, MAX_TRIANGLES, MeshBatch
+from ingest_bim.citymodel_mesh import MeshBatch
+from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.ifc_placement import HOW, Request, place_by_user
 from ingest_bim.meshfile_scene import Piece, load_scene, pieces
 from twin import crs as crs_module
@@ -80,13 +81,14 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     reference, matrix = _placement(source, options, report, kind)
     _check_file(source, kind, report)
     report.facts |= {"driver": f"trimesh ({kind})", "bytes": source.stat().st_size}
-    found = pieces(load_scene(source, kind, report), report, srgb=kind not in ("gltf", "glb"))
+    pictures = Pictures(source.parent, report)
+    found = pieces(load_scene(source, kind, report), report, pictures, srgb=kind not in ("gltf", "glb"))
     if not found:
         raise BadFeature(f"{source.name} holds no triangles.", "; ".join(n.reason for n in report.notes[:3]) or "Export it again.")
     columns = Columns()
     for piece in found:
         columns.see(piece.attributes)
-    yield from _batches(found, columns, reference, matrix, report)
+    yield from _batches(found, columns, reference, matrix, report, pictures)
 
 
 def _placement(source: Path, options: Options, report: Report, kind: str) -> tuple[Reference, F64]:
@@ -160,7 +162,7 @@ def _glb_json(source: Path, head: bytes, rest: bytes, size: int) -> bytes:
     return rest[:chunk]
 
 
-def _batches(found: list[Piece], columns: Columns, reference: Reference, matrix: F64, report: Report) -> Iterator[Batch]:
+def _batches(found: list[Piece], columns: Columns, reference: Reference, matrix: F64, report: Report, pictures: Pictures) -> Iterator[Batch]:
     schema = columns.schema(report)
     batch = MeshBatch()
     ids: set[str] = set()
@@ -173,28 +175,33 @@ def _batches(found: list[Piece], columns: Columns, reference: Reference, matrix:
         row = batch.feature(name, None, columns.row(piece.attributes, **{"class": "Mesh"}))
         if piece.key not in batch.prototypes:
             batch.prototypes[piece.key] = _prototype(batch, piece, report)
+            batch.images |= {m.texture.image: pictures.data(m.texture.image) for m in piece.materials if m.texture is not None}
         batch.instances.append((batch.prototypes[piece.key], row))
         shift = np.eye(4)
         shift[:3, 3] = piece.positions[0]
         batch.transforms.append(matrix @ piece.transform @ shift)
         report.kept += 1
         count += len(piece.triangles)
-        if batch.count >= MAX_TRIANGLES or len(batch.ids) >= MAX_ROWS:
+        if batch.full:
             yield batch.mesh(reference, columns, schema)
             batch = MeshBatch()
     if batch.ids:
         yield batch.mesh(reference, columns, schema)
     report.facts["geometry"] = {"objects": len(found), "shapes": len({piece.key for piece in found}), "triangles": count}
+    textured = sum(piece.uv is not None or piece.colors is not None for piece in found)
+    report.facts["content"] = {"objects": len(found), "textured": textured}
     report.facts["style"] = {"label": "name"}
 
 
 def _prototype(batch: MeshBatch, piece: Piece, report: Report) -> int:
     """Vertices relative to the first; closed shapes outward; open ones drawn from both sides."""
     local = piece.positions - piece.positions[0]
-    triangles = piece.triangles
+    triangles, uv, colors = piece.triangles, piece.uv, piece.colors
     closed = is_closed(triangles)
     if closed and not outward(local, triangles):
         triangles = np.ascontiguousarray(triangles[:, ::-1])
+        uv = None if uv is None else np.ascontiguousarray(uv[:, ::-1])
+        colors = None if colors is None else np.ascontiguousarray(colors[:, ::-1])
         report.note("repaired", piece.name, "The closed shape was inside out and is turned.")
-    looks = np.array([batch.material(Material(m.name, m.color, m.double_sided or not closed)) for m in piece.materials], np.int32)
-    return batch.prototype(local, triangles, looks[piece.material_of])
+    looks = np.array([batch.material(Material(m.name, m.color, m.double_sided or not closed, m.texture)) for m in piece.materials], np.int32)
+    return batch.prototype(local, triangles, looks[piece.material_of], uv, colors)

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest_bim.citymodel_textures import Pictures
 from twin.errors import UnreadableSource
 from twin.model import Material, Report
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
-#: More face colours than these become one mean colour.
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+#: More face colours than these become colours of corners.
 MAX_COLORS = 256
 
 
@@ -30,6 +33,8 @@ class Piece:
     triangles: I32
     materials: list[Material]
     material_of: I32
+    uv: F32 | None
+    colors: NDArray[np.uint8] | None
     transform: F64
     attributes: dict[str, Any] = field(default_factory=dict)
 
@@ -52,7 +57,10 @@ def load_scene(source: Path, kind: str, report: Report) -> Any:
             pass
 
         def get(self, name: str) -> bytes:
-            path = (folder / str(name).strip()).resolve()
+            if str(name).startswith("-"):  # options of a map in an .mtl
+                report.note("warned", "", f"The options of the map {str(name)[:60]!r} are not known here; the image is drawn without them.")
+                name = str(name).split()[-1]
+            path = (folder / str(name).strip().replace("\\", "/")).resolve()
             if "://" in str(name) or Path(str(name)).is_absolute() or not path.is_relative_to(folder):
                 report.note("refused", "", f"The file refers to {str(name)[:100]!r}, which is not in its folder.")
                 raise FileNotFoundError(name)
@@ -76,15 +84,15 @@ def load_scene(source: Path, kind: str, report: Report) -> Any:
         raise UnreadableSource(f"{source.name} cannot be read as {kind.upper()}: {type(error).__name__}: {str(error)[:150]}.", "Export it again.") from error
 
 
-def pieces(scene: Any, report: Report, *, srgb: bool) -> list[Piece]:
-    """All pieces of a scene in the order of its nodes; what has no triangles is reported. `srgb`: whether material colours are sRGB."""
-    shapes: dict[str, tuple[F64, I32, list[Material], I32, dict[str, Any]] | None] = {}
+def pieces(scene: Any, report: Report, pictures: Pictures, *, srgb: bool) -> list[Piece]:
+    """All pieces of a scene in the order of its nodes; what has no triangles is reported. `srgb`: whether colours are sRGB."""
+    shapes: dict[str, _Shape | None] = {}
     found: list[Piece] = []
     for node in scene.graph.nodes_geometry:
         transform, name = scene.graph[node]
         report.read += 1
         if name not in shapes:
-            shapes[name] = _shape(str(name), scene.geometry[name], report, srgb)
+            shapes[name] = _shape(str(name), scene.geometry[name], report, pictures, srgb)
         shape = shapes[name]
         if shape is None:
             continue
@@ -92,17 +100,39 @@ def pieces(scene: Any, report: Report, *, srgb: bool) -> list[Piece]:
         if not np.isfinite(matrix).all():
             report.note("refused", str(node), "Its transform is not finite.")
             continue
-        positions, triangles, materials, material_of, extras = shape
-        digest = hashlib.blake2b(repr(materials).encode(), digest_size=16)
-        for part in (positions, triangles, material_of):
-            digest.update(np.ascontiguousarray(part).tobytes())
+        digest = hashlib.blake2b(repr(shape.looks.materials).encode(), digest_size=16)
+        for part in (shape.positions, shape.triangles, shape.looks.material_of, shape.looks.uv, shape.looks.colors):
+            digest.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
         key = digest.hexdigest()  # equal shapes under different names are one
-        attributes = {"name": str(node), "geometry_name": str(name), "triangles": len(triangles), **extras}
-        found.append(Piece(str(node), key, positions, triangles, materials, material_of, matrix, attributes))
+        attributes = {"name": str(node), "geometry_name": str(name), "triangles": len(shape.triangles), **shape.extras}
+        looks = shape.looks
+        found.append(Piece(str(node), key, shape.positions, shape.triangles, looks.materials, looks.material_of, looks.uv, looks.colors, matrix, attributes))
     return found
 
 
-def _shape(name: str, geometry: Any, report: Report, srgb: bool) -> tuple[F64, I32, list[Material], I32, dict[str, Any]] | None:
+@dataclass
+class _Looks:
+    """Materials, which of them each face has, and what the faces' corners have: (T, 3, 2) `uv`, (T, 3, 4) `colors`."""
+
+    materials: list[Material]
+    material_of: I32
+    uv: F32 | None = None
+    colors: U8 | None = None
+
+    def of(self, faces: NDArray[np.bool_]) -> _Looks:
+        """Those of some faces."""
+        return _Looks(self.materials, self.material_of[faces], None if self.uv is None else self.uv[faces], None if self.colors is None else self.colors[faces])
+
+
+@dataclass
+class _Shape:
+    positions: F64
+    triangles: I32
+    looks: _Looks
+    extras: dict[str, Any]
+
+
+def _shape(name: str, geometry: Any, report: Report, pictures: Pictures, srgb: bool) -> _Shape | None:
     if not hasattr(geometry, "faces") or not len(geometry.faces):
         report.note("skipped", name, f"{type(geometry).__name__} without triangles is not drawn.")
         return None
@@ -114,7 +144,7 @@ def _shape(name: str, geometry: Any, report: Report, srgb: bool) -> tuple[F64, I
     good = np.logical_and(good, np.all(np.isfinite(vertices[np.where(good[:, None], faces, 0)]), axis=(1, 2)))
     if not good.all():
         report.note("refused", name, f"{int((~good).sum())} of {len(faces)} triangles have wrong vertex numbers or coordinates that are not finite.")
-    materials, material_of = _colours(name, geometry, report, srgb)
+    looks = _looks(name, geometry, report, pictures, srgb).of(good)
     used, corners = np.unique(faces[good], return_inverse=True)
     if not len(used):
         return None
@@ -126,37 +156,92 @@ def _shape(name: str, geometry: Any, report: Report, srgb: bool) -> tuple[F64, I
     if not whole.any():
         return None
     extras = geometry.metadata.get("gltf_extras")
-    return positions, triangles[whole].astype(np.int32), materials, material_of[good][whole], dict(extras) if isinstance(extras, dict) else {}
+    return _Shape(positions, triangles[whole].astype(np.int32), looks.of(whole), dict(extras) if isinstance(extras, dict) else {})
 
 
-def _colours(name: str, geometry: Any, report: Report, srgb: bool) -> tuple[list[Material], I32]:
-    """Plain materials and which of them each face has."""
-    count = len(geometry.faces)
-    one = np.zeros(count, np.int32)
+def _looks(name: str, geometry: Any, report: Report, pictures: Pictures, srgb: bool) -> _Looks:
+    """What the faces look like; what cannot be read is reported and grey."""
+    plain = _Looks([Material()], np.zeros(len(geometry.faces), np.int32))
     visual = geometry.visual
     kind = getattr(visual, "kind", None)
     try:
         if kind == "texture":
-            return [_material(name, visual.material, report, srgb)], one
-        if kind in ("face", "vertex"):
-            colors = np.asarray(visual.face_colors, np.float64) / 255
-            unique, number = np.unique(np.round(colors, 2), axis=0, return_inverse=True)
-            if len(unique) <= MAX_COLORS and kind == "face":
-                return [Material("", _four(c)) for c in unique], number.ravel().astype(np.int32)
-            report.note("warned", name, f"{len(unique)} colours of {'vertices' if kind == 'vertex' else 'faces'} become their mean.")
-            return [Material("", _four(colors.mean(axis=0)))], one
-    except (ValueError, AttributeError, TypeError, IndexError) as error:
+            return _textured(name, geometry, report, pictures, srgb)
+        if kind == "face":
+            colors = np.asarray(visual.face_colors, np.uint8)
+            unique, number = np.unique(np.round(colors / 255, 2), axis=0, return_inverse=True)
+            if len(unique) <= MAX_COLORS:
+                return _Looks([Material("", _four(c)) for c in unique], number.ravel().astype(np.int32))
+            return _corners(np.repeat(colors[:, None], 3, axis=1), srgb)
+        if kind == "vertex":
+            return _corners(np.asarray(visual.vertex_colors, np.uint8)[_inside(geometry)], srgb)
+    except (ValueError, AttributeError, TypeError, IndexError, OSError) as error:
         report.note("warned", name, f"Its colours cannot be read ({str(error)[:80]}): grey is drawn.")
-    return [Material()], one
+    return plain
 
 
-def _material(name: str, material: Any, report: Report, srgb: bool) -> Material:
-    if any(getattr(material, key, None) is not None for key in ("baseColorTexture", "image")):
-        report.note("skipped", name, "Its texture is not drawn; it has a plain colour.")
+def _inside(geometry: Any) -> NDArray[np.int64]:
+    """Faces with wrong vertex numbers (which are refused elsewhere) pointing at the first vertex."""
+    faces = np.asarray(geometry.faces, np.int64)
+    return np.where((faces >= 0) & (faces < len(geometry.vertices)), faces, 0)
+
+
+def _corners(colors: U8, srgb: bool) -> _Looks:
+    """White, multiplied by the corners' colours."""
+    if colors.shape[2] == 3:
+        colors = np.concatenate([colors, np.full((*colors.shape[:2], 1), 255, np.uint8)], axis=2)
+    if not srgb:
+        colors = np.concatenate([np.rint(_encoded(colors[:, :, :3] / 255) * 255).astype(np.uint8), colors[:, :, 3:]], axis=2)
+    return _Looks([Material("", (1.0, 1.0, 1.0, 1.0))], np.zeros(len(colors), np.int32), None, np.ascontiguousarray(colors))
+
+
+def _textured(name: str, geometry: Any, report: Report, pictures: Pictures, srgb: bool) -> _Looks:
+    """One material, with its image where there is one and the vertices have coordinates."""
+    visual, faces = geometry.visual, _inside(geometry)
+    material, image = _material(visual.material, srgb)
+    looks = _Looks([material], np.zeros(len(faces), np.int32))
+    colors = getattr(visual, "vertex_attributes", {}).get("color")
+    if colors is not None and len(colors) == len(geometry.vertices):
+        looks.colors = _corners(np.asarray(colors, np.uint8)[faces], srgb).colors
+    if image is None:
+        return looks
+    if visual.uv is None or len(visual.uv) != len(geometry.vertices):
+        report.note("skipped", name, "Its texture has no coordinates; it has a plain colour.")
+        return looks
+    texture = pictures.embedded(f"of {name}", _file_of(image))
+    if texture is None:
+        return looks
+    uv = np.asarray(visual.uv, np.float64)[faces][:, :, :2]
+    looks.uv = (uv * (1, -1) + (0, 1)).astype(np.float32)  # trimesh counts v from below
+    looks.uv[~np.isfinite(looks.uv).all(axis=(1, 2))] = np.nan
+    color = material.color if max(material.color[:3]) > 0 else (1.0, 1.0, 1.0, material.color[3])  # black, as some exporters write it, would hide the image
+    looks.materials = [Material(material.name, color, material.double_sided, texture)]
+    return looks
+
+
+def _file_of(image: Any) -> bytes:
+    """The image file as delivered while it is still at hand, else the same pixels as PNG."""
+    source = getattr(image, "fp", None)
+    if isinstance(source, io.BytesIO):
+        return source.getvalue()
+    file = io.BytesIO()
+    (image if image.mode in ("RGB", "RGBA", "L", "LA", "P") else image.convert("RGBA")).save(file, "PNG")
+    return file.getvalue()
+
+
+def _material(material: Any, srgb: bool) -> tuple[Material, Any]:
+    """(plain material, its image or None)."""
     color = np.asarray(material.main_color, np.float64) / 255
-    if not srgb:  # glTF factors are linear (glTF 2.0, 3.9.2); IEC 61966-2-1
-        color[:3] = np.where(color[:3] <= 0.0031308, color[:3] * 12.92, 1.055 * np.maximum(color[:3], 0.0031308) ** (1 / 2.4) - 0.055)
-    return Material(str(getattr(material, "name", "") or ""), _four(color), bool(getattr(material, "doubleSided", False)))
+    if not srgb:
+        color[:3] = _encoded(color[:3])
+    image = next((found for key in ("baseColorTexture", "image") if (found := getattr(material, key, None)) is not None), None)
+    return Material(str(getattr(material, "name", "") or ""), _four(color), bool(getattr(material, "doubleSided", False))), image
+
+
+def _encoded(linear: F64) -> F64:
+    """Linear light as sRGB: glTF factors and vertex colours are linear (glTF 2.0, 3.9.2; IEC 61966-2-1)."""
+    encoded: F64 = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
+    return encoded
 
 
 def _four(color: F64) -> tuple[float, float, float, float]:

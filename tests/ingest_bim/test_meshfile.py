@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 from pyproj import Transformer
 
 from ingest_bim import meshfile
+from tests.ingest_bim.texture_helpers import QUARTERS, drawn_at, quarters
 from twin import tasks
 from twin.errors import BadFeature, BadOption, BadReference, MissingReference, TwinError, UnreadableSource
 from twin.lake import Lake
@@ -108,6 +110,77 @@ def test_obj_objects_and_materials(tmp_path: Path) -> None:
     (tmp_path / "two.obj").write_text("mtllib m.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nv 5 0 0\nv 6 0 0\nv 5 1 0\no first\nusemtl blue\nf 1 2 3\no second\nf 4 5 6\n")
     (mesh,), _ = load(tmp_path / "two.obj", **PLACE)
     assert len(mesh) == 2 and mesh.materials[mesh.triangle_material[0]].color[:3] == (0, 0, 1) and mesh.materials[0].double_sided
+
+
+WALL = "v 0 0 0\nv 10 0 0\nv 10 0 10\nv 0 0 10\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nusemtl a\nf 1/1 2/2 3/3 4/4\n"
+
+
+def colours(mesh: Mesh) -> list[Any]:
+    """The texture at the middle of the wall's quarters, as in `quarters`: upper left, upper right, lower left, lower right."""
+    return [drawn_at(mesh, (407000 + x, 2496000, 12 + z)) for z in (7.5, 2.5) for x in (2.5, 7.5)]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_obj_texture(tmp_path: Path, kind: str) -> None:
+    image = quarters(tmp_path / "img/a.png", 64, kind)
+    (tmp_path / "m.mtl").write_text("newmtl a\nKd 1 1 1\nmap_Kd img\\a.png\n")
+    (tmp_path / "wall.obj").write_text("mtllib m.mtl\n" + WALL)
+    (mesh,), report = load(tmp_path / "wall.obj", **PLACE)
+    found = np.array(colours(mesh))
+    assert np.abs(found - np.array(QUARTERS)).max() <= (4 if kind == "JPEG" else 0)
+    assert list(mesh.images.values()) == [image.read_bytes()] and report.facts["content"]["textured"] == 1
+
+
+def test_glb_texture(tmp_path: Path) -> None:
+    """trimesh writes it with its own reading of UVs; y is up, so the wall stands on the model's x axis."""
+    image = Image.open(quarters(tmp_path / "a.png"))
+    wall = trimesh.Trimesh([[0, 0, 0], [10, 0, 0], [10, 10, 0], [0, 10, 0]], [[0, 1, 2], [0, 2, 3]], process=False)
+    material = trimesh.visual.material.PBRMaterial(baseColorTexture=image, baseColorFactor=[255, 255, 255, 255])
+    wall.visual = trimesh.visual.TextureVisuals(uv=np.array([[0, 0], [1, 0], [1, 1], [0, 1]]), material=material)
+    wall.export(tmp_path / "wall.glb")
+    (mesh,), _ = load(tmp_path / "wall.glb", **PLACE)
+    assert colours(mesh) == list(QUARTERS)
+
+
+def test_inside_out_texture(tmp_path: Path) -> None:
+    """Turning a closed shape turns its texture's corners with it."""
+    quarters(tmp_path / "a.png")
+    (tmp_path / "m.mtl").write_text("newmtl a\nmap_Kd a.png\n")
+    corners = "v 0 0 0\nv 10 0 0\nv 0 0 10\nv 0 10 0\nvt 0 0\nvt 1 0\nvt 0 1\n"
+    (tmp_path / "t.obj").write_text(f"mtllib m.mtl\n{corners}usemtl a\nf 1/1 3/3 2/2\nf 1/1 2/1 4/1\nf 1/1 4/1 3/1\nf 2/1 3/1 4/1\n")
+    (mesh,), report = load(tmp_path / "t.obj", **PLACE)
+    assert report.counts["repaired"] == 1
+    assert drawn_at(mesh, (407001, 2496000, 13)) == QUARTERS[2] and drawn_at(mesh, (407001, 2496000, 19)) == QUARTERS[0]
+
+
+def test_ply_colours(tmp_path: Path) -> None:
+    """Colours of vertices are kept at every corner; few face colours are materials."""
+    shape = trimesh.creation.box((1, 1, 1))
+    shape.visual.vertex_colors = np.column_stack([np.arange(8) * 30, np.full(8, 7), np.full(8, 9), np.full(8, 255)]).astype(np.uint8)
+    shape.export(tmp_path / "v.ply")
+    (mesh,), _ = load(tmp_path / "v.ply", **PLACE)
+    assert mesh.colors is not None
+    given = {tuple(np.round(p - shape.vertices[0], 6)): tuple(c) for p, c in zip(shape.vertices, shape.visual.vertex_colors.tolist(), strict=True)}
+    corner = placed(mesh) - [407000, 2496000, 12]
+    for triangle, colors in zip(mesh.triangles, mesh.colors, strict=True):
+        for place, color in zip(corner[triangle], colors, strict=True):
+            assert given[tuple(np.round(place - shape.vertices[0], 6))] == tuple(color.tolist())
+    shape.visual = trimesh.visual.ColorVisuals(shape, face_colors=np.tile([[200, 10, 10, 255], [10, 200, 10, 255]], (6, 1)))
+    shape.export(tmp_path / "f.ply")
+    (mesh,), _ = load(tmp_path / "f.ply", **PLACE)
+    assert mesh.colors is None and sorted(m.color[0] for m in mesh.materials) == pytest.approx([0.04, 0.78])
+
+
+def test_textures_that_climb_or_are_absent(tmp_path: Path) -> None:
+    quarters(tmp_path / "out.png")
+    for name, reason in (("../out.png", "not in its folder"), ("/etc/passwd", "not in its folder"), ("none.png", "absent"), ("http://x.org/a.png", "not in its folder")):
+        inner = tmp_path / "in"
+        inner.mkdir(exist_ok=True)
+        (inner / "m.mtl").write_text(f"newmtl a\nKd 1 0 0\nmap_Kd {name}\n")
+        (inner / "wall.obj").write_text("mtllib m.mtl\n" + WALL)
+        (mesh,), report = load(inner / "wall.obj", **PLACE)
+        assert mesh.uv is None and len(mesh.triangles) == 2 and mesh.materials[0].color[:3] == (1, 0, 0)
+        assert any(reason in n.reason for n in report.notes), name
 
 
 def test_side_files_do_not_climb(tmp_path: Path) -> None:
