@@ -7,6 +7,7 @@ and so that nothing but this table ties the city to its pipelines.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -63,6 +64,14 @@ M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True)
+class Previous:
+    """What an earlier build of a layer left: its `archive`, and the keys of its `sidecars` in the lake by name."""
+
+    archive: Path
+    sidecars: dict[str, str]
+
+
+@dataclass(frozen=True)
 class TileJob:
     """What a tiler is given besides the version.
 
@@ -71,6 +80,7 @@ class TileJob:
         out: the archive to write (`twin.archive.ArchiveWriter`); nothing else is kept.
         options: the tiler's own `Options`.
         ground: the city's published terrain, or None.
+        previous: an earlier build of the same layer by the same tiler; the bytes written must not depend on it.
         workers: processes it may use; the bytes written must not depend on it.
         progress: called with (done fraction 0–1, what is being done); raises Cancelled when the job was dismissed.
     """
@@ -81,6 +91,7 @@ class TileJob:
     ground: Ground | None = None
     workers: int = 1
     progress: Callable[[float, str], None] = lambda fraction, doing: None
+    previous: Previous | None = None
 
 
 _VECTOR = (".gpkg", ".geojson", ".json", ".shp", ".parquet", ".geoparquet", ".fgb")
@@ -90,7 +101,7 @@ READERS: tuple[Entry, ...] = (
     Entry("citygml", "ingest_bim.citygml", "mesh", (".gml", ".citygml", ".xml")),
     Entry("footprints", "ingest_gis.footprints", "blocks", _VECTOR),
     Entry("vector", "ingest_gis.vector", "vector", _VECTOR),
-    Entry("terrain", "ingest_gis.terrain", "terrain", (".tif", ".tiff", ".asc", ".hgt", ".zip")),
+    Entry("terrain", "ingest_gis.terrain", "terrain", (".tif", ".tiff", ".asc", ".hgt", ".zip"), several=True),
     Entry("raster", "ingest_gis.raster", "raster", (".tif", ".tiff", ".png", ".jpg", ".jp2", ".asc")),
     Entry("points", "ingest_gis.points", "points", (".las", ".laz", ".e57"), several=True),
     Entry("meshfile", "ingest_bim.meshfile", "mesh", (".obj", ".gltf", ".glb", ".ply", ".stl")),
@@ -168,7 +179,7 @@ def parse_options(model: type[M], values: dict[str, Any], where: str) -> M:
 
 
 def from_text(model: type[BaseModel], texts: dict[str, str]) -> dict[str, Any]:
-    """Command-line texts → values for a model: lists are split at commas, an empty text of an optional list is None.
+    """Command-line texts → values for a model: lists are split at commas or read as JSON, an empty text of an optional list is None.
 
     Names that the model does not know are passed on as they are, for the model to refuse.
     """
@@ -176,7 +187,12 @@ def from_text(model: type[BaseModel], texts: dict[str, str]) -> dict[str, Any]:
     for name, text in texts.items():
         info = model.model_fields.get(name)
         kinds = {get_origin(k) for k in (info.annotation, *get_args(info.annotation))} if info else set()
-        if kinds & {tuple, list}:
+        if kinds & {tuple, list} and text.lstrip().startswith(("[", "{")):  # rows or GeoJSON, as a request would send them
+            try:
+                values[name] = json.loads(text)
+            except ValueError as error:
+                raise BadOption(f"{name}: not JSON ({error}).", "Check brackets and commas.") from error
+        elif kinds & {tuple, list}:
             values[name] = [part.strip() for part in text.split(",")] if text.strip() else None
         else:
             values[name] = text

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from scenarios.flood.model import Flood, resume, start
+from scenarios.flood.model import Flood
 from scenarios.flood.params import OUTPUTS, Params
+from scenarios.flood.setup import resume, start
 
 TITLE = {"zh": "洪涝淹没", "en": "Flood"}
 DESCRIPTION = {

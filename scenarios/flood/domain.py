@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from scenarios.contract import World
 from scenarios.flood.params import Params
-from twin import crs
+from twin import crs, parts
 from twin.errors import BadOption, OverLimit
 from twin.ground import Ground
 
@@ -156,6 +156,27 @@ def _sample(ground: Ground, horizontal: str, transform: Affine, rows: int, colum
                 count += known
         bed[r] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     return bed
+
+
+def sample_raster(world: World, layer: str, domain: Domain, band: int = 1) -> NDArray[np.float64]:
+    """(rows, columns) values of one band of a raster layer at the cells' centres (the pixel they lie in), NaN outside and where it has no data."""
+    version = world.version(layer)
+    with rasterio.open(world.lake.path(parts.raster_part(version).key)) as file:
+        values = np.ma.filled(file.read(band, masked=True).astype(np.float64), np.nan)
+        inverse = ~file.transform
+    rows, columns = domain.bed.shape
+    height, width = values.shape
+    found = np.empty((rows, columns))
+    for first in range(0, rows, 256):
+        r = np.arange(first, min(first + 256, rows))
+        x, y = domain.transform * np.meshgrid(np.arange(columns) + 0.5, r + 0.5)
+        shape = x.shape
+        if version.reference.horizontal != domain.horizontal:
+            x, y = crs.convert(domain.horizontal, version.reference.horizontal, x.ravel(), y.ravel())
+        j, i = (np.floor(v).astype(np.int64).reshape(shape) for v in inverse * (x, y))
+        inside = (i >= 0) & (j >= 0) & (i < height) & (j < width)
+        found[r] = np.where(inside, values[np.clip(i, 0, height - 1), np.clip(j, 0, width - 1)], np.nan)
+    return found
 
 
 def burn(world: World, layer: str, horizontal: str, transform: Affine, shape: tuple[int, ...], *, touched: bool = False) -> NDArray[np.bool_]:

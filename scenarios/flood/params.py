@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from scenarios.contract import Output, layer_field
 from scenarios.contract import Params as BaseParams
+from scenarios.flood.network_params import UNCERTAIN, Inflow, Inlet, RainGauge, Uncertain
+from scenarios.flood.structure_params import Structure, from_geojson
 
 MAX_HOURS = 240.0
 
@@ -26,11 +28,14 @@ class Params(BaseParams):
     scheme: Literal["hllc", "hllc2", "inertial"] = _field("hllc", "计算格式", "Scheme: hllc (full equations), hllc2 (second order), inertial (fast, slow flows only)")
     roughness: float = _field(0.035, "曼宁糙率", "Manning's n, s·m^(-1/3)", ge=0, le=1)
     buildings: str = layer_field("blocks", zh="建筑图层", en="Buildings layer (empty: none)", default="")
-    building_mode: Literal["blocked", "raised"] = _field("blocked", "建筑处理", "Buildings: blocked (walls; roof rain runs to their foot) or raised (bed lifted)")
+    building_mode: Literal["blocked", "raised"] = _field("blocked", "建筑处理", "Buildings: blocked (walls; roof rain goes where roof says) or raised (bed lifted)")
+    roof: Literal["ground", "network"] = _field("ground", "屋面排水", "Rain on blocked buildings: to the ground at their foot, or straight into the nearest coupled node of the network")
     roads: str = layer_field("vector", zh="道路图层", en="Roads layer (empty: none)", default="")
     open_edges: bool = _field(True, "边界自由出流", "Water may leave over the edges of the area")
 
-    rain: Literal["none", "uniform", "chicago", "csv"] = _field("none", "降雨类型", "Rain")
+    start: str = _field("", "模拟开始时刻", "Start of the run, ISO 8601 with zone, for series by the clock; empty: the first row of each")
+    rain: Literal["none", "uniform", "chicago", "csv", "gauges", "grid"] = _field("none", "降雨类型", "Rain")
+    rain_factor: float = _field(1.0, "雨量系数", "All rain is multiplied by this", ge=0, le=10)
     rain_mm_h: float = _field(50.0, "均匀雨强（毫米/小时）", "Uniform rain, mm/h", ge=0, le=1000)
     rain_hours: float = _field(1.0, "降雨历时（小时）", "Duration of uniform rain or design storm, hours", gt=0, le=MAX_HOURS)
     rain_csv: str = _field("", "实测降雨（CSV文本）", "Measured rain as CSV text: time_s|time_min|time_h|time (ISO with zone), rain_mm_h|rain_mm")
@@ -41,9 +46,15 @@ class Params(BaseParams):
     storm_n: float = _field(0.750, "暴雨强度公式 n", "Intensity formula: n", gt=0, lt=1)
     storm_peak: float = _field(0.4, "雨峰系数 r", "Peak position r of the Chicago storm", gt=0, lt=1)
 
+    rain_gauges: tuple[RainGauge, ...] = _field((), "雨量站（表）", "Rain gauges: rows of name, at, csv")
+    rain_interpolation: Literal["idw", "thiessen"] = _field("idw", "雨量插值", "Between gauges: idw (inverse squared distance) or thiessen (nearest)")
+    rain_grid: str = layer_field("raster", zh="网格降雨图层", en="Gridded rain: raster layer, one band a step, mm/h (empty: none)", default="")
+    rain_grid_step_min: float = _field(5.0, "网格降雨步长（分钟）", "Minutes that each band holds", gt=0, le=1440)
+
     inflow_point: tuple[float, float] | None = _field(None, "入流点（经度, 纬度）", "Inflow point (longitude, latitude)")
     inflow_m3_s: float = _field(0.0, "入流流量（立方米/秒）", "Constant inflow, m³/s", ge=0, le=1e6)
     inflow_csv: str = _field("", "入流过程（CSV文本）", "Inflow as CSV text: time_…, flow_m3_s")
+    inflows: tuple[Inflow, ...] = _field((), "入流（表）", "More inflows: rows of name, line, flow_m3_s or csv")
     water: str = layer_field("vector", "blocks", zh="水面图层（河流、潮水）", en="Water layer held at a level (river, tide); empty: none", default="")
     level: float | None = _field(None, "水位（米，地形高程基准）", "Constant level of that water, m in the terrain's vertical datum")
     level_csv: str = _field("", "水位过程（CSV文本）", "Level as CSV text: time_…, level_m")
@@ -55,10 +66,68 @@ class Params(BaseParams):
     horton_decay_h: float = _field(2.0, "霍顿衰减系数（1/小时）", "Horton: decay, 1/h", ge=0)
     suction_m: float = _field(0.05, "格林-安普特 ψ·Δθ（米）", "Green–Ampt: suction head times moisture deficit, m", ge=0, le=5)
     pervious: float = _field(0.4, "透水面比例", "Pervious share of the ground", ge=0, le=1)
+    impervious: str = layer_field("raster", "vector", "blocks", zh="不透水图层", en="Impervious share: raster (0–1 or percent) or areas (empty: none)", default="")
+    impervious_column: str = _field("", "不透水比例字段", "Column of the areas with the impervious share, 0–1; empty: all of it")
+    soil: str = layer_field("vector", "blocks", zh="土壤图层", en="Soil areas (empty: none)", default="")
+    soil_column: str = _field("soil", "土壤类型字段", "Column with the texture (e.g. loam, 壤土) or the hydrologic group A–D")
+    soil_saturation: float = _field(0.5, "初始饱和度", "Green–Ampt by soil: share of the pores full at the start", ge=0, le=1)
     drainage_mm_h: float = _field(0.0, "排水能力（毫米/小时）", "Capacity-only drainage, mm/h", ge=0, le=1000)
+
+    network_inp: str = _field("", "排水管网（SWMM文本）", "Drainage network: the text of a SWMM 5 .inp file")
+    network_crs: str = _field("", "管网坐标系", "CRS of its [COORDINATES], e.g. EPSG:4547")
+    network_runoff: Literal["surface", "subcatchments"] = _field("surface", "管网产流", "Rain runs off on the surface model (the file's subcatchments are left out), or also in them")
+    inlet_area_m2: float = _field(0.5, "雨水口面积（平方米）", "Clear opening of the inlets at a node, m²", gt=0, le=1000)
+    inlet_perimeter_m: float = _field(3.0, "雨水口周长（米）", "Length over which water falls into a node's inlets, m", gt=0, le=1000)
+    inlets: tuple[Inlet, ...] = _field((), "雨水口（表）", "Inlets of single nodes: rows of node, area_m2, perimeter_m, sealed")
+    structures: tuple[Structure, ...] = _field((), "水工建筑物（表或GeoJSON）", "Levees, barriers, weirs, gates, bridges, culverts, pumps: rows or GeoJSON")
+    uncertain: tuple[Uncertain, ...] = _field((), "不确定参数（表）", "Uncertain parameters: rows of parameter, low, high; three runs give the spread")
 
     threshold: float = _field(0.05, "淹没判定水深（米）", "Depth from which a place counts as flooded, m", ge=0.001, le=5)
     gauges: tuple[float, ...] | None = _field(None, "测站（经度, 纬度, …）", "Gauges: longitude, latitude, longitude, latitude, …")
+
+    @field_validator("structures", mode="before")
+    @classmethod
+    def _rows(cls, value: Any) -> Any:
+        return from_geojson(value)
+
+    @model_validator(mode="after")
+    def _forced(self) -> Params:
+        if (self.rain == "gauges") != bool(self.rain_gauges):
+            raise ValueError("rain = gauges and rain_gauges need each other")
+        if (self.rain == "grid") != bool(self.rain_grid):
+            raise ValueError("rain = grid and rain_grid need each other")
+        if len({gauge.name for gauge in self.rain_gauges}) < len(self.rain_gauges):
+            raise ValueError("rain_gauges: each needs its own name")
+        if bool(self.network_inp.strip()) != bool(self.network_crs):
+            raise ValueError("network_inp and network_crs need each other (the file does not say what its coordinates are)")
+        if not self.network_inp.strip() and (self.inlets or self.roof == "network"):
+            raise ValueError("inlets and roof = network need network_inp")
+        if self.impervious_column and not self.impervious:
+            raise ValueError("impervious_column needs impervious")
+        if (self.soil or self.impervious) and self.infiltration == "none":
+            raise ValueError("soil and impervious need an infiltration model")
+        return self
+
+    @model_validator(mode="after")
+    def _uncertain(self) -> Params:
+        if len({row.parameter for row in self.uncertain}) < len(self.uncertain):
+            raise ValueError("uncertain: a parameter stands twice")
+        for row in self.uncertain:
+            likely = getattr(self, row.parameter)
+            if likely is None or not row.low <= likely <= row.high:
+                raise ValueError(f"uncertain: {row.parameter} is {likely}, not between low {row.low:g} and high {row.high:g}")
+            limits = type(self).model_fields[row.parameter].metadata
+            if any((getattr(m, "ge", None) is not None and row.low < m.ge) or (getattr(m, "le", None) is not None and row.high > m.le) for m in limits):
+                raise ValueError(f"uncertain: {row.parameter} from {row.low:g} to {row.high:g} leaves the parameter's own limits")
+        return self
+
+    def member(self, which: str) -> Params:
+        """The parameters of the `likely`, the `least` or the `most` run: each uncertain one at the end that brings less or more water."""
+        if which == "likely":
+            return self.model_copy(update={"uncertain": ()})
+        most = which == "most"
+        ends: dict[str, Any] = {row.parameter: row.high if (UNCERTAIN[row.parameter] > 0) == most else row.low for row in self.uncertain}
+        return self.model_copy(update={**ends, "uncertain": ()})
 
     @model_validator(mode="after")
     def _whole(self) -> Params:
@@ -83,6 +152,8 @@ OUTPUTS = (
     Output("hazard", "raster", {"zh": "洪水危险度", "en": "Flood hazard rating"}),
     Output("arrival", "raster", {"zh": "到达时间", "en": "Arrival time"}, "s"),
     Output("duration", "raster", {"zh": "淹没历时", "en": "Time under water"}, "s"),
+    Output("depth-least", "raster", {"zh": "最大水深（三次模拟之最小）", "en": "Greatest depth, least of three runs"}, "m"),
+    Output("depth-most", "raster", {"zh": "最大水深（三次模拟之最大）", "en": "Greatest depth, most of three runs"}, "m"),
     Output("buildings", "blocks", {"zh": "受淹建筑", "en": "Flooded buildings"}, "m"),
     Output("roads", "vector", {"zh": "受淹道路", "en": "Flooded roads"}, "m"),
     Output("gauges", "vector", {"zh": "测站过程", "en": "Gauges"}, "m"),

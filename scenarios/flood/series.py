@@ -37,44 +37,46 @@ class Series:
         return float(np.trapezoid(np.interp(t, self.times, self.values), t) / (end - start)) if end > start else self.at(start)
 
 
-def parse(text: str, quantity: str) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+def parse(text: str, quantity: str, origin: float | None = None, name: str = "") -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
     """A two-column CSV text with its units in the header → (times s, values in SI, unit as written).
 
-    Header: `time_s`, `time_min`, `time_h`, or `time` (ISO 8601 with a zone; the first row is the run's start); then `<quantity>_<unit>`.
+    Header: `time_s`, `time_min`, `time_h`, or `time` (ISO 8601 with a zone); then `<quantity>_<unit>`. `origin` is the moment (POSIX s) at
+    which the run starts; without it the first row of ISO times is the start. `name` says in messages which series it is.
 
     Raises:
         BadInput: an unknown or missing unit, a time without zone, times that do not ascend, an empty, unreadable or impossible value,
             a gap (a time step more than 3 times the median); each with its line.
     """
+    label = f"{quantity} series {name}".strip()
     rows = [row for row in csv.reader(io.StringIO(text.strip())) if row and any(cell.strip() for cell in row)]
     if len(rows) < 3 or len(rows[0]) < 2:
-        raise BadInput(f"The {quantity} series needs a header and at least two rows of two columns.", f"For example: time_min,{quantity}_{next(iter(UNITS[quantity]))}")
+        raise BadInput(f"The {label} needs a header and at least two rows of two columns.", f"For example: time_min,{quantity}_{next(iter(UNITS[quantity]))}")
     time_name, value_name = (cell.strip().lower() for cell in rows[0][:2])
     unit = value_name.removeprefix(f"{quantity}_")
     if not value_name.startswith(f"{quantity}_") or unit not in UNITS[quantity]:
-        raise BadInput(f"The {quantity} series names its second column {rows[0][1]!r}; the unit is missing or unknown.",
+        raise BadInput(f"The {label} names its second column {rows[0][1]!r}; the unit is missing or unknown.",
                        f"Use {' or '.join(f'{quantity}_{u}' for u in UNITS[quantity])}.")  # fmt: skip
     scale = SECONDS.get(time_name.removeprefix("time_"), 0.0)
     if not scale and time_name != "time":
-        raise BadInput(f"The {quantity} series names its first column {rows[0][0]!r}.", "Use time_s, time_min, time_h, or time with ISO 8601 times and zone.")
+        raise BadInput(f"The {label} names its first column {rows[0][0]!r}.", "Use time_s, time_min, time_h, or time with ISO 8601 times and zone.")
     times, values = np.empty(len(rows) - 1), np.empty(len(rows) - 1)
     for i, row in enumerate(rows[1:]):
-        where = f"{quantity} series, line {i + 2}"
+        where = f"{label}, line {i + 2}"
         times[i] = _number(row[0], where) * scale if scale else _moment(row[0], where)
         values[i] = _number(row[1] if len(row) > 1 else "", where) * UNITS[quantity][unit]
     if not scale:
-        times -= times[0]
+        times -= times[0] if origin is None else origin
     steps = np.diff(times)
     if (steps <= 0).any():
-        raise BadInput(f"{quantity} series, line {int(np.argmax(steps <= 0)) + 3}: the time does not ascend.", "Sort the rows and remove doubles.")
+        raise BadInput(f"{label}, line {int(np.argmax(steps <= 0)) + 3}: the time does not ascend.", "Sort the rows and remove doubles.")
     if quantity == "rain" and len(steps) > 2 and steps.max() > 3 * np.median(steps):
-        raise BadInput(f"{quantity} series, line {int(np.argmax(steps)) + 3}: a gap of {steps.max():.0f} s where rows are {np.median(steps):.0f} s apart.",
+        raise BadInput(f"{label}, line {int(np.argmax(steps)) + 3}: a gap of {steps.max():.0f} s where rows are {np.median(steps):.0f} s apart.",
                        "Fill the gap (0 where it did not rain).")  # fmt: skip
     low, high = LIMITS[quantity]
     bad = (values < low) | (values > (high if unit != "mm" else 1.0))
     if bad.any():
         i = int(np.argmax(bad))
-        raise BadInput(f"{quantity} series, line {i + 2}: {rows[i + 1][1]} is impossible.", "Negative rain and more than 3,600 mm/h are refused.")
+        raise BadInput(f"{label}, line {i + 2}: {rows[i + 1][1]} is impossible.", "Negative rain and more than 3,600 mm/h are refused.")
     return times, values, unit
 
 
@@ -98,9 +100,33 @@ def _moment(text: str, where: str) -> float:
     return moment.timestamp()
 
 
-def linear(text: str, quantity: str) -> Series:
+def moment(text: str) -> float | None:
+    """The run's start as given (ISO 8601 with a zone) in POSIX seconds; None when it is left empty."""
+    return _moment(text, "start") if text.strip() else None
+
+
+def common_start(texts: list[str], start: str) -> float | None:
+    """The moment from which all series count: the run's start, or the first row that all clock-time series share.
+
+    Raises:
+        BadInput: series by the clock that begin at different moments, and no start is given.
+    """
+    given = moment(start)
+    if given is not None:
+        return given
+    firsts = set()
+    for text in texts:
+        rows = [row for row in csv.reader(io.StringIO(text.strip())) if row and any(cell.strip() for cell in row)]
+        if len(rows) > 1 and rows[0][0].strip().lower() == "time":
+            firsts.add(_moment(rows[1][0], "first row"))
+    if len(firsts) > 1:
+        raise BadInput("The series begin at different moments, and the run's start is not given.", "Give start (ISO 8601 with zone), e.g. 2026-05-20T08:00:00+08:00.")
+    return firsts.pop() if firsts else None
+
+
+def linear(text: str, quantity: str, origin: float | None = None, name: str = "") -> Series:
     """A flow or level series."""
-    times, values, _ = parse(text, quantity)
+    times, values, _ = parse(text, quantity, origin, name)
     return Series(times, values)
 
 
@@ -126,9 +152,9 @@ def uniform(rate_mm_h: float, hours: float) -> Rain:
     return Rain(np.array([0.0, hours * 3600]), np.array([0.0, rate_mm_h * hours / 1000]))
 
 
-def measured(text: str) -> Rain:
+def measured(text: str, origin: float | None = None, name: str = "") -> Rain:
     """Rain from CSV: `rain_mm_h` holds from its row's time until the next row's; `rain_mm` fell since the row before."""
-    times, values, unit = parse(text, "rain")
+    times, values, unit = parse(text, "rain", origin, name)
     if unit == "mm":
         return Rain(times, np.concatenate([[0.0], np.cumsum(values[1:])]))
     last = times[-1] + (times[-1] - times[-2])

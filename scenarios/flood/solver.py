@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from scenarios.kernels import inertial, shallow, sources
+from scenarios.kernels import inertial, lines, shallow, sources
 from twin.errors import BadInput
 
 Scheme = Literal["hllc", "hllc2", "inertial"]
@@ -78,6 +78,8 @@ class Solver:
         self.all_tiles = np.array([(r + g, min(r + down, rows) + g, c + g, min(c + across, columns) + g)
                                    for r in range(0, rows, down) for c in range(0, columns, across)], np.int64)  # fmt: skip
         self.wet = np.zeros(len(self.all_tiles), np.bool_)
+        self.mask = np.zeros((0, 0), np.uint8)
+        self.all_lined = np.zeros(len(self.all_tiles), np.bool_)
         self.dt = LONGEST_STEP
         self._list_tiles()
 
@@ -150,6 +152,33 @@ class Solver:
         new = old + change
         self.state[(3, *at)] = change - (new - old)
         self.state[(0, *at)] = new
+        self.touch(cells)
+
+    def take(self, cells: tuple[NDArray[np.int64], NDArray[np.int64]], volume: float) -> float:
+        """Remove up to `volume` (m³) from the cells, each in proportion to its water, never more than there is; returns what was removed.
+
+        The water that goes takes its momentum along.
+        """
+        at = (cells[0] + self.ghost, cells[1] + self.ghost)
+        there = np.maximum(self.state[(0, *at)], 0)
+        total = float(np.sum(there, dtype=np.float64)) * self.cell**2
+        if total <= 0 or volume <= 0:
+            return 0.0
+        amount = np.minimum(there * self.dtype(min(volume / total, 1.0)), there)
+        if self.scheme != "inertial":
+            keep = 1 - amount / np.where(there > 0, there, 1)
+            self.state[(1, *at)] *= keep
+            self.state[(2, *at)] *= keep
+        self.add(cells, -amount)
+        return float(np.sum(amount, dtype=np.float64)) * self.cell**2
+
+    def highest(self, cells: tuple[NDArray[np.int64], NDArray[np.int64]]) -> float:
+        """Highest water level over the cells (bed where dry), m in the bed's datum."""
+        at = (cells[0] + self.ghost, cells[1] + self.ghost)
+        return float(np.max(self.z[at].astype(np.float64) + np.maximum(self.state[(0, *at)], 0))) + self.datum
+
+    def touch(self, cells: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
+        """Say that water has come to these cells."""
         tile = (cells[0] // shallow.TILE_ROWS) * self.tile_grid[1] + cells[1] // shallow.TILE_COLUMNS
         if not self.wet[tile].all():
             self.wet[tile] = True
@@ -163,11 +192,16 @@ class Solver:
         self.state[(0, *at)], self.state[(3, *at)] = depth, 0
         dry = tuple(a[depth <= 0] for a in at)
         self.state[(1, *dry)] = self.state[(2, *dry)] = 0
-        tile = ((cells[0] // shallow.TILE_ROWS) * self.tile_grid[1] + cells[1] // shallow.TILE_COLUMNS)[depth > 0]
-        if not self.wet[tile].all():
-            self.wet[tile] = True
-            self._list_tiles()
+        self.touch((cells[0][depth > 0], cells[1][depth > 0]))
         return (float(np.sum(depth, dtype=np.float64)) - before) * self.cell**2
+
+    def close_faces(self, east: NDArray[np.bool_], south: NDArray[np.bool_]) -> None:
+        """Let no water pass the faces to the next column (`east`) and the next row (`south`), both (rows, columns); replaces earlier ones."""
+        g = self.ghost
+        self.mask = np.zeros(self.z.shape, np.uint8)
+        self.mask[self.inside] = east * np.uint8(lines.EAST) | south * np.uint8(lines.SOUTH)
+        self.all_lined = np.array([self.mask[r0 - g : r1 + g, c0 - g : c1 + g].any() for r0, r1, c0, c1 in self.all_tiles])
+        self._list_tiles()
 
     def mark_wet(self) -> None:
         """Look for water in all tiles (after the field was changed from outside)."""
@@ -183,6 +217,7 @@ class Solver:
         active = ndimage.binary_dilation(self.wet.reshape(self.tile_grid), np.ones((3, 3))).ravel()
         self.active = np.flatnonzero(active)
         self.tiles = np.ascontiguousarray(self.all_tiles[self.active])
+        self.lined = np.ascontiguousarray(self.all_lined[self.active])
         self.result = np.zeros((len(self.tiles), 2))
         # a thread without a tile only spins
         self.threads = max(1, min(numba.config.NUMBA_NUM_THREADS, len(self.tiles)))
@@ -226,18 +261,18 @@ class Solver:
         self._fill_edges(now)
         self.edges[:] = 0
         if self.scheme == "inertial":
-            inertial.advance(now, after, self.z, self.n, self.tiles, dt, self.cell, self.dry, self.edges, self.result)
+            inertial.advance(now, after, self.z, self.n, self.tiles, dt, self.cell, self.dry, self.edges, self.result, self.mask, self.lined)
             speed, flows = float(self.result[:, 0].max()), self.edges
         elif self.scheme == "hllc":
-            shallow.advance(now, now, after, self.z, self.n, self.tiles, dt, self.cell, self.dry, 1.0, False, self.edges, self.result)
+            shallow.advance(now, now, after, self.z, self.n, self.tiles, dt, self.cell, self.dry, 1.0, False, self.edges, self.result, self.mask, self.lined)
             speed, flows = float(self.result[:, 0].max()), self.edges
         else:
             last = next(b for b in self.buffers if b is not now and b is not after)
-            shallow.advance(now, now, after, self.z, self.n, self.tiles, dt, self.cell, self.dry, 1.0, True, self.edges, self.result)
+            shallow.advance(now, now, after, self.z, self.n, self.tiles, dt, self.cell, self.dry, 1.0, True, self.edges, self.result, self.mask, self.lined)
             speed = float(self.result[:, 0].max())
             if speed * dt <= CFL_LIMIT[self.scheme] * self.cell:
                 self._fill_edges(after)
-                shallow.advance(now, after, last, self.z, self.n, self.tiles, dt, self.cell, self.dry, 0.5, True, self.edges, self.result)
+                shallow.advance(now, after, last, self.z, self.n, self.tiles, dt, self.cell, self.dry, 0.5, True, self.edges, self.result, self.mask, self.lined)
                 speed = max(speed, float(self.result[:, 0].max()))
             flows, after = self.edges / 2, last
         if speed * dt <= CFL_LIMIT[self.scheme] * self.cell:

@@ -19,6 +19,7 @@ import numba
 import numpy as np
 
 from scenarios.kernels._numeric import inverse_cube_root, parallel, serial
+from scenarios.kernels.lines import EAST, SOUTH, close_faces
 from scenarios.kernels.shallow import G
 
 GHOST = 3
@@ -47,7 +48,7 @@ def _face_row(state: Any, z: Any, field: int, row: int, c0: int, count: int, out
 
 
 @serial
-def _tile(base: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0: int, c1: int, dt: Any, dx: Any, dry: Any, edges: Any) -> Any:
+def _tile(base: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0: int, c1: int, dt: Any, dx: Any, dry: Any, edges: Any, mask: Any, lined: bool) -> Any:
     """Advance the cells [r0, r1) × [c0, c1); the greatest depth."""
     zero, one, g = dry - dry, dry / dry, (dry / dry) * np.float32(G)
     rows, columns = r1 - r0, c1 - c0
@@ -57,6 +58,9 @@ def _tile(base: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0: int, c1: in
         if i > 1:
             _face_row(base, z, 1, row, c0 - 2, columns + 3, x[i, 1:], dt, n[row, c0 - 2 :], g, dt / dx, dry)
         _face_row(base, z, 2, row, c0 - 1, columns + 2, y[i, 2:], dt, n[row, c0 - 1 :], g, dt / dx, dry)
+        if lined:
+            close_faces(x[i, 1:], mask, row, c0 - 2, columns + 3, EAST)
+            close_faces(y[i, 2:], mask, row, c0 - 1, columns + 2, SOUTH)
     ratio = dt / dx
     for i in range(2, rows + 4):
         east, west, south, north, water, part = x[i, 2:], x[i, 1:], y[i, 2:], y[i - 1, 2:], base[0, r0 - 3 + i, c0 - 1 :], share[i, 2:]
@@ -99,10 +103,10 @@ def _tile(base: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0: int, c1: in
 
 
 @parallel
-def advance(base: Any, out: Any, z: Any, n: Any, tiles: Any, dt: float, dx: float, dry: float, edges: Any, result: Any) -> None:
+def advance(base: Any, out: Any, z: Any, n: Any, tiles: Any, dt: float, dx: float, dry: float, edges: Any, result: Any, mask: Any, lined: Any) -> None:
     """One step of the tiles named, `base` → `out`; arguments as in `shallow.advance`. `result` (N, 2): long-wave speed (m/s), greatest depth (m)."""
     kind = z.dtype.type
     step, cell, film = kind(dt), kind(dx), kind(dry)
     for t in numba.prange(len(tiles)):
-        depth = _tile(base, out, z, n, tiles[t, 0], tiles[t, 1], tiles[t, 2], tiles[t, 3], step, cell, film, edges)
+        depth = _tile(base, out, z, n, tiles[t, 0], tiles[t, 1], tiles[t, 2], tiles[t, 3], step, cell, film, edges, mask, lined[t])
         result[t, 0], result[t, 1] = np.sqrt(kind(G) * depth), depth

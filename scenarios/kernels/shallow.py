@@ -21,6 +21,7 @@ import numba
 import numpy as np
 
 from scenarios.kernels._numeric import inline, inverse_cube_root, parallel, serial
+from scenarios.kernels.lines import EAST, SOUTH, flatten_slopes
 
 GHOST = 2
 TILE_ROWS, TILE_COLUMNS = 32, 128
@@ -133,6 +134,21 @@ def _second_order_row(p: Any, s: Any, a: int, b: int, start: int, shift: int, co
 
 
 @serial
+def _closed_row(p: Any, a: int, b: int, start: int, shift: int, count: int, along: int, flux: Any, g: Any, half: Any, quarter: Any, tiny: Any, mask: Any, row: int, c0: int, bit: int) -> None:
+    """Replaces the fluxes of closed faces (see `lines`) by those of a wall on either side; arguments as in `_first_order_row`."""
+    zero = half - half
+    for j in range(count):
+        if mask[row, c0 + j] & bit:
+            h, z, u, v = p[0, a, start + j], p[1, a, start + j], p[along, a, start + j], p[5 - along, a, start + j]
+            _, for_l, _, _, speed = _hllc(g, half, quarter, tiny, h, z + h, z, u, v, h, z + h, z, -u, v)
+            k = start + shift + j
+            h, z, u, v = p[0, b, k], p[1, b, k], p[along, b, k], p[5 - along, b, k]
+            _, _, for_r, _, other = _hllc(g, half, quarter, tiny, h, z + h, z, -u, v, h, z + h, z, u, v)
+            flux[0, j], flux[1, j], flux[2, j], flux[3, j] = zero, for_l, for_r, zero
+            flux[4, j] = max(flux[4, j], max(speed, other))
+
+
+@serial
 def _half_slopes(p: Any, s: Any, i: int, up: int, shift: int, columns: int, half: Any) -> None:
     """Half of the limited difference over cells, row `i` of the window, from rows `i ∓ up` and columns `∓ shift`; (surface, depth, u, v, limit)."""
     zero, one, extra = half - half, half + half, half * np.float32(2.0 * (STEEP - 1.0))
@@ -193,7 +209,8 @@ def _update_row(base: Any, stage: Any, out: Any, n: Any, p: Any, row: int, i: in
 
 
 @serial
-def _tile(base: Any, stage: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0: int, c1: int, dt: Any, dx: Any, dry: Any, weight: Any, second: bool, edges: Any) -> Any:
+def _tile(base: Any, stage: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0: int, c1: int, dt: Any, dx: Any, dry: Any, weight: Any, second: bool, edges: Any,
+          mask: Any, lined: bool) -> Any:  # fmt: skip
     """Advance the cells [r0, r1) × [c0, c1); (fastest wave, greatest depth). Adds mass through the domain's edges to `edges`."""
     kind = dry / dry
     half, quarter, g, tiny = kind * np.float32(0.5), kind * np.float32(0.25), kind * np.float32(G), kind * np.float32(1e-12)
@@ -208,6 +225,9 @@ def _tile(base: Any, stage: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0:
         for i in range(1, rows + 3):
             _half_slopes(p, sx, i, 0, 1, columns + 4, half)
             _half_slopes(p, sy, i, 1, 0, columns + 4, half)
+            if lined:
+                flatten_slopes(sx, mask, r0 - 2 + i, c0 - 1, i, columns + 2, EAST)
+                flatten_slopes(sy, mask, r0 - 2 + i, c0 - 1, i, columns + 2, SOUTH)
     total_rows, total_columns = z.shape[0] - 4, z.shape[1] - 4
     for i in range(1, rows + 2):
         if second:
@@ -215,6 +235,8 @@ def _tile(base: Any, stage: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0:
         else:
             _first_order_row(p, i, i + 1, 2, 0, columns, 3, flux_b, g, half, quarter, tiny)
         row = r0 + i - 2
+        if lined:
+            _closed_row(p, i, i + 1, 2, 0, columns, 3, flux_b, g, half, quarter, tiny, mask, row, c0, SOUTH)
         if i == 1 and r0 == 2:
             for j in range(columns):
                 edges[c0 - 2 + j] += np.float64(flux_b[0, j])
@@ -226,6 +248,8 @@ def _tile(base: Any, stage: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0:
                 _second_order_row(p, sx, i, i, 1, 1, columns + 1, 2, flux_x, g, half, quarter, tiny)
             else:
                 _first_order_row(p, i, i, 1, 1, columns + 1, 2, flux_x, g, half, quarter, tiny)
+            if lined:
+                _closed_row(p, i, i, 1, 1, columns + 1, 2, flux_x, g, half, quarter, tiny, mask, row, c0 - 1, EAST)
             if c0 == 2:
                 edges[2 * total_columns + row - 2] += np.float64(flux_x[0, 0])
             if c1 == total_columns + 2:
@@ -236,7 +260,8 @@ def _tile(base: Any, stage: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0:
 
 
 @parallel
-def advance(base: Any, stage: Any, out: Any, z: Any, n: Any, tiles: Any, dt: float, dx: float, dry: float, weight: float, second: bool, edges: Any, result: Any) -> None:
+def advance(base: Any, stage: Any, out: Any, z: Any, n: Any, tiles: Any, dt: float, dx: float, dry: float, weight: float, second: bool, edges: Any, result: Any,
+            mask: Any, lined: Any) -> None:  # fmt: skip
     """One Euler stage over the tiles named: out = base + weight·((stage − base) + dt·L(stage)), then friction.
 
     Args:
@@ -248,9 +273,10 @@ def advance(base: Any, stage: Any, out: Any, z: Any, n: Any, tiles: Any, dt: flo
         second: MUSCL with minmod if true.
         edges: (2·columns + 2·rows,) float64 depth·velocity inwards through the north, south, west and east faces, weight·added.
         result: (N, 2) float64 fastest wave (m/s) and greatest depth (m) of each tile.
+        mask: (R, C) uint8 closed faces (see `lines`); lined: (N,) bool, tiles that hold or touch one (all others never read `mask`).
     """
     kind = z.dtype.type
     step, cell, film, share = kind(dt), kind(dx), kind(dry), kind(weight)
     for t in numba.prange(len(tiles)):
-        speed, depth = _tile(base, stage, out, z, n, tiles[t, 0], tiles[t, 1], tiles[t, 2], tiles[t, 3], step, cell, film, share, second, edges)
+        speed, depth = _tile(base, stage, out, z, n, tiles[t, 0], tiles[t, 1], tiles[t, 2], tiles[t, 3], step, cell, film, share, second, edges, mask, lined[t])
         result[t, 0], result[t, 1] = speed, depth

@@ -49,26 +49,27 @@ def take(state: Any, share: Any, limit: float, ghost: int, taken: Any) -> None:
 
 
 @parallel
-def green_ampt(state: Any, share: Any, soaked: Any, conductivity: float, suction: float, dt: float, ghost: int, taken: Any) -> None:
+def green_ampt(state: Any, share: Any, soaked: Any, conductivity: Any, suction: Any, dt: float, ghost: int, taken: Any) -> None:
     """Green & Ampt (1911) over one step: the rate K·(1 + ψ·Δθ/F), limited by the water there.
 
     Solved without iteration by the explicit form of Li et al. (1976): F' = F + ½(K·dt − 2F + √((K·dt − 2F)² + 8·K·dt·(ψΔθ + F))).
 
     Args:
         state: fields; share: (R, C) pervious part; soaked: (R, C) cumulative depth F (m), changed in place.
-        conductivity: K, m/s; suction: ψ·Δθ, m; dt: s; taken: (R,) float64 depths removed, added to.
+        conductivity: (R, C) K, m/s; suction: (R, C) ψ·Δθ, m; dt: s; taken: (R,) float64 depths removed, added to.
     """
     rows, columns = share.shape
     kind = share.dtype.type
-    step, head, two, eight, half = kind(conductivity * dt), kind(suction), kind(2.0), kind(8.0), kind(0.5)
-    zero = step - step
+    seconds, two, eight, half = kind(dt), kind(2.0), kind(8.0), kind(0.5)
+    zero = half - half
     for i in numba.prange(ghost, rows - ghost):
         total = 0.0
         h, rest, part, depth = state[0, i], state[3, i], share[i], soaked[i]
+        rate, head = conductivity[i], suction[i]
         for j in range(ghost, columns - ghost):
-            f = depth[j]
+            f, step = depth[j], rate[j] * seconds
             b = step - two * f
-            amount = min(max(h[j], zero), half * (b + np.sqrt(b * b + eight * step * (head + f))) * part[j])
+            amount = min(max(h[j], zero), half * (b + np.sqrt(b * b + eight * step * (head[j] + f))) * part[j])
             depth[j] = f + (amount / part[j] if part[j] > zero else zero)
             change = rest[j] - amount
             old = h[j]
