@@ -27,7 +27,11 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from ingest_bim.step_access import DAMAGED, attribute
+from ingest_bim.geometry_clip import Evaluator, body_items
+from ingest_bim.geometry_faces import tessellated
+from ingest_bim.ifc_frames import local_matrix
+from ingest_bim.ifc_units import Units
+from ingest_bim.step_access import DAMAGED, attribute, parser
 from twin.processes import die_with_parent
 
 MEMORY = 6 << 30  # address space of a worker: a shape that wants more is a failure, not the machine's end
@@ -36,6 +40,8 @@ WALL = 20
 LENGTH = struct.Struct("<Q")
 GIVE_UP = 8  # stalls and crashes of one kernel in one group of elements, after which the rest is not tried
 Task = tuple[int, int, str, str]
+DIRECT, CLIP = "tessellation", "half spaces"
+"""Evaluators of our own, beside the parser's kernels: `geometry_faces` and `geometry_clip`."""
 
 
 def send(stream: IO[bytes], value: Any) -> None:
@@ -150,6 +156,8 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
     made: Any
     create: Any = ifcopenshell.geom.create_shape
     try:
+        if kernel in (DIRECT, CLIP):
+            return own(model, settings, model.by_id(step), kernel)
         made = create(settings, model.by_id(step), geometry_library=kernel)
     except MemoryError:
         return "failed", "needs more memory than a worker may have"
@@ -168,6 +176,32 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
     rows = np.frombuffer(geometry.material_ids_buffer, np.int32).copy()
     matrix = np.frombuffer(made.transformation_buffer, np.float64).reshape(4, 4, order="F").copy()
     return "ok", (positions, triangles, rows, [style(model, m) for m in geometry.materials], matrix)
+
+
+def own(model: Any, settings: Any, product: Any, kernel: str) -> tuple[str, Any]:
+    """The outcome of the two evaluators of our own, which need no kernel for the whole element."""
+    key = id(model)
+    if key not in _LENGTHS:
+        _LENGTHS[key] = Units(model).length
+    length = _LENGTHS[key]
+    matrix = local_matrix(product.ObjectPlacement) if product.ObjectPlacement is not None else np.eye(4)
+    if matrix is None:
+        return "failed", "its placement is not a chain of local placements"
+    matrix = matrix.copy()
+    matrix[:3, 3] *= length
+    if kernel == DIRECT:
+        made = tessellated(product, body_items(product), length)
+        if not len(made[1]):
+            return "empty", "no surface (all its faces are empty)"
+    else:
+        if key not in _EVALUATORS:
+            _EVALUATORS[key] = Evaluator(settings, length)
+        made = _EVALUATORS[key].element(product, matrix)
+    return "ok", (*made, matrix)
+
+
+_LENGTHS: dict[int, float] = {}
+_EVALUATORS: dict[int, Evaluator] = {}
 
 
 def style(model: Any, material: Any) -> tuple[str, tuple[float, float, float, float]]:
@@ -275,9 +309,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     commands = Exact(os.dup(0))
-    import ifcopenshell  # noqa: PLC0415
-
-    model = ifcopenshell.open(path)
+    model = parser().open(path)
     send(answers, "ready")
     serve(model, count, seconds, commands, answers)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -18,22 +19,30 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, field_validator
 
+from ingest_bim.ifc_cache import ShapeCache
 from ingest_bim.ifc_columns import attribute_table
-from ingest_bim.ifc_geometry import Groups, Host, Shapes, shape_all, signature
+from ingest_bim.ifc_geometry import Host, Shapes
+from ingest_bim.ifc_groups import groups_of
 from ingest_bim.ifc_materials import Associations
 from ingest_bim.ifc_mesh import SPACES, meshes
 from ingest_bim.ifc_placement import FAR, Placement, Request, place
 from ingest_bim.ifc_properties import Definitions, as_json, long_table, read_definitions
+from ingest_bim.ifc_shapes import shape_model
+from ingest_bim.ifc_sharing import Plan, plan_of
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
 from ingest_bim.ifc_units import Units
-from ingest_bim.step_access import attribute, is_kind
+from ingest_bim.step_access import attribute, parser
 from ingest_bim.step_guard import StepFile, guarded
+from ingest_bim.step_scan import StepText
+from twin import reading
 from twin.errors import BadFeature, BadOption, BadReference, UnreadableSource
 from twin.model import Batch, Report, Table
 from twin.registry import ReaderOptions
 
-#: Products whose shape is a cut in another, or a line: features, but never drawn.
-UNDRAWN = ("IfcFeatureElementSubtraction", "IfcGrid", "IfcPort")
+#: Part of the cache's key: what is kept from one release is not shape for another.
+CODE_VERSION = "1"
+#: Bytes of text up to which equal shapes are looked for (it takes five times that in memory).
+MAX_SCANNED = 1 << 29
 
 
 class Options(ReaderOptions):
@@ -95,13 +104,11 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             structure = read_structure(model, report)
             if not structure.elements:
                 raise BadFeature(f"{source.name} holds no project and no products.", "Export the model again.")
-            groups, lines = _groups(structure)
-            # the shapes are made by other processes meanwhile; this thread only waits for them
-            aside = stack.enter_context(ThreadPoolExecutor(1))
-            shaping = aside.submit(shape_all, host, groups, options.kernel) if host is not None else None
+            drawable, lines = groups_of(structure)
+            shaping = _start(stack, host, _plan(step, structure, drawable, units, options, report), options) if host is not None else None
             definitions = read_definitions(model, structure, units, report)
             associations = Associations(model, structure, units.length, report)
-            shapes = shaping.result() if shaping is not None else Shapes()
+            shapes = shaping() if shaping is not None else Shapes()
         shapes.skipped |= dict.fromkeys(lines, ("empty", "it has lines, points or texts alone"))
         _report(structure, shapes, report)
         _check_reach(shapes, placement, options, source.name)
@@ -119,8 +126,7 @@ def _host(step: StepFile, options: Options) -> Host:
 
 
 def _open(step: StepFile, source: Path, report: Report) -> Any:
-    import ifcopenshell  # noqa: PLC0415  takes 0.3 s to load; only models need it
-
+    ifcopenshell = parser()
     log: Any = ifcopenshell.get_log
     log()
     try:
@@ -158,14 +164,33 @@ def _request(options: Options) -> Request:
     )  # fmt: skip
 
 
-def _groups(structure: Structure) -> tuple[Groups, list[int]]:
-    """Step ids of the products that may have triangles, by how they are built; and of those that have lines or points alone."""
-    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for element in structure.elements:
-        if attribute(element, "Representation") is not None and not any(is_kind(element, kind) for kind in UNDRAWN):
-            groups[signature(element)].append(element.id())
-    lines = groups.pop((), [])
-    return dict(groups), lines
+def _plan(step: StepFile, structure: Structure, drawable: dict[int, tuple[str, ...]], units: Units, options: Options, report: Report) -> Plan:
+    """What is shaped and what is placed. A text too large to be looked through shares nothing."""
+    if step.size > MAX_SCANNED:
+        report.note("warned", "", f"The model is larger than {MAX_SCANNED >> 20} MiB: equal shapes are not looked for, and every element is shaped.")
+        return Plan(drawable)
+    angle = units.by_type["PLANEANGLEUNIT"].factor if "PLANEANGLEUNIT" in units.by_type else 1.0
+    salt = f"{CODE_VERSION} {parser().version} {options.kernel} {units.length!r} {angle!r} {step.schema}"
+    return plan_of(structure, drawable, StepText.of(step.path), units.length, salt)
+
+
+def _start(stack: ExitStack, host: Host, plan: Plan, options: Options) -> Callable[[], Shapes]:
+    """Begin to shape in other processes; calling what is returned waits for the shapes, telling progress (and so cancelling)."""
+    around = reading.current()
+    done = [0]
+    aside = stack.enter_context(ThreadPoolExecutor(1))
+    # where reading ends early, before the thread is waited for: it would go on to the last element
+    stack.push(lambda kind, *_: host.stop() if kind is not None else None)
+    cache = ShapeCache(around.cache) if around.cache is not None else None
+    task = aside.submit(shape_model, host, plan, options.kernel, cache, lambda count: done.__setitem__(0, count))
+
+    def wait() -> Shapes:
+        total = max(len(plan.drawable), 1)
+        while not wait_for((task,), timeout=0.5).done:
+            around.progress(min(0.9, done[0] / total), f"{done[0]:,} shapes of at most {total:,}")
+        return task.result()
+
+    return wait
 
 
 def _report(structure: Structure, shapes: Shapes, report: Report) -> None:

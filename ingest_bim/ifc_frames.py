@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ingest_bim.step_access import attribute
 
 F64 = NDArray[np.float64]
 
@@ -17,16 +20,16 @@ def local_matrix(placement: Any, cache: dict[int, F64 | None] | None = None) -> 
     seen: set[int] = set()
     at = placement
     while at is not None and at.id() not in known:
-        if not at.is_a("IfcLocalPlacement") or at.id() in seen:
+        if at.is_a() != "IfcLocalPlacement" or at.id() in seen:
             for part in chain:
                 known[part.id()] = None
             return None
         seen.add(at.id())
         chain.append(at)
-        at = at.PlacementRelTo
+        at = at.get_argument(0)
     above = known[at.id()] if at is not None else np.eye(4)
     for part in reversed(chain):
-        own = axis_matrix(part.RelativePlacement)
+        own = axis_matrix(part.get_argument(1))
         above = None if above is None or own is None else above @ own
         known[part.id()] = above
     return above
@@ -36,22 +39,47 @@ def axis_matrix(axis: Any) -> F64 | None:
     """(4, 4) of an IfcAxis2Placement2D or 3D (ISO 10303-42: z given, x made perpendicular to it, y = z × x)."""
     if axis is None:
         return np.eye(4)
-    location = axis.Location
-    if location is None or not location.is_a("IfcCartesianPoint"):
+    # attributes by position and plain floats: a large model has a hundred thousand of these
+    location, solid = axis.get_argument(0), axis.is_a() == "IfcAxis2Placement3D"
+    if location is None or location.is_a() != "IfcCartesianPoint":
         return None
-    point = np.zeros(3)
-    values = location.Coordinates
-    point[: len(values)] = values
-    z = np.array([0.0, 0.0, 1.0])
-    if axis.is_a("IfcAxis2Placement3D") and axis.Axis is not None:
-        z = np.array(axis.Axis.DirectionRatios, np.float64)
-    x = np.array([1.0, 0.0, 0.0])
-    if axis.RefDirection is not None:
-        x = np.zeros(3)
-        ratios = axis.RefDirection.DirectionRatios
-        x[: len(ratios)] = ratios
-    elif abs(z[0]) > 1 - 1e-9 * np.linalg.norm(z) and np.allclose(z[1:], 0):
-        x = np.array([0.0, 0.0, 1.0])
+    px, py, pz = _three(location.get_argument(0))
+    axis_z = axis.get_argument(1) if solid else None
+    axis_x = axis.get_argument(2 if solid else 1)
+    zx, zy, zz = _three(axis_z.get_argument(0)) if axis_z is not None else (0.0, 0.0, 1.0)
+    size = math.sqrt(zx * zx + zy * zy + zz * zz)
+    if not size >= 1e-12:
+        return None
+    zx, zy, zz = zx / size, zy / size, zz / size
+    if axis_x is not None:
+        xx, xy, xz = _three(axis_x.get_argument(0))
+    else:
+        xx, xy, xz = (0.0, 0.0, 1.0) if abs(zx) > 1 - 1e-9 else (1.0, 0.0, 0.0)
+    along = xx * zx + xy * zy + xz * zz
+    xx, xy, xz = xx - along * zx, xy - along * zy, xz - along * zz
+    size = math.sqrt(xx * xx + xy * xy + xz * xz)
+    if not size >= 1e-12:
+        return None
+    xx, xy, xz = xx / size, xy / size, xz / size
+    yx, yy, yz = zy * xz - zz * xy, zz * xx - zx * xz, zx * xy - zy * xx
+    return np.array(((xx, yx, zx, px), (xy, yy, zy, py), (xz, yz, zz, pz), (0.0, 0.0, 0.0, 1.0)))
+
+
+def _three(values: tuple[float, ...]) -> tuple[float, float, float]:
+    return (values[0], values[1], values[2] if len(values) > 2 else 0.0)
+
+
+def operator_matrix(operator: Any) -> F64 | None:
+    """(4, 4) of an IfcCartesianTransformationOperator2D or 3D, scales included (ISO 10303-42, base_axis); None if degenerate."""
+    origin = np.zeros(3)
+    values = operator.LocalOrigin.Coordinates
+    origin[: len(values)] = values
+    scale = 1.0 if operator.Scale is None else float(operator.Scale)
+    flat = len(values) == 2
+    scales = [scale, attribute(operator, "Scale2", scale), attribute(operator, "Scale3", scale)]
+    first, second, third = (_ratios(attribute(operator, name)) for name in ("Axis1", "Axis2", "Axis3"))
+    z = np.array([0.0, 0.0, 1.0]) if flat or third is None else third
+    x = np.array([1.0, 0.0, 0.0]) if first is None else first
     size = np.linalg.norm(z)
     if size < 1e-12:
         return None
@@ -60,8 +88,20 @@ def axis_matrix(axis: Any) -> F64 | None:
     size = np.linalg.norm(x)
     if size < 1e-12:
         return None
+    x = x / size
+    y = np.cross(z, x)
+    if second is not None and float(y @ second) < 0:
+        y = -y  # a mirror image
     matrix = np.eye(4)
-    matrix[:3, 0], matrix[:3, 2] = x / size, z
-    matrix[:3, 1] = np.cross(z, x / size)
-    matrix[:3, 3] = point
+    matrix[:3, 0], matrix[:3, 1], matrix[:3, 2] = x * scales[0], y * scales[1], z * scales[2]
+    matrix[:3, 3] = origin
     return matrix
+
+
+def _ratios(direction: Any) -> F64 | None:
+    if direction is None:
+        return None
+    ratios = np.zeros(3)
+    values = direction.DirectionRatios
+    ratios[: len(values)] = values
+    return ratios

@@ -32,6 +32,8 @@ class _Builder:
     triangles: list[NDArray[np.int32]] = field(default_factory=list)
     rows: list[NDArray[np.int32]] = field(default_factory=list)
     materials: dict[Material, int] = field(default_factory=dict)
+    digests: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    closed: dict[int, bool] = field(default_factory=dict)
     instances: list[tuple[int, int]] = field(default_factory=list)
     transforms: list[NDArray[np.float64]] = field(default_factory=list)
     flipped: int = 0
@@ -39,13 +41,10 @@ class _Builder:
 
     def add(self, shape: Shape, row: int, kind: str, placement: Placement) -> None:
         """Place a shape for the feature `row`."""
-        closed = is_closed(shape.triangles)
+        closed = self._is_closed(shape)
         table = np.array([*(self._material(m, kind, closed) for m in shape.materials), self._material(None, kind, closed)], np.int32)
         rows = table[shape.rows]  # row −1 (no material) is the last entry
-        digest = hashlib.blake2b(digest_size=16)
-        for part in (shape.positions, shape.triangles, rows):
-            digest.update(np.ascontiguousarray(part).tobytes())
-        key = digest.digest()
+        key = self._digest(shape) + rows.tobytes()
         if key not in self.prototypes:
             self.prototypes[key] = len(self.positions)
             triangles = shape.triangles
@@ -58,6 +57,22 @@ class _Builder:
             self.count += len(triangles)
         self.instances.append((self.prototypes[key], row))
         self.transforms.append(placement.matrix @ shape.matrix)
+
+    def _digest(self, shape: Shape) -> bytes:
+        """Of positions and triangles; shared arrays are looked at once."""
+        name = (id(shape.positions), id(shape.triangles))
+        if name not in self.digests:
+            digest = hashlib.blake2b(digest_size=16)
+            for part in (shape.positions, shape.triangles):
+                digest.update(np.ascontiguousarray(part).tobytes())
+            self.digests[name] = digest.digest()
+        return self.digests[name]
+
+    def _is_closed(self, shape: Shape) -> bool:
+        name = id(shape.triangles)
+        if name not in self.closed:
+            self.closed[name] = is_closed(shape.triangles)
+        return self.closed[name]
 
     def _material(self, styled: tuple[str, tuple[float, float, float, float]] | None, kind: str, closed: bool) -> int:
         name, color = styled if styled is not None else ("", (0.8, 0.8, 0.8, 1.0))

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
+from ingest_bim.step_access import DAMAGED
 from twin.model import Report, Table
 
 #: Relationship classes by the word they are queried with; others are named after their class.
@@ -53,6 +55,8 @@ class Structure:
         ids: unique text of every object that has a GlobalId (types and elements).
         parent: element → the element it belongs to.
         types: element → its type object.
+        groups: element → the groups it is assigned to, by step id.
+        materials: object → what IfcRelAssociatesMaterial gives it, by step id.
     """
 
     elements: list[Any]
@@ -61,6 +65,7 @@ class Structure:
     parent: dict[int, int] = field(default_factory=dict)
     types: dict[int, Any] = field(default_factory=dict)
     groups: dict[int, list[int]] = field(default_factory=dict)
+    materials: dict[int, list[int]] = field(default_factory=dict)
 
     def above(self, step: int) -> Iterator[int]:
         """The parents of an element from the nearest upwards; ends at a cycle."""
@@ -86,6 +91,10 @@ def read_structure(model: Any, report: Report) -> Structure:
         structure.types[relation.target] = model.by_id(relation.source)
     for relation in by_name["groups"]:
         structure.groups.setdefault(relation.target, []).append(relation.source)
+    for association in model.by_type("IfcRelAssociatesMaterial"):
+        with suppress(*DAMAGED):  # reported where materials are read
+            for item in association.RelatedObjects or ():
+                structure.materials.setdefault(item.id(), []).append(association.RelatingMaterial.id())
     return structure
 
 

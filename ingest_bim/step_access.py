@@ -6,12 +6,29 @@ ifcopenshell's own attribute access, asked for a name that a class does not have
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stderr, redirect_stdout
 from functools import lru_cache
+from io import StringIO
 from typing import Any
 
 _FORWARD, _INVERSE = 1, 2
 #: What a damaged instance (dangling reference, missing mandatory value, wrong type) makes its readers raise.
 DAMAGED = (AttributeError, TypeError, ValueError, IndexError, KeyError, RuntimeError, OverflowError)
+
+
+def parser() -> Any:
+    """ifcopenshell, imported without its grammar for MVD headers: it takes 0.15 s to compile and nothing here asks for it."""
+    if "ifcopenshell" not in sys.modules and "lark" not in sys.modules:
+        sys.modules["lark"] = None  # type: ignore[assignment]  # "not installed", for the time of the import
+        try:
+            with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it says on import what it cannot do without
+                import ifcopenshell  # noqa: F401, PLC0415
+        finally:
+            del sys.modules["lark"]
+    import ifcopenshell as module  # noqa: PLC0415
+
+    return module
 
 
 def attribute(entity: Any, name: str, default: Any = None) -> Any:

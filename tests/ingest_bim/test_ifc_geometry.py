@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from ingest_bim import geometry_host, ifc
-from ingest_bim.geometry_host import Exact, receive, send
-from ingest_bim.ifc_geometry import FAST, MIDDLE, REFERENCE, Shape, compare, is_closed, shape_all, volume_of
+from ingest_bim.geometry_host import CLIP, Exact, receive, send
+from ingest_bim.ifc_geometry import FAST, MIDDLE, REFERENCE, Shape, compare, is_closed, volume_of
+from ingest_bim.ifc_ladder import shape_all
 from twin.errors import BadReference
 from twin.model import Mesh, Report
 
@@ -123,9 +124,8 @@ class FakeHost:
         self.asked += [(step, kernel) for _, step, kernel, _ in tasks]
         self.queue += [(number, *self.answer(step, kernel)) for number, step, kernel, _ in tasks]
 
-    def results(self, count: int) -> Iterator[Any]:
-        for _ in range(count):
-            yield self.queue.pop(0)
+    def result(self) -> Any:
+        return self.queue.pop(0)
 
 
 def fields(shape: Shape) -> tuple[Any, ...]:
@@ -134,7 +134,7 @@ def fields(shape: Shape) -> tuple[Any, ...]:
 
 def test_a_fast_kernel_that_agrees_is_used() -> None:
     host = FakeHost(lambda step, kernel: ("ok", fields(box())))
-    result = shape_all(host, {("IfcExtrudedAreaSolid",): list(range(30))}, "auto")  # type: ignore[arg-type]
+    result = shape_all(host, {("IfcExtrudedAreaSolid",): list(range(30))}, "auto")
     assert result.facts["kernels"] == {FAST: 28, REFERENCE: 2}
     assert sum(kernel == REFERENCE for _, kernel in host.asked) == 2
 
@@ -142,24 +142,34 @@ def test_a_fast_kernel_that_agrees_is_used() -> None:
 def test_a_group_that_differs_climbs_the_ladder() -> None:
     wrong = box((1, 1, 1.1))
     host = FakeHost(lambda step, kernel: ("ok", fields(wrong if kernel == FAST else box())))
-    result = shape_all(host, {("IfcFacetedBrep",): list(range(10))}, "auto")  # type: ignore[arg-type]
+    result = shape_all(host, {("IfcFacetedBrep",): list(range(10))}, "auto")
     assert set(result.facts["kernels"]) == {MIDDLE, REFERENCE}
     assert FAST in result.findings[0]
     host = FakeHost(lambda step, kernel: ("ok", fields(box() if kernel == REFERENCE else wrong)))
-    result = shape_all(host, {("IfcFacetedBrep",): list(range(10))}, "auto")  # type: ignore[arg-type]
+    result = shape_all(host, {("IfcFacetedBrep",): list(range(10))}, "auto")
     assert result.facts["kernels"] == {REFERENCE: 10}
 
 
 def test_what_a_kernel_cannot_shape_is_tried_by_the_next() -> None:
     host = FakeHost(lambda step, kernel: ("failed", "no") if (step == 7 and kernel != REFERENCE) or step == 8 else ("ok", fields(box())))
-    result = shape_all(host, {("IfcFacetedBrep",): list(range(10))}, "auto")  # type: ignore[arg-type]
+    result = shape_all(host, {("IfcFacetedBrep",): list(range(10))}, "auto")
     assert result.shapes[7].kernel == REFERENCE
     assert result.skipped == {8: ("failed", "no")}
 
 
-def test_half_spaces_are_given_to_the_reference_alone() -> None:
+def test_half_spaces_are_cut_by_our_own_evaluator_and_checked() -> None:
     host = FakeHost(lambda step, kernel: ("ok", fields(box())))
-    shape_all(host, {("IfcBooleanClippingResult",): list(range(10))}, "auto")  # type: ignore[arg-type]
+    groups = {("IfcBooleanClippingResult",): list(range(10)), ("IfcBooleanClippingResult", "openings"): [10]}
+    shape_all(host, groups, "auto")
+    assert {kernel for _, kernel in host.asked} == {CLIP, REFERENCE}
+    assert sum(kernel == REFERENCE for _, kernel in host.asked) == 2
+    wrong = FakeHost(lambda step, kernel: ("ok", fields(box((1, 1, 1.1)) if kernel == CLIP else box())))
+    assert shape_all(wrong, groups, "auto").facts["kernels"] == {REFERENCE: 11}
+
+
+def test_rounded_sweeps_are_given_to_the_reference_alone() -> None:
+    host = FakeHost(lambda step, kernel: ("ok", fields(box())))
+    shape_all(host, {("IfcExtrudedAreaSolid", "rounded"): list(range(10))}, "auto")
     assert {kernel for _, kernel in host.asked} == {REFERENCE}
 
 

@@ -1,0 +1,166 @@
+"""Tessellated bodies (IfcTriangulatedFaceSet, IfcPolygonalFaceSet) taken as the file states them, without a geometry kernel.
+
+Kernels rebuild such bodies as solids: they drop faces of open ones (measured: up to 80% of the area) and take a second for
+what is already triangles. Vertices are scaled to metres, polygons cut in their plane, looks taken from the styled items.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_bim.citymodel import Face
+from ingest_bim.citymodel_faces import triangulate
+from ingest_bim.ifc_frames import axis_matrix, operator_matrix
+from ingest_bim.step_access import attribute, is_kind
+
+F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
+Style = tuple[str, tuple[float, float, float, float]]
+#: Classes that are read here; see `ingest_bim.ifc_groups` for which elements are made of them alone.
+TESSELLATED = ("IfcTriangulatedFaceSet", "IfcTriangulatedIrregularNetwork", "IfcPolygonalFaceSet")
+
+
+def tessellated(product: Any, items: Iterator[Any], length: float) -> tuple[F64, I32, I32, list[Style]]:
+    """(positions in metres in the element's frame, triangles, style rows (−1: none), styles) of face sets and maps of them.
+
+    Raises:
+        ValueError: an index that is none of a vertex, or a coordinate that is not a number.
+    """
+    positions: list[F64] = []
+    triangles: list[I32] = []
+    rows: list[I32] = []
+    styles: dict[Style, int] = {}
+    fallback = material_style(product)
+    start = 0
+    for item, matrix, outer in _placed(items, np.eye(4), None, 0):
+        points, corners = faces_of(item, length)
+        style = style_of(item) or outer or fallback
+        row = -1 if style is None else styles.setdefault(style, len(styles))
+        moved = matrix.copy()
+        moved[:3, 3] *= length
+        flipped = np.linalg.det(moved[:3, :3]) < 0
+        positions.append(points @ moved[:3, :3].T + moved[:3, 3])
+        triangles.append((corners[:, ::-1] if flipped else corners) + np.int32(start))
+        rows.append(np.full(len(corners), row, np.int32))
+        start += len(points)
+    if not positions:
+        return np.zeros((0, 3)), np.zeros((0, 3), np.int32), np.zeros(0, np.int32), []
+    return np.concatenate(positions), np.ascontiguousarray(np.concatenate(triangles)), np.concatenate(rows), list(styles)
+
+
+def _placed(items: Iterator[Any], matrix: F64, style: Style | None, depth: int) -> Iterator[tuple[Any, F64, Style | None]]:
+    """Items with their matrix (file units), those of maps instead of the mapped item; a style on the mapped item goes down."""
+    for item in items:
+        if item.is_a("IfcMappedItem") and depth < 16:
+            operator, origin = operator_matrix(item.MappingTarget), axis_matrix(item.MappingSource.MappingOrigin)
+            if operator is None or origin is None:
+                raise ValueError(f"#{item.id()} maps without a place")
+            inner = iter(item.MappingSource.MappedRepresentation.Items)
+            yield from _placed(inner, matrix @ operator @ origin, style_of(item) or style, depth + 1)
+        elif item.is_a() in TESSELLATED:
+            yield item, matrix, style
+        else:
+            raise ValueError(f"#{item.id()} {item.is_a()} is no face set")
+
+
+def faces_of(item: Any, length: float) -> tuple[F64, I32]:
+    """(points, triangles) of one face set, only the points that are used, equal ones merged."""
+    points = np.array(item.Coordinates.CoordList, np.float64).reshape(-1, 3) * length
+    if not np.isfinite(points).all():
+        raise ValueError("coordinates that are not finite")
+    renamed = attribute(item, "PnIndex")
+    if is_kind(item, "IfcTriangulatedFaceSet"):
+        corners = _checked(np.array(item.CoordIndex, np.int64).reshape(-1, 3), renamed, len(points))
+        flags = attribute(item, "Flags")
+        if item.is_a("IfcTriangulatedIrregularNetwork") and flags is not None and len(flags) == len(corners):
+            corners = corners[np.array(flags) >= 0]  # −1 and −2 are voids and holes
+        points, merged = np.unique(points, axis=0, return_inverse=True)
+        corners = merged.reshape(-1)[corners]
+        real = (corners[:, 0] != corners[:, 1]) & (corners[:, 1] != corners[:, 2]) & (corners[:, 0] != corners[:, 2])
+        return _used(points, corners[real])
+    points, merged = np.unique(points, axis=0, return_inverse=True)
+    names = merged.reshape(-1)
+    if renamed is not None:
+        names = names[_checked(np.array(renamed, np.int64), None, len(names))]
+    table = [-1, *names.tolist()]
+    faces = []
+    for face in item.Faces:
+        rings = [face.CoordIndex, *attribute(face, "InnerCoordIndices", ())]
+        for ring in rings:
+            if not (min(ring) >= 1 and max(ring) < len(table)):
+                raise ValueError(f"a face names point {max(ring)} of {len(table) - 1}")
+        faces.append(Face([[table[i] for i in ring] for ring in rings]))
+    return _used(points, triangulate(points - points.mean(axis=0), faces).triangles.astype(np.int64))
+
+
+def _checked(indices: NDArray[np.int64], renamed: Any, count: int) -> NDArray[np.int64]:
+    """1-based indices, by way of PnIndex where there is one → 0-based."""
+    if renamed is not None:
+        table = np.array(renamed, np.int64)
+        if len(indices) and not (indices.min() >= 1 and indices.max() <= len(table)):
+            raise ValueError("a face names a point that is not in PnIndex")
+        indices = table[indices - 1]
+    if indices.size and not (indices.min() >= 1 and indices.max() <= count):
+        raise ValueError(f"a face names point {int(indices.max())} of {count}")
+    return indices - 1
+
+
+def _used(points: F64, corners: NDArray[np.int64]) -> tuple[F64, I32]:
+    used, local = np.unique(corners, return_inverse=True)
+    return points[used], local.reshape(-1, 3).astype(np.int32)
+
+
+# --- looks -------------------------------------------------------------------------------------------------------
+
+
+def style_of(item: Any) -> Style | None:
+    """The surface style that an item is styled with."""
+    for styled in attribute(item, "StyledByItem", ()):
+        found = _surface(styled.Styles, 0)
+        if found is not None:
+            return found
+    return None
+
+
+def material_style(product: Any) -> Style | None:
+    """The surface style of an element's single material (its own, else its type's)."""
+    kinds = [r.RelatingType for r in (*attribute(product, "IsTypedBy", ()), *attribute(product, "IsDefinedBy", ())) if r.is_a("IfcRelDefinesByType")]
+    for owner in (product, *kinds):
+        for relation in attribute(owner, "HasAssociations", ()):
+            if relation.is_a("IfcRelAssociatesMaterial") and relation.RelatingMaterial is not None and relation.RelatingMaterial.is_a("IfcMaterial"):
+                for definition in attribute(relation.RelatingMaterial, "HasRepresentation", ()):
+                    for part in definition.Representations or ():
+                        for styled in part.Items or ():
+                            found = _surface(attribute(styled, "Styles", ()), 0)
+                            if found is not None:
+                                return found
+    return None
+
+
+def _surface(styles: Any, depth: int) -> Style | None:
+    for style in styles or ():
+        if style.is_a("IfcPresentationStyleAssignment") and depth < 4:
+            return _surface(style.Styles, depth + 1)
+        if style.is_a("IfcSurfaceStyle"):
+            for shading in style.Styles or ():
+                if is_kind(shading, "IfcSurfaceStyleShading"):
+                    return str(style.Name or ""), _color(shading)
+    return None
+
+
+def _color(shading: Any) -> tuple[float, float, float, float]:
+    """Surface colour, times the diffuse factor or replaced by the diffuse colour of a rendering; 1 − transparency."""
+    surface, diffuse = shading.SurfaceColour, attribute(shading, "DiffuseColour")
+    values = [surface.Red, surface.Green, surface.Blue]
+    if diffuse is not None and diffuse.is_a("IfcColourRgb"):
+        values = [diffuse.Red, diffuse.Green, diffuse.Blue]
+    elif diffuse is not None:
+        values = [v * diffuse.wrappedValue for v in values]
+    values.append(1.0 - float(attribute(shading, "Transparency", 0.0)))
+    r, g, b, a = (min(max(float(v), 0.0), 1.0) if math.isfinite(v) else 0.8 for v in values)
+    return r, g, b, a

@@ -1,0 +1,171 @@
+"""Shaping with several engines: the quickest first, checked against the reference kernel, nothing lost, nothing hangs.
+
+Elements are grouped by how they are built; each group climbs its ladder of engines (`ifc_groups.ladder`). A few elements of
+a group are also shaped by the reference kernel and compared: volume (area for open surfaces) within 0.5%, bounding box
+within 1 mm. A group that differs goes to the next engine; so does every element that an engine could not shape. Groups go
+their ways independently, so that no process waits for another group's slowest element. Tessellations are taken from the file
+and need no guard.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ingest_bim.geometry_host import CLIP, DIRECT, Task
+from ingest_bim.ifc_geometry import REFERENCE, Shape, Shapes, compare
+from ingest_bim.ifc_groups import Group, ladder
+
+SAMPLES = 2
+
+
+class Shaper(Protocol):
+    """Where tasks go: `ifc_geometry.Host`."""
+
+    def submit(self, tasks: list[Task]) -> None:
+        """Queue tasks."""
+        ...
+
+    def result(self) -> tuple[int, str, Any]:
+        """The next outcome."""
+        ...
+
+
+@dataclass
+class _Climb:
+    """A group on its ladder: the members that its present engine shapes, then the samples that are compared."""
+
+    group: Group
+    members: list[int]
+    rungs: tuple[str, ...]
+    rung: int = 0
+    waiting: int = 0
+    samples: list[int] = field(default_factory=list)
+    checking: bool = False
+
+    @property
+    def kernel(self) -> str:
+        return self.rungs[self.rung]
+
+    @property
+    def name(self) -> str:
+        return f"{' + '.join(self.group)}, {len(self.members)} shapes: {self.kernel}"
+
+
+def shape_all(host: Shaper, groups: dict[Group, list[int]], kernel: str, progress: Callable[[int], None] = lambda done: None) -> Shapes:
+    """Shape all elements (step ids by group): `auto` (guarded), `fast` (unguarded), `opencascade`; `progress` is told how many are done."""
+    work = _Work(host, guard=kernel == "auto", progress=progress)
+    merged: dict[Group, list[int]] = {}
+    for group, members in sorted(groups.items()):
+        # all that our own evaluator cuts is one group: what it could get wrong does not depend on the rest
+        merged.setdefault((CLIP,) if ladder(group, kernel)[0] == CLIP else group, []).extend(members)
+    for group, members in merged.items():
+        rungs = (CLIP, REFERENCE) if group == (CLIP,) else ladder(group, kernel)
+        # a group that its samples would exhaust needs no guess
+        small = work.guard and len(members) <= SAMPLES and rungs[0] not in (DIRECT, CLIP)
+        work.begin(_Climb(group, members, rungs, len(rungs) - 1 if small else 0))
+    work.run()
+    return work.result(groups, kernel)
+
+
+@dataclass
+class _Work:
+    """What has been shaped so far, by (step id, engine)."""
+
+    host: Shaper
+    guard: bool
+    progress: Callable[[int], None]
+    made: dict[tuple[int, str], Shape] = field(default_factory=dict)
+    lost: dict[tuple[int, str], tuple[str, str]] = field(default_factory=dict)
+    tasks: dict[int, tuple[int, str, _Climb]] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)
+    compared: int = 0
+    numbers: int = 0
+
+    def run(self) -> None:
+        """Take outcomes until none is missing."""
+        while self.tasks:
+            number, state, value = self.host.result()
+            step, kernel, climb = self.tasks.pop(number)
+            if state == "ok":
+                self.made[step, kernel] = Shape(*value, kernel)  # type: ignore[call-arg]
+            else:
+                self.lost[step, kernel] = (state, value)
+            self.progress(len(self.made))
+            climb.waiting -= 1
+            if climb.waiting == 0:
+                self.advance(climb)
+
+    def begin(self, climb: _Climb) -> None:
+        """Shape a group's members with its present engine."""
+        climb.checking = False
+        self.submit(climb, climb.members, climb.kernel)
+
+    def submit(self, climb: _Climb, steps: list[int], kernel: str) -> None:
+        """Queue what this engine has not seen; go on at once where that is nothing."""
+        tasks: list[Task] = []
+        for step in steps:
+            if (step, kernel) not in self.made and (step, kernel) not in self.lost:
+                tasks.append((self.numbers, step, kernel, "+".join(climb.group)))
+                self.tasks[self.numbers] = (step, kernel, climb)
+                self.numbers += 1
+        climb.waiting = len(tasks)
+        if tasks:
+            self.host.submit(tasks)
+        else:
+            self.advance(climb)
+
+    def advance(self, climb: _Climb) -> None:
+        """All outcomes that a group waited for are here: check it, or send what is left to the next engine."""
+        kernel = climb.kernel
+        if kernel == REFERENCE:
+            return
+        if not climb.checking and self.guard and kernel != DIRECT:
+            climb.checking, climb.samples = True, self._pick(climb.members, kernel)
+            self.submit(climb, climb.samples, REFERENCE)
+            return
+        bad = self._worst(climb.samples, kernel) if climb.checking else ""
+        lost = [s for s in climb.members if (s, kernel) in self.lost and self.lost[s, kernel][0] != "empty"]
+        if bad:
+            self.findings.append(f"{climb.name} differs from {REFERENCE} ({bad}): not used")
+            for step in climb.members:
+                self.made.pop((step, kernel), None)
+            left = climb.members
+        elif lost:
+            states = sorted({f"{self.lost[s, kernel][0]}" for s in lost})
+            self.findings.append(f"{climb.name} {' and '.join(states)} on {len(lost)}: those by another kernel")
+            left = lost
+        else:
+            return
+        self.begin(_Climb(climb.group, left, climb.rungs, climb.rung + 1))
+
+    def _pick(self, members: list[int], kernel: str) -> list[int]:
+        """Samples of a group: at the first quarter and the middle by number of triangles (heavy ones would cost what the engine saves)."""
+        shaped = sorted((len(self.made[s, kernel].triangles), s) for s in members if (s, kernel) in self.made)
+        return list(dict.fromkeys(shaped[(len(shaped) - 1) * i // (2 * SAMPLES)][1] for i in range(1, SAMPLES + 1))) if shaped else []
+
+    def _worst(self, samples: list[int], kernel: str) -> str:
+        for step in samples:
+            one, other = self.made.get((step, kernel)), self.made.get((step, REFERENCE))
+            self.compared += 1
+            if one is not None and other is not None and (difference := compare(one, other)):
+                return f"#{step}: {difference}"
+        return ""
+
+    def result(self, groups: dict[Group, list[int]], kernel: str) -> Shapes:
+        """Of each element the most trusted shape there is, or why there is none."""
+        result = Shapes(findings=sorted(self.findings))
+        counts: Counter[str] = Counter()
+        for group, members in groups.items():
+            rungs = (*ladder(group, kernel)[::-1],)
+            for step in members:
+                found = next((k for k in rungs if (step, k) in self.made), None)
+                if found is not None:
+                    result.shapes[step] = self.made[step, found]
+                    counts[found] += 1
+                else:
+                    result.skipped[step] = next(self.lost[step, k] for k in rungs if (step, k) in self.lost)
+        result.facts = {"kernels": dict(sorted(counts.items())), "samples_compared": self.compared, "guard": result.findings}
+        return result

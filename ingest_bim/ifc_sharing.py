@@ -1,0 +1,133 @@
+"""Which elements have equal shapes, found before anything is shaped: one of them is shaped, the others are placed.
+
+Equal means that the text below the body representations is the same (`step_scan`), with its styles, the openings that cut
+it and the materials that colour it. A body that is one mapped item is taken without its mapping target, so that all users
+of a representation map share, wherever the map puts them. The same digest is the key of the shape cache.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_bim.ifc_frames import local_matrix, operator_matrix
+from ingest_bim.ifc_groups import NOT_BODY, Group
+from ingest_bim.ifc_structure import Structure
+from ingest_bim.step_access import DAMAGED, attribute
+from ingest_bim.step_scan import StepText
+
+F64 = NDArray[np.float64]
+IDENTITY = np.eye(4)
+
+
+@dataclass
+class Plan:
+    """What is shaped and what is placed.
+
+    Attributes:
+        drawable: step id of every element that may have triangles → how it is built.
+        keys: step id → digest of its shape; elements of one key are shaped once.
+        members: key → its elements, the one that is shaped first.
+        own: step id → (4, 4) from the shape's frame (the map's, for a mapped one) to the element's (metres).
+        world: step id → (4, 4) placement in metres. An element without one stands in neither `keys` nor `own`.
+    """
+
+    drawable: dict[int, Group]
+    keys: dict[int, bytes] = field(default_factory=dict)
+    members: dict[bytes, list[int]] = field(default_factory=dict)
+    own: dict[int, F64] = field(default_factory=dict)
+    world: dict[int, F64] = field(default_factory=dict)
+
+
+def plan_of(structure: Structure, drawable: dict[int, Group], text: StepText, length: float, salt: str) -> Plan:
+    """Find equal shapes (`length`: metres per unit; `salt`: whatever else decides what a shape looks like)."""
+    plan = Plan(drawable)
+    looks = _Looks(structure, text)
+    placements: dict[int, F64 | None] = {}
+    for element in structure.elements:
+        step = element.id()
+        if step not in drawable:
+            continue
+        try:
+            placement = element.ObjectPlacement
+            world = local_matrix(placement, placements) if placement is not None else IDENTITY
+            if world is None:
+                continue
+            content, operator = _content(element, text, cut=looks.is_cut(step))
+            key = blake2b(b"|".join([salt.encode(), *content, *looks.of(element)]), digest_size=16).digest()
+        except DAMAGED:
+            continue
+        plan.keys[step] = key
+        plan.members.setdefault(key, []).append(step)
+        plan.world[step], plan.own[step] = metres(world, length), metres(operator, length)
+    return plan
+
+
+def metres(matrix: F64, length: float) -> F64:
+    """A matrix of file units with its move in metres."""
+    if length == 1.0 or matrix is IDENTITY:
+        return matrix
+    scaled = matrix.copy()
+    scaled[:3, 3] *= length
+    return scaled
+
+
+def _content(element: Any, text: StepText, *, cut: bool) -> tuple[list[bytes], F64]:
+    """Digests of what the shape is made of, and the mapping operator that is left out of them."""
+    parts = [p for p in attribute(element.Representation, "Representations", ()) if p.RepresentationIdentifier not in NOT_BODY]
+    digests: list[bytes] = []
+    operator = IDENTITY
+    for part in parts:
+        context = part.ContextOfItems
+        digests += [text.digest(context.id()) if context is not None else b"$", str(part.RepresentationIdentifier).encode()]
+        items = part.Items
+        if len(parts) == len(items) == 1 and items[0].is_a("IfcMappedItem") and not cut:
+            target = operator_matrix(items[0].MappingTarget)
+            if target is not None and abs(determinant := float(np.linalg.det(target[:3, :3]))) > 1e-12:
+                operator = IDENTITY if np.array_equal(target, IDENTITY) else target
+                digests += [text.digest(items[0].MappingSource.id()), b"mirrored" if determinant < 0 else b"mapped", *text.styles(items[0].id())]
+                continue
+        digests += [text.digest(item.id()) for item in items]
+    return digests, operator
+
+
+class _Looks:
+    """What else decides how elements look: class, materials, openings."""
+
+    def __init__(self, structure: Structure, text: StepText) -> None:
+        self.structure, self.text = structure, text
+        self.elements = {e.id(): e for e in structure.elements}
+        self.openings: dict[int, list[int]] = defaultdict(list)
+        for relation in structure.relations:
+            if relation.name == "voids":
+                self.openings[relation.source].append(relation.target)
+        self.materials = structure.materials
+
+    def is_cut(self, step: int) -> bool:
+        return bool(self._cuts(step))
+
+    def _cuts(self, step: int) -> list[int]:
+        """Its openings and those of the wholes it is a part of, which the parser cuts too."""
+        return self.openings.get(step, []) + [o for whole in self.structure.above(step) for o in self.openings.get(whole, ())]
+
+    def of(self, element: Any) -> list[bytes]:
+        step = element.id()
+        kind = self.structure.types.get(step)
+        found = [element.is_a().encode()]
+        for owner in (step, kind.id() if kind is not None else 0):
+            found += [self.text.digest(m) for m in self.materials.get(owner, ())]
+        for name in self._cuts(step):
+            opening = self.elements[name]
+            near = opening.ObjectPlacement
+            beside = near is not None and near.is_a("IfcLocalPlacement") and near.PlacementRelTo is not None and near.PlacementRelTo == element.ObjectPlacement
+            found += [self.text.digest(opening.Representation.id()) if opening.Representation is not None else b"$"]
+            if beside:
+                found.append(self.text.digest(near.RelativePlacement.id()))
+            else:  # cut from where both stand in the world
+                found += [self.text.digest(p.id()) if p is not None else b"$" for p in (near, element.ObjectPlacement)]
+        return found

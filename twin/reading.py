@@ -1,0 +1,57 @@
+"""What a reader may use of the job that runs it: progress (and with it cancelling), a cache, features of the city by name.
+
+A reader gets these without knowing the city: whoever runs it says `with given(Surroundings(…)):`, and the reader asks
+`current()`. Outside of a job there is no cache, no city, and progress goes nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from twin.errors import BadOption
+from twin.model import Features
+
+
+def _quiet(fraction: float, message: str) -> None:
+    """Progress that nobody listens to."""
+
+
+def _nowhere(name: str) -> Features:
+    raise BadOption(f"{name!r} names a feature of a city, and this file is not read into one.", "Use it with twin ingest.")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What stands around a reader.
+
+    Attributes:
+        progress: called with (done fraction 0–1, what is being done); raises Cancelled when the job was dismissed.
+        cache: folder for what can be made again, kept between readings; None where there is none.
+        feature: `LAYER/ID` → that one published feature, in its layer's reference. Raises NotFound, BadOption.
+    """
+
+    progress: Callable[[float, str], None] = _quiet
+    cache: Path | None = None
+    feature: Callable[[str], Features] = _nowhere
+
+
+_CURRENT: ContextVar[Surroundings] = ContextVar("reading", default=Surroundings())  # noqa: B039  frozen
+
+
+def current() -> Surroundings:
+    """The surroundings of the reader that asks."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def given(surroundings: Surroundings) -> Iterator[None]:
+    """Run a reader within these."""
+    token = _CURRENT.set(surroundings)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
