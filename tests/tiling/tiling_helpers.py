@@ -61,22 +61,42 @@ def assert_valid(*files: bytes) -> None:
 
 
 def decoded(path: Path) -> list[tuple[str, np.ndarray, Any, list[dict[str, Any]]]]:
-    """(feature id, (T, 3, 3) ECEF triangles, name of the tile, its row) of every feature of every tile."""
-    result = []
+    """(feature id, (T, 3, 3) ECEF triangles, name of the tile, its row) of every feature of every tile that nothing finer replaces."""
+    return [found for tile in tree(path) if tile["finest"] for found in tile["drawn"]]
+
+
+def tree(path: Path) -> list[dict[str, Any]]:
+    """Every tile, parents first: uri, error, parent (position in the list, −1), finest, box (ECEF corners), drawn (as in `decoded`)."""
+    result: list[dict[str, Any]] = []
     with Archive(path) as archive:
         document = json.loads(archive.read("tileset.json"))
-        stack = [(document["root"], np.eye(4))]
+        stack = [(document["root"], np.eye(4), document["root"]["refine"], -1)]
         while stack:
-            tile_json, above = stack.pop()
+            tile_json, above, refine, parent = stack.pop()
             matrix = above @ np.array(tile_json.get("transform", np.eye(4).T.ravel())).reshape(4, 4).T
-            stack.extend((child, matrix) for child in tile_json.get("children", ()))
-            if "content" not in tile_json:
+            refine = tile_json.get("refine", refine)
+            children = tile_json.get("children", ())
+            uri = tile_json.get("content", {}).get("uri")
+            axes = np.array(tile_json["boundingVolume"]["box"]).reshape(4, 3)
+            corners = axes[0] + (2 * np.indices((2, 2, 2)).reshape(3, 8).T - 1) @ axes[1:]
+            result.append({"uri": uri, "error": tile_json["geometricError"], "parent": parent, "finest": refine != "REPLACE" or not children,
+                           "box": corners @ matrix[:3, :3].T + matrix[:3, 3], "drawn": _drawn(archive.read(uri), uri, matrix) if uri else []})  # fmt: skip
+            stack.extend((child, matrix, refine, len(result) - 1) for child in children)
+    return result
+
+
+def _drawn(data: bytes, uri: str, matrix: np.ndarray) -> list[tuple[str, np.ndarray, Any, dict[str, Any]]]:
+    """(feature id, (T, 3, 3) ECEF triangles, uri, row) of every feature of a content; those of GPU instances too."""
+    result = []
+    for primitive in decode_glb(data):
+        rows = property_table_rows(primitive.tables[0])
+        triangles = primitive.triangles()
+        for k, local in enumerate(primitive.chunks()):
+            world = local @ matrix[:3, :3].T + matrix[:3, 3]
+            if primitive.instance_feature_ids:
+                row = rows[int(primitive.instance_feature_ids[0].ids[k])]
+                result.append((row["id"], world[triangles], uri, row))
                 continue
-            for primitive in decode_glb(archive.read(tile_json["content"]["uri"])):
-                rows = property_table_rows(primitive.tables[0])
-                triangles = primitive.triangles()
-                owner = primitive.feature_ids[0].ids[triangles[:, 0]]
-                world = primitive.positions @ matrix[:3, :3].T + matrix[:3, 3]
-                uri = tile_json["content"]["uri"]
-                result.extend((rows[k]["id"], world[triangles[owner == k]], uri, rows[k]) for k in np.unique(owner))
+            owner = primitive.feature_ids[0].ids[triangles[:, 0]]
+            result.extend((rows[i]["id"], world[triangles[owner == i]], uri, rows[i]) for i in np.unique(owner))
     return result

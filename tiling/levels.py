@@ -1,0 +1,133 @@
+"""Which piece of a mesh layer is drawn by which tile, coarse or fine: a pure function of places, weights and groups (ADR 0005).
+
+The tree is refined by REPLACE. A leaf draws its pieces as they are; every piece is in exactly one leaf. An inner tile draws what
+is below it in a coarser form (`tiling.lod`), so that a piece is drawn at most once on any cut. Places are cells of the
+quadtree of the whole earth (`tiling.partition`), and cells whose pieces lie in one quadrant are skipped. Where features belong to
+buildings and storeys, a building is never cut by the quadtree before it has been cut into its storeys: above that, tiles
+draw whole buildings from outside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiling.partition import DEPTH, deinterleave, unproject
+from tiling.partition import _common_level as common_level
+
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+SEPARATOR = "\x1f"
+"""Between the building's and the storey's name."""
+
+
+@dataclass(frozen=True)
+class Storeys:
+    """Which building and which storey of it each piece belongs to.
+
+    Attributes:
+        building, storey: (P,) numbers; a storey belongs to one building.
+        names: of the storeys, unique: building, `SEPARATOR`, storey. place: (buildings,) Morton code of each building's middle.
+        visible: (P,) whether a piece is seen from outside of its building.
+    """
+
+    building: I64
+    storey: I64
+    names: list[str]
+    place: U64
+    visible: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A tile of the plan.
+
+    Attributes:
+        name: unique in a plan. level, x, y: the cell of the grid that holds all its pieces' anchors.
+        rows: (K,) every piece below, in Morton order (ties by hash). parent: its parent's position in the plan, −1 for the root.
+        leaf: whether it draws them as they are. outside: it draws only those that are seen from outside.
+    """
+
+    name: str
+    level: int
+    x: int
+    y: int
+    rows: I64
+    parent: int
+    leaf: bool
+    outside: bool = False
+
+    def centre(self) -> tuple[float, float]:
+        """Longitude and latitude of the cell's middle in degrees."""
+        return unproject((self.x + 0.5) / (1 << self.level), (self.y + 0.5) / (1 << self.level))
+
+
+def plan(code: U64, weight: I64, tie: U64, budget: float, storeys: Storeys | None = None) -> list[Cell]:
+    """The tiles of a layer, parents before children.
+
+    Args:
+        code: (P,) Morton codes of the pieces' anchors (`partition.project`).
+        weight: (P,) > 0, what a piece costs to draw.
+        tie: (P,) hashes of the ids, so that equals have an order of their own.
+        budget: weight that a leaf may hold (a piece heavier than that has a leaf of its own).
+        storeys: groups of the pieces, for layers of buildings with storeys.
+    """
+    cells: list[Cell] = []
+    first = "city" if storeys is not None else ""
+    stack: list[tuple[I64, int, str, str]] = [(np.lexsort((tie, code)).astype(np.int64), -1, first, "")] if len(code) else []
+    while stack:
+        rows, parent, group, suffix = stack.pop()
+        if storeys is not None:
+            group = _group(storeys, rows, group)
+        anchors = storeys.place[storeys.building[rows]] if storeys is not None and group == "city" else code[rows]
+        level, x, y = _cell(anchors)
+        name = f"{level}/{x}/{y}{suffix}"
+        leaf = float(weight[rows].sum()) <= budget or len(rows) == 1
+        outside = not leaf and (group == "city" or group.startswith("b"))
+        cells.append(Cell(f"{group}/{name}" if group else name, *_cell(code[rows]), rows, parent, leaf, outside))
+        here = len(cells) - 1
+        if leaf:
+            continue
+        if storeys is not None and group.startswith("b"):
+            parts = [rows[storeys.storey[rows] == k] for k in np.unique(storeys.storey[rows])]
+        else:
+            parts = _quadrants(rows, anchors, level)
+        if len(parts) == 1:  # all at one place: runs of what a leaf may hold
+            runs = (np.cumsum(weight[rows]) - weight[rows]) // budget
+            stack.extend((rows[runs == k], here, group, f"-{k}") for k in np.unique(runs)[::-1])
+        else:
+            stack.extend((part, here, group, "") for part in parts[::-1])
+    return cells
+
+
+def _group(storeys: Storeys, rows: I64, group: str) -> str:
+    """`city` while there are several buildings, `b…` while there are several storeys of one, `s…` within a storey."""
+    name = storeys.names[int(storeys.storey[rows[0]])]
+    if group == "city" and len(np.unique(storeys.building[rows])) == 1:
+        group = f"b{_short(name.split(SEPARATOR)[0])}"
+    if group.startswith("b") and len(np.unique(storeys.storey[rows])) == 1:
+        group = f"s{_short(name)}"
+    return group
+
+
+def _cell(codes: U64) -> tuple[int, int, int]:
+    """The smallest cell of the grid around some anchors: (level, x, y)."""
+    first, last = int(codes.min()), int(codes.max())
+    level = common_level(first, last)
+    return level, *deinterleave(first >> (2 * (DEPTH - level)))
+
+
+def _quadrants(rows: I64, anchors: U64, level: int) -> list[I64]:
+    """Rows by the quadrant of their anchors in a cell of that level, empty ones left out."""
+    if level == DEPTH:
+        return [rows]
+    quadrant = (anchors >> np.uint64(2 * (DEPTH - level - 1))) & np.uint64(3)
+    return [rows[quadrant == q] for q in np.unique(quadrant)]
+
+
+def _short(text: str) -> str:
+    """A name as a few letters that fit into a path."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

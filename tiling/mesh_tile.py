@@ -1,0 +1,200 @@
+"""One tile of a mesh layer: its pieces as they are (a leaf), or everything below it in a coarser form (an inner tile).
+
+An inner tile takes the largest features first. Each is simplified to a share of the tile's extent, or of its own size where that
+is less, and the distance between that form and the finest is measured; a feature whose form misses by too much is tried finer,
+and in the end drawn as it is. What is too small for the tile, or does not fit into its budget, is absent. The tile's geometric error
+is the largest of the distances and of `ABSENCE` × the sizes of the absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tiling import metadata, normals
+from tiling.blocks import ABSENCE
+from tiling.elements import Elements, Palette, Soup, place
+from tiling.gltf import TOLERANCE, Compression, Primitive, extremes, glb
+from tiling.tileset import Finished
+from twin import crs
+from twin.archive import pack
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+DETAIL = 128.0
+"""An inner tile's forms may be off by about its diagonal over this: it then covers 2,000 pixels when a client asks for more."""
+LIKENESS = 16.0
+"""A feature's form may be off by its own size over this, so that it is still the same thing."""
+MISS = 3.0
+"""A form that is off by more than this many times what was aimed at is made again, finer."""
+CHUNK = 8
+"""Budgets of vertices that are simplified at a time."""
+
+
+@dataclass
+class Drawn(Finished):
+    """A finished tile: `features` it draws (rows of the layer's table); its measured geometric `error`, metres."""
+
+    features: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    error: float = 0.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a tile is to draw.
+
+    Attributes:
+        centre: longitude and latitude of its frame. pieces: (K,). leaf: whether as they are.
+        size: (K,) metres, tie: (K,) of each piece's feature; extent: the diagonal of all pieces. (Not used for a leaf.)
+        hidden: metres that stand for features which are not seen from outside and so not among the pieces.
+    """
+
+    centre: tuple[float, float]
+    pieces: I64
+    leaf: bool
+    size: F64
+    tie: NDArray[np.uint64]
+    extent: float
+    hidden: float = 0.0
+
+
+@dataclass(frozen=True)
+class Style:
+    """How tiles are encoded: the layer's schema, the crease angle (degrees), the compression and the budget of vertices."""
+
+    schema: metadata.Schema
+    crease: float
+    compression: Compression
+    budget: int
+
+
+def bake(elements: Elements, style: Style, wanted: Wanted) -> Drawn:
+    """One tile: a pure function of its features and the options."""
+    if not wanted.leaf:
+        return coarse(elements, style, wanted)
+    features, number = np.unique(elements.feature[wanted.pieces], return_inverse=True)
+    soup = place(elements, wanted.pieces, number, crs.enu_frame(*wanted.centre), Palette())
+    return encode(elements, style, soup, features, TOLERANCE)
+
+
+def encode(elements: Elements, style: Style, soup: Soup, features: I64, tolerance: float, *, notes: bool = True) -> Drawn:
+    """Triangles with what they carry → a glb: shaded, one primitive a material, a feature id a vertex.
+
+    Args:
+        features: rows of the layer's table; `soup.owner` counts in them.
+        tolerance: metres by which a vertex may be moved.
+        notes: say which features lost triangles.
+    """
+    result = Drawn()
+    group = soup.owner * len(soup.surfaces) + soup.material
+    shaded = normals.smooth(soup.positions, soup.triangles, group, style.crease)
+    before = np.bincount(soup.owner, minlength=len(features))
+    owner, material = soup.owner[shaded.source], soup.material[shaded.source]
+    after = np.bincount(owner, minlength=len(features))
+    solid = np.bincount(owner[~shaded.sliver], minlength=len(features)) > 0
+    ids = elements.table.column("id")
+    for i in np.flatnonzero((after < before) & solid) if notes else ():
+        result.notes.append(("repaired", ids[int(features[i])].as_py(), f"{before[i] - after[i]} of {before[i]} triangles have no area and were left out"))
+    for i in np.flatnonzero(~solid) if notes else ():
+        result.notes.append(("refused", ids[int(features[i])].as_py(), "none of its triangles has an area"))
+    present = np.flatnonzero(solid)
+    if not len(present):
+        return result
+    number = np.cumsum(solid) - 1
+    drawn = solid[owner]
+    corners, owner, material = shaded.triangles[drawn], owner[drawn], material[drawn]
+    vertex_owner = np.empty(len(shaded.positions), np.int64)
+    vertex_owner[corners] = number[owner][:, None]
+    primitives: list[Primitive] = []
+    used = np.unique(material)
+    for m in used:
+        own = corners[material == m]
+        vertices, local = np.unique(own, return_inverse=True)
+        primitives.append(Primitive(shaded.positions[vertices], local.reshape(-1, 3), shaded.normals[vertices],
+                                    feature_ids=vertex_owner[vertices], surface=len(primitives)))  # fmt: skip
+    table = style.schema.encode(elements.table.take(pa.array(features[present])))
+    surfaces = [soup.surfaces.surface(int(m)) for m in used]
+    result.packed = pack(glb(primitives, surfaces, table, tolerance=tolerance, compression=style.compression))
+    result.low, result.high = extremes(*(p.positions for p in primitives))
+    result.heights, result.features = soup.heights, features[present]
+    result.kept, result.vertices, result.triangles = len(present), sum(len(p.positions) for p in primitives), len(corners)
+    return result
+
+
+# --- coarse forms -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Form:
+    """The features drawn by an inner tile, as far as it is made: forms, features (rows of the table) and how far each is off."""
+
+    soups: list[Soup] = field(default_factory=list)
+    features: list[int] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+    weight: int = 0
+
+
+def coarse(elements: Elements, style: Style, wanted: Wanted) -> Drawn:
+    """An inner tile: the largest of its features in a coarser form, with the error of that."""
+    aim = wanted.extent / DETAIL
+    features, size, pieces = _by_size(elements, wanted)
+    fits = int((ABSENCE * size > aim).sum())
+    form, frame, surfaces = _Form(), crs.enu_frame(*wanted.centre), Palette()
+    for first, last in _chunks(elements, pieces[: max(fits, 1)], CHUNK * style.budget):
+        run = np.arange(first, last)
+        own = np.concatenate([pieces[i] for i in run])
+        soup = place(elements, own, np.repeat(run - first, [len(pieces[i]) for i in run]), frame, surfaces)
+        _add(form, soup, features[run], np.minimum(aim, size[run] / LIKENESS), style.budget)
+        if form.weight > style.budget:
+            break
+    left = len(form.features)
+    absent = ABSENCE * float(size[left]) if left < len(size) else 0.0
+    off = max(form.errors, default=0.0)
+    error = max(off, absent, wanted.hidden)
+    tolerance = max(TOLERANCE, 0.01 * min(aim, error))
+    result = encode(elements, style, Soup.join(form.soups), np.array(form.features, np.int64), tolerance, notes=False)
+    result.error = error + tolerance + TOLERANCE
+    return result
+
+
+def _by_size(elements: Elements, wanted: Wanted) -> tuple[I64, F64, list[I64]]:
+    """(features with the largest first, their sizes, the pieces of each that lie below this tile)."""
+    order = np.lexsort((wanted.pieces, wanted.tie, elements.feature[wanted.pieces]))
+    owner = elements.feature[wanted.pieces[order]]
+    starts = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
+    size, tie = np.maximum.reduceat(wanted.size[order], starts), wanted.tie[order][starts]
+    by_size = np.lexsort((tie, -size))
+    groups = np.split(wanted.pieces[order], starts[1:])
+    return owner[starts][by_size], size[by_size], [groups[i] for i in by_size]
+
+
+def _chunks(elements: Elements, pieces: list[I64], most: int) -> Iterator[tuple[int, int]]:
+    """Runs of features of about `most` vertices: what is in memory at a time."""
+    first, total = 0, 0
+    for i, own in enumerate(pieces):
+        total += sum(elements.weight_of(int(piece)) for piece in own)
+        if total >= most:
+            yield first, i + 1
+            first, total = i + 1, 0
+    if first < len(pieces):
+        yield first, len(pieces)
+
+
+def _add(form: _Form, soup: Soup, features: I64, tolerance: F64, budget: int) -> None:
+    """Simplify some features and add as many as the budget still holds, the first in any case."""
+    from tiling.simplified import simplified  # noqa: PLC0415  numba takes half a second to load: small models never need it
+
+    shape, errors = simplified(soup, tolerance, MISS)
+    weight = form.weight + np.cumsum(2 * np.bincount(shape.owner, minlength=len(features)))
+    count = max(int(np.searchsorted(weight, budget, side="right")), 0 if form.features else 1)
+    form.weight = int(weight[count - 1]) if count == len(features) else budget + 1
+    if count:
+        keep = np.flatnonzero(shape.owner < count)
+        kept = shape.take(shape.triangles[keep], keep)
+        form.soups.append(Soup(kept.positions, kept.triangles, kept.owner + len(form.features), kept.material, kept.uv, kept.colors, kept.surfaces, kept.heights))
+        form.features.extend(features[:count].tolist())
+        form.errors.extend(errors[:count].tolist())

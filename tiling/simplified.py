@@ -1,0 +1,82 @@
+"""Coarser forms of the features of a tile, each with its measured distance from the finest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiling.distance import hausdorff
+from tiling.elements import Soup
+from tiling.simplify import simplify
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+FINER = 4.0
+"""By how much the tolerance of a second try is smaller."""
+
+
+def simplified(soup: Soup, tolerance: F64, miss: float) -> tuple[Soup, F64]:
+    """Simplify every feature of a tile.
+
+    Args:
+        soup: the finest triangles of the features 0 … F − 1.
+        tolerance: (F,) metres that each form should be off by.
+        miss: times the tolerance that it may be off by; what is off by more is tried finer, and then left as it is.
+
+    Returns:
+        (the forms, ordered by feature; (F,) how far each lies from its finest form at most, both ways, metres).
+    """
+    order = np.argsort(soup.owner, kind="stable")
+    soup = soup.take(soup.triangles[order], order)
+    label = _labels(soup)
+    error = np.full(len(tolerance), np.inf)
+    aim = tolerance.copy()
+    pieces: list[Soup] = []
+    todo = np.arange(len(tolerance))
+    for _ in range(2):
+        rows = np.flatnonzero(np.isin(soup.owner, todo))
+        if not len(rows):
+            break
+        found = simplify(soup.positions, soup.triangles[rows], soup.owner[rows], label[rows], aim)
+        shape = soup.take(found.triangles, rows[found.source], 3 * rows[found.corner // 3] + found.corner % 3)
+        measured = _apart(soup, rows, shape, todo, aim)
+        good = todo[measured <= miss * aim[todo]]
+        error[good] = measured[np.isin(todo, good)]
+        keep = np.flatnonzero(np.isin(shape.owner, good))
+        pieces.append(shape.take(shape.triangles[keep], keep))
+        todo = np.setdiff1d(todo, good)
+        aim = aim / FINER
+    rows = np.flatnonzero(np.isin(soup.owner, todo))
+    pieces.append(soup.take(soup.triangles[rows], rows))
+    error[todo] = 0.0
+    return _joined(pieces), error
+
+
+def _joined(pieces: list[Soup]) -> Soup:
+    """Forms that share their positions, ordered by feature."""
+    whole = Soup.join([replace(piece, positions=piece.positions[:0]) for piece in pieces])
+    order = np.argsort(whole.owner, kind="stable")
+    whole = replace(whole, positions=pieces[0].positions)
+    triangles = np.concatenate([piece.triangles for piece in pieces])
+    return whole.take(triangles[order], order)
+
+
+def _apart(soup: Soup, rows: I64, shape: Soup, features: I64, aim: F64) -> F64:
+    """(K,) distance of the forms of some features from their finest triangles (`rows`, ordered by feature)."""
+    order = np.argsort(shape.owner, kind="stable")
+    number = np.searchsorted(features, shape.owner[order])
+    return hausdorff(soup.positions[soup.triangles[rows]], np.searchsorted(features, soup.owner[rows]), soup.positions[shape.triangles[order]], number, aim[features])
+
+
+def _labels(soup: Soup) -> I64:
+    """(T, 3) numbers of what the corners carry: material, texture coordinates, colour."""
+    label = np.repeat(soup.material, 3)
+    for column in (soup.uv, soup.colors):
+        if column is not None:
+            flat = np.ascontiguousarray(column.reshape(len(label), -1))
+            flat = flat + np.zeros(1, flat.dtype)  # −0 is 0
+            rows = np.column_stack([label, flat.view(np.uint8).reshape(len(label), -1).astype(np.int64)])
+            label = np.unique(rows, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+    return label.reshape(-1, 3)

@@ -1,0 +1,152 @@
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,return-value,assignment"
+# ruff: noqa: ANN001, ANN201, ANN202  (types are in the docstrings: numba infers them)
+"""The loops of `simplify`: one pass of independent half-edge collapses. Compiled by numba, the same result every time."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+TURN = 0.2
+"""Cosine of the angle by which a collapse may turn a triangle."""
+
+
+@njit(cache=True, nogil=True)
+def collapse(at, face, corner, label, quadric, limit, anchored):
+    """Collapse edges, cheapest first, none next to another; `face`, `corner` and `quadric` are changed in place.
+
+    Args:
+        at: (P, 3) places. face: (T, 3) places of the corners. corner: (T, 3) whose data they carry. label: of that data, see `simplify`.
+        quadric: (P, 11), see `simplify`. limit: (P,) largest mean squared distance, m². anchored: (P,) bool, never moves.
+
+    Returns:
+        ((T,) bool triangles that are left, how many vertices went).
+    """
+    places, faces = len(at), len(face)
+    start, fans = _fans(face, places)
+    best, target = np.full(places, np.inf), np.full(places, -1, np.int64)
+    for u in range(places):
+        if not anchored[u] and limit[u] > 0.0:
+            best[u], target[u] = _cheapest(u, -1.0, -1, at, face, quadric, start, fans)
+    wanted = np.flatnonzero(best <= limit)
+    wanted = wanted[np.argsort(best[wanted], kind="mergesort")]
+    touched = np.zeros(places, np.bool_)
+    alive = np.ones(faces, np.bool_)
+    moved = 0
+    for u in wanted:
+        if touched[u]:
+            continue
+        cost, v = best[u], target[u]
+        while v >= 0 and cost <= limit[u]:
+            if not touched[v] and _allowed(u, v, at, face, corner, label, start, fans):
+                break
+            cost, v = _cheapest(u, cost, v, at, face, quadric, start, fans)
+        if v < 0 or not cost <= limit[u]:
+            continue
+        _move(u, v, face, corner, label, start, fans, alive, touched)
+        quadric[v] += quadric[u]
+        moved += 1
+    return alive, moved
+
+
+@njit(cache=True, nogil=True)
+def _fans(face, places):
+    """(start (P + 1,), triangles around each place)."""
+    start = np.zeros(places + 1, np.int64)
+    for t in range(len(face)):
+        for k in range(3):
+            start[face[t, k] + 1] += 1
+    start = np.cumsum(start)
+    at, fans = start[:-1].copy(), np.empty(3 * len(face), np.int64)
+    for t in range(len(face)):
+        for k in range(3):
+            fans[at[face[t, k]]] = t
+            at[face[t, k]] += 1
+    return start, fans
+
+
+@njit(cache=True, nogil=True)
+def _cheapest(u, after, last, at, face, quadric, start, fans):
+    """(cost, neighbour) of the cheapest move of u that comes after (`after`, `last`) in order of (cost, neighbour); (inf, −1) if none."""
+    cost, target = np.inf, -1
+    for i in range(start[u], start[u + 1]):
+        for k in range(3):
+            v = face[fans[i], k]
+            if v == u:
+                continue
+            c = _cost(quadric, u, v, at)
+            if (c > after or (c == after and v > last)) and (c < cost or (c == cost and v < target)):
+                cost, target = c, v
+    return cost, target
+
+
+@njit(cache=True, nogil=True)
+def _cost(quadric, u, v, at):
+    """The larger mean squared distance of v's place to the planes of u and of v: so that much flat ground does not excuse a small wall."""
+    x, y, z = at[v, 0], at[v, 1], at[v, 2]
+    return max(_mean(quadric[u], x, y, z), _mean(quadric[v], x, y, z))
+
+
+@njit(cache=True, nogil=True)
+def _mean(q, x, y, z):
+    if q[10] <= 0.0:
+        return 0.0
+    value = x * (q[0] * x + 2.0 * (q[1] * y + q[2] * z + q[6])) + y * (q[3] * y + 2.0 * (q[4] * z + q[7])) + z * (q[5] * z + 2.0 * q[8]) + q[9]
+    return max(value, 0.0) / q[10]
+
+
+@njit(cache=True, nogil=True)
+def _slot(corners, place):
+    """Which corner of a triangle is at a place; −1 if none."""
+    return 0 if corners[0] == place else 1 if corners[1] == place else 2 if corners[2] == place else -1
+
+
+@njit(cache=True, nogil=True)
+def _heir(t, u, v, face, corner, label, start, fans):
+    """The triangle on the edge u–v whose data at u are those of triangle t, which takes over its data at v; −1 if none."""
+    mine = label[corner[t, _slot(face[t], u)]]
+    for j in range(start[u], start[u + 1]):
+        s = fans[j]
+        if _slot(face[s], v) >= 0 and label[corner[s, _slot(face[s], u)]] == mine:
+            return s
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _allowed(u, v, at, face, corner, label, start, fans):
+    """Whether u may move onto v: no triangle turns over, and what is carried around u goes on at v."""
+    for i in range(start[u], start[u + 1]):
+        t = fans[i]
+        if _slot(face[t], v) < 0 and (_heir(t, u, v, face, corner, label, start, fans) < 0 or _turns(face[t], u, v, at)):
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _turns(corners, u, v, at):
+    """Whether a triangle's direction changes much, or its area vanishes, when its corner u moves to v."""
+    k = _slot(corners, u)
+    b, c = at[corners[(k + 1) % 3]], at[corners[(k + 2) % 3]]
+    old, new = np.cross(b - at[u], c - at[u]), np.cross(b - at[v], c - at[v])
+    lengths = np.sqrt((old * old).sum() * (new * new).sum())
+    if (old * old).sum() == 0.0:
+        return False
+    return (old * new).sum() <= TURN * lengths or (new * new).sum() < 1e-6 * ((b - c) * (b - c)).sum() ** 2
+
+
+@njit(cache=True, nogil=True)
+def _move(u, v, face, corner, label, start, fans, alive, touched):
+    """Carry it out: triangles on the edge go, the others take v with the data of their heir; everything around is touched."""
+    for i in range(start[u], start[u + 1]):
+        t = fans[i]
+        for k in range(3):
+            touched[face[t, k]] = True
+        if _slot(face[t], v) >= 0:
+            alive[t] = False
+        else:
+            s = _heir(t, u, v, face, corner, label, start, fans)
+            corner[t, _slot(face[t], u)] = corner[s, _slot(face[s], v)]
+    for i in range(start[u], start[u + 1]):
+        t = fans[i]
+        if alive[t]:
+            face[t, _slot(face[t], u)] = v
