@@ -316,6 +316,19 @@ class Archive:
             first += 1
         raise NotFound(f"{self.name} holds no {name}.")
 
+    def holds(self, name: str) -> bool:
+        """Whether there is a file of this name."""
+        try:
+            self.entry(name)
+        except NotFound:
+            return False
+        return True
+
+    def packed(self, name: str) -> Packed:
+        """A file as it is stored, for another archive."""
+        entry = self.entry(name)
+        return Packed(self._read(entry.offset, entry.stored_size), entry.crc, entry.size, entry.deflated)
+
     def read(self, name: str) -> bytes:
         """The bytes of a file, checked against its CRC."""
         entry = self.entry(name)

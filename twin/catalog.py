@@ -91,6 +91,11 @@ class Derivation:
     inputs: dict[str, Any]
     info: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def archives(self) -> tuple[str, ...]:
+        """Keys of all its archives: one, or several where it was split (`twin.archive_set`)."""
+        return (self.archive, *self.info.get("archives", ()))
+
 
 @dataclass(frozen=True, slots=True)
 class Publication:

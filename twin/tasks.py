@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from twin import __version__, grading, parts, registry, sources
+from twin import __version__, archive_set, grading, parts, registry, sources
 from twin.catalog import Derivation
 from twin.city import City
 from twin.errors import BadInput, BadOption, Conflict, NotFound
@@ -201,7 +201,9 @@ def _read(city: City, context: Context, entry: registry.Entry, paths: list[Path]
     provenance = {"source": sources.title(paths), "sha256": sources.sha256(paths), "reader": entry.name, "release": __version__,
                   "options": options.model_dump(exclude_none=True), "tile_options": tile_options, "who": city.settings.who}  # fmt: skip
     kind = cast("LayerKind", entry.kind)  # readers make layers; only scenarios have the other kind
-    version = parts.write_version(city.lake, name, kind, batches(), report, provenance=provenance)
+    around = reading.Surroundings(context.progress, city.settings.home / "cache", city.feature)
+    with reading.given(around):
+        version = parts.write_version(city.lake, name, kind, batches(), report, provenance=provenance)
     version.report["facts"]["grade"] = grading.grade(kind, report.facts).to_json()
     return version
 
@@ -232,7 +234,7 @@ def _derive_and_publish(city: City, context: Context, name: str, number: int, ve
     derivation = _derive(city, context, name, number, version)
     context.stage("publishing", name)
     key = derivation.key if derivation else None
-    if derivation is not None and not city.lake.exists(derivation.archive):
+    if derivation is not None and not all(map(city.lake.exists, derivation.archives)):
         raise NotFound(f"The tileset of {name} is gone from the lake.", f"Derive it again: twin tile {name}")
     manifest = city.lake.put_json(parts.to_json(version))
     with city.catalog.write() as connection:
@@ -257,19 +259,31 @@ def _derive(city: City, context: Context, name: str, number: int, version: Layer
         inputs["ground"] = ground.key if ground else None
     key = hashlib.sha256(json.dumps([name, inputs], sort_keys=True).encode()).hexdigest()[:24]
     known = city.catalog.derivation(key)
-    if known is not None and city.lake.exists(known.archive):
+    if known is not None and all(map(city.lake.exists, known.archives)):
         return known
     context.stage("encoding", name)
     with city.lake.scratch(".3tz") as out:
         job = registry.TileJob(city.lake, out, options, ground, city.settings.workers, context.progress)
         info = module.tile(version, job)
         context.stage("archiving", name)
-        archive = city.lake.put_file(out, ".3tz", move=True)
+        archive, *more = _store(city, out)
+        if more:
+            info["archives"] = more
     derivation = Derivation(key, name, number, entry.name, archive, inputs, info)
     with city.catalog.write() as connection:
         context.guard(connection)
         city.catalog.add_derivation(connection, derivation)
     return derivation
+
+
+def _store(city: City, out: Path) -> list[str]:
+    """Keys of the archives that a finished one is kept as: itself, or those it was split into."""
+    paths = archive_set.split(out, out.parent, city.settings.archive_bytes)
+    try:
+        return [city.lake.put_file(path, ".3tz", move=True) for path in paths]
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
 
 
 def run(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
@@ -308,7 +322,7 @@ def collect(city: City, context: Context, params: dict[str, Any]) -> dict[str, A
         live_keys.add(publication.manifest)
     dead = set(dead_versions)
     dead_derivations = [d for d in city.catalog.derivations() if (d.layer, d.number) in dead]
-    live_keys.update(d.archive for d in city.catalog.derivations() if (d.layer, d.number) not in dead)
+    live_keys.update(key for d in city.catalog.derivations() if (d.layer, d.number) not in dead for key in d.archives)
     with city.catalog.write() as connection:
         context.guard(connection)
     city.catalog.forget(dead_versions, [d.key for d in dead_derivations])
@@ -318,6 +332,7 @@ def collect(city: City, context: Context, params: dict[str, Any]) -> dict[str, A
             city.lake.delete(key)
             removed, freed = removed + 1, freed + size
     swept = city.lake.sweep_temporary()
+    freed += city.sweep_cache(CACHE_AGE)
     return {"versions": len(dead_versions), "tilesets": len(dead_derivations), "files": removed, "bytes": freed, "temporary": swept}
 
 

@@ -9,6 +9,7 @@ from fastapi import Request, Response
 
 from twin.api.common import accepts_gzip, body_response, immutable, knows, not_modified
 from twin.archive import Archive
+from twin.archive_set import ArchiveSet
 from twin.catalog import Derivation
 from twin.city import City
 from twin.errors import BadTileset, NotFound, StorageError
@@ -28,17 +29,28 @@ class Archives:
         self._lock = threading.Lock()
         self._open: dict[str, Archive] = {}
 
+    def of(self, derivation: Derivation) -> Archive | ArchiveSet:
+        """All archives of a tileset as one.
+
+        Raises:
+            NotFound: the lake does not hold one of them.
+        """
+        found = [self.get(key) for key in derivation.archives]
+        return found[0] if len(found) == 1 else ArchiveSet(found)
+
     def get(self, key: str) -> Archive:
-        """The archive of a lake key.
+        """The archive of a lake key, read by byte ranges: from its file, or from the object store without downloading it.
 
         Raises:
             NotFound: the lake does not hold it.
         """
         with self._lock:
-            archive = self._open.pop(key, None)
-            if archive is None:
-                archive = Archive(self._city.lake.path(key))
-            self._open[key] = archive
+            if key in self._open:
+                self._open[key] = self._open.pop(key)  # the newest is last
+                return self._open[key]
+        archive = Archive(self._city.lake.ranges(key))  # outside of the lock: a store may take its time
+        with self._lock:
+            archive = self._open.setdefault(key, archive)
             if len(self._open) > self._size:
                 # not closed here: another thread may be reading it; the handle goes with the last reference
                 del self._open[next(iter(self._open))]
@@ -67,7 +79,7 @@ def entry_response(request: Request, city: City, layer: str, key: str, path: str
     found = derivation(city, layer, key)
     cache = immutable(city, layer)
     try:
-        archive = archives.get(found.archive)
+        archive = archives.of(found)
         entry = archive.entry(path)
         etag = f'W/"{entry.crc:08x}-{entry.size}"'
         if knows(request, etag):

@@ -48,6 +48,6 @@ def tile(request: Request, city: CityDep, layer: str, key: str, path: str) -> Re
 def _layer_json(request: Request, city: City, layer: str, key: str, prefix: str) -> Response:
     archives: Archives = request.app.state.archives
     found = derivation(city, layer, key)
-    value: dict[str, Any] = orjson.loads(archives.get(found.archive).read(found.info.get("entry", "layer.json")))
+    value: dict[str, Any] = orjson.loads(archives.of(found).read(found.info.get("entry", "layer.json")))
     value["tiles"] = [f"{prefix}{key}/{template}" for template in value.get("tiles", ["{z}/{x}/{y}.terrain"])]
     return json_response(request, value, etag=f'W/"{key}"')
