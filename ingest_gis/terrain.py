@@ -1,4 +1,4 @@
-"""Terrain rasters (GeoTIFF, ESRI ASCII grid, SRTM .hgt, each also zipped) → one COG of heights.
+"""Terrain rasters (GeoTIFF, ESRI ASCII grid, SRTM .hgt, each also zipped) → COGs of heights; several make a mosaic (`terrain_mosaic`).
 
 The cells are kept as they are (type, values, nodata); what is changed is only what could not be used: cells that are
 NaN, infinite or a well-known "no data" number that the file does not declare become void and are counted. GDAL does
@@ -9,7 +9,7 @@ reference says which.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 from rasterio.enums import Resampling
-from rasterio.shutil import copy as raster_copy
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from ingest_gis import raster_source
+from ingest_gis import raster_source, terrain_mosaic
+from ingest_gis.terrain_water import water_table
 from twin import crs
 from twin.errors import BadFeature, BadInput, BadOption, MissingReference, UnreadableSource
 from twin.model import ABOVE_GROUND, Asset, Batch, Bounds, Reference, Report
@@ -38,6 +38,7 @@ LOWEST, LOW, HIGHEST = -12_000.0, -500.0, 9_000.0
 UNITS = {"m": 1.0, "metre": 1.0, "meter": 1.0, "metres": 1.0, "meters": 1.0, "ft": 0.3048, "foot": 0.3048, "feet": 0.3048,
          "us-ft": 1200 / 3937, "us survey foot": 1200 / 3937, "cm": 0.01, "dm": 0.1, "mm": 0.001}  # fmt: skip
 STRIP = 1024
+SUFFIXES = (".tif", ".tiff", ".asc", ".hgt", ".zip")
 
 
 class Options(ReaderOptions):
@@ -47,6 +48,14 @@ class Options(ReaderOptions):
     nodata: float | None = Field(None, description="The value of cells without data; overrides the file's.")
     unit: str | None = Field(None, description="Unit of the heights: m, ft, us-ft, dm, cm, mm; overrides the file's.")
     member: str | None = Field(None, description="Which raster of a ZIP, where it holds several.")
+    references: dict[str, str] = Field({}, description="CRS and datum by file name: PATTERN=CRS+VERTICAL, separated by commas, e.g. survey*.tif=EPSG:4547+5737 or old*.tif=+EGM96.")
+    blend: float | None = Field(None, gt=0, description="Metres over which a finer raster runs out into the next coarser one; by default two of its cells.")
+    water: str | None = Field(None, description="Water for the water mask: a vector file of polygons, or a raster whose cells above 0 are water.")
+
+    @field_validator("references", mode="before")
+    @classmethod
+    def _mapped(cls, value: Any) -> Any:
+        return terrain_mosaic.parse_references(value)
 
 
 @dataclass
@@ -94,33 +103,59 @@ def _bands(source: Path) -> int:
         return 0
 
 
-def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
-    """One `Asset`: the heights as a COG, float32 or the source's integer type, north up, nodata declared.
+def read(source: Path | Sequence[Path], options: Options, report: Report) -> Iterator[Batch]:
+    """The heights as COGs, finest cells first (`Asset`: float32 or the source's integer type, north up, nodata declared), and the water (`Table`).
+
+    Args:
+        source: a file, a folder (every raster in it and below), or several of these.
 
     Raises:
         UnreadableSource: empty, truncated, of another format.
         MissingReference: no horizontal CRS or no vertical datum.
         BadFeature: no georeferencing, no cell with data, or heights that no place on Earth has.
-        BadOption: several bands and none chosen, an unknown unit.
+        BadOption: several bands and none chosen, an unknown unit, a pattern of `references` that fits no file.
     """
+    files = terrain_mosaic.listed(source, SUFFIXES)
+    terrain_mosaic.unused(options.references, [name for name, _ in files])
+    with tempfile.TemporaryDirectory(prefix="twin-terrain-") as scratch, rasterio.Env(**raster_source.SAFE):
+        if options.water is not None:
+            yield water_table(Path(options.water), report)
+        if len(files) == 1:
+            yield _one(*files[0], options, Path(scratch) / "terrain.tif", report)
+            return
+        assets = []
+        for k, (name, path) in enumerate(files):
+            own = Report(source=name)
+            assets.append((name, _one(name, path, options, Path(scratch) / f"terrain{k}.tif", own)))
+            report.read, report.kept = report.read + own.read, report.kept + own.kept
+            for note in own.notes:
+                report.note(note.action, name, note.reason)
+        if options.blend is None and len(files) > 1:
+            report.note("assumed", "", "the width of the blended seams is two cells of the coarser raster, at least ten of the finer (--option blend=METRES)")
+        found = terrain_mosaic.stack(assets, options.blend, Path(scratch), report)
+        low, high = (edge(value for a in found for value in (a.bounds.minz, a.bounds.maxz)) for edge in (min, max))
+        report.facts.update(cells=report.read, voids=report.read - report.kept, min=low, max=high, resolution=found[0].properties["resolution"])
+        yield from found
+
+
+def _one(name: str, source: Path, options: Options, cog: Path, report: Report) -> Asset:
+    """One raster as a COG."""
+    stated = dict(zip(("crs", "vertical"), terrain_mosaic.reference_for(name, options.references, options.crs, options.vertical), strict=True))
+    options = options.model_copy(update=stated)
     with ExitStack() as stack:
         file = stack.enter_context(raster_source.source_file(source, options.member))
         dataset = stack.enter_context(raster_source.opened(file))
         band = _band(dataset, options, file.name)
         reference = _reference(dataset, band, options, file, report)
         raster_source.check_georeferenced(dataset, file)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="twin-terrain-")))
         nodata = options.nodata if options.nodata is not None else dataset.nodatavals[band - 1]
         horizontal = crs.crs_of(reference.horizontal).to_wkt()
         upright = stack.enter_context(_north_up(dataset, horizontal, nodata, file.name, report))
-        clean, tally, nodata = _clean(upright, band, nodata, horizontal, folder / "clean.tif", file.name, report)
+        clean, tally, nodata = _clean(upright, band, nodata, horizontal, cog.with_suffix(".clean.tif"), file.name, report)
         _judge(tally, reference, clean, file.name, report)
-        cog = folder / "terrain.tif"
-        with rasterio.Env(**raster_source.SAFE):
-            raster_copy(clean, cog, driver="COG", compress="DEFLATE", level=6, predictor="YES", blocksize=512, bigtiff="IF_SAFER",
-                        overview_resampling="AVERAGE", num_threads="2")  # fmt: skip
+        terrain_mosaic.write_cog(clean, cog)
         clean.unlink()
-        yield _asset(cog, reference, tally, nodata, report)
+        return _asset(cog, reference, tally, nodata, report)
 
 
 def _band(dataset: Any, options: Options, name: str) -> int:

@@ -90,9 +90,7 @@ class World:
 
     def ground(self, layer: str) -> Ground:
         """A terrain layer as a sampler."""
-        version = self.version(layer)
-        part = parts.raster_part(version)
-        return Ground(self.lake.path(part.key), version.reference, part.key)
+        return Ground.of(self.lake, self.version(layer))
 
 
 class Model(Protocol):

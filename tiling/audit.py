@@ -7,6 +7,7 @@ and of the overviews that the tiler uses.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,13 +56,40 @@ def _measure(height: F64, cost: F32, allowed: float, x: F64, y: F64, truth: F64)
     return worst, total, x.size
 
 
-def draw_audit(field: HeightField) -> Audit:
-    """Every cell of a small raster; of a large one 64 squares of 64 × 64 cells spread evenly (a fixed choice)."""
-    columns, rows = field.size
-    starts = [(c, r) for r in _starts(rows) for c in _starts(columns)]
-    parts = [_square(field, c, r) for c, r in starts]
-    lon, lat, height = (np.concatenate([p[k] for p in parts]) for k in range(3))
-    return Audit(lon, lat, height)
+def draw_audit(fields: Sequence[HeightField]) -> Audit:
+    """Every cell of a small raster; of a large one 64 squares of 64 × 64 cells spread evenly (a fixed choice).
+
+    `fields`: finest first; of the coarser ones only cells where no finer one has anything to say.
+    """
+    found = []
+    for k, field in enumerate(fields):
+        columns, rows = field.size
+        for left, top in [(c, r) for r in _starts(rows) for c in _starts(columns)]:
+            lon, lat, height = _square(field, left, top)
+            for finer in fields[:k]:
+                free = ~_covered(finer, lon, lat)
+                lon, lat, height = lon[free], lat[free], height[free]
+            found.append((lon, lat, height))
+    lon, lat, height = (np.concatenate([p[k] for p in found]) for k in range(3))
+    return Audit((lon + 180.0) % 360.0 - 180.0, lat, height)
+
+
+def _covered(field: HeightField, lon: F64, lat: F64) -> NDArray[np.bool_]:
+    """Whether any of the four cells around each place holds data."""
+    covered = np.zeros(lon.shape, bool)
+    x, y = crs.from_lonlat(field.reference.horizontal, field.turned(lon), lat)
+    column, row = field.inverse * (x, y)
+    with np.errstate(invalid="ignore"):
+        near = np.flatnonzero((column > -1) & (row > -1) & (column < field.size[0] + 1) & (row < field.size[1] + 1))
+    if len(near):
+        c, r = np.floor(column[near] - 0.5).astype(np.int64), np.floor(row[near] - 0.5).astype(np.int64)
+        left, top = max(int(c.min()), 0), max(int(r.min()), 0)
+        right, bottom = min(int(c.max()) + 2, field.size[0]), min(int(r.max()) + 2, field.size[1])
+        if right > left and bottom > top:
+            known = np.pad(~np.isnan(field.cells(0, left, top, right - left, bottom - top)), 1)
+            j, i = np.clip(c - left + 1, 0, known.shape[1] - 2), np.clip(r - top + 1, 0, known.shape[0] - 2)
+            covered[near] = known[i, j] | known[i + 1, j] | known[i, j + 1] | known[i + 1, j + 1]
+    return covered
 
 
 def _starts(cells: int) -> list[int]:

@@ -1,13 +1,11 @@
 # mypy: disable-error-code="untyped-decorator,no-any-return"
-"""A terrain raster as a field of ellipsoidal heights over the whole globe, at any level of detail.
+"""A terrain raster as a field of heights, at any level of detail (several make a surface, see `terrain_surface`).
 
 * **Detail.** A level samples the coarsest overview whose cells are not larger than its mesh, bilinear between cell
   centres; overviews are averages, so coarse tiles do not alias. Overviews too coarse for the file are made in memory.
 * **Voids** are filled from the data around them, up to 64 cells away, by inverse distance; farther from the next coarser
-  overview, and that from the next. More than about 128 cells from any data a void lies at sea level.
-* **Outside** the raster the ground falls from the height of its edge to sea level (the EGM96 geoid) within `apron` metres,
-  and is sea level beyond. Nothing is known there; a sea keeps far views plausible, and the apron spares a city in the
-  mountains the look of a tower.
+  overview, and that from the next. More than about 128 cells from any data a void is left to what lies below.
+* **Outside** the raster its part falls from all at its edge to nothing `apron` metres away.
 
 Being a function of place alone is what makes tiles meet: a shared vertex gets the same height in both.
 """
@@ -30,7 +28,7 @@ from rasterio.windows import Window
 from tiling.quantized_mesh import QUANTA
 from tiling.rtin import STEPS
 from twin import crs
-from twin.model import ELLIPSOID, Bounds, Reference
+from twin.model import Bounds, Reference
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -82,64 +80,89 @@ def _expand(nodes: F64, weights: F64, out: F64) -> None:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _gather(column: F64, row: F64, scale_x: float, scale_y: float, data: F32, left: int, top: int, columns: int, rows: int,
-            total: F64, rest: F64, reach: float) -> bool:  # fmt: skip
+            unit: float, offset: float, total: F64, rest: F64, reach: float) -> bool:  # fmt: skip
     """Add the bilinear mean of the cells with data around each place, times what `rest` still lacks; True if some lack more.
 
     `column`, `row` are in cells of the full raster; `data` is a window of an overview (`columns` × `rows`) from (left, top).
     With `reach` 2 the cells that have data count fully up to half a cell beyond them, with 1 they give way from their centres on.
     """
     lacking = False
-    flat_c, flat_r, flat_total, flat_rest = column.ravel(), row.ravel(), total.ravel(), rest.ravel()
-    for i in range(flat_c.size):
-        if flat_rest[i] <= 0.0:
-            continue
-        c = min(max(flat_c[i] / scale_x - 0.5, 0.0), columns - 1.0)
-        r = min(max(flat_r[i] / scale_y - 0.5, 0.0), rows - 1.0)
-        c0, r0 = int(c), int(r)
-        u, v = c - c0, r - r0
-        c1, r1 = min(c0 + 1, columns - 1) - left, min(r0 + 1, rows - 1) - top
-        c0, r0 = c0 - left, r0 - top
-        found, weight = 0.0, 0.0
-        z = data[r0, c0]
-        w = (1 - u) * (1 - v)
-        if not math.isnan(z):
-            found += w * z
-            weight += w
-        z = data[r0, c1]
-        w = u * (1 - v)
-        if not math.isnan(z):
-            found += w * z
-            weight += w
-        z = data[r1, c0]
-        w = (1 - u) * v
-        if not math.isnan(z):
-            found += w * z
-            weight += w
-        z = data[r1, c1]
-        w = u * v
-        if not math.isnan(z):
-            found += w * z
-            weight += w
-        trust = min(1.0, reach * weight)
-        if weight > 0.0:
-            flat_total[i] += flat_rest[i] * trust * found / weight
-        left_over = flat_rest[i] * (1 - trust)
-        if left_over < 1e-9:
-            left_over = 0.0
-        else:
-            lacking = True
-        flat_rest[i] = left_over
+    for i in range(column.shape[0]):
+        for j in range(column.shape[1]):
+            if rest[i, j] <= 0.0:
+                continue
+            c = min(max(column[i, j] / scale_x - 0.5, 0.0), columns - 1.0)
+            r = min(max(row[i, j] / scale_y - 0.5, 0.0), rows - 1.0)
+            c0, r0 = int(c), int(r)
+            u, v = c - c0, r - r0
+            c1, r1 = min(c0 + 1, columns - 1) - left, min(r0 + 1, rows - 1) - top
+            c0, r0 = c0 - left, r0 - top
+            found, weight = 0.0, 0.0
+            z = data[r0, c0]
+            w = (1 - u) * (1 - v)
+            if not math.isnan(z):
+                found += w * z
+                weight += w
+            z = data[r0, c1]
+            w = u * (1 - v)
+            if not math.isnan(z):
+                found += w * z
+                weight += w
+            z = data[r1, c0]
+            w = (1 - u) * v
+            if not math.isnan(z):
+                found += w * z
+                weight += w
+            z = data[r1, c1]
+            w = u * v
+            if not math.isnan(z):
+                found += w * z
+                weight += w
+            trust = min(1.0, reach * weight)
+            if weight > 0.0:
+                total[i, j] += rest[i, j] * trust * (found / weight * unit + offset)
+            left_over = rest[i, j] * (1 - trust)
+            if left_over < 1e-9:
+                left_over = 0.0
+            else:
+                lacking = True
+            rest[i, j] = left_over
     return lacking
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _part(column: F64, row: F64, columns: int, rows: int, cell_x: float, cell_y: float, apron: float, rest: F64, share: F64) -> tuple[float, float, float, float]:
+    """Move from `rest` to `share` what belongs to a raster: all on it, less and less over the apron, nothing beyond.
+
+    Returns the box of the places with a share, clamped to the raster: least and most column, least and most row (inf, −inf if none).
+    """
+    x0, x1, y0, y1 = math.inf, -math.inf, math.inf, -math.inf
+    for i in range(column.shape[0]):
+        for j in range(column.shape[1]):
+            c, r = column[i, j], row[i, j]
+            beyond_x, beyond_y = max(max(-c, c - columns), 0.0) * cell_x, max(max(-r, r - rows), 0.0) * cell_y
+            distance = math.sqrt(beyond_x * beyond_x + beyond_y * beyond_y)
+            portion = 1.0
+            if not distance <= 0.0:  # also NaN, where the projection does not reach
+                t = 1 - distance / apron if apron > 0 else 0.0
+                portion = t * t * (3 - 2 * t) if t > 0 else 0.0
+            part = portion * rest[i, j]
+            share[i, j] = part
+            rest[i, j] -= part
+            if part > 0:
+                c, r = min(max(c, 0.0), float(columns)), min(max(r, 0.0), float(rows))
+                x0, x1, y0, y1 = min(x0, c), max(x1, c), min(y0, r), max(y1, r)
+    return x0, x1, y0, y1
 
 
 @dataclass
 class HeightField:
-    """Ellipsoidal heights of a terrain COG.
+    """Heights of a terrain COG, in metres of its own datum.
 
     Attributes:
         path: COG of one band; reference: its CRS, datum and unit.
-        apron: metres over which the ground falls to sea level outside the raster.
-        fill: whether voids are filled from their surroundings; else they lie at sea level.
+        apron: metres over which it fades outside the raster.
+        fill: whether voids are filled from their surroundings.
     """
 
     path: Path
@@ -155,7 +178,7 @@ class HeightField:
             self.inverse = ~file.transform
             self.bounds = Bounds(*file.bounds)
             factors = file.overviews(1)
-        self.extent = crs.extent_of(self.reference, self.bounds)
+        self.extent = unwrapped_extent(self.reference, self.bounds)
         self.cell = self._cell_metres()
         self.sizes = [self.size]
         for k in range(len(factors)):
@@ -175,8 +198,9 @@ class HeightField:
         x, y = (b.minx + b.maxx) / 2, (b.miny + b.maxy) / 2
         dx, dy = (b.maxx - b.minx) / self.size[0], (b.maxy - b.miny) / self.size[1]
         lon, lat = crs.to_lonlat(self.reference.horizontal, np.array([x, x + dx, x]), np.array([y, y, y + dy]))
-        east = math.hypot((lon[1] - lon[0]) * math.cos(math.radians(lat[0])), lat[1] - lat[0]) * DEGREE
-        north = math.hypot((lon[2] - lon[0]) * math.cos(math.radians(lat[0])), lat[2] - lat[0]) * DEGREE
+        turn = (lon - lon[0] + 180) % 360 - 180
+        east = math.hypot(turn[1] * math.cos(math.radians(lat[0])), lat[1] - lat[0]) * DEGREE
+        north = math.hypot(turn[2] * math.cos(math.radians(lat[0])), lat[2] - lat[0]) * DEGREE
         return east, north
 
     def close(self) -> None:
@@ -220,48 +244,63 @@ class HeightField:
         """
         width, height = self.sizes[level]
         reach = max(PATCH >> level, 4)
+        data = self.cells(level, left, top, columns, rows)
+        if not np.isnan(data).any():
+            return data
         west, north = min(left, reach), min(top, reach)
         east, south = min(width - left - columns, reach), min(height - top - rows, reach)
         data = self.cells(level, left - west, top - north, columns + west + east, rows + north + south)
         mask = ~np.isnan(data)
-        if not mask.all() and mask.any():
+        if mask.any():
             data = fillnodata(np.where(mask, data, UNKNOWN), mask.astype(np.uint8), max_search_distance=reach)
             data = np.where(data == UNKNOWN, np.float32(np.nan), data)
         return np.ascontiguousarray(data[north : north + rows, west : west + columns])
 
-    def sample(self, lon: F64, lat: F64, z: int, spacing: float) -> F64:
-        """(rows, columns) ellipsoidal metres at the lattice of WGS 84 degrees lon (columns,) × lat (rows,) of tile level z.
+    def add(self, lon: F64, lat: F64, z: int, spacing: float, total: F64, rest: F64, *, own: bool = False) -> None:
+        """Put this raster's heights where `rest` still lacks some: total += share × height, rest −= share.
 
-        Both hold 64 n + 1 positions of whole tiles; `spacing` is their distance in metres.
+        Args:
+            lon, lat: (columns,) and (rows,) degrees of a lattice of 64 n + 1 positions of whole tiles of level z.
+            spacing: metres between them.
+            total, rest: (rows, columns), changed in place; metres of the raster's own datum, and 0…1.
+            own: only cells with data, no filling and no apron (another raster goes on below).
         """
-        sea = geoid(lon, lat)
-        lon = (lon + 180.0) % 360.0 - 180.0
-        inside_c, inside_r = self._near_lon(lon), self._near_lat(lat)
-        if not inside_c.any() or not inside_r.any():
-            return sea
-        # whole tiles around what is near the data, so that the projection can be interpolated
-        c, r = _whole_tiles(inside_c), _whole_tiles(inside_r)
+        lon = self.turned(lon)
+        near_c, near_r = self._near_lon(lon, own), self._near_lat(lat, own)
+        if not near_c.any() or not near_r.any():
+            return
+        c, r = _whole_tiles(near_c), _whole_tiles(near_r)  # so that the projection can be interpolated
         column, row = self._cells(lon[c], lat[r], z)
-        heights, share = self._heights(column, row, self.level_for(spacing))
-        del column, row
-        heights *= self.reference.vertical_unit
-        heights += self.reference.vertical_offset * share
-        if self.reference.vertical == ELLIPSOID:
-            sea[r, c] *= 1 - share
-        sea[r, c] += heights
-        return sea
+        total, rest = total[r, c], rest[r, c]
+        share = np.empty_like(rest)
+        box = _part(column, row, *self.size, *self.cell, 0.0 if own else self.apron, rest, share)
+        if box[0] <= box[1]:
+            level = self.level_for(spacing)
+            last = max(level, FILL_LEVELS) if self.fill and not own else level
+            for k in range(level, min(last, len(self.sizes) - 1) + 1):
+                if not self._add(k, column, row, box, total, share, 2.0 if k == level and not own else 1.0):
+                    break
+            rest += share
 
-    def _near_lon(self, lon: F64) -> NDArray[np.bool_]:
-        margin = 1.05 * self.apron / DEGREE / max(math.cos(math.radians(min(abs(self.extent.miny), abs(self.extent.maxy), 89.0) + 0.1)), 0.01)
+    def turned(self, lon: F64) -> F64:
+        """The same longitudes within half a turn of the raster's middle, which may lie on the 180th meridian."""
+        middle = (self.extent.minx + self.extent.maxx) / 2
+        return (lon - middle + 180.0) % 360.0 - 180.0 + middle
+
+    def _near_lon(self, lon: F64, own: bool) -> NDArray[np.bool_]:
+        margin = 0.0 if own else 1.05 * self.apron / DEGREE / max(math.cos(math.radians(min(abs(self.extent.miny), abs(self.extent.maxy), 89.0) + 0.1)), 0.01)
         return np.asarray((lon >= self.extent.minx - margin) & (lon <= self.extent.maxx + margin))
 
-    def _near_lat(self, lat: F64) -> NDArray[np.bool_]:
-        margin = 1.05 * self.apron / DEGREE
+    def _near_lat(self, lat: F64, own: bool) -> NDArray[np.bool_]:
+        margin = 0.0 if own else 1.05 * self.apron / DEGREE
         return np.asarray((lat >= self.extent.miny - margin) & (lat <= self.extent.maxy + margin))
 
     def _cells(self, lon: F64, lat: F64, z: int) -> tuple[F64, F64]:
         """Fractional column and row of the full raster at each lattice point; NaN where the projection does not reach."""
-        if z < SMALL or self.reference.horizontal == "EPSG:4326":
+        if self.reference.horizontal == "EPSG:4326" and self.inverse.b == 0 == self.inverse.d:
+            shape = (len(lat), len(lon))
+            return np.broadcast_to(self.inverse.a * lon + self.inverse.c, shape), np.broadcast_to((self.inverse.e * lat + self.inverse.f)[:, None], shape)
+        if z < SMALL:
             return self._to_cells(*np.meshgrid(lon, lat))
         at_x, at_y = np.arange(len(lon))[::16], np.arange(len(lat))[::16]
         nodes = self._to_cells(*np.meshgrid(lon[at_x], lat[at_y]))
@@ -279,68 +318,34 @@ class HeightField:
         x, y = np.where(good, x, np.nan), np.where(good, y, np.nan)
         return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
 
-    def _heights(self, column: F64, row: F64, level: int) -> tuple[F64, F64 | float]:
-        """(height in the raster's unit × share, share of the ground that is not sea) at places in cells of the full raster."""
-        inside = column.min() >= 0 and row.min() >= 0 and column.max() <= self.size[0] and row.max() <= self.size[1]
-        share = 1.0 if inside else self._share(column, row)
-        total, rest = np.zeros(column.shape), np.ones(column.shape) if isinstance(share, float) else (share > 0).astype(np.float64)
-        if isinstance(share, float):
-            c, r = column, row
-        elif (share > 0).any():
-            c, r = np.clip(column[share > 0], 0, self.size[0]), np.clip(row[share > 0], 0, self.size[1])
-        else:
-            return total, share
-        box = (float(c.min()), float(c.max()), float(r.min()), float(r.max()))
-        last = max(level, FILL_LEVELS) if self.fill else level
-        for k in range(level, min(last, len(self.sizes) - 1) + 1):
-            if not self._add(k, column, row, box, total, rest, 2.0 if k == level else 1.0):
-                total *= share
-                return total, share
-        total *= share
-        return total, share * (1 - rest)
-
-    def _share(self, column: F64, row: F64) -> F64:
-        """1 on the raster, falling to 0 at the foot of the apron."""
-        beyond_x = np.maximum(np.maximum(-column, column - self.size[0]), 0.0) * self.cell[0]
-        beyond_y = np.maximum(np.maximum(-row, row - self.size[1]), 0.0) * self.cell[1]
-        distance = np.hypot(beyond_x, beyond_y)
-        t = np.clip(1 - distance / self.apron, 0, 1) if self.apron > 0 else (distance <= 0).astype(np.float64)
-        return np.where(np.isfinite(distance), t * t * (3 - 2 * t), 0.0)
-
-    def _add(
-        self, level: int, column: F64, row: F64, box: tuple[float, float, float, float], total: F64, rest: F64, reach: float
-    ) -> bool:
+    def _add(self, level: int, column: F64, row: F64, box: tuple[float, float, float, float], total: F64, rest: F64, reach: float) -> bool:
         width, height = self.sizes[level]
         sx, sy = self.size[0] / width, self.size[1] / height
         left, right = max(int(box[0] / sx - 0.5) - 1, 0), min(int(box[1] / sx + 0.5) + 2, width)
         top, bottom = max(int(box[2] / sy - 0.5) - 1, 0), min(int(box[3] / sy + 0.5) + 2, height)
         read = self._patched if self.fill and reach > 1 else self.cells
         data = read(level, left, top, right - left, bottom - top)
-        return bool(_gather(column, row, sx, sy, data, left, top, width, height, total, rest, reach))
+        offset = self.reference.vertical_offset
+        return bool(_gather(column, row, sx, sy, data, left, top, width, height, self.reference.vertical_unit, offset, total, rest, reach))
 
 
-def geoid(lon: F64, lat: F64) -> F64:
-    """(rows, columns) undulation of EGM96 at degrees lon (columns,) × lat (rows,), as `crs.undulation` gives it.
-
-    That is bilinear in 5′ cells, so on a fine lattice it is asked only at the cells' corners, and compared at a few places:
-    should it ever be made finer, the lattice is asked point by point again.
-    """
-    first = (math.floor((lon[0] + 180) * 12), math.floor((lat[0] + 90) * 12))
-    counts = (math.floor((lon[-1] + 180) * 12) - first[0] + 2, math.floor((lat[-1] + 90) * 12) - first[1] + 2)
-    shape = (len(lat), len(lon))
-    if counts[0] * counts[1] * 8 < len(lon) * len(lat):
-        corner_lon = (first[0] + np.arange(counts[0])) / 12 - 180
-        corner_lat = np.minimum((first[1] + np.arange(counts[1])) / 12 - 90, 90.0)
-        corners = crs.undulation(*np.meshgrid(corner_lon, corner_lat))
-        x, y = (lon + 180) * 12, (lat + 90) * 12
-        j, i = np.floor(x).astype(np.int64) - first[0], np.floor(y).astype(np.int64) - first[1]
-        v, u = x - np.floor(x), (y - np.floor(y))[:, None]
-        across = corners[:, j] * (1 - v) + corners[:, np.minimum(j + 1, counts[0] - 1)] * v
-        value = across[i] * (1 - u) + across[np.minimum(i + 1, counts[1] - 1)] * u
-        r, c = np.linspace(0, shape[0] - 1, 7).astype(int), np.linspace(0, shape[1] - 1, 7).astype(int)
-        if np.abs(value[r, c] - crs.undulation(lon[c], lat[r])).max() < 1e-6:
-            return np.asarray(value)
-    return crs.undulation(np.broadcast_to(lon, shape), np.broadcast_to(lat[:, None], shape))
+def unwrapped_extent(reference: Reference, bounds: Bounds) -> Bounds:
+    """WGS 84 degrees around a raster; across the 180th meridian its eastern end is beyond 180, around a pole it is a full turn."""
+    t = np.linspace(0.0, 1.0, 21)
+    xs, ys = bounds.minx + t * (bounds.maxx - bounds.minx), bounds.miny + t * (bounds.maxy - bounds.miny)
+    lon, lat = crs.to_lonlat(reference.horizontal, *(a.ravel() for a in np.meshgrid(xs, ys)))
+    good = np.isfinite(lon) & np.isfinite(lat)
+    lon, lat = lon[good], lat[good]
+    for pole in (-90.0, 90.0):
+        x, y = (float(v) for v in crs.from_lonlat(reference.horizontal, np.array(0.0), np.array(pole)))
+        if not crs.crs_of(reference.horizontal).is_geographic and bounds.minx <= x <= bounds.maxx and bounds.miny <= y <= bounds.maxy and math.isfinite(x + y):
+            return Bounds(-180.0, min(float(lat.min()), pole), 180.0, max(float(lat.max()), pole))
+    if not crs.crs_of(reference.horizontal).is_geographic:
+        middle = math.degrees(math.atan2(np.sin(np.radians(lon)).mean(), np.cos(np.radians(lon)).mean()))
+        lon = (lon - middle + 180.0) % 360.0 - 180.0 + middle
+    west = float(lon.min())
+    shift = math.floor((west + 180.0) / 360.0) * 360.0
+    return Bounds(west - shift, float(lat.min()), float(lon.max()) - shift, float(lat.max()))
 
 
 def _whole_tiles(near: NDArray[np.bool_]) -> slice:

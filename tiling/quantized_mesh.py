@@ -120,7 +120,7 @@ def _edge(out: U8, at: int, vertices: I32, count: int, axis: int, where: int, sc
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def encode(
-    height: F64, row: int, column: int, lon: F64, lat: F64, vertices: I32, used: int, triangles: I32, made: int,
+    height: F64, row: int, column: int, lon: F64, lat: F64, turns: F64, rises: F64, vertices: I32, used: int, triangles: I32, made: int,
     quanta: I32, out: U8, header: F64,
 ) -> int:  # fmt: skip
     """Write one tile into `out` after the 88 header bytes, whose numbers go to `header`; returns the tile's size.
@@ -128,7 +128,7 @@ def encode(
     Args:
         height: (rows, columns) ellipsoidal metres of the lattice, row 0 in the south; (row, column): the tile's corner.
             The lattice has at least one more point on each side (normals are central differences).
-        lon, lat: radians of the lattice's columns and rows.
+        lon, lat: radians of the lattice's columns and rows; turns, rises: their cosines and sines (and radii), see `circles`.
         vertices, triangles: as `rtin.triangulate` gives them; `used` and `made` are their numbers.
         header: (12,) out: centre xyz, lowest and highest height, sphere xyz and radius, occlusion point xyz.
     """
@@ -140,10 +140,10 @@ def encode(
         h = height[r, c]
         z[i] = h
         low, high = min(low, h), max(high, h)
-        n = WGS84_A / math.sqrt(1 - WGS84_E2 * math.sin(lat[r]) ** 2)
-        points[i, 0] = (n + h) * math.cos(lat[r]) * math.cos(lon[c])
-        points[i, 1] = (n + h) * math.cos(lat[r]) * math.sin(lon[c])
-        points[i, 2] = (n * (1 - WGS84_E2) + h) * math.sin(lat[r])
+        n = rises[2, r]
+        points[i, 0] = (n + h) * rises[0, r] * turns[0, c]
+        points[i, 1] = (n + h) * rises[0, r] * turns[1, c]
+        points[i, 2] = (n * (1 - WGS84_E2) + h) * rises[1, r]
     low, high = float(np.float32(low)), float(np.float32(high))
     _sphere(points, used, header)
     middle_lon, middle_lat, middle = 0.5 * (lon[column] + lon[column + STEPS]), 0.5 * (lat[row] + lat[row + STEPS]), 0.5 * (low + high)
@@ -178,27 +178,42 @@ def encode(
     at = _edge(out, at, vertices, used, 1, STEPS, scratch)
     out[at] = 1
     at = _put32(out, at + 1, 2 * used)
-    return _normals(height, row, column, lon, lat, vertices, used, out, at)
+    return _normals(height, row, column, lon, lat, turns, rises, vertices, used, out, at)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def normal_at(height: F64, r: int, c: int, lon: F64, lat: F64, turns: F64, rises: F64) -> tuple[float, float, float]:
+    """Earth-centred normal of the height field itself, not of the triangles: the same on both sides of every edge."""
+    cos_lat, sin_lat, cos_lon, sin_lon = rises[0, r], rises[1, r], turns[0, c], turns[1, c]
+    east = (lon[c + 1] - lon[c - 1]) * rises[2, r] * max(cos_lat, 1e-6)
+    north = (lat[r + 1] - lat[r - 1]) * rises[3, r]
+    e = -(height[r, c + 1] - height[r, c - 1]) / east
+    n = -(height[r + 1, c] - height[r - 1, c]) / north if north > 0 else 0.0
+    length = math.sqrt(e * e + n * n + 1)
+    e, n, u = e / length, n / length, 1 / length
+    x = -sin_lon * e - sin_lat * cos_lon * n + cos_lat * cos_lon * u
+    y = cos_lon * e - sin_lat * sin_lon * n + cos_lat * sin_lon * u
+    return x, y, cos_lat * n + sin_lat * u
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _normals(height: F64, row: int, column: int, lon: F64, lat: F64, vertices: I32, used: int, out: U8, at: int) -> int:
-    """Normals of the height field itself, not of the triangles: the same on both sides of every edge."""
+def _normals(height: F64, row: int, column: int, lon: F64, lat: F64, turns: F64, rises: F64, vertices: I32, used: int, out: U8, at: int) -> int:
     for i in range(used):
-        c, r = column + vertices[i, 0], row + vertices[i, 1]
-        sin_lat, cos_lat, sin_lon, cos_lon = math.sin(lat[r]), math.cos(lat[r]), math.sin(lon[c]), math.cos(lon[c])
-        root = math.sqrt(1 - WGS84_E2 * sin_lat**2)
-        prime, meridian = WGS84_A / root, WGS84_A * (1 - WGS84_E2) / root**3
-        east = (lon[c + 1] - lon[c - 1]) * prime * max(cos_lat, 1e-6)
-        north = (lat[r + 1] - lat[r - 1]) * meridian
-        e = -(height[r, c + 1] - height[r, c - 1]) / east
-        n = -(height[r + 1, c] - height[r - 1, c]) / north if north > 0 else 0.0
-        length = math.sqrt(e * e + n * n + 1)
-        e, n, u = e / length, n / length, 1 / length
-        x = -sin_lon * e - sin_lat * cos_lon * n + cos_lat * cos_lon * u
-        y = cos_lon * e - sin_lat * sin_lon * n + cos_lat * sin_lon * u
-        at = _oct(x, y, cos_lat * n + sin_lat * u, out, at)
+        x, y, z = normal_at(height, row + vertices[i, 1], column + vertices[i, 0], lon, lat, turns, rises)
+        at = _oct(x, y, z, out, at)
     return at
+
+
+def circles(lon: F64, lat: F64) -> tuple[F64, F64]:
+    """((2, columns) cosine and sine of longitudes; (4, rows) cosine, sine, prime-vertical and meridian radius of latitudes), radians in."""
+    sin_lat = np.sin(lat)
+    root = np.sqrt(1 - WGS84_E2 * sin_lat**2)
+    return np.stack([np.cos(lon), np.sin(lon)]), np.stack([np.cos(lat), sin_lat, WGS84_A / root, WGS84_A * (1 - WGS84_E2) / root**3])
+
+
+def extension(kind: int, body: bytes) -> bytes:
+    """An extension of a tile: its number, its length, its bytes. 1: normals, 2: water mask, 4: metadata."""
+    return bytes([kind]) + len(body).to_bytes(4, "little") + body
 
 
 def header_bytes(header: F64) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twin import parts, registry
+from twin import registry
 from twin.catalog import Derivation
 from twin.city import City
 from twin.errors import NotFound
@@ -49,7 +49,7 @@ def check(city: City | None, target: str, *, positions: bool = True, listen: Lis
             listen("checking", fraction, doing)
 
     report = checker.check_layer(
-        version, city.lake, city.lake.path(derivation.archive) if derivation else None, ground=_ground(city, version, derivation),
+        version, city.lake, [city.lake.path(key) for key in derivation.archives] if derivation else None, ground=_ground(city, version, derivation),
         info=derivation.info if derivation else {}, options=derivation.inputs.get("options", {}) if derivation else {},
         positions=positions, progress=progress,
     )  # fmt: skip
@@ -67,9 +67,9 @@ def _ground(city: City, version: LayerVersion, derivation: Derivation | None) ->
     for layer in city.catalog.layers():
         for row in city.catalog.versions(layer.name) if layer.kind == "terrain" else ():
             terrain = city.manifest(row.manifest)
-            part = parts.raster_part(terrain)
-            if part.key == key:
-                return Ground(city.lake.path(key), terrain.reference, key)
+            ground = Ground.of(city.lake, terrain)
+            if ground.key == key:
+                return ground
     raise NotFound(f"The terrain under {version.layer} is gone from the catalogue.", f"Derive the tiles again: twin tile {version.layer}")
 
 

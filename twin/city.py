@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 from pathlib import Path
 
 from twin import parts
 from twin.catalog import Catalog, Derivation, Publication
-from twin.errors import NotFound
+from twin.errors import BadOption, NotFound
 from twin.ground import Ground
 from twin.lake import Lake
-from twin.model import Bounds, LayerVersion
+from twin.model import Bounds, Features, LayerVersion
 from twin.settings import Settings
 
 
@@ -45,6 +46,33 @@ class City:
         derivation = self.catalog.derivation(publication.derivation) if publication.derivation else None
         return publication, self.manifest(publication.manifest), derivation
 
+    def feature(self, name: str) -> Features:
+        """One published feature by `LAYER/ID`, in its layer's reference.
+
+        Raises:
+            BadOption: the name is not of that form, or the layer has no features.
+            NotFound: no such layer or feature.
+        """
+        from twin import query  # noqa: PLC0415  the query engine takes 0.1 s to load; few commands ask for a feature
+
+        layer, slash, identity = name.partition("/")
+        if not (layer and slash and identity):
+            raise BadOption(f"{name!r} names no feature.", "Write LAYER/ID, as in /collections/LAYER/items/ID.")
+        version = self.published(layer)[1]
+        if not any(part.role == "features" for part in version.parts):
+            raise BadOption(f"Layer {layer!r} ({version.kind}) has no features.", "Name a layer of footprints or vectors.")
+        return query.item(self.lake, version, identity)
+
+    def sweep_cache(self, age: float) -> int:
+        """Remove what readers keep to be quick and have not touched for `age` seconds; returns bytes."""
+        freed = 0
+        for path in (self.settings.home / "cache").glob("*"):
+            info = path.stat()
+            if path.is_file() and time.time() - info.st_mtime > age:
+                path.unlink(missing_ok=True)
+                freed += info.st_size
+        return freed
+
     def terrains(self) -> list[tuple[Publication, LayerVersion]]:
         """Published terrain layers, finest cells first."""
         found = []
@@ -62,8 +90,7 @@ class City:
         for _, version in self.terrains():
             box = version.extent
             if box and box.minx <= x <= box.maxx and box.miny <= y <= box.maxy:
-                part = parts.raster_part(version)
-                return Ground(self.lake.path(part.key), version.reference, part.key)
+                return Ground.of(self.lake, version)
         return None
 
     def is_stale(self, version: LayerVersion, derivation: Derivation | None) -> bool:

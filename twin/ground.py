@@ -1,4 +1,8 @@
-"""Heights of the ground: the published terrain, sampled for everything that stands on it."""
+"""Heights of the ground: the published terrain, sampled for everything that stands on it.
+
+A terrain layer may hold several rasters, finest first, each in its own reference; a place takes its height from the first
+that has one there, and between the cells at the rim of its data from the next as well.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin import crs
-from twin.model import Reference
+from twin.errors import BadFeature
+from twin.lake import Lake
+from twin.model import LayerVersion, Part, Reference
 
 F64 = NDArray[np.float64]
 
@@ -22,16 +28,32 @@ class Ground:
     Attributes:
         path: COG of one band of heights.
         reference: its CRS and vertical datum.
-        key: name of the part in the lake; goes into the derivation key of whatever stands on this ground.
+        key: names of the parts in the lake; goes into the derivation key of whatever stands on this ground.
+        under: the next coarser raster of the layer, or None.
     """
 
     path: Path
     reference: Reference
     key: str
+    under: Ground | None = None
     _file: Any = field(default=None, repr=False, compare=False)
 
+    @classmethod
+    def of(cls, lake: Lake, version: LayerVersion) -> Ground:
+        """The ground of a terrain version.
+
+        Raises:
+            BadFeature: it holds no raster.
+        """
+        ground: Ground | None = None
+        for part in reversed(raster_parts(version)):
+            key = part.key if ground is None else f"{part.key}+{ground.key}"
+            ground = cls(lake.path(part.key), reference_of(version, part), key, ground)
+        assert ground is not None
+        return ground
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "reference": self.reference, "key": self.key, "_file": None}
+        return {"path": self.path, "reference": self.reference, "key": self.key, "under": self.under, "_file": None}
 
     def ellipsoidal(self, lon: F64, lat: F64) -> F64:
         """Ellipsoidal ground height in metres at WGS 84 degrees, bilinear between cell centres; NaN outside and in voids."""
@@ -41,8 +63,22 @@ class Ground:
     def sample(self, x: F64, y: F64) -> F64:
         """Height in the terrain's own datum and unit at coordinates of its own CRS, bilinear; NaN outside and in voids.
 
-        A place in the outer half cell, or beside a void, takes the mean of the cells that have data.
+        A place in the outer half cell, or beside a void, takes the mean of the cells that have data (where another raster lies
+        below: mixed with that one's height as far as cells are missing).
         """
+        height, weight = self._sample(x, y)
+        if self.under is None or not (weight < 1).any():
+            return height
+        x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        lacking = weight < 1
+        lon, lat = crs.to_lonlat(self.reference.horizontal, x[lacking], y[lacking])
+        below = (self.under.ellipsoidal(lon, lat) - crs.datum_shift(self.reference, lon, lat)) / self.reference.vertical_unit
+        own, part = height[lacking], weight[lacking]
+        height[lacking] = np.where(np.isnan(below), own, np.where(np.isnan(own), below, part * np.nan_to_num(own) + (1 - part) * below))
+        return height
+
+    def _sample(self, x: F64, y: F64) -> tuple[F64, F64]:
+        """(heights of this raster alone, 0…1 how much of each comes from cells with data)."""
         import rasterio  # noqa: PLC0415  only terrain users pay for GDAL
         from rasterio.windows import Window  # noqa: PLC0415
 
@@ -52,21 +88,42 @@ class Ground:
         x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
         shape, x, y = x.shape, x.ravel(), y.ravel()
         column, row = ~file.transform * (x, y)
-        result = np.full(x.shape, np.nan)
+        result, weight = np.full(x.shape, np.nan), np.zeros(x.shape)
         inside = np.isfinite(column) & np.isfinite(row)
         inside[inside] &= (column[inside] >= 0) & (row[inside] >= 0) & (column[inside] <= file.width) & (row[inside] <= file.height)
         if not inside.any():
-            return result.reshape(shape)
+            return result.reshape(shape), weight.reshape(shape)
         c, r = column[inside] - 0.5, row[inside] - 0.5
         c0, r0 = int(max(np.floor(c.min()), 0)), int(max(np.floor(r.min()), 0))
         c1, r1 = int(min(np.floor(c.max()) + 2, file.width)), int(min(np.floor(r.max()) + 2, file.height))
         data = file.read(1, window=Window(c0, r0, max(c1 - c0, 1), max(r1 - r0, 1)), masked=True).astype(np.float64).filled(np.nan)
-        result[inside] = bilinear(data, c - c0, r - r0)
-        return result.reshape(shape)
+        result[inside], weight[inside] = bilinear(data, c - c0, r - r0)
+        return result.reshape(shape), weight.reshape(shape)
 
 
-def bilinear(data: F64, column: F64, row: F64) -> F64:
-    """Values of a grid at fractional cell-centre indices, clamped to the edge; cells that are NaN are left out of the mean."""
+def raster_parts(version: LayerVersion) -> list[Part]:
+    """The rasters that a terrain shows, finest first.
+
+    Raises:
+        BadFeature: there is none.
+    """
+    found = [part for part in version.parts if part.role == "raster"]
+    if not found:
+        raise BadFeature(f"Layer {version.layer} holds no raster.")
+    return found
+
+
+def reference_of(version: LayerVersion, part: Part) -> Reference:
+    """In what coordinates and heights a raster part is written: its own, else the layer's."""
+    stated = part.properties.get("reference")
+    return Reference(**stated) if stated else version.reference
+
+
+def bilinear(data: F64, column: F64, row: F64) -> tuple[F64, F64]:
+    """(values of a grid at fractional cell-centre indices, clamped to the edge; the weight of the cells that are not NaN).
+
+    Cells that are NaN are left out of the mean.
+    """
     rows, columns = data.shape
     column, row = np.clip(column, 0, columns - 1), np.clip(row, 0, rows - 1)
     j, i = np.minimum(column.astype(np.int64), max(columns - 2, 0)), np.minimum(row.astype(np.int64), max(rows - 2, 0))
@@ -79,4 +136,4 @@ def bilinear(data: F64, column: F64, row: F64) -> F64:
         total += np.where(known, z, 0.0) * w
         weight += np.where(known, w, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(weight > 1e-9, total / weight, np.nan)
+        return np.where(weight > 1e-9, total / weight, np.nan), np.minimum(np.where(weight > 1 - 1e-9, 1.0, weight), 1.0)

@@ -98,9 +98,9 @@ def _links(request: Request, layer: Layer, version: LayerVersion, derivation: De
     links = [link("self", href(request, "collections", name), title=layer.title.get("zh", name))]
     if version.kind in WITH_ITEMS:
         links.append(link("items", href(request, "collections", name, "items"), GEOJSON, "Features"))
-    if version.kind in WITH_MODELS and derivation is not None:
+    if has_models(version, derivation):
         links.append(link("tiles3d", href(request, "tiles3d", name, "tileset.json"), title="3D Tiles"))
-    if version.kind == "terrain" and derivation is not None:
+    if version.kind == "terrain" and has_terrain(derivation):
         links.append(link("terrain", href(request, "terrain", name, "layer.json"), title="Terrain"))
     if version.kind in WITH_MAP:
         links.append(link("map", href(request, "map", name, "tilejson.json"), title="Map tiles"))
@@ -111,12 +111,23 @@ def _past_links(request: Request, layer: Layer, version: LayerVersion, derivatio
     """What of an earlier state can still be had: its tiles, under their own key."""
     links = [link("self", href(request, "collections", layer.name), title=layer.title.get("zh", layer.name))]
     if derivation is not None and version.kind in (*WITH_MODELS, "terrain"):
-        rel, root, entry = ("terrain", "terrain", "layer.json") if version.kind == "terrain" else ("tiles3d", "tiles3d", "tileset.json")
+        kind = version.kind == "terrain" and has_terrain(derivation)
+        rel, root, entry = ("terrain", "terrain", "layer.json") if kind else ("tiles3d", "tiles3d", "tileset.json")
         links.append(link(rel, href(request, root, layer.name, derivation.key, derivation.info.get("entry", entry))))
     return links
 
 
+def has_models(version: LayerVersion, derivation: Derivation | None) -> bool:
+    """Whether a layer has 3D Tiles (a terrain only where it was asked for)."""
+    return derivation is not None and (version.kind in WITH_MODELS or (version.kind == "terrain" and "root" in derivation.info))
+
+
+def has_terrain(derivation: Derivation | None) -> bool:
+    """Whether a terrain's tiles are (also) quantized meshes."""
+    return derivation is not None and derivation.info.get("entry", "layer.json") == "layer.json"
+
+
 def default_terrain(city: City) -> Publication | None:
     """The terrain that was published first among those that the city shows now, or None."""
-    shown = {publication.layer: publication for publication, _ in city.terrains() if publication.derivation}
+    shown = {p.layer: p for p, _ in city.terrains() if p.derivation and has_terrain(city.catalog.derivation(p.derivation))}
     return next((shown[p.layer] for p in city.catalog.publications() if p.layer in shown), None)

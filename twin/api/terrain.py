@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from twin.api.archives import Archives, derivation, entry_response
-from twin.api.collections import default_terrain
+from twin.api.collections import default_terrain, has_terrain
 from twin.api.common import CityDep, json_response
 from twin.api.definition import binary
 from twin.city import City
@@ -33,7 +33,7 @@ def default(request: Request, city: CityDep) -> Response:
 def layer_json(request: Request, city: CityDep, layer: str) -> Response:
     """What a terrain client starts from; its tile addresses name the published tileset. ETag: the tileset's key."""
     _, version, found = city.published(layer)
-    if version.kind != "terrain" or found is None:
+    if version.kind != "terrain" or found is None or not has_terrain(found):
         raise NotFound(f"Layer {layer!r} ({version.kind}) has no terrain tiles.", f"Derive them with: twin tile {layer}")
     return _layer_json(request, city, layer, found.key, "")
 

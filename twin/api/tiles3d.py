@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from twin.api.archives import entry_response
-from twin.api.collections import WITH_MODELS
+from twin.api.collections import has_models
 from twin.api.common import CityDep, json_response
 from twin.api.definition import answers, binary
 from twin.api.schemas import Tileset
@@ -21,10 +21,11 @@ router = APIRouter(tags=["3D Tiles"])
 def root(request: Request, city: CityDep, layer: str) -> Response:
     """A tileset of one tile whose content is the published tileset. Never cached unasked; its ETag is the tileset's key."""
     _, version, derivation = city.published(layer)
-    if version.kind not in WITH_MODELS or derivation is None:
-        raise NotFound(f"Layer {layer!r} ({version.kind}) has no 3D Tiles.", f"Derive them with: twin tile {layer}")
+    if derivation is None or not has_models(version, derivation):
+        raise NotFound(f"Layer {layer!r} ({version.kind}) has no 3D Tiles.",
+                       "Ingest it with --option output=both." if version.kind == "terrain" else f"Derive them with: twin tile {layer}")  # fmt: skip
     inner: dict[str, Any] = derivation.info["root"]
-    entry = derivation.info.get("entry", "tileset.json")
+    entry = derivation.info.get("tileset") or derivation.info.get("entry", "tileset.json")
     volume = placed(inner["boundingVolume"], inner.get("transform"))
     # A city of one leaf has error 0 inside; out here the error is that of drawing nothing, or a client would never ask for it.
     error = max(float(inner["geometricError"]), radius(volume))
