@@ -36,7 +36,7 @@ def diff(city: Callable[[], City], a: str, b: str, tolerance: float | None = Non
     return result
 
 
-def _archive(city: Callable[[], City], target: str) -> Path:
+def _archive(city: Callable[[], City], target: str) -> Path | list[Path]:
     if Path(target).exists():
         return Path(target)
     if "/" in target or target.endswith((".3tz", ".json")):
@@ -52,7 +52,7 @@ def _archive(city: Callable[[], City], target: str) -> Path:
         _, _, derivation = home.published(name)
     if derivation is None:
         raise NotFound(f"There are no tiles of {target}.", f"Make them with: twin tile {name}")
-    return home.lake.path(derivation.archive)
+    return [home.lake.path(key) for key in derivation.archives]
 
 
 def as_text(result: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,56 +24,75 @@ _ENTRY = struct.Struct("<16sQ")
 _ALLOWED_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, 93}  # 93: Zstandard
 
 
-class ArchiveSource:
-    """The entries of an opened .3tz by name."""
+Paths = Path | Sequence[Path]
+"""An archive, or the archives of a tileset that was split: the one with its entry first."""
 
-    def __init__(self, archive: zipfile.ZipFile, where: Where) -> None:
-        self._archive = archive
+
+class ArchiveSource:
+    """The entries of opened .3tz files by name."""
+
+    def __init__(self, archives: Sequence[zipfile.ZipFile], where: Where) -> None:
+        self._archives = archives
         self._where = where
+        self._holder = {name: archive for archive in reversed(archives) for name in archive.namelist()}
 
     def names(self) -> list[str]:
-        """All entries but the index."""
-        return [name for name in self._archive.namelist() if name != INDEX_NAME]
+        """All entries but the indices."""
+        return [name for archive in self._archives for name in archive.namelist() if name != INDEX_NAME]
 
     def close(self) -> None:
-        """Close the file; the entries cannot be read any more."""
-        self._archive.close()
+        """Close the files; the entries cannot be read any more."""
+        for archive in self._archives:
+            archive.close()
 
     def read(self, path: str) -> bytes | None:
         """The bytes at ``path``, or None."""
-        try:
-            info = self._archive.getinfo(path)
-        except KeyError:
+        archive = self._holder.get(path)
+        if archive is None:
             return None
+        info = archive.getinfo(path)
         at = self._where / path
         if info.file_size > UNPACKED_LIMIT:
             at.error("ARCHIVE_ENTRY_INVALID", f"unpacks to {info.file_size} bytes, more than 1 GiB")
             return None
         try:
-            return self._archive.read(info)
+            return archive.read(info)
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError, zlib.error) as error:
             at.error("ARCHIVE_ENTRY_INVALID", f"cannot be read: {error}")
             return None
 
 
-def open_archive(data: bytes | Path, where: Where, entry: str = "tileset.json") -> ArchiveSource | None:
-    """Open and check a .3tz given by path or as bytes; None, with findings, when it is no archive at all.
+def first_of(paths: Paths) -> Path:
+    """The archive with the entry."""
+    return paths if isinstance(paths, Path) else paths[0]
 
-    ``entry``: what must be at its root (terrain archives have a layer.json there).
+
+def open_archive(data: bytes | Paths, where: Where, entry: str = "tileset.json") -> ArchiveSource | None:
+    """Open and check a .3tz given by path or as bytes, or several; None, with findings, when one is no archive at all.
+
+    ``entry``: what must be at the root of the first (terrain archives have a layer.json there; "": anything).
     """
-    try:
-        archive = zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else data)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
-        where.error("ARCHIVE_INVALID", f"is not a ZIP archive: {error}")
-        return None
-    _check_directory(archive, where, entry)
-    return ArchiveSource(archive, where)
+    opened: list[zipfile.ZipFile] = []
+    for one in [data] if isinstance(data, bytes | Path) else data:
+        try:
+            archive = zipfile.ZipFile(io.BytesIO(one) if isinstance(one, bytes) else one)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
+            where.error("ARCHIVE_INVALID", f"is not a ZIP archive: {error}")
+            for archive in opened:
+                archive.close()
+            return None
+        _check_directory(archive, where, entry if not opened else "")
+        opened.append(archive)
+    source = ArchiveSource(opened, where)
+    if len(opened) > 1 and len(set(source.names())) < len(source.names()):
+        where.error("ARCHIVE_ENTRY_INVALID", "several archives of the tileset hold the same entry")
+    return source
 
 
 def _check_directory(archive: zipfile.ZipFile, where: Where, entry: str) -> None:
     infos = archive.infolist()
     names = [info.filename for info in infos]
-    if entry not in names:
+    if entry and entry not in names:
         where.error("ARCHIVE_NO_TILESET", f"has no {entry} at its root")
     for name in sorted({n for n in names if names.count(n) > 1} if len(set(names)) < len(names) else ()):
         where.error("ARCHIVE_ENTRY_INVALID", f"has the entry {name!r} twice")

@@ -11,7 +11,6 @@ import hashlib
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from twin.errors import BadTileset
 
-from .archive import ArchiveSource, open_archive
+from .archive import ArchiveSource, Paths, first_of, open_archive
 from .glb import Model
 from .issues import Report, Where
 from .positions import Feature, features_of, nearest, table_of, worst_of
@@ -105,8 +104,8 @@ class _Side:
             found.clear()
 
 
-def diff_tilesets(a: Path, b: Path, tolerance: float = TOLERANCE) -> dict[str, Any]:
-    """Compare two tilesets (a folder with a tileset.json, that file, or a .3tz; terrain archives by their files only).
+def diff_tilesets(a: Paths, b: Paths, tolerance: float = TOLERANCE) -> dict[str, Any]:
+    """Compare two tilesets (a folder with a tileset.json, that file, a .3tz or several of one; terrain archives by their files only).
 
     Args:
         tolerance: metres that a vertex may be off before its feature counts as changed.
@@ -135,14 +134,14 @@ def diff_tilesets(a: Path, b: Path, tolerance: float = TOLERANCE) -> dict[str, A
         return _result(*sides, elsewhere, tolerance)
 
 
-def _open(path: Path, stack: ExitStack) -> _Side:
-    report = Report()
+def _open(paths: Paths, stack: ExitStack) -> _Side:
+    report, path = Report(), first_of(paths)
     source: Source | None = None
     entry = "tileset.json"
     if path.is_dir():
         source = FolderSource(path)
     elif path.suffix.lower() == ".3tz" and path.is_file():
-        archive = open_archive(path, Where(report, path.name), "")
+        archive = open_archive(paths, Where(report, path.name), "")
         if archive is not None:
             stack.callback(archive.close)
             source, entry = archive, "tileset.json" if "tileset.json" in archive.names() else "layer.json"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from twin.ground import Ground
 from twin.lake import Lake
 from twin.model import LayerVersion
 
-from .archive import open_archive
+from .archive import Paths, open_archive
 from .glb import Model
 from .issues import Report, Where
 from .parts import check_parts
@@ -32,13 +31,13 @@ COMPARISONS: dict[str, Callable[[Task], Comparison]] = {"blocks": Blocks, "mesh"
 
 
 def check_layer(
-    version: LayerVersion, lake: Lake, archive: Path | None, *, ground: Ground | None = None, info: dict[str, Any] | None = None,
+    version: LayerVersion, lake: Lake, archive: Paths | None, *, ground: Ground | None = None, info: dict[str, Any] | None = None,
     options: dict[str, Any] | None = None, positions: bool = True, limit: float = LIMIT,
     progress: Callable[[float, str], None] = lambda fraction, doing: None,
 ) -> Report:  # fmt: skip
     """Check one version of a layer and, where it has one, its archive.
 
-    ``archive``: its tiles, None for kinds without; ``ground``: the terrain the blocks stand on; ``info``: the tiler's facts;
+    ``archive``: its tiles (all archives where they were split), None for kinds without; ``ground``: the terrain the blocks stand on; ``info``: the tiler's facts;
     ``options``: what the tiler was given; ``positions``: also decode every finest vertex and compare it with the source, within
     ``limit`` metres; ``progress``: called with (fraction, what is being done).
 
@@ -84,7 +83,7 @@ def check_positions(
     return report
 
 
-def _check_terrain(task: Task, archive: Path, report: Report, where: Where, positions: bool, progress: Callable[[float, str], None]) -> None:
+def _check_terrain(task: Task, archive: Paths, report: Report, where: Where, positions: bool, progress: Callable[[float, str], None]) -> None:
     heights = Heights(task) if positions else None
     tiles = max(int(task.info.get("tiles") or 1), 1)
 

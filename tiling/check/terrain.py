@@ -6,13 +6,12 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .archive import ArchiveSource, open_archive
+from .archive import ArchiveSource, Paths, first_of, open_archive
 from .issues import Report, Where
 from .jsonfile import parse_json
 from .shape import Anything, Choice, List, Num, Obj, Text
@@ -38,13 +37,13 @@ LAYER = Obj(
 _NAME = re.compile(r"(\d+)/(\d+)/(\d+)\.terrain")
 
 
-def check_terrain(path: Path, *, report: Report | None = None, observe: Observe | None = None, limit_contents: int | None = None) -> Report:
-    """Check a terrain archive (.3tz with layer.json and {z}/{x}/{y}.terrain).
+def check_terrain(path: Paths, *, report: Report | None = None, observe: Observe | None = None, limit_contents: int | None = None) -> Report:
+    """Check a terrain archive (.3tz with layer.json and {z}/{x}/{y}.terrain), or the several that it was split into.
 
     Tiles are decoded one at a time, level by level. ``observe`` is shown each: level, column, row, tile, place.
     """
     report = report if report is not None else Report()
-    where = Where(report, path.name)
+    where = Where(report, first_of(path).name)
     archive = open_archive(path, where, "layer.json")
     if archive is None:
         return report
