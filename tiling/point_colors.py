@@ -6,6 +6,7 @@ import numpy as np
 
 from tiling.point_glb import Palette
 from tiling.point_runs import Cube
+from twin.errors import BadOption
 
 CLASS_COLORS = {
     2: (168, 140, 104), 3: (160, 200, 120), 4: (96, 168, 80), 5: (40, 124, 56), 6: (214, 108, 72), 7: (200, 60, 200), 8: (230, 210, 90),
@@ -13,23 +14,30 @@ CLASS_COLORS = {
     18: (220, 60, 160),
 }  # fmt: skip
 UNCLASSIFIED = (190, 190, 190)
+EARTH = 6_371_000.0
+"""Mean radius, metres: how fast the ground falls away from a plane."""
 _RAMP = np.array([(38, 70, 130), (40, 130, 150), (90, 175, 110), (215, 205, 100), (205, 120, 60), (170, 50, 60)], np.float64)
 
 
-def choose(wanted: str, has_rgb: bool, classes: int, intensity: tuple[int, int], cube: Cube, height: float) -> Palette:
+def choose(wanted: str, colored: float, classes: int, intensity: tuple[int, int], cube: Cube, heights: tuple[float, float]) -> Palette:
     """What the colours show: as wanted; else the points' own, several classes, intensities that differ, or heights.
 
     Args:
         wanted: auto, rgb, class, intensity or height.
-        has_rgb: whether every cloud has colours.
+        colored: share of the points whose file has colours; with "auto" most must have them, the others are drawn light grey.
         classes: how many classes occur.
         intensity: lowest and highest intensity.
         cube: gives the lattice that heights are counted in.
-        height: metres between the lowest and the highest point.
+        heights: metres over the tangent plane of the frame's origin of the lowest and the highest point.
+
+    Raises:
+        BadOption: rgb is wanted, but no file has colours.
     """
+    if wanted == "rgb" and not colored:
+        raise BadOption("color=rgb: no file of the layer has colours.", "Choose class, height, intensity or auto.")
     mode = wanted
-    if wanted == "auto" or (wanted == "rgb" and not has_rgb):
-        mode = "rgb" if has_rgb else "class" if classes > 1 else "intensity" if intensity[1] > intensity[0] else "height"
+    if wanted == "auto":
+        mode = "rgb" if colored > 0.5 else "class" if classes > 1 else "intensity" if intensity[1] > intensity[0] else "height"
     if mode == "rgb":
         return Palette(0, 0, 1, np.zeros((256, 3), np.uint8))
     if mode == "class":
@@ -40,4 +48,5 @@ def choose(wanted: str, has_rgb: bool, classes: int, intensity: tuple[int, int],
         return Palette(2, intensity[0], max(intensity[1], intensity[0] + 1), np.repeat(grey[:, None], 3, axis=1))
     at = np.linspace(0, len(_RAMP) - 1, 256)
     ramp = np.column_stack([np.interp(at, np.arange(len(_RAMP)), _RAMP[:, k]) for k in range(3)])
-    return Palette(3, 0, max(height / cube.step, 1.0), np.rint(ramp).astype(np.uint8))
+    low, high = ((value - cube.low[2]) / cube.step for value in heights)
+    return Palette(3, low, max(high, low + 1.0), np.rint(ramp).astype(np.uint8), -cube.low[:2] / cube.step, cube.step / (2 * EARTH))

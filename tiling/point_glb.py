@@ -9,7 +9,7 @@ EXT_mesh_features; EXT_structural_metadata.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,15 @@ class Palette:
     """How points are coloured.
 
     `mode`: 0 own colours, 1 by class, 2 by intensity, 3 by height; `low`, `high`: range of intensities or lattice heights
-    that `colors` (256, 3) sRGB bytes is spread over.
+    that `colors` (256, 3) sRGB bytes is spread over; `origin` (2,), `bend`: as `point_kernels.paint` needs them for heights.
     """
 
     mode: int
     low: float
     high: float
     colors: NDArray[np.uint8]
+    origin: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    bend: float = 0.0
 
     @property
     def linear(self) -> NDArray[np.uint8]:
@@ -51,7 +53,7 @@ class Look:
     """What all tiles of a cloud share.
 
     Its palette, the row of the class table by class code (256,), that table, whether intensities are written, and whether
-    columns are compressed.
+    columns are compressed. Where intensities are written, `table.schema` has the class `point_class` for them.
     """
 
     palette: Palette
@@ -59,6 +61,7 @@ class Look:
     table: PropertyTable
     intensity: bool
     meshopt: bool
+    point_class: str
 
 
 _LINEAR = linear_colors(np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1))[:, 0].copy()
@@ -90,14 +93,14 @@ def encode(points: Columns, rows: NDArray[np.int32], cube: Cube, look: Look) -> 
     builder.column("POSITION", positions, 3, limits=limits)
     colors, classes = np.empty((len(rows), 4), np.uint8), np.zeros((len(rows), 4), np.uint8)
     p = look.palette
-    kernels.paint(points.colors, points.intensity, points.places, rows, p.mode, p.low, p.high, _LINEAR, p.linear, look.class_row, colors, classes)
+    kernels.paint(points.colors, points.intensity, points.places, rows, p.mode, p.low, p.high, p.origin, p.bend, _LINEAR, p.linear, look.class_row, colors, classes)
     builder.column("COLOR_0", colors, 4, normalized=True)
     builder.column("_FEATURE_ID_0", classes, 1)
     if look.intensity:
         padded = np.zeros((len(rows), 2), np.uint16)
         kernels.take_intensity(points.intensity, rows, padded)
         builder.column("_INTENSITY", padded, 1)
-    return builder.finish(node, look.table, quantized=short), low, high
+    return builder.finish(node, look, quantized=short), low, high
 
 
 def _float32(value: float) -> float:
@@ -144,22 +147,27 @@ class _Builder:
         self._append(data)
         return len(self.views) - 1
 
-    def finish(self, node: dict[str, Any], table: PropertyTable, *, quantized: bool) -> bytes:
+    def finish(self, node: dict[str, Any], look: Look, *, quantized: bool) -> bytes:
+        table = look.table
         properties: dict[str, Any] = {}
         for name, column in table.columns.items():
             properties[name] = {"values": self._plain(column.values)}
             if column.string_offsets is not None:
                 properties[name] |= {"stringOffsets": self._plain(column.string_offsets), "stringOffsetType": column.string_offset_type}
         feature = {"featureCount": len(table), "attribute": 0, "propertyTable": 0}
-        primitive = {"attributes": self.attributes, "mode": POINTS, "material": 0, "extensions": {"EXT_mesh_features": {"featureIds": [feature]}}}
+        primitive: dict[str, Any] = {"attributes": self.attributes, "mode": POINTS, "material": 0, "extensions": {"EXT_mesh_features": {"featureIds": [feature]}}}
         metadata = {"name": table.name, "class": table.class_id, "count": len(table), "properties": properties}
+        structural: dict[str, Any] = {"schema": table.schema, "propertyTables": [metadata]}
+        if look.intensity:  # so that a client can style by it as by any property
+            structural["propertyAttributes"] = [{"class": look.point_class, "properties": {"intensity": {"attribute": "_INTENSITY"}}}]
+            primitive["extensions"]["EXT_structural_metadata"] = {"propertyAttributes": [0]}
         required = (["EXT_meshopt_compression"] if self.meshopt else []) + (["KHR_mesh_quantization"] if quantized else [])
         document: dict[str, Any] = {
             "asset": {"version": "2.0", "generator": "Wuyi Twin"}, "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [node],
             "meshes": [{"primitives": [primitive]}],
             "materials": [{"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0}, "extensions": {"KHR_materials_unlit": {}}}],
             "accessors": self.accessors, "bufferViews": self.views, "buffers": [{"byteLength": len(self.body)}],
-            "extensions": {"EXT_structural_metadata": {"schema": table.schema, "propertyTables": [metadata]}},
+            "extensions": {"EXT_structural_metadata": structural},
             "extensionsUsed": sorted(["EXT_mesh_features", "EXT_structural_metadata", "KHR_materials_unlit", *required]),
         }  # fmt: skip
         if self.meshopt:

@@ -69,7 +69,7 @@ def place_points(raw, record, scales, offsets, origin, size, nodes, unit, low, s
 
 @njit(cache=True, nogil=True)
 def pick_columns(raw, record, class_at, class_mask, rgb_at, rgb_shift, colors, intensity):
-    """LAS records → (n, 4) uint8 red, green, blue, class (colours 0 where `rgb_at` < 0) and (n,) uint16 intensity, written."""
+    """LAS records → (n, 4) uint8 red, green, blue, class (a light grey where `rgb_at` < 0) and (n,) uint16 intensity, written."""
     for p in range(len(intensity)):
         at = p * record
         intensity[p] = np.uint16(raw[at + 12]) | (np.uint16(raw[at + 13]) << 8)
@@ -78,7 +78,7 @@ def pick_columns(raw, record, class_at, class_mask, rgb_at, rgb_shift, colors, i
             if rgb_at >= 0:
                 colors[p, k] = (np.uint16(raw[at + rgb_at + 2 * k]) | (np.uint16(raw[at + rgb_at + 2 * k + 1]) << 8)) >> rgb_shift
             else:
-                colors[p, k] = 0
+                colors[p, k] = 190
 
 
 @njit(cache=True, nogil=True)
@@ -144,7 +144,7 @@ def _weight(x: int, y: int, z: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def sample_depths(codes, places, order, depths):
+def sample_depths(codes, places, depths):
     """At which octree depth each point is drawn first, one point a cell.
 
     Every point has a fixed pseudo-random weight; at depth d the heaviest point of each cell stands for the cell. A point's
@@ -152,15 +152,14 @@ def sample_depths(codes, places, order, depths):
     the levels it shares with the nearest heavier point before or after it: one pass with a stack.
 
     Args:
-        codes: (n,) uint64 ascending. places: (n, 3) int32 and order: (n,) int32: code p is that of places[order[p]].
+        codes: (n,) uint64 ascending. places: (n, 3) int32 in the same order.
         depths: (n,) uint8, written (0 for the heaviest of all, ≤ 22).
     """
     n = len(codes)
     stack, weights = np.empty(n, np.int64), np.empty(n, np.uint64)
     top = 0
     for p in range(n):
-        q = order[p]
-        weights[p] = _weight(places[q, 0], places[q, 1], places[q, 2])
+        weights[p] = _weight(places[p, 0], places[p, 1], places[p, 2])
         depths[p] = 0
     for p in range(n):
         while top > 0 and weights[stack[top - 1]] < weights[p]:
@@ -170,6 +169,31 @@ def sample_depths(codes, places, order, depths):
             depths[p] = _shared(codes[stack[top - 1]], codes[p]) + 1
         stack[top] = p
         top += 1
+
+
+@njit(cache=True, nogil=True)
+def farthest(codes, places, levels, start, end, level, shift):
+    """How far, in lattice steps, a point that is not drawn at `level` is from the one that stands for its cell.
+
+    Args:
+        codes: (n,) uint64 ascending. places: (n, 3) int32 and levels: (n,) uint8 in the same order.
+        start, end: the points of one tile. shift: 3 × (`BITS` − depth of the cells of the tile's grid).
+    """
+    worst = 0.0
+    p = start
+    while p < end:
+        cell, drawn, q = codes[p] >> np.uint64(shift), -1, p
+        while q < end and codes[q] >> np.uint64(shift) == cell:
+            if drawn < 0 and levels[q] <= level:
+                drawn = q
+            q += 1
+        if drawn >= 0:
+            for r in range(p, q):
+                if levels[r] > level:
+                    x, y, z = places[r, 0] - places[drawn, 0], places[r, 1] - places[drawn, 1], places[r, 2] - places[drawn, 2]
+                    worst = max(worst, float(x) * x + float(y) * y + float(z) * z)
+        p = q
+    return np.sqrt(worst)
 
 
 @njit(cache=True, nogil=True)
@@ -243,8 +267,11 @@ def write_positions(lattice, origin, step, positions):
 
 
 @njit(cache=True, nogil=True)
-def paint(colors, intensity, places, rows, mode, low, high, linear, palette, class_row, out, classes):
-    """(n, 4) linear colours and (n, 4) class table rows (first byte) of some rows; see `point_glb.Palette`."""
+def paint(colors, intensity, places, rows, mode, low, high, origin, bend, linear, palette, class_row, out, classes):
+    """(n, 4) linear colours and (n, 4) class table rows (first byte) of some rows; see `point_glb.Palette`.
+
+    Heights are lattice z plus what the earth falls away from the frame's plane: `bend` × squared distance from `origin` (2,).
+    """
     for p in range(len(rows)):
         q = rows[p]
         classes[p, 0] = class_row[colors[q, 3]]
@@ -255,7 +282,8 @@ def paint(colors, intensity, places, rows, mode, low, high, linear, palette, cla
             if mode == 1:
                 index = int(colors[q, 3])
             else:
-                value = float(intensity[q]) if mode == 2 else float(places[q, 2])
+                east, north = places[q, 0] - origin[0], places[q, 1] - origin[1]
+                value = float(intensity[q]) if mode == 2 else places[q, 2] + bend * (east * east + north * north)
                 index = int(min(max((value - low) / (high - low), 0.0), 1.0) * 255)
             for k in range(3):
                 out[p, k] = palette[index, k]

@@ -7,11 +7,12 @@ at once where processes would each load Python anew. The bytes do not depend on 
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -20,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tiling import point_frame
+from tiling import implicit, point_frame
 from tiling.metadata import schema_of
 from tiling.point_colors import choose
 from tiling.point_frame import Frame
@@ -34,7 +35,7 @@ from twin.errors import BadFeature
 from twin.model import Bounds, Column, LayerVersion, Part, Reference
 from twin.registry import TileJob
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 BUCKET = 1 << 20
 """Points of a bucket: about 100 MB while it is worked on."""
 IN_MEMORY = 1 << 23
@@ -49,6 +50,7 @@ class Options(registry.Options):
 
     color: Literal["auto", "rgb", "class", "height", "intensity"] = Field("auto", description="What the points' colours show.")
     points_per_tile: int = Field(40_000, ge=1_000, le=1_000_000, description="A tile with no more points than this left is not split.")
+    subdivision: implicit.Subdivision = Field("explicit", description="How the tree is written: explicit in tileset.json, or implicit in subtrees.")
     compression: Literal["meshopt", "none"] = Field("meshopt", description="EXT_meshopt_compression, or plain buffers for clients without it.")
 
 
@@ -57,6 +59,7 @@ class _Done:
     """A finished tile: what the tileset needs to know, and its bytes."""
 
     node: tuple[int, int, bool]
+    error: float
     count: int
     low: NDArray[np.float64] | None
     high: NDArray[np.float64] | None
@@ -76,36 +79,42 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     if not parts:
         raise BadFeature(f"Layer {version.layer} holds no point cloud.", "Ingest a LAS, LAZ or COPC file.")
     options: Options = job.options
-    frame, sources = _clouds(version, parts, job)
+    frame, frame_height, sources = _clouds(version, parts, job)
     total = sum(part.count for part in parts)
     with tempfile.TemporaryDirectory(prefix="points-", dir=job.out.parent) as scratch, ThreadPoolExecutor(max(1, job.workers)) as pool:
         runs = _runs(sources, Path(scratch), pool, job, total)
         cube = sources[0].cube
         grid = grid_of(runs)
-        look = _look(version, parts, cube, options)
+        heights = _extremes(version, parts)
+        look = _look(version, parts, cube, options, (heights[0] - frame_height, heights[1] - frame_height))
         with ArchiveWriter(job.out) as archive:
             done, trees = [], []
             work = _ordered(pool, lambda b: _bucket(b, runs, cube, look, options.points_per_tile, grid), buckets(runs, BUCKET), job.workers)
             for tree, tiles in work:
-                trees.append(Subtree(tree.nodes[:1], tree.above, tree.above_levels))
+                trees.append(replace(tree, nodes=tree.nodes[:1]))
                 done += [_store(archive, t) for t in tiles]
                 job.progress(0.4 + 0.55 * sum(t.count for t in done) / total, "encoding tiles")
-            points, nodes = ancestors(trees)
+            points, nodes = ancestors(trees, lambda level: 3.0**0.5 * 2.0 ** (cube.bits - level - grid))
             upper = _ordered(pool, lambda node: _encode(node, points, cube, look), nodes, job.workers)
             done += [_store(archive, t) for t in upper]
-            facts = _finish(archive, done, frame, cube, grid, version, max(c.patches.error for c in sources))
+            facts = _finish(archive, done, frame, cube, grid, parts, look, heights)
+        if options.subdivision == "implicit":
+            document, facts["bytes"] = implicit.rewrite(job.out, implicit.octree(cube.low, cube.side))
+            facts["root"] = _root(document)
+        facts["stats"]["projection_error_m"] = max(c.patches.error for c in sources)
     return facts
 
 
-def _clouds(version: LayerVersion, parts: list[Part], job: TileJob) -> tuple[Frame, list[Cloud]]:
-    """The local frame at the middle of all clouds, and each cloud with its interpolation table in one cube."""
+def _clouds(version: LayerVersion, parts: list[Part], job: TileJob) -> tuple[Frame, float, list[Cloud]]:
+    """The local frame at the middle of all clouds, its ellipsoidal height, and each cloud with its interpolation table in one cube."""
     whole = Bounds.union(part.bounds for part in parts if part.bounds is not None)
-    frame = Frame.at(*point_frame.centre_of(version.reference, whole))
+    centre = point_frame.centre_of(version.reference, whole)
+    frame = Frame.at(*centre)
     boxes = [clouds.own_bounds(part) for part in parts]
     tables = [point_frame.fit(clouds.own_reference(version, part), box, frame) for part, box in zip(parts, boxes, strict=True)]
     ranges = [table.range_of(box.minz, box.maxz) for table, box in zip(tables, boxes, strict=True)]
     cube = Cube.around(np.min([low for low, _ in ranges], axis=0), np.max([high for _, high in ranges], axis=0))
-    return frame, [Cloud(job.lake.path(part.key), part, table, cube) for part, table in zip(parts, tables, strict=True)]
+    return frame, centre[2], [Cloud(job.lake.path(part.key), part, table, cube) for part, table in zip(parts, tables, strict=True)]
 
 
 def _runs(sources: list[Cloud], scratch: Path, pool: ThreadPoolExecutor, job: TileJob, total: int) -> list[Run]:
@@ -144,11 +153,12 @@ def _bucket(bucket: Bucket, runs: list[Run], cube: Cube, look: Look, most: int, 
 
 def _encode(node: Node, points: Columns, cube: Cube, look: Look) -> _Done:
     place = (node.level, node.prefix, node.leaf)
+    error = 0.0 if node.leaf else node.error * cube.step
     if not len(node.rows):
-        return _Done(place, 0, None, None, None)
+        return _Done(place, error, 0, None, None, None)
     data, low, high = encode(points, node.rows, cube, look)
     # Compressed columns gain nothing from deflate; plain ones would take longer to deflate than to make.
-    return _Done(place, len(node.rows), low, high, pack(data, deflate=False))
+    return _Done(place, error, len(node.rows), low, high, pack(data, deflate=False))
 
 
 def _store(archive: ArchiveWriter, done: _Done) -> _Done:
@@ -156,14 +166,15 @@ def _store(archive: ArchiveWriter, done: _Done) -> _Done:
     if done.packed is None:
         return done
     archive.add_packed(_uri(done.node), done.packed)
-    return _Done(done.node, done.count, done.low, done.high, None)
+    return replace(done, packed=None)
 
 
 def _uri(node: tuple[int, int, bool]) -> str:
     return f"points/{cell_name(node[0], node[1])}.glb"
 
 
-def _look(version: LayerVersion, parts: list[Part], cube: Cube, options: Options) -> Look:
+def _look(version: LayerVersion, parts: list[Part], cube: Cube, options: Options, heights: tuple[float, float]) -> Look:
+    """`heights`: of the lowest and highest point over the tangent plane at the frame's origin."""
     names = {c["code"]: (c["zh"], c["en"]) for part in parts for c in part.properties["classes"]}
     codes = sorted(names)
     class_row = np.zeros(256, np.uint8)
@@ -175,37 +186,64 @@ def _look(version: LayerVersion, parts: list[Part], cube: Cube, options: Options
     columns = [Column("classification", "uint8", "", {"zh": "点类别", "en": "ASPRS class"})]
     table = schema_of(version.layer, rows, columns).encode(rows, "classes")
     low, high = min(p.properties["intensity"][0] for p in parts), max(p.properties["intensity"][1] for p in parts)
-    tall = max(p.bounds.maxz - p.bounds.minz for p in parts if p.bounds is not None) * version.reference.vertical_unit
-    palette = choose(options.color, all(p.properties["has_rgb"] for p in parts), len(codes), (low, high), cube, tall)
-    return Look(palette, class_row, table, high > 0, options.compression == "meshopt")
+    points = f"{table.class_id}_point"
+    if high > 0:
+        one = {"intensity": {"name": "intensity", "description": "回波强度 / intensity", "type": "SCALAR", "componentType": "UINT16", "required": True}}
+        table.schema["classes"][points] = {"name": "point", "properties": one}
+    colored = sum(p.count for p in parts if p.properties["has_rgb"]) / sum(p.count for p in parts)
+    palette = choose(options.color, colored, len(codes), (low, high), cube, heights)
+    return Look(palette, class_row, table, high > 0, options.compression == "meshopt", points)
 
 
-def _finish(archive: ArchiveWriter, done: list[_Done], frame: Frame, cube: Cube, grid: int, version: LayerVersion, error: float) -> dict[str, Any]:
-    parts = [part for part in version.parts if part.role == "cloud"]
+def _statistics(parts: list[Part], look: Look) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(schema, statistics) of tileset.json: how many points there are of each class, and the range of intensities."""
+    counts: dict[int, int] = {}
+    names: dict[int, str] = {}
+    for found in (c for part in parts for c in part.properties["classes"]):
+        counts[found["code"]] = counts.get(found["code"], 0) + found["count"]
+        names[found["code"]] = found["en"]
+    schema = copy.deepcopy(look.table.schema)
+    schema["enums"] = {"point_classes": {"name": "ASPRS classes", "valueType": "UINT8", "values": [{"name": names[c], "value": c} for c in sorted(names)]}}
+    point = schema["classes"].setdefault(look.point_class, {"name": "point", "properties": {}})
+    point["properties"]["class"] = {"name": "class", "description": "点类别 / ASPRS class", "type": "ENUM", "enumType": "point_classes"}
+    told: dict[str, Any] = {"class": {"occurrences": {names[c]: counts[c] for c in sorted(counts)}}}
+    if look.intensity:
+        told["intensity"] = {"min": min(p.properties["intensity"][0] for p in parts), "max": max(p.properties["intensity"][1] for p in parts)}
+    return schema, {"classes": {look.point_class: {"count": sum(counts.values()), "properties": told}}}
+
+
+def _finish(archive: ArchiveWriter, done: list[_Done], frame: Frame, cube: Cube, grid: int, parts: list[Part], look: Look, heights: tuple[float, float]) -> dict[str, Any]:
     total = sum(part.count for part in parts)
     place: dict[tuple[int, int], int] = {}
     tiles: list[Tile] = []
     for one in sorted(done, key=lambda d: d.node[:2]):
-        level, prefix, leaf = one.node
+        level, prefix, _ = one.node
         place[level, prefix] = len(tiles)
         parent = place[level - 1, prefix >> 3] if level else -1
-        spacing = 0.0 if leaf else cube.side / 2.0 ** (level + grid)
         uri = _uri(one.node) if one.count else None
-        tiles.append(Tile(frame.matrix, spacing, parent, one.low, one.high, uri))
+        tiles.append(Tile(frame.matrix, one.error, parent, one.low, one.high, uri))
     written = sum(d.count for d in done)
     if written != total:
         raise BadFeature(f"{written} of {total} points were written.", "Please report this: no point may be lost.")
-    document = tileset(tiles, error=cube.side, refine="ADD")
+    schema, statistics = _statistics(parts, look)
+    document = tileset(tiles, error=cube.side, refine="ADD", schema=schema, statistics=statistics)
     archive.add("tileset.json", dump(document))
-    root = {key: document["root"][key] for key in ("boundingVolume", "geometricError", "transform") if key in document["root"]}
-    heights = [_heights(clouds.own_reference(version, part), clouds.own_bounds(part)) for part in parts]
     return {
         "entry": "tileset.json", "tiles": sum(1 for d in done if d.count), "bytes": archive.size,
-        "heights": [min(h[0] for h in heights), max(h[1] for h in heights)], "root": root,
-        "stats": {"points": written, "levels": max(d.node[0] for d in done) + 1, "spacing_m": cube.side / 2.0**grid,
-                  "projection_error_m": error},
+        "heights": list(heights), "root": _root(document),
+        "stats": {"points": written, "levels": max(d.node[0] for d in done) + 1, "spacing_m": cube.side / 2.0**grid},
         "report": {"read": total, "kept": written},
     }  # fmt: skip
+
+
+def _root(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: document["root"][key] for key in ("boundingVolume", "geometricError", "transform") if key in document["root"]}
+
+
+def _extremes(version: LayerVersion, parts: list[Part]) -> tuple[float, float]:
+    """Ellipsoidal heights between which all clouds lie."""
+    heights = [_heights(clouds.own_reference(version, part), clouds.own_bounds(part)) for part in parts]
+    return min(h[0] for h in heights), max(h[1] for h in heights)
 
 
 def _heights(reference: Reference, box: Bounds) -> tuple[float, float]:

@@ -63,7 +63,7 @@ def test_sample_depths(seed: int) -> None:
     kernels.morton(places, 0, codes)
     order = kernels.sorted_order(codes)
     depths = np.empty(120, np.uint8)
-    kernels.sample_depths(codes[order], places, order, depths)
+    kernels.sample_depths(codes[order], places[order], depths)
     assert depths.tolist() == plain_depths(codes[order], places[order])
 
 
@@ -75,7 +75,7 @@ def test_one_point_a_cell() -> None:
     kernels.morton(places, 0, codes)
     order = kernels.sorted_order(codes)
     depths = np.empty(5000, np.uint8)
-    kernels.sample_depths(codes[order], places, order, depths)
+    kernels.sample_depths(codes[order], places[order], depths)
     for depth in range(8):
         cells = codes[order] >> np.uint64(3 * (BITS - depth))
         drawn = cells[depths <= depth]
@@ -116,12 +116,12 @@ def test_take_rows_and_paint() -> None:
     assert np.array_equal(c, intensity[rows])
     linear, palette = np.arange(256, dtype=np.uint8)[::-1].copy(), rng.integers(0, 256, (256, 4)).astype(np.uint8)
     class_row = rng.integers(0, 9, 256).astype(np.uint8)
-    for mode, index in ((1, colors[:, 3]), (2, np.clip((intensity - 100.0) / 2900, 0, 1) * 255), (3, np.clip((places[:, 2] - 100.0) / 2900, 0, 1) * 255)):
+    for mode, index in ((1, colors[:, 3]), (2, np.clip((intensity - 100.0) / 2900, 0, 1) * 255), (3, np.clip((places[:, 2] + 0.25 * ((places[:, 0] - 4.0) ** 2 + (places[:, 1] - 7.0) ** 2) - 100.0) / 2900, 0, 1) * 255)):
         out, classes = np.empty((20, 4), np.uint8), np.zeros((20, 4), np.uint8)
-        kernels.paint(colors, intensity, places, rows, mode, 100.0, 3000.0, linear, palette, class_row, out, classes)
+        kernels.paint(colors, intensity, places, rows, mode, 100.0, 3000.0, np.array([4.0, 7.0]), 0.25, linear, palette, class_row, out, classes)
         assert np.array_equal(out[:, :3], palette[index.astype(np.int64)][rows, :3])
         assert np.array_equal(classes[:, 0], class_row[colors[rows, 3]])
     out = np.empty((20, 4), np.uint8)
-    kernels.paint(colors, intensity, places, rows, 0, 0.0, 1.0, linear, palette, class_row, out, np.zeros((20, 4), np.uint8))
+    kernels.paint(colors, intensity, places, rows, 0, 0.0, 1.0, np.zeros(2), 0.0, linear, palette, class_row, out, np.zeros((20, 4), np.uint8))
     assert np.array_equal(out[:, :3], linear[colors[rows, :3]])
     assert (out[:, 3] == 255).all()

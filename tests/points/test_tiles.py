@@ -75,22 +75,27 @@ def test_tree(tmp_path: Path, tiled: Make) -> None:
             parent = seen[tuple(way[:-1])]
             outer = np.array(parent["boundingVolume"]["box"])
             assert (np.abs(box[:3] - outer[:3]) + half <= outer[[3, 7, 11]] + 1e-9).all()
-            assert tile["geometricError"] < parent["geometricError"]
+            assert tile["geometricError"] <= parent["geometricError"]
             assert len(columns["POSITION"]) >= SMALLEST / 2
     assert len(seen) == result.facts["tiles"] > 8
     assert seen[()]["refine"] == "ADD"
     assert result.facts["heights"][0] < result.facts["heights"][1] < 100
 
 
-def test_spacing_is_the_error(tmp_path: Path, tiled: Make) -> None:
-    """What is drawn down to a level leaves no point farther away than that level's cells are wide."""
+@pytest.mark.parametrize("bucket", [1 << 20, 12_000])
+def test_spacing_is_the_error(tmp_path: Path, tiled: Make, monkeypatch: pytest.MonkeyPatch, bucket: int) -> None:
+    """What is drawn down to a level leaves no point of a tile farther away than its error, which is no wild guess either."""
+    monkeypatch.setattr(points, "BUCKET", bucket)
     result = tiled(write_las(tmp_path / "s.las", 150_000), HERE, points_per_tile=3_000)
     tiles = list(result.tiles())
-    everything = np.concatenate([c["POSITION"] for _, _, c, _, _ in tiles])
-    for level in range(max(len(way) for _, way, _, _, _ in tiles)):
-        drawn = np.concatenate([c["POSITION"] for _, way, c, _, _ in tiles if len(way) <= level])
-        error = max(t["geometricError"] for t, way, _, _, _ in tiles if len(way) == level)
-        assert cKDTree(drawn).query(everything)[0].max() <= error * np.sqrt(3)
+    inner = [(tile, way) for tile, way, _, _, _ in tiles if tile.get("children")]
+    assert len(inner) >= 5
+    for tile, way in inner:
+        drawn = np.concatenate([c["POSITION"] for _, w, c, _, _ in tiles if way[: len(w)] == w])
+        below = np.concatenate([c["POSITION"] for _, w, c, _, _ in tiles if len(w) > len(way) and w[: len(way)] == way])
+        distance = cKDTree(drawn).query(below)[0]
+        assert distance.max() <= tile["geometricError"] + 0.002
+        assert tile["geometricError"] <= 3 * distance.max()
 
 
 def test_bytes_do_not_depend_on_workers_nor_on_spilling(tmp_path: Path, tiled: Make, monkeypatch: pytest.MonkeyPatch) -> None:

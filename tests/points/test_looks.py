@@ -1,0 +1,140 @@
+"""What a client can style by, and how evenly the points of each level lie."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import laspy
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from ingest_gis import points as reader
+from tests.ingest_gis.conftest import write_las
+from tests.points.conftest import Tiled
+from tiling import points as tiler
+from tiling.check import check_tileset
+from tiling.check.layer import check_layer
+from twin import parts
+from twin.archive import Archive
+from twin.errors import BadOption
+from twin.lake import Lake
+from twin.model import Report
+from twin.registry import TileJob
+
+Make = Callable[..., Tiled]
+HERE = {"crs": "EPSG:32650", "vertical": "EGM96"}
+
+
+def test_statistics_and_intensity_for_styles(tmp_path: Path, tiled: Make) -> None:
+    """tileset.json tells the points of each class and the intensities; a tile's intensities are a property attribute."""
+    path = write_las(tmp_path / "s.las", 20_000)
+    result = tiled(path, HERE)
+    las = laspy.read(path)
+    with Archive(result.path) as archive:
+        document = json.loads(archive.read("tileset.json"))
+    (told,) = document["statistics"]["classes"].values()
+    codes = np.asarray(las.classification)
+    assert told["count"] == 20_000
+    assert told["properties"]["class"]["occurrences"] == {n: int((codes == c).sum()) for n, c in (("ground", 2), ("high vegetation", 5), ("building", 6))}
+    assert told["properties"]["intensity"] == {"min": int(las.intensity.min()), "max": int(las.intensity.max())}
+    (_, _, _, glb, _), *_ = result.tiles()
+    structural = glb["extensions"]["EXT_structural_metadata"]
+    primitive = glb["meshes"][0]["primitives"][0]
+    assert structural["propertyAttributes"][primitive["extensions"]["EXT_structural_metadata"]["propertyAttributes"][0]]["properties"]["intensity"] == {"attribute": "_INTENSITY"}
+    assert "_INTENSITY" in primitive["attributes"]
+    assert not check_tileset(result.path).errors
+
+
+def test_a_cloud_without_intensities(tmp_path: Path, tiled: Make) -> None:
+    result = tiled(write_las(tmp_path / "s.las", 3_000, intensity=np.zeros(3_000, np.uint16)), HERE)
+    (_, _, columns, glb, _), *_ = result.tiles()
+    assert "_INTENSITY" not in columns
+    assert "propertyAttributes" not in glb["extensions"]["EXT_structural_metadata"]
+    assert not check_tileset(result.path).errors
+
+
+def test_files_with_and_without_colours(tmp_path: Path, lake: Lake) -> None:
+    """Most have colours: the others are light grey. Most have none: coloured by class unless rgb is wanted; none at all: refused."""
+    for name, count, point_format in (("c.las", 4_000, 3), ("d.las", 1_000, 1), ("e.las", 9_000, 0)):
+        write_las(tmp_path / name, count, point_format=point_format, seed=count)
+
+    def colors(names: list[str], **options: Any) -> np.ndarray[Any, Any]:
+        report = Report(source="x")
+        version = parts.write_version(lake, "c", "points", reader.read([tmp_path / n for n in names], reader.Options(**HERE), report), report, provenance={})
+        out = tmp_path / f"{len(names)}{options}.3tz"
+        tiler.tile(version, TileJob(lake, out, tiler.Options(**options), None, 1))
+        return np.concatenate([c["COLOR_0"][:, :3] for _, _, c, _, _ in Tiled(out, {}, version).tiles()])
+
+    grey = round(((190 / 255 + 0.055) / 1.055) ** 2.4 * 255)
+    drawn = colors(["c.las", "d.las"])
+    assert int((drawn == grey).all(axis=1).sum()) == pytest.approx(1_000, abs=2)
+    assert len(np.unique(drawn, axis=0)) > 1_000
+    assert len(np.unique(colors(["c.las", "d.las", "e.las"]), axis=0)) == 3
+    assert len(np.unique(colors(["c.las", "d.las", "e.las"], color="rgb"), axis=0)) > 1_000
+    with pytest.raises(BadOption, match="no file of the layer has colours"):
+        colors(["d.las"], color="rgb")
+
+
+def test_heights_are_coloured_over_the_curved_earth(tmp_path: Path, tiled: Make) -> None:
+    """40 km of points at one ellipsoidal height have one colour, though the ends lie 30 m below the frame's plane."""
+    n = 20_000
+    x = 480_000 + np.random.default_rng(1).random(n) * 40_000
+    z = np.where(np.arange(n) % 2, 30.0, 0.0)
+    las = laspy.read(write_las(tmp_path / "plain.las", n))
+    header = laspy.LasHeader(point_format=3, version="1.2")
+    header.scales, header.offsets = [0.001] * 3, [500_000, 2_500_000, 0]
+    flat = laspy.LasData(header)
+    flat.x, flat.y, flat.z, flat.classification = x, las.y, z, las.classification
+    flat.write(tmp_path / "flat.las")
+    result = tiled(tmp_path / "flat.las", {"crs": "EPSG:32650", "vertical": "ellipsoid"}, color="height")
+    drawn = np.concatenate([c["COLOR_0"][:, :3] for _, _, c, _, _ in result.tiles()]).astype(int)
+    # Two heights, two ends of the ramp: blue below, red above, nothing in between.
+    assert ((drawn[:, 2] > drawn[:, 0]) == (np.abs(drawn - drawn[drawn[:, 2] > drawn[:, 0]][0]).max(axis=1) < 30)).all()
+    assert int((drawn[:, 2] > drawn[:, 0]).sum()) == n // 2
+
+
+@pytest.mark.parametrize("shape", ["volume", "surface"])
+def test_levels_are_spread_evenly(tmp_path: Path, tiled: Make, shape: str) -> None:
+    """What is drawn down to each level against as many points drawn by lot: no clumps, no holes.
+
+    Drawn points keep their distance (median to the nearest other), close pairs are rare, and the widest hole is smaller.
+    """
+    n = 200_000
+    rng = np.random.default_rng(2)
+    x, y = rng.random((2, n)) * 100
+    z = rng.random(n) * 100 if shape == "volume" else 5 * np.sin(x / 15) * np.cos(y / 19) + rng.normal(0, 0.02, n)
+    result = tiled(write_las(tmp_path / "e.las", n, x=500_000 + x, y=2_500_000 + y, z=z), HERE, points_per_tile=3_000)
+    tiles = list(result.tiles())
+    every = np.concatenate([c["POSITION"] for _, _, c, _, _ in tiles])
+    for level in range(2):
+        drawn = np.concatenate([c["POSITION"] for _, way, c, _, _ in tiles if len(way) <= level])
+        if len(drawn) > n / 3:
+            break
+        lot = every[rng.choice(n, len(drawn), replace=False)]
+        spacing, by_lot = (cKDTree(p).query(p, k=2)[0][:, 1] for p in (drawn, lot))
+        typical = np.median(spacing)
+        assert typical > 1.1 * np.median(by_lot)
+        assert (spacing < typical / 3).mean() < 0.7 * (by_lot < typical / 3).mean()
+        holes, random_holes = (cKDTree(p).query(every)[0] for p in (drawn, lot))
+        assert holes.max() < 0.85 * random_holes.max()
+    assert level > 0
+
+
+def test_implicit_octree(tmp_path: Path, tiled: Make, lake: Lake) -> None:
+    """The same points at the same places under templated addresses, valid, and equal to the source."""
+    path = write_las(tmp_path / "i.las", 120_000)
+    explicit = tiled(path, HERE, points_per_tile=4_000)
+    implicit = tiled(path, HERE, name="implicit", points_per_tile=4_000, subdivision="implicit")
+    with Archive(implicit.path) as archive:
+        document = json.loads(archive.read("tileset.json"))
+        contents = sum(name.endswith(".glb") for name in archive.names())
+    assert document["root"]["implicitTiling"]["subdivisionScheme"] == "OCTREE"
+    assert contents == explicit.facts["tiles"]
+    assert not check_tileset(implicit.path).errors
+    found = check_layer(implicit.version, lake, implicit.path, info=implicit.facts)
+    assert not found.errors, found.errors[:3]
+    assert found.positions["points"] == 120_000
