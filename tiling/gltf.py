@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling.metadata import PropertyTable
+from twin.model import Wrap
 
 Array = NDArray[Any]
 TRIANGLES, LINES, POINTS = 4, 1, 0
@@ -31,6 +32,7 @@ _WORTH_PACKING = 3_000
 """Indices below which the names of the extension weigh more than what it saves."""
 _REACH = 8192.0  # float32 keeps the millimetre lattice up to here, so a node never holds coordinates beyond it
 _COMPONENT = {"b": 5120, "B": 5121, "h": 5122, "H": 5123, "I": 5125, "f": 5126}
+_WRAP: dict[Wrap, int] = {"repeat": 10497, "mirror": 33648, "clamp": 33071}
 _SHAPE = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 
 
@@ -38,7 +40,8 @@ _SHAPE = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 class Surface:
     """A glTF material. `color` is sRGB r, g, b and opacity, 0–1; opacity below 1 is drawn blended.
 
-    `texture` is a PNG, JPEG (or, with EXT_texture_webp, WebP) file drawn over it; `cutoff` makes it an alpha mask.
+    `texture` is a PNG, JPEG (or, with EXT_texture_webp, WebP) file drawn over it; `cutoff` makes it an alpha mask;
+    `wrap` is what lies outside of the texture's 0–1, along u and v.
     """
 
     color: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
@@ -49,6 +52,7 @@ class Surface:
     texture: bytes | None = None
     cutoff: float | None = None
     name: str = ""
+    wrap: tuple[Wrap, Wrap] = ("clamp", "clamp")
 
 
 @dataclass(frozen=True)
@@ -266,7 +270,7 @@ class _Writer:
 
     def _materials(self, surfaces: Sequence[Surface]) -> dict[str, Any]:
         materials: list[dict[str, Any]] = []
-        images: list[bytes] = []
+        images: list[tuple[bytes, tuple[Wrap, Wrap]]] = []
         for surface in surfaces:
             *rgb, alpha = surface.color
             pbr: dict[str, Any] = {"metallicFactor": surface.metallic, "roughnessFactor": surface.roughness}
@@ -275,7 +279,7 @@ class _Writer:
                 pbr["baseColorFactor"] = color
             if surface.texture is not None:
                 pbr["baseColorTexture"] = {"index": len(images)}
-                images.append(surface.texture)
+                images.append((surface.texture, surface.wrap))
             material: dict[str, Any] = {"name": surface.name} if surface.name else {}
             material["pbrMetallicRoughness"] = pbr
             if surface.cutoff is not None:
@@ -290,19 +294,20 @@ class _Writer:
             materials.append(material)
         return {"materials": materials, **(self._textures(images) if images else {})}
 
-    def _textures(self, images: list[bytes]) -> dict[str, Any]:
+    def _textures(self, images: list[tuple[bytes, tuple[Wrap, Wrap]]]) -> dict[str, Any]:
         textures: list[dict[str, Any]] = []
         files: list[dict[str, Any]] = []
-        for index, image in enumerate(images):
+        samplers = list(dict.fromkeys(wrap for _, wrap in images))
+        for index, (image, wrap) in enumerate(images):
             kind = "image/png" if image[:4] == b"\x89PNG" else "image/webp" if image[8:12] == b"WEBP" else "image/jpeg"
             files.append({"bufferView": self._view(image), "mimeType": kind})
             if kind == "image/webp":
                 self.used.add("EXT_texture_webp")
                 self.required.add("EXT_texture_webp")
-                textures.append({"sampler": 0, "extensions": {"EXT_texture_webp": {"source": index}}})
+                textures.append({"sampler": samplers.index(wrap), "extensions": {"EXT_texture_webp": {"source": index}}})
             else:
-                textures.append({"sampler": 0, "source": index})
-        return {"textures": textures, "images": files, "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]}
+                textures.append({"sampler": samplers.index(wrap), "source": index})
+        return {"textures": textures, "images": files, "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": _WRAP[s], "wrapT": _WRAP[t]} for s, t in samplers]}
 
 
 def extremes(*many: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

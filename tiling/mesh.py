@@ -21,6 +21,7 @@ from tiling.levels import Cell, plan
 from tiling.mesh_tile import Drawn, Style, Wanted, bake
 from tiling.pool import Pool
 from tiling.rows import id_hash
+from tiling.textures import Format, Quality
 from tiling.tileset import Tile, dump, tileset
 from twin import crs, registry
 from twin.archive import ArchiveWriter, Packed
@@ -44,6 +45,9 @@ class Options(registry.Options):
 
     budget: int = Field(60_000, ge=100, le=5_000_000, description="Vertices that a leaf tile may hold.")
     compression: Compression = Field("meshopt", description="EXT_meshopt_compression of a large model's triangles, or none for clients without it.")
+    textures: Format = Field("webp", description="Image format of the tiles' textures (webp, png or jpeg for clients without EXT_texture_webp), or none.")
+    texture_quality: int = Field(80, ge=1, le=100, description="Quality of WebP and JPEG textures.")
+    texels: int = Field(1 << 25, ge=1 << 16, le=1 << 28, description="Texels that a tile may hold; what is more is scaled down.")
     crease: float = Field(30.0, ge=0, le=180, description="Edges steeper than this many degrees stay sharp.")
 
 
@@ -60,7 +64,8 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     tree = _Tree(elements, version, options, report)
     surveys = metadata.survey(elements.table)
     schema = metadata.plan(version.layer, elements.table.schema, surveys, version.columns)
-    style = Style(schema, options.crease, options.compression if tree.total >= PACKED else "none", options.budget)
+    style = Style(schema, options.crease, options.compression if tree.total >= PACKED else "none", options.budget,
+                  Quality(0.0, options.textures, options.texels, options.texture_quality))  # fmt: skip
     drawn = _Ledger(report, elements)
     with Pool(job.workers if tree.total > ALONE else 1) as pool, ArchiveWriter(job.out) as archive:
         source = (job.lake, version, options.budget) if pool.workers > 1 else elements

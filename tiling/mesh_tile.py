@@ -9,7 +9,7 @@ is the largest of the distances and of `ABSENCE` × the sizes of the absent.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from tiling import metadata, normals
 from tiling.blocks import ABSENCE
 from tiling.elements import Elements, Palette, Soup, place
-from tiling.gltf import TOLERANCE, Compression, Primitive, extremes, glb
+from tiling.gltf import TOLERANCE, Compression, extremes, glb
+from tiling.primitives import primitives
+from tiling.textures import Quality
 from tiling.tileset import Finished
 from twin import crs
 from twin.archive import pack
@@ -31,6 +33,8 @@ LIKENESS = 16.0
 """A feature's form may be off by its own size over this, so that it is still the same thing."""
 MISS = 3.0
 """A form that is off by more than this many times what was aimed at is made again, finer."""
+PIXELS = 16.0
+"""Pixels that a tile's error covers when a client asks for more: a texel need not be finer than one of them."""
 CHUNK = 8
 """Budgets of vertices that are simplified at a time."""
 
@@ -64,12 +68,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Style:
-    """How tiles are encoded: the layer's schema, the crease angle (degrees), the compression and the budget of vertices."""
+    """How tiles are encoded: the layer's schema, the crease angle (degrees), the compression, the budget of vertices, the textures."""
 
     schema: metadata.Schema
     crease: float
     compression: Compression
     budget: int
+    textures: Quality = field(default_factory=Quality)
 
 
 def bake(elements: Elements, style: Style, wanted: Wanted) -> Drawn:
@@ -81,19 +86,20 @@ def bake(elements: Elements, style: Style, wanted: Wanted) -> Drawn:
     return encode(elements, style, soup, features, TOLERANCE)
 
 
-def encode(elements: Elements, style: Style, soup: Soup, features: I64, tolerance: float, *, notes: bool = True) -> Drawn:
+def encode(elements: Elements, style: Style, soup: Soup, features: I64, tolerance: float, *, notes: bool = True, texel: float = 0.0) -> Drawn:
     """Triangles with what they carry → a glb: shaded, one primitive a material, a feature id a vertex.
 
     Args:
         features: rows of the layer's table; `soup.owner` counts in them.
         tolerance: metres by which a vertex may be moved.
         notes: say which features lost triangles.
+        texel: metres that a texel of its textures may span.
     """
     result = Drawn()
     group = soup.owner * len(soup.surfaces) + soup.material
     shaded = normals.smooth(soup.positions, soup.triangles, group, style.crease)
     before = np.bincount(soup.owner, minlength=len(features))
-    owner, material = soup.owner[shaded.source], soup.material[shaded.source]
+    owner = soup.owner[shaded.source]
     after = np.bincount(owner, minlength=len(features))
     solid = np.bincount(owner[~shaded.sliver], minlength=len(features)) > 0
     ids = elements.table.column("id")
@@ -106,22 +112,14 @@ def encode(elements: Elements, style: Style, soup: Soup, features: I64, toleranc
         return result
     number = np.cumsum(solid) - 1
     drawn = solid[owner]
-    corners, owner, material = shaded.triangles[drawn], owner[drawn], material[drawn]
-    vertex_owner = np.empty(len(shaded.positions), np.int64)
-    vertex_owner[corners] = number[owner][:, None]
-    primitives: list[Primitive] = []
-    used = np.unique(material)
-    for m in used:
-        own = corners[material == m]
-        vertices, local = np.unique(own, return_inverse=True)
-        primitives.append(Primitive(shaded.positions[vertices], local.reshape(-1, 3), shaded.normals[vertices],
-                                    feature_ids=vertex_owner[vertices], surface=len(primitives)))  # fmt: skip
+    rows = np.flatnonzero(drawn)
+    made, surfaces, problems = primitives(shaded, rows, number[owner[rows]], soup, elements.meshes[0].images, replace(style.textures, texel=texel))
+    result.notes.extend(("warned", "", problem) for problem in problems if notes)
     table = style.schema.encode(elements.table.take(pa.array(features[present])))
-    surfaces = [soup.surfaces.surface(int(m)) for m in used]
-    result.packed = pack(glb(primitives, surfaces, table, tolerance=tolerance, compression=style.compression))
-    result.low, result.high = extremes(*(p.positions for p in primitives))
+    result.packed = pack(glb(made, surfaces, table, tolerance=tolerance, compression=style.compression))
+    result.low, result.high = extremes(*(p.positions for p in made))
     result.heights, result.features = soup.heights, features[present]
-    result.kept, result.vertices, result.triangles = len(present), sum(len(p.positions) for p in primitives), len(corners)
+    result.kept, result.vertices, result.triangles = len(present), sum(len(p.positions) for p in made), len(rows)
     return result
 
 
@@ -156,7 +154,7 @@ def coarse(elements: Elements, style: Style, wanted: Wanted) -> Drawn:
     off = max(form.errors, default=0.0)
     error = max(off, absent, wanted.hidden)
     tolerance = max(TOLERANCE, 0.01 * min(aim, error))
-    result = encode(elements, style, Soup.join(form.soups), np.array(form.features, np.int64), tolerance, notes=False)
+    result = encode(elements, style, Soup.join(form.soups), np.array(form.features, np.int64), tolerance, notes=False, texel=error / PIXELS)
     result.error = error + tolerance + TOLERANCE
     return result
 

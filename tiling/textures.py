@@ -1,0 +1,220 @@
+"""The textures of one tile: images cut to what the tile shows, scaled to its level, packed into few atlases.
+
+A tile that may be off by some metres needs no finer texels, so each image is scaled until a texel is as large as the tile's
+own detail (`Quality.texel`); a leaf keeps what was delivered, up to a stated number of texels. Images whose triangles stay within one
+repetition go into atlases, with a rim of their own edge pixels against bleeding; those that repeat keep an image of their
+own and its wrap mode. The same input gives the same bytes: order is by digest, packing is by shelves, encoders have fixed settings.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tiling.gltf import Surface
+from twin.model import Material, Texture
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+Format = Literal["webp", "png", "jpeg", "none"]
+SIDE = 4096
+"""Pixels of an atlas' side at most: what WebGL guarantees in practice."""
+RIM = 8
+"""Pixels around each image of an atlas: mipmaps up to 1/8 do not bleed."""
+SLACK = 1e-3
+"""Repetitions that coordinates may be outside of 0–1 and still mean the edge."""
+OPAQUE = 250
+"""Alpha from which a texel counts as opaque."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How textures are written: `texel`, metres that a texel may span (0: as delivered); texels a tile may hold at most; WebP or JPEG quality."""
+
+    texel: float = 0.0
+    format: Format = "webp"
+    most: int = 1 << 25
+    quality: int = 80
+
+
+@dataclass(frozen=True)
+class Dressed:
+    """(T,) `surface` of each triangle in `surfaces`, −1 for those that keep their plain material; (T, 3, 2) `uv` on it; what went wrong."""
+
+    surface: I64
+    uv: NDArray[np.float32]
+    surfaces: list[Surface]
+    problems: list[str]
+
+
+@dataclass
+class _Picture:
+    """One image of the tile: its triangles, the pixels of it that they show (left, top, right, bottom) and how it is scaled."""
+
+    texture: Texture
+    rows: I64
+    repeats: bool
+    crop: tuple[int, int, int, int]
+    scale: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Pixels it takes in the tile."""
+        width, height = self.crop[2] - self.crop[0], self.crop[3] - self.crop[1]
+        return max(1, round(width * self.scale)), max(1, round(height * self.scale))
+
+
+def dress(corners: F64, uv: NDArray[np.float32], material: I64, materials: list[Material], images: Mapping[str, bytes], how: Quality) -> Dressed:
+    """Lay out the textures of a tile.
+
+    Args:
+        corners: (T, 3, 3) metres. uv: (T, 3, 2), NaN where there is none. material: (T,) numbers in `materials`.
+        images: files by `Texture.image`.
+    """
+    result = Dressed(np.full(len(uv), -1, np.int64), np.zeros(uv.shape, np.float32), [], [])
+    if how.format == "none":
+        return result
+    flat, pictures = _pictures(corners, uv, material, materials, how)
+    groups: dict[tuple[Any, ...], list[tuple[_Picture, Image.Image]]] = {}
+    for picture, look in pictures:
+        try:
+            image = _opened(images[picture.texture.image], picture)
+        except (OSError, ValueError, KeyError, SyntaxError) as error:
+            result.problems.append(f"the texture {picture.texture.image[:12]} cannot be drawn ({str(error)[:80]})")
+            continue
+        clear = image.mode == "RGBA"
+        if picture.repeats:
+            _own(result, picture, look, image, flat, how)
+        else:
+            groups.setdefault((look.color, look.double_sided, clear), []).append((picture, image))
+    for (color, double, clear), members in groups.items():
+        for page in _pages([picture.size for picture, _ in members]):
+            _atlas(result, [(*members[i], x, y) for i, x, y in page], Surface(color, double_sided=double, cutoff=0.5 if clear else None), flat, how)
+    return result
+
+
+def _pictures(corners: F64, uv: NDArray[np.float32], material: I64, materials: list[Material], how: Quality) -> tuple[F64, list[tuple[_Picture, Material]]]:
+    """((T, 3, 2) coordinates moved into the first repetition where that is possible; the images of the tile, in order)."""
+    flat = uv.astype(np.float64)
+    wrapped = [m.texture is not None and m.texture.wrap == ("repeat", "repeat") for m in materials]
+    whole: NDArray[np.bool_] = np.asarray(np.isfinite(flat).all(axis=(1, 2)))
+    floor = np.where(whole[:, None], np.floor(np.nan_to_num(flat.min(axis=1)) + SLACK), 0.0) * np.array(wrapped)[material][:, None]
+    flat -= floor[:, None, :]
+    found: list[tuple[_Picture, Material]] = []
+    by_look: dict[tuple[Any, ...], list[int]] = {}
+    for m in np.unique(material[whole]).tolist():
+        texture = materials[m].texture
+        if texture is not None:
+            by_look.setdefault((texture.image, texture.wrap, materials[m].color, materials[m].double_sided), []).append(m)
+    for key in sorted(by_look):
+        look = materials[by_look[key][0]]
+        rows = np.flatnonzero(np.isin(material, by_look[key]) & whole)
+        assert look.texture is not None  # only those that have one are listed
+        found.append((_picture(look.texture, rows, flat[rows], corners[rows], how), look))
+    total = sum(p.size[0] * p.size[1] for p, _ in found)
+    if total > how.most:  # equally, so that no building is sharper than its neighbour
+        for picture, _ in found:
+            picture.scale *= (how.most / total) ** 0.5
+    return flat, found
+
+
+def _picture(texture: Texture, rows: I64, uv: F64, corners: F64, how: Quality) -> _Picture:
+    width, height = texture.size
+    low, high = uv.min(axis=(0, 1)), uv.max(axis=(0, 1))
+    repeats = bool((low < -SLACK).any() or (high > 1 + SLACK).any())
+    low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+    left, top = min(int(low[0] * width), width - 1), min(int(low[1] * height), height - 1)
+    right, bottom = max(int(np.ceil(high[0] * width)), left + 1), max(int(np.ceil(high[1] * height)), top + 1)
+    crop = (0, 0, width, height) if repeats else (left, top, right, bottom)
+    scale = min(1.0, _texel(uv * (width, height), corners) / how.texel) if how.texel > 0 else 1.0
+    longest = max(crop[2] - crop[0], crop[3] - crop[1])
+    return _Picture(texture, rows, repeats, crop, min(scale, (SIDE - 2 * RIM) / longest))
+
+
+def _texel(pixels: F64, corners: F64) -> float:
+    """Metres that a pixel spans, on average over some triangles; as large as can be where they have no pixels at all."""
+    a, b = pixels[:, 1] - pixels[:, 0], pixels[:, 2] - pixels[:, 0]
+    shown = float(np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum())
+    real = float(np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum())
+    return float(np.sqrt(real / shown)) if shown > 0 else np.inf
+
+
+def _opened(data: bytes, picture: _Picture) -> Image.Image:
+    """The pixels of a picture, cropped and scaled; RGBA only where some are clear."""
+    with Image.open(io.BytesIO(data)) as file:
+        if file.size != picture.texture.size:
+            raise ValueError(f"it has {file.size[0]} by {file.size[1]} pixels, not {picture.texture.size[0]} by {picture.texture.size[1]}")
+        if picture.scale < 0.5 and picture.crop == (0, 0, *file.size):
+            file.draft("RGB", picture.size)  # JPEG decodes at 1/2, 1/4 or 1/8 for less
+        clear = file.mode in ("RGBA", "LA", "PA") or "transparency" in file.info
+        image = file.convert("RGBA" if clear else "RGB")
+    if image.size == picture.texture.size and picture.crop != (0, 0, *image.size):
+        image = image.crop(picture.crop)
+    if image.size != picture.size:
+        image = image.resize(picture.size, Image.Resampling.LANCZOS)
+    if clear and int(np.asarray(image)[:, :, 3].min()) >= OPAQUE:
+        image = image.convert("RGB")
+    return image
+
+
+def _own(result: Dressed, picture: _Picture, look: Material, image: Image.Image, flat: F64, how: Quality) -> None:
+    """An image that repeats: drawn with its own wrap mode."""
+    result.surface[picture.rows] = len(result.surfaces)
+    result.uv[picture.rows] = flat[picture.rows]
+    result.surfaces.append(Surface(look.color, double_sided=look.double_sided, texture=_encoded(image, how), cutoff=0.5 if image.mode == "RGBA" else None,
+                                   wrap=picture.texture.wrap))  # fmt: skip
+
+
+def _atlas(result: Dressed, members: list[tuple[_Picture, Image.Image, int, int]], surface: Surface, flat: F64, how: Quality) -> None:
+    """Paste images at their places, each with a rim of its own edge pixels, and move their coordinates there."""
+    width = max(x + p.size[0] + RIM for p, _, x, _ in members)
+    height = max(y + p.size[1] + RIM for p, _, _, y in members)
+    mode = members[0][1].mode
+    pixels = np.zeros((height, width, len(mode)), np.uint8)
+    for picture, image, x, y in members:
+        w, h = picture.size
+        pixels[y - RIM : y + h + RIM, x - RIM : x + w + RIM] = np.pad(np.asarray(image), ((RIM, RIM), (RIM, RIM), (0, 0)), mode="edge")
+        left, top, right, bottom = picture.crop
+        inside = (np.clip(flat[picture.rows], 0, 1) * picture.texture.size - (left, top)) / (right - left, bottom - top)
+        result.uv[picture.rows] = (inside * (w, h) + (x, y)) / (width, height)
+        result.surface[picture.rows] = len(result.surfaces)
+    texture = _encoded(Image.fromarray(pixels, mode), how)
+    result.surfaces.append(Surface(surface.color, double_sided=surface.double_sided, texture=texture, cutoff=surface.cutoff))
+
+
+def _pages(sizes: list[tuple[int, int]]) -> list[list[tuple[int, int, int]]]:
+    """Places of images: pages of (number, x, y), by shelves, the highest first. Around each there is room for its rim."""
+    order = sorted(range(len(sizes)), key=lambda i: (-sizes[i][1], -sizes[i][0], i))
+    area = sum((w + 2 * RIM) * (h + 2 * RIM) for w, h in sizes)
+    widest = max(w for w, _ in sizes) + 2 * RIM
+    limit = min(SIDE, max(widest, int(np.ceil(area**0.5 * 1.05))))
+    pages: list[list[tuple[int, int, int]]] = [[]]
+    x = y = shelf = 0
+    for i in order:
+        w, h = sizes[i][0] + 2 * RIM, sizes[i][1] + 2 * RIM
+        if x + w > limit:
+            x, y, shelf = 0, y + shelf, 0
+        if y + h > SIDE:
+            pages.append([])
+            x = y = shelf = 0
+        pages[-1].append((i, x + RIM, y + RIM))
+        x, shelf = x + w, max(shelf, h)
+    return pages
+
+
+def _encoded(image: Image.Image, how: Quality) -> bytes:
+    """An image file; JPEG has no transparency, so clear images become PNG there."""
+    file = io.BytesIO()
+    if how.format == "webp":
+        image.save(file, "WEBP", quality=how.quality, method=4)
+    elif how.format == "jpeg" and image.mode == "RGB":
+        image.save(file, "JPEG", quality=how.quality, optimize=True)
+    else:
+        image.save(file, "PNG", optimize=True)
+    return file.getvalue()
