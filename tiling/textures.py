@@ -26,7 +26,9 @@ Format = Literal["webp", "png", "jpeg", "none"]
 SIDE = 4096
 """Pixels of an atlas' side at most: what WebGL guarantees in practice."""
 RIM = 8
-"""Pixels around each image of an atlas: mipmaps up to 1/8 do not bleed."""
+"""Pixels around each image of a leaf's atlas: mipmaps up to 1/8 do not bleed."""
+THIN = 2
+"""The same of an inner tile, which is drawn at about the size of its pixels."""
 SLACK = 1e-3
 """Repetitions that coordinates may be outside of 0–1 and still mean the edge."""
 OPAQUE = 250
@@ -41,6 +43,11 @@ class Quality:
     format: Format = "webp"
     most: int = 1 << 25
     quality: int = 80
+
+    @property
+    def rim(self) -> int:
+        """Pixels around each image."""
+        return THIN if self.texel > 0 else RIM
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ def dress(corners: F64, uv: NDArray[np.float32], material: I64, materials: list[
         else:
             groups.setdefault((look.color, look.double_sided, clear), []).append((picture, image))
     for (color, double, clear), members in groups.items():
-        for page in _pages([picture.size for picture, _ in members]):
+        for page in _pages([picture.size for picture, _ in members], how.rim):
             _atlas(result, [(*members[i], x, y) for i, x, y in page], Surface(color, double_sided=double, cutoff=0.5 if clear else None), flat, how)
     return result
 
@@ -173,13 +180,14 @@ def _own(result: Dressed, picture: _Picture, look: Material, image: Image.Image,
 
 def _atlas(result: Dressed, members: list[tuple[_Picture, Image.Image, int, int]], surface: Surface, flat: F64, how: Quality) -> None:
     """Paste images at their places, each with a rim of its own edge pixels, and move their coordinates there."""
-    width = max(x + p.size[0] + RIM for p, _, x, _ in members)
-    height = max(y + p.size[1] + RIM for p, _, _, y in members)
+    rim = how.rim
+    width = max(x + p.size[0] + rim for p, _, x, _ in members)
+    height = max(y + p.size[1] + rim for p, _, _, y in members)
     mode = members[0][1].mode
     pixels = np.zeros((height, width, len(mode)), np.uint8)
     for picture, image, x, y in members:
         w, h = picture.size
-        pixels[y - RIM : y + h + RIM, x - RIM : x + w + RIM] = np.pad(np.asarray(image), ((RIM, RIM), (RIM, RIM), (0, 0)), mode="edge")
+        pixels[y - rim : y + h + rim, x - rim : x + w + rim] = np.pad(np.asarray(image), ((rim, rim), (rim, rim), (0, 0)), mode="edge")
         left, top, right, bottom = picture.crop
         inside = (np.clip(flat[picture.rows], 0, 1) * picture.texture.size - (left, top)) / (right - left, bottom - top)
         result.uv[picture.rows] = (inside * (w, h) + (x, y)) / (width, height)
@@ -188,22 +196,22 @@ def _atlas(result: Dressed, members: list[tuple[_Picture, Image.Image, int, int]
     result.surfaces.append(Surface(surface.color, double_sided=surface.double_sided, texture=texture, cutoff=surface.cutoff))
 
 
-def _pages(sizes: list[tuple[int, int]]) -> list[list[tuple[int, int, int]]]:
+def _pages(sizes: list[tuple[int, int]], rim: int) -> list[list[tuple[int, int, int]]]:
     """Places of images: pages of (number, x, y), by shelves, the highest first. Around each there is room for its rim."""
     order = sorted(range(len(sizes)), key=lambda i: (-sizes[i][1], -sizes[i][0], i))
-    area = sum((w + 2 * RIM) * (h + 2 * RIM) for w, h in sizes)
-    widest = max(w for w, _ in sizes) + 2 * RIM
+    area = sum((w + 2 * rim) * (h + 2 * rim) for w, h in sizes)
+    widest = max(w for w, _ in sizes) + 2 * rim
     limit = min(SIDE, max(widest, int(np.ceil(area**0.5 * 1.05))))
     pages: list[list[tuple[int, int, int]]] = [[]]
     x = y = shelf = 0
     for i in order:
-        w, h = sizes[i][0] + 2 * RIM, sizes[i][1] + 2 * RIM
+        w, h = sizes[i][0] + 2 * rim, sizes[i][1] + 2 * rim
         if x + w > limit:
             x, y, shelf = 0, y + shelf, 0
         if y + h > SIDE:
             pages.append([])
             x = y = shelf = 0
-        pages[-1].append((i, x + RIM, y + RIM))
+        pages[-1].append((i, x + rim, y + rim))
         x, shelf = x + w, max(shelf, h)
     return pages
 

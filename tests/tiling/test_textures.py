@@ -1,0 +1,283 @@
+"""Textures in tiles: what a client would draw at a place, read from the glb by hand with another image decoder."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tiling_helpers import assert_valid
+
+from tests.ingest_bim.texture_helpers import QUARTERS, quarters
+from tiling import mesh as tiler
+from tiling.check import check_tileset
+from tiling.textures import RIM, SIDE, THIN, _pages
+from twin import crs
+from twin.archive import Archive
+from twin.lake import Lake
+from twin.model import Material, Mesh, Reference, Report, Texture, Wrap
+from twin.parts import write_version
+from twin.registry import TileJob
+
+PLACE = (405_000.0, 2_498_000.0, 20.0)
+REFERENCE = Reference("EPSG:4547", "EPSG:4979")
+
+
+def walls(images: list[bytes], uv: list[Any], wrap: Wrap = "repeat", *, apart: float = 30.0, names: str = "w") -> Mesh:
+    """A wall of 10 m by 10 m a picture, looking south, each 30 m east of the one before; `uv` are those of its four corners (v down)."""
+    count = len(images)
+    keys = [hashlib.sha256(data).hexdigest() for data in images]
+    sizes = [Image.open(io.BytesIO(data)).size for data in images]
+    materials = [Material("", (1.0, 1.0, 1.0, 1.0), False, Texture(key, size, (wrap, wrap))) for key, size in zip(keys, sizes, strict=True)]
+    transforms = np.tile(np.eye(4), (count, 1, 1))
+    transforms[:, :3, 3] = np.array(PLACE) + np.arange(count)[:, None] * [apart, 0, 0]
+    corners = np.array([[0, 0, 0], [10, 0, 0], [10, 0, 10], [0, 0, 10.0]])
+    return Mesh(
+        REFERENCE, pa.array([f"{names}{i}" for i in range(count)]), pa.table({"n": list(range(count))}), np.tile(corners, (count, 1)),
+        np.tile(np.array([[0, 1, 2], [0, 2, 3]], np.int32), (count, 1)), np.repeat(np.arange(count, dtype=np.int32), 2), np.arange(0, 4 * count + 1, 4),
+        np.arange(0, 2 * count + 1, 2), np.arange(count, dtype=np.int32), np.arange(count, dtype=np.int32), transforms, tuple(materials), None,
+        np.concatenate([np.array(four, np.float32)[[[0, 1, 2], [0, 2, 3]]] for four in uv]), None, dict(zip(keys, images, strict=True)),
+    )  # fmt: skip
+
+
+FULL = [[0, 1], [1, 1], [1, 0], [0, 0]]
+
+
+def tiles(folder: Path, lake: Lake, *meshes: Mesh, **options: Any) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """(the contents by name, the tileset), checked."""
+    version = write_version(lake, "w", "mesh", list(meshes), Report(), provenance={})
+    out = folder / "w.3tz"
+    tiler.tile(version, TileJob(lake, out, tiler.Options(**options)))
+    found = check_tileset(out)
+    assert found.ok, [str(f) for f in found.findings]
+    with Archive(out) as archive:
+        document = json.loads(archive.read("tileset.json"))
+        names: list[str] = []
+        queue = [document["root"]]
+        while queue:
+            tile = queue.pop()
+            names += [tile["content"]["uri"]] if "content" in tile else []
+            queue += tile.get("children", [])
+        return {name: archive.read(name) for name in names}, document
+
+
+class Glb:
+    """A glb read by hand (glTF 2.0, 3.6 and 4.4): arrays of accessors, images by Pillow."""
+
+    def __init__(self, data: bytes) -> None:
+        length = struct.unpack_from("<I", data, 12)[0]
+        self.json = json.loads(data[20 : 20 + length])
+        self.body = data[28 + length :]
+
+    def array(self, number: int) -> Any:
+        accessor = self.json["accessors"][number]
+        view = self.json["bufferViews"][accessor["bufferView"]]
+        kind = np.dtype({5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}[accessor["componentType"]])
+        width = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}[accessor["type"]]
+        stride = view.get("byteStride", kind.itemsize * width)
+        start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
+        rows = np.lib.stride_tricks.as_strided(np.frombuffer(self.body, "u1", offset=start), (accessor["count"], kind.itemsize * width), (stride, 1))
+        return np.ascontiguousarray(rows).view(kind).reshape(accessor["count"], width)
+
+    def image(self, texture: int) -> tuple[Any, dict[str, int]]:
+        entry = self.json["textures"][texture]
+        source = entry.get("source", entry.get("extensions", {}).get("EXT_texture_webp", {}).get("source"))
+        view = self.json["bufferViews"][self.json["images"][source]["bufferView"]]
+        with Image.open(io.BytesIO(self.body[view.get("byteOffset", 0) :][: view["byteLength"]])) as image:
+            return np.asarray(image.convert("RGBA")), self.json["samplers"][entry["sampler"]]
+
+    def drawn(self, point: Any) -> tuple[int, ...] | None:
+        """The nearest texel at a place of the tile's frame (y up), None where the surface is plain."""
+        for node in self.json["nodes"]:
+            for primitive in self.json["meshes"][node["mesh"]]["primitives"]:
+                place = self.array(primitive["attributes"]["POSITION"]) * np.array(node.get("scale", [1, 1, 1])) + node.get("translation", [0, 0, 0])
+                for corners in self.array(primitive["indices"]).reshape(-1, 3):
+                    system = np.vstack([place[corners].T, [1, 1, 1]])
+                    weights, *_ = np.linalg.lstsq(system, np.append(point, 1.0), rcond=None)
+                    if (weights < -1e-3).any() or np.abs(system @ weights - np.append(point, 1.0)).max() > 5e-3:
+                        continue
+                    look = self.json["materials"][primitive["material"]]["pbrMetallicRoughness"].get("baseColorTexture")
+                    if look is None:
+                        return None
+                    pixels, sampler = self.image(look["index"])
+                    uv = weights @ self.array(primitive["attributes"]["TEXCOORD_0"])[corners]
+                    at = [wrapped(float(c), sampler[key], size) for c, key, size in zip(uv, ("wrapS", "wrapT"), pixels.shape[1::-1], strict=True)]
+                    return tuple(int(v) for v in pixels[at[1], at[0]])
+        raise AssertionError("nothing is drawn there")
+
+
+def wrapped(value: float, mode: int, size: int) -> int:
+    """glTF 2.0, 5.26: repeat, mirrored repeat, clamp."""
+    if mode == 10497:
+        value %= 1
+    elif mode == 33648:
+        value = 1 - abs(value % 2 - 1)
+    return int(np.clip(np.floor(value * size), 0, size - 1))
+
+
+def point(document: dict[str, Any], x: float, z: float, wall: int = 0, apart: float = 30.0) -> Any:
+    """A place on a wall in its tile's frame, glTF axes: through pyproj's ECEF and the leaf's own transform."""
+    xyz = np.array([[PLACE[0] + apart * wall + x, PLACE[1], PLACE[2] + z]])
+    ecef = crs.geodetic_to_ecef(crs.to_geodetic(REFERENCE, xyz))[0]
+    matrix = np.array(document["root"]["transform"]).reshape(4, 4).T
+    local = np.linalg.solve(matrix, np.append(ecef, 1.0))[:3]
+    return np.array([local[0], local[2], -local[1]])
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("webp", 24), ("png", 0), ("jpeg", 24)])
+def test_what_is_drawn(tmp_path: Path, lake: Lake, kind: str, tolerance: int) -> None:
+    """Three images in one atlas, one of them turned: the colour at the middle of every quarter of every wall."""
+    data = quarters(tmp_path / "q.png", 64).read_bytes()
+    green = io.BytesIO()
+    Image.new("RGB", (40, 100), (10, 200, 30)).save(green, "PNG")
+    turned = [[0, 0], [1, 0], [1, 1], [0, 1]]
+    other = quarters(tmp_path / "r.png", 32).read_bytes()
+    contents, document = tiles(tmp_path, lake, walls([data, green.getvalue(), other], [FULL, FULL, turned]), textures=kind)
+    (glb,) = contents.values()
+    assert_valid(glb)
+    read = Glb(glb)
+    assert len(read.json["images"]) == 1 and ("EXT_texture_webp" in read.json.get("extensionsRequired", [])) == (kind == "webp")
+    for wall, expected in ((0, QUARTERS), (1, [(10, 200, 30)] * 4), (2, [QUARTERS[i] for i in (2, 3, 0, 1)])):
+        for (x, z), color in zip([(2.5, 7.5), (7.5, 7.5), (2.5, 2.5), (7.5, 2.5)], expected, strict=True):
+            found = read.drawn(point(document, x, z, wall))
+            assert found is not None
+            assert np.abs(np.array(found[:3]) - color).max() <= tolerance, (wall, x, z)
+
+
+def test_no_bleeding(tmp_path: Path, lake: Lake) -> None:
+    """At the very edge of a wall, and at its mipmaps up to the eighth, there is the wall's own colour."""
+    images = []
+    for color in ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)):
+        file = io.BytesIO()
+        Image.new("RGB", (50, 30), color).save(file, "PNG")
+        images.append(file.getvalue())
+    contents, document = tiles(tmp_path, lake, walls(images, [FULL] * 4), textures="png")
+    (glb,) = contents.values()
+    read = Glb(glb)
+    for wall, color in enumerate(((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255))):
+        for x, z in ((0.001, 0.001), (9.999, 0.001), (9.999, 9.999), (0.001, 9.999)):
+            found = read.drawn(point(document, x, z, wall))
+            assert found is not None and found[:3] == color
+    atlas, _ = read.image(0)
+    small = np.asarray(Image.fromarray(atlas).reduce(RIM))  # what a mipmap three levels down is made of
+    uv = read.array(read.json["meshes"][0]["primitives"][0]["attributes"]["TEXCOORD_0"])
+    for u, v in uv:
+        x, y = min(int(u * atlas.shape[1]), atlas.shape[1] - 1), min(int(v * atlas.shape[0]), atlas.shape[0] - 1)
+        mean = small[min(y // RIM, len(small) - 1), min(x // RIM, small.shape[1] - 1)][:3].astype(int)
+        assert max(mean) >= 250 and (min(mean) >= 250 or sorted(mean)[1] <= 5)
+
+
+@pytest.mark.parametrize("wrap", ["repeat", "mirror", "clamp"])
+def test_repeats(tmp_path: Path, lake: Lake, wrap: Wrap) -> None:
+    """Three repetitions over the wall keep an image of their own and its mode; whole shifts of a picture go into the atlas."""
+    data = quarters(tmp_path / "q.png", 64).read_bytes()
+    thrice = [[0, 3], [3, 3], [3, 0], [0, 0]]
+    shifted = [[5, -6], [6, -6], [6, -7], [5, -7]]
+    contents, document = tiles(tmp_path, lake, walls([data, data], [thrice, shifted], wrap), textures="png")
+    (glb,) = contents.values()
+    assert_valid(glb)
+    read = Glb(glb)
+    expected = {10497: [0, 0, 0], 33648: [0, 1, 0], 33071: [0, 1, 1]}  # left half at each third, of the first row of colours
+    mode = {"repeat": 10497, "mirror": 33648, "clamp": 33071}[wrap]
+    for third, column in enumerate(expected[mode]):
+        found = read.drawn(point(document, third * 10 / 3 + 10 / 12, 9.5))
+        assert found is not None and found[:3] == QUARTERS[column]
+    if wrap == "repeat":
+        assert [read.drawn(point(document, x, z, 1))[:3] for z in (7.5, 2.5) for x in (2.5, 7.5)] == list(QUARTERS)  # type: ignore[index]
+
+
+def test_scaled_by_level(tmp_path: Path, lake: Lake) -> None:
+    """An inner tile has no more texels than its error needs; leaves have all; every texture decodes."""
+    rng = np.random.default_rng(5)
+    images = []
+    for _ in range(60):
+        file = io.BytesIO()
+        Image.fromarray(rng.integers(0, 255, (128, 128, 3), np.uint8)).save(file, "PNG")
+        images.append(file.getvalue())
+    contents, document = tiles(tmp_path, lake, walls(images, [FULL] * 60, apart=200.0), textures="png", budget=100)
+    queue, seen = [document["root"]], {"leaf": 0, "inner": 0}
+    while queue:
+        tile = queue.pop()
+        queue += tile.get("children", [])
+        read = Glb(contents[tile["content"]["uri"]])
+        texels = sum(int(np.prod(read.image(i)[0].shape[:2])) for i in range(len(read.json.get("textures", []))))
+        walls_here = len({tuple(row) for p in read.json["meshes"][0]["primitives"] for row in read.array(p["attributes"]["_FEATURE_ID_0"]).tolist()})
+        if tile.get("children"):
+            seen["inner"] += 1
+            wanted = min(128.0, 10 / (tile["geometricError"] / 16)) if tile["geometricError"] else 128
+            assert texels <= walls_here * (wanted + 2 + 2 * THIN) ** 2 * 1.6
+        else:
+            seen["leaf"] += 1
+            assert texels >= walls_here * 128**2
+    assert seen["inner"] >= 1 and seen["leaf"] >= 2
+
+
+def test_same_bytes_and_the_limit(tmp_path: Path, lake: Lake) -> None:
+    data = [quarters(tmp_path / f"{i}.png", 256 + 2 * i).read_bytes() for i in range(6)]
+    first, _ = tiles(tmp_path, lake, walls(data, [FULL] * 6))
+    again, _ = tiles(tmp_path, lake, walls(data, [FULL] * 6))
+    assert first == again
+    limited, _ = tiles(tmp_path, lake, walls(data, [FULL] * 6), texels=1 << 16)
+    (glb,) = limited.values()
+    pixels, _ = Glb(glb).image(0)
+    assert pixels.shape[0] * pixels.shape[1] < (1 << 16) * 2.5
+    plain, _ = tiles(tmp_path, lake, walls(data, [FULL] * 6), textures="none")
+    assert all("images" not in Glb(glb).json for glb in plain.values())
+
+
+def test_clear_images_are_masks(tmp_path: Path, lake: Lake) -> None:
+    """An image with clear texels is drawn as a mask; one whose alpha is full everywhere is not."""
+    clear, full = io.BytesIO(), io.BytesIO()
+    pixels = np.full((32, 32, 4), 255, np.uint8)
+    Image.fromarray(pixels).save(full, "PNG")
+    pixels[:16, :, 3] = 0
+    Image.fromarray(pixels).save(clear, "PNG")
+    contents, document = tiles(tmp_path, lake, walls([clear.getvalue(), full.getvalue()], [FULL] * 2), textures="png")
+    read = Glb(next(iter(contents.values())))
+    assert sorted(m.get("alphaMode", "OPAQUE") for m in read.json["materials"]) == ["MASK", "OPAQUE"]
+    assert read.drawn(point(document, 5, 8))[3] == 0 and read.drawn(point(document, 5, 2))[3] == 255  # type: ignore[index]
+
+
+def test_a_broken_image_is_reported(tmp_path: Path, lake: Lake) -> None:
+    data = quarters(tmp_path / "q.png", 64).read_bytes()
+    mesh = walls([data], [FULL])
+    broken = {key: value[:80] for key, value in mesh.images.items()}
+    version = write_version(lake, "w", "mesh", [Mesh(**{**mesh.__dict__, "images": broken})], Report(), provenance={})
+    facts = tiler.tile(version, TileJob(lake, tmp_path / "w.3tz", tiler.Options()))
+    assert facts["stats"]["triangles"] == 2 and any("cannot be drawn" in n["reason"] for n in facts["report"]["notes"])
+
+
+def test_pages_hold_everything_once() -> None:
+    """No two images with their rims overlap, none leaves the page, and a page is no larger than a client takes."""
+    rng = np.random.default_rng(9)
+    sizes = [(int(w), int(h)) for w, h in rng.integers(1, 1500, (60, 2))]
+    pages = _pages(sizes, RIM)
+    assert sorted(i for page in pages for i, _, _ in page) == list(range(60)) and len(pages) > 1
+    for page in pages:
+        taken = np.zeros((SIDE, SIDE), bool)
+        for i, x, y in page:
+            box = taken[y - RIM : y + sizes[i][1] + RIM, x - RIM : x + sizes[i][0] + RIM]
+            assert box.shape == (sizes[i][1] + 2 * RIM, sizes[i][0] + 2 * RIM) and not box.any()
+            box[:] = True
+
+
+def test_colours_of_corners(tmp_path: Path, lake: Lake) -> None:
+    """Vertex colours come out as COLOR_0, linear (glTF 2.0, 3.7.2.1)."""
+    mesh = walls([quarters(tmp_path / "q.png").read_bytes()], [FULL])
+    colors = np.zeros((2, 3, 4), np.uint8)
+    colors[:] = (128, 0, 255, 255)
+    plain = Mesh(**{**mesh.__dict__, "uv": None, "images": {}, "materials": (Material("", (1, 1, 1, 1)),), "colors": colors})
+    contents, _ = tiles(tmp_path, lake, plain)
+    read = Glb(next(iter(contents.values())))
+    found = read.array(read.json["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"])
+    assert set(map(tuple, found.tolist())) == {(55, 0, 255, 255)}  # 128 in sRGB is 21.6 % of light
