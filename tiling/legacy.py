@@ -26,6 +26,7 @@ from tiling.check import Model, PropertyTable, Report, Where, load_model
 from tiling.gltf import POINTS, linear
 from tiling.legacy_glb import PlainGltf
 from twin.archive import Archive
+from twin.archive_set import ArchiveSet
 from twin.errors import BadTileset
 
 Array = NDArray[Any]
@@ -36,7 +37,7 @@ EXACT = 2**53
 """Whole numbers beyond this are written as texts: JavaScript reads JSON numbers as float64."""
 
 
-def convert(archive: Archive, folder: Path, listen: Listener = lambda fraction, doing: None) -> int:
+def convert(archive: Archive | ArchiveSet, folder: Path, listen: Listener = lambda fraction, doing: None) -> int:
     """Write a 1.1 tileset as one of version 1.0 into a folder (made here). Returns how many files were written.
 
     Raises:

@@ -33,6 +33,8 @@ INDEX = "@3dtilesIndex1@"
 LEVEL = 4  # zlib level: 6 takes 1.4 times as long and gains 2 % on tiles of buildings
 _LOCAL = struct.Struct("<4s5H3I2H")  # signature, version, flags, method, time, date, crc, packed, size, name, extra
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
+LOCAL_SIZE = _LOCAL.size
+"""Bytes of a local header, before the name."""
 _END = struct.Struct("<4s4H2IH")
 _END64 = struct.Struct("<4sQ2H2I4Q")
 _LOCATOR = struct.Struct("<4sIQI")
@@ -206,7 +208,7 @@ class ArchiveWriter:
     def _finish(self) -> None:
         index = np.zeros(len(self._offsets), _INDEX_TYPE)
         for row, (name, offset) in enumerate(self._offsets.items()):
-            index[row] = (*_hash(name), offset)
+            index[row] = (*name_hash(name), offset)
         data = np.sort(index, order=["high", "low"], kind="stable").tobytes()
         self._put(INDEX, Packed(data, zlib.crc32(data), len(data), False))
         start, count = self._at, len(self._central)
@@ -306,7 +308,7 @@ class Archive:
     def entry(self, name: str) -> Entry:
         """Where a file lies; its local header is read and checked."""
         name = normal_name(name)
-        high, low = _hash(name)
+        high, low = name_hash(name)
         first, last = np.searchsorted(self._index["high"], np.uint64(high), "left"), len(self._index)
         while first < last and int(self._index["high"][first]) == high:
             if int(self._index["low"][first]) == low:
@@ -315,6 +317,10 @@ class Archive:
                     return found
             first += 1
         raise NotFound(f"{self.name} holds no {name}.")
+
+    def index(self) -> bytes:
+        """The hash index, as it is stored."""
+        return self._index.tobytes()
 
     def holds(self, name: str) -> bool:
         """Whether there is a file of this name."""
@@ -415,7 +421,15 @@ class Archive:
         return BadTileset(f"The archive {self.name} is damaged: {what}.", "Tile the layer again.")
 
 
-def _hash(name: str) -> tuple[int, int]:
+def index_offsets(data: bytes) -> dict[tuple[int, int], int]:
+    """An index's offsets by `name_hash`; empty where the bytes are no index."""
+    if len(data) % _INDEX_TYPE.itemsize:
+        return {}
+    return {(int(high), int(low)): int(offset) for high, low, offset in np.frombuffer(data, _INDEX_TYPE).tolist()}
+
+
+def name_hash(name: str) -> tuple[int, int]:
+    """MD5 of a path as two little-endian numbers, as the index sorts them."""
     digest = hashlib.md5(name.encode(), usedforsecurity=False).digest()
     high, low = struct.unpack("<2Q", digest)
     return high, low

@@ -329,13 +329,25 @@ def diff(shell: Shell, a: str, b: str, tolerance: float | None) -> None:
 @command("export")
 @click.argument("layer")
 @click.option("--to", "path", type=click.Path(path_type=Path), required=True, help="Folder (tiles unpacked), or file: .3tz .parquet .gpkg .geojson .tif .las/.laz")
-def export(shell: Shell, layer: str, path: Path) -> None:
+@click.option("--format", "form", default="3dtiles-1.1", show_default=True, help="Of a folder of tiles; 3dtiles-1.0 writes b3dm and pnts for old clients.")
+def export(shell: Shell, layer: str, path: Path, form: str) -> None:
     """Write LAYER's published tiles or data to a folder or file."""
     from twin import exporting  # noqa: PLC0415
 
     with shell.progress() as listen:
-        result = exporting.export(shell.city, layer, path, listen)
+        result = exporting.export(shell.city, layer, path, listen, form)
     shell.say(result, f"{result['path']}: {result['what']}")
+
+
+@command("pack")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--to", "path", type=click.Path(path_type=Path), required=True, help="The .3tz to write.")
+def pack(shell: Shell, folder: Path, path: Path) -> None:
+    """Pack FOLDER, as twin export wrote it, into one archive."""
+    from twin import exporting  # noqa: PLC0415
+
+    count = exporting.pack(folder, path)
+    shell.say({"path": str(path), "files": count}, f"{path}: {count} files")
 
 
 # --- running -----------------------------------------------------------------------------------------------------

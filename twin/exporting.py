@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import geopandas
 import pyarrow as pa
 
-from twin import parts
-from twin.archive import Archive
+from twin import parts, registry
+from twin.archive import INDEX, LOCAL_SIZE, Archive, ArchiveWriter, index_offsets, name_hash
+from twin.archive_set import ArchiveSet, merge
+from twin.catalog import Derivation
 from twin.city import City
 from twin.crs import crs_of
-from twin.errors import BadOption, Conflict, StorageError
+from twin.errors import BadOption, BadTileset, Conflict, NotFound, StorageError
 from twin.model import LayerVersion
 
+FORMS = ("3dtiles-1.1", "3dtiles-1.0")
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".parquet": "Parquet"}
 
 
 Listener = Callable[[str, float, str], None]
 
 
-def export(city: City, layer: str, path: Path, listener: Listener | None = None) -> dict[str, Any]:
+def export(city: City, layer: str, path: Path, listener: Listener | None = None, form: str = "3dtiles-1.1") -> dict[str, Any]:
     """Write the published version of a layer to `path`; what is written follows from the suffix (none: a folder of tiles).
+
+    Everything is written beside its place first and moved there when it is whole: an error leaves nothing behind.
+
+    Args:
+        form: of a folder of tiles: ``3dtiles-1.1`` (as they are), or ``3dtiles-1.0`` for old clients (b3dm, pnts).
 
     Raises:
         BadOption: the layer cannot be written in that format.
@@ -34,28 +45,57 @@ def export(city: City, layer: str, path: Path, listener: Listener | None = None)
     """
     _, version, derivation = city.published(layer)
     suffix = path.suffix.lower()
+    if form not in FORMS or (form != FORMS[0] and suffix):
+        raise BadOption(f"{path.name} cannot be written as {form}.", f"--format is one of {', '.join(FORMS)}; all but the first are folders.")
     if path.exists() and (path.is_file() or any(path.iterdir())):
         raise Conflict(f"{path} already exists.", "Choose another place; nothing is overwritten.")
-    try:
+    with _whole(path) as place:
         if suffix in ("", ".3tz"):
             if derivation is None:
                 raise BadOption(f"Layer {layer!r} ({version.kind}) has no tileset.", _formats(version))
-            archive = city.lake.path(derivation.archive)
-            if suffix == ".3tz":
-                path.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(archive, path)
-                return {"path": str(path), "what": f"archive of {derivation.info.get('tiles')} tiles"}
-            return {"path": str(path), "what": f"{_unpack(archive, path, listener)} files"}
-        path.parent.mkdir(parents=True, exist_ok=True)
+            return {"path": str(path), "what": _tiles(city, derivation, place, suffix, listener, form)}
         if suffix in DRIVERS:
-            return {"path": str(path), "what": f"{_features(city, version, path):,} features"}
+            return {"path": str(path), "what": f"{_features(city, version, place):,} features"}
         for part in version.parts:
             if (part.role == "raster" and suffix in (".tif", ".tiff")) or (part.role == "cloud" and suffix == Path(part.key).suffix):
-                shutil.copyfile(city.lake.path(part.key), path)
+                shutil.copyfile(city.lake.path(part.key), place)
                 return {"path": str(path), "what": f"{part.count:,} {'cells' if part.role == 'raster' else 'points'}"}
+        raise BadOption(f"Layer {layer!r} ({version.kind}) cannot be written as {suffix}.", _formats(version))
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A place beside `path` to write to; it becomes `path` at the end, and goes away after an error."""
+    place = path.with_name(f".{path.stem}-{os.urandom(4).hex()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield place
+        if path.is_dir():
+            path.rmdir()  # it is empty
+        os.replace(place, path)
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from error
-    raise BadOption(f"Layer {layer!r} ({version.kind}) cannot be written as {suffix}.", _formats(version))
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}.", "Nothing was written. Check the disk's space and the folder's permissions.") from error
+    finally:
+        if place.is_dir():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink(missing_ok=True)
+
+
+def _tiles(city: City, derivation: Derivation, place: Path, suffix: str, listener: Listener | None, form: str) -> str:
+    """Write a tileset as one archive or as a folder; returns what was written."""
+    if suffix and len(derivation.archives) == 1:
+        shutil.copyfile(city.lake.path(derivation.archive), place)
+        return f"archive of {derivation.info.get('tiles')} tiles"
+    with ExitStack() as stack:
+        tiles = ArchiveSet([stack.enter_context(Archive(city.lake.path(key))) for key in derivation.archives])
+        if suffix:
+            merge(tiles.archives, place)
+            return f"archive of {derivation.info.get('tiles')} tiles"
+        if form == FORMS[0]:
+            return f"{unpack(tiles, place, listener)} files"
+        told = (lambda fraction, doing: listener("converting", fraction, doing)) if listener else (lambda fraction, doing: None)
+        return f"{registry.converter().convert(tiles, place, told)} files"
 
 
 def _formats(version: LayerVersion) -> str:
@@ -63,17 +103,50 @@ def _formats(version: LayerVersion) -> str:
     return f"It can be written as: {can.get(version.kind, 'a folder, .3tz, ' + ', '.join(DRIVERS))}."
 
 
-def _unpack(archive: Path, folder: Path, listener: Listener | None) -> int:
-    """Every entry as a file; names that climb out of the folder are refused by the archive reader."""
-    with Archive(archive) as tiles:
-        names = [name for name in tiles.names() if not name.startswith("@")]
-        for done, name in enumerate(names):
-            if listener:
-                listener("unpacking", done / len(names), name)
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(tiles.read(name))
+def unpack(tiles: ArchiveSet, folder: Path, listener: Listener | None = None) -> int:
+    """Every entry of a tileset's archives as a file, and of a single archive its index, so that `pack` can restore it byte by byte.
+
+    Raises:
+        BadTileset: a name that climbs out of the folder.
+    """
+    names = tiles.names()
+    for done, name in enumerate(names):
+        if listener:
+            listener("unpacking", done / len(names), name)
+        if ".." in name.split("/") or name.startswith("/") or ":" in name:
+            raise BadTileset(f"{tiles.name} holds {name!r}, which is no place inside a folder.", "Tile the layer again.")
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(tiles.read(name))
+    if len(tiles.archives) == 1:
+        (folder / INDEX).write_bytes(tiles.archives[0].index())
     return len(names)
+
+
+def pack(folder: Path, path: Path) -> int:
+    """A folder with a tileset → one archive; the archive it was unpacked from, byte by byte, where nothing was changed.
+
+    The index that `unpack` left in the folder tells the order of the files and which were stored as they are. Without it they are
+    sorted by name, with tileset.json last. Returns how many files there are.
+
+    Raises:
+        NotFound: there is no tileset.json (nor layer.json) in the folder.
+        Conflict: `path` exists. StorageError: it cannot be written.
+    """
+    entries = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+    if not {"tileset.json", "layer.json"} & entries.keys():
+        raise NotFound(f"There is no tileset.json in {folder}.", "Give a folder that twin export wrote.")
+    if path.exists():
+        raise Conflict(f"{path} already exists.", "Choose another place; nothing is overwritten.")
+    index = entries.pop(INDEX, None)
+    places = index_offsets(index.read_bytes()) if index is not None else {}
+    order = sorted(entries, key=lambda name: (places.get(name_hash(name), 1 << 62), name == "tileset.json", name))
+    room = {name: places.get(name_hash(after), 0) - places.get(name_hash(name), 0) - LOCAL_SIZE - len(name.encode()) for name, after in pairwise(order)}
+    with _whole(path) as place, ArchiveWriter(place) as writer:
+        for name in order:
+            data = entries[name].read_bytes()
+            writer.add(name, data, deflate=room.get(name) != len(data))
+    return len(order)
 
 
 def _features(city: City, version: LayerVersion, path: Path) -> int:

@@ -65,9 +65,9 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Previous:
-    """What an earlier build of a layer left: its `archive`, and the keys of its `sidecars` in the lake by name."""
+    """What an earlier build of a layer left: its archive (or archives), and the keys of its `sidecars` in the lake by name."""
 
-    archive: Path
+    archives: tuple[Path, ...]
     sidecars: dict[str, str]
 
 
@@ -118,6 +118,9 @@ TILERS: tuple[Entry, ...] = (
 #: The module that verifies tiles: ``check_tileset(path)`` and ``check_layer(version, lake, archive, …)``.
 CHECKER = "tiling.check"
 
+#: The module that writes finished tiles for old clients: ``convert(archive, folder, listen) -> number of files``.
+CONVERTER = "tiling.legacy"
+
 SCENARIOS: tuple[Entry, ...] = (
     Entry("inundation", "scenarios.inundation", "scenario"),
     Entry("flood", "scenarios.flood", "scenario"),
@@ -152,6 +155,11 @@ def scenarios() -> dict[str, Entry]:
 def checker() -> Any:
     """The module that verifies tiles."""
     return import_module(CHECKER)
+
+
+def converter() -> Any:
+    """The module that writes 3D Tiles 1.0."""
+    return import_module(CONVERTER)
 
 
 def find(table: dict[str, Entry], name: str, what: str) -> Entry:
