@@ -21,8 +21,10 @@ from pydantic import Field, field_validator
 
 from ingest_bim.ifc_cache import ShapeCache
 from ingest_bim.ifc_columns import attribute_table
+from ingest_bim.ifc_footprint import outline, place_on
 from ingest_bim.ifc_geometry import Host, Shapes
 from ingest_bim.ifc_groups import groups_of
+from ingest_bim.ifc_map import ground_level
 from ingest_bim.ifc_materials import Associations
 from ingest_bim.ifc_mesh import SPACES, meshes
 from ingest_bim.ifc_placement import FAR, Placement, Request, place
@@ -50,6 +52,7 @@ class Options(ReaderOptions):
 
     anchor: str | None = Field(None, description="Place by hand: E,N or E,N,H of the origin point, in --crs and its vertical datum, metres.")
     anchor_lonlat: str | None = Field(None, description="Place by hand: longitude,latitude or longitude,latitude,H of the origin point, degrees.")
+    footprint: str | None = Field(None, description="Lay the model's plan on a footprint of the city: LAYER/ID.")
     rotation: float = Field(0.0, ge=-360, le=360, description="Degrees clockwise from grid north to the model's y axis (placing by hand).")
     height: float | None = Field(None, description="Height of the origin point in the vertical datum, metres; for IfcSite it replaces RefElevation.")
     origin: str = Field("0,0,0", description="The model point x,y,z (metres) that stands at the anchor.")
@@ -100,7 +103,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             units = Units(model)
             if not units.stated:
                 report.note("assumed", "", "The model states no length unit: metres are taken.")
-            placement = place(model, units.length, _request(options), report, source.name)
+            placement = None if options.footprint else place(model, units.length, _request(options), report, source.name)
             structure = read_structure(model, report)
             if not structure.elements:
                 raise BadFeature(f"{source.name} holds no project and no products.", "Export the model again.")
@@ -111,7 +114,10 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             shapes = shaping() if shaping is not None else Shapes()
         shapes.skipped |= dict.fromkeys(lines, ("empty", "it has lines, points or texts alone"))
         _report(structure, shapes, report)
-        _check_reach(shapes, placement, options, source.name)
+        if placement is None:
+            placement = _place_on_footprint(model, units, shapes, options, report, source.name)
+        else:
+            _check_reach(shapes, placement, options, source.name)
         attributes = attribute_table(model, structure, definitions, associations, shapes)
         yield from meshes(structure, shapes.shapes, attributes, placement, report)
         yield long_table("psets", definitions.psets, structure.ids)
@@ -153,6 +159,10 @@ def _note_log(log: str, report: Report) -> None:
 
 
 def _request(options: Options) -> Request:
+    if options.footprint and (options.anchor or options.anchor_lonlat):
+        raise BadOption(f"footprint={options.footprint} and an anchor are both given.", "Give one.")
+    if options.footprint and options.kernel == "none":
+        raise BadOption("A model without shapes (kernel=none) cannot be laid on a footprint.", "Leave one of the two options out.")
     origin = numbers(options.origin)
     if len(origin) != 3:
         raise BadOption(f"origin={options.origin} has {len(origin)} numbers.", "Give x,y,z in metres.")
@@ -202,6 +212,14 @@ def _report(structure: Structure, shapes: Shapes, report: Report) -> None:
     report.facts["classes"] = dict(sorted(Counter(kinds.values()).items()))
     report.facts["geometry"] = {**shapes.facts, "drawn": len(shapes.shapes), "not_drawn": dict(Counter(s for s, _ in shapes.skipped.values()))}
     report.facts["style"] = {"label": "name", "category": "class", "hidden": {"class": [k for k in SPACES if k in kinds.values()]}}
+
+
+def _place_on_footprint(model: Any, units: Units, shapes: Shapes, options: Options, report: Report, where: str) -> Placement:
+    assert options.footprint is not None
+    plan = outline([(s.positions, s.triangles, s.matrix) for s in shapes.shapes.values()])
+    origin = numbers(options.origin)
+    level = origin[2] if "origin" in options.model_fields_set and len(origin) == 3 else ground_level(model, units.length, report)
+    return place_on(options.footprint, plan, level, _request(options), reading.current(), report, where)
 
 
 def _check_reach(shapes: Shapes, placement: Placement, options: Options, where: str) -> None:

@@ -115,7 +115,7 @@ def place_by_user(request: Request, where: str) -> Placement:
     if request.anchor is not None:
         reference = _reference(request.crs, request, where)
         east, north = values[0], values[1]
-        jacobian = np.eye(2) / _unit_of(reference)
+        jacobian = np.eye(2) / unit_of(reference.horizontal)
     else:
         lon, lat = values[0], values[1]
         if not (abs(lon) <= 180 and abs(lat) <= 90):
@@ -142,11 +142,11 @@ def _by_map(helmert: Helmert, request: Request, length: float, report: Report, w
     if request.crs and target.code and crs_module.parse_reference(request.crs).horizontal != target.code:
         report.note("assumed", "", f"The CRS {request.crs} given by the user replaces the file's {target.text!r}.")
     reference = _reference(request.crs or target.code, request, where, target)
-    unit = helmert.unit or _unit_of(reference)
+    unit = helmert.unit or unit_of(reference.horizontal)
     unit, note = _plausible_unit(reference, helmert, unit, length)
     if note:
         report.note("repaired", "", note)
-    grid = _unit_of(reference)
+    grid = unit_of(reference.horizontal)
     east, north = helmert.east * unit / grid, helmert.north * unit / grid
     scale, note = _true_scale(helmert, unit, length, request.confirm, where)
     if note:
@@ -178,7 +178,7 @@ def _checked(placed: Placement, model: Any, site: Site, request: Request, length
 def _plausible_unit(reference: Reference, helmert: Helmert, unit: float, length: float) -> tuple[float, str]:
     """The unit of eastings: as stated, unless only the project's unit puts them into the CRS's area (a known exporter error)."""
     area = crs_module.crs_of(reference.horizontal).area_of_use
-    grid = _unit_of(reference)
+    grid = unit_of(reference.horizontal)
     if area is None or math.isclose(unit, length) or not (helmert.east or helmert.north) or _inside(reference, helmert, unit, grid):
         return unit, ""
     if _inside(reference, helmert, length, grid):
@@ -290,9 +290,9 @@ def _reference(code: str | None, request: Request, where: str, target: MapCrs | 
     return reference
 
 
-def _unit_of(reference: Reference) -> float:
+def unit_of(horizontal: str) -> float:
     """Metres per unit of a projected CRS's eastings."""
-    parsed = crs_module.crs_of(reference.horizontal)
+    parsed = crs_module.crs_of(horizontal)
     return float(parsed.axis_info[0].unit_conversion_factor) if parsed.is_projected else 1.0
 
 
@@ -327,7 +327,7 @@ def _grid(reference: Reference, east: float, north: float) -> dict[str, float]:
     lon, lat = crs_module.to_lonlat(reference.horizontal, np.array(east), np.array(north))
     if not (np.isfinite(lon) and np.isfinite(lat)):
         return {}
-    jacobian = true_metres(reference.horizontal, float(lon), float(lat))[2] * _unit_of(reference)
+    jacobian = true_metres(reference.horizontal, float(lon), float(lat))[2] * unit_of(reference.horizontal)
     return {"lon": float(lon), "lat": float(lat), "grid_scale": float(math.sqrt(abs(np.linalg.det(jacobian)))),
             "convergence_deg": math.degrees(math.atan2(jacobian[0, 1], jacobian[1, 1]))}  # fmt: skip
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from twin import parts
 from twin.catalog import Catalog, Derivation, Publication
@@ -46,8 +50,8 @@ class City:
         derivation = self.catalog.derivation(publication.derivation) if publication.derivation else None
         return publication, self.manifest(publication.manifest), derivation
 
-    def feature(self, name: str) -> Features:
-        """One published feature by `LAYER/ID`, in its layer's reference.
+    def feature(self, name: str) -> tuple[Features, dict[str, Any]]:
+        """One published feature by `LAYER/ID`, in its layer's reference, and the layer's style.
 
         Raises:
             BadOption: the name is not of that form, or the layer has no features.
@@ -61,7 +65,13 @@ class City:
         version = self.published(layer)[1]
         if not any(part.role == "features" for part in version.parts):
             raise BadOption(f"Layer {layer!r} ({version.kind}) has no features.", "Name a layer of footprints or vectors.")
-        return query.item(self.lake, version, identity)
+        return query.item(self.lake, version, identity), version.style
+
+    def ground_at(self, lon: float, lat: float) -> float | None:
+        """Ellipsoidal height of the published terrain at a place in metres, None where there is none."""
+        ground = self.ground_for(Bounds(lon, lat, lon, lat))
+        height = float(ground.ellipsoidal(np.array([lon]), np.array([lat]))[0]) if ground is not None else float("nan")
+        return height if math.isfinite(height) else None
 
     def sweep_cache(self, age: float) -> int:
         """Remove what readers keep to be quick and have not touched for `age` seconds; returns bytes."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from twin.errors import BadOption
 from twin.model import Features
@@ -20,8 +21,12 @@ def _quiet(fraction: float, message: str) -> None:
     """Progress that nobody listens to."""
 
 
-def _nowhere(name: str) -> Features:
+def _nowhere(name: str) -> tuple[Features, dict[str, Any]]:
     raise BadOption(f"{name!r} names a feature of a city, and this file is not read into one.", "Use it with twin ingest.")
+
+
+def _groundless(lon: float, lat: float) -> float | None:  # noqa: ARG001
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +36,14 @@ class Surroundings:
     Attributes:
         progress: called with (done fraction 0–1, what is being done); raises Cancelled when the job was dismissed.
         cache: folder for what can be made again, kept between readings; None where there is none.
-        feature: `LAYER/ID` → that one published feature, in its layer's reference. Raises NotFound, BadOption.
+        feature: `LAYER/ID` → that one published feature in its layer's reference, and the layer's style. Raises NotFound, BadOption.
+        ground: longitude, latitude (degrees) → ellipsoidal height of the city's terrain in metres, None where there is none.
     """
 
     progress: Callable[[float, str], None] = _quiet
     cache: Path | None = None
-    feature: Callable[[str], Features] = _nowhere
+    feature: Callable[[str], tuple[Features, dict[str, Any]]] = _nowhere
+    ground: Callable[[float, float], float | None] = _groundless
 
 
 _CURRENT: ContextVar[Surroundings] = ContextVar("reading", default=Surroundings())  # noqa: B039  frozen
