@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from twin import __version__, archive_set, grading, parts, registry, sources
+from twin import __version__, archive_set, grading, parts, reading, registry, sources
 from twin.catalog import Derivation
 from twin.city import City
 from twin.errors import BadInput, BadOption, Conflict, NotFound
@@ -19,6 +19,7 @@ from twin.model import LABELS, Group, Layer, LayerKind, LayerVersion, Report
 from twin.processes import is_gone
 
 LAYER_NAME = re.compile(r"^[^\W_][\w.-]{0,62}$")
+CACHE_AGE = 90 * 86_400.0  # seconds after which gc removes what readers keep to be quick
 DESCRIBE = ("title_zh", "title_en", "group", "grade", "licence", "label", "description")
 
 
@@ -201,7 +202,7 @@ def _read(city: City, context: Context, entry: registry.Entry, paths: list[Path]
     provenance = {"source": sources.title(paths), "sha256": sources.sha256(paths), "reader": entry.name, "release": __version__,
                   "options": options.model_dump(exclude_none=True), "tile_options": tile_options, "who": city.settings.who}  # fmt: skip
     kind = cast("LayerKind", entry.kind)  # readers make layers; only scenarios have the other kind
-    around = reading.Surroundings(context.progress, city.settings.home / "cache", city.feature)
+    around = reading.Surroundings(context.progress, city.settings.home / "cache", city.feature, city.ground_at)
     with reading.given(around):
         version = parts.write_version(city.lake, name, kind, batches(), report, provenance=provenance)
     version.report["facts"]["grade"] = grading.grade(kind, report.facts).to_json()
