@@ -1,26 +1,30 @@
 """Building footprints → block models (CIM2 白模): closed solids on the terrain, one feature id and one table row a building.
 
-Two passes over the layer's row groups: the first reads anchors, sizes and what the columns hold (a few dozen bytes a
-building stay in memory), the plan places every building in one tile, and the second builds the tiles in coarse units,
-over processes, streamed into the archive in order. Every corner is transformed on its own (law 4); walls are plumb.
+Two passes over the layer's rows: the first looks at places, sizes and what the columns hold (`tiling.anchors`), the plan
+puts every building in one tile, and the second builds the tiles in coarse units, over processes, streamed into the archive
+in order. Tiles that the last build made of the same features are copied from it (`tiling.reuse`, ADR 0006). Every corner
+is transformed on its own (law 4); walls are plumb.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 from pydantic import Field
 
 from tiling import implicit, metadata, partition, solids
+from tiling.anchors import Anchors, Look, look, numbers
 from tiling.gltf import Compression, Primitive, Surface, extremes, glb
 from tiling.pool import Pool
-from tiling.rows import Rows, id_hash
+from tiling.reuse import LEDGER, Ledger, Past, Spoilt, common_key, tile_key
+from tiling.rows import Rows
 from tiling.tileset import Finished, Tile, dump, tileset
 from twin import crs, registry
 from twin.archive import ArchiveWriter, Packed, pack
@@ -30,7 +34,7 @@ from twin.model import ABOVE_GROUND, LayerVersion, Reference, Report
 from twin.registry import TileJob
 
 F64 = NDArray[np.float64]
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 ABSENCE = 4.0
 """A thing that is missing is noticed at a quarter of the 16 pixels that clients allow a surface to be off, so a missing
 building of size s counts as an error of 4 s (ADR 0003)."""
@@ -38,6 +42,10 @@ SPLIT = 8_000.0
 """Metres: a tile that is wider than float32 can hold is cut into primitives of this size."""
 _GROUND_CELL = 0.02
 """Degrees: the terrain is read in windows of about this size, so that a city-wide tile never loads a city-wide raster."""
+ALONE = 20_000
+"""Rows up to which one process is faster than several."""
+UNIT = 32
+"""Budgets of weight in a unit of work."""
 SURFACE = Surface((0.86, 0.85, 0.83, 1.0), name="block")
 
 
@@ -45,9 +53,14 @@ class Options(registry.Options):
     """How blocks are tiled."""
 
     ground: float | None = Field(None, description="Ellipsoidal height in metres of the ground where there is no terrain.")
-    budget: int = Field(32_000, ge=100, le=1_000_000, description="Vertices that a leaf tile may hold.")
+    budget: int = Field(16_000, ge=100, le=1_000_000, description="Vertices that a leaf tile may hold.")
+    in_memory: int = Field(partition.LIMIT, ge=1, description="Buildings whose places are held in memory at a time; the tiles do not depend on it.")
     compression: Compression = Field("meshopt", description="EXT_meshopt_compression of triangles, or none for clients without it.")
     subdivision: implicit.Subdivision = Field("explicit", description="How the tree is written: explicit in tileset.json, or implicit in subtrees.")
+
+
+Wanted = tuple[str, tuple[float, float], NDArray[np.int64]]
+"""A tile to be built: its name, the middle of its cell (degrees), its rows."""
 
 
 @dataclass(frozen=True)
@@ -60,22 +73,7 @@ class Source:
     base: str | None
     ground: Ground | None
     level: float | None
-    with_parent: bool = True
     compression: Compression = "none"
-
-
-@dataclass(frozen=True)
-class Anchors:
-    """Of the rows of one row group that are shown: Morton code, size (m), weight (vertices), tie hash, row number."""
-
-    code: NDArray[np.uint64]
-    size: NDArray[np.float32]
-    weight: NDArray[np.int32]
-    tie: NDArray[np.uint64]
-    row: NDArray[np.int64]
-    survey: dict[str, metadata.Survey]
-    parents: bool
-    refused: list[tuple[str, str]]
 
 
 def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
@@ -86,53 +84,118 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
         MissingReference: neither terrain, nor base heights, nor `ground` say where the blocks stand.
     """
     source = _source(version, job)
+    if job.options.subdivision == "implicit":  # that archive is rewritten afterwards: its tiles are in other frames
+        job = replace(job, previous=None)
+    past = Past(job)
+    try:
+        return _build(version, job, source, past)
+    except Spoilt as error:
+        past.forget(f"The tiles of the version before cannot be used ({error}); all were made anew.")
+        return _build(version, job, source, past)
+    finally:
+        past.close()
+
+
+def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> dict[str, Any]:
     report = Report(source=version.layer)
-    with Pool(job.workers if len(source.rows.groups) > 1 else 1) as pool:
-        groups = range(len(source.rows.groups))
-        anchors: list[Anchors] = []
-        for part in pool.map(read_anchors, ((source, group) for group in groups)):
-            anchors.append(part)
-            job.progress(0.1 * len(anchors) / len(groups), "measuring buildings")
-        report.read = sum(len(part.row) + len(part.refused) for part in anchors)
-        for part in anchors:
-            for feature, reason in part.refused:
-                report.note("refused", feature, reason)
-        row, size, weight = (np.concatenate([getattr(part, name) for part in anchors]) for name in ("row", "size", "weight"))
-        cells = partition.plan(
-            np.concatenate([part.code for part in anchors]), size, weight, np.concatenate([part.tie for part in anchors]),
-            budget=job.options.budget, share=job.options.budget / 3,
-        )  # fmt: skip
-        surveys = metadata.merge(part.survey for part in anchors)
-        parents = any(part.parents for part in anchors)
-        del anchors
-        names = [n for n in surveys if n != "parent" or parents]
+    if past.trouble:
+        report.note("warned", "", past.trouble)
+    with Pool(job.workers if len(source.rows) > ALONE else 1) as pool:
+        job.progress(0.0, "measuring buildings")
+        anchors = look(Look(source.rows, source.reference, source.height), job.lake, past, pool)
+        report.read = anchors.read
+        for feature, reason in anchors.refused:
+            report.note("refused", feature, reason)
+        surveys = anchors.census.columns
+        names = [n for n in surveys if n != "parent" or surveys[n].nulls < surveys[n].rows]
         schema = metadata.plan(version.layer, _arrow(source.rows, names), surveys, version.columns)
-        runs = partition.units(cells, weight, 16 * job.options.budget)
-        tasks = ((source, schema, [(cells[i].name, cells[i].centre(), row[cells[i].rows]) for i in run]) for run in runs)
+        cells: list[partition.Cell] = []
+        ledger = Ledger(notes=anchors.notes)
         with ArchiveWriter(job.out) as archive:
-            built: list[Finished] = []
-            for unit in pool.map(build_unit, tasks):
-                for one in unit:
-                    cell = cells[len(built)]
-                    if one.packed is not None:
-                        archive.add_packed(f"{cell.name}.glb", one.packed)
-                        one.packed = Packed(b"", 0, one.packed.size, False)
-                    for action, feature, reason in one.notes:
-                        report.note(action, feature, reason)  # type: ignore[arg-type]
-                    built.append(one)
-                job.progress(0.1 + 0.88 * len(built) / len(cells), f"building tiles ({len(built)} of {len(cells)})")
+            built = _write(job, source, schema, anchors, past, pool, archive, cells, ledger, report)
             report.kept = sum(one.kept for one in built)
             if not report.kept:
                 reasons = " ".join(f"{n.feature}: {n.reason}." for n in report.notes[:3])
                 raise BadFeature(f"Layer {version.layer}: no building could be built. {reasons}", "Check heights, outlines and terrain.")
-            tree = _tree(cells, built)
-            document = tileset(tree, error=ABSENCE * float(size.max()), schema=schema.to_json(), statistics=schema.statistics(surveys, report.kept))
+            largest = max(float(one.shown().size.max(initial=0.0)) for one in anchors.places)
+            document = tileset(_tree(cells, built), error=ABSENCE * largest, schema=schema.to_json(), statistics=schema.statistics(surveys, report.kept))
             archive.add("tileset.json", dump(document))
             size_now = archive.size
+        sidecars = anchors.sidecars | {LEDGER: ledger.save(job.lake)}
         if job.options.subdivision == "implicit":
             document, size_now = implicit.rewrite(job.out, implicit.mercator())
         job.progress(1.0, "done")
-        return _facts(document, built, report, size_now)
+        return _facts(document, built, report, size_now) | {"sidecars": sidecars}
+
+
+def _write(
+    job: TileJob, source: Source, schema: metadata.Schema, anchors: Anchors, past: Past, pool: Pool, archive: ArchiveWriter,
+    cells: list[partition.Cell], ledger: Ledger, report: Report,
+) -> list[Finished]:  # fmt: skip
+    """All tiles into the archive, in the order of the plan: those of the last build are copied, the others are built. Fills `cells`, `ledger`, `report`."""
+    common = common_key(_depends(source, schema))
+    known: deque[tuple[str, bytes, tuple[Finished, int] | None]] = deque()
+    total = sum(len(one) - len(one.gone) for one in anchors.places) or 1
+    copies: dict[str, int] = {}
+    built: list[Finished] = []
+    done = 0
+
+    def tasks() -> Iterator[tuple[Source, metadata.Schema, list[Wanted]]]:
+        unit: list[Wanted] = []
+        weight = 0.0
+        for cell in partition.stream(anchors.places, budget=job.options.budget, share=job.options.budget / 3, limit=job.options.in_memory):
+            key = tile_key(common, cell.name, cell.mark)
+            old = past.find(cell.name, key)
+            known.append((cell.name, key, old))
+            cells.append(replace(cell, rows=cell.rows[:0], mark=cell.mark[:0]))
+            if old is None:
+                unit.append((cell.name, cell.centre(), cell.rows))
+                weight += cell.weight
+            if weight >= UNIT * job.options.budget:
+                yield source, schema, unit
+                unit, weight = [], 0.0
+        if unit:
+            yield source, schema, unit
+
+    def copy() -> None:
+        """What is to be copied, up to the next tile that is built."""
+        while known and known[0][2] is not None:
+            name, key, (one, check) = known.popleft()  # type: ignore[misc]
+            if one.packed is not None:
+                copies[f"{name}.glb"] = check
+            enter(name, key, check, one)
+        past.copy(archive, copies)
+        copies.clear()
+
+    def enter(name: str, key: bytes, check: int, one: Finished) -> None:
+        for action, feature, reason in one.notes:
+            report.note(action, feature, reason)  # type: ignore[arg-type]
+        ledger.add(name, key, check, one)
+        built.append(one)
+
+    for unit in pool.map(build_unit, tasks()):
+        for one in unit:
+            copy()
+            name, key, _ = known.popleft()
+            check = 0
+            if one.packed is not None:
+                check = one.packed.check
+                archive.add_packed(f"{name}.glb", one.packed)
+                one.packed = Packed(b"", 0, one.packed.size, False)
+            enter(name, key, check, one)
+        done = sum(one.kept for one in built)
+        job.progress(0.1 + 0.88 * min(1.0, done / total), f"building tiles ({len(built)})")
+    copy()
+    return built
+
+
+def _depends(source: Source, schema: metadata.Schema) -> dict[str, Any]:
+    """What every tile's bytes depend on besides its place and its features."""
+    fields = [asdict(replace(f, values=())) for f in schema.fields]  # a tile lists only the values that occur in it
+    return {
+        "code": CODE_VERSION, "class": [schema.class_id, schema.name], "fields": fields, "reference": asdict(source.reference), "height": source.height,
+        "base": source.base, "ground": source.ground.key if source.ground else None, "level": source.level, "compression": source.compression,
+    }  # fmt: skip
 
 
 def _facts(document: dict[str, Any], built: list[Finished], report: Report, size: int) -> dict[str, Any]:
@@ -164,7 +227,7 @@ def _source(version: LayerVersion, job: TileJob) -> Source:
 
 
 def _arrow(rows: Rows, names: list[str]) -> pa.Schema:
-    whole = rows.read(0).schema
+    whole = rows.schema()
     return pa.schema([whole.field(name) for name in ["id", *(n for n in names if n != "id")]])
 
 
@@ -175,53 +238,10 @@ def _tree(cells: list[partition.Cell], built: list[Finished]) -> list[Tile]:
     ]
 
 
-# --- first pass --------------------------------------------------------------------------------------------------
+# --- building -------------------------------------------------------------------------------------------------
 
 
-def read_anchors(task: tuple[Source, int]) -> Anchors:
-    """Where each building of a row group is, how large it is and what it weighs; from boxes and heights alone."""
-    source, group = task
-    table = source.rows.read(group)
-    rows = source.rows.groups[group][2] + np.arange(len(table))
-    box = table.column("bbox").combine_chunks()
-    west, south, east, north = (box.field(n).to_numpy(zero_copy_only=False) for n in ("xmin", "ymin", "xmax", "ymax"))
-    height = _numbers(table, source.height)
-    lon, lat = crs.to_lonlat(source.reference.horizontal, (west + east) / 2, (south + north) / 2)
-    alive = source.rows.alive(group)
-    placed = np.isfinite(lon) & np.isfinite(lat)
-    good = alive & placed & np.isfinite(height) & (height > 0)
-    names = table.column("id").to_pylist() if not good.all() else []
-    refused = [(names[i], "no outline" if not placed[i] else f"its height is {height[i]:g} m") for i in np.flatnonzero(alive & ~good)]
-    along = _metres(source.reference.horizontal, lat)
-    size = np.sqrt(((east - west) * along[0]) ** 2 + ((north - south) * along[1]) ** 2 + height**2)
-    # a corner takes 16 bytes in WKB and 6 vertices in the solid; a ring repeats its first corner
-    corners = pc.binary_length(table.column("geometry")).combine_chunks().to_numpy(zero_copy_only=False) / 16
-    kept = table.filter(pa.array(good)).drop_columns([n for n in ("geometry", "bbox") if n in table.column_names])
-    return Anchors(
-        partition.project(lon[good], lat[good]), size[good].astype(np.float32), np.maximum(6 * (corners[good] - 1), 1).astype(np.int32),
-        id_hash(kept.column("id").combine_chunks()), rows[good], metadata.survey(kept), kept.column("parent").null_count < len(kept), refused,
-    )  # fmt: skip
-
-
-def _numbers(table: pa.Table, column: str) -> F64:
-    """A numeric column as float64, nulls as NaN."""
-    values = table.column(column).combine_chunks().cast(pa.float64())
-    return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
-
-
-def _metres(horizontal: str, lat: F64) -> tuple[F64, F64]:
-    """Metres per unit of x and y; near enough to rank sizes by."""
-    system = crs.crs_of(horizontal)
-    if system.is_geographic:
-        return 111_320.0 * np.cos(np.radians(lat)), np.full(lat.shape, 110_574.0)
-    unit = system.axis_info[0].unit_conversion_factor if system.axis_info else 1.0
-    return np.full(lat.shape, unit), np.full(lat.shape, unit)
-
-
-# --- second pass -------------------------------------------------------------------------------------------------
-
-
-def build_unit(task: tuple[Source, metadata.Schema, list[tuple[str, tuple[float, float], NDArray[np.int64]]]]) -> list[Finished]:
+def build_unit(task: tuple[Source, metadata.Schema, list[Wanted]]) -> list[Finished]:
     """The tiles of one unit of work, finished and deflated."""
     source, schema, wanted = task
     table = source.rows.take(np.concatenate([rows for _, _, rows in wanted]))
@@ -239,7 +259,7 @@ def build_tile(source: Source, schema: metadata.Schema, centre: tuple[float, flo
     rings, xy = solids.rings_of(geometry)
     lon, lat = crs.to_lonlat(source.reference.horizontal, xy[:, 0], xy[:, 1])
     owner = rings.owner[rings.polygon[rings.ring]]
-    height = _numbers(table, source.height)
+    height = numbers(table, source.height)
     foot = _feet(source, table, geometry, owner, lon, lat)
     frame = crs.enu_frame(*centre)
     base, up = _corners(lon, lat, foot[owner], frame)
@@ -312,7 +332,7 @@ def _feet(source: Source, table: pa.Table, geometry: NDArray[np.object_], owner:
     first = np.searchsorted(owner, np.arange(len(table)))
     known = first < len(owner)
     if source.base is not None:
-        own = _numbers(table, source.base)
+        own = numbers(table, source.base)
         at = first[known]
         foot[known] = own[known] * source.reference.vertical_unit + crs.datum_shift(source.reference, lon[at], lat[at])
     missing = np.isnan(foot)

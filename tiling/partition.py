@@ -5,18 +5,100 @@ weight and hands the rest to its quadrants (refinement ADD); a cell whose featur
 all. So every feature is in exactly one tile, drawn once on any cut; a tile is a function of the features inside
 its cell and of what its ancestors took; and neither the order of arrival nor earlier versions show. Cells with all
 features in one quadrant are skipped.
+
+Features come in `Places`, sorted by place and perhaps mapped from files. A cell of more than `limit` features is worked through
+piece by piece, so memory is bounded by `limit` and the plan is the same whatever it is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-DEPTH = 28
-"""Levels of the grid; the finest cell is 15 cm wide at the equator."""
+from twin.keys import DEPTH as DEPTH  # noqa: PLC0414  the grid is the one that parts are sorted by
+from twin.keys import deinterleave as deinterleave  # noqa: PLC0414
+from twin.keys import interleave as interleave  # noqa: PLC0414
+from twin.keys import project as project  # noqa: PLC0414
+
+U64 = NDArray[np.uint64]
+LIMIT = 8_000_000
+"""Features of a cell that are planned in memory (some 400 MB)."""
+_NONE = np.zeros(0, np.uint64)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Features by place, ascending by `code` and then by `tie`.
+
+    Attributes:
+        code: (N,) Morton codes of the anchors (`project`).
+        size: (N,) metres; what is larger is drawn from farther away.
+        weight: (N,) ≥ 0, what a feature costs to draw (vertices).
+        tie: (N,) hashes of the ids, so that equals have an order of their own.
+        row: (N,) the numbers by which the plan names them.
+        mark: (N,) what a caller wants to find again in `Cell.mark`, or empty.
+        base: what to add to `row`; gone: positions, ascending, of what is to be left out. So a file can be used as it lies.
+    """
+
+    code: U64
+    size: NDArray[Any]
+    weight: NDArray[Any]
+    tie: U64
+    row: NDArray[Any]
+    mark: U64 = field(default_factory=lambda: _NONE)
+    base: int = 0
+    gone: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+    def part(self, rows: Any) -> Places:
+        """Some of them: a mask, or positions in ascending order."""
+        return Places(self.code[rows], self.size[rows], self.weight[rows], self.tie[rows], self.row[rows], self.mark[rows] if len(self.mark) else _NONE)
+
+    def slice(self, a: int, b: int) -> Places:
+        """Those at a ≤ position < b, as a view."""
+        left, right = np.searchsorted(self.gone, (a, b))
+        return replace(self.part(slice(a, b)), base=self.base, gone=self.gone[left:right] - a)
+
+    def between(self, low: int, high: int) -> Places:
+        """Those of low ≤ code < high, as a view."""
+        a, b = np.searchsorted(self.code, np.array([low, high], np.uint64))
+        return self.slice(int(a), int(b))
+
+    def shown(self) -> Places:
+        """Without what is gone, rows with their base."""
+        rest = self
+        if len(self.gone):
+            keep = np.ones(len(self), bool)
+            keep[self.gone] = False
+            rest = self.part(keep)
+        return replace(rest, row=rest.row + np.int64(self.base), base=0) if self.base else rest
+
+    @staticmethod
+    def merged(many: Sequence[Places]) -> Places:
+        """All that is shown in one, sorted."""
+        full = [one for one in (one.shown() for one in many) if len(one)]
+        if len(full) == 1:
+            return full[0]
+        if not full:
+            return many[0].part(slice(0, 0))
+        columns = [np.concatenate([getattr(one, name) for one in full]) for name in ("code", "size", "weight", "tie", "row", "mark")]
+        return Places(*columns).sorted()
+
+    def sorted(self) -> Places:
+        """The same in ascending order. Runs that are sorted already cost little."""
+        order = np.argsort(self.code, kind="stable")
+        code = self.code[order]
+        same = np.flatnonzero(code[1:] == code[:-1])
+        if len(same):
+            among = np.unique(np.concatenate([same, same + 1]))
+            order[among] = order[among][np.lexsort((self.tie[order[among]], code[among]))]
+        return self.part(order)
 
 
 @dataclass(frozen=True)
@@ -28,6 +110,7 @@ class Cell:
         rows: (K,) the features drawn here, in Morton order (ties by hash).
         parent: its parent's position in the plan, −1 for the root.
         error: largest size of a feature that only its descendants draw, metres; 0 for a leaf.
+        weight: of its features; mark: theirs.
     """
 
     level: int
@@ -36,6 +119,8 @@ class Cell:
     rows: NDArray[np.int64]
     parent: int
     error: float
+    weight: float = 0.0
+    mark: U64 = field(default_factory=lambda: _NONE)
 
     @property
     def name(self) -> str:
@@ -47,94 +132,125 @@ class Cell:
         return unproject((self.x + 0.5) / (1 << self.level), (self.y + 0.5) / (1 << self.level))
 
 
-def project(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """(N,) Morton codes (2 × `DEPTH` bits, x in the even bits) of places in degrees; beyond 85.05° the last row is used."""
-    phi = np.radians(np.clip(lat, -85.0511287, 85.0511287))
-    u = (np.asarray(lon) + 180.0) / 360.0 % 1.0
-    v = (1.0 - np.arcsinh(np.tan(phi)) / np.pi) / 2.0
-    top = (1 << DEPTH) - 1
-    return interleave(np.clip(u * (1 << DEPTH), 0, top).astype(np.uint64), np.clip(v * (1 << DEPTH), 0, top).astype(np.uint64))
-
-
 def unproject(u: float, v: float) -> tuple[float, float]:
     """Web Mercator unit square → longitude, latitude in degrees."""
     return u * 360.0 - 180.0, float(np.degrees(np.arctan(np.sinh(np.pi * (1.0 - 2.0 * v)))))
 
 
-def interleave(x: NDArray[np.uint64], y: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Bits of x and y (up to 32 each) in turn, x lowest."""
-    return _spread(x) | (_spread(y) << np.uint64(1))
-
-
-def deinterleave(code: int) -> tuple[int, int]:
-    """The inverse of `interleave` for one code."""
-    x = y = 0
-    for bit in range(32):
-        x |= (code >> (2 * bit) & 1) << bit
-        y |= (code >> (2 * bit + 1) & 1) << bit
-    return x, y
-
-
-_MASKS = ((16, 0x0000FFFF0000FFFF), (8, 0x00FF00FF00FF00FF), (4, 0x0F0F0F0F0F0F0F0F), (2, 0x3333333333333333), (1, 0x5555555555555555))
-
-
-def _spread(v: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    for shift, mask in _MASKS:
-        v = (v | (v << np.uint64(shift))) & np.uint64(mask)
-    return v
-
-
 def plan(
-    code: NDArray[np.uint64], size: NDArray[Any], weight: NDArray[Any], tie: NDArray[np.uint64], *, budget: float, share: float,
+    code: U64, size: NDArray[Any], weight: NDArray[Any], tie: U64, *, budget: float, share: float,
 ) -> list[Cell]:  # fmt: skip
+    """The tiles of a layer held in arrays (in any order), parents before children, in Morton order; see `stream`."""
+    return list(stream([Places(code, size, weight, tie, np.arange(len(code))).sorted()], budget=budget, share=share))
+
+
+def stream(sources: Sequence[Places], *, budget: float, share: float, limit: int = LIMIT) -> Iterator[Cell]:
     """The tiles of a layer, parents before children, in Morton order.
 
     Args:
-        code: (N,) Morton codes of the features' anchors (`project`).
-        size: (N,) metres; what is larger is drawn from farther away.
-        weight: (N,) ≥ 0, what a feature costs to draw (vertices).
-        tie: (N,) hashes of the ids, so that equals have an order of their own.
+        sources: the layer's features; their rows are all different.
         budget: weight that a leaf may hold.
         share: weight that an inner tile takes (always at least one feature).
+        limit: features held in memory.
     """
-    order = np.lexsort((tie, code))
-    code, size, weight = code[order], np.asarray(size, np.float64)[order], np.asarray(weight, np.float64)[order]
-    rank = np.empty(len(order), np.int64)
-    rank[np.lexsort((tie[order], code, -size))] = np.arange(len(order))
-    cells: list[Cell] = []
-    stack: list[tuple[NDArray[np.int64], int]] = [(np.arange(len(order)), -1)] if len(order) else []
+    count = 0
+    stack: list[tuple[int, int, int, NDArray[Any]]] = [(0, 1 << 2 * DEPTH, -1, np.zeros(0, np.int64))]
     while stack:
-        rows, parent = stack.pop()
-        level = _common_level(int(code[rows[0]]), int(code[rows[-1]]))
-        own, rest = rows, rows[:0]
-        if level < DEPTH and weight[rows].sum() > budget:
-            own, rest = _largest(rows, rank, weight, share)
-        x, y = deinterleave(int(code[rows[0]]) >> (2 * (DEPTH - level)))
-        cells.append(Cell(level, x, y, order[own], parent, float(size[rest].max(initial=0.0))))
-        if len(rest):
-            quadrant = (code[rest] >> np.uint64(2 * (DEPTH - level - 1))) & np.uint64(3)
-            edges = np.searchsorted(quadrant, np.arange(5))
-            here = len(cells) - 1
-            stack.extend((rest[a:b], here) for a, b in zip(edges[3::-1], edges[:0:-1], strict=True) if b > a)
-    return cells
+        low, high, parent, taken = stack.pop()
+        views = [source.between(low, high) for source in sources]
+        if sum(map(len, views)) <= limit:
+            for cell in _in_memory(_without(Places.merged(views), taken), parent, count, budget, share):
+                count += 1
+                yield cell
+            continue
+        first, last, total, top = _survey((_without(view.slice(at, at + limit).shown(), taken) for view in views for at in range(0, len(view), limit)), share)
+        level = _common_level(first, last)
+        if level == DEPTH or total <= budget:  # one place, or many features that weigh next to nothing: a leaf as it is
+            yield from _in_memory(_without(Places.merged(views), taken), parent, count, np.inf, share)
+            count += 1
+            continue
+        own, rest = _split(top, share)
+        own = own.sorted()
+        yield Cell(level, *deinterleave(first >> 2 * (DEPTH - level)), own.row, parent, float(rest.size.max(initial=0.0)), float(own.weight.sum()), own.mark)
+        taken = np.concatenate([taken, own.row])
+        start, step = first >> 2 * (DEPTH - level) << 2 * (DEPTH - level), 1 << 2 * (DEPTH - level - 1)
+        stack.extend((start + q * step, start + (q + 1) * step, count, taken) for q in (3, 2, 1, 0))
+        count += 1
+
+
+def _without(places: Places, taken: NDArray[Any]) -> Places:
+    return places.part(~np.isin(places.row, taken)) if len(taken) and len(places) else places
+
+
+def _survey(pieces: Iterator[Places], share: float) -> tuple[int, int, float, Places]:
+    """(first code, last code, weight, the largest features up to the first beyond `share`) of what comes in pieces."""
+    first, last, total, top = 1 << 63, 0, 0.0, []
+    for piece in pieces:
+        if len(piece):
+            first, last = min(first, int(piece.code[0])), max(last, int(piece.code[-1]))
+            total += float(np.asarray(piece.weight, np.float64).sum())
+            top.append(piece.part(np.sort(_prefix(np.asarray(piece.size), np.asarray(piece.weight), share)[0])))
+    return first, last, total, Places.merged(top)
+
+
+def _split(top: Places, share: float) -> tuple[Places, Places]:
+    """(the largest up to `share`, the others) of places in order."""
+    ranked, count = _prefix(top.size, top.weight, share)
+    mine = np.zeros(len(top), bool)
+    mine[ranked[:count]] = True
+    return top.part(mine), top.part(~mine)
+
+
+def _prefix(size: NDArray[Any], weight: NDArray[Any], share: float) -> tuple[NDArray[np.int64], int]:
+    """(positions by falling size, ties as they come, up to the first beyond `share` and at least two; how many are within `share`, at least one)."""
+    wanted = 256
+    while True:
+        wanted = min(wanted, len(size))
+        least = np.partition(size, len(size) - wanted)[len(size) - wanted] if wanted < len(size) else -np.inf
+        among = np.flatnonzero(size >= least)
+        ranked = among[np.argsort(-size[among], kind="stable")]
+        count = max(1, int(np.searchsorted(np.cumsum(weight[ranked], dtype=np.float64), share, side="right")))
+        if count < len(ranked) or len(ranked) == len(size):
+            return ranked[: count + 1], count
+        wanted *= 4
+
+
+def _in_memory(places: Places, parent: int, number: int, budget: float, share: float) -> Iterator[Cell]:
+    """The subtree of all of `places`; its first cell gets `number`. A feature that is drawn becomes of size −1 and weight 0."""
+    code, size, weight = places.code, np.array(places.size, np.float64), np.array(places.weight, np.float64)
+    stack: list[tuple[int, int, int]] = [(0, len(code), parent)]
+    while stack:
+        a, b, above = stack.pop()
+        while a < b and size[a] < 0:
+            a += 1
+        while a < b and size[b - 1] < 0:
+            b -= 1
+        if a == b:
+            continue
+        level = _common_level(int(code[a]), int(code[b - 1]))
+        total, error = float(weight[a:b].sum()), 0.0
+        leaf = level == DEPTH or total <= budget
+        if leaf:
+            own = np.flatnonzero(size[a:b] >= 0) + a
+        else:
+            ranked, count = _prefix(size[a:b], weight[a:b], share)
+            count = min(count, int((size[a:b][ranked] >= 0).sum()))
+            error = max(0.0, float(size[a:b][ranked[count:]].max(initial=0.0)))
+            own = np.sort(ranked[:count]) + a
+            total = float(weight[own].sum())
+        shift = 2 * (DEPTH - level)
+        cell = int(code[a]) >> shift
+        yield Cell(level, *deinterleave(cell), places.row[own], above, error, total, places.mark[own] if len(places.mark) else _NONE)
+        if not leaf:
+            size[own], weight[own] = -1, 0
+            edges = a + np.searchsorted(code[a:b], np.array([(cell << shift) + (q << shift - 2) for q in range(5)], np.uint64))
+            stack.extend((int(edges[q]), int(edges[q + 1]), number) for q in (3, 2, 1, 0))
+        number += 1
 
 
 def _common_level(first: int, last: int) -> int:
     """Level of the smallest cell that holds both codes (and, as they are the extremes of a range, all between)."""
     return DEPTH - ((first ^ last).bit_length() + 1) // 2
-
-
-def _largest(
-    rows: NDArray[np.int64], rank: NDArray[np.int64], weight: NDArray[np.float64], share: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(the largest of `rows` up to `share` of weight but at least one, the others), each still in Morton order."""
-    by_size = rows[np.argsort(rank[rows])]
-    count = max(1, int(np.searchsorted(np.cumsum(weight[by_size]), share, side="right")))
-    own = by_size[:count]
-    own.sort()
-    rest = by_size[count:]
-    rest.sort()
-    return own, rest
 
 
 def units(cells: list[Cell], weight: NDArray[Any], target: float) -> list[range]:

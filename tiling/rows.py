@@ -1,7 +1,7 @@
 """Random access to the feature rows of a version: row groups by number, rows of a tile by position.
 
-A layer's rows are numbered through its feature parts in order, tombstones included, so that a number means the same in
-every process. Only a few row groups are held at a time.
+A layer's rows are numbered through its feature parts in order, hidden ones included, so that a number means the same in
+every process. Only some row groups are held at a time.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from twin.keys import id_hash as id_hash  # noqa: PLC0414  tilers break ties by it
 from twin.lake import Lake
-from twin.model import LayerVersion
+from twin.model import LayerVersion, Part
 
-HELD = 4
+HELD = 32_768
+"""Rows of row groups that are kept for the next call."""
 
 
 @dataclass
@@ -29,86 +31,119 @@ class Rows:
 
     Attributes:
         groups: (file, row group in it, first row, rows) of each.
-        dead: ids that each of them holds and the version does not show from there.
+        parts: (part, its first row group, its first row) of each.
+        dead: ids that each row group holds and the version does not show from there.
+        held: how many rows are kept for the next call.
     """
 
     groups: list[tuple[Path, int, int, int]]
+    parts: list[tuple[Part, int, int]]
     dead: list[tuple[str, ...]] = field(default_factory=list)
+    held: int = HELD
     _held: OrderedDict[int, pa.Table] = field(default_factory=OrderedDict, repr=False)
+    _files: dict[Path, pq.ParquetFile] = field(default_factory=dict, repr=False)
 
     @staticmethod
     def of(lake: Lake, version: LayerVersion) -> Rows:
         """The row groups of a version, from the parts' footers alone."""
-        groups, dead, first = [], [], 0
+        result, first = Rows([], []), 0
         for part in version.parts:
             if part.role == "features":
                 path = lake.path(part.key)
                 about = pq.read_metadata(path)
+                result.parts.append((part, len(result.groups), first))
                 for number in range(about.num_row_groups):
                     rows = about.row_group(number).num_rows
-                    groups.append((path, number, first, rows))
-                    dead.append(version.tombstones + part.hidden)
+                    result.groups.append((path, number, first, rows))
+                    result.dead.append(version.tombstones + part.hidden)
                     first += rows
-        return Rows(groups, dead)
+        return result
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"groups": self.groups, "dead": self.dead, "_held": OrderedDict()}
+        return {**self.__dict__, "_held": OrderedDict(), "_files": {}}
 
     def __len__(self) -> int:
         return self.groups[-1][2] + self.groups[-1][3] if self.groups else 0
 
+    def schema(self) -> pa.Schema:
+        """The columns of the first part."""
+        return self._file(self.groups[0][0]).schema_arrow
+
     def read(self, group: int) -> pa.Table:
         """One row group, all columns."""
-        if group not in self._held:
-            path, number, _, _ = self.groups[group]
-            with pq.ParquetFile(path) as file:
-                self._held[group] = file.read_row_group(number, use_threads=False)
-            while len(self._held) > HELD:
-                self._held.popitem(last=False)
-        self._held.move_to_end(group)
+        self._load([group])
         return self._held[group]
 
-    def alive(self, group: int) -> NDArray[np.bool_]:
-        """(N,) which rows of a row group the version still shows."""
-        table = self.read(group)
-        if not self.dead[group]:
-            return np.ones(len(table), bool)
-        gone = pc.is_in(table.column("id"), value_set=pa.array(self.dead[group], pa.string()))
+    def span(self, start: int, stop: int) -> pa.Table:
+        """Some row groups of one part, one behind the other, as one table; nothing is kept."""
+        path = self.groups[start][0]
+        numbers = [number for _, number, _, _ in self.groups[start:stop]]
+        return self._file(path).read_row_groups(numbers, use_threads=False).combine_chunks()
+
+    def column(self, name: str, part: int) -> pa.ChunkedArray:
+        """A column of one part, whole."""
+        return self._file(self.groups[self.parts[part][1]][0]).read([name]).column(name)
+
+    def alive(self, start: int, stop: int, ids: pa.ChunkedArray) -> NDArray[np.bool_]:
+        """(N,) which rows of some row groups of one part, whose ids are given, the version still shows."""
+        if start == stop or not self.dead[start]:
+            return np.ones(len(ids), bool)
+        gone = pc.is_in(ids, value_set=pa.array(self.dead[start], pa.string()))
         return np.asarray(~gone.combine_chunks().to_numpy(zero_copy_only=False), bool)
 
     def take(self, rows: NDArray[np.int64]) -> pa.Table:
         """The rows of these numbers, in this order."""
+        if not len(rows):
+            return self.read(0).slice(0, 0)
         starts = np.array([group[2] for group in self.groups])
         owner = np.searchsorted(starts, rows, side="right") - 1
-        pieces, places = [], []
-        for group in np.unique(owner):
-            here = np.flatnonzero(owner == group)
-            pieces.append(self.read(int(group)).take(pa.array(rows[here] - starts[group])))
-            places.append(here)
-        table = pa.concat_tables(pieces)
-        back = np.empty(len(rows), np.int64)
-        back[np.concatenate(places)] = np.arange(len(rows))
-        return table.take(pa.array(back)).combine_chunks()
+        wanted = [int(group) for group in np.unique(owner)]
+        base = np.zeros(len(self.groups), np.int64)
+        tables, at = [], 0
+        for some in _batches(wanted, self.groups, self.held):
+            self._load(some)
+            for group in some:
+                # of many row groups that hold a row or two each, only the rows are kept
+                mine = np.flatnonzero(owner == group)
+                tables.append(self._held[group].take(pa.array(rows[mine] - starts[group])))
+                base[group] = at
+                at += len(mine)
+        place = np.empty(len(rows), np.int64)
+        order = np.argsort(owner, kind="stable")
+        counts = np.bincount(owner, minlength=len(self.groups))
+        place[order] = np.arange(len(rows)) - np.repeat((np.cumsum(counts) - counts)[counts > 0], counts[counts > 0]) + np.repeat(base[counts > 0], counts[counts > 0])
+        table = pa.concat_tables(tables)
+        return (table if (np.diff(place) == 1).all() else table.take(pa.array(place))).combine_chunks()
+
+    def _file(self, path: Path) -> pq.ParquetFile:
+        if path not in self._files:
+            self._files[path] = pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+        return self._files[path]
+
+    def _load(self, groups: list[int]) -> None:
+        """Have these row groups at hand; those that lie one behind the other in a file are read at once."""
+        missing = [group for group in groups if group not in self._held]
+        for path in dict.fromkeys(self.groups[group][0] for group in missing):
+            mine = [group for group in missing if self.groups[group][0] == path]
+            table, at = self._file(path).read_row_groups([self.groups[group][1] for group in mine], use_threads=False), 0
+            for group in mine:
+                self._held[group] = table.slice(at, self.groups[group][3]).combine_chunks()
+                at += self.groups[group][3]
+        for group in groups:
+            self._held.move_to_end(group)
+        kept = sum(self.groups[group][3] for group in self._held)
+        while kept > self.held and len(self._held) > len(groups):
+            kept -= self.groups[self._held.popitem(last=False)[0]][3]
 
 
-def id_hash(ids: pa.Array) -> NDArray[np.uint64]:
-    """(N,) a 64-bit hash of each text: a polynomial over its bytes, modulo 2^64, scrambled.
-
-    Ties are broken by it, so that no order of arrival shows in the tiles.
-    """
-    ids = ids.cast(pa.large_string())
-    offsets = np.frombuffer(ids.buffers()[1], np.int64)[ids.offset : ids.offset + len(ids) + 1]
-    data = ids.buffers()[2]
-    lengths = np.diff(offsets)
-    if data is None or not lengths.sum():
-        return np.zeros(len(ids), np.uint64)
-    body = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]].astype(np.uint64)
-    place = np.arange(len(body)) - np.repeat(offsets[:-1] - offsets[0], lengths)
-    with np.errstate(over="ignore"):
-        powers = np.cumprod(np.full(int(lengths.max()), 0x100000001B3, np.uint64))
-        terms = (body + np.uint64(1)) * powers[place]
-        total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
-        ends = offsets - offsets[0]
-        value = total[ends[1:]] - total[ends[:-1]]
-        value ^= value >> np.uint64(29)
-        return np.asarray(value * np.uint64(0xBF58476D1CE4E5B9), np.uint64)
+def _batches(wanted: list[int], groups: list[tuple[Path, int, int, int]], rows: int) -> list[list[int]]:
+    """`wanted` in runs of at most `rows` rows (at least one row group)."""
+    result: list[list[int]] = []
+    room = 0
+    for group in wanted:
+        if not result or groups[group][3] > room:
+            result.append([])
+            room = rows
+        result[-1].append(group)
+        room -= groups[group][3]
+    return result

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import shapely
 
 from twin import clouds, crs, meshes
-from twin.errors import BadFeature, BadReference, Conflict
+from twin.errors import BadFeature, BadReference, Conflict, NotFound
 from twin.lake import Lake
 from twin.meshes import read_meshes as read_meshes  # noqa: PLC0414  readers of versions find it here
 from twin.model import (
@@ -83,7 +83,7 @@ def write_version(
                         parts.append(_write_grid(lake, batch))
                         columns.extend(batch.bands)
                     case Asset():
-                        parts.append(Part({"cog": "raster"}.get(batch.format, "cloud"), lake.put_file(batch.path, f".{batch.format}"),
+                        parts.append(Part({"cog": "raster", "3tz": "tileset"}.get(batch.format, "cloud"), lake.put_file(batch.path, f".{batch.format}"),
                                           batch.path.stat().st_size, batch.count, batch.bounds, batch.properties))  # fmt: skip
                     case Table():
                         parts.append(_write_table(lake, batch))
@@ -178,8 +178,7 @@ def merge(lake: Lake, base: LayerVersion, change: LayerVersion) -> LayerVersion:
     kept, replaced = [], 0
     for part in base.parts:
         if part.role == "features":
-            ids = pq.read_table(lake.path(part.key), columns=["id"]).column("id").combine_chunks()
-            hit = set(ids.filter(pc.is_in(ids, changed)).to_pylist()) - set(part.hidden)
+            hit = _held(lake, part, changed) - set(part.hidden)
             replaced += len(hit - set(base.tombstones))
             part = replace(part, hidden=tuple(sorted({*part.hidden, *hit})))  # noqa: PLW2901
         kept.append(part)
@@ -189,6 +188,38 @@ def merge(lake: Lake, base: LayerVersion, change: LayerVersion) -> LayerVersion:
     shown = tuple(id_ for id_ in base.tombstones if id_ not in set(changed.to_pylist()))
     return replace(base, parts=(*kept, *change.parts), count=base.count - replaced + change.count, extent=extent, report=report,
                    provenance={**change.provenance, "tile_options": base.provenance.get("tile_options", {})}, tombstones=shown)  # fmt: skip
+
+
+def without(lake: Lake, base: LayerVersion, ids: Iterable[str]) -> LayerVersion:
+    """`base` without some of its features: their ids are listed as hidden by the parts that hold them.
+
+    Raises:
+        Conflict: the layer is not made of features alone, or it would be left empty.
+        NotFound: it does not show a feature of one of the ids.
+    """
+    wanted = set(ids)
+    if base.kind not in ("blocks", "vector"):
+        raise Conflict(f"Features of layer {base.layer!r} ({base.kind}) cannot be deleted one by one.", "Ingest the whole new state.")
+    missing, kept = wanted.copy(), []
+    for part in base.parts:
+        if part.role == "features":
+            hit = _held(lake, part, pa.array(sorted(wanted), pa.string())) - set(part.hidden) - set(base.tombstones)
+            missing -= hit
+            part = replace(part, hidden=tuple(sorted({*part.hidden, *hit})))  # noqa: PLW2901
+        kept.append(part)
+    if missing:
+        raise NotFound(f"Layer {base.layer!r} has no feature {min(missing)!r}" + (f" (and {len(missing) - 1} others)." if len(missing) > 1 else "."),
+                       "Nothing was deleted. Check the ids.")  # fmt: skip
+    if len(wanted) >= base.count:
+        raise Conflict(f"That would delete all {base.count} features of layer {base.layer!r}.", "A layer without features cannot be shown.")
+    report = Report(source=f"deletion of {len(wanted)} features", facts={"deleted": len(wanted)}).to_json()
+    return replace(base, parts=tuple(kept), count=base.count - len(wanted), report=report)
+
+
+def _held(lake: Lake, part: Part, ids: pa.Array) -> set[str]:
+    """Those of `ids` that a part holds."""
+    found = pq.read_table(lake.path(part.key), columns=["id"]).column("id")
+    return set(found.filter(pc.is_in(found, value_set=ids)).to_pylist())
 
 
 # --- rasters, tables, manifests ----------------------------------------------------------------------------------

@@ -258,13 +258,15 @@ def _derive(city: City, context: Context, name: str, number: int, version: Layer
                               "tiler": entry.name, "code": module.CODE_VERSION, "options": options.model_dump()}  # fmt: skip
     if version.kind == "blocks":
         inputs["ground"] = ground.key if ground else None
+    if version.tombstones:
+        inputs["tombstones"] = list(version.tombstones)
     key = hashlib.sha256(json.dumps([name, inputs], sort_keys=True).encode()).hexdigest()[:24]
     known = city.catalog.derivation(key)
     if known is not None and all(map(city.lake.exists, known.archives)):
         return known
     context.stage("encoding", name)
     with city.lake.scratch(".3tz") as out:
-        job = registry.TileJob(city.lake, out, options, ground, city.settings.workers, context.progress)
+        job = registry.TileJob(city.lake, out, options, ground, city.settings.workers, context.progress, _previous(city, name, inputs))
         info = module.tile(version, job)
         context.stage("archiving", name)
         archive, *more = _store(city, out)
@@ -275,6 +277,18 @@ def _derive(city: City, context: Context, name: str, number: int, version: Layer
         context.guard(connection)
         city.catalog.add_derivation(connection, derivation)
     return derivation
+
+
+def _previous(city: City, name: str, inputs: dict[str, Any]) -> registry.Previous | None:
+    """The layer's latest tileset by the same tiler, options and code that left something to build on; the published one first."""
+    same = ("tiler", "code", "options")
+    usable = [d for d in city.catalog.derivations(name) if d.info.get("sidecars") and all(d.inputs.get(key) == inputs[key] for key in same)]
+    shown = {p.derivation for p in city.catalog.published(name)}
+    usable.reverse()
+    for derivation in sorted(usable, key=lambda d: d.key not in shown):
+        if all(map(city.lake.exists, derivation.archives)):
+            return registry.Previous(tuple(map(city.lake.path, derivation.archives)), derivation.info["sidecars"])
+    return None
 
 
 def _store(city: City, out: Path) -> list[str]:
@@ -323,7 +337,9 @@ def collect(city: City, context: Context, params: dict[str, Any]) -> dict[str, A
         live_keys.add(publication.manifest)
     dead = set(dead_versions)
     dead_derivations = [d for d in city.catalog.derivations() if (d.layer, d.number) in dead]
-    live_keys.update(key for d in city.catalog.derivations() if (d.layer, d.number) not in dead for key in d.archives)
+    for derivation in city.catalog.derivations():
+        if (derivation.layer, derivation.number) not in dead:
+            live_keys |= {*derivation.archives, *derivation.info.get("sidecars", {}).values()}
     with city.catalog.write() as connection:
         context.guard(connection)
     city.catalog.forget(dead_versions, [d.key for d in dead_derivations])

@@ -1,0 +1,236 @@
+"""Tiles of an updated layer: the bytes of a full build, whatever the edits; only what changed is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import shapely
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tiling import anchors, blocks
+from tiling.digests import digests
+from twin import parts
+from twin.bench.cities import generate_buildings
+from twin.lake import Lake
+from twin.model import Features, LayerVersion, Reference, Report
+from twin.registry import Previous, TileJob
+
+REFERENCE = Reference("EPSG:4547", "above ground")
+X, Y = 405_000.0, 2_498_000.0
+
+
+def build(lake: Lake, version: LayerVersion, out: str, previous: Previous | None = None, **options: Any) -> tuple[bytes, dict[str, Any]]:
+    job = TileJob(lake, lake.root / out, blocks.Options(**{"ground": 5.0, "budget": 400, **options}), previous=previous)
+    facts = blocks.tile(version, job)
+    return job.out.read_bytes(), facts
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How many tiles were built and how many rows measured, from now on."""
+    counts = {"tiles": 0, "rows": 0}
+    real_tile, real_measure = blocks.build_tile, anchors.measure
+
+    def build_tile(*args: Any) -> Any:
+        counts["tiles"] += 1
+        return real_tile(*args)
+
+    def measure(task: Any) -> Any:
+        counts["rows"] += sum(group[3] for group in task[0].rows.groups[task[2] : task[3]])
+        return real_measure(task)
+
+    monkeypatch.setattr(blocks, "build_tile", build_tile)
+    monkeypatch.setattr(anchors, "measure", measure)
+    return counts
+
+
+def of(rows: dict[str, dict[str, Any]]) -> Features:
+    """Rows (x, y, side and attributes by id) as a batch."""
+    ids = list(rows)
+    geometry = np.array([shapely.box(X + r["x"], Y + r["y"], X + r["x"] + r["side"], Y + r["y"] + r["side"]) for r in rows.values()], object)
+    table = pa.table({
+        "height": pa.array([r["height"] for r in rows.values()], pa.float64()), "use": pa.array([r["use"] for r in rows.values()], pa.string()),
+        "floors": pa.array([r["floors"] for r in rows.values()], pa.int8()), "note": pa.array([r["note"] for r in rows.values()], pa.string()),
+    })  # fmt: skip
+    return Features(REFERENCE, pa.array(ids, pa.string()), geometry, table)
+
+
+def store(lake: Lake, batch: Features) -> LayerVersion:
+    return parts.write_version(lake, "b", "blocks", [batch], Report("t"), provenance={}, style={"height": "height"})
+
+
+def row(rng: np.random.Generator) -> dict[str, Any]:
+    return {"x": float(rng.uniform(0, 3000)), "y": float(rng.uniform(0, 3000)), "side": float(rng.uniform(4, 30)), "height": float(rng.uniform(3, 60)),
+            "use": str(rng.choice(["住宅", "商业", "工业"])), "floors": int(rng.integers(1, 20)), "note": f"n{rng.integers(0, 70)}"}  # fmt: skip
+
+
+EDITS = ("move", "height", "attribute", "enum", "null", "extreme", "add", "delete", "shrink", "refuse")
+
+
+@st.composite
+def deliveries(draw: st.DrawFn) -> list[list[tuple[str, int]]]:
+    """Rounds of edits: (what, number of the feature)."""
+    return draw(st.lists(st.lists(st.tuples(st.sampled_from(EDITS), st.integers(0, 299)), min_size=1, max_size=6), min_size=1, max_size=3))
+
+
+def edited(what: str, old: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    changes = {"move": {"x": float(rng.uniform(0, 3000)), "y": float(rng.uniform(0, 3000))}, "height": {"height": float(rng.uniform(3, 200))},
+               "attribute": {"note": "新的 note"}, "enum": {"use": f"use {rng.integers(0, 99)}"}, "null": {"use": None, "floors": None},
+               "extreme": {"floors": int(rng.choice([-128, 127, -127]))}, "shrink": {"side": 1.0, "height": 2.0}, "refuse": {"height": -1.0}}  # fmt: skip
+    return old | changes[what]
+
+
+def versions(lake: Lake, seed: int, rounds: list[list[tuple[str, int]]]) -> Iterator[LayerVersion]:
+    """The layer after each round, as `twin ingest --update` and `twin delete` make it."""
+    rng = np.random.default_rng(seed)
+    now = {f"b{i}": row(rng) for i in range(300)}
+    version = store(lake, of(now))
+    yield version
+    for number, edits in enumerate(rounds):
+        change: dict[str, dict[str, Any]] = {}
+        gone = set()
+        for what, k in edits:
+            id_ = f"b{k}"
+            if what == "add":
+                change[f"new{number}-{k}"] = row(rng)
+            elif id_ in now and id_ not in gone and id_ not in change:
+                if what == "delete":
+                    gone.add(id_)
+                else:
+                    change[id_] = edited(what, now[id_], rng)
+        if change:
+            version = parts.merge(lake, version, store(lake, of(change)))
+        if gone:
+            version = parts.without(lake, version, gone)
+        now = {k: v for k, v in (now | change).items() if k not in gone}
+        yield version
+
+
+@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(deliveries(), st.integers(0, 1000))
+def test_any_edits_give_the_bytes_of_a_full_build(lake: Lake, rounds: list[list[tuple[str, int]]], seed: int) -> None:
+    previous = None
+    for version in versions(lake, seed, rounds):
+        full, facts = build(lake, version, "full.3tz")
+        fast, quick = build(lake, version, "fast.3tz", previous)
+        assert fast == full
+        assert quick["report"] == facts["report"]
+        assert {k: v for k, v in quick.items() if k != "sidecars"} == {k: v for k, v in facts.items() if k != "sidecars"}
+        (lake.root / "before.3tz").write_bytes(fast)
+        previous = Previous((lake.root / "before.3tz",), quick["sidecars"])
+
+
+def test_only_what_changed_is_read_and_built(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    rows = {f"b{i}": row(rng) for i in range(5000)}
+    version = store(lake, of(rows))
+    _, facts = build(lake, version, "a.3tz", budget=1000)
+    changed = {id_: edited("height", rows[id_], rng) for id_ in ("b17", "b4711")}
+    update = parts.merge(lake, version, store(lake, of(changed)))
+    full, _ = build(lake, update, "full.3tz", budget=1000)
+    counts = counted(monkeypatch)
+    fast, _ = build(lake, update, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]), budget=1000)
+    assert fast == full
+    assert counts["rows"] == 2
+    assert 1 <= counts["tiles"] <= 12
+    assert facts["tiles"] > 200
+
+
+def test_a_whole_new_delivery_is_read_again_but_its_tiles_are_not_built_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    rows = {f"b{i}": row(rng) for i in range(2000)}
+    _, facts = build(lake, store(lake, of(rows)), "a.3tz")
+    rows["b5"] = edited("attribute", rows["b5"], rng)
+    order = rng.permutation(2000)
+    shuffled = store(lake, of({f"b{i}": rows[f"b{i}"] for i in order}))
+    full, _ = build(lake, shuffled, "full.3tz")
+    counts = counted(monkeypatch)
+    fast, _ = build(lake, shuffled, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]))
+    assert fast == full
+    assert counts == {"rows": 2000, "tiles": 1}
+
+
+def test_other_options_or_ground_reuse_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    version = store(lake, of({f"b{i}": row(rng) for i in range(300)}))
+    _, facts = build(lake, version, "a.3tz")
+    counts = counted(monkeypatch)
+    previous = Previous((lake.root / "a.3tz",), facts["sidecars"])
+    assert build(lake, version, "b.3tz", previous, ground=6.0)[0] == build(lake, version, "c.3tz", ground=6.0)[0]
+    assert counts["tiles"] == 2 * facts["tiles"]
+
+
+@pytest.mark.parametrize("damage", ["archive body", "archive gone", "archive cut", "ledger", "index", "sidecars gone"])
+def test_a_damaged_past_means_a_full_build(lake: Lake, damage: str) -> None:
+    rng = np.random.default_rng(3)
+    rows = {f"b{i}": row(rng) for i in range(600)}
+    version = store(lake, of(rows))
+    _, facts = build(lake, version, "a.3tz")
+    sidecars = dict(facts["sidecars"])
+    update = parts.merge(lake, version, store(lake, of({"b3": edited("height", rows["b3"], rng)})))
+    full, _ = build(lake, update, "full.3tz")
+    ledger = sidecars["ledger"]
+    index = next(key for name, key in sidecars.items() if name != "ledger")
+    if damage == "archive body":
+        flip(lake.root / "a.3tz", 0.4)
+    elif damage == "archive gone":
+        (lake.root / "a.3tz").unlink()
+    elif damage == "archive cut":
+        data = (lake.root / "a.3tz").read_bytes()
+        (lake.root / "a.3tz").write_bytes(data[: len(data) // 2])
+    elif damage == "sidecars gone":
+        lake.delete(ledger)
+        lake.delete(index)
+    else:
+        flip(lake.path(ledger if damage == "ledger" else index), 0.5)
+    fast, quick = build(lake, update, "fast.3tz", Previous((lake.root / "a.3tz",), sidecars))
+    assert fast == full
+    said = [note["reason"] for note in quick["report"]["notes"]]
+    assert damage == "index" or any("made anew" in reason for reason in said), said
+
+
+def flip(path: Path, where: float) -> None:
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * where)] ^= 0x10
+    path.write_bytes(data)
+
+
+def test_memory_does_not_show(lake: Lake) -> None:
+    """Planned with the places of 40 buildings in memory at a time: the same bytes."""
+    version = store(lake, next(iter(generate_buildings(1500, 3, centre=(X, Y)))))
+    assert build(lake, version, "a.3tz", in_memory=40)[0] == build(lake, version, "b.3tz")[0]
+
+
+def test_digests_tell_rows_apart_and_compiled_ones_are_the_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = next(iter(generate_buildings(3000, 3)))
+    table = batch.attributes.append_column("id", batch.ids).append_column("wkb", pa.array(shapely.to_wkb(batch.geometry), pa.binary()))
+    table = table.append_column("list", pa.array([[i % 7, None] if i % 3 else None for i in range(3000)]))
+    found = digests(table)
+    monkeypatch.setattr("tiling.digests.MANY", 0)
+    assert (digests(table) == found).all()
+    assert (digests(table.slice(100, 50)) == found[100:150]).all()
+    assert len(np.unique(found)) == 3000
+    for name in table.column_names:  # any one value changed changes the digest
+        values = table.column(name).to_pylist()
+        values[7] = None if values[7] is not None else values[[v is not None for v in values].index(True)]
+        other = table.set_column(table.column_names.index(name), name, pa.array(values, table.schema.field(name).type))
+        assert np.flatnonzero(digests(other) != found).tolist() == [7], name
+
+
+def test_hidden_ids_that_cannot_be_told_by_hash_are_looked_up(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    rows = {f"b{i}": row(rng) for i in range(300)}
+    version = store(lake, of(rows))
+    _, facts = build(lake, version, "a.3tz")
+    gone = replace(version, tombstones=("b7", "never there"))
+    full, _ = build(lake, gone, "full.3tz")
+    assert build(lake, gone, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]))[0] == full
+    monkeypatch.setattr(anchors, "id_hash", lambda ids: np.zeros(len(ids), np.uint64))
+    hidden = parts.without(lake, version, {"b9"})
+    assert build(lake, hidden, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]))[0] == build(lake, hidden, "full.3tz")[0]
