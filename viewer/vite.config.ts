@@ -64,7 +64,8 @@ export default defineConfig({
     rollupOptions: {
       output: {
         // Cesium changes rarely and is large: its own file stays in the browser's cache over our releases.
-        manualChunks: (id: string) => (id.includes("node_modules/") && !id.includes("/lit") ? "cesium" : undefined),
+        // ECharts is not in it: it comes with the first chart.
+        manualChunks: (id: string) => (id.includes("node_modules/") && !/\/lit|echarts|zrender|tslib/.test(id) ? "cesium" : undefined),
       },
     },
   },

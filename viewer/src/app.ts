@@ -2,27 +2,29 @@
  * The city as the viewer holds it: reads the API, keeps scene and state in step, recovers from failures.
  * Panels read its fields and call its methods; they never touch Cesium.
  */
-import { Cartographic, Math as CesiumMath, sampleTerrainMostDetailed, type CesiumWidget } from "@cesium/engine";
+import type { CesiumWidget } from "@cesium/engine";
 import { Api, ApiError } from "./api/client";
-import type { Bbox, City, Legend, PlaceFound, TileJson } from "./api/types";
+import type { Bbox, City, Legend, TileJson } from "./api/types";
 import { Ground, type TileFault } from "./cesium/ground";
 import { Labels } from "./cesium/labels";
 import { Marks } from "./cesium/marks";
-import { groundAt } from "./cesium/pick";
-import { createStage, flyToView, probeGraphics, setSun, setView, viewBox, viewFrom, type Quality } from "./cesium/scene";
+import { createStage, probeGraphics, type Quality } from "./cesium/scene";
 import { Tilesets } from "./cesium/tilesets";
-import { openingView, type View } from "./core/camera";
 import { Emitter } from "./core/emitter";
 import { Health } from "./core/health";
 import { chooseLang, translate, type Lang } from "./core/i18n";
 import { labelsOf } from "./core/labels";
-import { firstState, layerTitle, toLayer, union, type Layer, type LayerState } from "./core/layers";
+import { firstState, layerTitle, toLayer, type Layer, type LayerState } from "./core/layers";
 import type { MessageKey } from "./core/messages";
 import { Notices } from "./core/notices";
 import { Burst, type Progress } from "./core/progress";
+import { Notebook } from "./notebook";
 import { Questions } from "./questions";
 import { Runs } from "./runs";
+import { Sharing } from "./sharing";
 import { Selection } from "./selection";
+import { Tools } from "./tools";
+import { Viewpoint } from "./viewpoint";
 
 /** How often the catalogue is asked for new versions, milliseconds. */
 const POLL = 20_000;
@@ -40,7 +42,11 @@ export class CityApp {
   readonly health: Health;
   readonly selection: Selection;
   readonly runs: Runs;
+  readonly camera: Viewpoint;
   readonly questions: Questions;
+  readonly tools: Tools;
+  readonly notebook: Notebook;
+  readonly sharing: Sharing;
   readonly api: Api;
 
   lang: Lang = chooseLang(navigator.languages, storage()?.getItem("twin.lang"));
@@ -53,6 +59,8 @@ export class CityApp {
   /** Set when there is no WebGL 2; the page then explains instead of showing a globe. */
   noGraphics = false;
   opened = false;
+  /** RFC 3339 time: the city as it showed itself then; "" is now. */
+  asOf = "";
 
   widget: CesiumWidget | null = null;
   tilesets!: Tilesets;
@@ -76,7 +84,11 @@ export class CityApp {
     this.health = new Health(() => this.api.city());
     this.selection = new Selection(this);
     this.runs = new Runs(this);
+    this.camera = new Viewpoint(this);
     this.questions = new Questions(this);
+    this.tools = new Tools(this);
+    this.notebook = new Notebook(this, base, storage() ?? undefined);
+    this.sharing = new Sharing(this);
     this.health.changed.on(({ online, wait }) => {
       if (online) this.notices.replace("offline", "error.back", {}, "good");
       else this.notices.set("offline", "error.offline", { s: wait }, "bad");
@@ -159,6 +171,8 @@ export class CityApp {
       this.rebuild("error.context", {});
     });
     this.selection.attach(widget);
+    this.tools.forget();
+    this.notebook.draw(true);
   }
 
   /** The scene died: put up a new one at the same view. */
@@ -196,23 +210,25 @@ export class CityApp {
 
   /** Reads city and catalogue; adds, replaces and removes what changed. */
   async refresh(): Promise<void> {
-    const [city, collections] = await Promise.all([this.api.city(), this.api.collections()]);
+    const [city, collections] = await Promise.all([this.api.city(), this.api.collections(this.asOf || undefined)]);
     const before = new Map(this.layers.map((layer) => [layer.id, layer]));
     const first = this.city === null;
     this.city = city;
     this.layers = collections.map(toLayer);
-    if (first) this.placeCamera();
+    if (first) this.camera.place();
+    if (first) this.sharing.restoreView();
     const gone = [...before.keys()].filter((id) => !this.layers.some((layer) => layer.id === id));
     for (const id of gone) this.drop(id);
     this.changed.emit();
     await this.applyTerrain();
-    if (first) void this.settleCamera();
+    if (first) void this.camera.settle();
     await Promise.all(this.layers.map(async (layer) => {
       const old = before.get(layer.id);
       if (old && old.key === layer.key && !this.dirty.has(layer.id)) return;
       await this.load(layer);
     }));
     await this.replaceBlocks();
+    if (first) this.sharing.restoreRest();
     this.changed.emit();
   }
 
@@ -269,6 +285,12 @@ export class CityApp {
     this.legends.delete(id);
     this.themes.delete(id);
     this.tileJsons.delete(id);
+  }
+
+  /** Shows the city of another time; "" is now. */
+  async setAsOf(time: string): Promise<void> {
+    this.asOf = time;
+    await this.reload();
   }
 
   layer = (id: string): Layer | undefined => this.layers.find((layer) => layer.id === id);
@@ -330,103 +352,6 @@ export class CityApp {
       if (layer) await this.layerFailed(layer, error);
     }
   }
-
-  /** What the city's picture should hold: the buildings if there are any, else the city's whole extent. */
-  private focus(): Bbox | null {
-    const built = union(this.layers.filter((layer) => !layer.run && (layer.kind === "blocks" || layer.kind === "mesh")).map((layer) => layer.bbox));
-    return built ?? this.city?.bbox ?? null;
-  }
-
-  homeView(ground?: number): View | null {
-    const box = this.focus();
-    if (!box || !this.widget) return null;
-    const { clientWidth, clientHeight } = this.widget.canvas;
-    const blocks = this.layers.find((layer) => layer.kind === "blocks" && layer.heights);
-    const height = ground ?? blocks?.heights?.[0] ?? this.city?.heights?.[0] ?? 0;
-    return openingView(box, height, clientWidth / Math.max(1, clientHeight));
-  }
-
-  private placeCamera(): void {
-    const view = this.homeView();
-    if (!view || !this.widget) return;
-    setSun(this.widget, view.lon, 10);
-    setView(this.widget, view);
-  }
-
-  /** The guess of the ground's height is corrected from the terrain itself, unless the reader has moved meanwhile. */
-  private async settleCamera(): Promise<void> {
-    const { widget } = this;
-    const guess = this.homeView();
-    if (!widget || !guess || !this.city?.terrain) return;
-    const before = widget.camera.positionWC.clone();
-    try {
-      const spot = Cartographic.fromDegrees(guess.lon, guess.lat);
-      const [sampled] = await sampleTerrainMostDetailed(widget.scene.terrainProvider, [spot]);
-      if (!sampled || !Number.isFinite(sampled.height) || Math.abs(sampled.height - guess.height) < 3) return;
-      const view = this.homeView(sampled.height);
-      if (view && widget.camera.positionWC.equalsEpsilon(before, 0, 0.01)) setView(widget, view);
-    } catch {
-      // The first guess stands.
-    }
-  }
-
-  async home(): Promise<void> {
-    const guess = this.homeView();
-    if (!guess || !this.widget) return;
-    const ground = this.groundHeight(guess.lon, guess.lat) ?? undefined;
-    await flyToView(this.widget, this.homeView(ground) ?? guess);
-  }
-
-  async zoomTo(box: Bbox, height?: number): Promise<void> {
-    if (!this.widget) return;
-    const ground = height ?? this.groundHeight((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) ?? this.city?.heights?.[0] ?? 0;
-    const { clientWidth, clientHeight } = this.widget.canvas;
-    const view = openingView(box, ground, clientWidth / Math.max(1, clientHeight));
-    await flyToView(this.widget, { ...view, heading: CesiumMath.toDegrees(this.widget.camera.heading) });
-  }
-
-  /** Flies to something found, switches its layer on and opens its card; a bare position gets a pin. */
-  async goTo(place: PlaceFound): Promise<void> {
-    if (place.lon === null || place.lat === null || !this.widget) return;
-    const layer = place.layer ? this.layer(place.layer) : undefined;
-    if (layer && this.states.get(layer.id)?.visible === false) this.setState(layer.id, { visible: true });
-    const height = this.groundHeight(place.lon, place.lat) ?? this.city?.heights?.[0] ?? 0;
-    const spot = { lon: place.lon, lat: place.lat, height };
-    this.marks.showPin(spot);
-    if (layer && place.feature !== null) void this.selection.showFeature(layer, place.feature, spot);
-    await flyToView(this.widget, { ...spot, heading: CesiumMath.toDegrees(this.widget.camera.heading), pitch: -45, range: 400 });
-  }
-
-  /** Nearer (factor < 1) or farther from what the middle of the picture shows. */
-  zoom(factor: number): void {
-    const view = this.currentView();
-    if (view && this.widget) void flyToView(this.widget, { ...view, range: view.range * factor }, 0.5);
-  }
-
-  /** Turns about the middle of the picture; degrees. */
-  turn(heading?: number, pitch?: number): void {
-    const view = this.currentView();
-    if (!view || !this.widget) return;
-    const next = { ...view, heading: heading ?? view.heading, pitch: pitch ?? view.pitch };
-    void flyToView(this.widget, next, 0.7).then(() => this.changed.emit());
-  }
-
-  get topDown(): boolean {
-    return (this.widget?.camera.pitch ?? 0) < CesiumMath.toRadians(-85);
-  }
-
-  groundHeight(lon: number, lat: number): number | null {
-    return (this.widget?.scene.globe.getHeight(Cartographic.fromDegrees(lon, lat)) as number | undefined) ?? null;
-  }
-
-  private currentView(): View | null {
-    const { widget } = this;
-    if (!widget) return null;
-    const middle = groundAt(widget, widget.canvas.clientWidth / 2, widget.canvas.clientHeight / 2);
-    return middle && viewFrom(widget, middle);
-  }
-
-  viewBox = (): Bbox | null => (this.widget ? viewBox(this.widget) : null);
 
   // --- progress and failures ----------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import "./panels/notice-list";
 import "./panels/scenario-panel";
 import "./panels/search-box";
 import "./panels/status-bar";
+import "./panels/tools-panel";
 import { icon, look } from "./panels/base";
 import type { StatusBar } from "./panels/status-bar";
 import { TwinHandle } from "./twin-handle";
@@ -65,7 +66,7 @@ export class CityTwin extends LitElement {
   @property() src = "../";
   /** `high` or `low`; chosen from the graphics device when absent. */
   @property() quality: Quality | "" = "";
-  @state() private tab: "layers" | "scenarios" = "layers";
+  @state() private tab: "layers" | "scenarios" | "tools" = "layers";
   @state() private folded = false;
   @query(".scene > div") private scene!: HTMLElement;
   @query("twin-status-bar") private statusBar!: StatusBar;
@@ -81,10 +82,21 @@ export class CityTwin extends LitElement {
     this.folded = window.innerWidth <= 720;
     document.documentElement.lang = app.lang === "zh" ? "zh-CN" : "en";
     app.changed.on(() => this.requestUpdate());
+    this.addEventListener("keydown", this.key);
     this.requestUpdate();
     for (const go of this.starting.splice(0)) go();
     void app.open(this.quality || undefined);
   }
+
+  /** Enter ends a drawing, Escape leaves the tool; typing in a field is not meant. */
+  private key = (event: KeyboardEvent): void => {
+    const tools = this.app?.tools;
+    if (!tools?.tool || event.composedPath().some((one) => one instanceof HTMLInputElement || one instanceof HTMLSelectElement)) return;
+    if (event.key === "Enter" && tools.unfinished) void tools.finish();
+    else if (event.key === "Escape") tools.start(null);
+    else return;
+    event.preventDefault();
+  };
 
   /** Resolves when the element holds its app (before the city is open). */
   started(): Promise<TwinHandle> {
@@ -121,11 +133,12 @@ export class CityTwin extends LitElement {
           aria-label=${app.t(this.folded ? "panel.expand" : "panel.collapse")} @click=${() => { this.folded = !this.folded; }}>
           ${icon(this.folded ? "layers" : "left")}</button>
       </div>
-      ${this.folded ? nothing : html`<twin-search .app=${app}></twin-search><div class="tabs" role="tablist">${(["layers", "scenarios"] as const).map((tab) => html`
+      ${this.folded ? nothing : html`<twin-search .app=${app}></twin-search><div class="tabs" role="tablist">${(["layers", "scenarios", "tools"] as const).map((tab) => html`
         <button role="tab" data-tab=${tab} aria-selected=${this.tab === tab} @click=${() => { this.tab = tab; }}>${app.t(`tab.${tab}`)}</button>`)}</div>
       <div class="panel scroll" role="tabpanel">
         <twin-layer-tree .app=${app} ?hidden=${this.tab !== "layers"}></twin-layer-tree>
-        <twin-scenarios .app=${app} ?hidden=${this.tab !== "scenarios"}></twin-scenarios></div>`}
+        <twin-scenarios .app=${app} ?hidden=${this.tab !== "scenarios"}></twin-scenarios>
+        <twin-tools .app=${app} ?hidden=${this.tab !== "tools"}></twin-tools></div>`}
     </aside>`;
   }
 
@@ -133,11 +146,11 @@ export class CityTwin extends LitElement {
     const button = (name: Parameters<typeof icon>[0], key: Parameters<CityApp["t"]>[0], act: () => void) =>
       html`<button class="icon" title=${app.t(key)} aria-label=${app.t(key)} @click=${act}>${icon(name)}</button>`;
     return html`<nav class="nav">
-      ${button("home", "nav.home", () => void app.home())}
-      ${button("plus", "nav.in", () => app.zoom(0.6))}
-      ${button("minus", "nav.out", () => app.zoom(1.7))}
-      ${button("north", "nav.north", () => app.turn(0))}
-      ${button("top", app.topDown ? "nav.tilt" : "nav.top", () => app.turn(undefined, app.topDown ? -38 : -90))}
+      ${button("home", "nav.home", () => void app.camera.home())}
+      ${button("plus", "nav.in", () => app.camera.zoom(0.6))}
+      ${button("minus", "nav.out", () => app.camera.zoom(1.7))}
+      ${button("north", "nav.north", () => app.camera.turn(0))}
+      ${button("top", app.camera.topDown ? "nav.tilt" : "nav.top", () => app.camera.turn(undefined, app.camera.topDown ? -38 : -90))}
     </nav>`;
   }
 

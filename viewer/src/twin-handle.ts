@@ -73,6 +73,16 @@ export class TwinHandle {
     });
   }
 
+  /** The present view, or null while nothing of the ground is in the picture. */
+  get view(): View | null {
+    return this.app.camera.currentView();
+  }
+
+  /** A link that restores what is seen now. */
+  link(): string {
+    return this.app.sharing.link();
+  }
+
   /** Looks at a place at once (no flight). */
   look(view: View): void {
     if (this.app.widget) setView(this.app.widget, view);
@@ -84,7 +94,7 @@ export class TwinHandle {
 
   /** Height of the ground as drawn, or null where it has not been loaded. */
   groundHeight(lon: number, lat: number): number | null {
-    return this.app.groundHeight(lon, lat);
+    return this.app.camera.groundHeight(lon, lat);
   }
 
   /** Pixel of a place; null when it is outside the picture. */

@@ -1,6 +1,6 @@
 /** What the HTTP API says, as it says it. Names with `twin:` are this project's additions to the OGC records. */
 
-export type Kind = "blocks" | "mesh" | "points" | "vector" | "raster" | "terrain" | "table";
+export type Kind = "blocks" | "mesh" | "points" | "tileset" | "vector" | "raster" | "terrain" | "table";
 /** west, south, east, north in degrees (CRS84). */
 export type Bbox = [number, number, number, number];
 export interface Bilingual {

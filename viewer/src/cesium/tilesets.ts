@@ -129,6 +129,10 @@ export class Tilesets {
     this.widget.scene.requestRender();
   }
 
+  all(): Cesium3DTileset[] {
+    return [...this.shown.values()].map(({ tileset }) => tileset);
+  }
+
   /** Layer of a picked tileset. */
   layerOf(tileset: unknown): Layer | null {
     for (const entry of this.shown.values()) if (entry.tileset === tileset) return entry.layer;

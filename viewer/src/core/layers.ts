@@ -78,7 +78,7 @@ export const layerTitle = (layer: Layer, lang: Lang): string => layer.title[lang
 /** Groups in the standard's order (results of runs first, unknown groups last), empty ones left out. */
 export function grouped(layers: Layer[]): { group: GroupId; layers: Layer[] }[] {
   const order: GroupId[] = ["results", ...GROUPS, "other"];
-  const kinds: Kind[] = ["blocks", "mesh", "points", "vector", "raster", "terrain", "table"];
+  const kinds: Kind[] = ["blocks", "mesh", "points", "tileset", "vector", "raster", "terrain", "table"];
   return order.flatMap((group) => {
     const members = layers.filter((layer) => layer.group === group);
     members.sort((a, b) => kinds.indexOf(a.kind) - kinds.indexOf(b.kind) || a.id.localeCompare(b.id));

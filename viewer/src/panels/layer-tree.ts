@@ -94,7 +94,7 @@ export class LayerTree extends Panel {
           @click=${() => { this.openLayer = open ? null : layer.id; }}>${layer.kind === "terrain" ? this.terrainName(name) : name}</button>
         <span class="chip">${layer.grade ?? this.t(`kind.${layer.kind}`)}</span>
         ${layer.bbox ? html`<button class="icon" title=${this.t("layer.zoom", { name })} aria-label=${this.t("layer.zoom", { name })}
-          @click=${() => void this.app.zoomTo(layer.bbox!)}>${icon("target")}</button>` : nothing}
+          @click=${() => void this.app.camera.zoomTo(layer.bbox!)}>${icon("target")}</button>` : nothing}
       </div>
       ${open && state ? this.details(layer, state) : nothing}
     </div>`;

@@ -139,7 +139,7 @@ export class ScenarioPanel extends Panel {
     }
     if (field.kind === "bbox")
       return html`<button type="button" class="quiet small" @click=${() => {
-        const box = this.app.viewBox();
+        const box = this.app.camera.viewBox();
         if (box) this.put(field.name, box.map((angle) => angle.toFixed(6)).join(", "));
       }}>${this.t("scenario.useView")}</button>`;
     return nothing;
@@ -178,7 +178,7 @@ export class ScenarioPanel extends Panel {
     const visible = this.app.states.get(id)?.visible ?? false;
     const name = layer ? layerTitle(layer, this.app.lang) : id;
     return html`<div class="result">
-      <button title=${this.t("layer.zoom", { name })} @click=${() => layer?.bbox && void this.app.zoomTo(layer.bbox)}>${name}</button>
+      <button title=${this.t("layer.zoom", { name })} @click=${() => layer?.bbox && void this.app.camera.zoomTo(layer.bbox)}>${name}</button>
       <button class="icon" role="switch" aria-checked=${visible} aria-label=${this.t("layer.show", { name })}
         @click=${() => this.app.setState(id, { visible: !visible })}>${icon(visible ? "eye" : "eyeOff")}</button></div>`;
   }

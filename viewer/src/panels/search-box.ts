@@ -96,6 +96,6 @@ export class SearchBox extends Panel {
   private go(place: PlaceFound): void {
     this.places = [];
     this.asked = "";
-    void this.app.goTo(place);
+    void this.app.camera.goTo(place);
   }
 }

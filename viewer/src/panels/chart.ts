@@ -1,0 +1,43 @@
+/** A chart by ECharts, which is fetched when the first one is shown. */
+import { css, html, LitElement, type PropertyValues, type TemplateResult } from "lit";
+import { customElement, property } from "lit/decorators.js";
+import type { EChartsCoreOption, EChartsType } from "echarts/core";
+
+export const INK = "#14507a";
+/** What all charts share: small, quiet, no animation (a moving chart says nothing more). */
+const COMMON: EChartsCoreOption = {
+  animation: false, grid: { left: 8, right: 10, top: 14, bottom: 6, containLabel: true }, tooltip: { trigger: "axis", confine: true },
+  textStyle: { fontFamily: "inherit", fontSize: 11 },
+};
+
+@customElement("twin-chart")
+export class Chart extends LitElement {
+  static override styles = css`:host { display: block; height: 150px; } div { width: 100%; height: 100%; }`;
+
+  @property({ attribute: false }) option: EChartsCoreOption = {};
+  /** Says in words what the chart shows. */
+  @property() label = "";
+  private chart: EChartsType | null = null;
+  private readonly watch = new ResizeObserver(() => this.chart?.resize());
+
+  protected override render(): TemplateResult {
+    return html`<div role="img" aria-label=${this.label}></div>`;
+  }
+
+  protected override async updated(changes: PropertyValues<this>): Promise<void> {
+    if (!changes.has("option")) return;
+    const { init } = await import("./engine");
+    const box = this.renderRoot.querySelector("div");
+    if (!box || !this.isConnected) return;
+    this.chart ??= init(box, null, { renderer: "svg" });
+    this.watch.observe(this);
+    this.chart.setOption({ ...COMMON, ...this.option }, true);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.watch.disconnect();
+    this.chart?.dispose();
+    this.chart = null;
+  }
+}

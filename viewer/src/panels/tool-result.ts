@@ -1,0 +1,109 @@
+/** What a tool found, in figures with units and, where a picture says more, a chart. */
+import { css, html, nothing, type TemplateResult } from "lit";
+import { customElement, property } from "lit/decorators.js";
+import type { ColumnStatistics } from "../api/types";
+import { columnTitle } from "../core/attributes";
+import { metres, number, withUnit } from "../core/format";
+import { layerTitle } from "../core/layers";
+import { save } from "../picture";
+import type { LayerAnswer, Result } from "../tools";
+import { look, Panel } from "./base";
+import { INK } from "./chart";
+import "./chart";
+
+/** Features that one export holds; more need the API. */
+const EXPORT = 10_000;
+
+@customElement("twin-tool-result")
+export class ToolResult extends Panel {
+  static override styles = [look, css`
+    dl { display: grid; grid-template-columns: auto 1fr; gap: 2px 12px; margin: 0; }
+    dt { color: var(--soft); }
+    dd { margin: 0; text-align: right; font-weight: 600; }
+    details { border-top: 1px solid var(--line); padding: 5px 0; }
+    summary { cursor: pointer; display: flex; justify-content: space-between; gap: 8px; font-weight: 600; }
+    h4 { margin: 6px 0 0; font-size: 12px; font-weight: 600; display: flex; justify-content: space-between; }
+    h4 span { font-weight: 400; color: var(--soft); }
+    .hours { display: flex; height: 14px; border-radius: 3px; overflow: hidden; border: 1px solid var(--line); }
+    .hours i { flex: 1; background: #59636b; }
+    .hours i.sun { background: #f4c04a; }
+  `];
+
+  @property({ attribute: false }) result!: Result;
+
+  protected override render(): TemplateResult {
+    const { result } = this;
+    switch (result.kind) {
+      case "length": return this.list(this.lengths(result));
+      case "area": return html`${this.list([
+        ["measure.area", `${number(this.app.lang, result.area.level, 2)} m²`], ["measure.surface", `${number(this.app.lang, result.area.surface, 2)} m²`],
+        ["measure.perimeter", metres(this.app.lang, result.area.perimeter, 2)], ["measure.cut", `${number(this.app.lang, result.cut, 0)} m³`],
+        ["measure.fill", `${number(this.app.lang, result.fill, 0)} m³`]])}
+        ${result.unknown > 0 ? html`<p class="muted">${this.t("measure.unknown", { n: result.unknown })}</p>` : nothing}`;
+      case "position": return this.list(result.rows.map(([key, value]) =>
+        [key === "lon" || key === "lat" || key === "height" ? `coord.${key}` : `measure.${key}`, value]));
+      case "profile": return this.profile(result);
+      case "sight": return html`<b>${this.t(result.free ? "sight.free" : "sight.blocked")}</b>${this.list(this.lengths(result))}`;
+      case "sun": return html`<b>${this.t("sun.hours", { date: result.date, n: number(this.app.lang, result.hours, 2) })}</b>
+        <div class="hours" role="img" aria-label=${this.t("sun.hours", { date: result.date, n: result.hours })}>
+          ${result.lit.map(({ hour, sun }) => html`<i class=${sun ? "sun" : ""} title=${number(this.app.lang, hour, 2)}></i>`)}</div>`;
+      case "section": return html`<span>${this.t("section.hint")}</span>`;
+      case "select": return result.answers.length === 0 ? html`<span>${this.t("ask.none")}</span>` : html`
+        ${result.area ? this.list([["measure.area", `${number(this.app.lang, result.area.level, 0)} m²`]]) : nothing}
+        ${result.answers.map((answer, index) => this.answer(answer, index === 0))}`;
+    }
+  }
+
+  private lengths({ length }: Extract<Result, { kind: "length" | "sight" }>): [Parameters<Panel["t"]>[0], string][] {
+    const { lang } = this.app;
+    return [["measure.slant", metres(lang, length.slant, 2)], ["measure.level", metres(lang, length.level, 2)], ["measure.rise", metres(lang, length.rise, 2)],
+      ["measure.slope", length.slope === null ? "–" : `${number(lang, length.slope, 1)}%`]];
+  }
+
+  private list(rows: [string, string][]): TemplateResult {
+    return html`<dl>${rows.map(([key, value]) => html`<dt>${this.t(key as Parameters<Panel["t"]>[0])}</dt><dd data-figure=${key}>${value}</dd>`)}</dl>`;
+  }
+
+  private profile({ points, length }: Extract<Result, { kind: "profile" }>): TemplateResult {
+    const known = points.filter(({ ground }) => Number.isFinite(ground));
+    const heights = known.map(({ ground }) => ground);
+    const option = {
+      xAxis: { type: "value", name: "m", max: "dataMax" }, yAxis: { type: "value", scale: true, name: "m" },
+      series: [{ type: "line", showSymbol: false, areaStyle: { opacity: 0.15 }, itemStyle: { color: INK }, data: known.map(({ distance, ground }) => [round(distance), round(ground)]) }],
+    };
+    return html`<twin-chart .option=${option} .label=${this.t("tool.profile")}></twin-chart>${this.list([
+      ["measure.level", metres(this.app.lang, length.level, 1)],
+      ["measure.highest", known.length > 0 ? metres(this.app.lang, Math.max(...heights), 2) : "–"],
+      ["measure.lowest", known.length > 0 ? metres(this.app.lang, Math.min(...heights), 2) : "–"]])}`;
+  }
+
+  private answer(answer: LayerAnswer, open: boolean): TemplateResult {
+    const { layer, statistics } = answer;
+    const columns = statistics.properties.filter((column) => column.histogram ?? ((column.values?.length ?? 0) > 0 && column.distinct! <= Math.max(12, column.count / 3)));
+    return html`<details ?open=${open} data-answer=${layer.id}><summary><span>${layerTitle(layer, this.app.lang)}</span>
+      <span data-figure="count">${this.t("ask.count", { n: number(this.app.lang, statistics.numberMatched, 0) })}</span></summary>
+      ${columns.slice(0, 6).map((column) => this.column(answer, column))}
+      <button class="quiet" data-role="export" @click=${() => void this.export(answer)}>${this.t("ask.export")}</button></details>`;
+  }
+
+  private column({ layer }: LayerAnswer, column: ColumnStatistics): TemplateResult {
+    const title = columnTitle(column.name, layer.schema.find(({ name }) => name === column.name), this.app.lang);
+    const figure = (value: number) => withUnit(number(this.app.lang, value, 1), column.unit);
+    const bars = column.histogram
+      ? column.histogram.counts.map((count, i) => ({ name: number(this.app.lang, (column.histogram!.edges[i]! + column.histogram!.edges[i + 1]!) / 2, 1), count }))
+      : (column.values ?? []).slice(0, 12).map(({ value, count }) => ({ name: value, count }));
+    const option = {
+      xAxis: { type: "category", data: bars.map(({ name }) => name) }, yAxis: { type: "value", minInterval: 1 },
+      series: [{ type: "bar", data: bars.map(({ count }) => count), itemStyle: { color: INK } }],
+    };
+    return html`<h4>${title}<span>${column.mean === undefined ? nothing : html`${this.t("ask.mean", { v: figure(column.mean) })} · ${this.t("ask.sum", { v: figure(column.sum ?? 0) })}`}</span></h4>
+      <twin-chart .option=${option} .label=${title}></twin-chart>`;
+  }
+
+  private async export({ layer, filter }: LayerAnswer): Promise<void> {
+    const found = await this.app.api.items(layer.id, { filter, limit: EXPORT });
+    save(new Blob([JSON.stringify({ type: "FeatureCollection", features: found.features })], { type: "application/geo+json" }), `${layer.id}.geojson`);
+  }
+}
+
+const round = (value: number): number => Math.round(value * 100) / 100;

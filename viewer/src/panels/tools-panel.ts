@@ -1,0 +1,137 @@
+/** Tools, ways of looking, notes and bookmarks: the third tab. */
+import { css, html, nothing, type TemplateResult } from "lit";
+import { customElement, state } from "lit/decorators.js";
+import { number } from "../core/format";
+import { save, picture } from "../picture";
+import type { Bookmark, Note } from "../notebook";
+import type { Tool } from "../tools";
+import { icon, look, Panel } from "./base";
+import "./tool-result";
+
+const SHELVES: readonly { key: "tool.measure" | "tool.ask" | "tool.look"; tools: readonly Tool[] }[] = [
+  { key: "tool.measure", tools: ["distance", "area", "position", "profile"] },
+  { key: "tool.ask", tools: ["select", "box", "corridor"] },
+  { key: "tool.look", tools: ["sight", "sun", "section", "note"] },
+];
+const NEEDED: Partial<Record<Tool, number>> = { position: 1, sun: 1, note: 1, sight: 2, section: 2, box: 2 };
+
+@customElement("twin-tools")
+export class ToolsPanel extends Panel {
+  static override styles = [look, css`
+    section { padding: 10px 14px; display: grid; gap: 8px; }
+    section + section { border-top: 1px solid var(--line); }
+    h3 { margin: 0; font-size: 12px; color: var(--soft); font-weight: 600; }
+    .shelf { display: flex; flex-wrap: wrap; gap: 6px; }
+    .chip { padding: 4px 10px; border: 1px solid var(--line); border-radius: 14px; background: #fff; }
+    .chip:hover { background: var(--wash); }
+    .chip[aria-pressed="true"] { background: var(--accent); color: #fff; border-color: var(--accent); }
+    .task { background: var(--accent-wash); border-radius: 8px; padding: 8px 10px; display: grid; gap: 6px; }
+    .acts { display: flex; gap: 6px; flex-wrap: wrap; }
+    label { display: grid; grid-template-columns: 6.4em 1fr auto; gap: 8px; align-items: center; }
+    input { font: inherit; padding: 3px 6px; border: 1px solid var(--line); border-radius: 6px; min-width: 0; width: 100%; }
+    input[type="range"] { accent-color: var(--accent); padding: 0; border: 0; }
+    .kept { display: flex; gap: 4px; align-items: center; }
+    .kept input { border-color: transparent; background: none; flex: 1; }
+    .kept input:hover, .kept input:focus { border-color: var(--line); background: #fff; }
+    .icon { width: 26px; height: 26px; }
+  `];
+
+  @state() private copied = "";
+
+  protected override render(): TemplateResult {
+    return html`${this.shelves()}${this.looking()}${this.notes()}${this.bookmarks()}`;
+  }
+
+  private shelves(): TemplateResult {
+    const { tools } = this.app;
+    return html`<section>
+      ${SHELVES.map(({ key, tools: members }) => html`<h3>${this.t(key)}</h3><div class="shelf">${members.map((tool) => html`
+        <button class="chip" data-tool=${tool} aria-pressed=${tools.tool === tool} @click=${() => tools.start(tools.tool === tool ? null : tool)}>${this.t(`tool.${tool}`)}</button>`)}</div>`)}
+      ${tools.tool ? this.task(tools.tool) : nothing}
+    </section>`;
+  }
+
+  private task(tool: Tool): TemplateResult {
+    const { tools } = this.app;
+    const needed = NEEDED[tool];
+    return html`<div class="task" role="status" data-task=${tool} data-state=${tools.busy ? "busy" : tools.result ? "done" : "drawing"}>
+      ${tools.unfinished ? html`<span>${needed ? this.t("tool.start", { n: needed }) : this.t("tool.more")}</span>` : nothing}
+      ${tools.busy ? html`<span>${this.t("tool.busy")}</span>` : nothing}
+      ${tool === "corridor" ? html`<label>${this.t("tool.width")}<input type="number" min="1" max="2000" .value=${String(tools.width)}
+        @change=${(event: Event) => { tools.width = Math.min(2000, Math.max(1, Number((event.target as HTMLInputElement).value) || 25)); }} /></label>` : nothing}
+      ${tool === "sun" ? html`<label>${this.t("tool.date")}<input type="date" .value=${tools.sunDate}
+        @change=${(event: Event) => { tools.sunDate = (event.target as HTMLInputElement).value || tools.sunDate; }} /></label>` : nothing}
+      ${tools.result ? html`<twin-tool-result .app=${this.app} .result=${tools.result}></twin-tool-result>` : nothing}
+      <div class="acts">
+        ${tools.unfinished && !needed ? html`<button class="primary" data-role="done" @click=${() => void tools.finish()}>${this.t("tool.done")}</button>` : nothing}
+        ${tools.unfinished && tools.spots.length > 0 ? html`<button class="quiet" @click=${() => tools.undo()}>${this.t("tool.undo")}</button>` : nothing}
+        <button class="quiet" @click=${() => tools.start(null)}>${this.t("tool.stop")}</button>
+      </div></div>`;
+  }
+
+  private looking(): TemplateResult {
+    const { sharing, lang } = this.app;
+    const sun = sharing.sun ?? { date: this.app.tools.sunDate, hour: 10 };
+    const value = (event: Event) => (event.target as HTMLInputElement).value;
+    return html`<section><h3>${this.t("sun.title")}</h3>
+      <label>${this.t("tool.date")}<input type="date" data-role="sun-date" .value=${sun.date} @change=${(event: Event) => sharing.light(value(event) || sun.date, sun.hour)} /></label>
+      <label>${this.t("sun.hour")}<input type="range" data-role="sun-hour" min="5" max="19" step="0.25" .value=${String(sun.hour)}
+        @input=${(event: Event) => sharing.light(sun.date, Number(value(event)))} /><span>${number(lang, Math.floor(sun.hour), 0)}:${String(Math.round((sun.hour % 1) * 60)).padStart(2, "0")}</span></label>
+      <label>${this.t("look.ground")}<input type="range" data-role="ground" min="0" max="0.9" step="0.1" .value=${String(sharing.ground)}
+        @input=${(event: Event) => sharing.clearGround(Number(value(event)))} /><span>${Math.round(sharing.ground * 100)}%</span></label>
+      <label>${this.t("look.asOf")}<input type="datetime-local" data-role="as-of" .value=${local(this.app.asOf)}
+        @change=${(event: Event) => void this.asOf(value(event))} />
+        ${this.app.asOf ? html`<button class="quiet" data-role="now" @click=${() => void this.asOf("")}>${this.t("look.now")}</button>` : nothing}</label>
+    </section>`;
+  }
+
+  private async asOf(text: string): Promise<void> {
+    await this.app.setAsOf(text ? new Date(text).toISOString() : "").catch((error: unknown) =>
+      this.app.notices.set("question", "error.question", { why: String(error) }, "bad"));
+  }
+
+  private notes(): TemplateResult {
+    const { notebook } = this.app;
+    return html`<section data-kept="notes"><h3>${this.t("note.title")}</h3>${notebook.notes.map((note) => this.kept(note, note.text, () => void this.app.camera.goTo(
+      { kind: "position", title: note.text, lon: note.place.lon, lat: note.place.lat, layer: null, feature: null })))}
+      ${notebook.notes.length > 0 ? html`<div><button class="quiet" @click=${() => save(new Blob([notebook.geojson()], { type: "application/geo+json" }), "notes.geojson")}>
+        ${this.t("note.export")}</button></div>` : nothing}</section>`;
+  }
+
+  private bookmarks(): TemplateResult {
+    const { notebook, sharing } = this.app;
+    return html`<section data-kept="bookmarks"><h3>${this.t("bookmark.title")}</h3>
+      ${notebook.bookmarks.map((mark) => this.kept(mark, mark.name, () => sharing.apply(mark.state)))}
+      <div class="acts"><button class="quiet" data-role="bookmark" @click=${() => notebook.addBookmark()}>${this.t("bookmark.add")}</button>
+        <button class="quiet" data-role="share" @click=${() => void this.share()}>${this.t("share.link")}</button>
+        <button class="quiet" data-role="picture" @click=${() => void this.picture()}>${this.t("picture.save")}</button></div>
+      ${this.copied ? html`<span class="muted" role="status">${this.copied}</span>` : nothing}</section>`;
+  }
+
+  private kept(item: Note | Bookmark, text: string, go: () => void): TemplateResult {
+    return html`<div class="kept"><button class="icon" title=${this.t("bookmark.go", { name: text })} aria-label=${this.t("bookmark.go", { name: text })} @click=${go}>${icon("target")}</button>
+      <input aria-label=${this.t("keep.rename")} .value=${text} @change=${(event: Event) => this.app.notebook.rename(item.id, (event.target as HTMLInputElement).value)} />
+      <button class="icon" title=${this.t("keep.remove")} aria-label=${this.t("keep.remove")} @click=${() => this.app.notebook.remove(item.id)}>${icon("close")}</button></div>`;
+  }
+
+  private async share(): Promise<void> {
+    const link = this.app.sharing.link();
+    try {
+      await navigator.clipboard.writeText(link);
+      this.copied = this.t("share.copied");
+    } catch {
+      this.copied = this.t("share.failed", { link });
+    }
+  }
+
+  private async picture(): Promise<void> {
+    save(await picture(this.app), `twin-${new Date().toISOString().slice(0, 16).replace(/[:T]/g, "-")}.png`);
+  }
+}
+
+/** A time as `datetime-local` writes it, in the reader's zone. */
+function local(time: string): string {
+  if (!time) return "";
+  const date = new Date(time);
+  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
