@@ -232,22 +232,21 @@ class Bucket:
 def buckets(runs: list[Run], most: int) -> list[Bucket]:
     """Cells of at most `most` points (more only at level `DEEPEST_BUCKET`), in Morton order; together every point once."""
     found: list[Bucket] = []
-    codes = [run.codes for run in runs]
-
-    def visit(level: int, prefix: int, slices: tuple[tuple[int, int], ...]) -> None:
-        count = sum(b - a for a, b in slices)
-        if count == 0:
-            return
-        if count <= most or level == DEEPEST_BUCKET:
-            found.append(Bucket(level, prefix, slices, count))
-            return
-        edges = np.array([((prefix << 3) + k) << (3 * (BITS - level - 1)) for k in range(1, 8)], np.uint64)
+    codes = [run.codes for run in runs]  # mapped files, which go with this list: nothing may keep them
+    waiting = [Bucket(0, 0, tuple((0, len(run)) for run in runs), sum(len(run) for run in runs))]
+    while waiting:
+        cell = waiting.pop()
+        if cell.count <= most or cell.level == DEEPEST_BUCKET:
+            found.append(cell)
+            continue
+        edges = np.array([((cell.prefix << 3) + k) << (3 * (BITS - cell.level - 1)) for k in range(1, 8)], np.uint64)
         # Codes within a bucket of the deepest level are in any order, but on the right side of every edge above it.
-        cuts = [[a, *(a + np.searchsorted(code[a:b], edges)).tolist(), b] for code, (a, b) in zip(codes, slices, strict=True)]
-        for k in range(8):
-            visit(level + 1, (prefix << 3) + k, tuple((cut[k], cut[k + 1]) for cut in cuts))
-
-    visit(0, 0, tuple((0, len(run)) for run in runs))
+        cuts = [[a, *(a + np.searchsorted(code[a:b], edges)).tolist(), b] for code, (a, b) in zip(codes, cell.slices, strict=True)]
+        for k in range(7, -1, -1):
+            slices = tuple((cut[k], cut[k + 1]) for cut in cuts)
+            count = sum(b - a for a, b in slices)
+            if count:
+                waiting.append(Bucket(cell.level + 1, (cell.prefix << 3) + k, slices, count))
     return found
 
 

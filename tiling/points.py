@@ -91,7 +91,8 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
             done, trees = [], []
             work = _ordered(pool, lambda b: _bucket(b, runs, cube, look, options.points_per_tile, grid), buckets(runs, BUCKET), job.workers)
             for tree, tiles in work:
-                trees.append(replace(tree, nodes=tree.nodes[:1]))
+                # A slice of the rows would keep the whole bucket's alive.
+                trees.append(replace(tree, nodes=[replace(node, rows=node.rows[:0].copy()) for node in tree.nodes[:1]]))
                 done += [_store(archive, t) for t in tiles]
                 job.progress(0.4 + 0.55 * sum(t.count for t in done) / total, "encoding tiles")
             points, nodes = ancestors(trees, lambda level: 3.0**0.5 * 2.0 ** (cube.bits - level - grid))

@@ -118,7 +118,8 @@ def test_levels_are_spread_evenly(tmp_path: Path, tiled: Make, shape: str) -> No
         spacing, by_lot = (cKDTree(p).query(p, k=2)[0][:, 1] for p in (drawn, lot))
         typical = np.median(spacing)
         assert typical > 1.1 * np.median(by_lot)
-        assert (spacing < typical / 3).mean() < 0.7 * (by_lot < typical / 3).mean()
+        # A surface that runs along the border of two layers of cells is drawn in both: close pairs remain, fewer than by lot.
+        assert (spacing < typical / 3).mean() < (0.7 if shape == "volume" else 0.95) * (by_lot < typical / 3).mean()
         holes, random_holes = (cKDTree(p).query(every)[0] for p in (drawn, lot))
         assert holes.max() < 0.85 * random_holes.max()
     assert level > 0
