@@ -46,17 +46,16 @@ class Barrel:
     def outlet(self, up: float, down: float, floor_up: float, floor_down: float) -> float:
         """Outlet control: entrance, friction and exit losses take the difference of levels (HDS-5 eq. 3.1–3.6).
 
-        The outlet runs at the tailwater, or, with a free fall, midway between critical depth (⅔ of the head, below the crown) and the crown.
+        The outlet runs at the tailwater, or, with a free fall, at critical depth (⅔ of the head, below the crown), which gives way
+        to the middle between it and the crown as the inlet drowns.
         """
         full, head = self.height, up - floor_up
         critical = min(2 * head / 3, full)
-        free = critical if head < full else (critical + full) / 2
+        free = critical + min(max(2 * (head / full - 1), 0.0), 1.0) * (full - critical) / 2
         end = max(down - floor_down, free)
         fall = up - (floor_down + end)
-        if fall <= 0:
-            fall = max(up - max(down, floor_down), 0.0) * 1e-3 if up > max(down, floor_down) else 0.0
         area, perimeter = section(self.row, (min(head, full) + min(end, full)) / 2)
-        if area <= 0:
+        if area <= 0 or fall <= 0:
             return 0.0
         loss = 1 + self.row.entrance_loss + 2 * G * self.row.roughness**2 * self.length / (area / perimeter) ** (4 / 3)
         return self.row.barrels * area * math.sqrt(2 * G * fall / loss)

@@ -184,7 +184,7 @@ class Drainage:
     def facts(self) -> dict[str, Any]:
         """By node what it took and gave; SWMM's account beside ours, and its own continuity error apart."""
         self._finish()
-        entered, pending = self.balance.get("entered", self.state["entered"]), self.balance.get("pending", self.state["pending"])
+        entered, pending = self.state["entered"], self.state["pending"]
         handed = self.taken + self.roofs
         nodes = {name: {"inlet_m3": round(float(self.inflow[i]), 3), "manhole_m3": round(float(self.outflow[i]), 3),
                         "peak_inlet_m3_s": round(float(self.peak[0][i]), 4), "peak_manhole_m3_s": round(float(self.peak[1][i]), 4),
@@ -192,7 +192,7 @@ class Drainage:
                  for i, name in enumerate(self.names) if self.inflow[i] or self.outflow[i]}  # fmt: skip
         return {"coupled_nodes": len(self.names), "taken_m3": float(self.taken.sum()), "roofs_m3": float(self.roofs.sum()), "entered_swmm_m3": float(entered.sum()),
                 "in_transit_m3": float(pending.sum()), "exchange_error_m3": float(np.abs(handed - entered - pending).max(initial=0.0)),
-                "swmm_continuity_error_percent": self.balance.get("continuity_error_percent"), "swmm_totals": self.balance.get("totals", {}), "nodes": nodes}  # fmt: skip
+                **self.balance, "nodes": nodes}  # fmt: skip
 
     def _finish(self) -> None:
         if not self.closed:

@@ -9,6 +9,7 @@ node, so it knows to the last bit what SWMM has booked; what SWMM has not yet ta
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sys
@@ -93,15 +94,19 @@ class Network:
             self.q, self.time, self.step, self.steps = rate, elapsed, dt, self.steps + 1
         return self._state()
 
+    def abandon(self) -> None:
+        """Close what could not be opened, so that its report file holds the reasons."""
+        with contextlib.suppress(Exception):
+            self.swmm.swmm_close()
+
     def close(self) -> dict[str, Any]:
         """SWMM's own account: volumes in m³, continuity error of the routing in %."""
         totals = self.swmm.system_get_routing_totals()
-        names = ("dwInflow", "wwInflow", "gwInflow", "iiInflow", "exInflow", "flooding", "outflow", "evapLoss", "seepLoss", "reacted", "initStorage", "finalStorage", "pctError")
-        found = {name: float(getattr(totals, name)) for name in names if hasattr(totals, name)}
+        inflow, flooding, outflow = (float(getattr(totals, name)) * self.metre**3 for name in ("exInflow", "flooding", "outflow"))
         self.swmm.swmm_end()
-        runoff, flow, quality = self.swmm.swmm_get_mass_balance()
+        _, flow, _ = self.swmm.swmm_get_mass_balance()
         self.swmm.swmm_close()
-        return {"totals": found, "continuity_error_percent": float(flow), "entered": self.entered, "pending": self.pending, "unused": (float(runoff), float(quality))}
+        return {"swmm_continuity_error_percent": float(flow), "swmm_external_inflow_m3": inflow, "swmm_flooding_m3": flooding, "swmm_outflow_m3": outflow}
 
 
 def main() -> None:
@@ -126,6 +131,8 @@ def main() -> None:
             else:
                 answer = network.close()
         except Exception as error:  # noqa: BLE001  goes to the parent, which knows what to say
+            if request[0] == "open" and network is not None:
+                network.abandon()
             answer = RuntimeError(str(error))
         pickle.dump(answer, answers)
         answers.flush()
