@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import laspy
@@ -9,9 +10,12 @@ import numpy as np
 import pytest
 
 from ingest_gis import points
-from ingest_gis.lasfile import read_header
+from ingest_gis.lasfile import RECORD, read_header
 from tests.conftest import shared_path
 from tests.ingest_gis.conftest import write_las
+from twin import parts
+from twin.errors import BadReference, UnreadableSource
+from twin.lake import Lake
 from twin.model import Asset, Report
 
 SOUND = [
@@ -57,6 +61,61 @@ def test_every_point_format(tmp_path: Path, point_format: int, suffix: str) -> N
     assert asset.format == suffix
     assert asset.properties["classes"][0] == {"code": 2, "count": int((np.asarray(las.classification) == 2).sum()), "zh": "地面", "en": "ground"}
     assert asset.properties["has_rgb"] == (point_format in (2, 3, 7, 8))
+
+
+VERSIONS = {"1.0": (0, 1), "1.1": (0, 1), "1.2": (0, 1, 2, 3), "1.3": (0, 1, 2, 3, 4, 5), "1.4": tuple(range(11))}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_and_format_with_extra_bytes(tmp_path: Path, version: str) -> None:
+    """LAS 1.0–1.4 with all formats they know, waveform formats (4, 5, 9, 10) and extra bytes included."""
+    kind = np.dtype([("X", "<i4"), ("Y", "<i4"), ("Z", "<i4"), ("intensity", "<u2"), ("a", "u1"), ("b", "u1"), ("c", "u1")])
+    rng = np.random.default_rng(3)
+    for point_format in VERSIONS[version]:
+        for extra in (0, 7):
+            size = RECORD[point_format] + extra
+            raw = rng.integers(0, 256, (500, size)).astype(np.uint8)
+            head = raw[:, : kind.itemsize].copy().view(kind)[:, 0]
+            for name in "XYZ":
+                head[name] = rng.integers(0, 100_000, 500)
+            head["b"] = 2 if point_format < 6 else 1  # class of the old formats, flags of the new ones
+            head["c"] = 9
+            raw[:, : kind.itemsize] = head[:, None].view(np.uint8)
+            header = bytearray(375 if version == "1.4" else 235 if version == "1.3" else 227)
+            header[:4], header[24:26] = b"LASF", bytes([1, int(version[2])])
+            struct.pack_into("<HIIBHI", header, 94, len(header), len(header), 0, point_format, size, 500 if point_format < 6 else 0)
+            struct.pack_into("<6d", header, 131, 0.001, 0.001, 0.001, 500_000, 2_500_000, 0)
+            if version == "1.4":
+                struct.pack_into("<QIQ", header, 235, 0, 0, 500)
+            path = tmp_path / f"{point_format}-{extra}.las"
+            path.write_bytes(bytes(header) + raw.tobytes())
+            asset, report = read(path, crs="EPSG:32650", vertical="EGM96")
+            assert asset.count == 500
+            assert asset.bounds.minx == pytest.approx(500_000 + head["X"].min() / 1000)
+            assert asset.bounds.maxz == pytest.approx(head["Z"].max() / 1000)
+            assert asset.properties["intensity"] == [int(head["intensity"].min()), int(head["intensity"].max())]
+            assert [c["code"] for c in asset.properties["classes"]] == [2 if point_format < 6 else 9]
+            assert report.facts.get("flags") == ({"synthetic": 500} if point_format > 5 else None)
+            assert asset.properties["has_rgb"] == (point_format in (2, 3, 5, 7, 8, 10))
+
+
+def test_counts_and_places_that_lie(tmp_path: Path) -> None:
+    """More points stated than there are; places outside of any map; a scale of infinity: one clear error each."""
+    good = write_las(tmp_path / "g.las", 1_000).read_bytes()
+    for at, value, said in ((107, struct.pack("<I", 2_000), "truncated"), (131, struct.pack("<d", np.inf), "not positive numbers"),
+                            (155, struct.pack("<d", np.nan), "not finite"), (105, struct.pack("<H", 12), "too short")):  # fmt: skip
+        bad = bytearray(good)
+        bad[at : at + len(value)] = value
+        (tmp_path / "b.las").write_bytes(bad)
+        with pytest.raises(UnreadableSource, match=said):
+            read(tmp_path / "b.las", crs="EPSG:32650", vertical="EGM96")
+    bad = bytearray(good)
+    bad[155:163] = struct.pack("<d", 1e15)
+    (tmp_path / "far.las").write_bytes(bad)
+    report = Report(source="far.las")
+    with pytest.raises(BadReference, match=r"far\.las"):
+        parts.write_version(Lake(tmp_path / "lake"), "c", "points", points.read(tmp_path / "far.las", points.Options(crs="EPSG:32650", vertical="EGM96"), report), report,
+                            provenance={})  # fmt: skip
 
 
 @pytest.mark.parametrize(("top", "bits"), [(255, 8), (65_535, 16)])
