@@ -74,6 +74,8 @@ def grade(kind: str, facts: Mapping[str, Any]) -> Grade:
     if kind in BY_KIND:
         value, reason = BY_KIND[kind]
         return Grade(value, (reason,))
+    if kind == "tileset":
+        return Grade("", ("a tileset that was taken over does not say what it is made of: give it with --grade",))
     if kind != "mesh":
         return Grade("", (f"a {kind} has no geometry to grade",))
     content = {**_of_classes(facts.get("classes") or {}), **(facts.get("content") or {})}

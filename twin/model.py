@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-LayerKind = Literal["blocks", "mesh", "points", "vector", "raster", "terrain", "table"]
+LayerKind = Literal["blocks", "mesh", "points", "tileset", "vector", "raster", "terrain", "table"]
 Group = Literal["时空基础", "资源调查", "规划管控", "工程建设项目", "公共专题", "物联感知"]
 """The six data groups of CJJ/T 315-2022."""
 
@@ -222,15 +222,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Asset:
-    """A file already in its lake format (COG, LAS/LAZ/COPC), taken over as it is.
+    """A file already in its lake format (COG, LAS/LAZ/COPC, a tileset's archive), taken over as it is.
 
-    `path` is copied into the lake; `bounds` are in `reference`; `count` is points or pixels;
+    `path` is copied into the lake; `bounds` are in `reference`; `count` is points, pixels or tile contents;
     `properties` is what a tiler needs without opening the file (bands, nodata, legend, point format, …).
     """
 
     reference: Reference
     path: Path
-    format: Literal["cog", "las", "laz", "copc"]
+    format: Literal["cog", "las", "laz", "copc", "3tz"]
     bounds: Bounds
     count: int
     properties: dict[str, Any] = field(default_factory=dict)
@@ -281,7 +281,7 @@ class Report:
 class Part:
     """One immutable, content-addressed file of a version.
 
-    `role` is what it holds: features, mesh-features, mesh-prototypes, mesh-instances, table:<name>, raster, cloud.
+    `role` is what it holds: features, mesh:prototypes, mesh:instances, mesh:images, table:<name>, raster, cloud, tileset.
     `key` is its name in the lake (sha256 + suffix); `count` rows/points/pixels; `bounds` in the version's reference.
     `hidden`: ids of this part's features that a later part of the version replaces.
     """

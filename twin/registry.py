@@ -99,6 +99,7 @@ _VECTOR = (".gpkg", ".geojson", ".json", ".shp", ".parquet", ".geoparquet", ".fg
 READERS: tuple[Entry, ...] = (
     Entry("cityjson", "ingest_bim.cityjson", "mesh", (".json", ".jsonl")),
     Entry("citygml", "ingest_bim.citygml", "mesh", (".gml", ".citygml", ".xml")),
+    Entry("tileset", "ingest_bim.adopted", "tileset", (".json", ".3tz")),
     Entry("footprints", "ingest_gis.footprints", "blocks", _VECTOR),
     Entry("vector", "ingest_gis.vector", "vector", _VECTOR),
     Entry("terrain", "ingest_gis.terrain", "terrain", (".tif", ".tiff", ".asc", ".hgt", ".zip"), several=True),
@@ -111,6 +112,7 @@ READERS: tuple[Entry, ...] = (
 TILERS: tuple[Entry, ...] = (
     Entry("blocks", "tiling.blocks", "blocks"),
     Entry("mesh", "tiling.mesh", "mesh"),
+    Entry("tileset", "tiling.adopted", "tileset"),
     Entry("points", "tiling.points", "points"),
     Entry("terrain", "tiling.terrain", "terrain"),
 )

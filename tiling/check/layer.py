@@ -65,7 +65,8 @@ def check_positions(
     """Check a tileset of any source of bytes against the specification and, in the same pass, against the layer's parts."""
     report = report if report is not None else Report()
     where = Where(report, task.version.layer)
-    comparison = COMPARISONS[task.version.kind](task) if positions else None
+    compare = COMPARISONS.get(task.version.kind)  # a tileset that was taken over has nothing to be compared with
+    comparison = compare(task) if positions and compare is not None else None
     tiles = max(int(task.info.get("tiles") or 1), 1)
     walker = Walker(report, None)
     if comparison is not None:
@@ -84,6 +85,10 @@ def check_positions(
 
 
 def _check_terrain(task: Task, archive: Paths, report: Report, where: Where, positions: bool, progress: Callable[[float, str], None]) -> None:
+    if "root" in task.info:
+        _check_models(archive, report, where)
+    if task.info.get("entry", "layer.json") != "layer.json":
+        return
     heights = Heights(task) if positions else None
     tiles = max(int(task.info.get("tiles") or 1), 1)
 
@@ -95,3 +100,13 @@ def _check_terrain(task: Task, archive: Paths, report: Report, where: Where, pos
     check_terrain(archive, report=report, observe=see)
     if heights is not None:
         report.positions = heights.finish(where)
+
+
+def _check_models(archive: Paths, report: Report, where: Where) -> None:
+    """The same ground as 3D Tiles: against the specification."""
+    source = open_archive(archive, where)
+    if source is not None:
+        with closing(source):
+            found = fetch(source, "", "tileset.json", where)
+            if found is not None:
+                Walker(report, None).tileset(found[1], "tileset.json", source, "", None)

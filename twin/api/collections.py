@@ -20,7 +20,7 @@ router = APIRouter(tags=["Collections"])
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 Grades = Literal["CIM1", "CIM2", "CIM3", "CIM4", "CIM5", "CIM6", "CIM7"]
 WITH_ITEMS: tuple[LayerKind, ...] = ("blocks", "mesh", "vector", "table")
-WITH_MODELS: tuple[LayerKind, ...] = ("blocks", "mesh", "points")
+WITH_MODELS: tuple[LayerKind, ...] = ("blocks", "mesh", "points", "tileset")
 WITH_MAP: tuple[LayerKind, ...] = ("raster", "vector", "terrain")
 
 

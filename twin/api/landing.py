@@ -99,7 +99,7 @@ def _view(city: City) -> tuple[Bounds | None, list[float] | None]:
     for publication in city.catalog.published():
         derivation = city.catalog.derivation(publication.derivation) if publication.derivation else None
         found.append((city.manifest(publication.manifest), derivation.info.get("heights") if derivation else None))
-    for kinds in (("blocks", "mesh", "points"), ("vector", "raster", "terrain", "table")):
+    for kinds in (("blocks", "mesh", "points", "tileset"), ("vector", "raster", "terrain", "table")):
         boxes = [version.extent for version, _ in found if version.kind in kinds and version.extent is not None]
         if boxes:
             known = [heights for version, heights in found if version.kind in kinds and heights]

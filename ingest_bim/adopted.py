@@ -1,0 +1,340 @@
+"""Existing 3D Tiles tilesets, taken over as they are: a folder with its tileset.json, or a .3tz.
+
+Nothing is encoded anew. Everything that the tileset refers to is copied into one archive of the lake, from which the API
+serves it like tiles of our own, so that it stays with the city and is immutable. What is changed, and reported, is only what a
+server in front of it needs: queries behind file names and `asset.tilesetVersion` (of which clients make a query) go, files stored
+gzipped are unpacked. Addresses of other servers are not followed. Where it stands is what its root's volume says.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from ingest_bim.adopted_place import bounds_of
+from twin import crs
+from twin.archive import INDEX, ArchiveWriter
+from twin.errors import BadFeature, BadOption, MissingReference, UnreadableSource
+from twin.model import ELLIPSOID, Asset, Batch, Reference, Report
+from twin.registry import ReaderOptions
+
+HEAD = 1 << 16
+MAX_FILE = 1 << 30
+MAX_FILES = 20_000_000
+#: Times its own size that an archive may unpack to.
+MAX_RATIO = 200
+#: Files that are not tiles' contents by themselves.
+SIDE_FILES = (".subtree", ".json", ".bin", ".png", ".jpg", ".jpeg", ".webp", ".ktx2")
+
+
+class Options(ReaderOptions):
+    """A tileset says itself where it stands; one in metres of its own is placed by hand."""
+
+    anchor_lonlat: str | None = Field(None, description="Place a tileset without a place: longitude,latitude,ellipsoidal height of its origin (x east, y north).")
+    rotation: float = Field(0.0, ge=-360, le=360, description="Degrees clockwise from north to its y axis, with anchor_lonlat.")
+
+    @field_validator("anchor_lonlat")
+    @classmethod
+    def _three(cls, value: str | None) -> str | None:
+        numbers = [float(part) for part in (value or "0,0,0").split(",")]
+        if len(numbers) != 3 or not np.isfinite(numbers).all() or abs(numbers[0]) > 180 or abs(numbers[1]) > 90:
+            raise ValueError(f"{value!r} is not longitude,latitude,height such as 112.6,22.5,30")
+        return value
+
+
+def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contract of readers
+    """Whether a file is a tileset: a .3tz, or JSON with what every tileset has."""
+    if not source.is_file():
+        return False
+    if source.suffix.lower() == ".3tz":
+        return True
+    with source.open("rb") as file:
+        head = file.read(HEAD)
+        file.seek(max(0, source.stat().st_size - HEAD))
+        text = head + file.read(HEAD)
+    return text.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and all(key in text for key in (b'"asset"', b'"geometricError"', b'"root"'))
+
+
+def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
+    """Take over a tileset.
+
+    Yields:
+        One Asset: the archive with the tileset's files; its bounds are the root volume's, longitude, latitude and ellipsoidal height.
+
+    Raises:
+        UnreadableSource: not a tileset, damaged, or larger than is credible.
+        MissingReference: it is not placed on the earth.
+        BadOption: a CRS is given, which a tileset cannot have.
+    """
+    report.source = report.source or source.name
+    if options.crs or options.vertical or options.vertical_offset:
+        raise BadOption(f"{source.name} is a tileset, which stands in earth-centred coordinates: crs and vertical have no meaning.", "Leave them out.")
+    with _opened(source) as files:
+        entry = "tileset.json" if source.suffix.lower() == ".3tz" else source.name
+        copy = _Copy(files, report)
+        try:
+            root = json.loads(copy.unpacked(entry) or b"")
+            if options.anchor_lonlat:
+                copy.placed[entry] = json.dumps(_placed(root, options, source.name), ensure_ascii=False, separators=(",", ":")).encode()
+            bounds = bounds_of(root["root"], source.name)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UnreadableSource(f"{source.name} is not a tileset: {type(error).__name__}: {str(error)[:100]}.", "Deliver its tileset.json or a .3tz.") from error
+        if bounds is None:
+            raise MissingReference(f"{source.name} is not placed on the earth: its root volume lies near the earth's centre.",
+                                   "Place it: --option anchor_lonlat=LONGITUDE,LATITUDE,HEIGHT (and rotation=DEGREES).")  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="twin-tileset-") as folder:
+            path = Path(folder) / "tileset.3tz"
+            with ArchiveWriter(path) as archive:
+                copy.everything(entry, archive)
+            if not copy.contents:
+                raise BadFeature(f"{source.name} has no content that is here.", "; ".join(n.reason for n in report.notes[:3]))
+            report.read, report.kept = copy.contents + copy.lost, copy.contents
+            report.facts |= {"driver": f"3D Tiles {root['asset'].get('version', '')}", "tiles": copy.tiles, "contents": copy.contents, "files": len(copy.done)}
+            report.facts["georeference"] = {"source": "anchor_lonlat" if options.anchor_lonlat else "root volume", "crs": "EPSG:4978"}
+            properties = {"tiles": copy.tiles, "root": {key: root["root"][key] for key in ("boundingVolume", "geometricError", "transform") if key in root["root"]}}
+            yield Asset(Reference("EPSG:4326", ELLIPSOID), path, "3tz", bounds, copy.contents, properties)
+
+
+def _placed(document: dict[str, Any], options: Options, where: str) -> dict[str, Any]:
+    """The tileset with its root moved to the anchor."""
+    root = document["root"]
+    if "region" in root["boundingVolume"]:
+        raise BadOption(f"{where}: its root's region says where it stands; an anchor cannot move it.", "Leave anchor_lonlat out.")
+    lon, lat, height = (float(part) for part in (options.anchor_lonlat or "").split(","))
+    turn = np.eye(4)
+    c, s = np.cos(np.radians(-options.rotation)), np.sin(np.radians(-options.rotation))
+    turn[:2, :2] = [[c, -s], [s, c]]
+    own = np.array(root.get("transform", np.eye(4).ravel()), np.float64).reshape(4, 4).T
+    root["transform"] = (crs.enu_frame(lon, lat, height) @ turn @ own).T.ravel().tolist()
+    return document
+
+
+class _Folder:
+    """Files below a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def get(self, name: str) -> bytes | None:
+        """The bytes of a file, None where there is none (or it is a link that leads out)."""
+        path = (self.root / name).resolve()
+        if not path.is_relative_to(self.root) or not path.is_file():
+            return None
+        if path.stat().st_size > MAX_FILE:
+            raise UnreadableSource(f"{name} has more than {MAX_FILE >> 30} GiB.", "Split it into smaller tiles.")
+        return path.read_bytes()
+
+    def below(self, folder: str) -> Iterator[str]:
+        """Names of all files below a folder."""
+        start = (self.root / folder).resolve()
+        if start.is_relative_to(self.root) and start.is_dir():
+            for path in sorted(start.rglob("*")):
+                if path.is_file():
+                    yield path.relative_to(self.root).as_posix()
+
+
+class _Zip:
+    """Files of a .3tz (or any ZIP), by name."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self.zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError, ValueError) as error:
+            raise UnreadableSource(f"{path.name} is not a whole ZIP archive: {error}.", "Deliver it again.") from error
+        total = sum(info.file_size for info in self.zip.infolist())
+        if total > MAX_RATIO * path.stat().st_size + MAX_FILE:
+            raise UnreadableSource(f"{path.name} would unpack to {total >> 20} MiB, more than {MAX_RATIO} times its size.", "Deliver it again.")
+        self.names = {info.filename.replace("\\", "/").lstrip("/"): info for info in self.zip.infolist() if not info.is_dir() and info.filename != INDEX}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.zip.close()
+
+    def get(self, name: str) -> bytes | None:
+        """The bytes of an entry, None where there is none."""
+        info = self.names.get(name)
+        if info is None:
+            return None
+        if info.file_size > MAX_FILE:
+            raise UnreadableSource(f"{name} has more than {MAX_FILE >> 30} GiB.", "Split it into smaller tiles.")
+        try:
+            return self.zip.read(info)
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
+            raise UnreadableSource(f"{name} cannot be unpacked: {error}.", "Deliver the archive again.") from error
+
+    def below(self, folder: str) -> Iterator[str]:
+        """Names of all entries below a folder."""
+        start = f"{folder}/" if folder else ""
+        yield from sorted(name for name in self.names if name.startswith(start))
+
+
+def _opened(source: Path) -> _Folder | _Zip:
+    if not source.is_file() or source.stat().st_size == 0:
+        raise UnreadableSource(f"{source.name} is empty or not a file.", "Deliver it again.")
+    return _Zip(source) if source.suffix.lower() == ".3tz" else _Folder(source.parent)
+
+
+@dataclass
+class _Copy:
+    """Follows what files refer to, and copies them."""
+
+    files: _Folder | _Zip
+    report: Report
+    done: set[str] = field(default_factory=set)
+    placed: dict[str, bytes] = field(default_factory=dict)
+    tiles: int = 0
+    contents: int = 0
+    lost: int = 0
+
+    def everything(self, entry: str, archive: ArchiveWriter) -> None:
+        """Copy a tileset with all it needs."""
+        queue, self.done = [entry], {entry}
+        while queue:
+            name = queue.pop()
+            data = self.unpacked(name)
+            if data is None:
+                self.lost += 1
+                self.report.note("skipped", name, "The tileset refers to this file, which is absent.")
+                continue
+            data, uris = self._references(name, data)
+            archive.add("tileset.json" if name == entry else name, data)
+            for uri in uris:
+                for found in self._resolved(name, uri):
+                    if found not in self.done:
+                        self.done.add(found)
+                        queue.append(found)
+            if len(self.done) > MAX_FILES:
+                raise UnreadableSource(f"{entry} refers to more than {MAX_FILES:,} files.", "Split it into several tilesets.")
+
+    def unpacked(self, name: str) -> bytes | None:
+        """A file's bytes; one that is stored gzipped is unpacked, up to a limit."""
+        data = self.placed.get(name) or self.files.get(name)
+        if data is None or data[:2] != b"\x1f\x8b" or name.endswith(".gz"):
+            return data
+        stream = zlib.decompressobj(31)
+        try:
+            plain = stream.decompress(data, MAX_FILE)
+        except zlib.error as error:
+            raise UnreadableSource(f"{name} is damaged: {error}.", "Deliver it again.") from error
+        if stream.unconsumed_tail:
+            raise UnreadableSource(f"{name} unpacks to more than {MAX_FILE >> 30} GiB.", "Deliver it again.")
+        self.report.note("repaired", name, "It is stored gzipped and is unpacked, so that every client can read it.")
+        return plain
+
+    def _references(self, name: str, data: bytes) -> tuple[bytes, list[str]]:
+        """(the bytes as they will be served, what they refer to)."""
+        if data[:1].strip(b"{") == b"" or data[:3] == b"\xef\xbb\xbf" or name.lower().endswith((".json", ".gltf")):
+            try:
+                document = json.loads(data)
+            except (ValueError, RecursionError):
+                self.report.note("warned", name, "It is not complete JSON; it is copied as it is.")
+                return data, []
+            return self._of_json(name, document, data)
+        if not name.lower().endswith(SIDE_FILES):
+            self.contents += 1
+        return data, _embedded(data)
+
+    def _of_json(self, name: str, document: Any, data: bytes) -> tuple[bytes, list[str]]:
+        is_tileset = isinstance(document, dict) and "root" in document and "asset" in document
+        if not is_tileset:
+            self.contents += isinstance(document, dict) and "asset" in document  # a glTF
+            return data, list(_uris(document))
+        changed = document["asset"].pop("tilesetVersion", None) is not None if isinstance(document["asset"], dict) else False
+        stripped = 0
+        stack: list[Any] = [document]
+        while stack:
+            value = stack.pop()
+            if isinstance(value, dict):
+                self.tiles += "boundingVolume" in value and "geometricError" in value
+                for key in ("uri", "url"):
+                    if isinstance(value.get(key), str) and "?" in value[key] and not urlsplit(value[key]).scheme:
+                        value[key] = value[key].partition("?")[0]
+                        stripped += 1
+                stack.extend(child for key, child in value.items() if key != "extras")
+            elif isinstance(value, list):
+                stack.extend(value)
+        if changed or stripped:
+            self.report.note("repaired", name, f"tilesetVersion and queries behind {stripped} file names are left out, which a server of files does not know.")
+            data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        return data, list(_uris(document))
+
+    def _resolved(self, base: str, uri: str) -> Iterator[str]:
+        """The files that a reference of `base` names; what leads elsewhere is reported."""
+        parts = urlsplit(uri)
+        if parts.scheme == "data" or not uri:
+            return
+        if parts.scheme or parts.netloc:
+            self.report.note("skipped", base, f"It refers to {uri[:100]!r} on another server, which is not copied.")
+            return
+        name = posixpath.normpath(posixpath.join(posixpath.dirname(base), unquote(parts.path).replace("\\", "/")))
+        if name.startswith(("../", "/")) or name == "..":
+            self.lost += 1
+            self.report.note("refused", base, f"It refers to {uri[:100]!r}, which leads out of the tileset's folder.")
+        elif "{" in name:  # a template of implicit tiling
+            pattern = re.compile(re.sub(r"\\{(?:level|x|y|z)\\}", r"\\d+", re.escape(name)))
+            folder = posixpath.dirname(name.partition("{")[0])
+            yield from (found for found in self.files.below(folder) if pattern.fullmatch(found))
+        else:
+            yield name
+
+
+def _uris(document: Any) -> Iterator[str]:
+    """Everything that JSON of 3D Tiles or glTF names by `uri`, `url` or `schemaUri`."""
+    stack = [document]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            yield from (value[key] for key in ("uri", "url", "schemaUri") if isinstance(value.get(key), str))
+            stack.extend(child for key, child in value.items() if key != "extras")
+        elif isinstance(value, list):
+            stack.extend(value)
+
+
+def _embedded(data: bytes) -> list[str]:
+    """What the glTF files inside a content (glb, b3dm, i3dm, cmpt) or a subtree's JSON refer to, and the address of an i3dm's model."""
+    found: list[str] = []
+    if data[:4] == b"subt" and len(data) >= 24:
+        found += _json_uris(data[24 : 24 + int.from_bytes(data[8:16], "little")])
+    at = data.find(b"glTF")
+    while at >= 0:
+        length = int.from_bytes(data[at + 12 : at + 16], "little")
+        if data[at + 16 : at + 20] == b"JSON":
+            found += _json_uris(data[at + 20 : at + 20 + length])
+        at = data.find(b"glTF", at + 4)
+    at = data.find(b"i3dm")
+    while at >= 0:
+        head = np.frombuffer(data[at : at + 32].ljust(32, b"\0"), "<u4")
+        if head[7] == 0:  # gltfFormat 0: the body is an address
+            start = at + 32 + int(head[3]) + int(head[4]) + int(head[5]) + int(head[6])
+            found.append(data[start : at + int(head[2])].decode("utf-8", "replace").strip("\0 "))
+        at = data.find(b"i3dm", at + 4)
+    return found
+
+
+def _json_uris(text: bytes) -> list[str]:
+    try:
+        return list(_uris(json.loads(text)))
+    except (ValueError, RecursionError):
+        return []
+
+

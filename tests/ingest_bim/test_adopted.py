@@ -1,0 +1,208 @@
+"""Tilesets of others taken over: their bytes come out of the API as they were, and what they may not refer to is left out."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+import pytest
+import trimesh
+from click.testing import CliRunner
+from fastapi.testclient import TestClient
+
+from ingest_bim import adopted
+from tiling import adopted as tiler
+from twin import tasks
+from twin.api import create_app
+from twin.archive import Archive
+from twin.city import City
+from twin.cli import main
+from twin.errors import BadFeature, BadOption, MissingReference, UnreadableSource
+from twin.lake import Lake
+from twin.model import LayerVersion, Report
+from twin.parts import from_json, to_json, write_version
+from twin.registry import TileJob, parse_options
+
+PLACE = (112.6, 22.5, 30.0)
+
+
+def transform() -> list[float]:
+    """Column-major matrix of a frame at PLACE, by pyproj alone: its axes need not be right for these tests, its origin must."""
+    ecef = pyproj.Transformer.from_crs(4979, 4978, always_xy=True).transform(*PLACE)
+    matrix = np.eye(4)
+    matrix[:3, 3] = ecef
+    return list(map(float, matrix.T.ravel()))
+
+
+def tileset(folder: Path, content: str = "tiles/a.glb", **changes: Any) -> Path:
+    """A tileset of one box of 10 m by 10 m by 10 m."""
+    (folder / "tiles").mkdir(parents=True, exist_ok=True)
+    trimesh.creation.box((10, 10, 10)).export(folder / "tiles/a.glb")
+    root = {"transform": transform(), "boundingVolume": {"box": [0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5]}, "geometricError": 0, "refine": "ADD", "content": {"uri": content}}
+    document = {"asset": {"version": "1.1"}, "geometricError": 10, "root": root | changes}
+    path = folder / "tileset.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def take(lake: Lake, path: Path, **options: Any) -> tuple[LayerVersion, Report]:
+    report = Report(source=path.name)
+    version = write_version(lake, "t", "tileset", adopted.read(path, adopted.Options(**options), report), report, provenance={})
+    return from_json(to_json(version)), report
+
+
+def files(lake: Lake, version: LayerVersion) -> dict[str, bytes]:
+    """What the lake's archive holds, by Python's own ZIP reader."""
+    (part,) = version.parts
+    with zipfile.ZipFile(lake.path(part.key)) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if not name.startswith("@")}
+
+
+def test_a_folder(tmp_path: Path, lake: Lake) -> None:
+    path = tileset(tmp_path / "in")
+    (tmp_path / "in/secret.txt").write_text("not referred to")
+    assert tasks.choose_reader(path, None, {}).name == "tileset"
+    version, report = take(lake, path)
+    assert files(lake, version) == {"tileset.json": path.read_bytes(), "tiles/a.glb": (tmp_path / "in/tiles/a.glb").read_bytes()}
+    assert version.extent is not None and (report.read, report.kept) == (1, 1)
+    assert (version.extent.minx + version.extent.maxx) / 2 == pytest.approx(PLACE[0], abs=1e-7) and (version.extent.miny + version.extent.maxy) / 2 == pytest.approx(PLACE[1], abs=1e-6)
+    box = version.parts[0].bounds
+    assert box is not None and box.minz == pytest.approx(PLACE[2] - 8.7, abs=1.5) and box.maxz == pytest.approx(PLACE[2] + 8.7, abs=1.5)
+
+
+def test_through_the_api(tmp_path: Path) -> None:
+    """Ingest, info, check, serve: the root points at the archive, and the content's bytes are the file's."""
+    path, home = tileset(tmp_path / "in"), tmp_path / "city"
+
+    def twin(*arguments: str, code: int = 0) -> Any:
+        result = CliRunner().invoke(main, [*arguments, "--home", str(home), "--json"])
+        assert result.exit_code == code, result.output
+        return json.loads(result.stdout.strip().splitlines()[-1])
+
+    twin("ingest", str(path), "--layer", "others", "--grade", "CIM3")
+    info = twin("info", "others")
+    assert info["layer"]["kind"] == "tileset" and info["tileset"]["info"]["report"]["facts"]["check"] == {"valid": True, "errors": 0, "warnings": 0}
+    assert twin("check", "others")["errors"] == 0 and info["layer"]["grade"] == "CIM3"
+    with TestClient(create_app(City.open(home))) as client:
+        collection = client.get("/collections/others").json()
+        assert "items" not in {link["rel"] for link in collection["links"]} and collection["twin:kind"] == "tileset"
+        (root,) = (link["href"] for link in collection["links"] if link["rel"] == "tiles3d")
+        uri = client.get(root).json()["root"]["content"]["uri"]
+        inner = client.get(root.rpartition("/")[0] + "/" + uri)
+        assert inner.json() == json.loads(path.read_text())
+        content = client.get(root.rpartition("/")[0] + "/" + uri.rpartition("/")[0] + "/tiles/a.glb")
+        assert content.content == (tmp_path / "in/tiles/a.glb").read_bytes()
+    twin("export", "others", "--to", str(tmp_path / "out"))
+    assert (tmp_path / "out/tiles/a.glb").read_bytes() == (tmp_path / "in/tiles/a.glb").read_bytes()
+
+
+def test_a_3tz(tmp_path: Path, lake: Lake) -> None:
+    """An archive, ours or a plain ZIP with the suffix, with or without an index."""
+    path = tileset(tmp_path / "in")
+    with zipfile.ZipFile(tmp_path / "a.3tz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(path, "tileset.json")
+        archive.write(tmp_path / "in/tiles/a.glb", "tiles/a.glb")
+    version, _ = take(lake, tmp_path / "a.3tz")
+    again, _ = take(lake, lake.path(version.parts[0].key))
+    assert files(lake, version) == files(lake, again) and version.parts[0].key == again.parts[0].key
+    with Archive(lake.path(version.parts[0].key)) as ours:
+        assert ours.read("tiles/a.glb") == (tmp_path / "in/tiles/a.glb").read_bytes()
+
+
+def test_what_is_changed_is_reported(tmp_path: Path, lake: Lake) -> None:
+    """Queries, tilesetVersion and gzipped files."""
+    path = tileset(tmp_path / "in", content="tiles/a.glb?v=1.2")
+    document = json.loads(path.read_text())
+    document["asset"]["tilesetVersion"] = "1.2"
+    path.write_bytes(gzip.compress(json.dumps(document).encode()))
+    model = (tmp_path / "in/tiles/a.glb").read_bytes()
+    (tmp_path / "in/tiles/a.glb").write_bytes(gzip.compress(model))
+    version, report = take(lake, path)
+    found = files(lake, version)
+    assert found["tiles/a.glb"] == model and json.loads(found["tileset.json"])["root"]["content"]["uri"] == "tiles/a.glb"
+    assert "tilesetVersion" not in json.loads(found["tileset.json"])["asset"]
+    assert report.counts["repaired"] >= 3 and {n.feature for n in report.notes} == {"tileset.json", "tiles/a.glb"}
+
+
+@pytest.mark.parametrize(("uri", "action", "reason"), [
+    ("../secret.glb", "refused", "leads out"), ("tiles/../../secret.glb", "refused", "leads out"), ("/etc/passwd", "refused", "leads out"), ("%2e%2e/secret.glb", "refused", "leads out"),
+    ("..\\secret.glb", "refused", "leads out"), ("tiles/none.glb", "skipped", "absent"), ("link.glb", "skipped", "absent"), ("https://example.org/a.glb", "skipped", "another server"),
+    ("file:///etc/passwd", "skipped", "another server"),
+])  # fmt: skip
+def test_what_is_not_copied(tmp_path: Path, lake: Lake, uri: str, action: str, reason: str) -> None:
+    home = tmp_path / "in"
+    child = {"boundingVolume": {"box": [0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5]}, "geometricError": 0, "content": {"uri": uri}}
+    path = tileset(home, children=[child])
+    (tmp_path / "secret.glb").write_bytes(b"glTF secret")
+    (home / "link.glb").symlink_to(tmp_path / "secret.glb")
+    version, report = take(lake, path)
+    assert set(files(lake, version)) == {"tileset.json", "tiles/a.glb"}
+    assert [(n.action, reason in n.reason) for n in report.notes] == [(action, True)]
+
+
+def test_refused(tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tileset(tmp_path / "in", transform=np.eye(4).ravel().tolist())
+    with pytest.raises(MissingReference, match="not placed"):
+        take(lake, path)
+    path = tileset(tmp_path / "in", content="tiles/none.glb")
+    with pytest.raises(BadFeature, match="no content"):
+        take(lake, path)
+    with pytest.raises(BadOption, match="crs"):
+        take(lake, tileset(tmp_path / "in"), crs="EPSG:4547")
+    for root in ({}, {"boundingVolume": {}}, {"boundingVolume": {"box": [1, 2]}}, {"boundingVolume": {"region": [0, 2, 0, 1, 0, 1]}}, {"boundingVolume": {"sphere": [0, 0, "x", 1]}}, 5):
+        path.write_text(json.dumps({"asset": {"version": "1.1"}, "geometricError": 1, "root": root}))
+        with pytest.raises(UnreadableSource):
+            take(lake, path)
+    (tmp_path / "bad.3tz").write_bytes(b"PK\x03\x04 no zip")
+    with pytest.raises(UnreadableSource):
+        take(lake, tmp_path / "bad.3tz")
+    with zipfile.ZipFile(tmp_path / "bomb.3tz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.glb", bytes(1 << 25))
+    monkeypatch.setattr(adopted, "MAX_FILE", 1 << 20)
+    with pytest.raises(UnreadableSource, match="unpack"):
+        take(lake, tmp_path / "bomb.3tz")
+
+
+def test_placed_by_hand(tmp_path: Path, lake: Lake) -> None:
+    """The anchor by pyproj; turned by 90° the box's east side, 20 m long, looks south."""
+    path = tileset(tmp_path / "in", transform=np.eye(4).ravel().tolist(), boundingVolume={"box": [10, 0, 0, 10, 0, 0, 0, 1, 0, 0, 0, 1]})
+    version, _ = take(lake, path, anchor_lonlat="112.6,22.5,30", rotation=90)
+    to_ecef = pyproj.Transformer.from_crs(4979, 4978, always_xy=True)
+    matrix = np.array(json.loads(files(lake, version)["tileset.json"])["root"]["transform"]).reshape(4, 4).T
+    assert matrix[:3, 3] == pytest.approx(to_ecef.transform(*PLACE), abs=1e-6)
+    far = (matrix @ [20, 0, 0, 1])[:3]
+    lon, lat, height = pyproj.Transformer.from_crs(4978, 4979, always_xy=True).transform(*far)
+    assert (lon, height) == pytest.approx((PLACE[0], PLACE[2]), abs=1e-4) and lat == pytest.approx(PLACE[1] - 20 / 110_750, abs=2e-6)
+    with pytest.raises(BadOption, match="anchor_lonlat"):
+        parse_options(adopted.Options, {"anchor_lonlat": "1,2"}, "reader")
+
+
+def test_samples_of_others(shared_data: Path, tmp_path: Path, lake: Lake) -> None:
+    """Every tileset of the samples: all files that it needs are there (checked by our checker), those in metres of their own are placed by hand."""
+    taken, local = [], []
+    home = shared_data / "peer_suites/3d-tiles-samples"
+    for path in sorted(home.rglob("tileset.json")):
+        name = str(path.parent.relative_to(home))
+        try:
+            version, notes = take(lake, path)
+        except MissingReference:
+            local.append(name)
+            if not any(f.suffix in (".glb", ".gltf", ".b3dm", ".pnts", ".i3dm") for f in path.parent.rglob("*")):
+                with pytest.raises(BadFeature, match="no content"):
+                    take(lake, path, anchor_lonlat="112.6,22.5,30")
+                continue
+            version, notes = take(lake, path, anchor_lonlat="112.6,22.5,30")
+        assert adopted.detect(path, adopted.Options())
+        for copied, data in files(lake, version).items():
+            assert data == (path.parent / copied).read_bytes() or copied.endswith("tileset.json")
+        facts = tiler.tile(version, TileJob(lake, tmp_path / "out.3tz", tiler.Options()))
+        missing = {n["reason"].split("'")[1] for n in facts["report"]["notes"] if "RESOURCE_MISSING" in n["reason"]}
+        assert not [uri for uri in missing if (path.parent / uri).exists()], (name, missing)
+        assert missing <= {n.feature for n in notes.notes if "absent" in n.reason}, (name, missing)
+        taken.append(name)
+    assert len(taken) >= 15 and "1.1/SparseImplicitOctree" in local and "1.0/TilesetWithDiscreteLOD" not in local
