@@ -230,7 +230,8 @@ def make_block(plan: Plan, block: Block) -> Made:
                 result.files.append((f"{z}/{x}/{y}.terrain", pack_mesh(qm.header_bytes(header) + out[qm.HEADER : size].tobytes() + _extras(plan, z, x, y, error))))
             if plan.options.models:
                 corner = (row, column, lam, phi, turns, rises)
-                packed, place = ground_tile(height, corner, vertices[:used], triangles[:made], (z, x, y), allowed)
+                rounding = 0.01 * allowed if terrain_levels.holds(plan.levels, z + 1, 2 * x, 2 * y) else 0.001
+                packed, place = ground_tile(height, corner, vertices[:used], triangles[:made], (z, x, y), rounding)
                 result.files.append((place.uri, packed))
                 result.grounds.append(place)
             result.stats.add(LevelStats(1, made, used, error, low=header[3], high=header[4]))

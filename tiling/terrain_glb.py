@@ -67,13 +67,13 @@ def skirt_height(z: int) -> float:
     return 2 * ROOT_ERROR * 0.5**z
 
 
-def ground_tile(height: F64, corner: Corner, vertices: I32, triangles: I32, key: tuple[int, int, int], allowed: float) -> tuple[Packed, GroundTile]:
+def ground_tile(height: F64, corner: Corner, vertices: I32, triangles: I32, key: tuple[int, int, int], rounding: float) -> tuple[Packed, GroundTile]:
     """One tile as glb.
 
     Args:
         height: (rows, columns) ellipsoidal metres of the lattice; `corner` places the tile in it.
         vertices: (V, 2) columns and rows within the tile; triangles: (T, 3).
-        key: level, column, row; allowed: metres the level may be off, a hundredth of which positions are rounded to.
+        key: level, column, row; rounding: metres by which a position may move (at most 1, at least 0.001).
     """
     row, column, lon, lat, turns, rises = corner
     points, normals, ups = (np.empty((len(vertices), 3)) for _ in range(3))
@@ -85,7 +85,7 @@ def ground_tile(height: F64, corner: Corner, vertices: I32, triangles: I32, key:
     middle = (np.degrees(lon[column + STEPS // 2]), np.degrees(lat[row + STEPS // 2]))
     frame = crs.enu_frame(float(middle[0]), float(middle[1]), float(height[row + STEPS // 2, column + STEPS // 2]))
     local = (points - frame[:3, 3]) @ frame[:3, :3]
-    data = glb([Primitive(local, indices, normals @ frame[:3, :3], surface=0)], [GROUND], tolerance=max(0.001, min(0.01 * allowed, 1.0)))
+    data = glb([Primitive(local, indices, normals @ frame[:3, :3], surface=0)], [GROUND], tolerance=max(0.001, min(rounding, 1.0)))
     return pack(data), GroundTile(*key, frame, local.min(axis=0), local.max(axis=0))
 
 

@@ -126,6 +126,11 @@ def blocks(levels: Sequence[Sequence[Rect]], side: int) -> Iterator[Block]:
                     yield Block(z, x, y, min(x + side - 1, x1), min(y + side - 1, y1))
 
 
+def holds(levels: Sequence[Sequence[Rect]], z: int, x: int, y: int) -> bool:
+    """Whether there is a tile."""
+    return z < len(levels) and any(x0 <= x <= x1 and y0 <= y <= y1 for x0, y0, x1, y1 in levels[z])
+
+
 def available(levels: Sequence[Sequence[Rect]]) -> list[list[dict[str, int]]]:
     """The rectangles as layer.json and the metadata extension want them."""
     return [[{"startX": x0, "startY": y0, "endX": x1, "endY": y1} for x0, y0, x1, y1 in rects] for rects in levels]

@@ -39,7 +39,7 @@ class Tiles:
     def __init__(self, path: Path, facts: dict[str, Any]) -> None:
         self.path, self.facts = path, facts
         self.archive = Archive(path)
-        self.layer = json.loads(self.archive.read("layer.json"))
+        self.layer = json.loads(self.archive.read("layer.json")) if "layer.json" in self.archive.names() else {}
         self.names = sorted(name for name in self.archive.names() if name.endswith(".terrain"))
 
     def tile(self, z: int, x: int, y: int) -> DecodedTile:

@@ -74,8 +74,11 @@ def check_tileset(source: str | Path, *, limit_contents: int | None = None, laws
         where.error("RESOURCE_MISSING", f"there is no file {path}")
         return report
     if path.suffix.lower() == ".3tz":
-        if _is_terrain(path):
-            return check_terrain(path, report=report, limit_contents=limit_contents)
+        meshes, models = _entries(path)
+        if meshes:
+            check_terrain(path, report=report, limit_contents=limit_contents)
+        if meshes and not models:
+            return report
         archive = open_archive(path, where)
         if archive is not None:
             with closing(archive):
@@ -85,12 +88,14 @@ def check_tileset(source: str | Path, *, limit_contents: int | None = None, laws
     return check_source(folder, path.name, report=report, limit_contents=limit_contents, laws=laws)
 
 
-def _is_terrain(path: Path) -> bool:
+def _entries(path: Path) -> tuple[bool, bool]:
+    """Whether an archive holds terrain (layer.json), and whether 3D Tiles (tileset.json)."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return "layer.json" in (names := archive.namelist()) and "tileset.json" not in names
+            names = archive.namelist()
+            return "layer.json" in names, "tileset.json" in names
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return False  # `open_archive` says what is wrong
+        return False, True  # `open_archive` says what is wrong
 
 
 def check_source(

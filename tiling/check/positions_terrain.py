@@ -13,7 +13,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from twin.ground import Ground
+from twin import crs
+from twin.ground import Ground, raster_parts, reference_of
+from twin.model import Bounds
 
 from .issues import Where
 from .positions import Task, figures
@@ -31,24 +33,25 @@ class Heights:
 
     def __init__(self, task: Task) -> None:
         version = task.version
-        part = next(p for p in version.parts if p.role == "raster")
-        self.terrain = Terrain(Ground(task.lake.path(part.key), version.reference, part.key))
+        self.terrains = [Terrain(Ground(task.lake.path(p.key), reference_of(version, p), p.key)) for p in raster_parts(version)]
+        self.terrain = self.terrains[0]
         self.levels = task.info.get("stats", {}).get("levels", [])
         self.finest = len(self.levels) - 1
         self.stated = self.levels[-1] if self.levels else {}
         self.limit = task.limit
         self.known = _known_cells(self.terrain.file)
         self.every = max(1, int(self.stated.get("tiles", 1)) // TILES)
-        self.full = self._as_fine(version)
+        self.full = self._as_fine()
         self.errors: list[F64] = []
         self.surface: list[F64] = []
         self.skipped = self.seen = 0
 
-    def _as_fine(self, version: Any) -> bool:
-        """Whether the finest lattice is as fine as the cells (else it shows means of cells)."""
-        file, box = self.terrain.file, version.extent
-        if box is None or not self.levels:
+    def _as_fine(self) -> bool:
+        """Whether the finest lattice is as fine as the cells of the finest raster (else it shows means of cells)."""
+        file = self.terrain.file
+        if not self.levels:
             return False
+        box = crs.extent_of(self.terrain.inverse.reference, Bounds(*file.bounds))
         cell = ((box.maxy - box.miny) / file.height * (box.maxx - box.minx) / file.width) ** 0.5
         return bool(180 / 2**self.finest / 64 < 2 * cell * 0.99)
 
@@ -56,10 +59,14 @@ class Heights:
         """Compare one tile of level z."""
         if z != self.finest:
             return
-        sample = self.terrain.at(self.terrain.inverse.plan(tile.lonlat))
-        truth = sample.height * self.terrain.inverse.reference.vertical_unit + self.terrain.inverse.shift(tile.lonlat)
-        errors = np.abs(tile.height - truth)[sample.whole]
-        self.skipped += int((~sample.whole).sum())
+        truth = np.full(len(tile.lonlat), np.nan)
+        for terrain in self.terrains:  # the finest with data all around a place counts
+            sample = terrain.at(terrain.inverse.plan(tile.lonlat))
+            here = sample.whole & np.isnan(truth)
+            truth[here] = (sample.height * terrain.inverse.reference.vertical_unit + terrain.inverse.shift(tile.lonlat))[here]
+        known = ~np.isnan(truth)
+        errors = np.abs(tile.height - truth)[known]
+        self.skipped += int((~known).sum())
         self.errors.append(errors.astype(np.float32))
         allowed = self.limit if self.full else self.limit + float(self.stated.get("dem_error", 0.0))
         if len(errors) and not errors.max() <= allowed + tile.step:
@@ -90,7 +97,8 @@ class Heights:
 
     def finish(self, where: Where) -> dict[str, Any]:
         """The stated error of the finest level against what was measured; the figures."""
-        self.terrain.file.close()
+        for terrain in self.terrains:
+            terrain.file.close()
         errors = np.concatenate(self.errors) if self.errors else np.zeros(0)
         between = np.concatenate(self.surface) if self.surface else np.zeros(0)
         if not len(errors):

@@ -21,6 +21,8 @@ from .terrain_tile import MAX, TerrainTile, decode_terrain
 I64 = NDArray[np.int64]
 #: Metres beyond the tiles' own steps of height by which an edge may differ: their ranges of height are single floats.
 CRACK = 1e-4
+Side = tuple[I64, np.ndarray[Any, Any], float]
+Rect = tuple[int, int, int, int]
 Observe = Callable[[int, int, int, TerrainTile, Where], None]
 _SPAN = Obj(required={name: Num(low=0, whole=True) for name in ("startX", "startY", "endX", "endY")})
 LAYER = Obj(
@@ -31,7 +33,8 @@ LAYER = Obj(
     optional={
         "projection": Choice(("EPSG:4326",)), "minzoom": Num(low=0, whole=True), "maxzoom": Num(low=0, whole=True),
         "extensions": List(Text(1)), "bounds": List(Num()),
-        **{name: Anything() for name in ("name", "version", "description", "attribution", "metadataAvailability")},
+        "metadataAvailability": Num(low=1, whole=True),
+        **{name: Anything() for name in ("name", "version", "description", "attribution")},
     },
 )  # fmt: skip
 _NAME = re.compile(r"(\d+)/(\d+)/(\d+)\.terrain")
@@ -54,11 +57,11 @@ def check_terrain(path: Paths, *, report: Report | None = None, observe: Observe
             return report
         report.tilesets += 1
         spans = _check_layer(value, archive, where / "layer.json")
-        _Walk(archive, report, observe, limit_contents).tiles(spans)
+        _Walk(archive, report, observe, limit_contents, value).tiles(spans)
     return report
 
 
-def _check_layer(value: dict[str, Any], archive: ArchiveSource, where: Where) -> list[list[tuple[int, int, int, int]]]:
+def _check_layer(value: dict[str, Any], archive: ArchiveSource, where: Where) -> list[list[Rect]]:
     """What is said to be available against what is there, and against the levels above."""
     levels = [[(s["startX"], s["startY"], s["endX"], s["endY"]) for s in level] for level in value["available"]]
     if "maxzoom" in value and value["maxzoom"] != len(levels) - 1:
@@ -82,7 +85,7 @@ def _check_layer(value: dict[str, Any], archive: ArchiveSource, where: Where) ->
     return levels
 
 
-def _tiles(levels: list[list[tuple[int, int, int, int]]]) -> Iterator[tuple[int, int, int]]:
+def _tiles(levels: list[list[Rect]]) -> Iterator[tuple[int, int, int]]:
     """Level, column, row; row by row from the south."""
     for z, level in enumerate(levels):
         for x0, y0, x1, y1 in level:
@@ -105,15 +108,15 @@ class _Walk:
     report: Report
     observe: Observe | None
     limit: int | None
+    layer: dict[str, Any]
 
-    def tiles(self, levels: list[list[tuple[int, int, int, int]]]) -> None:
-        """Every available tile; of each row of tiles the northern edges are kept until the next row has been read."""
-        edges: dict[tuple[int, int], tuple[I64, np.ndarray[Any, Any], float]] = {}
-        beside: tuple[int, int, int, TerrainTile] | None = None
+    def tiles(self, levels: list[list[Rect]]) -> None:
+        """Every available tile; a side is kept until the tile beyond it has been read."""
+        sides: dict[tuple[str, int, int], Side] = {}
         level = 0
         for z, x, y in _tiles(levels):
             if z != level:
-                edges, level = {}, z
+                sides, level = {}, z
             name = f"{z}/{x}/{y}.terrain"
             where = Where(self.report, name)
             self.report.tiles += 1
@@ -128,18 +131,50 @@ class _Walk:
                 continue
             self.report.contents += 1
             self.report.vertices += len(tile.u)
-            if beside is not None and beside[:3] == (z, x - 1, y):
-                _meet(_edge(beside[3], "east"), _edge(tile, "west"), "western", where)
-            below = edges.pop((x, y), None)
-            if below is not None:
-                _meet(below, _edge(tile, "south"), "southern", where)
-            edges[x, y + 1] = _edge(tile, "north")
-            beside = (z, x, y, tile)
+            east = (x + 1) % 2 ** (z + 1)
+            for side, key in (("west", ("|", x, y)), ("east", ("|", east, y)), ("south", ("-", x, y)), ("north", ("-", x, y + 1))):
+                if key in sides:
+                    _meet(sides.pop(key), _side(tile, side), side, where)
+                else:
+                    sides[key] = _side(tile, side)
+            _extensions(tile, z, x, y, self.layer, levels, where)
             if self.observe is not None:
                 self.observe(z, x, y, tile, where)
 
 
-def _edge(tile: TerrainTile, side: str) -> tuple[I64, np.ndarray[Any, Any], float]:
+def _extensions(tile: TerrainTile, z: int, x: int, y: int, layer: dict[str, Any], levels: list[list[Rect]], where: Where) -> None:
+    """The extensions that layer.json promises; metadata against what is available under the tile."""
+    for name, kind in (("octvertexnormals", 1), ("watermask", 2)):
+        if (name in layer.get("extensions", ())) != (kind in tile.extensions):
+            where.error("TERRAIN_EXTENSION_MISSING", f"{name} is {'in the tile but not in' if kind in tile.extensions else 'missing, but is stated in'} layer.json")
+    every = layer.get("metadataAvailability")
+    if every is None or z % every:
+        return
+    body = tile.extensions.get(4)
+    value = None if body is None else parse_json(body[4:], where)
+    if not isinstance(value, dict) or not isinstance(value.get("available", []), list):
+        where.error("TERRAIN_METADATA_INVALID", f"a tile of every {every}th level holds metadata; this one's are {'missing' if body is None else 'no JSON object'}")
+        return
+    for depth in range(1, every + 1):
+        n = 2**depth
+        stated = _within(value.get("available", [])[depth - 1] if depth <= len(value.get("available", [])) else [], x * n, y * n, n)
+        real = _within([dict(zip(("startX", "startY", "endX", "endY"), r, strict=True)) for r in levels[z + depth]] if z + depth < len(levels) else [], x * n, y * n, n)
+        both = sum(_area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3]))) for a in stated for b in real)
+        if not sum(map(_area, stated)) == sum(map(_area, real)) == both:  # either may be cut into rectangles in its own way
+            where.error("TERRAIN_METADATA_INVALID", f"its metadata state {sum(map(_area, stated))} tiles {depth} levels below it, there are {sum(map(_area, real))}")
+
+
+def _area(rect: Rect) -> int:
+    return max(rect[2] - rect[0] + 1, 0) * max(rect[3] - rect[1] + 1, 0)
+
+
+def _within(spans: list[dict[str, int]], west: int, south: int, n: int) -> list[Rect]:
+    """Spans cut to n × n tiles from (west, south), sorted."""
+    cut = [(max(s["startX"], west), max(s["startY"], south), min(s["endX"], west + n - 1), min(s["endY"], south + n - 1)) for s in spans]
+    return sorted(r for r in cut if r[0] <= r[2] and r[1] <= r[3])
+
+
+def _side(tile: TerrainTile, side: str) -> Side:
     """(positions along one side, heights there, the height of one quantised step), in order along it."""
     across, along = (tile.u, tile.v) if side in ("west", "east") else (tile.v, tile.u)
     rows = np.flatnonzero(across == (0 if side in ("west", "south") else MAX))
@@ -147,7 +182,7 @@ def _edge(tile: TerrainTile, side: str) -> tuple[I64, np.ndarray[Any, Any], floa
     return along[rows], tile.height[rows], tile.step
 
 
-def _meet(one: tuple[I64, Any, float], other: tuple[I64, Any, float], side: str, where: Where) -> None:
+def _meet(one: Side, other: Side, side: str, where: Where) -> None:
     if not np.array_equal(one[0], other[0]):
         where.error("TERRAIN_CRACK", f"the vertices of its {side} edge are not those of its neighbour ({len(one[0])} and {len(other[0])})")
         return

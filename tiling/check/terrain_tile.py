@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from .issues import Where
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 MAX = 32767
+MASK = 256
 HEADER = struct.Struct("<3d2f4d3d")
 SPHERE_SLACK = 1.0
 """Metres that a vertex may lie outside of the header's sphere: heights are rounded to the tile's 32767 steps."""
@@ -27,6 +28,7 @@ class TerrainTile:
     Attributes:
         u, v: (N,) 0…32767 from west to east, south to north; lonlat: (N, 2) degrees; height: (N,) ellipsoidal metres.
         triangles: (T, 3); step: metres of one unit of quantised height.
+        extensions: bodies of the extensions by number (1 normals, 2 water mask, 4 metadata).
     """
 
     u: I64
@@ -35,6 +37,7 @@ class TerrainTile:
     height: F64
     triangles: I64
     step: float
+    extensions: dict[int, bytes] = field(default_factory=dict)
 
 
 class _CutShortError(ValueError):
@@ -141,8 +144,15 @@ def _check_extensions(data: bytes, at: int, tile: TerrainTile, where: Where) -> 
         body, at = data[at + 5 : at + 5 + length], at + 5 + length
         if len(body) != length:
             raise _CutShortError(f"ends inside of extension {kind}")
+        if kind in tile.extensions:
+            where.error("TERRAIN_EXTENSION_INVALID", f"extension {kind} stands there twice")
+        tile.extensions[kind] = body
         if kind == 1:
             _check_normals(body, tile, where)
+        elif kind == 2 and len(body) not in (1, MASK * MASK):
+            where.error("TERRAIN_WATER_INVALID", f"its water mask has {len(body)} bytes, neither 1 nor {MASK * MASK}")
+        elif kind == 4 and (len(body) < 4 or struct.unpack_from("<I", body)[0] != len(body) - 4):
+            where.error("TERRAIN_METADATA_INVALID", "its metadata are not as long as they say")
 
 
 def _check_normals(body: bytes, tile: TerrainTile, where: Where) -> None:
