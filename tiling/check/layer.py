@@ -68,7 +68,7 @@ def check_positions(
     compare = COMPARISONS.get(task.version.kind)  # a tileset that was taken over has nothing to be compared with
     comparison = compare(task) if positions and compare is not None else None
     tiles = max(int(task.info.get("tiles") or 1), 1)
-    walker = Walker(report, None)
+    walker = Walker(report, None, laws=compare is not None)
     if comparison is not None:
         def see(model: Model, transform: F64, at: Where) -> None:
             comparison.see(model, transform, at)
