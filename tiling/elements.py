@@ -155,6 +155,10 @@ class Elements:
         found = self.parts.get(piece)
         return found if found is not None else [(int(i), None) for i in self.instances[int(self.feature[piece])]]
 
+    def count_of(self, feature: int) -> int:
+        """How many pieces a feature was cut into."""
+        return int(np.searchsorted(self.feature, feature, side="right") - np.searchsorted(self.feature, feature))
+
     def weight_of(self, piece: int) -> int:
         """Estimated vertices of a piece: twice its triangles."""
         mesh = self.find(int(self.feature[piece]))

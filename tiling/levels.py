@@ -10,7 +10,7 @@ draw whole buildings from outside.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,7 @@ class Cell:
         name: unique in a plan. level, x, y: the cell of the grid that holds all its pieces' anchors.
         rows: (K,) every piece below, in Morton order (ties by hash). parent: its parent's position in the plan, −1 for the root.
         leaf: whether it draws them as they are. outside: it draws only those that are seen from outside.
+        group: what the tile is a part of: the plain grid, the city of buildings, a building, a storey.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Cell:
     parent: int
     leaf: bool
     outside: bool = False
+    group: str = ""
 
     def centre(self) -> tuple[float, float]:
         """Longitude and latitude of the cell's middle in degrees."""
@@ -87,7 +89,7 @@ def plan(code: U64, weight: I64, tie: U64, budget: float, storeys: Storeys | Non
         name = f"{level}/{x}/{y}{suffix}"
         leaf = float(weight[rows].sum()) <= budget or len(rows) == 1
         outside = not leaf and (group == "city" or group.startswith("b"))
-        cells.append(Cell(f"{group}/{name}" if group else name, *_cell(code[rows]), rows, parent, leaf, outside))
+        cells.append(Cell(f"{group}/{name}" if group else name, *_cell(code[rows]), rows, parent, leaf, outside, group))
         here = len(cells) - 1
         if leaf:
             continue
@@ -101,6 +103,26 @@ def plan(code: U64, weight: I64, tie: U64, budget: float, storeys: Storeys | Non
         else:
             stack.extend((part, here, group, "") for part in parts[::-1])
     return cells
+
+
+def thin(cells: list[Cell], expected: list[float], load: list[float], most: float) -> list[Cell]:
+    """The plan without inner tiles that would hardly be better than what is drawn above them.
+
+    A small subtree (load up to `most`) whose tile is not expected to halve the error of the tile that it would replace hangs its
+    children there directly: clients load fewer tiles on the way down, and less is built.
+
+    Args:
+        expected: errors of the tiles as far as they are known before they are built. load: weight below each.
+    """
+    place, above, kept = np.full(len(cells), -1), np.full(len(cells), np.inf), list[Cell]()
+    for i, cell in enumerate(cells):
+        parent = int(place[cell.parent]) if cell.parent >= 0 else -1
+        if not cell.leaf and cell.parent >= 0 and cell.group == cells[cell.parent].group and not cell.outside and load[i] <= most and expected[i] > above[cell.parent] / 2:
+            place[i], above[i] = parent, above[cell.parent]
+            continue
+        place[i], above[i] = len(kept), expected[i]
+        kept.append(replace(cell, parent=parent))
+    return kept
 
 
 def _group(storeys: Storeys, rows: I64, group: str) -> str:

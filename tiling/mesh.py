@@ -17,8 +17,8 @@ from tiling import metadata, partition
 from tiling.blocks import ABSENCE
 from tiling.elements import Elements
 from tiling.gltf import Compression
-from tiling.levels import Cell, plan
-from tiling.mesh_tile import Drawn, Style, Wanted, bake
+from tiling.levels import Cell, plan, thin
+from tiling.mesh_tile import DETAIL, LIKENESS, Drawn, Style, Wanted, bake
 from tiling.pool import Pool
 from tiling.rows import id_hash
 from tiling.textures import Format, Quality
@@ -38,6 +38,9 @@ PACKED = 250_000
 """Vertices below which a model is written plain: the codec takes half a second to load, as long as all else for a house."""
 UNIT = 8
 """Budgets of vertices in one unit of work."""
+
+FAN = 8
+"""Budgets below an inner tile that need no tiles in between, if those would not halve its error."""
 
 
 class Options(registry.Options):
@@ -116,15 +119,22 @@ class _Tree:
         self.tie = id_hash(ids.combine_chunks())[elements.feature[good]]
         middle = box[good].mean(axis=1)
         lon, lat = crs.to_lonlat(version.reference.horizontal, middle[:, 0], middle[:, 1])
-        self.cells: list[Cell] = plan(partition.project(lon, lat), self.weight, self.tie, options.budget)
+        cells = plan(partition.project(lon, lat), self.weight, self.tie, options.budget)
+        self.cells = thin(cells, [self._expected(c) for c in cells], [float(self.weight[c.rows].sum()) for c in cells], FAN * options.budget)
         self.total, self.largest = int(self.weight.sum()), float(self.size.max())
+
+    def _expected(self, cell: Cell) -> float:
+        """The error that a tile's forms aim at."""
+        return 0.0 if cell.leaf else min(self._extent(cell.rows) / DETAIL, float(self.size[cell.rows].max()) / LIKENESS)
+
+    def _extent(self, rows: I64) -> float:
+        return float(np.linalg.norm(self.box[rows, 1].max(axis=0) - self.box[rows, 0].min(axis=0)))
 
     def wanted(self, number: int) -> Wanted:
         """What tile `number` is to draw."""
         cell = self.cells[number]
         rows = cell.rows
-        low, high = self.box[rows, 0].min(axis=0), self.box[rows, 1].max(axis=0)
-        return Wanted(cell.centre(), self.piece[rows], cell.leaf, self.size[rows], self.tie[rows], float(np.linalg.norm(high - low)))
+        return Wanted(cell.centre(), self.piece[rows], cell.leaf, self.size[rows], self.tie[rows], self._extent(rows))
 
     def units(self) -> list[range]:
         """Runs of tiles that one process builds at a time: many small ones, or one whose work is large."""

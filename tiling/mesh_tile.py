@@ -146,7 +146,8 @@ def coarse(elements: Elements, style: Style, wanted: Wanted) -> Drawn:
         run = np.arange(first, last)
         own = np.concatenate([pieces[i] for i in run])
         soup = place(elements, own, np.repeat(run - first, [len(pieces[i]) for i in run]), frame, surfaces)
-        _add(form, soup, features[run], np.minimum(aim, size[run] / LIKENESS), style.budget)
+        pinned = np.array([len(pieces[i]) < elements.count_of(int(features[i])) for i in run])
+        _add(form, soup, features[run], np.minimum(aim, size[run] / LIKENESS), pinned, style.budget)
         if form.weight > style.budget:
             break
     left = len(form.features)
@@ -182,11 +183,11 @@ def _chunks(elements: Elements, pieces: list[I64], most: int) -> Iterator[tuple[
         yield first, len(pieces)
 
 
-def _add(form: _Form, soup: Soup, features: I64, tolerance: F64, budget: int) -> None:
+def _add(form: _Form, soup: Soup, features: I64, tolerance: F64, pinned: NDArray[np.bool_], budget: int) -> None:
     """Simplify some features and add as many as the budget still holds, the first in any case."""
     from tiling.simplified import simplified  # noqa: PLC0415  numba takes half a second to load: small models never need it
 
-    shape, errors = simplified(soup, tolerance, MISS)
+    shape, errors = simplified(soup, tolerance, pinned, MISS)
     weight = form.weight + np.cumsum(2 * np.bincount(shape.owner, minlength=len(features)))
     count = max(int(np.searchsorted(weight, budget, side="right")), 0 if form.features else 1)
     form.weight = int(weight[count - 1]) if count == len(features) else budget + 1

@@ -17,12 +17,13 @@ FINER = 4.0
 """By how much the tolerance of a second try is smaller."""
 
 
-def simplified(soup: Soup, tolerance: F64, miss: float) -> tuple[Soup, F64]:
+def simplified(soup: Soup, tolerance: F64, pinned: NDArray[np.bool_], miss: float) -> tuple[Soup, F64]:
     """Simplify every feature of a tile.
 
     Args:
         soup: the finest triangles of the features 0 … F − 1.
         tolerance: (F,) metres that each form should be off by.
+        pinned: (F,) features whose open borders must stay, because the rest of them is drawn by other tiles.
         miss: times the tolerance that it may be off by; what is off by more is tried finer, and then left as it is.
 
     Returns:
@@ -39,7 +40,7 @@ def simplified(soup: Soup, tolerance: F64, miss: float) -> tuple[Soup, F64]:
         rows = np.flatnonzero(np.isin(soup.owner, todo))
         if not len(rows):
             break
-        found = simplify(soup.positions, soup.triangles[rows], soup.owner[rows], label[rows], aim)
+        found = simplify(soup.positions, soup.triangles[rows], soup.owner[rows], label[rows], aim, pinned)
         shape = soup.take(found.triangles, rows[found.source], 3 * rows[found.corner // 3] + found.corner % 3)
         measured = _apart(soup, rows, shape, todo, aim)
         good = todo[measured <= miss * aim[todo]]

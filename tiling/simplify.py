@@ -44,7 +44,7 @@ class Simplified:
     corner: I64
 
 
-def simplify(positions: F64, triangles: I64, owner: I64, label: I64, tolerance: F64, fixed: NDArray[np.bool_] | None = None) -> Simplified:
+def simplify(positions: F64, triangles: I64, owner: I64, label: I64, tolerance: F64, pinned: NDArray[np.bool_] | None = None) -> Simplified:
     """Simplify every feature to about its tolerance. The result depends on the arguments alone, not on the machine's load.
 
     Args:
@@ -54,22 +54,25 @@ def simplify(positions: F64, triangles: I64, owner: I64, label: I64, tolerance: 
         label: (T, 3) of what each corner carries (material, texture coordinates): corners at one place with one label carry the same.
             A vertex between two labels only moves along the line between them.
         tolerance: (F,) metres; 0 leaves a feature as it is.
-        fixed: (V,) vertices that stay, because a neighbour outside shares them.
+        pinned: (F,) features whose open borders stay as they are, because the rest of them is drawn elsewhere.
     """
     place, at, feature = _weld(positions, triangles, owner)
     good = np.flatnonzero((place != place[:, [1, 2, 0]]).all(axis=1))
     good = good[~_specks(place[good], owner[good], at, tolerance)]
     face = place[good]
     corner = 3 * good[:, None] + np.arange(3)
+    borders = _borders(face, label[good])
+    quadric = _quadrics(at, face, borders)
     anchored = np.zeros(len(at), bool)
-    if fixed is not None:
-        anchored[place[fixed[triangles]]] = True
-    quadric = _quadrics(at, face, label[good])
+    if pinned is not None:
+        ends = np.concatenate(borders[:2])
+        anchored[ends[pinned[feature[ends]]]] = True
     limit = tolerance[feature] ** 2
     source, labels = good, label.ravel()
+    cost, target, stale = np.full(len(at), np.inf), np.full(len(at), -1, np.int64), np.ones(len(at), bool)
     for share in STAGES:
         for _ in range(PASSES):
-            alive, moved = kernels.collapse(at, face, corner, labels, quadric, limit * share, anchored)
+            alive, moved = kernels.collapse(at, face, corner, labels, quadric, limit * share, anchored, cost, target, stale)
             face, corner, source = face[alive], corner[alive], source[alive]
             if moved * 500 <= len(face):
                 break
@@ -77,18 +80,19 @@ def simplify(positions: F64, triangles: I64, owner: I64, label: I64, tolerance: 
 
 
 def _weld(positions: F64, triangles: I64, owner: I64) -> tuple[I64, F64, I64]:
-    """((T, 3) place of each corner, (P, 3) the first position at each place, (P,) its feature)."""
-    cell = np.rint((positions - positions.min(axis=0)) / WELD).astype(np.int64)
-    corners = triangles.ravel()
-    owners = np.repeat(owner, 3)
-    keys = np.column_stack([owners, cell[corners]])
-    order = np.lexsort(keys.T[::-1])
+    """((T, 3) place of each corner, (P, 3) the first position at each place, (P,) its feature); a vertex belongs to one feature."""
+    owners = np.full(len(positions), -1, np.int64)
+    owners[triangles] = owner[:, None]
+    used = np.flatnonzero(owners >= 0)
+    cell = np.rint((positions[used] - positions[used].min(axis=0)) / WELD).astype(np.int64)
+    order = np.lexsort((cell[:, 2], cell[:, 1], cell[:, 0], owners[used]))
+    keys = np.column_stack([owners[used[order]], cell[order]])
     fresh = np.ones(len(order), bool)
-    fresh[1:] = (keys[order[1:]] != keys[order[:-1]]).any(axis=1)
-    place = np.empty(len(order), np.int64)
-    place[order] = np.cumsum(fresh) - 1
-    first = order[fresh]
-    return place.reshape(-1, 3), positions[corners[first]], owners[first]
+    fresh[1:] = (keys[1:] != keys[:-1]).any(axis=1)
+    place = np.empty(len(positions), np.int64)
+    place[used[order]] = np.cumsum(fresh) - 1
+    first = used[order[fresh]]
+    return place[triangles], positions[first], owners[first]
 
 
 def _specks(face: I64, owner: I64, at: F64, tolerance: F64) -> NDArray[np.bool_]:
@@ -109,7 +113,7 @@ def _specks(face: I64, owner: I64, at: F64, tolerance: F64) -> NDArray[np.bool_]
     return np.asarray((size <= tolerance[owner]) & (size < largest[owner]), bool)
 
 
-def _quadrics(at: F64, face: I64, label: I64) -> F64:
+def _quadrics(at: F64, face: I64, borders: tuple[I64, I64, I64]) -> F64:
     """(P, 11) quadric of each place (the upper triangle of nnᵀ, dn, d²) and its weight: planes by area, borders by length squared."""
     a, b, c = (at[face[:, k]] for k in range(3))
     normal = np.cross(b - a, c - a)
@@ -117,26 +121,31 @@ def _quadrics(at: F64, face: I64, label: I64) -> F64:
     normal /= np.where(double > 0, double, 1.0)[:, None]
     total = np.zeros((len(at), 11))
     _spread(total, face.ravel(), np.repeat(_planes(normal, a, double / 6), 3, axis=0))
+    low, high, side = borders
+    along = at[high] - at[low]
+    length = np.linalg.norm(along, axis=1)
+    across = np.cross(along, normal[side])
+    across /= np.where(length > 0, length, 1.0)[:, None]
+    rows = _planes(across, at[low], length * length / 4)
+    _spread(total, low, rows)
+    _spread(total, high, rows)
+    return total
+
+
+def _borders(face: I64, label: I64) -> tuple[I64, I64, I64]:
+    """(one end, other end, triangle) of every side that no other triangle shares, or that separates labels."""
     ends = np.concatenate([face[:, [0, 1]], face[:, [1, 2]], face[:, [2, 0]]])
     carried = np.concatenate([label[:, [0, 1]], label[:, [1, 2]], label[:, [2, 0]]])
     swap = ends[:, 0] > ends[:, 1]
     ends[swap], carried[swap] = ends[swap, ::-1], carried[swap, ::-1]
-    order = np.lexsort((carried[:, 1], carried[:, 0], ends[:, 1], ends[:, 0]))
-    (low, high), carried, side = ends[order].T, carried[order], np.tile(np.arange(len(face)), 3)[order]
-    first = np.ones(len(order), bool)
-    first[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
-    edge = np.cumsum(first) - 1
-    mixed = np.bincount(edge) == 1
-    mixed[edge[1:][(carried[1:] != carried[:-1]).any(axis=1) & ~first[1:]]] = True
-    border = np.flatnonzero(mixed[edge])
-    along = at[high[border]] - at[low[border]]
-    length = np.linalg.norm(along, axis=1)
-    across = np.cross(along, normal[side[border]])
-    across /= np.where(length > 0, length, 1.0)[:, None]
-    rows = _planes(across, at[low[border]], length * length / 4)
-    _spread(total, low[border], rows)
-    _spread(total, high[border], rows)
-    return total
+    key = ends[:, 0] * (int(ends.max(initial=0)) + 1) + ends[:, 1]
+    order = np.argsort(key, kind="stable")
+    key, ends, carried = key[order], ends[order], carried[order]
+    starts = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else np.zeros(0, np.int64)
+    size = np.diff([*starts, len(key)])
+    mixed = (np.minimum.reduceat(carried, starts) != np.maximum.reduceat(carried, starts)).any(axis=1) if len(key) else np.zeros(0, bool)
+    border = np.flatnonzero(np.repeat((size == 1) | mixed, size))
+    return ends[border, 0], ends[border, 1], np.tile(np.arange(len(face)), 3)[order[border]]
 
 
 def _planes(n: NDArray[Any], p: F64, weight: NDArray[Any]) -> F64:

@@ -12,39 +12,42 @@ TURN = 0.2
 
 
 @njit(cache=True, nogil=True)
-def collapse(at, face, corner, label, quadric, limit, anchored):
-    """Collapse edges, cheapest first, none next to another; `face`, `corner` and `quadric` are changed in place.
+def collapse(at, face, corner, label, quadric, limit, anchored, cost, target, stale):
+    """Collapse edges, cheapest first, none next to another; all but `at`, `label`, `limit`, `anchored` is changed in place.
 
     Args:
         at: (P, 3) places. face: (T, 3) places of the corners. corner: (T, 3) whose data they carry. label: of that data, see `simplify`.
         quadric: (P, 11), see `simplify`. limit: (P,) largest mean squared distance, m². anchored: (P,) bool, never moves.
+        cost, target: (P,) the cheapest move of each place that is not known to be impossible; stale: (P,) bool, to be found anew.
 
     Returns:
         ((T,) bool triangles that are left, how many vertices went).
     """
     places, faces = len(at), len(face)
     start, fans = _fans(face, places)
-    best, target = np.full(places, np.inf), np.full(places, -1, np.int64)
     for u in range(places):
-        if not anchored[u] and limit[u] > 0.0:
-            best[u], target[u] = _cheapest(u, -1.0, -1, at, face, quadric, start, fans)
-    wanted = np.flatnonzero(best <= limit)
-    wanted = wanted[np.argsort(best[wanted], kind="mergesort")]
+        if stale[u]:
+            stale[u] = False
+            cost[u], target[u] = np.inf, -1
+            if not anchored[u] and limit[u] > 0.0:
+                cost[u], target[u] = _cheapest(u, -1.0, -1, at, face, quadric, start, fans)
+    wanted = np.flatnonzero(cost <= limit)
+    wanted = wanted[np.argsort(cost[wanted], kind="mergesort")]
     touched = np.zeros(places, np.bool_)
     alive = np.ones(faces, np.bool_)
     moved = 0
     for u in wanted:
         if touched[u]:
             continue
-        cost, v = best[u], target[u]
-        while v >= 0 and cost <= limit[u]:
-            if not touched[v] and _allowed(u, v, at, face, corner, label, start, fans):
-                break
-            cost, v = _cheapest(u, cost, v, at, face, quadric, start, fans)
-        if v < 0 or not cost <= limit[u]:
+        v = target[u]
+        while v >= 0 and cost[u] <= limit[u] and not (touched[v] or _allowed(u, v, at, face, corner, label, start, fans)):
+            cost[u], target[u] = _cheapest(u, cost[u], v, at, face, quadric, start, fans)
+            v = target[u]
+        if v < 0 or touched[v] or not cost[u] <= limit[u]:
             continue
-        _move(u, v, face, corner, label, start, fans, alive, touched)
+        _move(u, v, face, corner, label, start, fans, alive, touched, stale)
         quadric[v] += quadric[u]
+        cost[u], target[u] = np.inf, -1
         moved += 1
     return alive, moved
 
@@ -135,18 +138,23 @@ def _turns(corners, u, v, at):
 
 
 @njit(cache=True, nogil=True)
-def _move(u, v, face, corner, label, start, fans, alive, touched):
+def _move(u, v, face, corner, label, start, fans, alive, touched, stale):
     """Carry it out: triangles on the edge go, the others take v with the data of their heir; everything around is touched."""
     for i in range(start[u], start[u + 1]):
         t = fans[i]
         for k in range(3):
             touched[face[t, k]] = True
+            stale[face[t, k]] = True
         if _slot(face[t], v) >= 0:
             alive[t] = False
         else:
             s = _heir(t, u, v, face, corner, label, start, fans)
             corner[t, _slot(face[t], u)] = corner[s, _slot(face[s], v)]
+    for i in range(start[v], start[v + 1]):  # what v costs has changed for all around it
+        for k in range(3):
+            stale[face[fans[i], k]] = True
     for i in range(start[u], start[u + 1]):
         t = fans[i]
         if alive[t]:
             face[t, _slot(face[t], u)] = v
+    stale[u] = False
