@@ -88,4 +88,4 @@ def _without(total: Survey, gone: Survey, many: int | None) -> Survey | None:
     else:
         counts = {text: count - (gone.texts or {}).get(text, 0) for text, count in texts.items()}
         texts = {text: count for text, count in counts.items() if count}
-    return replace(total, rows=total.rows - gone.rows, nulls=total.nulls - gone.nulls, texts=texts)
+    return replace(total, rows=total.rows - gone.rows, nulls=total.nulls - gone.nulls, texts=texts, total=total.total - gone.total)

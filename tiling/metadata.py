@@ -37,6 +37,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tiling.slug import property_ids, slug
+from tiling.sums import UNIT, exact_sum, ratio
 from twin.model import Column
 
 ENUM_VALUES = 64
@@ -54,7 +55,8 @@ class Survey:
     r"""What must be known of a column over the whole layer.
 
     `low`/`high`: extremes of the numbers (finite; of the members, for lists); `texts`: counts of distinct texts, None
-    above `ENUM_VALUES`; `nul`: the longest run of "\\0" that is a whole text; `ragged`: lists with null members occur.
+    above `ENUM_VALUES`; `nul`: the longest run of "\\0" that is a whole text; `ragged`: lists with null members occur;
+    `total`: sum of the numbers (of booleans: how many are true) in units of 2^-20, an exact integer whatever the order of adding.
     """
 
     rows: int = 0
@@ -64,6 +66,7 @@ class Survey:
     texts: dict[str, int] | None = field(default_factory=dict)
     nul: int = 0
     ragged: bool = False
+    total: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +142,9 @@ def _survey(column: pa.Array) -> Survey:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         finite = column.filter(pc.is_finite(column)) if pa.types.is_floating(kind) else column
         extremes = pc.min_max(finite).as_py()
-        return Survey(rows, nulls, extremes["min"], extremes["max"], None)
+        return Survey(rows, nulls, extremes["min"], extremes["max"], None, total=exact_sum(finite.drop_null().to_numpy(zero_copy_only=False)))
     if not pa.types.is_string(kind):
-        return Survey(rows, nulls, texts=None)
+        return Survey(rows, nulls, texts=None, total=(pc.sum(column).as_py() or 0) * UNIT if pa.types.is_boolean(kind) else 0)
     counts = pc.value_counts(column.drop_null())
     texts = counts.field("values")
     nul = max([len(t) for t in texts.filter(pc.starts_with(texts, _NUL)).to_pylist() if not t.strip(_NUL)], default=0)
@@ -156,7 +159,7 @@ def _merge(a: Survey, b: Survey) -> Survey:
     if a.texts is not None and b.texts is not None and len(a.texts.keys() | b.texts.keys()) <= ENUM_VALUES:
         texts = {k: a.texts.get(k, 0) + b.texts.get(k, 0) for k in sorted(a.texts.keys() | b.texts.keys())}
     return Survey(a.rows + b.rows, a.nulls + b.nulls, min(lows, default=None), max(highs, default=None), texts,
-                  max(a.nul, b.nul), a.ragged or b.ragged)  # fmt: skip
+                  max(a.nul, b.nul), a.ragged or b.ragged, a.total + b.total)  # fmt: skip
 
 
 def normal(column: pa.ChunkedArray | pa.Array) -> pa.Array:
@@ -290,13 +293,17 @@ class Schema:
         return PropertyTable(name or self.name, _tidy(document, set(columns)), self.class_id, columns, table.num_rows)
 
     def statistics(self, surveys: dict[str, Survey], rows: int) -> dict[str, Any]:
-        """tileset.json `statistics`: count, extremes and enum histograms, so that a client can style without a tile."""
+        """tileset.json `statistics`: count, extremes, mean and sum of numbers, enum histograms; so that a client can style without a tile."""
         properties: dict[str, Any] = {}
         for f in self.fields:
             s = surveys[f.column]
             if f.kind == "number" and s.low is not None and s.high is not None:
-                properties[f.property] = {"min": s.low, "max": s.high}
-            elif f.kind == "enum" and f.component != "UINT8" and s.texts:
+                told = {"min": s.low, "max": s.high, "mean": ratio(s.total, s.rows - s.nulls), "sum": ratio(s.total, 1)}
+                properties[f.property] = {k: v for k, v in told.items() if v is not None}
+            elif f.kind == "enum" and f.component == "UINT8" and s.rows > s.nulls:
+                yes = s.total // UNIT
+                properties[f.property] = {"occurrences": {k: n for k, n in (("false", s.rows - s.nulls - yes), ("true", yes)) if n}}
+            elif f.kind == "enum" and s.texts:
                 properties[f.property] = {"occurrences": dict(sorted(s.texts.items()))}
         return {"classes": {self.class_id: {"count": rows, **({"properties": properties} if properties else {})}}}
 

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tiling.check import decode_glb
 from tiling.gltf import Primitive, glb
 from tiling.metadata import NO_DATA, enum_code, merge, plan, schema_of, survey
 from tiling.slug import property_ids, slug
+from tiling.sums import exact_sum
 from twin.model import Column
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -163,7 +165,54 @@ def test_surveys_merge_as_if_it_were_one() -> None:
     assert parts["t"].texts is None
     statistics = plan("l", table.schema, parts).statistics(parts, 90)["classes"]["l"]
     assert statistics["properties"]["u"] == {"occurrences": {"a": 30, "c": 30}}
-    assert statistics["properties"]["n"] == {"min": int(table["n"].to_numpy().min()), "max": int(table["n"].to_numpy().max())}
+    n = table["n"].to_numpy()
+    assert statistics["properties"]["n"] == {"min": int(n.min()), "max": int(n.max()), "mean": pytest.approx(n.mean()), "sum": int(n.sum())}
+
+
+ANY = st.floats(allow_nan=False, allow_infinity=False) | st.floats(-1e6, 1e6) | st.integers(-(1 << 40), 1 << 40).map(float)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ANY, min_size=1, max_size=40), st.randoms())
+def test_sums_are_exact_in_any_order(values: list[float], random: Any) -> None:
+    """Against rational numbers; each value may lose what lies below 2^-20."""
+    mixed = list(values)
+    random.shuffle(mixed)
+    total = exact_sum(np.array(values))
+    assert total == exact_sum(np.array(mixed)) == sum(exact_sum(np.array([v])) for v in values)
+    expected = sum(map(Fraction, values))
+    assert abs(Fraction(total, 1 << 20) - expected) <= Fraction(len(values), 1 << 21)
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
+def test_sums_of_whole_numbers(kind: str) -> None:
+    info = np.iinfo(kind)
+    values = [int(info.min), int(info.max), int(info.max), 7, int(info.max) - 3]
+    assert exact_sum(np.array(values, kind)) == sum(values) << 20
+
+
+def test_statistics_against_pandas() -> None:
+    rng = np.random.default_rng(8)
+    count = 3000
+    height = np.where(rng.random(count) < 0.1, np.nan, rng.gamma(3, 9, count))
+    table = pa.table({
+        "id": [str(i) for i in range(count)], "height": pa.array(height, from_pandas=True), "big": pa.array(rng.integers(-(1 << 62), 1 << 62, count)),
+        "floors": pa.array([None if i % 9 == 0 else i % 40 for i in range(count)], pa.int16()), "old": [None if i % 4 == 0 else i % 3 == 0 for i in range(count)],
+        "use": [["住宅", "商业", None, "学校"][i % 4] for i in range(count)], "nothing": pa.nulls(count, pa.float64()),
+    })  # fmt: skip
+    schema = schema_of("l", table)
+    told = schema.statistics(merge(survey(table.slice(i, 700)) for i in range(0, count, 700)), count)["classes"]["l"]["properties"]
+    frame = table.to_pandas()
+    for name in ("height", "floors"):
+        column = frame[name].dropna()
+        assert told[name]["min"] == column.min()
+        assert told[name]["max"] == column.max()
+        assert told[name]["mean"] == pytest.approx(column.mean(), rel=1e-6)
+        assert told[name]["sum"] == pytest.approx(column.sum(), rel=1e-6)
+    assert told["big"]["sum"] == pytest.approx(sum(table["big"].to_pylist()), rel=1e-12)
+    assert told["use"]["occurrences"] == frame["use"].value_counts().to_dict()
+    assert told["old"]["occurrences"] == {str(k).lower(): n for k, n in frame["old"].value_counts().to_dict().items()}
+    assert "nothing" not in told
 
 
 def test_units_and_titles() -> None:
