@@ -185,9 +185,9 @@ def encode(
 def normal_at(height: F64, r: int, c: int, lon: F64, lat: F64, turns: F64, rises: F64) -> tuple[float, float, float]:
     """Earth-centred normal of the height field itself, not of the triangles: the same on both sides of every edge."""
     cos_lat, sin_lat, cos_lon, sin_lon = rises[0, r], rises[1, r], turns[0, c], turns[1, c]
-    east = (lon[c + 1] - lon[c - 1]) * rises[2, r] * max(cos_lat, 1e-6)
+    east = (lon[c + 1] - lon[c - 1]) * rises[2, r] * cos_lat
     north = (lat[r + 1] - lat[r - 1]) * rises[3, r]
-    e = -(height[r, c + 1] - height[r, c - 1]) / east
+    e = -(height[r, c + 1] - height[r, c - 1]) / east if cos_lat > 1e-9 else 0.0  # a pole has no east
     n = -(height[r + 1, c] - height[r - 1, c]) / north if north > 0 else 0.0
     length = math.sqrt(e * e + n * n + 1)
     e, n, u = e / length, n / length, 1 / length

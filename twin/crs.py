@@ -318,7 +318,9 @@ def check_plausible(reference: Reference, bounds: Bounds, where: str) -> None:
     if area is None or area.east < area.west:
         return
     margin_x, margin_y = max(2.0, (area.east - area.west) * 0.5), max(2.0, (area.north - area.south) * 0.5)
-    mid_x, mid_y = (extent.minx + extent.maxx) / 2, (extent.miny + extent.maxy) / 2
+    middle = to_lonlat(reference.horizontal, np.array((bounds.minx + bounds.maxx) / 2), np.array((bounds.miny + bounds.maxy) / 2))
+    about = (area.west + area.east) / 2  # degrees jump at 180°
+    mid_x, mid_y = (float(middle[0]) - about + 180) % 360 - 180 + about, float(middle[1])
     if not (area.west - margin_x <= mid_x <= area.east + margin_x and area.south - margin_y <= mid_y <= area.north + margin_y):
         raise BadReference(
             f"{where}: {seen} in {crs.name} lie at {mid_y:.3f}° N, {mid_x:.3f}° E, far outside that CRS's area ({area.name}).", remedy
