@@ -11,20 +11,23 @@ from typing import Any
 import numpy as np
 
 from scenarios.contract import Model, Scenario, World, not_finite
-from twin.errors import BadInput
+from twin.errors import BadInput, Cancelled
 from twin.model import Batch
 
 CHECKPOINT_SECONDS = 20.0
 CHECK_SECONDS = 2.0
+LAST_GOOD = "last-good.npz"
 
 
-def drive(scenario: Scenario, params: Any, world: World, progress: Callable[[float, str], None], checkpoint: Path) -> dict[str, list[Batch]]:
+def drive(scenario: Scenario, params: Any, world: World, progress: Callable[[float, str], None], checkpoint: Path,
+          keep: Callable[[dict[str, list[Batch]]], None] | None = None) -> dict[str, list[Batch]]:  # fmt: skip
     """Run to the end and return the outputs by name; goes on from `checkpoint` if that file is there.
 
-    The facts of the run are left in `world.report.facts`.
+    The facts of the run are left in `world.report.facts`. A run that is cancelled or breaks down leaves its last good state beside the
+    checkpoint (`LAST_GOOD`) and hands its outputs so far, marked as partial in the report, to `keep`.
 
     Raises:
-        BadInput: a field stopped being finite (named with its cell and time); the last good checkpoint is kept.
+        BadInput: the model broke down, or a field stopped being finite (named with its cell and time).
         Cancelled: from `progress`.
     """
     if checkpoint.exists():
@@ -33,6 +36,23 @@ def drive(scenario: Scenario, params: Any, world: World, progress: Callable[[flo
         world.report.facts["resumed_at_s"] = model.time
     else:
         model = scenario.start(params, world)
+    try:
+        _march(model, progress, checkpoint)
+        world.report.facts.update(model.facts())
+        outputs = model.frame()
+    except (BadInput, Cancelled) as error:
+        _leave(model, world, error, checkpoint, keep)
+        raise
+    finally:
+        getattr(model, "close", lambda: None)()
+    declared = {output.name for output in scenario.OUTPUTS}
+    if set(outputs) != declared:
+        raise BadInput(f"The scenario wrote {sorted(outputs)}, but declares {sorted(declared)}.")
+    return outputs
+
+
+def _march(model: Model, progress: Callable[[float, str], None], checkpoint: Path) -> None:
+    """Step to the end; looks for not-finite fields and saves from time to time."""
     checked = saved_at = time.monotonic()
     while model.time < model.end:
         model.step()
@@ -44,12 +64,19 @@ def drive(scenario: Scenario, params: Any, world: World, progress: Callable[[flo
                 saved_at = now
                 _save(model, checkpoint)
         progress(model.time / model.end if model.end else 1.0, f"t = {model.time:.0f} s / {model.end:.0f} s")
-    world.report.facts.update(model.facts())
-    outputs = model.frame()
-    declared = {output.name for output in scenario.OUTPUTS}
-    if set(outputs) != declared:
-        raise BadInput(f"The scenario wrote {sorted(outputs)}, but declares {sorted(declared)}.")
-    return outputs
+
+
+def _leave(model: Model, world: World, error: Exception, checkpoint: Path, keep: Callable[[dict[str, list[Batch]]], None] | None) -> None:
+    """What an unfinished run leaves: its last good state, and its outputs so far, marked."""
+    if not 0 < model.time < model.end or not_finite(model.fields()):
+        return
+    _save(model, checkpoint.with_name(LAST_GOOD))
+    why = "cancelled" if isinstance(error, Cancelled) else "broken down"
+    world.report.facts["partial"] = {"until_s": float(model.time), "of_s": float(model.end), "why": why}
+    world.report.note("warned", "run", f"partial result: {why} at t = {model.time:.0f} s of {model.end:.0f} s")
+    if keep is not None:
+        world.report.facts.update(model.facts())
+        keep(model.frame())
 
 
 def _require_finite(model: Model) -> None:

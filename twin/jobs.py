@@ -75,6 +75,7 @@ class Context:
         job: the claimed job.
         catalog: where it stands.
         listener: called with (stage, fraction, message) for a progress bar in this process.
+        keeping: set while a dismissed run's partial result is being stored, which a dismissal must not interrupt.
     """
 
     job: Job
@@ -84,6 +85,7 @@ class Context:
     _written: float = 0.0
     _lost: threading.Event = field(default_factory=threading.Event)
     _cancelled: threading.Event = field(default_factory=threading.Event)
+    keeping: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
 
     def stage(self, name: str, message: str = "") -> None:
@@ -114,7 +116,7 @@ class Context:
         """Raise Cancelled or LostLease if so."""
         if self._lost.is_set():
             raise LostLease(f"Job {self.job.id} was taken over by another worker.")
-        if self._cancelled.is_set():
+        if self._cancelled.is_set() and not self.keeping:
             raise Cancelled(f"Job {self.job.id} was dismissed.")
 
     def guard(self, connection: sa.Connection) -> None:
@@ -128,7 +130,7 @@ class Context:
         if row is None or row.fence != self.job.fence or row.state != "running":
             self._lost.set()
             raise LostLease(f"Job {self.job.id} was taken over by another worker.")
-        if row.cancel:
+        if row.cancel and not self.keeping:
             raise Cancelled(f"Job {self.job.id} was dismissed.")
 
     def beat(self) -> None:

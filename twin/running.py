@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -11,10 +12,14 @@ from twin.errors import BadOption
 from twin.jobs import Context
 from twin.model import LABELS, Layer, LayerVersion, Report
 
+PARTIAL = {"zh": "（未完成）", "en": " (partial)"}
 
-def run_scenario(city: City, context: Context, params: dict[str, Any]) -> dict[str, tuple[Layer, LayerVersion]]:
+
+def run_scenario(city: City, context: Context, params: dict[str, Any],
+                 keep: Callable[[dict[str, tuple[Layer, LayerVersion]]], None] | None = None) -> dict[str, tuple[Layer, LayerVersion]]:  # fmt: skip
     """Run `params["scenario"]` with `params["inputs"]` under the name `params["name"]`; returns (layer, version) by output.
 
+    A run that is dismissed or breaks down hands what it has so far to `keep`, its titles marked as partial.
     An output that holds nothing (no building is flooded) is left out and said so in the report of the others.
 
     Raises:
@@ -30,11 +35,32 @@ def run_scenario(city: City, context: Context, params: dict[str, Any]) -> dict[s
     world = contract.World(city.lake, versions, report)
     context.stage("running", entry.name)
     checkpoint = city.settings.home / "runs" / context.job.id / "checkpoint.npz"
-    outputs = driver.drive(scenario, values, world, context.progress, checkpoint)
-    context.stage("writing", entry.name)
+
+    def write(outputs: dict[str, Any], mark: dict[str, str]) -> dict[str, tuple[Layer, LayerVersion]]:
+        context.stage("writing", entry.name)
+        return _write(city, context, scenario, values, world, outputs, {**params, "scenario": entry.name, "record": inputs, "label": label, "mark": mark})
+
+    def partial(outputs: dict[str, Any]) -> None:
+        context.keeping = True
+        if keep is not None:
+            keep(write(outputs, PARTIAL))
+
+    try:
+        outputs = driver.drive(scenario, values, world, context.progress, checkpoint, partial)
+    finally:
+        context.keeping = False
+    written = write(outputs, {"zh": "", "en": ""})
+    checkpoint.unlink(missing_ok=True)
+    return written
+
+
+def _write(city: City, context: Context, scenario: Any, values: Any, world: Any, outputs: dict[str, Any], params: dict[str, Any]) -> dict[str, tuple[Layer, LayerVersion]]:
+    """Store each output as a version of its layer."""
+    contract = import_module("scenarios.contract")
+    versions, report = world.versions, world.report
     declared = {output.name: output for output in scenario.OUTPUTS}
     written: dict[str, tuple[Layer, LayerVersion]] = {}
-    provenance = {"scenario": entry.name, "params": values.model_dump(mode="json"), "inputs": inputs, "release": __version__,
+    provenance = {"scenario": params["scenario"], "params": values.model_dump(mode="json"), "inputs": params["record"], "release": __version__,
                   "who": city.settings.who, "job": context.job.id}  # fmt: skip
     for name, batches in outputs.items():
         if not batches:
@@ -46,10 +72,10 @@ def run_scenario(city: City, context: Context, params: dict[str, Any]) -> dict[s
         if source is not None and output.kind == "blocks":
             style = {**source.style, **style, "height": source.style.get("height", "height")}
             provenance = {**provenance, "tile_options": source.provenance.get("tile_options", {})}
-        layer = Layer(f"{params['name']}-{name}", output.kind, output.title, output.group, label=label)
+        title = {language: text + params["mark"].get(language, "") for language, text in output.title.items()}
+        layer = Layer(f"{params['name']}-{name}", output.kind, title, output.group, label=params["label"])
         written[name] = (layer, parts.write_version(city.lake, layer.name, output.kind, batches, report, provenance=provenance, style=style))
         context.progress(len(written) / len(outputs), layer.name)
-    checkpoint.unlink(missing_ok=True)
     return written
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -258,6 +259,8 @@ def _derive(city: City, context: Context, name: str, number: int, version: Layer
                               "tiler": entry.name, "code": module.CODE_VERSION, "options": options.model_dump()}  # fmt: skip
     if version.kind == "blocks":
         inputs["ground"] = ground.key if ground else None
+    about = city.catalog.layer(name)
+    inputs["layer"] = asdict(about)
     if version.tombstones:
         inputs["tombstones"] = list(version.tombstones)
     key = hashlib.sha256(json.dumps([name, inputs], sort_keys=True).encode()).hexdigest()[:24]
@@ -266,7 +269,7 @@ def _derive(city: City, context: Context, name: str, number: int, version: Layer
         return known
     context.stage("encoding", name)
     with city.lake.scratch(".3tz") as out:
-        job = registry.TileJob(city.lake, out, options, ground, city.settings.workers, context.progress, _previous(city, name, inputs))
+        job = registry.TileJob(city.lake, out, options, ground, city.settings.workers, context.progress, _previous(city, name, inputs), about)
         info = module.tile(version, job)
         context.stage("archiving", name)
         archive, *more = _store(city, out)
@@ -305,13 +308,23 @@ def run(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
     """Run a scenario and publish what it wrote: each output is a layer named `<run name>-<output>`."""
     from twin import running  # noqa: PLC0415  numpy-heavy; only runs need it
 
-    written = running.run_scenario(city, context, params)
+    def show(written: dict[str, tuple[Layer, LayerVersion]]) -> None:
+        outputs.update(_show_outputs(city, context, written))
+
+    outputs: dict[str, Any] = {}
+    written = running.run_scenario(city, context, params, show)
+    show(written)
+    return {"outputs": outputs, "report": next(iter(written.values()))[1].report if written else {}}
+
+
+def _show_outputs(city: City, context: Context, written: dict[str, tuple[Layer, LayerVersion]]) -> dict[str, Any]:
+    """Publish what a run wrote; the layer, version and tiles by output."""
     outputs: dict[str, Any] = {}
     for output, (layer, version) in written.items():
         number = _keep(city, context, layer, version, run=context.job.id, job=f"{context.job.id}:{output}")
         stored = city.manifest(city.catalog.version(layer.name, number).manifest)
         outputs[output] = {"layer": layer.name, "version": number} | _derive_and_publish(city, context, layer.name, number, stored)
-    return {"outputs": outputs, "report": next(iter(written.values()))[1].report if written else {}}
+    return outputs
 
 
 def collect(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from twin.ground import Ground
 
 BYTES_PER_CELL = 180  # solver 60, maxima 20, bed and masks in float64 while it is built
 RAISED = 5.0
+SPIKE = 5.0
+"""m by which a cell differs from all neighbours before it is called a pit or a peak."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def build(params: Params, world: World) -> Domain:
         raise BadOption(f"Terrain {params.terrain!r} has no heights in the area.", "Choose an area inside it.")
     if walls.any():
         world.report.note("assumed", params.terrain, f"{int(walls.sum())} cells have no ground height; no water enters them")
+    _say_spikes(bed, params, world)
     buildings = np.zeros(bed.shape, np.bool_)
     weight = None
     if params.buildings:
@@ -96,6 +99,18 @@ def build(params: Params, world: World) -> Domain:
             walls = walls | buildings
             weight = _roof_rain(buildings, walls)
     return Domain(horizontal, transform, np.where(np.isnan(bed), 0.0, bed), walls, buildings, weight)
+
+
+def _say_spikes(bed: NDArray[np.float64], params: Params, world: World) -> None:
+    """Note single cells that lie far below or above all their neighbours: real ground is seldom like that, survey errors often are."""
+    ring = np.ones((3, 3), np.bool_)
+    ring[1, 1] = False
+    known = ~np.isnan(bed)
+    lowest = ndimage.minimum_filter(np.where(known, bed, np.inf), footprint=ring, mode="nearest")
+    highest = ndimage.maximum_filter(np.where(known, bed, -np.inf), footprint=ring, mode="nearest")
+    for what, count in (("pits", int((known & np.isfinite(lowest) & (bed < lowest - SPIKE)).sum())), ("peaks", int((known & np.isfinite(highest) & (bed > highest + SPIKE)).sum()))):
+        if count:
+            world.report.note("warned", params.terrain, f"{count:,} single-cell {what} more than {SPIKE:g} m from all their neighbours; they are kept: water fills the pits first")
 
 
 def _frame(params: Params, ground: Ground) -> tuple[str, tuple[float, float, float, float], float]:

@@ -81,6 +81,7 @@ class Solver:
         self.mask = np.zeros((0, 0), np.uint8)
         self.all_lined = np.zeros(len(self.all_tiles), np.bool_)
         self.dt = LONGEST_STEP
+        self.tried = self.state
         self._list_tiles()
 
     # --- the field ---------------------------------------------------------------------------------------------
@@ -238,13 +239,14 @@ class Solver:
         numba.set_num_threads(self.threads)
         while True:
             speed = self._try(dt)
+            tried = self.tried
             allowed = self.cfl * self.cell / max(speed, DEEP)
             if speed * dt <= CFL_LIMIT[self.scheme] * self.cell:
                 break
             self.rejected += 1
             dt = min(allowed, dt / 2)
             if not dt > 1e-6:  # also true for a speed that is not a number
-                raise BadInput(f"The flow broke down at t = {self.time:.3f} s: waves of {speed:.3g} m/s in {self._worst()}.", "Look at the bed and the sources there.")
+                raise BadInput(f"The flow broke down at t = {self.time:.3f} s: waves of {speed:.3g} m/s in {self._worst(tried)}.", "Look at the bed and the sources there.")
         self.time += dt
         self.steps += 1
         self.dt = min(allowed, LONGEST_STEP)
@@ -257,7 +259,7 @@ class Solver:
     def _try(self, dt: float) -> float:
         """Compute the state after `dt`; it becomes the present only if the caller's check of the returned wave speed holds."""
         now = self.state
-        after = next(b for b in self.buffers if b is not now)
+        self.tried = after = next(b for b in self.buffers if b is not now)
         self._fill_edges(now)
         self.edges[:] = 0
         if self.scheme == "inertial":
@@ -286,10 +288,17 @@ class Solver:
         if self.open_sides:
             sources.open_edges(state, self.ghost, *(side in self.open_sides for side in SIDES), self.scheme == "inertial")
 
-    def _worst(self) -> str:
-        speeds = np.where(np.isfinite(self.result[:, 0]), self.result[:, 0], np.inf)
-        r0, r1, c0, c1 = (int(v) - self.ghost for v in self.tiles[int(np.argmax(speeds))])
-        return f"rows {r0}–{r1}, columns {c0}–{c1}"
+    def _worst(self, tried: NDArray[Any]) -> str:
+        """The cell that moves fastest, before the step or (where it was still at rest) in the trial that failed."""
+        for state in (self.state, tried):
+            h, qu, qv, _ = state[(slice(None), *self.inside)].astype(np.float64)
+            with np.errstate(all="ignore"):
+                speed = np.hypot(qu, qv) / np.maximum(h, self.dry) + np.sqrt(9.81 * np.maximum(h, 0))
+            speed = np.where(np.isnan(speed), np.inf, speed)
+            if speed.max() > 0:
+                break
+        row, column = np.unravel_index(int(np.argmax(speed)), speed.shape)
+        return f"row {row}, column {column} (from the north-west)"
 
 
 def _open_beds(z: NDArray[Any], g: int, sides: tuple[str, ...]) -> NDArray[Any]:

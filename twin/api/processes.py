@@ -84,7 +84,7 @@ def _resolve(value: Any, definitions: dict[str, Any]) -> Any:
             rest = {k: v for k, v in value.items() if k != "$ref"}
             return _resolve(definitions[reference.rsplit("/", 1)[-1]], definitions) | rest
         case dict():
-            return {k: _resolve(v, definitions) for k, v in value.items()}
+            return {k: _resolve(v, definitions) for k, v in value.items() if k != "discriminator" or not isinstance(v, dict)}  # it points into $defs
         case list():
             return [_resolve(v, definitions) for v in value]
     return value

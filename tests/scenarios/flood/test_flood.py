@@ -180,6 +180,6 @@ def test_a_flow_that_breaks_down_names_where_and_keeps_the_last_good_state() -> 
     s.step(0.01)
     s.set_velocity(np.where(np.arange(300) == 200, 1e12, 0.0) * np.ones((40, 1)), np.zeros((40, 300)))
     before = s.state
-    with pytest.raises(BadInput, match=r"broke down at t = .* columns 128–256"):
+    with pytest.raises(BadInput, match=r"broke down at t = .* row \d+, column 200"):
         s.step(1.0)
     assert s.state is before

@@ -155,10 +155,13 @@ def test_a_surcharged_manhole_floods_the_street_with_what_the_pipe_cannot_carry(
 def test_a_network_in_feet_and_cfs_gives_the_same(lake: Lake) -> None:
     feet = network(0.6, diameter=0.4)
     lines, section = [], ""
-    for text in feet.splitlines():
-        parts = text.split()
-        section = text if text.startswith("[") else section
-        foot = lambda v: f"{float(v) / 0.3048:.12g}"  # noqa: E731
+
+    def foot(value: str) -> str:
+        return f"{float(value) / 0.3048:.12g}"
+
+    for raw in feet.splitlines():
+        text, parts = raw, raw.split()
+        section = raw if raw.startswith("[") else section
         if parts and section == "[JUNCTIONS]" and parts[0] in "ABC":
             text = " ".join([parts[0], foot(parts[1]), foot(parts[2]), "0 0 0"])
         elif parts and section == "[OUTFALLS]" and parts[0] == "O":
@@ -258,7 +261,7 @@ def test_ea_8b_sewer_surcharges_at_its_manhole_when_and_as_much_as_the_reference
     reference = np.loadtxt(folder / "xpstorm.csv", delimiter=",")
     text = (folder / "test8b_drainage_ponding.inp").read_text().replace("264895         664747", f"{E + 500} {N - 500}")
     heights = np.full((50, 50), 31.46)
-    model, world = model_of(lake, {"dem": terrain(lake, heights, 20.0)}, cell=20.0, network_inp=text, network_crs="EPSG:4547", hours=2.8, open_edges=True, scheme="inertial", inlet_area_m2=1.0)
+    model, _ = model_of(lake, {"dem": terrain(lake, heights, 20.0)}, cell=20.0, network_inp=text, network_crs="EPSG:4547", hours=2.8, open_edges=True, scheme="inertial", inlet_area_m2=1.0)
     flow, last = [], 0.0
     for minute in range(1, 169):
         march(model, minute * 60)
