@@ -47,6 +47,7 @@ class Looks:
     chosen: dict[Kind, str | None] = field(default_factory=lambda: {"materials": None, "textures": None})
 
     def __post_init__(self) -> None:
+        self._known: dict[tuple[Any, ...], int] = {}
         self._disk = sqlite3.connect("", check_same_thread=False)  # a file of its own, gone with the connection
         self._disk.execute("PRAGMA cache_size=-16000")
         self._disk.execute("CREATE TABLE target (kind TEXT, theme TEXT, id TEXT, look INTEGER, matrix BLOB, PRIMARY KEY (kind, theme, id)) WITHOUT ROWID")
@@ -71,18 +72,27 @@ class Looks:
         values = {local(child.tag): (child.text or "").strip() for child in element}
         kind: Kind = "materials" if name == "X3DMaterial" else "textures"
         georeferenced = name == "GeoreferencedTexture"
-        self.looks.append(Look(_material(values)) if kind == "materials" else
-                          Look(None, values.get("imageURI", ""), WRAPS.get(values.get("wrapMode", ""), "repeat"), georeferenced, _ground(element) if georeferenced else None))  # fmt: skip
+        look = (Look(_material(values)) if kind == "materials" else
+                Look(None, values.get("imageURI", ""), WRAPS.get(values.get("wrapMode", ""), "repeat"), georeferenced, _ground(element) if georeferenced else None))  # fmt: skip
+        number = self._number(look)
         targets: list[tuple[str, str, str, int, bytes | None]] = []
         rings: list[tuple[str, str, bytes]] = []
         for target in (child for child in element if local(child.tag) == "target"):
             surface = (target.get("uri") or (target.text or "").strip()).removeprefix("#")
             matrix = self._coordinates(target, theme, rings)
             if surface:
-                targets.append((kind, theme, surface, len(self.looks) - 1, matrix))
+                targets.append((kind, theme, surface, number, matrix))
         self.themes[kind][theme] += len(targets)
         self._disk.executemany("INSERT OR REPLACE INTO target VALUES (?, ?, ?, ?, ?)", targets)
         self._disk.executemany("INSERT OR REPLACE INTO ring VALUES (?, ?, ?)", rings)
+
+    def _number(self, look: Look) -> int:
+        """Its number; equal ones have one."""
+        key = (look.material, look.uri, look.wrap, look.georeferenced, None if look.ground is None else look.ground.tobytes())
+        if key not in self._known:
+            self._known[key] = len(self.looks)
+            self.looks.append(look)
+        return self._known[key]
 
     def _coordinates(self, target: Element, theme: str, rings: list[tuple[str, str, bytes]]) -> bytes | None:
         """Texture coordinates of a target's rings into `rings`; a matrix that makes them is returned."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ MAX_IMAGES = 128 << 20
 OPENINGS, SPACES = ("Door", "Window"), ("Room", "BuildingRoom", "BuildingUnit", "BuildingStorey", "HollowSpace", "BridgeRoom", "IntRoom")
 RELIEF = ("TINRelief", "ReliefFeature", "RasterRelief", "BreaklineRelief", "MassPointRelief")
 
+#: Ids that surfaces get: their object's and a number. They are not kept in memory to find repeated ids.
+SURFACE = re.compile(r"#\d+$")
 #: How types are drawn where the source states no colour (sRGB and alpha).
 COLORS = {
     "RoofSurface": (0.70, 0.34, 0.27, 1.0), "WallSurface": (0.86, 0.83, 0.77, 1.0), "GroundSurface": (0.52, 0.50, 0.47, 1.0),
@@ -124,7 +127,7 @@ class Builder:
         batch = MeshBatch()
         for thing in objects:
             self.report.read += 1
-            if thing.id in self.seen:
+            if thing.id in self.seen or (SURFACE.search(thing.id) and thing.id.rpartition("#")[0] in self.seen):
                 self.report.note("refused", thing.id, f"{thing.kind}: the id occurs a second time; the first object is kept.")
                 continue
             self.seen.add(thing.id)
@@ -158,7 +161,6 @@ class Builder:
             for i, surface in enumerate(thing.surfaces):
                 parent = f"{thing.id}#{surface.parent}" if surface.parent is not None else thing.id
                 owners[i] = batch.feature(f"{thing.id}#{i}", parent, self.columns.row(surface.attributes, **{"class": surface.kind}, lod=thing.lod, cim_grade=graded))
-                self.seen.add(batch.ids[-1])
                 self.classes[surface.kind] += 1
         drawn = False
         for shape in thing.shapes:

@@ -6,6 +6,8 @@ import io
 import json
 import re
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from PIL import Image
 
 from ingest_bim import cityjson
 from ingest_bim.citymodel_textures import MAX_PIXELS
-from tests.ingest_bim.test_citygml import AT, building, polygon, save
+from tests.ingest_bim.test_citygml import AT, ROOT, building, hull, polygon, save
 from tests.ingest_bim.test_citygml import load as load_gml
 from tests.ingest_bim.texture_helpers import QUARTERS, drawn_at, quarters
 from twin.errors import BadOption
@@ -269,3 +271,42 @@ def test_images_are_decoded_whole(tmp_path: Path) -> None:
     (tmp_path / "img/a.png").write_bytes(data.getvalue()[: len(data.getvalue()) // 2])
     (mesh,), report = load_gml(save(tmp_path, wall(appearance(COORDINATES))))
     assert mesh.uv is None and any("decoded" in n.reason for n in report.notes)
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from ingest_bim import citygml, citymodel_mesh
+from twin.model import Report
+citymodel_mesh.MAX_ROWS = 3000
+report = Report()
+count = sum(len(batch) for batch in citygml.read(Path(sys.argv[1]), citygml.Options(), report))
+high = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(count, high, report.facts["themes"]["textures"]["rgb"])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """Ten times the file, its textures all in one appearance at the end, as packages have them: the peak of a process of its own stays."""
+    quarters(tmp_path / "img/a.png")
+    whole = hull().replace("<gml:LinearRing>", '<gml:LinearRing gml:id="ring">', 1)
+    head, tail = ROOT.format(v="2.0", srs="urn:ogc:def:crs,crs:EPSG::25832,crs:EPSG::5783", corner="691000 5335000 500", members="@@", doctype="").split("@@")
+    peaks = {}
+    for count in (400, 4000):
+        path = tmp_path / "model.gml"
+        with path.open("w") as file:
+            file.write(head)
+            file.writelines(building(re.sub(r'(gml:id="|"#)', rf"\g<1>n{i}-", whole), f"b{i}") for i in range(count))
+            targets = (COORDINATES.replace("#w", f"#n{i}-g").replace("#r1", f"#n{i}-ring") for i in range(count))
+            file.write("<app:appearanceMember><app:Appearance><app:theme>rgb</app:theme>")
+            for target in targets:
+                file.write(f"<app:surfaceDataMember><app:ParameterizedTexture><app:imageURI>img/a.png</app:imageURI>{target}</app:ParameterizedTexture></app:surfaceDataMember>")
+            file.write("</app:Appearance></app:appearanceMember>" + tail)
+        done = subprocess.run([sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parents[2])
+        rows, peak, targets_read = map(int, done.stdout.split())
+        assert (rows, targets_read) == (7 * count, count)
+        peaks[count] = (peak / 1024, path.stat().st_size / 2**20)
+    (small, size), (large, size10) = peaks[400], peaks[4000]
+    assert size10 > 9.5 * size and size10 > 12
+    assert large - small < 0.5 * (size10 - size), peaks
