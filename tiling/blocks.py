@@ -118,7 +118,8 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
                 reasons = " ".join(f"{n.feature}: {n.reason}." for n in report.notes[:3])
                 raise BadFeature(f"Layer {version.layer}: no building could be built. {reasons}", "Check heights, outlines and terrain.")
             largest = max(float(one.shown().size.max(initial=0.0)) for one in anchors.places)
-            document = tileset(_tree(cells, built), error=ABSENCE * largest, schema=schema.to_json(), statistics=schema.statistics(surveys, report.kept))
+            told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys, report.kept), "about": job.about}
+            document = tileset(_tree(cells, built), error=ABSENCE * largest, **told)
             archive.add("tileset.json", dump(document))
             size_now = archive.size
         sidecars = anchors.sidecars | {LEDGER: ledger.save(job.lake)}

@@ -86,7 +86,8 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
             raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.")
         tiles = [Tile(crs.enu_frame(*c.centre()), b.error, c.parent, b.low, b.high, f"{c.name}.glb" if b.packed else None)
                  for c, b in zip(tree.cells, drawn.tiles, strict=True)]  # fmt: skip
-        document = tileset(tiles, error=ABSENCE * tree.largest, refine="REPLACE", schema=schema.to_json(), statistics=schema.statistics(surveys, report.kept))
+        told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys, report.kept), "about": job.about}
+        document = tileset(tiles, error=ABSENCE * tree.largest, refine="REPLACE", **told)
         archive.add("tileset.json", dump(document))
         bytes_now = archive.size
     shown = [one for one in drawn.tiles if one.packed is not None]

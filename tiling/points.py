@@ -32,7 +32,7 @@ from tiling.tileset import Tile, dump, tileset
 from twin import clouds, crs, registry
 from twin.archive import ArchiveWriter, Packed, pack
 from twin.errors import BadFeature
-from twin.model import Bounds, Column, LayerVersion, Part, Reference
+from twin.model import Bounds, Column, Layer, LayerVersion, Part, Reference
 from twin.registry import TileJob
 
 CODE_VERSION = "3"
@@ -98,7 +98,7 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
             points, nodes = ancestors(trees, lambda level: 3.0**0.5 * 2.0 ** (cube.bits - level - grid))
             upper = _ordered(pool, lambda node: _encode(node, points, cube, look), nodes, job.workers)
             done += [_store(archive, t) for t in upper]
-            facts = _finish(archive, done, frame, cube, grid, parts, look, heights)
+            facts = _finish(archive, done, frame, cube, grid, parts, look, heights, job.about)
         if options.subdivision == "implicit":
             document, facts["bytes"] = implicit.rewrite(job.out, implicit.octree(cube.low, cube.side))
             facts["root"] = _root(document)
@@ -213,7 +213,9 @@ def _statistics(parts: list[Part], look: Look) -> tuple[dict[str, Any], dict[str
     return schema, {"classes": {look.point_class: {"count": sum(counts.values()), "properties": told}}}
 
 
-def _finish(archive: ArchiveWriter, done: list[_Done], frame: Frame, cube: Cube, grid: int, parts: list[Part], look: Look, heights: tuple[float, float]) -> dict[str, Any]:
+def _finish(
+    archive: ArchiveWriter, done: list[_Done], frame: Frame, cube: Cube, grid: int, parts: list[Part], look: Look, heights: tuple[float, float], about: Layer | None,
+) -> dict[str, Any]:  # fmt: skip
     total = sum(part.count for part in parts)
     place: dict[tuple[int, int], int] = {}
     tiles: list[Tile] = []
@@ -227,7 +229,7 @@ def _finish(archive: ArchiveWriter, done: list[_Done], frame: Frame, cube: Cube,
     if written != total:
         raise BadFeature(f"{written} of {total} points were written.", "Please report this: no point may be lost.")
     schema, statistics = _statistics(parts, look)
-    document = tileset(tiles, error=cube.side, refine="ADD", schema=schema, statistics=statistics)
+    document = tileset(tiles, error=cube.side, refine="ADD", schema=schema, statistics=statistics, about=about)
     archive.add("tileset.json", dump(document))
     return {
         "entry": "tileset.json", "tiles": sum(1 for d in done if d.count), "bytes": archive.size,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.archive import Packed
+from twin.model import Layer
 
 F64 = NDArray[np.float64]
 MARGIN = 0.01
@@ -58,7 +59,7 @@ class Tile:
 
 def tileset(
     tiles: Sequence[Tile], *, error: float, refine: str = "ADD", schema: dict[str, Any] | None = None,
-    statistics: dict[str, Any] | None = None, required: Sequence[str] = (),
+    statistics: dict[str, Any] | None = None, required: Sequence[str] = (), about: Layer | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """tileset.json as a dict. Branches without any content are left out.
 
@@ -69,6 +70,7 @@ def tileset(
         schema: of the layer's metadata (3D Metadata).
         statistics: of the layer's features.
         required: extensions a client must know.
+        about: the layer: all contents are in one group that tells its name, kind, CIM group and grade, titles and so on.
 
     Raises:
         ValueError: no tile has content.
@@ -92,7 +94,7 @@ def tileset(
         if position == 0:
             value["refine"] = refine
         if tile.uri is not None:
-            value["content"] = {"uri": tile.uri}
+            value["content"] = {"uri": tile.uri} | ({"group": 0} if about is not None else {})
         value |= tile.extra
         if children[position]:
             value["children"] = children[position][::-1]
@@ -104,11 +106,29 @@ def tileset(
     if required:
         document["extensionsUsed"] = sorted(required)
         document["extensionsRequired"] = sorted(required)
+    if about is not None:
+        schema, document["groups"] = with_group(schema, about)
     if schema is not None:
         document["schema"] = schema
     if statistics is not None:
         document["statistics"] = statistics
     return document | {"geometricError": max(float(error), errors[0]), "root": root}
+
+
+_GROUP = {"name": "layer", "kind": "kind of layer", "group": "CIM data group (CJJ/T 315-2022) / 数据分组", "grade": "CIM grade / 模型等级",
+          "title": "标题", "title_en": "title", "licence": "licence", "label": "security label", "description": "description"}  # fmt: skip
+
+
+def with_group(schema: dict[str, Any] | None, about: Layer) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(the schema with one more class, the groups): what a client may know of a layer before it loads a tile. Empty texts are left out."""
+    told = {"name": about.name, "kind": about.kind, "group": about.group, "grade": about.grade, "title": about.title.get("zh", ""),
+            "title_en": about.title.get("en", ""), "licence": about.licence, "label": about.label, "description": about.description}  # fmt: skip
+    schema = schema or {"id": "layers", "classes": {}}
+    name = "layer"
+    while name in schema["classes"]:
+        name += "_"
+    group = {"name": "layer", "properties": {key: {"type": "STRING", "description": text} for key, text in _GROUP.items()}}
+    return schema | {"classes": {**schema["classes"], name: group}}, [{"class": name, "properties": {k: v for k, v in told.items() if v}}]
 
 
 def dump(document: dict[str, Any]) -> bytes:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from twin.errors import BadOption, NotFound
 from twin.ground import Ground
 from twin.lake import Lake
-from twin.model import LayerKind
+from twin.model import Layer, LayerKind
 
 
 class Options(BaseModel):
@@ -83,6 +83,7 @@ class TileJob:
         previous: an earlier build of the same layer by the same tiler; the bytes written must not depend on it.
         workers: processes it may use; the bytes written must not depend on it.
         progress: called with (done fraction 0–1, what is being done); raises Cancelled when the job was dismissed.
+        about: what the layer is (CIM group and grade, titles), for the tileset's metadata.
     """
 
     lake: Lake
@@ -92,6 +93,7 @@ class TileJob:
     workers: int = 1
     progress: Callable[[float, str], None] = lambda fraction, doing: None
     previous: Previous | None = None
+    about: Layer | None = None
 
 
 _VECTOR = (".gpkg", ".geojson", ".json", ".shp", ".parquet", ".geoparquet", ".fgb")

@@ -185,6 +185,20 @@ def compact(city: City, context: Context, params: dict[str, Any]) -> dict[str, A
     return {"layer": name, "version": number, "count": version.count} | _derive_and_publish(city, context, name, number, version)
 
 
+def remove(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """A new version of a layer without the features of some ids; the parts stay as they are."""
+    name = params["layer"]
+    done = city.catalog.version_of_job(name, context.job.id)
+    if done is None:
+        context.stage("reading", name)
+        shown = city.manifest(city.catalog.version(name, _shown(city, name)).manifest)
+        version = parts.without(city.lake, shown, params["ids"])
+        number = _keep(city, context, city.catalog.layer(name), version)
+    else:
+        number, version = done.number, city.manifest(done.manifest)
+    return {"layer": name, "version": number, "count": version.count} | _derive_and_publish(city, context, name, number, version)
+
+
 def _group(kind: str) -> str:
     return {"mesh": "工程建设项目", "raster": "时空基础"}.get(kind, "时空基础")
 
@@ -381,4 +395,4 @@ def require(job: Job) -> dict[str, Any]:
     raise BadInput(job.error or f"Job {job.id} failed.")
 
 
-TASKS: dict[str, Callable[[City, Context, dict[str, Any]], dict[str, Any]]] = {"ingest": ingest, "tile": tile, "run": run, "gc": collect, "compact": compact}
+TASKS: dict[str, Callable[[City, Context, dict[str, Any]], dict[str, Any]]] = {"ingest": ingest, "tile": tile, "run": run, "gc": collect, "compact": compact, "remove": remove}

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiling import blocks
+from tiling.check import check_tileset
 from tiling.tileset import Tile, dump, relative_frame, tileset
 from twin.crs import enu_frame
+from twin.lake import Lake
+from twin.model import Features, Layer, Reference, Report
+from twin.parts import write_version
+from twin.registry import TileJob
 
 
 def random_tree(seed: int, count: int) -> list[Tile]:
@@ -79,3 +88,39 @@ def test_relative_frames_compose() -> None:
     a, b = enu_frame(113.1, 22.5, 10), enu_frame(113.2, 22.6, 0)
     assert np.abs(a @ relative_frame(a, b) - b).max() < 1e-8
     assert np.array_equal(relative_frame(a, a), np.eye(4))
+
+
+def test_groups_tell_what_the_layer_is(lake: Lake) -> None:
+    """Every content is in the one group; its texts are the layer's; a class that is called like it is left alone; valid by our check."""
+    about = Layer("houses", "blocks", {"zh": "建筑", "en": "Buildings"}, group="工程建设项目", grade="CIM2", licence="CC BY 4.0")
+    shapes = [shapely.box(405_000 + 30 * i, 2_498_000, 405_012 + 30 * i, 2_498_010) for i in range(400)]
+    table = pa.table({"height": np.linspace(3, 90, 400)})
+    batch = Features(Reference("EPSG:4547"), pa.array([f"b{i}" for i in range(400)]), np.array(shapes, object), table)
+    for name in ("houses", "layer"):
+        version = write_version(lake, name, "blocks", [batch], Report("h"), provenance={}, style={"height": "height"})
+        for subdivision in ("explicit", "implicit"):
+            out = lake.root.parent / f"{name}-{subdivision}.3tz"
+            blocks.tile(version, TileJob(lake, out, blocks.Options(ground=5.0, budget=1000, subdivision=subdivision), about=about))
+            document = json.loads(zipfile.ZipFile(out).read("tileset.json"))
+            (group,) = document["groups"]
+            assert group["properties"] == {"name": "houses", "kind": "blocks", "group": "工程建设项目", "grade": "CIM2", "title": "建筑",
+                                           "title_en": "Buildings", "licence": "CC BY 4.0", "label": "open"}  # fmt: skip
+            assert set(group["properties"]) <= set(document["schema"]["classes"][group["class"]]["properties"])
+            assert name in document["schema"]["classes"]
+            stack, contents = [document["root"]], 0
+            while stack:
+                tile = stack.pop()
+                stack += tile.get("children", [])
+                if "content" in tile:
+                    assert tile["content"]["group"] == 0
+                    contents += 1
+            assert contents == (1 if subdivision == "implicit" else contents) > 0
+            report = check_tileset(out)
+            assert not report.findings, report.findings[:3]
+            document["groups"][0]["properties"]["grade"] = 2
+            document["statistics"]["classes"][name]["properties"]["height"]["mean"] = 1e9
+            bad = out.with_suffix(".d")
+            with zipfile.ZipFile(out) as archive:
+                archive.extractall(bad)
+            (bad / "tileset.json").write_text(json.dumps(document))
+            assert {f.code for f in check_tileset(bad).errors} == {"METADATA_VALUE_TYPE", "STATISTICS_INVALID"}

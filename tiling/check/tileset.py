@@ -7,12 +7,13 @@ from typing import Any
 
 from .issues import Where
 from .jsonfile import parse_json
-from .metadata_model import NUMERIC_TYPES, Schema
+from .metadata_model import Schema
 from .schema import check_schema
 from .shape import kind
 from .source import Source, fetch
+from .statistics import check_statistics
 from .tileset_shapes import TILESET
-from .values import check_entity, check_value
+from .values import check_entity
 
 #: Tileset extensions that this check understands.
 KNOWN_EXTENSIONS = {"3DTILES_content_gltf", "MAXAR_content_3tz"}
@@ -61,7 +62,7 @@ def open_tileset(data: bytes, uri: str, source: Source, where: Where) -> Tileset
     if "metadata" in value:
         check_entity(value["metadata"], tileset.schema, where / "metadata", given=tileset.schema_given)
     if isinstance(value.get("statistics"), dict):
-        _check_statistics(tileset)
+        check_statistics(value["statistics"], tileset.schema, where / "statistics" / "classes", given=tileset.schema_given)
     _check_properties(value.get("properties"), where / "properties")
     tileset.extensions = found_extensions(value)
     return tileset
@@ -96,32 +97,6 @@ def _check_groups(tileset: Tileset) -> None:
     for i, group in enumerate(groups):
         if isinstance(group, dict) and isinstance(group.get("class"), str):  # else reported with the structure
             check_entity(group, tileset.schema, tileset.where / "groups" / i, given=tileset.schema_given)
-
-
-def _check_statistics(tileset: Tileset) -> None:
-    """Statistics name classes and properties of the schema, with values of the property's type."""
-    where, schema = tileset.where / "statistics" / "classes", tileset.schema
-    classes = tileset.json["statistics"].get("classes")
-    if not isinstance(classes, dict):
-        return
-    if schema is None:
-        if not tileset.schema_given:
-            where.error("METADATA_SCHEMA_MISSING", "has statistics, but there is no schema")
-        return
-    for class_id, item in classes.items():
-        at = where / class_id
-        if class_id not in schema.classes:
-            at.error("METADATA_CLASS_UNKNOWN", f"the class {class_id!r} does not exist")
-            continue
-        properties = item.get("properties") if isinstance(item, dict) else None
-        for name, statistics in properties.items() if isinstance(properties, dict) else ():
-            prop = schema.classes[class_id].get(name)
-            if prop is None:
-                (at / "properties" / name).error("METADATA_PROPERTY_UNKNOWN", f"{class_id!r} has no property {name!r}")
-            elif prop.sound and prop.type in NUMERIC_TYPES and isinstance(statistics, dict):
-                for extreme in {"min", "max"} & statistics.keys():
-                    if not prop.variable and not prop.real:
-                        check_value(prop, statistics[extreme], at / "properties" / name / extreme)
 
 
 def _check_properties(value: Any, where: Where) -> None:
