@@ -14,6 +14,7 @@ because SWMM's own hot start leaves out part of its state.
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -49,7 +50,10 @@ class Child:
         self.folder = tempfile.TemporaryDirectory(prefix="swmm-")
         path = Path(self.folder.name) / "network.inp"
         path.write_text(text, "utf-8")
-        self.process = subprocess.Popen([sys.executable, "-m", "scenarios.flood.swmm_child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        # as a file, not a module of this package, which would load the whole flood model there too
+        command = [sys.executable, "-P", str(Path(__file__).with_name("swmm_child.py")), str(os.getpid())]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)}
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
         try:
             self.facts = self.ask("open", str(path), names, areas)
         except BadInput:

@@ -1,6 +1,6 @@
 """A SWMM 5 run in a process of its own: SWMM keeps one model in global memory, and a crash there must not take the flood with it.
 
-Started as `python -m scenarios.flood.swmm_child`; speaks pickled tuples over its standard streams, one answer a request:
+Started as a script with the number of its parent process; speaks pickled tuples over its standard streams, one answer a request:
 `("open", inp path, coupled names, ponded areas) → facts`, `("advance", time s, volumes m³) → state`, `("close",) → balance`.
 
 Lateral inflow enters SWMM by its trapezoidal rule, ½(q_old + q_new)·dt a routing step. The child repeats this sum for each coupled
