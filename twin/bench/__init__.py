@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from twin import __version__
-from twin.bench import works
+from twin.bench import bim, works
 from twin.errors import NotFound
 
-WORKS: dict[str, Callable[[float], dict[str, Any]]] = works.WORKS
+WORKS: dict[str, Callable[[float], dict[str, Any]]] = {**works.WORKS, **bim.WORKS}
 
 
 def names() -> dict[str, str]:
