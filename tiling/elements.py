@@ -191,7 +191,7 @@ class Elements:
         box, weight = box[self.feature], _weights(self)[self.feature]
         for piece, parts in self.parts.items():
             mesh = self.find(int(self.feature[piece]))
-            shapes = [_part(mesh, part) for part in parts]
+            shapes = [shape(mesh, part) for part in parts]
             placed = np.concatenate([own @ mesh.transforms[part[0], :3, :3].T + mesh.transforms[part[0], :3, 3] for part, (own, _, _) in zip(parts, shapes, strict=True)])
             box[piece], weight[piece] = (placed.min(axis=0), placed.max(axis=0)), 2 * sum(len(rows) for _, rows, _ in shapes)
         return box, weight, _metres(self.meshes[0], box)
@@ -260,7 +260,7 @@ def _along(mesh: Mesh, p: int) -> I64:
     return np.argsort(partition.interleave(x, y), kind="stable")
 
 
-def _part(mesh: Mesh, part: Part) -> tuple[F64, NDArray[np.integer[Any]], slice | I64]:
+def shape(mesh: Mesh, part: Part) -> tuple[F64, NDArray[np.integer[Any]], slice | I64]:
     """(vertices, corners into them, rows of the batch's triangles) of a part, prototype-local."""
     p = mesh.instance_prototype[part[0]]
     own = mesh.positions[mesh.vertex_start[p] : mesh.vertex_start[p + 1]]
@@ -271,34 +271,46 @@ def _part(mesh: Mesh, part: Part) -> tuple[F64, NDArray[np.integer[Any]], slice 
     return own[used], local.reshape(-1, 3), part[1] + span.start
 
 
-def place(elements: Elements, pieces: I64, number: I64, frame: F64, surfaces: Palette) -> Soup:
-    """The triangles of some pieces, transformed vertex by vertex through the map CRS (law 4) into a tile's frame.
+Item = tuple[int, Mesh, Part]
+"""What is to be placed: the number that stands in `owner`, the batch, the part."""
+
+
+def items(elements: Elements, pieces: I64, number: I64) -> list[Item]:
+    """Everything that some pieces draw; `number` (K,) is what stands in `owner` for each."""
+    found: list[Item] = []
+    for position, piece in zip(number.tolist(), pieces.tolist(), strict=True):
+        mesh = elements.find(int(elements.feature[piece]))
+        found.extend((position, mesh, part) for part in elements.parts_of(piece))
+    return found
+
+
+def place(wanted: list[Item], frame: F64, surfaces: Palette) -> Soup | None:
+    """Triangles, transformed vertex by vertex through the map CRS (law 4) into a tile's frame; None where there are none.
 
     Args:
-        pieces: (K,). number: (K,) what stands in `owner` for each.
         frame: (4, 4) the tile's frame → ECEF.
     """
     placed, triangles, owners, materials = [], [], [], []
     uv: list[Any] = []
     colors: list[Any] = []
     count = 0
-    for position, piece in zip(number.tolist(), pieces.tolist(), strict=True):
-        mesh = elements.find(int(elements.feature[piece]))
-        for part in elements.parts_of(piece):
-            own, corners, rows = _part(mesh, part)
-            if not len(own) or not len(corners):
-                continue
-            t = mesh.transforms[part[0]]
-            placed.append(own @ t[:3, :3].T + t[:3, 3])
-            turn = slice(None, None, -1) if mirrored(t) else slice(None)
-            triangles.append(corners[:, turn].astype(np.int64) + count)
-            owners.append(np.full(len(corners), position))
-            materials.append(surfaces.numbers(mesh)[mesh.triangle_material[rows]])
-            uv.append(None if mesh.uv is None else mesh.uv[rows][:, turn])
-            colors.append(None if mesh.colors is None else mesh.colors[rows][:, turn])
-            count += len(own)
+    for position, mesh, part in wanted:
+        own, corners, rows = shape(mesh, part)
+        if not len(own) or not len(corners):
+            continue
+        t = mesh.transforms[part[0]]
+        placed.append(own @ t[:3, :3].T + t[:3, 3])
+        turn = slice(None, None, -1) if mirrored(t) else slice(None)
+        triangles.append(corners[:, turn].astype(np.int64) + count)
+        owners.append(np.full(len(corners), position))
+        materials.append(surfaces.numbers(mesh)[mesh.triangle_material[rows]])
+        uv.append(None if mesh.uv is None else mesh.uv[rows][:, turn])
+        colors.append(None if mesh.colors is None else mesh.colors[rows][:, turn])
+        count += len(own)
+    if not placed:
+        return None
     counts = [len(t) for t in triangles]
-    geodetic = crs.to_geodetic(elements.meshes[0].reference, np.concatenate(placed))
+    geodetic = crs.to_geodetic(wanted[0][1].reference, np.concatenate(placed))
     positions = (crs.geodetic_to_ecef(geodetic) - frame[:3, 3]) @ frame[:3, :3]
     return Soup(positions, np.concatenate(triangles), np.concatenate(owners), np.concatenate(materials), _joined(uv, counts, 2, np.nan, np.float32),
                 _joined(colors, counts, 4, 255, np.uint8), surfaces, (float(geodetic[:, 2].min()), float(geodetic[:, 2].max())))  # fmt: skip

@@ -6,7 +6,7 @@ one lattice of 2^-k metres, so that a corner shared by two primitives stays shar
 glTF is y up; 3D Tiles turns content by +90° about x, so (x, y, z) is written as (x, z, −y).
 
 Sources: glTF 2.0 (Khronos, 2.0.1) §3.6–3.9, §4.4; KHR_mesh_quantization; EXT_meshopt_compression;
-EXT_mesh_features; EXT_structural_metadata.
+EXT_mesh_features; EXT_structural_metadata; EXT_mesh_gpu_instancing; EXT_instance_features.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -80,11 +80,28 @@ class Primitive:
     attributes: dict[str, Array] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Instanced:
+    """Primitives drawn many times (EXT_mesh_gpu_instancing), each time for one feature (EXT_instance_features).
+
+    Attributes:
+        primitives: about their own middle, metres, z up, within some hundred metres of it; their `feature_ids` are not used.
+        translation: (K, 3) in the tile's frame; rotation: (K, 4) unit quaternions x y z w; scale: (K, 3) > 0; all float32.
+        feature_ids: (K,) rows of the property table.
+    """
+
+    primitives: Sequence[Primitive]
+    translation: Array
+    rotation: Array
+    scale: Array
+    feature_ids: Array
+
+
 def glb(
     primitives: Sequence[Primitive], surfaces: Sequence[Surface] = (), table: PropertyTable | None = None,
-    *, tolerance: float = TOLERANCE, compression: Compression = "none",
+    *, tolerance: float = TOLERANCE, compression: Compression = "none", instanced: Sequence[Instanced] = (),
 ) -> bytes:  # fmt: skip
-    """A binary glTF file. Every decoded vertex lies within `tolerance` metres of its source.
+    """A binary glTF file. Every decoded vertex lies within `tolerance` metres of its source (an instance's within a tenth of it).
 
     `compression` "meshopt" packs large lists of triangles by EXT_meshopt_compression (a triangle may come back turned, its
     sides and order stay). Vertex columns are left to deflate, which makes less of them than of packed ones.
@@ -92,7 +109,7 @@ def glb(
     Raises:
         ValueError: a programming error: no vertex, not-finite coordinates, columns of different lengths.
     """
-    return _Writer(tolerance, compression).write([p for p in primitives if len(p.positions)], surfaces, table)
+    return _Writer(tolerance, compression).write([p for p in primitives if len(p.positions)], surfaces, table, instanced)
 
 
 class _Writer:
@@ -107,15 +124,18 @@ class _Writer:
         self.used: set[str] = set()
         self.required: set[str] = set()
 
-    def write(self, primitives: list[Primitive], surfaces: Sequence[Surface], table: PropertyTable | None) -> bytes:
-        if not primitives:
+    def write(self, primitives: list[Primitive], surfaces: Sequence[Surface], table: PropertyTable | None, instanced: Sequence[Instanced]) -> bytes:
+        if not primitives and not instanced:
             raise ValueError("a glb needs at least one vertex")
         nodes: list[dict[str, Any]] = []
         meshes: list[dict[str, Any]] = []
-        for group in self._groups(primitives):
+        for group in self._groups(primitives) if primitives else ():
             node, parts = self._mesh(group, table)
             meshes.append({"primitives": parts})
             nodes.append({"mesh": len(meshes) - 1, **node})
+        for many in instanced:
+            meshes.append({"primitives": [self._primitive(replace(p, feature_ids=None), np.zeros(3), False, None, 1 / 16) for p in many.primitives]})
+            nodes.append({"mesh": len(meshes) - 1, "extensions": self._instances(many, table)})
         document: dict[str, Any] = {
             "asset": {"version": "2.0", "generator": "Wuyi Twin"},
             "scene": 0,
@@ -164,9 +184,23 @@ class _Writer:
             self.required.add("KHR_mesh_quantization")
         return node, [self._primitive(p, origin, short, table) for p in group]
 
-    def _primitive(self, p: Primitive, origin: Array, short: bool, table: PropertyTable | None) -> dict[str, Any]:
-        lattice = np.rint((_y_up(p.positions) - origin) / self.step)
-        positions = lattice.astype(np.uint16) if short else (lattice * self.step).astype(np.float32)
+    def _instances(self, many: Instanced, table: PropertyTable | None) -> dict[str, Any]:
+        """The two extensions of a node whose mesh is drawn many times."""
+        x, y, z, w = many.rotation.T
+        columns = {"TRANSLATION": _y_up(many.translation), "ROTATION": np.column_stack([x, z, -y, w]), "SCALE": many.scale[:, [0, 2, 1]]}
+        attributes = {name: self._vertices(column.astype(np.float32), target=None) for name, column in columns.items()}
+        attributes["_FEATURE_ID_0"] = self._vertices(smallest_ids(many.feature_ids), target=None)
+        count = len(table) if table is not None else len(np.unique(many.feature_ids))
+        feature = {"featureCount": count, "attribute": 0, **({"propertyTable": 0} if table is not None else {})}
+        self.used |= {"EXT_mesh_gpu_instancing", "EXT_instance_features"}
+        self.required.add("EXT_mesh_gpu_instancing")
+        return {"EXT_mesh_gpu_instancing": {"attributes": attributes}, "EXT_instance_features": {"featureIds": [feature]}}
+
+    def _primitive(self, p: Primitive, origin: Array, short: bool, table: PropertyTable | None, share: float = 1.0) -> dict[str, Any]:
+        """A primitive's JSON; `share` of the lattice's step is what float positions are rounded to."""
+        step = self.step * share
+        lattice = np.rint((_y_up(p.positions) - origin) / step)
+        positions = lattice.astype(np.uint16) if short else (lattice * step).astype(np.float32)
         attributes = {"POSITION": self._vertices(positions, bounds=True)}
         if p.normals is not None:
             self._quantized_normals()
@@ -201,15 +235,15 @@ class _Writer:
         self.used.add("KHR_mesh_quantization")
         self.required.add("KHR_mesh_quantization")
 
-    def _vertices(self, column: Array, *, normalized: bool = False, bounds: bool = False) -> int:
-        """A vertex column as its own buffer view, every row padded to 4 bytes; returns the accessor."""
+    def _vertices(self, column: Array, *, normalized: bool = False, bounds: bool = False, target: int | None = 34962) -> int:
+        """A vertex column as its own buffer view, every row padded to 4 bytes; returns the accessor. Instances' columns have no target."""
         column = column.reshape(len(column), -1)
         rows, width = column.shape
         size = width * column.itemsize
         stride = -(-size // 4) * 4
         packed = np.zeros((rows, stride // column.itemsize), column.dtype.newbyteorder("<"))
         packed[:, :width] = column
-        view = self._view(packed.tobytes(), 34962, stride)
+        view = self._view(packed.tobytes(), target, stride if target is not None or stride != size else None)
         accessor: dict[str, Any] = {"bufferView": view, "componentType": _COMPONENT[column.dtype.char], "count": rows, "type": _SHAPE[width]}
         if normalized:
             accessor["normalized"] = True

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from tiling import metadata, normals
 from tiling.blocks import ABSENCE
-from tiling.elements import Elements, Palette, Soup, place
-from tiling.gltf import TOLERANCE, Compression, extremes, glb
+from tiling.elements import Elements, Palette, Soup, items, place
+from tiling.gltf import TOLERANCE, Compression, Instanced, Primitive, Surface, extremes, glb
+from tiling.instancing import Group, share
 from tiling.primitives import primitives
 from tiling.textures import Quality
 from tiling.tileset import Finished
@@ -82,45 +83,99 @@ def bake(elements: Elements, style: Style, wanted: Wanted) -> Drawn:
     if not wanted.leaf:
         return coarse(elements, style, wanted)
     features, number = np.unique(elements.feature[wanted.pieces], return_inverse=True)
-    soup = place(elements, wanted.pieces, number, crs.enu_frame(*wanted.centre), Palette())
-    return encode(elements, style, soup, features, TOLERANCE)
+    frame, surfaces = crs.enu_frame(*wanted.centre), Palette()
+    alone, groups = share(items(elements, wanted.pieces, number), frame, surfaces)
+    return encode(elements, style, place(alone, frame, surfaces), groups, features)
 
 
-def encode(elements: Elements, style: Style, soup: Soup, features: I64, tolerance: float, *, notes: bool = True, texel: float = 0.0) -> Drawn:
-    """Triangles with what they carry → a glb: shaded, one primitive a material, a feature id a vertex.
+def encode(
+    elements: Elements, style: Style, soup: Soup | None, groups: list[Group], features: I64, tolerance: float = TOLERANCE, *, notes: bool = True, texel: float = 0.0,
+) -> Drawn:  # fmt: skip
+    """Triangles with what they carry → a glb: shaded, one primitive a material, a feature id a vertex or an instance.
 
     Args:
-        features: rows of the layer's table; `soup.owner` counts in them.
+        groups: what is drawn many times.
+        features: rows of the layer's table; `owner` of soup and groups counts in them.
         tolerance: metres by which a vertex may be moved.
         notes: say which features lost triangles.
         texel: metres that a texel of its textures may span.
     """
     result = Drawn()
-    group = soup.owner * len(soup.surfaces) + soup.material
-    shaded = normals.smooth(soup.positions, soup.triangles, group, style.crease)
-    before = np.bincount(soup.owner, minlength=len(features))
-    owner = soup.owner[shaded.source]
-    after = np.bincount(owner, minlength=len(features))
-    solid = np.bincount(owner[~shaded.sliver], minlength=len(features)) > 0
-    ids = elements.table.column("id")
-    for i in np.flatnonzero((after < before) & solid) if notes else ():
-        result.notes.append(("repaired", ids[int(features[i])].as_py(), f"{before[i] - after[i]} of {before[i]} triangles have no area and were left out"))
-    for i in np.flatnonzero(~solid) if notes else ():
-        result.notes.append(("refused", ids[int(features[i])].as_py(), "none of its triangles has an area"))
+    shaded = None if soup is None else _shade(soup, style.crease)
+    shared = [(group, _shade(group.soup, style.crease)) for group in groups]
+    before, after, solid = _balance(soup, shaded, shared, len(features))
+    if notes:
+        result.notes = _notes(elements.table.column("id"), features, before, after, solid)
     present = np.flatnonzero(solid)
     if not len(present):
         return result
     number = np.cumsum(solid) - 1
-    drawn = solid[owner]
-    rows = np.flatnonzero(drawn)
-    made, surfaces, problems = primitives(shaded, rows, number[owner[rows]], soup, elements.meshes[0].images, replace(style.textures, texel=texel))
-    result.notes.extend(("warned", "", problem) for problem in problems if notes)
+    shared = [(group, one) for group, one in shared if not one.sliver.all()]
+    look = _Look(elements, replace(style.textures, texel=texel))
+    made = [] if soup is None or shaded is None else look.made(soup, shaded, solid, number)
+    many = [Instanced(look.made(g.soup, s, np.ones(1, bool), np.zeros(1, np.int64)), g.translation, g.rotation, g.scale, number[g.owner]) for g, s in shared]
+    result.notes.extend(("warned", "", problem) for problem in look.problems if notes)
     table = style.schema.encode(elements.table.take(pa.array(features[present])))
-    result.packed = pack(glb(made, surfaces, table, tolerance=tolerance, compression=style.compression))
-    result.low, result.high = extremes(*(p.positions for p in made))
-    result.heights, result.features = soup.heights, features[present]
-    result.kept, result.vertices, result.triangles = len(present), sum(len(p.positions) for p in made), len(rows)
+    result.packed = pack(glb(made, look.surfaces, table, tolerance=tolerance, compression=style.compression, instanced=many))
+    result.low, result.high = extremes(*(p.positions for p in made), *(group.corners for group, _ in shared))
+    heights = [one.heights for one in [*([] if soup is None else [soup]), *(group.soup for group, _ in shared)]]
+    result.heights, result.features, result.kept = (min(h[0] for h in heights), max(h[1] for h in heights)), features[present], len(present)
+    result.vertices = sum(len(p.positions) for p in made) + sum(len(p.positions) for m in many for p in m.primitives)
+    result.triangles = int(after[solid].sum())
     return result
+
+
+def _shade(soup: Soup, crease: float) -> normals.Surfaces:
+    """Vertices and normals; features and materials never share a vertex."""
+    return normals.smooth(soup.positions, soup.triangles, soup.owner * len(soup.surfaces) + soup.material, crease)
+
+
+@dataclass
+class _Look:
+    """The surfaces of a tile as its primitives are made, and what went wrong with its textures."""
+
+    elements: Elements
+    how: Quality
+    surfaces: list[Surface] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def made(self, soup: Soup, shaded: normals.Surfaces, solid: NDArray[np.bool_], number: I64) -> list[Primitive]:
+        """Primitives of the features of a soup that are `solid`; `number` is the row of each."""
+        owner = soup.owner[shaded.source]
+        rows = np.flatnonzero(solid[owner])
+        made, surfaces, problems = primitives(shaded, rows, number[owner[rows]], soup, self.elements.meshes[0].images, self.how)
+        self.problems += problems
+        places = []
+        for surface in surfaces:
+            if surface not in self.surfaces:
+                self.surfaces.append(surface)
+            places.append(self.surfaces.index(surface))
+        return [replace(p, surface=places[p.surface]) if p.surface is not None else p for p in made]
+
+
+def _balance(
+    soup: Soup | None, shaded: normals.Surfaces | None, shared: list[tuple[Group, normals.Surfaces]], count: int,
+) -> tuple[I64, I64, NDArray[np.bool_]]:  # fmt: skip
+    """(triangles of each feature, those that are left, whether any has an area)."""
+    before, after, solid = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int64)
+    if soup is not None and shaded is not None:
+        owner = soup.owner[shaded.source]
+        before += np.bincount(soup.owner, minlength=count)
+        after += np.bincount(owner, minlength=count)
+        solid += np.bincount(owner[~shaded.sliver], minlength=count)
+    for group, one in shared:
+        times = np.bincount(group.owner, minlength=count)
+        before += times * len(group.soup.owner)
+        after += times * len(one.source)
+        solid += times * int((~one.sliver).sum())
+    return before, after, solid > 0
+
+
+def _notes(ids: pa.ChunkedArray, features: I64, before: I64, after: I64, solid: NDArray[np.bool_]) -> list[tuple[str, str, str]]:
+    """What happened to triangles without area."""
+    lost = [("repaired", i, f"{before[i] - after[i]} of {before[i]} triangles have no area and were left out") for i in np.flatnonzero((after < before) & solid)]
+    none = [("refused", i, "none of its triangles has an area") for i in np.flatnonzero(~solid)]
+    return [(action, ids[int(features[i])].as_py(), reason) for action, i, reason in lost + none]
 
 
 # --- coarse forms -------------------------------------------------------------------------------------------------
@@ -145,7 +200,9 @@ def coarse(elements: Elements, style: Style, wanted: Wanted) -> Drawn:
     for first, last in _chunks(elements, pieces[: max(fits, 1)], CHUNK * style.budget):
         run = np.arange(first, last)
         own = np.concatenate([pieces[i] for i in run])
-        soup = place(elements, own, np.repeat(run - first, [len(pieces[i]) for i in run]), frame, surfaces)
+        soup = place(items(elements, own, np.repeat(run - first, [len(pieces[i]) for i in run])), frame, surfaces)
+        if soup is None:
+            continue
         pinned = np.array([len(pieces[i]) < elements.count_of(int(features[i])) for i in run])
         _add(form, soup, features[run], np.minimum(aim, size[run] / LIKENESS), pinned, style.budget)
         if form.weight > style.budget:
@@ -155,7 +212,7 @@ def coarse(elements: Elements, style: Style, wanted: Wanted) -> Drawn:
     off = max(form.errors, default=0.0)
     error = max(off, absent, wanted.hidden)
     tolerance = max(TOLERANCE, 0.01 * min(aim, error))
-    result = encode(elements, style, Soup.join(form.soups), np.array(form.features, np.int64), tolerance, notes=False, texel=error / PIXELS)
+    result = encode(elements, style, Soup.join(form.soups), [], np.array(form.features, np.int64), tolerance, notes=False, texel=error / PIXELS)
     result.error = error + tolerance + TOLERANCE
     return result
 

@@ -85,7 +85,7 @@ def features_of(model: Model, transform: F64, where: Where) -> Feature | None:
         names = _names(primitive, where)
         if names is None:
             return None
-        rows = primitive.feature_ids[0].ids
+        rows = _feature_rows(primitive)
         used = np.unique(rows)
         if used.min() < 0 or used.max() >= len(names):
             where.error("FEATURE_WITHOUT_ID", f"{primitive.pointer} has the feature id {int(used.max())}, its table {len(names)} rows")
@@ -95,14 +95,21 @@ def features_of(model: Model, transform: F64, where: Where) -> Feature | None:
             local[row] = number.setdefault(names[row], len(ids))
             if local[row] == len(ids):
                 ids.append(names[row])
-        for chunk in primitive.chunks():
+        for chunk, own in zip(primitive.chunks(), rows, strict=True):
             points.append(chunk @ transform[:3, :3].T + transform[:3, 3])
-            owners.append(local[rows])
+            owners.append(np.broadcast_to(local[own], len(chunk)))
             triangles.append(primitive.triangles() + count)
             count += len(chunk)
     if not points:
         return None
     return Feature(ids, np.concatenate(points), np.concatenate(owners), np.concatenate(triangles))
+
+
+def _feature_rows(primitive: Primitive) -> I64:
+    """(K, N) table rows of the vertices of each instance, or (K, 1) where an instance is one feature as a whole."""
+    if primitive.instance_feature_ids:
+        return primitive.instance_feature_ids[0].ids[:, None]
+    return np.broadcast_to(primitive.feature_ids[0].ids, (primitive.instances, len(primitive.local)))
 
 
 def known_only(found: Feature, rows: I64) -> tuple[Feature, I64]:
@@ -125,10 +132,11 @@ def local_metres(inverse: Inverse, coordinates: F64) -> tuple[F64, F64, F64]:
 
 
 def table_of(primitive: Primitive) -> PropertyTable | None:
-    """The property table of the primitive's first feature id set."""
-    if not primitive.feature_ids:
+    """The property table of the first feature id set of the primitive, or of its instances."""
+    sets = primitive.instance_feature_ids or primitive.feature_ids
+    if not sets:
         return None
-    index = primitive.feature_ids[0].property_table
+    index = sets[0].property_table
     return primitive.tables[index] if index is not None and index < len(primitive.tables) else None
 
 
