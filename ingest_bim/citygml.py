@@ -22,12 +22,14 @@ from ingest_bim.citygml_stream import SURFACE_DATA, XLINK, Head, local, members
 from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_reference, crs_text, metres_of
 from ingest_bim.citymodel_mesh import Builder
 from ingest_bim.citymodel_textures import Pictures
+from ingest_bim.package import heads, is_zip, opened
 from twin import crs as crs_module
 from twin.errors import BadFeature, UnreadableSource
 from twin.model import Batch, Reference, Report
 
 F64 = NDArray[np.float64]
 HEAD = 1 << 14
+SUFFIXES = (".gml", ".citygml", ".xml")
 
 
 class Options(CityOptions):
@@ -38,6 +40,8 @@ class Options(CityOptions):
 
 def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contract of readers
     """Whether an XML file is CityGML, told by its first bytes."""
+    if is_zip(source):
+        return any(b"opengis.net/citygml" in head for _, head in heads(source, SUFFIXES))
     if not source.is_file():
         return False
     with source.open("rb") as file:
@@ -46,7 +50,7 @@ def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contrac
 
 
 def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
-    """Read a city model.
+    """Read a city model, or the one in a ZIP.
 
     Yields:
         Mesh batches: city objects and, as their children, boundary surfaces and openings.
@@ -57,9 +61,15 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
         BadFeature: no city objects at all.
     """
     report.source = report.source or source.name
+    with opened(source, SUFFIXES, options.member, report) as (model, root):
+        yield from _read(model, root, options, report)
+
+
+def _read(source: Path, root: Path | None, options: Options, report: Report) -> Iterator[Batch]:
+    root = root or package_root(source)
     if not source.is_file() or source.stat().st_size == 0:
         raise UnreadableSource(f"{source.name} is empty or not a file.", "Deliver it again.")
-    codes = CodeLists(source, report)
+    codes = CodeLists(source, root, report)
     columns, store, head, count = _learn(source, options, codes)
     if not count:
         raise BadFeature(f"{source.name} holds no city objects.", "Export the model again.")
@@ -76,7 +86,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     store.looks.choose(options.theme, report)
     store.place = place
     if options.textures:
-        store.pictures = Pictures(source.parent, report, package_root(source))
+        store.pictures = Pictures(source.parent, report, root)
     elif store.looks.themes["textures"]:
         report.note("skipped", "", "Textures are left out, as asked; their surfaces have plain colours.")
     builder = Builder(reference, columns, report, surfaces=options.surfaces, pictures=store.pictures)

@@ -26,8 +26,8 @@ def package_root(source: Path) -> Path:
 class CodeLists:
     """The dictionaries met so far, by the text of `codeSpace`."""
 
-    def __init__(self, source: Path, report: Report) -> None:
-        self.folder, self.root, self.report = source.resolve().parent, package_root(source), report
+    def __init__(self, source: Path, root: Path, report: Report) -> None:
+        self.folder, self.root, self.report = source.resolve().parent, root.resolve(), report
         self._lists: dict[str, dict[str, str]] = {}
 
     def label(self, space: str, code: str) -> str | None:

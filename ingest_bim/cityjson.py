@@ -17,12 +17,14 @@ from ingest_bim.cityjson_objects import Document, Header
 from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_reference
 from ingest_bim.citymodel_mesh import Builder
 from ingest_bim.citymodel_textures import Pictures, choose_themes, no_themes
+from ingest_bim.package import heads, is_zip, opened
 from twin.errors import BadFeature, BadOption, UnreadableSource
 from twin.model import Batch, Report
 
 VERSIONS = ("1.0", "1.1", "2.0")
 HEAD = 1 << 16
 MAX_LINE = 1 << 28
+SUFFIXES = (".json", ".jsonl")
 
 
 class Options(CityOptions):
@@ -33,12 +35,17 @@ class Options(CityOptions):
 
 def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contract of readers
     """Whether a JSON file is CityJSON, told by its type near the start (or, for a document with its type last, near the end)."""
+    if is_zip(source):
+        return any(_looks_like(head, b"") for _, head in heads(source, SUFFIXES))
     if not source.is_file():
         return False
     with source.open("rb") as file:
         head = file.read(HEAD)
         file.seek(max(0, source.stat().st_size - HEAD))
-        tail = file.read(HEAD)
+        return _looks_like(head, file.read(HEAD))
+
+
+def _looks_like(head: bytes, tail: bytes) -> bool:
     if not head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
         return False
     squeezed = (head + b" " + tail).translate(None, b" \t\r\n")
@@ -46,7 +53,7 @@ def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contrac
 
 
 def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
-    """Read a city model.
+    """Read a city model, or the one in a ZIP.
 
     Yields:
         Mesh batches: city objects and, as their children, semantic surfaces.
@@ -57,6 +64,11 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
         BadFeature: no city objects at all.
     """
     report.source = report.source or source.name
+    with opened(source, SUFFIXES, options.member, report) as (model, root):
+        yield from _read(model, root, options, report)
+
+
+def _read(source: Path, root: Path | None, options: Options, report: Report) -> Iterator[Batch]:
     documents, header = _open(source, options)
     columns, count, ghost, themes = Columns(), 0, Report(), no_themes()
     for document in documents():
@@ -75,7 +87,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     report.facts |= {"driver": f"CityJSON {header.version}", "bytes": source.stat().st_size}
     reference = city_reference(header.crs, options, report, source.name)
     chosen = choose_themes(themes, options.theme, report, header.defaults)
-    pictures = Pictures(source.parent, report) if options.textures else None
+    pictures = Pictures(source.parent, report, root) if options.textures else None
     if themes["textures"] and pictures is None:
         report.note("skipped", "", "Textures are left out, as asked; their surfaces have plain colours.")
     builder = Builder(reference, columns, report, surfaces=options.surfaces, pictures=pictures)

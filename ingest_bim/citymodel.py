@@ -37,6 +37,7 @@ class CityOptions(ReaderOptions):
 
     lod: str | None = Field(None, pattern=r"^(<=)?\d(\.\d+)?$", description="Level of detail to draw (2, 1.3, or <=2: the highest up to it); the highest of each object if not given.")
     surfaces: bool = Field(True, description="Semantic surfaces (roof, wall, ground, …) are features of their own.")
+    member: str | None = Field(None, max_length=500, description="Of a ZIP with several models, the one to read.")
     textures: bool = Field(True, description="Read the textures that lie beside the model.")
     theme: str | None = Field(None, max_length=200, description="Appearance to draw where a model has several; the file's default, or the one with most surfaces.")
 

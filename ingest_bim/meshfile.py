@@ -22,6 +22,7 @@ from ingest_bim.citymodel_mesh import MeshBatch
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.ifc_placement import HOW, Request, place_by_user
 from ingest_bim.meshfile_scene import Piece, load_scene, pieces
+from ingest_bim.package import heads, is_zip, opened
 from twin import crs as crs_module
 from twin.errors import BadFeature, BadOption, MissingReference, UnreadableSource
 from twin.model import Batch, Material, Reference, Report
@@ -29,6 +30,7 @@ from twin.registry import ReaderOptions
 
 F64 = NDArray[np.float64]
 Unit = Literal["m", "dm", "cm", "mm", "km", "ft", "us-ft", "in"]
+SUFFIXES = (".obj", ".gltf", ".glb", ".ply", ".stl")
 METRES = dict(zip(get_args(Unit), (1.0, 0.1, 0.01, 0.001, 1000.0, 0.3048, 1200 / 3937, 0.0254), strict=True))
 MAX_BYTES = 1 << 30
 #: Compressions for which there is no decoder here.
@@ -45,6 +47,7 @@ class Options(ReaderOptions):
     origin: str = Field("0,0,0", description="The model point x,y,z (metres, z up) that stands at the anchor.")
     scale: float = Field(1.0, gt=0.5, lt=2, description="Grid metres per model metre.")
     units: Unit | None = Field(None, description="Unit of the file's coordinates; glTF is in metres by definition, others are taken so.")
+    member: str | None = Field(None, max_length=500, description="Of a ZIP with several models, the one to read.")
     up: Literal["auto", "y", "z"] = Field("auto", description="Which axis points up; auto: y for glTF, z for all others.")
 
     @field_validator("anchor", "anchor_lonlat", "origin")
@@ -65,8 +68,13 @@ def _numbers(text: str) -> tuple[float, ...]:
     return values
 
 
+def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contract of readers
+    """Whether a file is a mesh: by its suffix, of a ZIP by those inside."""
+    return next(heads(source, SUFFIXES), None) is not None if is_zip(source) else source.is_file()
+
+
 def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
-    """Read a mesh file.
+    """Read a mesh file, or the one in a ZIP.
 
     Yields:
         Mesh batches, a feature per object (OBJ `o`, glTF node; one for PLY and STL).
@@ -77,12 +85,17 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
         BadFeature: no triangles at all.
     """
     report.source = report.source or source.name
+    with opened(source, SUFFIXES, options.member, report) as (model, root):
+        yield from _read(model, root, options, report)
+
+
+def _read(source: Path, root: Path | None, options: Options, report: Report) -> Iterator[Batch]:
     kind = source.suffix.lower().removeprefix(".")
     reference, matrix = _placement(source, options, report, kind)
     _check_file(source, kind, report)
     report.facts |= {"driver": f"trimesh ({kind})", "bytes": source.stat().st_size}
-    pictures = Pictures(source.parent, report)
-    found = pieces(load_scene(source, kind, report), report, pictures, srgb=kind not in ("gltf", "glb"))
+    pictures = Pictures(source.parent, report, root)
+    found = pieces(load_scene(source, kind, report, root), report, pictures, srgb=kind not in ("gltf", "glb"))
     if not found:
         raise BadFeature(f"{source.name} holds no triangles.", "; ".join(n.reason for n in report.notes[:3]) or "Export it again.")
     columns = Columns()

@@ -39,8 +39,8 @@ class Piece:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-def load_scene(source: Path, kind: str, report: Report) -> Any:
-    """Load with trimesh; side files (buffers, .mtl, images) come from the source's folder alone.
+def load_scene(source: Path, kind: str, report: Report, root: Path | None = None) -> Any:
+    """Load with trimesh; side files (buffers, .mtl, images) come from the source's folder alone (of a package, from the package).
 
     Raises:
         UnreadableSource: trimesh cannot read it, for whatever reason.
@@ -49,6 +49,7 @@ def load_scene(source: Path, kind: str, report: Report) -> Any:
     from trimesh.resolvers import Resolver  # noqa: PLC0415
 
     folder = source.resolve().parent
+    home = folder if root is None else root.resolve()
 
     class Beside(Resolver):
         """Files in the source's folder or below; anything else is refused and reported."""
@@ -61,7 +62,7 @@ def load_scene(source: Path, kind: str, report: Report) -> Any:
                 report.note("warned", "", f"The options of the map {str(name)[:60]!r} are not known here; the image is drawn without them.")
                 name = str(name).split()[-1]
             path = (folder / str(name).strip().replace("\\", "/")).resolve()
-            if "://" in str(name) or Path(str(name)).is_absolute() or not path.is_relative_to(folder):
+            if "://" in str(name) or Path(str(name)).is_absolute() or not path.is_relative_to(home):
                 report.note("refused", "", f"The file refers to {str(name)[:100]!r}, which is not in its folder.")
                 raise FileNotFoundError(name)
             if not path.is_file():

@@ -99,15 +99,15 @@ class TileJob:
 _VECTOR = (".gpkg", ".geojson", ".json", ".shp", ".parquet", ".geoparquet", ".fgb")
 
 READERS: tuple[Entry, ...] = (
-    Entry("cityjson", "ingest_bim.cityjson", "mesh", (".json", ".jsonl")),
-    Entry("citygml", "ingest_bim.citygml", "mesh", (".gml", ".citygml", ".xml")),
+    Entry("cityjson", "ingest_bim.cityjson", "mesh", (".json", ".jsonl", ".zip")),
+    Entry("citygml", "ingest_bim.citygml", "mesh", (".gml", ".citygml", ".xml", ".zip")),
     Entry("tileset", "ingest_bim.adopted", "tileset", (".json", ".3tz")),
     Entry("footprints", "ingest_gis.footprints", "blocks", _VECTOR),
     Entry("vector", "ingest_gis.vector", "vector", _VECTOR),
     Entry("terrain", "ingest_gis.terrain", "terrain", (".tif", ".tiff", ".asc", ".hgt", ".zip"), several=True),
     Entry("raster", "ingest_gis.raster", "raster", (".tif", ".tiff", ".png", ".jpg", ".jp2", ".asc")),
     Entry("points", "ingest_gis.points", "points", (".las", ".laz", ".e57"), several=True),
-    Entry("meshfile", "ingest_bim.meshfile", "mesh", (".obj", ".gltf", ".glb", ".ply", ".stl")),
+    Entry("meshfile", "ingest_bim.meshfile", "mesh", (".obj", ".gltf", ".glb", ".ply", ".stl", ".zip")),
     Entry("ifc", "ingest_bim.ifc", "mesh", (".ifc", ".ifczip", ".ifcxml")),
 )
 

@@ -1,0 +1,103 @@
+"""Models delivered as a ZIP with what they refer to: unpacked into a folder of its own while they are read.
+
+Entries whose names climb out of the ZIP, are absolute or are links are refused and listed; an archive that would unpack to far
+more than its size, or to more files than is credible, is refused whole before anything is written.
+"""
+
+from __future__ import annotations
+
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from twin.errors import BadOption, UnreadableSource
+from twin.model import Report
+
+MAX_BYTES = 1 << 34
+MAX_RATIO = 200
+MAX_FILES = 200_000
+HEAD = 1 << 16
+CHUNK = 1 << 20
+
+
+def is_zip(source: Path) -> bool:
+    """Whether a source is to be unpacked."""
+    return source.suffix.lower() == ".zip" and source.is_file()
+
+
+def heads(source: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Name and first bytes of each entry with one of the suffixes; none where it is not a ZIP."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            for info in archive.infolist():
+                if _model(info.filename, suffixes) and not info.flag_bits & 1:
+                    with archive.open(info) as file:
+                        yield info.filename, file.read(HEAD)
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError, EOFError):
+        return
+
+
+@contextmanager
+def opened(source: Path, suffixes: Sequence[str], member: str | None, report: Report) -> Iterator[tuple[Path, Path | None]]:
+    """(the model's file, the folder that what it refers to may not leave); a source that is no ZIP is itself, without such a folder.
+
+    Raises:
+        UnreadableSource: not a ZIP, a bomb, or without a model.
+        BadOption: several models and none is named, or `member` is not among them.
+    """
+    if not is_zip(source):
+        if member is not None:
+            raise BadOption(f"member={member}: {source.name} is not a ZIP.", "Leave it out.")
+        yield source, None
+        return
+    with tempfile.TemporaryDirectory(prefix="twin-model-") as folder:
+        root = Path(folder).resolve()
+        found = [name for name in _unpack(source, root, report) if _model(name, suffixes)]
+        if not found:
+            raise UnreadableSource(f"{source.name} holds no model ({', '.join(suffixes)}).", "Deliver the model with its textures in one ZIP.")
+        if member is None and len(found) > 1:
+            raise BadOption(f"{source.name} holds {len(found)} models: {', '.join(sorted(found)[:5])}.", "Name one: --option member=NAME.")
+        if member is not None and member not in found:
+            raise BadOption(f"member={member}: {source.name} holds {', '.join(sorted(found)[:5])}.", "Name one of these.")
+        name = member or found[0]
+        report.facts["member"] = name
+        yield root / name, root
+
+
+def _model(name: str, suffixes: Sequence[str]) -> bool:
+    """Whether an entry is a model: not one of the side folders of national packages, nor what systems add."""
+    folders = {part.lower() for part in PurePosixPath(name).parts[:-1]}
+    return name.lower().endswith(tuple(suffixes)) and not folders & {"codelists", "metadata", "schemas", "specification", "__macosx"}
+
+
+def _unpack(source: Path, root: Path, report: Report) -> list[str]:
+    """Names of the files that were unpacked."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+            total = sum(info.file_size for info in infos)
+            if total > min(MAX_BYTES, MAX_RATIO * source.stat().st_size) or len(infos) > MAX_FILES:
+                raise UnreadableSource(f"{source.name} would unpack to {len(infos):,} files of {total >> 20} MiB, {total // max(source.stat().st_size, 1)} times its size.",
+                                       "Unpack it yourself if that is right, and ingest the folder's model.")  # fmt: skip
+            done = []
+            for info in infos:
+                name = info.filename.replace("\\", "/")
+                parts = PurePosixPath(name).parts
+                if ".." in parts or PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or stat.S_ISLNK(info.external_attr >> 16) or "\0" in name:
+                    report.note("refused", info.filename[:200], "This entry of the ZIP leads out of it (or is a link) and is not unpacked.")
+                    continue
+                path = root / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(info) as file, path.open("wb") as out:
+                    left = info.file_size
+                    while left > 0 and (chunk := file.read(min(CHUNK, left))):
+                        out.write(chunk)
+                        left -= len(chunk)
+                done.append(name)
+            return done
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError, EOFError) as error:
+        raise UnreadableSource(f"{source.name} cannot be unpacked: {type(error).__name__}: {str(error)[:120]}.", "Deliver it again.") from error
