@@ -56,6 +56,9 @@ def export(city: City, layer: str, path: Path, listener: Listener | None = None,
             return {"path": str(path), "what": _tiles(city, derivation, place, suffix, listener, form)}
         if suffix in DRIVERS:
             return {"path": str(path), "what": f"{_features(city, version, place):,} features"}
+        rasters = [str(part.properties.get("file", "")) for part in version.parts if part.role == "raster"]
+        if suffix in (".tif", ".tiff") and len(rasters) > 1:
+            raise BadOption(f"Layer {layer!r} is a mosaic of {len(rasters)} rasters ({', '.join(rasters[:4])}); a .tif holds one.", "Export its tiles: --to FOLDER, or .3tz.")
         for part in version.parts:
             if (part.role == "raster" and suffix in (".tif", ".tiff")) or (part.role == "cloud" and suffix == Path(part.key).suffix):
                 shutil.copyfile(city.lake.path(part.key), place)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from twin import crs, parts
+from twin.ground import raster_parts, reference_of
 from twin.lake import Lake
 from twin.mapsource import SIZE, WORLD, finest_zoom, tile_cells
 from twin.model import LayerVersion
@@ -44,7 +45,8 @@ def describe(lake: Lake, version: LayerVersion) -> dict[str, Any]:
     bounds = [box.minx, box.miny, box.maxx, box.maxy] if box else [-180.0, -85.0, 180.0, 85.0]
     if version.kind == "vector":
         return {"minzoom": 0, "maxzoom": 21, "bounds": bounds, "legend": _vector_legend(version)}
-    finest = finest_zoom(lake.path(parts.raster_part(version).key), version.reference.horizontal)
+    first = raster_parts(version)[0]
+    finest = finest_zoom(lake.path(first.key), reference_of(version, first).horizontal)
     zooms = {"minzoom": 0, "maxzoom": min(finest + 1, 22)}  # one more, so that cells have sharp edges
     legend = _legend(version) if version.kind != "terrain" else _height_legend(version)
     if legend:
@@ -56,8 +58,7 @@ def render(lake: Lake, version: LayerVersion, z: int, x: int, y: int) -> bytes:
     """One tile as PNG, 256 × 256, RGBA."""
     if version.kind == "vector":
         return _png(_draw(lake, version, z, x, y))
-    path = lake.path(parts.raster_part(version).key)
-    picture = _hillshade(path, version, z, x, y) if version.kind == "terrain" else _raster(path, version, z, x, y)
+    picture = _hillshade(lake, version, z, x, y) if version.kind == "terrain" else _raster(lake.path(parts.raster_part(version).key), version, z, x, y)
     return EMPTY if picture is None else _png(picture)
 
 
@@ -106,12 +107,20 @@ def _colored(band: NDArray[Any], alpha: U8, kind: str, entries: list[dict[str, A
     return out
 
 
-def _hillshade(path: Path, version: LayerVersion, z: int, x: int, y: int) -> U8 | None:
+def _hillshade(lake: Lake, version: LayerVersion, z: int, x: int, y: int) -> U8 | None:
     """Shaded relief (Horn 1981; sun from the north-west, 45° high), tinted by height; one pixel more on every side for the slope."""
-    cells = tile_cells(path, version.reference.horizontal, z, x, y, "bilinear", buffer=1)
-    if cells is None:
+    height = np.full((SIZE + 2, SIZE + 2), np.nan)
+    alpha = np.zeros(height.shape, np.uint8)
+    for part in raster_parts(version):  # finest first; the next one where that has nothing
+        own = reference_of(version, part)
+        cells = tile_cells(lake.path(part.key), own.horizontal, z, x, y, "bilinear", buffer=1)
+        if cells is not None:
+            here = (cells.alpha > 0) & (alpha == 0)
+            height[here], alpha[here] = (cells.bands[0] * own.vertical_unit)[here], cells.alpha[here]
+        if (alpha > 0).all():
+            break
+    if not alpha.any():
         return None
-    height = np.where(cells.alpha > 0, cells.bands[0] * version.reference.vertical_unit, np.nan)
     latitude = math.atan(math.sinh(math.pi * (1 - 2 * (y + 0.5) / 2**z)))
     step = WORLD / 2**z / SIZE * math.cos(latitude)
     gy, gx = _gradient(height, 0) / step, _gradient(height, 1) / step
@@ -120,7 +129,7 @@ def _hillshade(path: Path, version: LayerVersion, z: int, x: int, y: int) -> U8 
     sun_height, sun_azimuth = math.radians(45), math.radians(135)
     light = np.clip(math.sin(sun_height) * np.cos(slope) + math.cos(sun_height) * np.sin(slope) * np.cos(sun_azimuth - aspect), 0, 1)
     rgb = np.stack([np.interp(padded, HEIGHTS, TINTS[:, i]) for i in range(3)], axis=-1) * (0.45 + 0.75 * light[..., None])
-    out = np.dstack([np.clip(rgb, 0, 255).astype(np.uint8), cells.alpha])
+    out = np.dstack([np.clip(rgb, 0, 255).astype(np.uint8), alpha])
     return np.ascontiguousarray(out[1:-1, 1:-1])
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -193,3 +195,23 @@ def test_skirts_cover_the_gaps_between_levels(tmp_path: Path, ingest: Ingest, ti
         assert gap.max() < skirt_height(z) * 2, "the finer one's skirt and the coarser one's overlap"
         compared += len(gap)
     assert compared > 1000
+
+
+def test_khronos_validator(tmp_path: Path, ingest: Ingest, tiled: Tiled) -> None:
+    """Zero errors and warnings in every glb of the ground."""
+    script = Path(__file__).resolve().parents[2] / "viewer" / "scripts" / "validate-gltf.mjs"
+    node = shutil.which("node")
+    if node is None or not (script.parent.parent / "node_modules" / "gltf-validator").exists():
+        pytest.skip("gltf-validator is not installed (npm ci in viewer/)")
+    tiles = tiled(ingest(write_dem(tmp_path / "a.tif", hills(80, 80)), vertical="EGM96"), output="3dtiles", max_level=15)
+    files = []
+    for name in tiles.archive.names():
+        if name.endswith(".glb"):
+            file = tmp_path / name.replace("/", "-")
+            file.write_bytes(tiles.archive.read(name))
+            files.append(str(file))
+    done = subprocess.run([node, str(script), *files], capture_output=True, text=True, check=False)
+    reports = json.loads(done.stdout)
+    assert len(reports) == len(files) > 10
+    problems = [(r["file"], m["code"], m["message"]) for r in reports for m in r["messages"] if m["severity"] < 2]
+    assert not problems, problems[:5]
