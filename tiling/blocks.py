@@ -21,6 +21,7 @@ from pydantic import Field
 
 from tiling import implicit, metadata, partition, solids
 from tiling.anchors import Anchors, Look, look, numbers
+from tiling.boxes import enu_frames
 from tiling.gltf import Compression, Primitive, Surface, extremes, glb
 from tiling.pool import Pool
 from tiling.reuse import LEDGER, Ledger, Past, Spoilt, common_key, tile_key
@@ -44,6 +45,8 @@ _GROUND_CELL = 0.02
 """Degrees: the terrain is read in windows of about this size, so that a city-wide tile never loads a city-wide raster."""
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
+BY_HAND = 262_144
+"""Rows that are kept at hand where only some tiles are built: those that went lie in the row groups of the tiles that they left."""
 UNIT = 32
 """Budgets of weight in a unit of work."""
 SURFACE = Surface((0.86, 0.85, 0.83, 1.0), name="block")
@@ -98,6 +101,8 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
 
 def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> dict[str, Any]:
     report = Report(source=version.layer)
+    if past.archives:
+        source.rows.held = BY_HAND
     if past.trouble:
         report.note("warned", "", past.trouble)
     with Pool(job.workers if len(source.rows) > ALONE else 1) as pool:
@@ -118,7 +123,7 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
                 reasons = " ".join(f"{n.feature}: {n.reason}." for n in report.notes[:3])
                 raise BadFeature(f"Layer {version.layer}: no building could be built. {reasons}", "Check heights, outlines and terrain.")
             largest = max(float(one.shown().size.max(initial=0.0)) for one in anchors.places)
-            told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys, report.kept), "about": job.about}
+            told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys), "about": job.about}
             document = tileset(_tree(cells, built), error=ABSENCE * largest, **told)
             archive.add("tileset.json", dump(document))
             size_now = archive.size
@@ -233,9 +238,11 @@ def _arrow(rows: Rows, names: list[str]) -> pa.Schema:
 
 
 def _tree(cells: list[partition.Cell], built: list[Finished]) -> list[Tile]:
+    side = np.exp2(np.array([cell.level for cell in cells]))
+    lon, lat = partition.unproject(*((np.array([getattr(cell, axis) for cell in cells]) + 0.5) / side for axis in "xy"))
     return [
-        Tile(crs.enu_frame(*cell.centre()), ABSENCE * cell.error, cell.parent, one.low, one.high, f"{cell.name}.glb" if one.packed else None)
-        for cell, one in zip(cells, built, strict=True)
+        Tile(frame, ABSENCE * cell.error, cell.parent, one.low, one.high, f"{cell.name}.glb" if one.packed else None)
+        for frame, cell, one in zip(enu_frames(lon, lat), cells, built, strict=True)
     ]
 
 

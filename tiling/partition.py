@@ -129,12 +129,14 @@ class Cell:
 
     def centre(self) -> tuple[float, float]:
         """Longitude and latitude of the cell's middle in degrees."""
-        return unproject((self.x + 0.5) / (1 << self.level), (self.y + 0.5) / (1 << self.level))
+        side = 1 << self.level
+        lon, lat = unproject((self.x + 0.5) / side, (self.y + 0.5) / side)
+        return float(lon), float(lat)
 
 
-def unproject(u: float, v: float) -> tuple[float, float]:
-    """Web Mercator unit square → longitude, latitude in degrees."""
-    return u * 360.0 - 180.0, float(np.degrees(np.arctan(np.sinh(np.pi * (1.0 - 2.0 * v)))))
+def unproject(u: Any, v: Any) -> tuple[Any, Any]:
+    """Web Mercator unit square → longitude, latitude in degrees; numbers or arrays."""
+    return u * 360.0 - 180.0, np.degrees(np.arctan(np.sinh(np.pi * (1.0 - 2.0 * v))))
 
 
 def plan(

@@ -92,14 +92,6 @@ def _flat(tile: Finished) -> tuple[Any, ...]:
     return (tile.packed is not None, tile.packed.size if tile.packed else 0, *box, *map(float, tile.heights), tile.kept, tile.vertices, tile.triangles, notes)
 
 
-def _finished(row: dict[str, Any]) -> Finished:
-    packed = Packed(b"", 0, row["size"], False) if row["drawn"] else None
-    box = np.array([row[name] for name in _BOX]) if row["drawn"] else None
-    notes = [(action, feature, reason) for action, feature, reason in json.loads(row["notes"])] if row["notes"] else []
-    low, high = (None, None) if box is None else (box[:3], box[3:])
-    return Finished(packed, low, high, (row["bottom"], row["top"]), row["kept"], row["vertices"], row["triangles"], notes)
-
-
 class Spoilt(Exception):
     """Tiles of the last build turned out to be damaged while they were copied: nothing of it can be used."""
 
@@ -124,7 +116,8 @@ class Past:
         try:
             table = _load(job.lake, self.sidecars[LEDGER])
             self.notes = json.loads(table.schema.metadata[b"notes"])
-            self._columns = {name: table.column(name).to_pylist() for name in table.column_names}
+            self._columns = {name: table.column(name).to_pylist() for name in table.column_names if name not in _BOX}
+            self._boxes = np.column_stack([table.column(name).to_numpy() for name in _BOX])
             self._place = {name: row for row, name in enumerate(self._columns["name"])}
             for path in job.previous.archives:
                 self.archives.append(Archive(path))
@@ -156,7 +149,10 @@ class Past:
         row = self._place.get(name)
         if row is None or self._columns["key"][row] != key:
             return None
-        return _finished({name: column[row] for name, column in self._columns.items()}), self._columns["check"][row]
+        of = {name: column[row] for name, column in self._columns.items()}
+        notes = [(action, feature, reason) for action, feature, reason in json.loads(of["notes"])] if of["notes"] else []
+        packed, low, high = (Packed(b"", 0, of["size"], False), self._boxes[row, :3], self._boxes[row, 3:]) if of["drawn"] else (None, None, None)
+        return Finished(packed, low, high, (of["bottom"], of["top"]), of["kept"], of["vertices"], of["triangles"], notes), of["check"]
 
     def copy(self, writer: ArchiveWriter, wanted: dict[str, int]) -> None:
         """Append tiles of the last build to an archive; `wanted`: their names in order with the CRCs that `find` gave.

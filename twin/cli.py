@@ -226,10 +226,21 @@ def pin(shell: Shell, layer: str, version: int, off: bool) -> None:
 
 @command("delete")
 @click.argument("layer")
+@click.option("--ids", help="Delete these features only (separated by commas; @FILE for a file of one id a line): a new version without them.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def delete(shell: Shell, layer: str, yes: bool) -> None:
-    """Forget LAYER with all its versions (the bytes go with the next gc)."""
+def delete(shell: Shell, layer: str, ids: str | None, yes: bool) -> None:
+    """Forget LAYER with all its versions (the bytes go with the next gc), or delete some of its features."""
     shell.city.catalog.layer(layer)
+    if ids is not None:
+        from twin import tasks  # noqa: PLC0415
+
+        wanted = [text.strip() for text in (_text("--ids", ids).splitlines() if ids.startswith("@") else ids.split(",")) if text.strip()]
+        if not wanted:
+            raise BadOption("--ids names no feature.", "For example --ids b17,b18 or --ids @gone.txt")
+        with shell.progress() as listen:
+            result = tasks.require(tasks.work(shell.city, tasks.submit(shell.city, "remove", {"layer": layer, "ids": sorted(set(wanted))}), listen))
+        shell.say(result, f"{layer} version {result['version']}: {result['count']:,} features, without {len(set(wanted)):,} deleted")
+        return
     if not yes and not shell.as_json and sys.stdin.isatty() and not click.confirm(f"Delete layer {layer} and all its versions?"):
         return
     shell.city.catalog.delete_layer(layer, shell.city.settings.who)

@@ -130,6 +130,28 @@ def test_an_update_writes_one_small_part(city: City, tmp_path: Path) -> None:
     assert first["count"] == 3000
 
 
+def test_single_features_are_deleted(city: City, tmp_path: Path) -> None:
+    """Deleted by name: gone from features, tiles and export; the part stays; a name that is not there deletes nothing."""
+    options = ("--layer", "houses", "--option", "id=gid", "--option", "ground=0")
+    city("ingest", str(houses(tmp_path / "all.gpkg", 300)), *options)
+    whole = geopandas.read_file(tmp_path / "all.gpkg")
+    gone = whole["gid"].iloc[[3, 5, 250]].tolist()
+    assert "nope" in city("delete", "houses", "--ids", f"{gone[0]},nope", code=2)["error"]["message"]
+    assert city("delete", "houses", "--ids", gone[0])["count"] == 299
+    (tmp_path / "gone.txt").write_text("\n".join(gone[1:]) + "\n")
+    assert city("delete", "houses", "--ids", f"@{tmp_path / 'gone.txt'}")["count"] == 297
+    info = city("info", "houses")
+    assert [part["key"] for part in info["parts"]] == [part["key"] for part in city("info", "houses", "1")["parts"]]
+    assert city("check", "houses")["errors"] == 0
+    city("export", "houses", "--to", str(tmp_path / "out.gpkg"))
+    assert set(geopandas.read_file(tmp_path / "out.gpkg")["id"]) == set(whole["gid"]) - set(gone)
+    whole[~whole["gid"].isin(gone)].to_file(tmp_path / "rest.gpkg", driver="GPKG", layer="houses")
+    other = City(tmp_path / "other")
+    other("ingest", str(tmp_path / "rest.gpkg"), *options)
+    assert other("info", "houses")["tileset"]["archive"] == info["tileset"]["archive"]
+    assert "has no feature" in city("delete", "houses", "--ids", gone[0], code=2)["error"]["message"]
+
+
 def test_updates_that_do_not_fit_are_refused(grown: City, tmp_path: Path) -> None:
     frame = geopandas.read_file(houses(tmp_path / "x.gpkg")).drop(columns="name")
     frame.to_file(tmp_path / "narrow.gpkg", driver="GPKG", layer="houses")

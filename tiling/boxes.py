@@ -1,0 +1,89 @@
+"""Frames and boxes of all tiles of a tree at once: a city has thousands, and a tile takes longer to look at than to compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin import crs
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Of N tiles.
+
+    Attributes:
+        relative: (N, 4, 4) each tile's frame seen from its parent's (from ECEF without one), exactly the identity where they are equal.
+        full: (N,) whether there is content in a tile or below it.
+        low, high: (N, 3) extremes of that content in the tile's frame, with margins.
+    """
+
+    relative: F64
+    full: NDArray[np.bool_]
+    low: F64
+    high: F64
+
+
+def layout(frames: F64, parents: I64, low: F64, high: F64, margin: float) -> Layout:
+    """Where tiles lie in one another, and the boxes that hold their content and their children's boxes.
+
+    Args:
+        frames: (N, 4, 4) tile → ECEF, rigid (or the identity). parents: (N,) positions of the parents, before their children; −1 for roots.
+        low, high: (N, 3) extremes of the content, NaN without any. margin: metres added around content and around children.
+    """
+    relative = _relative(frames, parents)
+    full = np.asarray(np.isfinite(low).all(axis=1) & np.isfinite(high).all(axis=1), bool)
+    low = np.where(full[:, None], low - margin, np.inf)
+    high = np.where(full[:, None], high + margin, -np.inf)
+    depth = np.zeros(len(parents), np.int64)
+    for position, parent in enumerate(parents.tolist()):
+        if parent >= 0:
+            depth[position] = depth[parent] + 1
+    for level in range(int(depth.max(initial=0)), 0, -1):
+        here = np.flatnonzero((depth == level) & full)
+        turn, shift = relative[here, :3, :3], relative[here, :3, 3]
+        # the box around a turned box: its middle is turned, its half axes are added up
+        middle = np.einsum("nij,nj->ni", turn, (low[here] + high[here]) / 2) + shift
+        half = np.einsum("nij,nj->ni", np.abs(turn), (high[here] - low[here]) / 2) + margin
+        np.minimum.at(low, parents[here], middle - half)
+        np.maximum.at(high, parents[here], middle + half)
+        full[parents[here]] = True
+    return Layout(relative, full, low, high)
+
+
+def _relative(frames: F64, parents: I64) -> F64:
+    above = np.where((parents >= 0)[:, None, None], frames[np.maximum(parents, 0)], np.eye(4))
+    back = above[:, :3, :3].transpose(0, 2, 1)
+    result = np.tile(np.eye(4), (len(frames), 1, 1))
+    result[:, :3, :3] = back @ frames[:, :3, :3]
+    result[:, :3, 3] = np.einsum("nij,nj->ni", back, frames[:, :3, 3] - above[:, :3, 3])
+    result[(above == np.eye(4)).all(axis=(1, 2))] = frames[(above == np.eye(4)).all(axis=(1, 2))]
+    result[(above == frames).all(axis=(1, 2))] = np.eye(4)
+    return result
+
+
+def volumes(low: F64, high: F64) -> list[list[float]]:
+    """`boundingVolume.box` of boxes: centre and three half axes, written to 0.1 mm, rounded outwards."""
+    low, high = np.floor(low * 1e4) / 1e4, np.ceil(high * 1e4) / 1e4
+    boxes = np.zeros((len(low), 12))
+    boxes[:, :3] = np.round((low + high) / 2, 5)
+    boxes[:, 3::4] = np.round((high - low) / 2, 5)
+    return [list(map(float, box)) for box in boxes.tolist()]
+
+
+def enu_frames(lon: F64, lat: F64) -> F64:
+    """(N, 4, 4): `twin.crs.enu_frame` of many places on the ellipsoid, in degrees."""
+    lam, phi = np.radians(lon), np.radians(lat)
+    sl, cl, sp, cp = np.sin(lam), np.cos(lam), np.sin(phi), np.cos(phi)
+    frames = np.zeros((len(lam), 4, 4))
+    frames[:, 3, 3] = 1
+    frames[:, :3, 0] = np.column_stack([-sl, cl, np.zeros(len(lam))])
+    frames[:, :3, 1] = np.column_stack([-sp * cl, -sp * sl, cp])
+    frames[:, :3, 2] = np.column_stack([cp * cl, cp * sl, sp])
+    frames[:, :3, 3] = crs.geodetic_to_ecef(np.column_stack([lon, lat, np.zeros(len(lam))]))
+    return frames
