@@ -17,7 +17,7 @@ from tiling import metadata, partition
 from tiling.blocks import ABSENCE
 from tiling.elements import Elements
 from tiling.gltf import Compression
-from tiling.levels import Cell, plan, thin
+from tiling.levels import Cell, Storeys, plan, thin
 from tiling.mesh_tile import DETAIL, LIKENESS, Drawn, Style, Wanted, bake
 from tiling.pool import Pool
 from tiling.rows import id_hash
@@ -51,6 +51,9 @@ class Options(registry.Options):
     textures: Format = Field("webp", description="Image format of the tiles' textures (webp, png or jpeg for clients without EXT_texture_webp), or none.")
     texture_quality: int = Field(80, ge=1, le=100, description="Quality of WebP and JPEG textures.")
     texels: int = Field(1 << 25, ge=1 << 16, le=1 << 28, description="Texels that a tile may hold; what is more is scaled down.")
+    storey: str = Field("storey", description="Column that names a feature's storey: a model that does not fit into one tile is then cut by building and storey.")
+    building: str = Field("building", description="Column that names a feature's building.")
+    interior: float = Field(8.0, gt=0, le=1000, description="Metres of error that the inside of a building stands for while only its outside is drawn: 8 shows it within about 500 m.")
     crease: float = Field(30.0, ge=0, le=180, description="Edges steeper than this many degrees stay sharp.")
 
 
@@ -86,7 +89,7 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
             raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.")
         tiles = [Tile(crs.enu_frame(*c.centre()), b.error, c.parent, b.low, b.high, f"{c.name}.glb" if b.packed else None)
                  for c, b in zip(tree.cells, drawn.tiles, strict=True)]  # fmt: skip
-        told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys, report.kept), "about": job.about}
+        told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(metadata.survey(elements.table.take(drawn.rows()))), "about": job.about}
         document = tileset(tiles, error=ABSENCE * tree.largest, refine="REPLACE", **told)
         archive.add("tileset.json", dump(document))
         bytes_now = archive.size
@@ -120,9 +123,11 @@ class _Tree:
         self.tie = id_hash(ids.combine_chunks())[elements.feature[good]]
         middle = box[good].mean(axis=1)
         lon, lat = crs.to_lonlat(version.reference.horizontal, middle[:, 0], middle[:, 1])
-        cells = plan(partition.project(lon, lat), self.weight, self.tie, options.budget)
+        self.total, self.largest, self.interior = int(self.weight.sum()), float(self.size.max()), options.interior
+        code = partition.project(lon, lat)
+        self.storeys = _storeys(elements, good, code, options) if self.total > options.budget else None
+        cells = plan(code, self.weight, self.tie, options.budget, self.storeys)
         self.cells = thin(cells, [self._expected(c) for c in cells], [float(self.weight[c.rows].sum()) for c in cells], FAN * options.budget)
-        self.total, self.largest = int(self.weight.sum()), float(self.size.max())
 
     def _expected(self, cell: Cell) -> float:
         """The error that a tile's forms aim at."""
@@ -134,12 +139,25 @@ class _Tree:
     def wanted(self, number: int) -> Wanted:
         """What tile `number` is to draw."""
         cell = self.cells[number]
-        rows = cell.rows
-        return Wanted(cell.centre(), self.piece[rows], cell.leaf, self.size[rows], self.tie[rows], self._extent(rows))
+        rows, hidden = cell.rows, 0.0
+        if cell.outside and self.storeys is not None and self.storeys.visible[rows].any():
+            inside = rows[~self.storeys.visible[rows]]
+            rows = rows[self.storeys.visible[rows]]
+            hidden = min(ABSENCE * float(self.size[inside].max(initial=0.0)), self.interior)
+        return Wanted(cell.centre(), self.piece[rows], cell.leaf, self.size[rows], self.tie[rows], self._extent(rows), hidden)
 
     def units(self) -> list[range]:
         """Runs of tiles that one process builds at a time: many small ones, or one whose work is large."""
         return partition.units([partition.Cell(c.level, c.x, c.y, c.rows, c.parent, 0.0) for c in self.cells], self.weight, UNIT * 60_000)
+
+
+def _storeys(elements: Elements, pieces: I64, code: NDArray[np.uint64], options: Options) -> Storeys | None:
+    """The buildings and storeys of a layer whose features name theirs."""
+    if options.storey not in elements.table.column_names:
+        return None
+    from tiling.shell import storeys_of  # noqa: PLC0415  numba takes half a second to load: only models with storeys need it
+
+    return storeys_of(elements, pieces, code, options.storey, options.building)
 
 
 def _sizes(feature: I64, box: F64) -> F64:
@@ -165,6 +183,10 @@ class _Ledger:
             self._seen[one.features] = True
             self._notes += one.notes
         one.features, one.notes = one.features[:0], []
+
+    def rows(self) -> I64:
+        """Of the table: the features that are drawn."""
+        return np.flatnonzero(self._seen)
 
     def close(self) -> None:
         """Write the report: a feature in pieces of which one is drawn was not refused."""

@@ -292,8 +292,11 @@ class Schema:
         document = self.to_json(occurring, frozenset(plain))
         return PropertyTable(name or self.name, _tidy(document, set(columns)), self.class_id, columns, table.num_rows)
 
-    def statistics(self, surveys: dict[str, Survey], rows: int) -> dict[str, Any]:
-        """tileset.json `statistics`: count, extremes, mean and sum of numbers, enum histograms; so that a client can style without a tile."""
+    def statistics(self, surveys: dict[str, Survey]) -> dict[str, Any]:
+        """tileset.json `statistics`: count, extremes, mean and sum of numbers, enum histograms; so that a client can style without a tile.
+
+        Of the rows that were surveyed: features that could not be drawn afterwards (the report names them) may be among them.
+        """
         properties: dict[str, Any] = {}
         for f in self.fields:
             s = surveys[f.column]
@@ -305,7 +308,7 @@ class Schema:
                 properties[f.property] = {"occurrences": {k: n for k, n in (("false", s.rows - s.nulls - yes), ("true", yes)) if n}}
             elif f.kind == "enum" and s.texts:
                 properties[f.property] = {"occurrences": dict(sorted(s.texts.items()))}
-        return {"classes": {self.class_id: {"count": rows, **({"properties": properties} if properties else {})}}}
+        return {"classes": {self.class_id: {"count": max(s.rows for s in surveys.values()), **({"properties": properties} if properties else {})}}}
 
 
 def _tidy(document: dict[str, Any], stored: set[str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -335,5 +335,6 @@ def test_points_in_feet_intact_shifted_lost_and_doubled(lake: Lake, tmp_path: Pa
     wrong = read_cloud(lake, cloud(tmp_path / "b.las", instead, classes))
     assert check(replace(task, version=wrong), files).codes() == {"POINT_MISSING", "POSITION_OFF"}
     # a foot taken for a metre
-    metres = replace(version, reference=Reference("EPSG:2992", "EPSG:5773", 1.0))
+    stated = [replace(part, properties=part.properties | {"reference": asdict(Reference("EPSG:2992", "EPSG:5773", 1.0))}) for part in version.parts]
+    metres = replace(version, parts=tuple(stated))
     assert "POSITION_OFF" in check(replace(task, version=metres), files).codes()

@@ -163,7 +163,7 @@ def test_surveys_merge_as_if_it_were_one() -> None:
     whole = survey(table)
     assert plan("l", table.schema, parts) == plan("l", table.schema, whole)
     assert parts["t"].texts is None
-    statistics = plan("l", table.schema, parts).statistics(parts, 90)["classes"]["l"]
+    statistics = plan("l", table.schema, parts).statistics(parts)["classes"]["l"]
     assert statistics["properties"]["u"] == {"occurrences": {"a": 30, "c": 30}}
     n = table["n"].to_numpy()
     assert statistics["properties"]["n"] == {"min": int(n.min()), "max": int(n.max()), "mean": pytest.approx(n.mean()), "sum": int(n.sum())}
@@ -201,7 +201,7 @@ def test_statistics_against_pandas() -> None:
         "use": [["住宅", "商业", None, "学校"][i % 4] for i in range(count)], "nothing": pa.nulls(count, pa.float64()),
     })  # fmt: skip
     schema = schema_of("l", table)
-    told = schema.statistics(merge(survey(table.slice(i, 700)) for i in range(0, count, 700)), count)["classes"]["l"]["properties"]
+    told = schema.statistics(merge(survey(table.slice(i, 700)) for i in range(0, count, 700)))["classes"]["l"]["properties"]
     frame = table.to_pandas()
     for name in ("height", "floors"):
         column = frame[name].dropna()
