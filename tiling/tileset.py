@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tiling import boxes
 from twin.archive import Packed
 from twin.model import Layer
 
@@ -75,22 +76,26 @@ def tileset(
     Raises:
         ValueError: no tile has content.
     """
-    boxes = _boxes(tiles)
-    if not tiles or boxes[0] is None:
+    if not tiles:
         raise ValueError("a tileset needs content")
+    nothing = np.full(3, np.nan)
+    low, high = (np.array([nothing if v is None else v for v in side]) for side in ([t.low for t in tiles], [t.high for t in tiles]))
+    placed = boxes.layout(np.array([t.frame for t in tiles]), np.array([t.parent for t in tiles]), low, high, MARGIN)
+    if not placed.full[0]:
+        raise ValueError("a tileset needs content")
+    volumes = boxes.volumes(np.where(placed.full[:, None], placed.low, 0), np.where(placed.full[:, None], placed.high, 0))
+    moved = (~(placed.relative == np.eye(4)).all(axis=(1, 2))).tolist()
+    transforms = placed.relative.transpose(0, 2, 1).reshape(-1, 16).tolist()
+    full = placed.full.tolist()
     children: list[list[dict[str, Any]]] = [[] for _ in tiles]
     root: dict[str, Any] = {}
     errors = _monotone(tiles)
     for position in range(len(tiles) - 1, -1, -1):
-        tile, box = tiles[position], boxes[position]
-        if box is None:
+        if not full[position]:
             continue
-        below = tiles[tile.parent].frame if tile.parent >= 0 else np.eye(4)
-        value: dict[str, Any] = {}
-        relative = relative_frame(below, tile.frame)
-        if not np.array_equal(relative, np.eye(4)):
-            value["transform"] = [float(v) for v in relative.T.ravel()]
-        value |= {"boundingVolume": {"box": _box(*box)}, "geometricError": errors[position]}
+        tile = tiles[position]
+        value: dict[str, Any] = {"transform": transforms[position]} if moved[position] else {}
+        value |= {"boundingVolume": {"box": volumes[position]}, "geometricError": errors[position]}
         if position == 0:
             value["refine"] = refine
         if tile.uri is not None:
@@ -146,32 +151,6 @@ def relative_frame(parent: F64, child: F64) -> F64:
     result[:3, :3] = parent[:3, :3].T @ child[:3, :3]
     result[:3, 3] = parent[:3, :3].T @ (child[:3, 3] - parent[:3, 3])
     return result
-
-
-def _boxes(tiles: Sequence[Tile]) -> list[tuple[F64, F64] | None]:
-    """Low and high corner of each tile's box: content and children's boxes, with a margin; None for empty branches."""
-    boxes: list[tuple[F64, F64] | None] = [None] * len(tiles)
-    for position in range(len(tiles) - 1, -1, -1):
-        tile, below = tiles[position], boxes[position]
-        if tile.low is not None and tile.high is not None:
-            below = _around(below, tile.low - MARGIN, tile.high + MARGIN)
-            boxes[position] = below
-        if below is not None and tile.parent >= 0:
-            frame = relative_frame(tiles[tile.parent].frame, tile.frame)
-            corners = np.array(np.meshgrid(*zip(*below, strict=True), indexing="ij")).reshape(3, -1).T @ frame[:3, :3].T + frame[:3, 3]
-            boxes[tile.parent] = _around(boxes[tile.parent], corners.min(0) - MARGIN, corners.max(0) + MARGIN)
-    return boxes
-
-
-def _around(box: tuple[F64, F64] | None, low: F64, high: F64) -> tuple[F64, F64]:
-    return (low, high) if box is None else (np.minimum(box[0], low), np.maximum(box[1], high))
-
-
-def _box(low: F64, high: F64) -> list[float]:
-    """`box`: centre and three half axes, written to 0.1 mm, rounded outwards."""
-    low, high = np.floor(low * 1e4) / 1e4, np.ceil(high * 1e4) / 1e4
-    centre, half = np.round((low + high) / 2, 5), np.round((high - low) / 2, 5)
-    return [*(float(v) for v in centre), float(half[0]), 0.0, 0.0, 0.0, float(half[1]), 0.0, 0.0, 0.0, float(half[2])]
 
 
 def _monotone(tiles: Sequence[Tile]) -> list[float]:
