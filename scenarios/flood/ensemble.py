@@ -91,6 +91,8 @@ class Ensemble:
 
     def frame(self) -> dict[str, list[Batch]]:
         """The likely run's outputs, and the lowest and highest greatest depth of the members that ran."""
+        if MEMBERS[len(self.depths)] != "likely":
+            self.world.report.note("warned", "run", f"it ended within the {MEMBERS[len(self.depths)]!r} of its three runs; the outputs are of that one")
         out, domain, threshold = self.now.frame(), self.now.domain, self.params.threshold
         depths = np.stack([*self.depths, self.now.best[0]])
         for name, values in (("depth-least", depths.min(axis=0)), ("depth-most", depths.max(axis=0))):

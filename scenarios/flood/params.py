@@ -80,6 +80,7 @@ class Params(BaseParams):
     inlet_perimeter_m: float = _field(3.0, "雨水口周长（米）", "Length over which water falls into a node's inlets, m", gt=0, le=1000)
     inlets: tuple[Inlet, ...] = _field((), "雨水口（表）", "Inlets of single nodes: rows of node, area_m2, perimeter_m, sealed")
     structures: tuple[Structure, ...] = _field((), "水工建筑物（表或GeoJSON）", "Levees, barriers, weirs, gates, bridges, culverts, pumps: rows or GeoJSON")
+    structures_layer: str = layer_field("vector", zh="水工建筑物图层", en="Layer of lines with the columns of such rows (kind, crest, …); empty: none", default="")
     uncertain: tuple[Uncertain, ...] = _field((), "不确定参数（表）", "Uncertain parameters: rows of parameter, low, high; three runs give the spread")
 
     threshold: float = _field(0.05, "淹没判定水深（米）", "Depth from which a place counts as flooded, m", ge=0.001, le=5)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from scipy import ndimage
 
 from scenarios.contract import World
@@ -19,9 +20,10 @@ from scenarios.flood.model import Cells, Flood, Source
 from scenarios.flood.params import Params
 from scenarios.flood.part import Part
 from scenarios.flood.solver import SIDES, Solver
-from scenarios.flood.structure_params import names
+from scenarios.flood.structure_params import ROWS, Bridge, Crest, Culvert, Gate, Pump, Structure, names
 from scenarios.flood.structures import Faces
 from scenarios.flood.trace import metres
+from twin import crs
 from twin.errors import BadOption
 
 
@@ -124,8 +126,8 @@ def _along(domain: Domain, line: tuple[tuple[float, float], ...], what: str) -> 
 
 def _structures(p: Params, world: World, domain: Domain, solver: Solver) -> list[Part]:
     """The parts for structures on faces and for culverts and pumps."""
-    labels = names(p.structures)
-    both = list(zip(p.structures, labels, strict=True))
+    rows = (*p.structures, *_surveyed(p, world))
+    both = list(zip(rows, names(rows), strict=True))
     faces = [(row, label) for row, label in both if row.kind not in ("culvert", "pump")]
     links = [(row, label) for row, label in both if row.kind in ("culvert", "pump")]
     found: list[Part] = []
@@ -134,6 +136,33 @@ def _structures(p: Params, world: World, domain: Domain, solver: Solver) -> list
     if links:
         found.append(Links(solver, domain, [row for row, _ in links], [label for _, label in links]))
     return found
+
+
+def _surveyed(p: Params, world: World) -> tuple[Structure, ...]:
+    """Structures from the features of a layer: its columns are the fields of a row, the id its name unless it has one.
+
+    Raises:
+        BadOption: a feature that is no single line or point, or whose columns make no row; names it.
+    """
+    if not p.structures_layer:
+        return ()
+    known = {name for kind in (Crest, Gate, Bridge, Culvert, Pump) for name in kind.model_fields}
+    found: list[Structure] = []
+    for chunk in world.features(p.structures_layer):
+        for name, shape, values in zip(chunk.ids.to_pylist(), chunk.geometry, chunk.attributes.to_pylist(), strict=True):
+            where = f"layer {p.structures_layer!r}, feature {name}"
+            parts = list(getattr(shape, "geoms", [shape]))
+            if len(parts) != 1 or parts[0].geom_type not in ("LineString", "Point"):
+                raise BadOption(f"{where}: it is a {shape.geom_type}; a structure is one line (a pump out of the area: one point).", "Split or redraw it.")
+            xy = shapely.get_coordinates(parts[0])
+            lon, lat = crs.to_lonlat(chunk.reference.horizontal, xy[:, 0], xy[:, 1])
+            row = {key: value for key, value in values.items() if key in known and value is not None and key != "line"}
+            row = {**row, "name": row.get("name") or name, "line": [(float(a), float(b)) for a, b in zip(lon, lat, strict=True)]}
+            try:
+                found.extend(ROWS.validate_python([row]))
+            except ValidationError as error:
+                raise BadOption(f"{where}: {'; '.join(e['msg'] for e in error.errors())}.", "See docs/flood.md for the columns of each kind.") from error
+    return tuple(found)
 
 
 def _roofs_to_network(model: Flood, drainage: swmm.Drainage) -> None:

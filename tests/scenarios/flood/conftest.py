@@ -30,7 +30,7 @@ def terrain(lake: Lake, heights: np.ndarray, cell: float = CELL):
     return parts.write_version(lake, "dem", "terrain", [grid], Report(source="dem"), provenance={})
 
 
-def layer(lake: Lake, name: str, kind: str, shapes: list, ids: list[str], **columns: list):
+def layer(lake: Lake, name: str, kind: str, shapes: list, ids: list[str], /, **columns: list):
     table = pa.table({"height": [9.0] * len(ids), **columns})
     features = Features(Reference("EPSG:4547"), pa.array(ids), np.array(shapes, dtype=object), table)
     return parts.write_version(lake, name, kind, [features], Report(source=name), provenance={})

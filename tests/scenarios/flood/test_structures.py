@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import shapely
 
 from scenarios import driver, flood
 from scenarios.contract import World
@@ -17,7 +18,7 @@ from twin.errors import BadOption
 from twin.lake import Lake
 from twin.registry import parse_options
 
-from .conftest import CELL, model_of, place, run, terrain
+from .conftest import CELL, E, N, layer, model_of, place, run, terrain
 
 SIZE = 40
 SPAN = SIZE * CELL
@@ -285,6 +286,19 @@ def test_structures_come_as_geojson_too() -> None:
     rows = ROWS.validate_python(from_geojson({"type": "FeatureCollection", "features": [feature]}))
     assert rows[0].line == ((113.0, 22.0), (113.1, 22.0))
     assert flood.Params.model_validate({"terrain": "dem", "structures": {"type": "FeatureCollection", "features": [feature]}}).structures == rows
+
+
+def test_structures_can_come_from_a_surveyed_layer(lake: Lake) -> None:
+    course = shapely.LineString([(E + 100, N + 5), (E + 100, N - 205)])
+    dykes = layer(lake, "dykes", "vector", [course], ["d1"], kind=["levee"], crest=[13.0], owner=["水利局"])
+    model, _ = model_of(lake, {"dem": terrain(lake, flat()), "dykes": dykes}, **BASE, structures_layer="dykes")
+    two_ponds(model, 12.5, 10.0)
+    march(model, 20)
+    assert model.solver.depth[:, 20:].max() == 0
+    assert "d1" in model.facts()["structures"]
+    bad = layer(lake, "dykes", "vector", [course], ["d1"], kind=["levee"])
+    with pytest.raises(BadOption, match=r"feature d1: .*needs crest or height_m"):
+        model_of(lake, {"dem": terrain(lake, flat()), "dykes": bad}, **BASE, structures_layer="dykes")
 
 
 @pytest.mark.parametrize(("row", "text"), [
