@@ -125,7 +125,7 @@ class _Tree:
         lon, lat = crs.to_lonlat(version.reference.horizontal, middle[:, 0], middle[:, 1])
         self.total, self.largest, self.interior = int(self.weight.sum()), float(self.size.max()), options.interior
         code = partition.project(lon, lat)
-        self.storeys = _storeys(elements, good, code, options) if self.total > options.budget else None
+        self.storeys = _storeys(elements, good, code, unit, options) if self.total > options.budget else None
         cells = plan(code, self.weight, self.tie, options.budget, self.storeys)
         self.cells = thin(cells, [self._expected(c) for c in cells], [float(self.weight[c.rows].sum()) for c in cells], FAN * options.budget)
 
@@ -151,13 +151,13 @@ class _Tree:
         return partition.units([partition.Cell(c.level, c.x, c.y, c.rows, c.parent, 0.0) for c in self.cells], self.weight, UNIT * 60_000)
 
 
-def _storeys(elements: Elements, pieces: I64, code: NDArray[np.uint64], options: Options) -> Storeys | None:
+def _storeys(elements: Elements, pieces: I64, code: NDArray[np.uint64], unit: F64, options: Options) -> Storeys | None:
     """The buildings and storeys of a layer whose features name theirs."""
     if options.storey not in elements.table.column_names:
         return None
     from tiling.shell import storeys_of  # noqa: PLC0415  numba takes half a second to load: only models with storeys need it
 
-    return storeys_of(elements, pieces, code, options.storey, options.building)
+    return storeys_of(elements, pieces, code, unit, options.storey, options.building)
 
 
 def _sizes(feature: I64, box: F64) -> F64:
