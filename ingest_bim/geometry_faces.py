@@ -133,12 +133,20 @@ def material_style(product: Any) -> Style | None:
     for owner in (product, *kinds):
         for relation in attribute(owner, "HasAssociations", ()):
             if relation.is_a("IfcRelAssociatesMaterial") and relation.RelatingMaterial is not None and relation.RelatingMaterial.is_a("IfcMaterial"):
-                for definition in attribute(relation.RelatingMaterial, "HasRepresentation", ()):
-                    for part in definition.Representations or ():
-                        for styled in part.Items or ():
-                            found = _surface(attribute(styled, "Styles", ()), 0)
-                            if found is not None:
-                                return found
+                found = look_of(relation.RelatingMaterial)
+                if found is not None:
+                    return found
+    return None
+
+
+def look_of(material: Any) -> Style | None:
+    """The surface style that an IfcMaterial is represented with."""
+    for definition in attribute(material, "HasRepresentation", ()):
+        for part in definition.Representations or ():
+            for styled in part.Items or ():
+                found = _surface(attribute(styled, "Styles", ()), 0)
+                if found is not None:
+                    return found
     return None
 
 

@@ -21,6 +21,7 @@ from pydantic import Field, field_validator
 
 from ingest_bim.ifc_cache import ShapeCache
 from ingest_bim.ifc_columns import attribute_table
+from ingest_bim.ifc_content import content
 from ingest_bim.ifc_footprint import outline, place_on
 from ingest_bim.ifc_geometry import Host, Shapes
 from ingest_bim.ifc_groups import groups_of
@@ -86,7 +87,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     """Read a model.
 
     Yields:
-        Mesh batches (elements), then the Tables psets, quantities, relations, materials, classifications and types.
+        Mesh batches (elements), then the Tables psets, quantities, relations, materials, classifications, documents and types.
 
     Raises:
         UnreadableSource: not IFC, truncated, or a schema that is not read.
@@ -118,7 +119,8 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             placement = _place_on_footprint(model, units, shapes, options, report, source.name)
         else:
             _check_reach(shapes, placement, options, source.name)
-        attributes = attribute_table(model, structure, definitions, associations, shapes)
+        report.facts["content"] = content(structure, definitions, associations, shapes)
+        attributes = attribute_table(model, structure, definitions, associations, shapes, ground_level(model, units.length)[0])
         yield from meshes(structure, shapes.shapes, attributes, placement, report)
         yield long_table("psets", definitions.psets, structure.ids)
         yield long_table("quantities", definitions.quantities, structure.ids)
@@ -211,14 +213,18 @@ def _report(structure: Structure, shapes: Shapes, report: Report) -> None:
         report.note("skipped", structure.ids[element], f"{kinds[element]} #{element}: its shape is {'not drawn' if state == 'empty' else state}: {reason}.")
     report.facts["classes"] = dict(sorted(Counter(kinds.values()).items()))
     report.facts["geometry"] = {**shapes.facts, "drawn": len(shapes.shapes), "not_drawn": dict(Counter(s for s, _ in shapes.skipped.values()))}
-    report.facts["style"] = {"label": "name", "category": "class", "hidden": {"class": [k for k in SPACES if k in kinds.values()]}}
+    report.facts["style"] = {"label": "name", "category": "class", "hidden": {"class": [k for k in SPACES if k in kinds.values()]}, "underground": "below_ground"}
 
 
 def _place_on_footprint(model: Any, units: Units, shapes: Shapes, options: Options, report: Report, where: str) -> Placement:
     assert options.footprint is not None
     plan = outline([(s.positions, s.triangles, s.matrix) for s in shapes.shapes.values()])
     origin = numbers(options.origin)
-    level = origin[2] if "origin" in options.model_fields_set and len(origin) == 3 else ground_level(model, units.length, report)
+    level, whose = ground_level(model, units.length)
+    if "origin" in options.model_fields_set and len(origin) == 3:
+        level = origin[2]
+    else:
+        report.note("assumed", "", f"The model's height {level:.3f} m (of its {whose}) is taken for the ground; --option origin=0,0,z names another.")
     return place_on(options.footprint, plan, level, _request(options), reading.current(), report, where)
 
 

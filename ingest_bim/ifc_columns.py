@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from ingest_bim.ifc_content import below_ground
 from ingest_bim.ifc_geometry import Shapes
 from ingest_bim.ifc_materials import Associations, layers, layers_of
 from ingest_bim.ifc_properties import Definitions, Value, as_json
@@ -34,14 +35,19 @@ TITLES = {
     "storey": ("楼层", "Storey"), "storey_elevation": ("楼层标高", "Storey elevation"), "building": ("建筑", "Building"),
     "site": ("场地", "Site"), "space": ("空间", "Space"), "type_name": ("类型", "Type"), "materials": ("材料", "Materials"),
     "system": ("系统", "System"), "zone": ("分区", "Zone"), "layer": ("图层", "Layer"), "has_geometry": ("有几何", "Has geometry"), "not_drawn": ("未显示原因", "Why it is not drawn"),
+    "below_ground": ("地下", "Below ground"),
     "psets": ("属性集", "Property sets"), "quantities": ("工程量", "Quantities"),
 }  # fmt: skip
 
 
 def attribute_table(
-    model: Any, structure: Structure, definitions: Definitions, associations: Associations, shapes: Shapes
+    model: Any, structure: Structure, definitions: Definitions, associations: Associations, shapes: Shapes, level: float = 0.0
 ) -> pa.Table:
-    """Arrow table with a row for each of `structure.elements`; `shapes` says which have triangles, and why others have none."""
+    """Arrow table with a row for each of `structure.elements`; `shapes` says which have triangles, and why others have none.
+
+    `level` is the model height (metres) of the ground.
+    """
+    sunk = below_ground(shapes, level)
     length = associations.length
     elements = structure.elements
     columns: dict[str, list[Any]] = {name: [] for name in TITLES}
@@ -64,7 +70,7 @@ def attribute_table(
             "materials": _joined(row[0] for row in associations.materials_of(step)[0]),
             "system": _joined(g.Name for g in belongs if g.is_a("IfcSystem")), "zone": _joined(g.Name for g in belongs if g.is_a("IfcZone")),
             "layer": _joined(layers_of(element, by_item)), "has_geometry": step in shapes.shapes, "not_drawn": shapes.skipped[step][1] if step in shapes.skipped else None,
-            "psets": as_json(properties), "quantities": as_json(quantities), **_common(properties), **_sizes(quantities),
+            "below_ground": sunk.get(step), "psets": as_json(properties), "quantities": as_json(quantities), **_common(properties), **_sizes(quantities),
         }  # fmt: skip
         if values["storey_elevation"] is not None:
             values["storey_elevation"] = float(values["storey_elevation"]) * length
@@ -74,7 +80,7 @@ def attribute_table(
 
 
 def _schema() -> pa.Schema:
-    kinds = {"storey_elevation": pa.float64(), "has_geometry": pa.bool_()}
+    kinds = {"storey_elevation": pa.float64(), "has_geometry": pa.bool_(), "below_ground": pa.bool_()}
     fields = [_field(n, kinds.get(n, pa.string()), "m" if n == "storey_elevation" else "", zh, en) for n, (zh, en) in TITLES.items()]
     fields += [_field(column, kind, unit, zh, prop) for prop, column, kind, unit, zh in COMMON]
     fields += [_field(column, pa.float64(), unit, zh, column.replace("_", " ").capitalize()) for _, column, unit, zh in QUANTITIES]

@@ -237,15 +237,13 @@ def _origin(site: Any, length: float) -> tuple[float, float, float]:
     return (x, y, z)
 
 
-def ground_level(model: Any, length: float, report: Report) -> float:
-    """The model height (metres) that stands on the ground: that of the first building's placement, else of the site's, else 0."""
+def ground_level(model: Any, length: float) -> tuple[float, str]:
+    """The model height (metres) that stands on the ground, and whose placement it is: the first building's, else the site's, else 0."""
     for kind in ("IfcBuilding", "IfcSite"):
         for item in sorted(model.by_type(kind), key=lambda e: e.id()):
             if item.ObjectPlacement is not None:
-                level = _origin(item, length)[2]
-                report.note("assumed", "", f"The model's height {level:.3f} m (its {kind}'s placement) is taken for the ground; --option origin=0,0,z names another.")
-                return level
-    return 0.0
+                return _origin(item, length)[2], kind
+    return 0.0, "origin"
 
 
 def _true_north(model: Any) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Materials, classifications and presentation layers of elements, their own or their type's."""
+"""Materials, classifications, documents and presentation layers of elements, their own or their type's."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from ingest_bim.geometry_faces import look_of
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.step_access import DAMAGED, attribute
 from twin.model import Report, Table
 
-MaterialRow = tuple[str, str, int, float | None, float | None, str]
-"""(material, kind, position, thickness m, fraction, category or layer name)."""
+MaterialRow = tuple[str, str, int, float | None, float | None, str, str | None]
+"""(material, kind, position, thickness m, fraction, category or layer name, colour #rrggbb)."""
 
 
 def material_rows(definition: Any, length: float, depth: int = 0) -> Iterator[MaterialRow]:
@@ -22,10 +23,10 @@ def material_rows(definition: Any, length: float, depth: int = 0) -> Iterator[Ma
         return
     kind = definition.is_a()
     if kind == "IfcMaterial":
-        yield (definition.Name or "", "material", 1, None, None, attribute(definition, "Category") or "")
+        yield (definition.Name or "", "material", 1, None, None, attribute(definition, "Category") or "", color_of(definition))
     elif kind == "IfcMaterialList":
         for position, item in enumerate(definition.Materials or (), 1):
-            yield (item.Name or "", "list", position, None, None, attribute(item, "Category") or "")
+            yield (item.Name or "", "list", position, None, None, attribute(item, "Category") or "", color_of(item))
     elif kind in ("IfcMaterialLayerSetUsage", "IfcMaterialProfileSetUsage", "IfcMaterialProfileSetUsageTapering"):
         yield from material_rows(definition.ForLayerSet if "Layer" in kind else definition.ForProfileSet, length, depth + 1)
     elif kind == "IfcMaterialLayerSet":
@@ -35,20 +36,26 @@ def material_rows(definition: Any, length: float, depth: int = 0) -> Iterator[Ma
         yield _layer(definition, 1, length)
     elif kind == "IfcMaterialConstituentSet":
         for position, item in enumerate(definition.MaterialConstituents or (), 1):
-            yield (item.Material.Name or "", "constituent", position, None, item.Fraction, item.Name or item.Category or "")
+            yield (item.Material.Name or "", "constituent", position, None, item.Fraction, item.Name or item.Category or "", color_of(item.Material))
     elif kind == "IfcMaterialConstituent":
-        yield (definition.Material.Name or "", "constituent", 1, None, definition.Fraction, definition.Name or "")
+        yield (definition.Material.Name or "", "constituent", 1, None, definition.Fraction, definition.Name or "", color_of(definition.Material))
     elif kind == "IfcMaterialProfileSet":
         for position, item in enumerate(definition.MaterialProfiles or (), 1):
-            yield (item.Material.Name if item.Material else "", "profile", position, None, None, _profile(item))
+            yield (item.Material.Name if item.Material else "", "profile", position, None, None, _profile(item), color_of(item.Material))
     elif kind.startswith("IfcMaterialProfile"):
-        yield (definition.Material.Name if definition.Material else "", "profile", 1, None, None, _profile(definition))
+        yield (definition.Material.Name if definition.Material else "", "profile", 1, None, None, _profile(definition), color_of(definition.Material))
 
 
 def _layer(layer: Any, position: int, length: float) -> MaterialRow:
     name = layer.Material.Name if layer.Material is not None else ""
     thickness = None if layer.LayerThickness is None else float(layer.LayerThickness) * length
-    return (name or "", "layer", position, thickness, None, attribute(layer, "Name") or attribute(layer, "Category") or "")
+    return (name or "", "layer", position, thickness, None, attribute(layer, "Name") or attribute(layer, "Category") or "", color_of(layer.Material))
+
+
+def color_of(material: Any) -> str | None:
+    """#rrggbb of the surface style that a material is shown with, None where it has none."""
+    style = look_of(material) if material is not None else None
+    return "#" + "".join(f"{round(v * 255):02x}" for v in style[1][:3]) if style is not None else None
 
 
 def _profile(item: Any) -> str:
@@ -62,6 +69,7 @@ class Associations:
         self.structure, self.length = structure, length
         self.materials: dict[int, list[MaterialRow]] = defaultdict(list)
         self.classes: dict[int, list[tuple[str, str, str, str, str]]] = defaultdict(list)
+        self.documents: dict[int, list[tuple[str, str, str, str]]] = defaultdict(list)
         for relation in model.by_type("IfcRelAssociates"):
             try:
                 if relation.is_a("IfcRelAssociatesMaterial"):
@@ -72,6 +80,10 @@ class Associations:
                     row = _classification(relation.RelatingClassification)
                     for item in relation.RelatedObjects or ():
                         self.classes[item.id()].append(row)
+                elif relation.is_a("IfcRelAssociatesDocument"):
+                    document = _document(relation.RelatingDocument)
+                    for item in relation.RelatedObjects or ():
+                        self.documents[item.id()].append(document)
             except DAMAGED as error:
                 report.note("skipped", "", f"#{relation.id()} {relation.is_a()} is damaged: {str(error)[:120]}.")
 
@@ -83,7 +95,7 @@ class Associations:
         return (self.materials.get(kind.id(), []), "type") if kind is not None else ([], "occurrence")
 
     def tables(self) -> Iterator[Table]:
-        """`materials` and `classifications`, one row for each element (and type) and entry."""
+        """`materials`, `classifications` and `documents`, one row for each element (and type) and entry."""
         ids = self.structure.ids
         rows: list[tuple[Any, ...]] = []
         for step in ids:
@@ -91,15 +103,33 @@ class Associations:
             rows += [(ids[step], *row, source) for row in found]
         names = [("id", pa.string()), ("material", pa.string()), ("kind", pa.string()), ("position", pa.int32()),
                  ("thickness", pa.field("thickness", pa.float64(), metadata={b"unit": b"m"})), ("fraction", pa.float64()),
-                 ("name", pa.string()), ("source", pa.string())]  # fmt: skip
+                 ("name", pa.string()), ("color", pa.string()), ("source", pa.string())]  # fmt: skip
         yield Table("materials", _rows_table(rows, names))
-        rows = []
-        for step in ids:
+        names = [(n, pa.string()) for n in ("id", "system", "edition", "code", "name", "location", "source")]
+        yield Table("classifications", _rows_table(self._inherited(self.classes), names))
+        names = [(n, pa.string()) for n in ("id", "identification", "name", "description", "location", "source")]
+        yield Table("documents", _rows_table(self._inherited(self.documents), names))
+
+    def _inherited(self, by_step: dict[int, list[Any]]) -> list[tuple[Any, ...]]:
+        """Rows (id, …, source): each object's own, then its type's."""
+        rows: list[tuple[Any, ...]] = []
+        for step, text in self.structure.ids.items():
             kind = self.structure.types.get(step)
-            own = [(row, "occurrence") for row in self.classes.get(step, [])]
-            own += [(row, "type") for row in self.classes.get(kind.id(), [])] if kind is not None else []
-            rows += [(ids[step], *row, source) for row, source in own]
-        yield Table("classifications", _rows_table(rows, [(n, pa.string()) for n in ("id", "system", "edition", "code", "name", "location", "source")]))
+            rows += [(text, *row, "occurrence") for row in by_step.get(step, ())]
+            rows += [(text, *row, "type") for row in by_step.get(kind.id(), ())] if kind is not None else []
+        return rows
+
+
+def _document(document: Any) -> tuple[str, str, str, str]:
+    """(identification, name, description, location) of a document or of a reference to one, which may leave them to what it refers to."""
+    found: dict[str, str] = {}
+    for source in (document, attribute(document, "ReferencedDocument")):
+        if source is not None:
+            for name in ("Identification", "DocumentId", "ItemReference", "Name", "Description", "Location"):
+                value = attribute(source, name)
+                if value:
+                    found.setdefault("Identification" if name in ("DocumentId", "ItemReference") else name, str(value))
+    return found.get("Identification", ""), found.get("Name", ""), found.get("Description", ""), found.get("Location", "")
 
 
 def _classification(reference: Any) -> tuple[str, str, str, str, str]:

@@ -62,7 +62,7 @@ def read_definitions(model: Any, structure: Structure, units: Units, report: Rep
     # IFC2x3 projects and IFC4 contexts may list theirs through IsDefinedBy alone; types list their own
     by_type: dict[int, list[Any]] = {t.id(): list(t.HasPropertySets or ()) for t in model.by_type("IfcTypeObject")}
     result = Definitions()
-    for step in [*(e.id() for e in structure.elements), *by_type]:
+    for step in [*(e.id() for e in (*structure.elements, *structure.others)), *by_type]:
         kind = structure.types.get(step)
         sources = [(d, "occurrence") for d in own.get(step, ())]
         sources += [(d, "type") for d in by_type.get(kind.id() if kind is not None else step, ())]
@@ -174,7 +174,7 @@ class _Reader:
                     yield from self._quantities(name, item.HasQuantities or (), f"{label}.", depth + 1)
                 continue
             raw = item.get_argument(3)  # LengthValue, AreaValue, …: the first attribute of each subtype
-            measure = f"Ifc{kind.removeprefix('IfcQuantity')}Measure"
+            measure = "IfcMassMeasure" if kind == "IfcQuantityWeight" else f"Ifc{kind.removeprefix('IfcQuantity')}Measure"
             own = item.get_argument(2)
             unit = self.units.own(own) if own is not None else self.units.of_measure(measure)
             yield _value(name, label, raw, measure, unit)

@@ -55,7 +55,7 @@ def _in_frame(shape: Shape, own: NDArray[np.float64]) -> Shape:
     if own is IDENTITY:
         return shape
     inverse = np.linalg.inv(own)
-    return replace(shape, positions=shape.positions @ inverse[:3, :3].T + inverse[:3, 3], triangles=shape.triangles if np.linalg.det(own[:3, :3]) > 0 else np.ascontiguousarray(shape.triangles[:, ::-1]))
+    return replace(shape, positions=shape.positions @ inverse[:3, :3].T + inverse[:3, 3])
 
 
 def _joined(one: Shapes, other: Shapes) -> Shapes:

@@ -88,9 +88,10 @@ def _content(element: Any, text: StepText, *, cut: bool) -> tuple[list[bytes], F
         items = part.Items
         if len(parts) == len(items) == 1 and items[0].is_a("IfcMappedItem") and not cut:
             target = operator_matrix(items[0].MappingTarget)
-            if target is not None and abs(determinant := float(np.linalg.det(target[:3, :3]))) > 1e-12:
+            # a mirrored use is a shape of its own: its triangles run the other way round
+            if target is not None and float(np.linalg.det(target[:3, :3])) > 1e-12:
                 operator = IDENTITY if np.array_equal(target, IDENTITY) else target
-                digests += [text.digest(items[0].MappingSource.id()), b"mirrored" if determinant < 0 else b"mapped", *text.styles(items[0].id())]
+                digests += [text.digest(items[0].MappingSource.id()), b"mapped", *text.styles(items[0].id())]
                 continue
         digests += [text.digest(item.id()) for item in items]
     return digests, operator

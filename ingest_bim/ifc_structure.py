@@ -52,10 +52,11 @@ class Structure:
 
     Attributes:
         elements: project, products, groups in file order.
-        ids: unique text of every object that has a GlobalId (types and elements).
+        ids: unique text of every object that has a GlobalId (elements, types, others).
         parent: element → the element it belongs to.
         types: element → its type object.
         groups: element → the groups it is assigned to, by step id.
+        others: actors, controls, tasks and resources: no features, but the ends of relations and owners of properties.
         materials: object → what IfcRelAssociatesMaterial gives it, by step id.
     """
 
@@ -66,6 +67,7 @@ class Structure:
     types: dict[int, Any] = field(default_factory=dict)
     groups: dict[int, list[int]] = field(default_factory=dict)
     materials: dict[int, list[int]] = field(default_factory=dict)
+    others: list[Any] = field(default_factory=list)
 
     def above(self, step: int) -> Iterator[int]:
         """The parents of an element from the nearest upwards; ends at a cycle."""
@@ -81,7 +83,9 @@ def read_structure(model: Any, report: Report) -> Structure:
     """All elements and relations of a model; missing and repeated GlobalIds are repaired and reported."""
     elements = sorted([*model.by_type("IfcProject"), *model.by_type("IfcProduct"), *model.by_type("IfcGroup")], key=lambda e: e.id())
     types = sorted(model.by_type("IfcTypeObject"), key=lambda e: e.id())
-    structure = Structure(elements, _unique_ids([*elements, *types], report))
+    known = {e.id() for e in elements}
+    others = sorted((o for o in model.by_type("IfcObject") if o.id() not in known), key=lambda o: o.id())
+    structure = Structure(elements, _unique_ids([*elements, *types, *others], report), others=others)
     structure.relations = list(_relations(model, structure.ids))
     by_name: dict[str, list[Relation]] = defaultdict(list)
     for relation in structure.relations:

@@ -69,7 +69,7 @@ def test_the_file_s_own_place(shared_data: Path, name: str) -> None:
     facts = report.facts["georeference"]
     assert (facts["lon"], facts["lat"]) == pytest.approx(verdict, abs=1e-3)
     assert sum(len(m) for m in meshes) == report.read == report.kept > 0
-    assert set(tables) == {"psets", "quantities", "relations", "materials", "classifications", "types"}
+    assert set(tables) == {"psets", "quantities", "relations", "materials", "classifications", "documents", "types"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
