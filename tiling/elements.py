@@ -255,9 +255,16 @@ def _along(mesh: Mesh, p: int) -> I64:
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     axes = np.sort(np.argsort(low - high, kind="stable")[:2])
     span = max(float((high - low).max()), 1e-9)
-    middle = [(vertices[corners, k].mean(axis=1) - low[k]) / span for k in axes]
-    x, y = (np.clip(np.nan_to_num(m) * 65_535, 0, 65_535).astype(np.uint64) for m in middle)
+    x, y = (_middles(np.clip(np.nan_to_num((vertices[:, k] - low[k]) / span) * 65_535, 0, 65_535).astype(np.uint32), corners) for k in axes)
     return np.argsort(partition.interleave(x, y), kind="stable")
+
+
+def _middles(grid: NDArray[np.uint32], corners: NDArray[np.int32]) -> NDArray[np.uint64]:
+    """(T,) the mean of each triangle's corners on a grid."""
+    total = grid[corners[:, 0]]
+    total += grid[corners[:, 1]]
+    total += grid[corners[:, 2]]
+    return (total // 3).astype(np.uint64)
 
 
 def shape(mesh: Mesh, part: Part) -> tuple[F64, NDArray[np.integer[Any]], slice | I64]:
@@ -314,6 +321,43 @@ def place(wanted: list[Item], frame: F64, surfaces: Palette) -> Soup | None:
     positions = (crs.geodetic_to_ecef(geodetic) - frame[:3, 3]) @ frame[:3, :3]
     return Soup(positions, np.concatenate(triangles), np.concatenate(owners), np.concatenate(materials), _joined(uv, counts, 2, np.nan, np.float32),
                 _joined(colors, counts, 4, 255, np.uint8), surfaces, (float(geodetic[:, 2].min()), float(geodetic[:, 2].max())))  # fmt: skip
+
+
+def gathered(wanted: list[Item], frame: F64, surfaces: Palette, aim: float, most: int) -> tuple[Soup | None, float]:
+    """(`place`, metres that vertices were moved by at most): what is more than `most` vertices is thinned while it is placed.
+
+    Corners then go to the middles of a grid of cubes that is the same for all tiles (so that no gaps open between them), of at most
+    half of `aim` a side; triangles that vanish or repeat are left out. So memory holds what the grid can hold.
+    """
+    weights = np.cumsum([2 * _triangles_of(mesh, part) for _, mesh, part in wanted])
+    if weights[-1] <= 2 * most:
+        return place(wanted, frame, surfaces), 0.0
+    side = 2.0 ** np.floor(np.log2(aim / 2))
+    thinned = []
+    for k in range(int(weights[-1] // most) + 1):
+        soup = place([item for item, weight in zip(wanted, weights, strict=True) if weight // most == k], frame, surfaces)
+        if soup is not None:
+            thinned.append(_snapped(soup, frame, side))
+    return Soup.join(thinned), side * np.sqrt(3) / 2
+
+
+def _triangles_of(mesh: Mesh, part: Part) -> int:
+    p = mesh.instance_prototype[part[0]]
+    return int(mesh.triangle_start[p + 1] - mesh.triangle_start[p]) if part[1] is None else len(part[1])
+
+
+def _snapped(soup: Soup, frame: F64, side: float) -> Soup:
+    """Vertices moved to the middles of the earth-fixed cubes of a grid."""
+    cell = np.floor((soup.positions @ frame[:3, :3].T + frame[:3, 3]) / side).astype(np.int64)
+    found, place_of = np.unique(cell, axis=0, return_inverse=True)
+    triangles = place_of.ravel()[soup.triangles]
+    good = np.flatnonzero((triangles != triangles[:, [1, 2, 0]]).all(axis=1))
+    turn = triangles[good].argmin(axis=1)
+    turned = triangles[good[:, None], (turn[:, None] + np.arange(3)) % 3]
+    _, first = np.unique(np.column_stack([soup.owner[good], turned]), axis=0, return_index=True)
+    kept = good[np.sort(first)]
+    positions = ((found + 0.5) * side - frame[:3, 3]) @ frame[:3, :3]
+    return replace(soup.take(triangles[kept], kept), positions=positions)
 
 
 def mirrored(t: F64) -> bool:

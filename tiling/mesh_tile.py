@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tiling import metadata, normals
 from tiling.blocks import ABSENCE
-from tiling.elements import Elements, Palette, Soup, items, place
+from tiling.elements import Elements, Palette, Soup, gathered, items, place
 from tiling.gltf import TOLERANCE, Compression, Instanced, Primitive, Surface, extremes, glb
 from tiling.instancing import Group, share
 from tiling.primitives import primitives
@@ -200,11 +200,11 @@ def coarse(elements: Elements, style: Style, wanted: Wanted) -> Drawn:
     for first, last in _chunks(elements, pieces[: max(fits, 1)], CHUNK * style.budget):
         run = np.arange(first, last)
         own = np.concatenate([pieces[i] for i in run])
-        soup = place(items(elements, own, np.repeat(run - first, [len(pieces[i]) for i in run])), frame, surfaces)
+        soup, moved = gathered(items(elements, own, np.repeat(run - first, [len(pieces[i]) for i in run])), frame, surfaces, aim, CHUNK * style.budget)
         if soup is None:
             continue
         pinned = np.array([len(pieces[i]) < elements.count_of(int(features[i])) for i in run])
-        _add(form, soup, features[run], np.minimum(aim, size[run] / LIKENESS), pinned, style.budget)
+        _add(form, soup, features[run], np.minimum(aim, size[run] / LIKENESS), pinned, style.budget, moved)
         if form.weight > style.budget:
             break
     left = len(form.features)
@@ -232,16 +232,17 @@ def _chunks(elements: Elements, pieces: list[I64], most: int) -> Iterator[tuple[
     """Runs of features of about `most` vertices: what is in memory at a time."""
     first, total = 0, 0
     for i, own in enumerate(pieces):
-        total += sum(elements.weight_of(int(piece)) for piece in own)
-        if total >= most:
-            yield first, i + 1
-            first, total = i + 1, 0
+        weight = sum(elements.weight_of(int(piece)) for piece in own)
+        if total and total + weight > most:
+            yield first, i
+            first, total = i, 0
+        total += weight
     if first < len(pieces):
         yield first, len(pieces)
 
 
-def _add(form: _Form, soup: Soup, features: I64, tolerance: F64, pinned: NDArray[np.bool_], budget: int) -> None:
-    """Simplify some features and add as many as the budget still holds, the first in any case."""
+def _add(form: _Form, soup: Soup, features: I64, tolerance: F64, pinned: NDArray[np.bool_], budget: int, moved: float) -> None:
+    """Simplify some features and add as many as the budget still holds, the first in any case; their vertices were `moved` before, by up to that."""
     from tiling.simplified import simplified  # noqa: PLC0415  numba takes half a second to load: small models never need it
 
     shape, errors = simplified(soup, tolerance, pinned, MISS)
@@ -253,4 +254,4 @@ def _add(form: _Form, soup: Soup, features: I64, tolerance: F64, pinned: NDArray
         kept = shape.take(shape.triangles[keep], keep)
         form.soups.append(Soup(kept.positions, kept.triangles, kept.owner + len(form.features), kept.material, kept.uv, kept.colors, kept.surfaces, kept.heights))
         form.features.extend(features[:count].tolist())
-        form.errors.extend(errors[:count].tolist())
+        form.errors.extend((errors[:count] + moved).tolist())
