@@ -17,6 +17,8 @@ from twin.processes import die_with_parent
 
 T = TypeVar("T")
 R = TypeVar("R")
+LIVES = 3
+"""Deaths of workers after which a map is given up."""
 
 
 class Pool:
@@ -27,6 +29,7 @@ class Pool:
 
     def __init__(self, workers: int) -> None:
         self.workers = max(1, workers)
+        self.deaths = 0
         self._executor: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -37,30 +40,57 @@ class Pool:
             self._executor.shutdown(wait=kind is None, cancel_futures=True)
 
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-        """`function` of every task, in the order of the tasks.
+        """`function` of every task, in the order of the tasks; it must be a function of the task alone.
+
+        Where a worker is killed from outside, what was under way is done again in fresh workers.
 
         Raises:
-            StorageError: a worker was killed from outside (out of memory); the job can be run again.
+            StorageError: workers were killed `LIVES` times; the job can be run again.
         """
         if self.workers == 1:
             yield from map(function, tasks)
             return
+        waiting: deque[tuple[T, Future[Any]]] = deque()
+        try:
+            for task in tasks:
+                waiting.append((task, self._submit(function, task)))
+                if len(waiting) > 2 * self.workers:
+                    yield self._first(function, waiting)
+            while waiting:
+                yield self._first(function, waiting)
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+    def _submit(self, function: Callable[[T], R], task: T) -> Future[Any]:
         if self._executor is None:
             context = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start, initargs=(os.getpid(),))
-        waiting: deque[Future[Any]] = deque()
         try:
-            for task in tasks:
-                waiting.append(self._executor.submit(function, task))
-                if len(waiting) > 2 * self.workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise StorageError("A tiling process was killed from outside, perhaps for want of memory.", "Run it again with fewer workers.") from error
-        finally:
-            for future in waiting:
-                future.cancel()
+            return self._executor.submit(function, task)
+        except BrokenProcessPool as error:  # found out by `_first`, which submits again
+            lost: Future[Any] = Future()
+            lost.set_exception(error)
+            return lost
+
+    def _first(self, function: Callable[[T], R], waiting: deque[tuple[T, Future[Any]]]) -> Any:
+        """The result of the first task; after the death of a worker it and all behind it are submitted again."""
+        while True:
+            try:
+                result = waiting[0][1].result()
+            except BrokenProcessPool as error:
+                self.deaths += 1
+                if self._executor is not None:
+                    self._executor.shutdown(wait=False, cancel_futures=True)
+                    self._executor = None
+                if self.deaths >= LIVES:
+                    raise StorageError("Tiling processes were killed from outside, perhaps for want of memory.", "Run it again with fewer workers.") from error
+                tasks = [task for task, _ in waiting]
+                waiting.clear()
+                waiting.extend((task, self._submit(function, task)) for task in tasks)
+            else:
+                waiting.popleft()
+                return result
 
 
 def _start(parent: int) -> None:

@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tiling import blocks
@@ -26,6 +27,40 @@ def test_killed_from_outside_is_a_storage_error() -> None:
 
 def _kill_self(number: int) -> int:
     return os.kill(os.getpid(), signal.SIGKILL) or number
+
+
+def test_what_a_killed_worker_had_under_way_is_done_again(tmp_path: Path) -> None:
+    """One of twelve tasks kills its worker the first time: all results are there, once and in order."""
+    with Pool(2) as pool:
+        assert list(pool.map(_kill_once, ((tmp_path / "died", number) for number in range(12)))) == [number * number for number in range(12)]
+        assert pool.deaths == 1
+
+
+def _kill_once(task: tuple[Path, int]) -> int:
+    died, number = task
+    if number == 5 and not died.exists():
+        died.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number * number
+
+
+def test_a_worker_killed_while_it_encodes_does_not_show(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any worker of a running build is killed as soon as tiles are written: the same bytes as without."""
+    version = write_version(lake, "b", "blocks", generate_buildings(4000), Report("g"), provenance={}, style={"height": "height"})
+    monkeypatch.setattr(blocks, "ALONE", 1000)
+    killed: list[int] = []
+
+    def progress(fraction: float, doing: str) -> None:
+        if "building tiles" in doing and fraction < 0.9 and not killed:
+            worker = next(p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline()))
+            killed.append(worker.pid)
+            worker.kill()
+
+    options = blocks.Options(ground=0.0, budget=500)
+    blocks.tile(version, TileJob(lake, lake.root / "a.3tz", options, None, 2, progress))
+    blocks.tile(version, TileJob(lake, lake.root / "b.3tz", options, None, 1))
+    assert killed
+    assert (lake.root / "a.3tz").read_bytes() == (lake.root / "b.3tz").read_bytes()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
