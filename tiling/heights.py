@@ -84,7 +84,8 @@ def _gather(column: F64, row: F64, scale_x: float, scale_y: float, data: F32, le
     """Add the bilinear mean of the cells with data around each place, times what `rest` still lacks; True if some lack more.
 
     `column`, `row` are in cells of the full raster; `data` is a window of an overview (`columns` × `rows`) from (left, top).
-    With `reach` 2 the cells that have data count fully up to half a cell beyond them, with 1 they give way from their centres on.
+    With `reach` 2 the cells that have data count fully up to half a cell beyond them, with 1 they give way from their centres on,
+    with 0 a place counts only between four cells with data (the raster below has the same height where that ends).
     """
     lacking = False
     for i in range(column.shape[0]):
@@ -118,7 +119,7 @@ def _gather(column: F64, row: F64, scale_x: float, scale_y: float, data: F32, le
             if not math.isnan(z):
                 found += w * z
                 weight += w
-            trust = min(1.0, reach * weight)
+            trust = min(1.0, reach * weight) if reach > 0 else math.floor(weight + 1e-9)
             if weight > 0.0:
                 total[i, j] += rest[i, j] * trust * (found / weight * unit + offset)
             left_over = rest[i, j] * (1 - trust)
@@ -278,7 +279,7 @@ class HeightField:
             level = self.level_for(spacing)
             last = max(level, FILL_LEVELS) if self.fill and not own else level
             for k in range(level, min(last, len(self.sizes) - 1) + 1):
-                if not self._add(k, column, row, box, total, share, 2.0 if k == level and not own else 1.0):
+                if not self._add(k, column, row, box, total, share, 0.0 if own else 2.0 if k == level else 1.0):
                     break
             rest += share
 

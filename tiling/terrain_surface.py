@@ -1,8 +1,8 @@
 # mypy: disable-error-code="untyped-decorator"
 """The ground of a terrain layer over the whole globe: its rasters, finest first, above a sea at the EGM96 geoid.
 
-The first raster with data at a place counts; between the cells at its rim it gives way to the next. (That this makes no step is
-the reader's work: it has dressed every finer raster with a rim that runs out into the coarser one.) The last, coarsest one is
+The first raster with data all around a place counts. (That this makes no step is the reader's work: it has dressed every finer
+raster with a rim that runs out into the coarser one.) The last, coarsest one is
 filled and falls to the sea outside; so do the others where even that one has nothing.
 """
 

@@ -1,7 +1,7 @@
 """Heights of the ground: the published terrain, sampled for everything that stands on it.
 
 A terrain layer may hold several rasters, finest first, each in its own reference; a place takes its height from the first
-that has one there, and between the cells at the rim of its data from the next as well.
+that has data all around it. (The finer ones run out into the coarser ones, so there is no step where that ends.)
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Ground:
     def sample(self, x: F64, y: F64) -> F64:
         """Height in the terrain's own datum and unit at coordinates of its own CRS, bilinear; NaN outside and in voids.
 
-        A place in the outer half cell, or beside a void, takes the mean of the cells that have data (where another raster lies
-        below: mixed with that one's height as far as cells are missing).
+        A place in the outer half cell, or beside a void, takes the mean of the cells that have data, or the height of the raster
+        below where there is one.
         """
         height, weight = self._sample(x, y)
         if self.under is None or not (weight < 1).any():
@@ -73,8 +73,7 @@ class Ground:
         lacking = weight < 1
         lon, lat = crs.to_lonlat(self.reference.horizontal, x[lacking], y[lacking])
         below = (self.under.ellipsoidal(lon, lat) - crs.datum_shift(self.reference, lon, lat)) / self.reference.vertical_unit
-        own, part = height[lacking], weight[lacking]
-        height[lacking] = np.where(np.isnan(below), own, np.where(np.isnan(own), below, part * np.nan_to_num(own) + (1 - part) * below))
+        height[lacking] = np.where(np.isnan(below), height[lacking], below)
         return height
 
     def _sample(self, x: F64, y: F64) -> tuple[F64, F64]:
