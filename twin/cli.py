@@ -309,6 +309,24 @@ def info(shell: Shell, layer: str, version: int | None) -> None:
     shell.say(value)
 
 
+@command("table")
+@click.argument("layer")
+@click.argument("name", required=False)
+@click.option("--filter", "where", help="CQL2, e.g. \"relation = 'voids'\".")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
+def table(shell: Shell, layer: str, name: str | None, where: str | None, limit: int) -> None:
+    """The tables of LAYER (relations, psets, …), or rows of one of them."""
+    from twin import tables  # noqa: PLC0415
+
+    version = shell.city.published(layer)[1]
+    if name is None:
+        found = tables.tables(shell.city.lake, version)
+        text = "\n".join(f"{t.name:<16}{t.count:>10,}  {', '.join(c for c, _ in t.columns)}" for t in found)
+        shell.say([{"name": t.name, "rows": t.count, "columns": [c for c, _ in t.columns]} for t in found], text)
+        return
+    shell.say(tables.to_json(tables.rows(shell.city.lake, version, name, where, limit=limit)))
+
+
 @command("check")
 @click.argument("target")
 @click.option("--no-positions", is_flag=True, help="Check the specification only, not the positions against the source.")

@@ -8,7 +8,24 @@ from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from twin import __version__
-from twin.api import collections, definition, errors, features, history, jobs, landing, maps, middleware, processes, queries, search, terrain, tiles3d, viewer
+from twin.api import (
+    collections,
+    definition,
+    errors,
+    features,
+    history,
+    jobs,
+    landing,
+    maps,
+    middleware,
+    processes,
+    queries,
+    search,
+    tables,
+    terrain,
+    tiles3d,
+    viewer,
+)
 from twin.api.archives import Archives
 from twin.api.common import strict_query
 from twin.city import City
@@ -37,7 +54,7 @@ def create_app(city: City, *, viewer_folder: Path | None = None, public_url: str
     app.state.archives = Archives(city)
     errors.install(app)
     definition.install(app)
-    for block in (landing, collections, queries, history, features, search, tiles3d, terrain, maps, processes, jobs):
+    for block in (landing, collections, queries, history, features, tables, search, tiles3d, terrain, maps, processes, jobs):
         app.include_router(block.router)
     viewer.mount(app, viewer_folder or Path(__file__).resolve().parents[2] / "viewer" / "dist")
     # the last one added runs first
