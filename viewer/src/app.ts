@@ -61,6 +61,7 @@ export class CityApp {
   opened = false;
   /** RFC 3339 time: the city as it showed itself then; "" is now. */
   asOf = "";
+  split: number | null = null;
 
   widget: CesiumWidget | null = null;
   tilesets!: Tilesets;
@@ -216,12 +217,12 @@ export class CityApp {
     this.city = city;
     this.layers = collections.map(toLayer);
     if (first) this.camera.place();
-    if (first) this.sharing.restoreView();
+    const restored = first && this.sharing.restoreView();
     const gone = [...before.keys()].filter((id) => !this.layers.some((layer) => layer.id === id));
     for (const id of gone) this.drop(id);
     this.changed.emit();
     await this.applyTerrain();
-    if (first) void this.camera.settle();
+    if (first && !restored) void this.camera.settle();
     await Promise.all(this.layers.map(async (layer) => {
       const old = before.get(layer.id);
       if (old && old.key === layer.key && !this.dirty.has(layer.id)) return;
@@ -287,6 +288,20 @@ export class CityApp {
     this.tileJsons.delete(id);
   }
 
+  /** Where the swipe line stands, 0 (left edge) … 1; null takes it away. */
+  setSplit(at: number | null): void {
+    this.split = at;
+    // Without a line nothing is left out, whichever side a layer was given.
+    if (this.widget) this.widget.scene.splitPosition = at ?? 0;
+    for (const [id, state] of this.states) {
+      const shown = at === null ? { ...state, side: "both" as const } : state;
+      this.tilesets.apply(id, shown);
+      this.ground.applyDrape(id, shown);
+    }
+    this.widget?.scene.requestRender();
+    this.changed.emit();
+  }
+
   /** Shows the city of another time; "" is now. */
   async setAsOf(time: string): Promise<void> {
     this.asOf = time;
@@ -301,8 +316,9 @@ export class CityApp {
     if (!layer || !before) return;
     const state = { ...before, ...change };
     this.states.set(id, state);
-    this.tilesets.apply(id, state);
-    this.ground.applyDrape(id, state);
+    const shown = this.split === null ? { ...state, side: "both" as const } : state;
+    this.tilesets.apply(id, shown);
+    this.ground.applyDrape(id, shown);
     if (state.visible && !before.visible) void this.loadLabels(layer);
     if (!state.visible) this.labels.clear(id);
     if (layer.kind === "mesh" && state.visible !== before.visible) void this.replaceBlocks();

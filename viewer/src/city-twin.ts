@@ -40,6 +40,8 @@ export class CityTwin extends LitElement {
     .panel { min-height: 60px; }
     .right { position: absolute; right: 62px; top: 14px; width: 330px; max-height: calc(100% - 68px); display: flex; pointer-events: none; }
     .right > * { pointer-events: auto; width: 100%; max-height: 100%; display: flex; flex-direction: column; }
+    .swipe { position: absolute; top: 0; bottom: 26px; width: 3px; margin-left: -1px; background: #fff; box-shadow: 0 0 6px rgba(0, 0, 0, 0.5); cursor: ew-resize; touch-action: none; }
+    .swipe::after { content: "⇔"; position: absolute; top: 50%; left: -15px; width: 33px; height: 33px; border-radius: 50%; background: #fff; color: #14507a; display: grid; place-content: center; font-size: 18px; box-shadow: 0 1px 6px rgba(0, 0, 0, 0.4); }
     .nav { position: absolute; right: 14px; top: 14px; display: grid; background: var(--paper); border-radius: 10px; box-shadow: 0 3px 16px rgba(18, 38, 56, 0.16); overflow: hidden; }
     .nav .icon { width: 36px; height: 36px; border-radius: 0; }
     .nav .icon + .icon { border-top: 1px solid var(--line); }
@@ -115,6 +117,7 @@ export class CityTwin extends LitElement {
     const { app } = this;
     return html`<div class="scene" @mousemove=${(event: MouseEvent) => this.statusBar?.follow(event.offsetX, event.offsetY)}><div></div></div>
       ${app ? html`${app.noGraphics ? this.wall(app) : nothing}${this.side(app)}${app.noGraphics ? nothing : this.nav(app)}
+        ${app.split === null ? nothing : this.swipe(app, app.split)}
         <div class="legends"><twin-legends .app=${app}></twin-legends></div>
         <div class="right"><twin-feature-card .app=${app}></twin-feature-card></div>
         <div class="notices"><twin-notices .app=${app}></twin-notices></div>` : nothing}
@@ -150,8 +153,21 @@ export class CityTwin extends LitElement {
       ${button("plus", "nav.in", () => app.camera.zoom(0.6))}
       ${button("minus", "nav.out", () => app.camera.zoom(1.7))}
       ${button("north", "nav.north", () => app.camera.turn(0))}
-      ${button("top", app.camera.topDown ? "nav.tilt" : "nav.top", () => app.camera.turn(undefined, app.camera.topDown ? -38 : -90))}
+      ${button(app.camera.flat ? "cube" : "map", app.camera.flat ? "nav.round" : "nav.flat", () => app.camera.setFlat(!app.camera.flat))}
+      ${app.camera.flat ? nothing : button("top", app.camera.topDown ? "nav.tilt" : "nav.top", () => app.camera.turn(undefined, app.camera.topDown ? -38 : -90))}
     </nav>`;
+  }
+
+  private swipe(app: CityApp, at: number): TemplateResult {
+    const move = (to: number) => app.setSplit(Math.min(0.98, Math.max(0.02, to)));
+    const drag = (event: PointerEvent) => {
+      const handle = event.currentTarget as HTMLElement;
+      if (event.type === "pointerdown") handle.setPointerCapture(event.pointerId);
+      else if (handle.hasPointerCapture(event.pointerId)) move((event.clientX - this.getBoundingClientRect().left) / this.clientWidth);
+    };
+    return html`<div class="swipe" style="left:${at * 100}%" role="slider" tabindex="0" aria-label=${app.t("look.split.handle")} title=${app.t("look.split.handle")}
+      aria-valuemin="0" aria-valuemax="100" aria-valuenow=${Math.round(at * 100)} @pointerdown=${drag} @pointermove=${drag}
+      @keydown=${(event: KeyboardEvent) => { if (event.key === "ArrowLeft") move(at - 0.02); else if (event.key === "ArrowRight") move(at + 0.02); }}></div>`;
   }
 
   private wall(app: CityApp): TemplateResult {

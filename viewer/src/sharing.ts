@@ -32,11 +32,13 @@ export class Sharing {
     return `${location.href.split("#")[0]}#s=${encode(this.state())}`;
   }
 
-  /** As soon as there is a scene: where to look, and in which language. */
-  restoreView(): void {
+  /** As soon as there is a scene: where to look, and in which language. False when the link names no view. */
+  restoreView(): boolean {
     const { wanted, app } = this;
     if (wanted?.lang) app.setLang(wanted.lang);
-    if (wanted?.view && app.widget) setView(app.widget, wanted.view);
+    if (!wanted?.view || !app.widget) return false;
+    setView(app.widget, wanted.view);
+    return true;
   }
 
   /** When the layers are there. */

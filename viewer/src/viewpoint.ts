@@ -3,11 +3,13 @@ import { Cartographic, Math as CesiumMath, sampleTerrainMostDetailed } from "@ce
 import type { Bbox, PlaceFound } from "./api/types";
 import type { CityApp } from "./app";
 import { groundAt } from "./cesium/pick";
-import { flyToView, setSun, setView, viewBox, viewFrom } from "./cesium/scene";
+import { flyToView, setFlat, setSun, setView, viewBox, viewFrom } from "./cesium/scene";
 import { openingView, type View } from "./core/camera";
 import { union } from "./core/layers";
 
 export class Viewpoint {
+  flat = false;
+
   constructor(private readonly app: CityApp) {}
 
   /** What the city's picture should hold: the buildings if there are any, else the city's whole extent. */
@@ -88,6 +90,16 @@ export class Viewpoint {
     if (!view || !this.app.widget) return;
     const next = { ...view, heading: heading ?? view.heading, pitch: pitch ?? view.pitch };
     void flyToView(this.app.widget, next, 0.7).then(() => this.app.changed.emit());
+  }
+
+  /** The flat map or the city in the round. */
+  setFlat(flat: boolean): void {
+    const view = this.currentView();
+    if (!this.app.widget || flat === this.flat) return;
+    this.flat = flat;
+    setFlat(this.app.widget, flat);
+    if (view) setView(this.app.widget, flat ? { ...view, heading: 0, pitch: -90 } : { ...view, pitch: -38 });
+    this.app.changed.emit();
   }
 
   get topDown(): boolean {

@@ -1,24 +1,15 @@
-/** What the HTTP API says, as it says it. Names with `twin:` are this project's additions to the OGC records. */
+/**
+ * What the HTTP API says, as it says it: the generated types of its definition under the names that the viewer uses.
+ * What the definition leaves open (a style, a JSON Schema, GeoJSON) is said here. Names with `twin:` are this project's additions to OGC records.
+ */
+import type * as Api from "./openapi";
 
-export type Kind = "blocks" | "mesh" | "points" | "tileset" | "vector" | "raster" | "terrain" | "table";
+export type Kind = Api.Collection["twin:kind"];
 /** west, south, east, north in degrees (CRS84). */
 export type Bbox = [number, number, number, number];
-export interface Bilingual {
-  zh?: string;
-  en?: string;
-}
-export interface Link {
-  rel: string;
-  href: string;
-  type?: string;
-  title?: string;
-}
-export interface Column {
-  name: string;
-  type: string;
-  unit?: string | null;
-  title?: Bilingual | null;
-}
+export type Bilingual = { zh?: string | null; en?: string | null };
+export type Link = Api.Link;
+export type Column = Pick<Api.Attribute, "name" | "type"> & Partial<Api.Attribute>;
 export interface LayerStyle {
   color?: string;
   width?: number;
@@ -26,69 +17,23 @@ export interface LayerStyle {
   opacity?: number;
   [key: string]: unknown;
 }
-export interface Collection {
-  id: string;
-  title?: string;
-  description?: string | null;
-  "twin:title"?: Bilingual | null;
-  "twin:kind": Kind;
-  "twin:group"?: string | null;
-  "twin:grade"?: string | null;
-  "twin:version"?: number | null;
-  "twin:tileset"?: string | null;
-  "twin:stale"?: boolean;
-  "twin:style"?: LayerStyle | null;
-  "twin:schema"?: Column[] | null;
-  "twin:count"?: number | null;
-  "twin:run"?: string | null;
-  /** Lowest and highest ellipsoidal height in metres. */
-  "twin:heights"?: [number, number] | null;
-  extent?: { spatial?: { bbox?: Bbox[] } };
-  links: Link[];
-}
-export interface City {
-  title: Bilingual;
-  bbox: Bbox;
-  heights?: [number, number] | null;
-  terrain?: string | null;
-  version?: string;
-}
-export interface Feature {
-  type: "Feature";
-  id: string;
-  geometry: Geometry | null;
-  properties: Record<string, unknown>;
-  links?: Link[];
-}
-export interface Geometry {
-  type: string;
-  coordinates?: unknown;
-  geometries?: Geometry[];
-}
-export interface FeatureCollection {
-  type: "FeatureCollection";
-  features: Feature[];
-  numberMatched?: number;
-  numberReturned?: number;
-}
-export interface LegendEntry {
-  value?: number | string | [number, number] | null;
-  color: string;
-  label?: Bilingual | null;
-}
-export interface Legend {
-  type: "classes" | "continuous" | "rgb" | "vector";
-  unit?: string | null;
-  title?: Bilingual | null;
-  entries?: LegendEntry[];
-}
-export interface TileJson {
-  tiles: string[];
-  minzoom?: number;
-  maxzoom?: number;
-  bounds?: Bbox;
-  "twin:legend"?: Legend | null;
-}
+/** The members that the viewer reads; tests need no others. */
+export type Collection = Pick<Api.Collection, "id" | "links" | "twin:kind"> & Partial<Omit<Api.Collection, "twin:schema" | "twin:style">>
+  & { "twin:schema"?: Column[] | null; "twin:style"?: LayerStyle | null };
+export type City = Pick<Api.CityView, "title"> & Partial<Api.CityView>;
+export type Geometry = { type: string; coordinates?: unknown; geometries?: Geometry[] };
+export type Feature = Omit<Api.Feature, "geometry"> & { geometry: Geometry | null };
+export type FeatureCollection = Omit<Partial<Api.FeatureCollection>, "features" | "type"> & { type: "FeatureCollection"; features: Feature[] };
+export type LegendEntry = Omit<Api.LegendEntry, "value"> & { value?: number | string | [number, number] | null };
+export type Legend = Omit<Api.Legend, "entries"> & { entries?: LegendEntry[] };
+export type TileJson = Pick<Api.TileJson, "tiles"> & Partial<Omit<Api.TileJson, "twin:legend">> & { "twin:legend"?: Legend | null };
+export type ColumnStatistics = Api.ColumnStatistics;
+export type Statistics = Api.Statistics;
+export type PlaceFound = Omit<Api.Place, "links">;
+export type PositionFound = Api.Position;
+export type VersionEntry = Api.VersionEntry;
+export type JobStatus = Api.StatusInfo["status"];
+export type Job = Pick<Api.StatusInfo, "jobID" | "status"> & Partial<Api.StatusInfo>;
 /** The part of JSON Schema that process inputs use. */
 export interface Schema {
   type?: string | string[];
@@ -125,58 +70,4 @@ export interface Process {
   inputs?: Record<string, ProcessInput>;
   outputs?: Record<string, unknown>;
   [extension: `x-${string}`]: unknown;
-}
-export type JobStatus = "accepted" | "running" | "successful" | "failed" | "dismissed";
-export interface Job {
-  jobID: string;
-  processID?: string;
-  status: JobStatus;
-  progress?: number;
-  message?: string | null;
-}
-/** What the matching features of a layer hold, column by column. */
-export interface ColumnStatistics {
-  name: string;
-  type: "number" | "text" | "boolean" | "instant" | "array";
-  unit: string | null;
-  count: number;
-  nulls: number;
-  min?: number;
-  max?: number;
-  mean?: number;
-  sum?: number;
-  quantiles?: Record<string, number>;
-  histogram?: { edges: number[]; counts: number[]; sampled: boolean };
-  distinct?: number;
-  values?: { value: string; count: number }[];
-}
-export interface Statistics {
-  layer: string;
-  numberMatched: number;
-  properties: ColumnStatistics[];
-}
-export interface PlaceFound {
-  kind: "feature" | "position";
-  title: string;
-  lon: number | null;
-  lat: number | null;
-  layer: string | null;
-  feature: string | null;
-}
-export interface PositionFound {
-  lon: number;
-  lat: number;
-  zone: { crs: string; zone: number; meridian: number; easting: number; northing: number } | null;
-  other: { crs: string; x: number; y: number } | null;
-  ground: { layer: string; ellipsoidal: number } | null;
-}
-export interface VersionEntry {
-  version: number;
-  created: string;
-  count: number | null;
-  who: string | null;
-  pinned: boolean;
-  current: boolean;
-  shown: { from: string; to: string | null }[];
-  links: Link[];
 }

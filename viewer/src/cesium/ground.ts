@@ -1,10 +1,12 @@
 /** What lies on the globe: the terrain, and pictures draped over it in order. */
 import {
-  CesiumTerrainProvider, EllipsoidTerrainProvider, ImageryLayer, Rectangle, UrlTemplateImageryProvider,
+  CesiumTerrainProvider, EllipsoidTerrainProvider, ImageryLayer, Rectangle, SplitDirection, UrlTemplateImageryProvider,
   WebMercatorTilingScheme, type CesiumWidget, type TileProviderError,
 } from "@cesium/engine";
 import type { TileJson } from "../api/types";
-import { drapeRank, type Layer, type LayerState } from "../core/layers";
+import { drapeRank, type Layer, type LayerState, type Side } from "../core/layers";
+
+export const SPLIT: Record<Side, SplitDirection> = { both: SplitDirection.NONE, left: SplitDirection.LEFT, right: SplitDirection.RIGHT };
 
 /** A tile of one part of a layer did not come: with its HTTP status, or undefined when no answer came. */
 export type TileFault = (layer: string, part: "terrain" | "map" | "tiles3d", status: number | undefined) => void;
@@ -44,7 +46,7 @@ export class Ground {
     if (source.maxzoom !== undefined) options.maximumLevel = source.maxzoom;
     if (source.bounds) options.rectangle = Rectangle.fromDegrees(...source.bounds);
     const provider = new UrlTemplateImageryProvider(options);
-    const imagery = new ImageryLayer(provider, { show: state.visible, alpha: state.opacity });
+    const imagery = new ImageryLayer(provider, { show: state.visible, alpha: state.opacity, splitDirection: SPLIT[state.side] });
     const error = provider.errorEvent.addEventListener((tile: TileProviderError) => this.tileError(layer.id, "map", tile));
     const rank = drapeRank(layer);
     const { imageryLayers } = this.widget.scene;
@@ -59,6 +61,7 @@ export class Ground {
     if (!drape) return;
     drape.imagery.show = state.visible && state.opacity > 0;
     drape.imagery.alpha = state.opacity;
+    drape.imagery.splitDirection = SPLIT[state.side];
     this.widget.scene.requestRender();
   }
 

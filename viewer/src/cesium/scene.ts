@@ -125,6 +125,16 @@ export function flyToView(widget: CesiumWidget, view: View, seconds = 1.6): Prom
   });
 }
 
+/** A flat map: seen straight from above, without perspective, north up, and no tilting; or the city in the round again. */
+export function setFlat(widget: CesiumWidget, flat: boolean): void {
+  const { camera, scene } = widget;
+  if (flat) camera.switchToOrthographicFrustum();
+  else camera.switchToPerspectiveFrustum();
+  scene.screenSpaceCameraController.enableTilt = !flat;
+  scene.screenSpaceCameraController.enableLook = !flat;
+  scene.requestRender();
+}
+
 /** The present view, as turning about a point that is in it. */
 export function viewFrom(widget: CesiumWidget, { lon, lat, height }: { lon: number; lat: number; height: number }): View {
   const { camera } = widget;

@@ -9,7 +9,7 @@ import { depthColumn, heightColumn, useColumn } from "../core/layers";
 import { classConditions, DEPTHS, HEIGHTS, PLAIN, useConditions } from "../core/palette";
 import { legendConditions } from "../core/thematic";
 import { facadeShader } from "./facade";
-import type { TileFault } from "./ground";
+import { SPLIT, type TileFault } from "./ground";
 import type { Quality } from "./scene";
 
 export const PICKED = "#ff7a1a";
@@ -76,6 +76,7 @@ export class Tilesets {
     });
     tileset.tileFailed.addEventListener((failure: { message?: string }) =>
       this.fault(layer.id, "tiles3d", statusIn(failure.message)));
+    tileset.splitDirection = SPLIT[state.side];
     this.remove(layer.id);
     this.widget.scene.primitives.add(tileset);
     this.shown.set(layer.id, { layer, state, tileset, hidden: new Set(), picked: null, theme: this.themes.get(layer.id) ?? null, style: "" });
@@ -87,6 +88,7 @@ export class Tilesets {
     if (!entry) return;
     entry.state = { ...state };
     entry.tileset.show = state.visible && state.opacity > 0;
+    entry.tileset.splitDirection = SPLIT[state.side];
     if (!entry.tileset.show) this.pending.delete(id);
     this.restyle(id);
     this.progress();

@@ -41,7 +41,12 @@ export interface LayerState {
   thematic: Thematic | null;
   /** Only features that match all of these are drawn. */
   conditions: readonly Condition[];
+  /** On which side of the swipe line the layer is drawn, when there is one. */
+  side: Side;
 }
+
+export const SIDES = ["both", "left", "right"] as const;
+export type Side = (typeof SIDES)[number];
 
 export function toLayer(collection: Collection): Layer {
   const title = collection["twin:title"];
@@ -78,7 +83,7 @@ export const layerTitle = (layer: Layer, lang: Lang): string => layer.title[lang
 /** Groups in the standard's order (results of runs first, unknown groups last), empty ones left out. */
 export function grouped(layers: Layer[]): { group: GroupId; layers: Layer[] }[] {
   const order: GroupId[] = ["results", ...GROUPS, "other"];
-  const kinds: Kind[] = ["blocks", "mesh", "points", "tileset", "vector", "raster", "terrain", "table"];
+  const kinds: Kind[] = ["blocks", "mesh", "tileset", "points", "vector", "raster", "terrain", "table"];
   return order.flatMap((group) => {
     const members = layers.filter((layer) => layer.group === group);
     members.sort((a, b) => kinds.indexOf(a.kind) - kinds.indexOf(b.kind) || a.id.localeCompare(b.id));
@@ -113,7 +118,7 @@ export function firstState(layer: Layer, legend: Legend | null): LayerState {
   const opacity = typeof layer.style.opacity === "number" && layer.kind !== "vector" ? layer.style.opacity : 1;
   const hidden = layer.run !== null || layer.kind === "terrain" || (layer.kind === "vector" && ON_DEMAND.includes(layer.group)) || layer.kind === "table"
     || (layer.kind === "raster" && legend?.type !== "rgb");
-  return { visible: !hidden, opacity, colouring: colourings(layer)[0] ?? "plain", thematic: null, conditions: [] };
+  return { visible: !hidden, opacity, colouring: colourings(layer)[0] ?? "plain", thematic: null, conditions: [], side: "both" };
 }
 
 /** String column that tells a building's use, if the schema has one. */

@@ -6,7 +6,7 @@ import type { EChartsCoreOption, EChartsType } from "echarts/core";
 export const INK = "#14507a";
 /** What all charts share: small, quiet, no animation (a moving chart says nothing more). */
 const COMMON: EChartsCoreOption = {
-  animation: false, grid: { left: 8, right: 10, top: 14, bottom: 6, containLabel: true }, tooltip: { trigger: "axis", confine: true },
+  animation: false, grid: { left: 8, right: 10, top: 24, bottom: 6, containLabel: true }, tooltip: { trigger: "axis", confine: true },
   textStyle: { fontFamily: "inherit", fontSize: 11 },
 };
 

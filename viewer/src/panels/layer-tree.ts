@@ -3,7 +3,7 @@ import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { bilingual } from "../core/i18n";
 import { number } from "../core/format";
-import { grouped, layerTitle, type GroupId, type Layer, type LayerState } from "../core/layers";
+import { grouped, layerTitle, SIDES, type GroupId, type Layer, type LayerState, type Side } from "../core/layers";
 import { DEPTHS, HEIGHTS, OTHER_USE, PLAIN, USES } from "../core/palette";
 import { icon, look, Panel } from "./base";
 import "./layer-style";
@@ -116,6 +116,9 @@ export class LayerTree extends Panel {
         <input type="range" min="0" max="100" .value=${String(percent)}
           @input=${(event: Event) => this.app.setState(layer.id, { opacity: Number((event.target as HTMLInputElement).value) / 100 })} />
         <span class="value">${percent}%</span></label>`}
+      ${this.app.split !== null && layer.kind !== "table" ? html`<label>${this.t("layer.side")}
+        <select data-role="side" @change=${(event: Event) => this.app.setState(layer.id, { side: (event.target as HTMLSelectElement).value as Side })}>
+          ${SIDES.map((side) => html`<option value=${side} ?selected=${side === state.side}>${this.t(`layer.side.${side}`)}</option>`)}</select></label>` : nothing}
       ${layer.links.tiles3d && layer.kind !== "points" ? html`<twin-layer-style .app=${this.app} .layer=${layer}></twin-layer-style>` : nothing}
       ${layer.kind === "blocks" && !state.thematic ? html`<div class="legend">${this.swatches(layer, state)}</div>` : nothing}
       ${layer.stale ? html`<span class="stale">${this.t("layer.stale")}</span>` : nothing}

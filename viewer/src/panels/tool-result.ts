@@ -96,7 +96,7 @@ export class ToolResult extends Panel {
       xAxis: { type: "category", data: bars.map(({ name }) => name) }, yAxis: { type: "value", minInterval: 1 },
       series: [{ type: "bar", data: bars.map(({ count }) => count), itemStyle: { color: INK } }],
     };
-    return html`<h4>${title}<span>${column.mean === undefined ? nothing : html`${this.t("ask.mean", { v: figure(column.mean) })} · ${this.t("ask.sum", { v: figure(column.sum ?? 0) })}`}</span></h4>
+    return html`<h4>${title}<span>${column.mean === undefined || column.mean === null ? nothing : html`${this.t("ask.mean", { v: figure(column.mean) })} · ${this.t("ask.sum", { v: figure(column.sum ?? 0) })}`}</span></h4>
       <twin-chart .option=${option} .label=${title}></twin-chart>`;
   }
 

@@ -79,6 +79,8 @@ export class ToolsPanel extends Panel {
         @input=${(event: Event) => sharing.light(sun.date, Number(value(event)))} /><span>${number(lang, Math.floor(sun.hour), 0)}:${String(Math.round((sun.hour % 1) * 60)).padStart(2, "0")}</span></label>
       <label>${this.t("look.ground")}<input type="range" data-role="ground" min="0" max="0.9" step="0.1" .value=${String(sharing.ground)}
         @input=${(event: Event) => sharing.clearGround(Number(value(event)))} /><span>${Math.round(sharing.ground * 100)}%</span></label>
+      <label>${this.t("look.split")}<button class="quiet" data-role="split" aria-pressed=${this.app.split !== null} @click=${() => this.app.setSplit(this.app.split === null ? 0.6 : null)}>
+        ${this.t(this.app.split === null ? "look.split.on" : "look.split.off")}</button></label>
       <label>${this.t("look.asOf")}<input type="datetime-local" data-role="as-of" .value=${local(this.app.asOf)}
         @change=${(event: Event) => void this.asOf(value(event))} />
         ${this.app.asOf ? html`<button class="quiet" data-role="now" @click=${() => void this.asOf("")}>${this.t("look.now")}</button>` : nothing}</label>
