@@ -99,9 +99,10 @@ export class CityApp {
 
   t = (key: MessageKey, values: Record<string, string | number> = {}): string => translate(this.lang, key, values);
 
-  setLang(lang: Lang): void {
+  /** @param keep remembers the choice for the next visit; what a page prescribes is not the reader's choice. */
+  setLang(lang: Lang, keep = true): void {
     this.lang = lang;
-    storage()?.setItem("twin.lang", lang);
+    if (keep) storage()?.setItem("twin.lang", lang);
     document.documentElement.lang = lang === "zh" ? "zh-CN" : "en";
     for (const layer of this.layers) if (this.states.get(layer.id)?.visible) void this.loadLabels(layer);
     this.changed.emit();

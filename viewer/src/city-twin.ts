@@ -3,8 +3,9 @@ import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import { Math as CesiumMath } from "@cesium/engine";
 import { CityApp } from "./app";
-import type { Quality } from "./cesium/scene";
-import { bilingual } from "./core/i18n";
+import { flyToView, setView, type Quality } from "./cesium/scene";
+import type { View } from "./core/camera";
+import { bilingual, type Lang } from "./core/i18n";
 import "./panels/feature-card";
 import "./panels/layer-tree";
 import "./panels/legends";
@@ -16,6 +17,18 @@ import "./panels/tools-panel";
 import { icon, look } from "./panels/base";
 import type { StatusBar } from "./panels/status-bar";
 import { TwinHandle } from "./twin-handle";
+
+export interface FeaturePicked {
+  layer: string;
+  id: string;
+  properties: Record<string, unknown>;
+}
+export interface RunFinished {
+  job: string;
+  process: string;
+  status: string;
+  layers: string[];
+}
 
 @customElement("city-twin")
 export class CityTwin extends LitElement {
@@ -66,6 +79,14 @@ export class CityTwin extends LitElement {
 
   /** Base of the API. */
   @property() src = "../";
+  /** Names of the layers to show, separated by commas; the city's own choice when absent. */
+  @property() layer = "";
+  /** Where to look first: "lon,lat,height,heading,pitch,range" in degrees and metres. */
+  @property() camera = "";
+  /** `zh` or `en`; the reader's own choice when absent. */
+  @property({ attribute: "language" }) language: Lang | "" = "";
+  /** `full`, `bare` (the city alone, for other people's pages) or `wall` (a big screen with key figures). */
+  @property({ reflect: true }) layout: "full" | "bare" | "wall" = "full";
   /** `high` or `low`; chosen from the graphics device when absent. */
   @property() quality: Quality | "" = "";
   @state() private tab: "layers" | "scenarios" | "tools" = "layers";
@@ -87,7 +108,44 @@ export class CityTwin extends LitElement {
     this.addEventListener("keydown", this.key);
     this.requestUpdate();
     for (const go of this.starting.splice(0)) go();
-    void app.open(this.quality || undefined);
+    if (this.language) app.setLang(this.language, false);
+    app.selection.onPicked = (layer, feature) => this.tell<FeaturePicked>("feature-picked", { layer, id: feature.id, properties: feature.properties });
+    app.runs.onEnded = ({ job, process, layers }) => this.tell<RunFinished>("run-finished", { job: job.jobID, process: process.id, status: job.status, layers });
+    void app.open(this.quality || undefined).then(() => this.begin(app));
+  }
+
+  /** What the page asked for in attributes, once the city is there. */
+  private begin(app: CityApp): void {
+    const wanted = this.layer.split(",").map((name) => name.trim()).filter(Boolean);
+    if (wanted.length > 0) for (const { id } of app.layers) app.setState(id, { visible: wanted.includes(id) });
+    const numbers = this.camera.split(",").map(Number);
+    if (this.camera && numbers.length === 6 && numbers.every(Number.isFinite) && app.widget) {
+      const [lon, lat, height, heading, pitch, range] = numbers as [number, number, number, number, number, number];
+      setView(app.widget, { lon, lat, height, heading, pitch, range });
+    }
+  }
+
+  private tell<T>(name: string, detail: T): void {
+    this.dispatchEvent(new CustomEvent<T>(name, { detail, bubbles: true, composed: true }));
+  }
+
+  /** Flies to a view; what is not given stays as it is. Resolves at the end of the flight. */
+  async flyTo(view: Partial<View>): Promise<void> {
+    const { app } = this;
+    const now = app?.camera.currentView() ?? app?.camera.homeView() ?? null;
+    if (app?.widget && now) await flyToView(app.widget, { ...now, ...view });
+  }
+
+  /** Shows the city as of an RFC 3339 time; null is now. */
+  async setTime(time: string | null): Promise<void> {
+    await this.app?.setAsOf(time ?? "");
+  }
+
+  /** Marks a feature and opens its card; null marks none. */
+  async highlight(layer: string | null, id: string | null): Promise<void> {
+    const found = layer === null ? undefined : this.app?.layer(layer);
+    if (found && id !== null) await this.app?.selection.showFeature(found, id, null);
+    else this.app?.selection.clear();
   }
 
   /** Enter ends a drawing, Escape leaves the tool; typing in a field is not meant. */

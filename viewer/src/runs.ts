@@ -19,6 +19,8 @@ export class Runs {
   loaded = false;
   /** The newest first. */
   list: Run[] = [];
+  /** Told of every run of this session that has ended. */
+  onEnded: (run: Run) => void = () => undefined;
   private stopped = false;
 
   constructor(private readonly app: CityApp) {}
@@ -49,6 +51,7 @@ export class Runs {
       run.why = error instanceof Error ? error.message : String(error);
     }
     this.app.changed.emit();
+    this.onEnded(run);
     return run;
   }
 

@@ -22,6 +22,8 @@ const LIST_LIMIT = 20;
 
 export class Selection {
   picked: Picked = { kind: "none" };
+  /** Told of every feature whose card opens. */
+  onPicked: (layer: string, feature: Feature) => void = () => undefined;
   /** Takes the next click instead of the selection (a point for a form). */
   private taker: ((place: Place) => void) | null = null;
   private abort = new AbortController();
@@ -147,6 +149,7 @@ export class Selection {
 
   private set(picked: Picked): void {
     this.picked = picked;
+    if (picked.kind === "feature") this.onPicked(picked.layer.id, picked.feature);
     this.app.changed.emit();
   }
 }
