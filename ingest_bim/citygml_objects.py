@@ -29,6 +29,8 @@ HULL = re.compile(
 NUMBERS: dict[str, Callable[[str], Any]] = {
     "intAttribute": int, "doubleAttribute": float, "storeysAboveGround": int, "storeysBelowGround": int, "measuredHeight": float,
 }  # fmt: skip
+#: Properties of relief that hold geometry; its LoD stands beside them (OGC 12-019, 10.2).
+RELIEF = ("tin", "reliefPoints", "ridgeOrValleyLines", "breaklines")
 SHAPES = ("Polygon", "MultiSurface", "Solid", "CompositeSurface", "TriangulatedSurface", "Tin", "ImplicitGeometry", "MultiGeometry")
 
 
@@ -86,7 +88,7 @@ class Member:
             name = local(prop.tag)
             if match := LOD.match(name):
                 geometry.append((match[1], prop, surface, name))
-            elif name == "tin":
+            elif name in RELIEF:
                 geometry.append((tin_lod, prop, surface, name))
             elif (name in ("boundedBy", "location") and namespace(prop.tag) in GML) or name in ("appearance", "appearanceMember"):
                 continue

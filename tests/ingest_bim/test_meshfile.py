@@ -142,6 +142,17 @@ def test_glb_texture(tmp_path: Path) -> None:
     assert colours(mesh) == list(QUARTERS)
 
 
+def test_what_is_not_kept_of_gltf_is_said(tmp_path: Path) -> None:
+    scene = json.loads(trimesh.exchange.gltf.export_gltf(trimesh.creation.box((1, 1, 1)).scene())["model.gltf"])
+    for name, data in trimesh.exchange.gltf.export_gltf(trimesh.creation.box((1, 1, 1)).scene()).items():
+        (tmp_path / name).write_bytes(data)
+    scene |= {"extensionsUsed": ["KHR_texture_transform"], "samplers": [{"wrapS": 33071}]}
+    (tmp_path / "model.gltf").write_text(json.dumps(scene))
+    _, report = load(tmp_path / "model.gltf", **PLACE)
+    reasons = " ".join(n.reason for n in report.notes)
+    assert "KHR_texture_transform" in reasons and "wrap modes" in reasons
+
+
 def test_inside_out_texture(tmp_path: Path) -> None:
     """Turning a closed shape turns its texture's corners with it."""
     quarters(tmp_path / "a.png")

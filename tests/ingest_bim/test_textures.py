@@ -49,9 +49,10 @@ def colours(mesh: Mesh) -> list[Any]:
     return [drawn_at(mesh, (E + x, N, H + z)) for z in (7.5, 2.5) for x in (2.5, 7.5)]
 
 
-def test_parameterized_texture(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_parameterized_texture(tmp_path: Path, version: str) -> None:
     quarters(tmp_path / "img/a.png")
-    (mesh,), report = load_gml(save(tmp_path, wall(appearance(COORDINATES))))
+    (mesh,), report = load_gml(save(tmp_path, wall(appearance(COORDINATES)), version=version))
     assert colours(mesh) == list(QUARTERS) and report.facts["themes"] == {"textures": {"rgb": 1}}
     assert len(mesh.images) == 1 and mesh.attributes["cim_grade"][0].as_py() == "CIM3"
     (plain,), report = load_gml(save(tmp_path, wall(appearance(COORDINATES))), textures=False)
@@ -253,6 +254,9 @@ def test_points_and_lines_are_kept(tmp_path: Path) -> None:
     assert list(mesh.outlines[0].coords) == [(E, N, H), (E + 5, N, H)] and mesh.outlines[1] is None
     reasons = [n.reason for n in report.notes]
     assert any("kept as a plan geometry" in r for r in reasons) and any(re.search("beside its faces are not kept", r) for r in reasons)
+    relief = f'<core:cityObjectMember><dem:MassPointRelief xmlns:dem="http://www.opengis.net/citygml/relief/2.0" gml:id="mass"><dem:lod>1</dem:lod><dem:reliefPoints><gml:MultiPoint><gml:pointMember><gml:Point><gml:pos>{E} {N} {H}</gml:pos></gml:Point></gml:pointMember></gml:MultiPoint></dem:reliefPoints></dem:MassPointRelief></core:cityObjectMember>'
+    (mesh,), _ = load_gml(save(tmp_path, relief))
+    assert mesh.outlines is not None and list(mesh.outlines[0].coords) == [(E, N, H)] and mesh.attributes["lod"].to_pylist() == ["1"]
     content = document()
     content["CityObjects"]["p"] = {"type": "GenericCityObject", "geometry": [{"type": "MultiPoint", "lod": "1", "boundaries": [1, 2]}]}
     content["CityObjects"]["q"] = {"type": "Road", "geometry": [{"type": "MultiLineString", "lod": "0", "boundaries": [[0, 1], [0, 99]]}]}
