@@ -14,6 +14,7 @@ import "./panels/scenario-panel";
 import "./panels/search-box";
 import "./panels/status-bar";
 import "./panels/tools-panel";
+import "./panels/wall-screen";
 import { icon, look } from "./panels/base";
 import type { StatusBar } from "./panels/status-bar";
 import { TwinHandle } from "./twin-handle";
@@ -68,6 +69,11 @@ export class CityTwin extends LitElement {
     .wall p { max-width: 34em; margin: 0 0 8px; color: var(--soft); line-height: 1.8; }
     .wall h2 { font-size: 20px; }
     .side.folded { width: auto; }
+    :host([layout="bare"]) .notices { left: 14px; }
+    :host([layout="bare"]) .legends, :host([layout="wall"]) .legends { left: 14px; }
+    :host([layout="wall"]) .legends { left: calc(23% + 44px); }
+    :host([layout="wall"]) .notices { left: 24%; right: 24%; top: 100px; }
+    :host([layout="wall"]) .right { right: calc(23% + 44px); top: 96px; }
     @media (max-width: 720px) {
       .side { width: calc(100% - 74px); max-height: 46%; top: auto; bottom: 36px; left: 10px; }
       .side.folded { width: auto; }
@@ -174,7 +180,8 @@ export class CityTwin extends LitElement {
   protected override render(): TemplateResult {
     const { app } = this;
     return html`<div class="scene" @mousemove=${(event: MouseEvent) => this.statusBar?.follow(event.offsetX, event.offsetY)}><div></div></div>
-      ${app ? html`${app.noGraphics ? this.wall(app) : nothing}${this.side(app)}${app.noGraphics ? nothing : this.nav(app)}
+      ${app ? html`${app.noGraphics ? this.excuse(app) : nothing}${this.layout === "full" ? this.side(app) : nothing}
+        ${this.layout === "wall" ? html`<twin-wall-screen .app=${app}></twin-wall-screen>` : nothing}${app.noGraphics || this.layout === "wall" ? nothing : this.nav(app)}
         ${app.split === null ? nothing : this.swipe(app, app.split)}
         <div class="legends"><twin-legends .app=${app}></twin-legends></div>
         <div class="right"><twin-feature-card .app=${app}></twin-feature-card></div>
@@ -228,7 +235,7 @@ export class CityTwin extends LitElement {
       @keydown=${(event: KeyboardEvent) => { if (event.key === "ArrowLeft") move(at - 0.02); else if (event.key === "ArrowRight") move(at + 0.02); }}></div>`;
   }
 
-  private wall(app: CityApp): TemplateResult {
+  private excuse(app: CityApp): TemplateResult {
     return html`<div class="wall" role="alert"><h2>${app.t("error.webgl")}</h2><p>${app.t("error.webgl.body")}</p>
       <button class="primary" @click=${() => location.reload()}>${app.t("error.reload")}</button></div>`;
   }

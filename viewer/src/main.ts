@@ -17,7 +17,10 @@ const home = import.meta.env.DEV ? new URL("/cesium/", location.href) : new URL(
 
 const element = document.querySelector<CityTwin>("city-twin");
 if (element) {
-  const quality = new URLSearchParams(location.search).get("quality");
+  const asked = new URLSearchParams(location.search);
+  const quality = asked.get("quality");
+  const layout = asked.get("layout");
+  if (layout === "wall" || layout === "bare") element.layout = layout;
   if (quality === "high" || quality === "low") element.quality = quality;
   void element.started().then((handle) => { window.twin = handle; });
 }

@@ -103,6 +103,10 @@ export class Api {
     });
     return (await response.json()) as Job;
   }
+  /** All jobs the server keeps, newest first. */
+  async jobs(): Promise<Job[]> {
+    return (await this.get<{ jobs: Job[] }>("jobs")).jobs;
+  }
   job = (id: string): Promise<Job> => this.get(`jobs/${encodeURIComponent(id)}`);
 
   /** Names of the layers that a finished job wrote, in the order of its outputs. */

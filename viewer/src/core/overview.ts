@@ -1,0 +1,35 @@
+/** Key figures and alerts of the big screen, from the catalogue and the jobs. */
+import type { Job } from "../api/types";
+import type { Layer } from "./layers";
+import type { MessageKey } from "./messages";
+
+export interface Figure {
+  layer: Layer;
+  count: number;
+}
+export interface Alert {
+  level: "bad" | "warn" | "info" | "good";
+  key: MessageKey;
+  values: Record<string, string | number>;
+  layer?: Layer;
+}
+
+/** Layers whose features can be counted like things, the largest first; results of runs are no stock of the city. */
+export function figuresOf(layers: readonly Layer[], most = 8): Figure[] {
+  return layers.filter(({ kind, run }) => !run && (kind === "blocks" || kind === "mesh" || kind === "vector" || kind === "points"))
+    .flatMap((layer) => (layer.count === null ? [] : [{ layer, count: layer.count }]))
+    .sort((a, b) => b.count - a.count || a.layer.id.localeCompare(b.layer.id)).slice(0, most);
+}
+
+/** What needs attention, the worst first: failed jobs, what runs now, tiles that stand on old ground, newest results. */
+export function alertsOf(layers: readonly Layer[], jobs: readonly Job[], most = 9): Alert[] {
+  const name = (job: Job) => ({ process: job.processID ?? job.jobID.slice(0, 8), why: (job.message ?? "").slice(0, 90), n: Math.round(job.progress ?? 0) });
+  const of = (status: Job["status"]) => jobs.filter((job) => job.status === status);
+  const found: Alert[] = [
+    ...of("failed").slice(0, 3).map((job): Alert => ({ level: "bad", key: "wall.failed", values: name(job) })),
+    ...of("running").map((job): Alert => ({ level: "info", key: "wall.running", values: name(job) })),
+    ...layers.filter(({ stale }) => stale).map((layer): Alert => ({ level: "warn", key: "wall.stale", values: {}, layer })),
+    ...layers.filter(({ run }) => run).slice(0, 4).map((layer): Alert => ({ level: "good", key: "wall.result", values: { n: layer.count ?? 0 }, layer })),
+  ];
+  return found.slice(0, most);
+}
