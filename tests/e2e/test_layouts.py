@@ -45,7 +45,7 @@ def faults(viewer: Viewer) -> list[str]:
 def test_the_first_load_keeps_its_budget_and_is_accessible(viewer: Any, pictures: Path) -> None:
     """At most 3 MB of code as it travels, at most 60 requests to the first useful picture; no serious accessibility fault on any tab."""
     seen: list[Any] = []
-    viewer.page.on("response", lambda response: seen.append(response))
+    viewer.page.on("response", seen.append)
     viewer.open()
     code = [one for one in seen if one.request.resource_type == "script"]
     assert code
