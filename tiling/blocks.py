@@ -49,6 +49,7 @@ BY_HAND = 262_144
 """Rows that are kept at hand where only some tiles are built: those that went lie in the row groups of the tiles that they left."""
 UNIT = 32
 """Budgets of weight in a unit of work."""
+_NO_ROWS = np.zeros(0, np.int64)
 SURFACE = Surface((0.86, 0.85, 0.83, 1.0), name="block")
 
 
@@ -150,12 +151,13 @@ def _write(
         unit: list[Wanted] = []
         weight = 0.0
         for cell in partition.stream(anchors.places, budget=job.options.budget, share=job.options.budget / 3, limit=job.options.in_memory):
-            key = tile_key(common, cell.name, cell.mark)
-            old = past.find(cell.name, key)
-            known.append((cell.name, key, old))
-            cells.append(replace(cell, rows=cell.rows[:0], mark=cell.mark[:0]))
+            name = cell.name
+            key = tile_key(common, name, cell.mark)
+            old = past.find(name, key)
+            known.append((name, key, old))
+            cells.append(partition.Cell(cell.level, cell.x, cell.y, _NO_ROWS, cell.parent, cell.error))
             if old is None:
-                unit.append((cell.name, cell.centre(), cell.rows))
+                unit.append((name, cell.centre(), cell.rows))
                 weight += cell.weight
             if weight >= UNIT * job.options.budget:
                 yield source, schema, unit

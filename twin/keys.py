@@ -43,11 +43,7 @@ def interleave(x: U64, y: U64) -> U64:
 
 def deinterleave(code: int) -> tuple[int, int]:
     """The inverse of `interleave` for one code."""
-    x = y = 0
-    for bit in range(32):
-        x |= (code >> (2 * bit) & 1) << bit
-        y |= (code >> (2 * bit + 1) & 1) << bit
-    return x, y
+    return _gather(code), _gather(code >> 1)
 
 
 _MASKS = ((16, 0x0000FFFF0000FFFF), (8, 0x00FF00FF00FF00FF), (4, 0x0F0F0F0F0F0F0F0F), (2, 0x3333333333333333), (1, 0x5555555555555555))
@@ -57,6 +53,14 @@ def _spread(v: U64) -> U64:
     for shift, mask in _MASKS:
         v = (v | (v << np.uint64(shift))) & np.uint64(mask)
     return v
+
+
+def _gather(code: int) -> int:
+    """Every second bit of a code, the inverse of `_spread`."""
+    code &= _MASKS[-1][1]
+    for (shift, _), (_, mask) in zip(_MASKS[::-1], [*_MASKS[-2::-1], (0, 0xFFFFFFFF)], strict=True):
+        code = (code | (code >> shift)) & mask
+    return code
 
 
 def id_hash(ids: pa.Array) -> U64:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 import sys
 import zipfile
 from dataclasses import replace
@@ -20,7 +22,7 @@ from rasterio.transform import from_origin
 
 from tiling import blocks
 from tiling.check import check_tileset
-from twin.errors import BadFeature, MissingReference
+from twin.errors import BadFeature, MissingReference, StorageError
 from twin.ground import Ground
 from twin.lake import Lake
 from twin.model import Features, LayerVersion, Reference, Report
@@ -248,3 +250,45 @@ def test_tombstones_are_not_drawn(lake: Lake) -> None:
     version = replace(write(lake, [shapely.box(X + d, Y, X + d + 9, Y + 9) for d in (0, 20, 40)]), tombstones=("b1",))
     tile(lake, version)
     assert {row[0] for row in decoded(lake.root / "out.3tz")} == {"b0", "b2"}
+
+
+def test_the_same_id_twice_is_refused_by_name(lake: Lake) -> None:
+    with pytest.raises(BadFeature, match=r"'乙' occurs more than once"):
+        write(lake, [shapely.box(X + d, Y, X + d + 9, Y + 9) for d in (0, 20, 40)], ids=["甲", "乙", "乙"])
+
+
+def test_three_hundred_columns_of_every_type(lake: Lake) -> None:
+    """Mixed values (numbers in texts, lists, structs, nulls) in 300 columns: all there in the tiles."""
+    makers = (float, lambda i: i if i % 3 else None, lambda i: f"值 {i}", lambda i: bool(i % 2), lambda i: [i, i + 1],
+              lambda i: {"a": i, "b": [str(i)]}, lambda i: "12" if i % 2 else "zwölf")  # fmt: skip
+    columns = {f"c{k}": [makers[k % len(makers)](i) for i in range(30)] for k in range(300)}
+    shapes = [shapely.box(X + 20 * i, Y, X + 20 * i + 9, Y + 9) for i in range(30)]
+    facts = tile(lake, write(lake, shapes, **columns))
+    assert facts["stats"]["features"] == 30
+    rows = {id_: row for id_, _, _, row in decoded(lake.root / "out.3tz")}
+    for i in (0, 7, 29):
+        row = rows[f"b{i}"]
+        assert len(row) >= 300
+        assert (row["c0"], row["c2"], list(row["c4"]), row["c6"]) == (float(i), f"值 {i}", [i, i + 1], "12" if i % 2 else "zwölf")
+        assert json.loads(row["c5"]) == {"a": i, "b": [str(i)]}
+    assert check_tileset(lake.root / "out.3tz").ok
+
+
+def test_a_full_disk_leaves_nothing(lake: Lake) -> None:
+    """The kernel's own refusal: files may not grow beyond 100 kB while the tiles are written."""
+    version = write_version(lake, "b", "blocks", generate_buildings(2000), Report("g"), provenance={}, style={"height": "height"})
+    before = sorted(path for path in lake.root.rglob("*") if path.is_file())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(StorageError, match=r"disk is full|storing"):
+            tile(lake, version)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    left = sorted(path for path in lake.root.rglob("*") if path.is_file())
+    assert [path for path in left if path.suffix == ".3tz"] == []
+    assert [path for path in left if path.parent.name == "tmp"] == []
+    assert set(before) <= set(left)
+    assert tile(lake, version)["stats"]["features"] == 2000
