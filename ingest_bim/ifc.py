@@ -98,6 +98,8 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     with guarded(source, options.encoding) as step:
         if step.encoding:
             report.note("repaired", "", f"Raw {step.encoding} text{' (guessed)' if step.guessed else ''} is rewritten as STEP escapes.")
+        if step.broken:
+            report.note("repaired", "", f"{step.broken} backslashes begin no STEP escape and are kept as letters.")
         with ExitStack() as stack:
             host = None if options.kernel == "none" else stack.enter_context(_host(step, options))
             model = _open(step, source, report)

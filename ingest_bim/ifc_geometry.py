@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest_bim.citymodel_faces import cross
 from ingest_bim.geometry_host import Task, receive, send
 from twin.errors import UnreadableSource
 
@@ -149,13 +150,13 @@ def compare(one: Shape, other: Shape) -> str:
 def volume_of(shape: Shape, origin: F64) -> float:
     """Signed volume of the tetrahedra between a point and the triangles: the volume if closed, positive if outward."""
     a, b, c = (shape.positions[shape.triangles[:, i]] - origin for i in range(3))
-    return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
+    return float(np.einsum("ij,ij->", a, cross(b, c)) / 6)
 
 
 def area_of(shape: Shape) -> float:
     """Area of all triangles."""
     a, b, c = (shape.positions[shape.triangles[:, i]] for i in range(3))
-    return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
+    return float(np.linalg.norm(cross(b - a, c - a), axis=1).sum() / 2)
 
 
 def is_closed(triangles: NDArray[np.int32]) -> bool:

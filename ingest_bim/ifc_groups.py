@@ -42,8 +42,12 @@ def groups_of(structure: Structure) -> tuple[dict[int, Group], list[int]]:
     """Step id → how it is built, of the products that may have triangles; and those that have lines or points alone."""
     drawable: dict[int, Group] = {}
     lines: list[int] = []
+    drawn: dict[str, bool] = {}
     for element in structure.elements:
-        if attribute(element, "Representation") is not None and not any(is_kind(element, kind) for kind in UNDRAWN):
+        kind = element.is_a()
+        if kind not in drawn:
+            drawn[kind] = not any(is_kind(element, undrawn) for undrawn in UNDRAWN)
+        if drawn[kind] and attribute(element, "Representation") is not None:
             group = signature(element)
             if group:
                 drawable[element.id()] = group
@@ -68,8 +72,8 @@ def signature(product: Any) -> Group:
     kinds: set[str] = set()
     count = 0
     try:
-        for part in attribute(product.Representation, "Representations", ()):
-            if part.RepresentationIdentifier not in NOT_BODY:
+        for part in attribute(attribute(product, "Representation"), "Representations", ()):
+            if part.get_argument(1) not in NOT_BODY:
                 for item in _items(part, 0):
                     if not supertypes(item.is_a(True)) & _LINES:
                         kinds.add(item.is_a())
@@ -87,7 +91,7 @@ def signature(product: Any) -> Group:
 
 def _items(part: Any, depth: int) -> Iterator[Any]:
     """The items of a representation; those of mapped ones and of geometric sets instead of the map or set itself."""
-    for item in part.Items or ():
+    for item in part.get_argument(3) or ():
         kind = item.is_a()
         if kind == "IfcMappedItem" and depth < 8:
             yield from _items(item.MappingSource.MappedRepresentation, depth + 1)
@@ -105,7 +109,7 @@ def _rounded(item: Any, depth: int) -> bool:
         return is_kind(item, "IfcSweptDiskSolid")
     if item.is_a() != "IfcExtrudedAreaSolid":
         return True
-    profile = item.SweptArea
+    profile = item.get_argument(0)
     kind = profile.is_a()
     if kind == "IfcArbitraryClosedProfileDef":
         return _arcs(profile.OuterCurve)

@@ -52,12 +52,12 @@ def read_definitions(model: Any, structure: Structure, units: Units, report: Rep
     reader = _Reader(units, report)
     own: dict[int, list[Any]] = defaultdict(list)
     for relation in model.by_type("IfcRelDefinesByProperties"):
-        definition = relation.RelatingPropertyDefinition
+        definition = relation.get_argument(5)  # RelatingPropertyDefinition; by position, as there are tens of thousands
         if definition is None:
             report.note("skipped", relation.GlobalId or "", "IfcRelDefinesByProperties without a definition.")
             continue
-        definitions = [definition] if hasattr(definition, "is_a") and definition.id() else list(definition.wrappedValue)
-        for item in relation.RelatedObjects or ():
+        definitions = [definition] if definition.id() else list(definition.wrappedValue)
+        for item in relation.get_argument(4) or ():
             own[item.id()] += definitions
     # IFC2x3 projects and IFC4 contexts may list theirs through IsDefinedBy alone; types list their own
     by_type: dict[int, list[Any]] = {t.id(): list(t.HasPropertySets or ()) for t in model.by_type("IfcTypeObject")}

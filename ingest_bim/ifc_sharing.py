@@ -54,7 +54,7 @@ def plan_of(structure: Structure, drawable: dict[int, Group], text: StepText, le
         if step not in drawable:
             continue
         try:
-            placement = element.ObjectPlacement
+            placement = attribute(element, "ObjectPlacement")
             world = local_matrix(placement, placements) if placement is not None else IDENTITY
             if world is None:
                 continue
@@ -79,13 +79,13 @@ def metres(matrix: F64, length: float) -> F64:
 
 def _content(element: Any, text: StepText, *, cut: bool) -> tuple[list[bytes], F64]:
     """Digests of what the shape is made of, and the mapping operator that is left out of them."""
-    parts = [p for p in attribute(element.Representation, "Representations", ()) if p.RepresentationIdentifier not in NOT_BODY]
+    # IfcShapeRepresentation: context, identifier, type, items, by position
+    parts = [p for p in attribute(attribute(element, "Representation"), "Representations", ()) if p.get_argument(1) not in NOT_BODY]
     digests: list[bytes] = []
     operator = IDENTITY
     for part in parts:
-        context = part.ContextOfItems
-        digests += [text.digest(context.id()) if context is not None else b"$", str(part.RepresentationIdentifier).encode()]
-        items = part.Items
+        context, identifier, items = part.get_argument(0), part.get_argument(1), part.get_argument(3)
+        digests += [text.digest(context.id()) if context is not None else b"$", str(identifier).encode()]
         if len(parts) == len(items) == 1 and items[0].is_a("IfcMappedItem") and not cut:
             target = operator_matrix(items[0].MappingTarget)
             # a mirrored use is a shape of its own: its triangles run the other way round

@@ -120,7 +120,7 @@ def _unique_ids(objects: list[Any], report: Report) -> dict[int, str]:
 
 
 def _relations(model: Any, ids: dict[int, str]) -> Iterator[Relation]:
-    ends: dict[str, tuple[str, str] | None] = {}
+    ends: dict[str, tuple[int, int] | None] = {}
     for relation in sorted(model.by_type("IfcRelationship"), key=lambda r: r.id()):
         kind = relation.is_a()
         if kind not in ends:
@@ -128,7 +128,7 @@ def _relations(model: Any, ids: dict[int, str]) -> Iterator[Relation]:
         names = ends[kind]
         if names is None:
             continue
-        sources, targets = _objects(getattr(relation, names[0])), _objects(getattr(relation, names[1]))
+        sources, targets = _objects(relation.get_argument(names[0])), _objects(relation.get_argument(names[1]))
         name = RELATIONS.get(kind) or kind.removeprefix("IfcRel").lower()
         for source in sources:
             for target in targets:
@@ -136,11 +136,11 @@ def _relations(model: Any, ids: dict[int, str]) -> Iterator[Relation]:
                     yield Relation(source, name, target, kind)
 
 
-def _ends(relation: Any) -> tuple[str, str] | None:
-    """The names of a relationship's Relating… and Related… attributes."""
+def _ends(relation: Any) -> tuple[int, int] | None:
+    """The positions of a relationship's Relating… and Related… attributes."""
     names = [relation.attribute_name(i) for i in range(len(relation))]
-    relating = [n for n in names if n.startswith("Relating")]
-    related = [n for n in names if n.startswith("Related")]
+    relating = [i for i, n in enumerate(names) if n.startswith("Relating")]
+    related = [i for i, n in enumerate(names) if n.startswith("Related")]
     return (relating[0], related[0]) if relating and related else None
 
 

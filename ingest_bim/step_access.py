@@ -33,14 +33,20 @@ def parser() -> Any:
 
 def attribute(entity: Any, name: str, default: Any = None) -> Any:
     """An attribute by name; `default` where the class has none of this name or the file leaves it out."""
-    category = entity.get_attribute_category(name)
-    if category == _FORWARD:
-        value = entity.get_argument(entity.get_argument_index(name))
-    elif category == _INVERSE:
-        value = getattr(entity, name)
-    else:
+    kind = (entity.is_a(True), name)
+    place = _PLACES.get(kind)
+    if place is None:
+        category = entity.get_attribute_category(name)
+        place = _PLACES[kind] = entity.get_argument_index(name) if category == _FORWARD else _BY_NAME if category == _INVERSE else _NOWHERE
+    if place == _NOWHERE:
         return default
+    value = getattr(entity, name) if place == _BY_NAME else entity.get_argument(place)
     return default if value is None else value
+
+
+_NOWHERE, _BY_NAME = -1, -2
+#: (schema and class, attribute) → its position, or one of the two above; as many as the schemas have, at most.
+_PLACES: dict[tuple[str, str], int] = {}
 
 
 def is_kind(entity: Any, kind: str) -> bool:

@@ -25,6 +25,8 @@ CHUNK = 1 << 20
 
 _SCHEMA = re.compile(rb"FILE_SCHEMA\s*\(\s*\(\s*'([^']*)'", re.IGNORECASE)
 _COMMENT = re.compile(rb"/\*.*?\*/", re.DOTALL)
+#: A text escape of ISO 10303-21:2016, 6.4.3, whole; or (group 1) a backslash that begins none.
+_ESCAPE = re.compile(rb"\\(?:\\|S\\.|P[A-I]\\|X\\[0-9A-F]{2}|X2\\(?:[0-9A-F]{4})++\\X0\\|X4\\(?:[0-9A-F]{8})++\\X0\\)|(\\)", re.IGNORECASE)
 _HIGH = re.compile(rb"[\x80-\xff]+")
 
 
@@ -38,6 +40,7 @@ class StepFile:
         encoding: of raw bytes above 127 ("" if there were none).
         guessed: whether `encoding` is a guess.
         size: bytes of the (unzipped) STEP file.
+        broken: backslashes that begin no escape, which are kept as letters.
     """
 
     path: Path
@@ -45,6 +48,7 @@ class StepFile:
     encoding: str
     guessed: bool
     size: int
+    broken: int = 0
 
 
 @contextmanager
@@ -66,7 +70,8 @@ def guarded(source: Path, encoding: str | None = None) -> Iterator[StepFile]:
         schema = _check_header(path, source.name)
         _check_end(path, source.name)
         path, found, guessed = _escape(path, Path(folder) / "escaped.ifc", encoding, source.name)
-        yield StepFile(path, schema, found, guessed, path.stat().st_size)
+        path, broken = _mend(path, Path(folder) / "mended.ifc")
+        yield StepFile(path, schema, found, guessed, path.stat().st_size, broken)
 
 
 def _unzip(source: Path, target: Path) -> Path:
@@ -159,6 +164,19 @@ def _escape(path: Path, target: Path, encoding: str | None, name: str) -> tuple[
         raise BadOption(f"{name}: byte {error.start} is not {encoding}.", "Use --option encoding=utf-8, gb18030 or latin-1.") from error
     target.write_bytes(re.sub(r"[^\x00-\x7f]+", _step_escape, text).encode("ascii"))
     return target, encoding, guessed and encoding != "utf-8"
+
+
+def _mend(path: Path, target: Path) -> tuple[Path, int]:
+    """Double the backslashes that begin no escape (paths of Windows, cut texts): the parser would refuse the file for one of them."""
+    with path.open("rb") as file:
+        if not any(b"\\" in chunk for chunk in iter(lambda: file.read(CHUNK), b"")):
+            return path, 0
+    data = path.read_bytes()
+    broken = sum(1 for match in _ESCAPE.finditer(data) if match[1])
+    if not broken:
+        return path, 0
+    target.write_bytes(_ESCAPE.sub(lambda match: b"\\\\" if match[1] else match[0], data))
+    return target, broken
 
 
 def _step_escape(match: re.Match[str]) -> str:
