@@ -78,7 +78,7 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
         def write(self, name: str, data: Any) -> None:  # noqa: ARG002
             raise PermissionError(name)
 
-    settings: dict[str, Any] = {"split_objects": True, "group_material": False} if kind == "obj" else {}
+    settings: dict[str, Any] = {"split_objects": True} if kind == "obj" else {}
     try:
         return trimesh.load_scene(io.BytesIO(source.read_bytes()), file_type=kind, resolver=Beside(), process=False, **settings)
     except Exception as error:  # the loaders raise anything from KeyError to struct.error; all mean unreadable
@@ -109,6 +109,40 @@ def pieces(scene: Any, report: Report, pictures: Pictures, *, srgb: bool) -> lis
         looks = shape.looks
         found.append(Piece(str(node), key, shape.positions, shape.triangles, looks.materials, looks.material_of, looks.uv, looks.colors, matrix, attributes))
     return found
+
+
+def objects_of(source: Path, found: list[Piece]) -> list[Piece]:
+    """The pieces of an OBJ put together again: trimesh hands over one for each object and material, named `object_material`.
+
+    Objects come in the order of the file; what stands before the first `o` (or all of a file without any) has the file's name.
+    """
+    stated: dict[str, None] = {}
+    with source.open("rb") as file:
+        for line in file:
+            if line.startswith(b"o "):
+                stated[line[2:].decode("utf-8", "replace").strip()] = None
+    parts: dict[str, list[Piece]] = {}
+    for piece in sorted(found, key=lambda p: p.name):
+        material = next((m.name for m in piece.materials if m.name), "")
+        name = piece.name.removesuffix(material).removesuffix("_") if material else piece.name
+        longest = max((o for o in stated if piece.name == o or piece.name.startswith(f"{o}_")), key=len, default="")
+        parts.setdefault(name if name in stated else longest or source.stem, []).append(piece)
+    order = {name: i for i, name in enumerate(stated)}
+    return [_joined(name, parts[name]) for name in sorted(parts, key=lambda n: (order.get(n, -1), n))]
+
+
+def _joined(name: str, parts: list[Piece]) -> Piece:
+    """Several pieces in the same place as one, their corners welded."""
+    first = np.cumsum([0, *(len(p.positions) for p in parts)])
+    positions, weld = np.unique(np.concatenate([p.positions for p in parts]), axis=0, return_inverse=True)
+    counts = [len(p.triangles) for p in parts]
+    materials = list(dict.fromkeys(m for p in parts for m in p.materials))
+    number = np.concatenate([np.array([materials.index(m) for m in p.materials], np.int32)[p.material_of] for p in parts])
+    uv = np.concatenate([np.full((n, 3, 2), np.nan, np.float32) if p.uv is None else p.uv for n, p in zip(counts, parts, strict=True)])
+    colors = np.concatenate([np.full((n, 3, 4), 255, np.uint8) if p.colors is None else p.colors for n, p in zip(counts, parts, strict=True)])
+    triangles = weld.ravel()[np.concatenate([p.triangles + k for p, k in zip(parts, first, strict=False)])].astype(np.int32)
+    return Piece(name, name, positions, triangles, materials, number, uv if any(p.uv is not None for p in parts) else None,
+                 colors if any(p.colors is not None for p in parts) else None, parts[0].transform, {**parts[0].attributes, "name": name, "geometry_name": name, "triangles": len(triangles)})  # fmt: skip
 
 
 @dataclass

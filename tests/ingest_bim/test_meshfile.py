@@ -131,6 +131,24 @@ def test_obj_texture(tmp_path: Path, kind: str) -> None:
     assert list(mesh.images.values()) == [image.read_bytes()] and report.facts["content"]["textured"] == 1
 
 
+def test_obj_of_many_materials(tmp_path: Path) -> None:
+    """One object of three materials, two of them with images, and one that shares a material: objects and materials are both kept."""
+    first, second = quarters(tmp_path / "a.png"), quarters(tmp_path / "b.png", 32)
+    (tmp_path / "m.mtl").write_text("newmtl a_1\nKd 1 1 1\nmap_Kd a.png\nnewmtl b\nKd 1 1 1\nmap_Kd b.png\nnewmtl c\nKd 1 0 0\n")
+    corners = "".join(f"v {x} {y} {z}\n" for x in (0, 10) for y in (0, 20) for z in (0, 10)) + "vt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
+    faces = "o house\nusemtl a_1\nf 1/1 5/2 6/3 2/4\nusemtl b\nf 3/1 7/2 8/3 4/4\nusemtl c\nf 1 3 4\no house_a\nusemtl b\nf 5/1 7/2 8/3 6/4\n"
+    (tmp_path / "x.obj").write_text(f"mtllib m.mtl\n{corners}{faces}")
+    (mesh,), report = load(tmp_path / "x.obj", **PLACE)
+    assert mesh.ids.to_pylist() == ["house", "house_a"] and (report.read, report.kept) == (2, 2)
+    assert set(mesh.images.values()) == {first.read_bytes(), second.read_bytes()}
+    at = {"south": (407002.5, 2496000, 14.5), "north": (407002.5, 2496020, 14.5), "west": (407000, 2496015, 15)}
+    assert drawn_at(mesh, at["south"], 0) == QUARTERS[2] and drawn_at(mesh, at["north"], 0) == QUARTERS[2] and drawn_at(mesh, at["west"], 0) is None
+    assert drawn_at(mesh, (407010, 2496005, 14.5), 1) == QUARTERS[2]
+    (tmp_path / "y.obj").write_text(f"mtllib m.mtl\n{corners}" + faces.replace("o house\n", "").replace("o house_a\n", ""))
+    (mesh,), _ = load(tmp_path / "y.obj", **PLACE)
+    assert mesh.ids.to_pylist() == ["y"] and len(mesh.triangles) == 7
+
+
 def test_glb_texture(tmp_path: Path) -> None:
     """trimesh writes it with its own reading of UVs; y is up, so the wall stands on the model's x axis."""
     image = Image.open(quarters(tmp_path / "a.png"))
