@@ -174,3 +174,11 @@ def test_archives_are_read_by_many_threads_and_only_some_stay_open(sample):
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(read, list(bodies) * 40))
     assert len(archives._open) == 2
+
+
+def test_the_root_repeats_what_clients_seek_in_the_first_tileset(sample):
+    """Schema, groups and statistics of the published tileset, unchanged; read once for a tileset, not for a request."""
+    body = sample.client.get("/tiles3d/buildings/tileset.json").json()
+    inner = sample.client.get(f"/tiles3d/buildings/{body['root']['content']['uri']}").json()
+    for name in ("schema", "groups", "statistics", "metadata"):
+        assert body.get(name) == inner.get(name)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from pathlib import PurePosixPath
+from typing import Any
 
+import orjson
 from fastapi import Request, Response
 
 from twin.api.common import accepts_gzip, body_response, immutable, knows, not_modified
@@ -28,6 +30,25 @@ class Archives:
         self._size = size
         self._lock = threading.Lock()
         self._open: dict[str, Archive] = {}
+        self._heads: dict[str, dict[str, Any]] = {}
+
+    def head(self, derivation: Derivation, entry: str) -> dict[str, Any]:
+        """What a tileset.json (at `entry`) tells apart from its tiles: schema, groups, statistics, metadata. Read once for each tileset.
+
+        Raises:
+            NotFound: the lake does not hold the archive; BadTileset: it is damaged.
+        """
+        if derivation.key not in self._heads:
+            document = orjson.loads(self.of(derivation).read(entry))
+            head = {name: document[name] for name in ("schema", "groups", "statistics", "metadata") if name in document}
+            if "schemaUri" in document:
+                head["schemaUri"] = f"{derivation.key}/{document['schemaUri']}"
+            with self._lock:
+                self._heads[derivation.key] = head
+                if len(self._heads) > self._size:
+                    del self._heads[next(iter(self._heads))]
+            return head
+        return self._heads[derivation.key]
 
     def of(self, derivation: Derivation) -> Archive | ArchiveSet:
         """All archives of a tileset as one.

@@ -349,6 +349,11 @@ class Tileset(Document):
     asset: Asset
     geometricError: float  # noqa: N815  the standard's name
     root: RootTile
+    classes: dict[str, Any] | None = Field(None, alias="schema")
+    schemaUri: str | None = None  # noqa: N815  the standard's name
+    groups: list[dict[str, Any]] | None = None
+    statistics: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
 
 
 class LegendEntry(Document):

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from twin.api.archives import entry_response
+from twin.api.archives import Archives, entry_response
 from twin.api.collections import has_models
 from twin.api.common import CityDep, json_response
 from twin.api.definition import answers, binary
 from twin.api.schemas import Tileset
-from twin.errors import NotFound
+from twin.catalog import Derivation
+from twin.errors import BadTileset, NotFound, StorageError
 
 router = APIRouter(tags=["3D Tiles"])
 
@@ -32,10 +33,20 @@ def root(request: Request, city: CityDep, layer: str) -> Response:
     value = {
         # No asset.tilesetVersion: CesiumJS would put it as ?v=… on every tile's address, and unknown parameters are refused.
         "asset": {"version": "1.1"}, "geometricError": error,
+        # repeated from inside: clients look for the schema (of implicit tiles, of groups) in the first tileset alone
+        **_head(request, derivation, entry),
         "root": {"boundingVolume": volume, "geometricError": error, "refine": "ADD",
                  "content": {"uri": f"{derivation.key}/{entry}"}},
     }  # fmt: skip
     return json_response(request, value, etag=f'W/"{derivation.key}"')
+
+
+def _head(request: Request, derivation: Derivation, entry: str) -> dict[str, Any]:
+    archives: Archives = request.app.state.archives
+    try:
+        return archives.head(derivation, entry)
+    except BadTileset as error:  # our own archive: not the client's fault
+        raise StorageError(error.message, error.remedy) from error
 
 
 def placed(volume: dict[str, list[float]], transform: list[float] | None) -> dict[str, list[float]]:
