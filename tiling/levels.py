@@ -117,7 +117,7 @@ def thin(cells: list[Cell], expected: list[float], load: list[float], most: floa
     place, above, kept = np.full(len(cells), -1), np.full(len(cells), np.inf), list[Cell]()
     for i, cell in enumerate(cells):
         parent = int(place[cell.parent]) if cell.parent >= 0 else -1
-        if not cell.leaf and cell.parent >= 0 and cell.group == cells[cell.parent].group and not cell.outside and load[i] <= most and expected[i] > above[cell.parent] / 2:
+        if not cell.leaf and cell.parent >= 0 and cells[cell.parent].group in (cell.group, "city") and load[i] <= most and expected[i] > above[cell.parent] / 2:
             place[i], above[i] = parent, above[cell.parent]
             continue
         place[i], above[i] = len(kept), expected[i]

@@ -109,10 +109,9 @@ def _draw(corners, hides, number, views, depth, look, close, seen):
         for t in range(len(corners)):
             if not look and not hides[t]:
                 continue
-            p = corners[t] @ view.T
-            x0, y0, z0 = p[0, 0] + side / 2, p[0, 1] + side / 2, -p[0, 2]
-            x1, y1, z1 = p[1, 0] + side / 2, p[1, 1] + side / 2, -p[1, 2]
-            x2, y2, z2 = p[2, 0] + side / 2, p[2, 1] + side / 2, -p[2, 2]
+            x0, y0, z0 = _at(view, corners, t, 0, side)
+            x1, y1, z1 = _at(view, corners, t, 1, side)
+            x2, y2, z2 = _at(view, corners, t, 2, side)
             if look:
                 i, j = int((x0 + x1 + x2) / 3), int((y0 + y1 + y2) / 3)
                 if (z0 + z1 + z2) / 3 <= depth[v, j, i] + 1.0:
@@ -134,3 +133,12 @@ def _draw(corners, hides, number, views, depth, look, close, seen):
                     elif z <= depth[v, j, i] + close:
                         seen[number] = True
                         return
+
+
+@njit(cache=True, nogil=True)
+def _at(view, corners, t, k, side):
+    """Where a corner is in a picture: right, up (pixels), away from the eye."""
+    x, y, z = corners[t, k, 0], corners[t, k, 1], corners[t, k, 2]
+    right = view[0, 0] * x + view[0, 1] * y + view[0, 2] * z
+    up = view[1, 0] * x + view[1, 1] * y + view[1, 2] * z
+    return right + side / 2, up + side / 2, -(view[2, 0] * x + view[2, 1] * y + view[2, 2] * z)

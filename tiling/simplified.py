@@ -65,10 +65,19 @@ def _joined(pieces: list[Soup]) -> Soup:
 
 
 def _apart(soup: Soup, rows: I64, shape: Soup, features: I64, aim: F64) -> F64:
-    """(K,) distance of the forms of some features from their finest triangles (`rows`, ordered by feature)."""
-    order = np.argsort(shape.owner, kind="stable")
-    number = np.searchsorted(features, shape.owner[order])
-    return hausdorff(soup.positions[soup.triangles[rows]], np.searchsorted(features, soup.owner[rows]), soup.positions[shape.triangles[order]], number, aim[features])
+    """(K,) distance of the forms of some features from their finest triangles (`rows`, ordered by feature); 0 where no triangle went."""
+    count = len(aim)
+    fine, less = np.bincount(soup.owner[rows], minlength=count), np.bincount(shape.owner, minlength=count)
+    changed = features[fine[features] != less[features]]
+    result = np.zeros(len(features))
+    if len(changed):
+        fine_rows = rows[np.isin(soup.owner[rows], changed)]
+        mine = np.flatnonzero(np.isin(shape.owner, changed))
+        mine = mine[np.argsort(shape.owner[mine], kind="stable")]
+        corners = soup.positions[soup.triangles[fine_rows]], soup.positions[shape.triangles[mine]]
+        owners = np.searchsorted(changed, soup.owner[fine_rows]), np.searchsorted(changed, shape.owner[mine])
+        result[np.isin(features, changed)] = hausdorff(corners[0], owners[0], corners[1], owners[1], aim[changed])
+    return result
 
 
 def _labels(soup: Soup) -> I64:
