@@ -21,7 +21,7 @@ from ingest_bim.citymodel_faces import is_closed, outward
 from ingest_bim.citymodel_mesh import MeshBatch
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.ifc_placement import HOW, Request, place_by_user
-from ingest_bim.meshfile_scene import Piece, load_scene, objects_of, pieces
+from ingest_bim.meshfile_scene import Piece, load_scene, nodes_of, objects_of, pieces
 from ingest_bim.package import heads, is_zip, opened
 from twin import crs as crs_module
 from twin.errors import BadFeature, BadOption, MissingReference, UnreadableSource
@@ -98,8 +98,8 @@ def _read(source: Path, root: Path | None, options: Options, report: Report) -> 
     report.facts |= {"driver": f"trimesh ({kind})", "bytes": source.stat().st_size}
     pictures = Pictures(source.parent, report, root)
     found = pieces(load_scene(source, kind, report, root), report, pictures, srgb=kind not in ("gltf", "glb"))
-    if kind == "obj":
-        found = objects_of(source, found)
+    if kind in ("obj", "gltf", "glb"):
+        found = objects_of(source, found) if kind == "obj" else nodes_of(found)
         report.read = len(found)
     if not found:
         raise BadFeature(f"{source.name} holds no triangles.", "; ".join(n.reason for n in report.notes[:3]) or "Export it again.")

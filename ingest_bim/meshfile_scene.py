@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,10 @@ MAX_COLORS = 256
 
 @dataclass
 class Piece:
-    """One object: `key` is a digest of its shape, which several pieces may share; `transform` (4, 4) places it in the file's space."""
+    """One object: `key` is a digest of its shape, which several pieces may share; `transform` (4, 4) places it in the file's space.
+
+    `owner` is the node of the file that a part of a glTF mesh belongs to.
+    """
 
     name: str
     key: str
@@ -37,6 +41,7 @@ class Piece:
     colors: NDArray[np.uint8] | None
     transform: F64
     attributes: dict[str, Any] = field(default_factory=dict)
+    owner: str = ""
 
 
 def load_scene(source: Path, kind: str, report: Report, root: Path | None = None) -> Any:
@@ -107,8 +112,31 @@ def pieces(scene: Any, report: Report, pictures: Pictures, *, srgb: bool) -> lis
         key = digest.hexdigest()  # equal shapes under different names are one
         attributes = {"name": str(node), "geometry_name": str(name), "triangles": len(shape.triangles), **shape.extras}
         looks = shape.looks
-        found.append(Piece(str(node), key, shape.positions, shape.triangles, looks.materials, looks.material_of, looks.uv, looks.colors, matrix, attributes))
+        found.append(Piece(str(node), key, shape.positions, shape.triangles, looks.materials, looks.material_of, looks.uv, looks.colors, matrix, attributes, _owner(scene, str(node))))
     return found
+
+
+def _owner(scene: Any, node: str) -> str:
+    """trimesh hangs the second and further primitives of a glTF mesh below its node, under names with a random end."""
+    parent = str(scene.graph.transforms.parents.get(node, ""))
+    return parent if re.fullmatch(rf"{re.escape(parent)}_[0-9a-f]{{6}}", node) else node
+
+
+def nodes_of(found: list[Piece]) -> list[Piece]:
+    """The parts of each node as one, by the node's own name; equal nodes still share their shape."""
+    parts: dict[str, list[Piece]] = {}
+    for piece in found:
+        parts.setdefault(piece.owner, []).append(piece)
+    joined = []
+    for owner, many in sorted(parts.items()):
+        if len(many) == 1 and many[0].name == owner:
+            joined.append(many[0])
+            continue
+        many.sort(key=lambda p: (str(p.attributes["geometry_name"]), p.key))
+        whole = _joined(owner, many)
+        whole.key = "+".join(p.key for p in many)
+        joined.append(whole)
+    return joined
 
 
 def objects_of(source: Path, found: list[Piece]) -> list[Piece]:

@@ -160,6 +160,27 @@ def test_glb_texture(tmp_path: Path) -> None:
     assert colours(mesh) == list(QUARTERS)
 
 
+def test_glb_nodes_of_several_primitives(tmp_path: Path) -> None:
+    """Two nodes with one mesh of two primitives: two features by their own names, the same every time, with one shared shape of two materials."""
+    body = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], "<f4").tobytes() + np.array([0, 1, 2, 0, 0, 2, 3, 0], "<u2").tobytes()
+    parts = [{"attributes": {"POSITION": 0}, "indices": 1 + k, "material": k} for k in range(2)]
+    document = {
+        "asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0, 1]}], "nodes": [{"name": "House", "mesh": 0, "translation": [5, 0, 0]}, {"name": "Other", "mesh": 0}],
+        "meshes": [{"name": "m", "primitives": parts}], "materials": [{"pbrMetallicRoughness": {"baseColorFactor": color}} for color in ([1, 0, 0, 1], [0, 1, 0, 1])],
+        "accessors": [{"bufferView": 0, "componentType": 5126, "count": 4, "type": "VEC3", "min": [0, 0, 0], "max": [1, 1, 0]},
+                      *({"bufferView": 1 + k, "componentType": 5123, "count": 3, "type": "SCALAR"} for k in range(2))],
+        "bufferViews": [{"buffer": 0, "byteLength": 48}, *({"buffer": 0, "byteOffset": 48 + 8 * k, "byteLength": 6} for k in range(2))], "buffers": [{"byteLength": len(body)}],
+    }  # fmt: skip
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(body), b"BIN\0") + body
+    (tmp_path / "p.glb").write_bytes(struct.pack("<4s2I", b"glTF", 2, 12 + len(chunks)) + chunks)
+    (mesh,), report = load(tmp_path / "p.glb", **PLACE)
+    assert mesh.ids.to_pylist() == ["House", "Other"] and len(mesh.vertex_start) == 2 and mesh.instance_prototype.tolist() == [0, 0]
+    assert sorted(m.color[:2] for m in mesh.materials) == [(0, 1), (1, 0)] and (report.read, report.kept) == (2, 2)
+    assert placed(mesh, 0).mean(0)[0] - placed(mesh, 1).mean(0)[0] == pytest.approx(5)
+
+
 def test_what_is_not_kept_of_gltf_is_said(tmp_path: Path) -> None:
     scene = json.loads(trimesh.exchange.gltf.export_gltf(trimesh.creation.box((1, 1, 1)).scene())["model.gltf"])
     for name, data in trimesh.exchange.gltf.export_gltf(trimesh.creation.box((1, 1, 1)).scene()).items():
