@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ ALONE = 20_000
 BY_HAND = 262_144
 """Rows that are kept at hand where only some tiles are built: those that went lie in the row groups of the tiles that they left."""
 UNIT = 32
-"""Budgets of weight in a unit of work."""
+"""Budgets of weight in a unit of work, as far as it comes to no more than `UNIT_WEIGHT` vertices (some 50 MB)."""
+UNIT_WEIGHT = 512_000
 _NO_ROWS = np.zeros(0, np.int64)
 SURFACE = Surface((0.86, 0.85, 0.83, 1.0), name="block")
 
@@ -159,7 +161,7 @@ def _write(
             if old is None:
                 unit.append((name, cell.centre(), cell.rows))
                 weight += cell.weight
-            if weight >= UNIT * job.options.budget:
+            if weight >= min(UNIT * job.options.budget, max(UNIT_WEIGHT, job.options.budget)):
                 yield source, schema, unit
                 unit, weight = [], 0.0
         if unit:
@@ -252,29 +254,25 @@ def _tree(cells: list[partition.Cell], built: list[Finished]) -> list[Tile]:
 
 
 def build_unit(task: tuple[Source, metadata.Schema, list[Wanted]]) -> list[Finished]:
-    """The tiles of one unit of work, finished and deflated."""
+    """The tiles of one unit of work, finished and deflated.
+
+    Outlines become solids for all tiles at once. Nothing of a tile may depend on its unit: a tile that is built alone has the same bytes.
+    """
     source, schema, wanted = task
     table = source.rows.take(np.concatenate([rows for _, _, rows in wanted]))
-    result, at = [], 0
-    for _, centre, rows in wanted:
-        result.append(build_tile(source, schema, centre, table.slice(at, len(rows))))
-        at += len(rows)
-    return result
-
-
-def build_tile(source: Source, schema: metadata.Schema, centre: tuple[float, float], table: pa.Table) -> Finished:
-    """The solids of one tile's rows as a packed glb; each row ends up kept, or in `notes` with the reason."""
-    built = Finished()
+    first = np.concatenate([[0], np.cumsum([len(rows) for _, _, rows in wanted])])
     geometry = shapely.from_wkb(table.column("geometry").to_numpy(zero_copy_only=False))
     rings, xy = solids.rings_of(geometry)
     lon, lat = crs.to_lonlat(source.reference.horizontal, xy[:, 0], xy[:, 1])
     owner = rings.owner[rings.polygon[rings.ring]]
     height = numbers(table, source.height)
     foot = _feet(source, table, geometry, owner, lon, lat)
-    frame = crs.enu_frame(*centre)
-    base, up = _corners(lon, lat, foot[owner], frame)
+    base, up = np.empty((len(lon), 3)), np.empty((len(lon), 3))
+    corner = np.searchsorted(owner, first)
+    for tile_, (_, centre, _) in enumerate(wanted):
+        mine = slice(corner[tile_], corner[tile_ + 1])
+        base[mine], up[mine] = _corners(lon[mine], lat[mine], foot[owner[mine]], crs.enu_frame(*centre))
     usable = np.isfinite(base).all(axis=1) & np.isfinite(height[owner])
-    names = table.column("id")
     # a row with one unusable corner is refused whole: half a building would be a lie
     spoilt = np.zeros(len(table), bool)
     spoilt[owner[~usable]] = True
@@ -282,22 +280,65 @@ def build_tile(source: Source, schema: metadata.Schema, centre: tuple[float, flo
     before = np.bincount(rings.owner, minlength=len(table))
     rings, order = solids.clean(_subset(rings, whole), base[whole, :2])
     base, up = base[whole][order], up[whole][order]
-    present = np.zeros(len(table), bool)
-    present[rings.owner] = True
-    _tell(built, names, foot, spoilt, present)
-    _tell_parts(built, names, before, rings, present)
+    lost = before - np.bincount(rings.owner, minlength=len(table))
+    shape = solids.extrude(rings, base, base + up * height[rings.owner[rings.polygon[rings.ring]]][:, None], up)
+    made = Made(table, foot, foot + height, spoilt, before, lost, rings.owner, shape)
+    return [build_tile(source, schema, made, int(a), int(b)) for a, b in pairwise(first)]
+
+
+@dataclass(frozen=True)
+class Made:
+    """Solids of the rows of a unit.
+
+    Attributes:
+        table: the rows. foot, top: ellipsoidal heights in metres. spoilt: whether a corner cannot be used.
+        before, lost: how many parts a row had, and how many of them are nothing.
+        owner: the row of each solid of `shape`, ascending.
+    """
+
+    table: pa.Table
+    foot: F64
+    top: F64
+    spoilt: NDArray[np.bool_]
+    before: NDArray[Any]
+    lost: NDArray[Any]
+    owner: NDArray[np.int64]
+    shape: solids.Solids
+
+    def solids_of(self, a: int, b: int) -> tuple[solids.Solids, NDArray[np.int64]]:
+        """(the solids of rows a to b, numbered from 0; the row of each, numbered from a)."""
+        polygons = slice(*np.searchsorted(self.owner, (a, b)))
+        vertices = slice(*np.searchsorted(self.shape.polygon, (polygons.start, polygons.stop)))
+        triangles = slice(*np.searchsorted(self.shape.triangles[:, 0], (vertices.start, vertices.stop)))
+        flawed = self.shape.flawed[(self.shape.flawed >= polygons.start) & (self.shape.flawed < polygons.stop)]
+        one = solids.Solids(self.shape.positions[vertices], self.shape.normals[vertices], self.shape.triangles[triangles] - vertices.start,
+                            self.shape.polygon[vertices] - polygons.start, flawed - polygons.start)  # fmt: skip
+        return one, self.owner[polygons] - a
+
+
+def build_tile(source: Source, schema: metadata.Schema, made: Made, a: int, b: int) -> Finished:
+    """The solids of rows a to b of a unit as a packed glb; each row ends up kept, or in `notes` with the reason."""
+    built = Finished()
+    shape, owner = made.solids_of(a, b)
+    rows = slice(a, b)
+    names = made.table.column("id").slice(a, b - a)
+    present = np.zeros(b - a, bool)
+    present[owner] = True
+    _tell(built, names, made.foot[rows], made.spoilt[rows], present)
+    _tell_parts(built, names, made.before[rows], made.lost[rows], present)
     if not present.any():
         return built
-    shape = solids.extrude(rings, base, base + up * height[rings.owner[rings.polygon[rings.ring]]][:, None], up)
     for p in shape.flawed:
-        built.notes.append(("warned", names[int(rings.owner[p])].as_py(), "its outline crosses itself: roof and floor are not exact"))
+        built.notes.append(("warned", names[int(owner[p])].as_py(), "its outline crosses itself: roof and floor are not exact"))
     number = np.cumsum(present) - 1
-    primitives = _primitives(shape, number[rings.owner])
-    kept = table.filter(pa.array(present))
+    primitives = _primitives(shape, number[owner])
+    kept = made.table.slice(a, b - a)
+    if not present.all():
+        kept = kept.filter(pa.array(present))
     data = glb(primitives, [SURFACE], schema.encode(kept), compression=source.compression)
     built.packed = pack(data)
     built.low, built.high = extremes(shape.positions)
-    built.heights = (float(foot[present].min()), float((foot + height)[present].max()))
+    built.heights = (float(made.foot[rows][present].min()), float(made.top[rows][present].max()))
     built.kept, built.vertices, built.triangles = int(present.sum()), len(shape.positions), len(shape.triangles)
     return built
 
@@ -318,9 +359,8 @@ def _tell(built: Finished, names: pa.ChunkedArray, foot: F64, spoilt: NDArray[np
         built.notes.append(("refused", names[int(i)].as_py(), reason))
 
 
-def _tell_parts(built: Finished, names: pa.ChunkedArray, before: NDArray[Any], rings: solids.Rings, present: NDArray[np.bool_]) -> None:
+def _tell_parts(built: Finished, names: pa.ChunkedArray, before: NDArray[Any], lost: NDArray[Any], present: NDArray[np.bool_]) -> None:
     """Name the buildings of which only some parts could be built."""
-    lost = before - np.bincount(rings.owner, minlength=len(before))
     for i in np.flatnonzero((lost > 0) & present):
         built.notes.append(("repaired", names[int(i)].as_py(), f"{int(lost[i])} of {int(before[i])} parts have no area and were left out"))
 

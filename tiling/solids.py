@@ -82,7 +82,8 @@ def clean(rings: Rings, xy: F64) -> tuple[Rings, I64]:
         straight = (a[:, 0] * b[:, 1] == a[:, 1] * b[:, 0]) & ((a * b).sum(1) > 0)
         # of a run of corners to drop, every second one goes in a round
         drop = (np.hypot(a[:, 0], a[:, 1]) < SAME) | straight
-        drop &= ~(drop[before] & (np.arange(len(drop)) % 2 == 1))
+        start, count = _runs(ring)  # counted within the ring: what lies before it must not show
+        drop &= ~(drop[before] & ((np.arange(len(drop)) - np.repeat(start, count)) % 2 == 1))
         if not drop.any():
             break
         keep, ring = keep[~drop], ring[~drop]

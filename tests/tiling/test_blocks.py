@@ -292,3 +292,26 @@ def test_a_full_disk_leaves_nothing(lake: Lake) -> None:
     assert [path for path in left if path.parent.name == "tmp"] == []
     assert set(before) <= set(left)
     assert tile(lake, version)["stats"]["features"] == 2000
+
+
+def test_a_layer_of_nothing_but_slivers_is_refused(lake: Lake) -> None:
+    with pytest.raises(BadFeature, match="its outline has no area"):
+        tile(lake, write(lake, [shapely.Polygon([(X, Y), (X + 5, Y), (X + 5, Y + 1e-9)])]))
+
+
+def test_a_tile_is_the_same_whatever_is_built_with_it(lake: Lake) -> None:
+    """Outlines with runs of superfluous corners: units of one tile and of all tiles give the same bytes."""
+    rng = np.random.default_rng(5)
+    shapes = []
+    for k in range(120):
+        t = np.sort(rng.uniform(0, 1, int(rng.integers(3, 40))))
+        side = np.vstack([np.column_stack([t, 0 * t]), [[1, 0], [1, 1], [0, 1]]]) * 12
+        shapes.append(shapely.Polygon(side + np.array([X + 40 * (k % 12), Y + 40 * (k // 12)])))
+    version = write(lake, shapes, height=list(rng.uniform(3, 90, 120)))
+    tile(lake, version, "a.3tz", budget=150)
+    real, blocks.UNIT = blocks.UNIT, 0
+    try:
+        tile(lake, version, "b.3tz", budget=150)
+    finally:
+        blocks.UNIT = real
+    assert (lake.root / "a.3tz").read_bytes() == (lake.root / "b.3tz").read_bytes()
