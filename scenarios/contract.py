@@ -68,11 +68,13 @@ class World:
         lake: where their parts lie.
         versions: by layer name.
         report: what the run has to say (assumed, skipped, warned); kept with every output.
+        page: the run's report for people, one self-contained HTML file ("" where the model has no `page(outputs) -> str`).
     """
 
     lake: Lake
     versions: Mapping[str, LayerVersion]
     report: Report = field(default_factory=Report)
+    page: str = ""
 
     def version(self, layer: str) -> LayerVersion:
         """A layer by name.

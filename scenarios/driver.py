@@ -40,13 +40,14 @@ def drive(scenario: Scenario, params: Any, world: World, progress: Callable[[flo
         _march(model, progress, checkpoint)
         world.report.facts.update(model.facts())
         outputs = model.frame()
+        world.page = _page(model, outputs)
     except (BadInput, Cancelled) as error:
         _leave(model, world, error, checkpoint, keep)
         raise
     finally:
         getattr(model, "close", lambda: None)()
     declared = {output.name for output in scenario.OUTPUTS}
-    if set(outputs) != declared:
+    if not set(outputs) <= declared:  # a run may be told to leave some out
         raise BadInput(f"The scenario wrote {sorted(outputs)}, but declares {sorted(declared)}.")
     return outputs
 
@@ -76,7 +77,15 @@ def _leave(model: Model, world: World, error: Exception, checkpoint: Path, keep:
     world.report.note("warned", "run", f"partial result: {why} at t = {model.time:.0f} s of {model.end:.0f} s")
     if keep is not None:
         world.report.facts.update(model.facts())
-        keep(model.frame())
+        outputs = model.frame()
+        world.page = _page(model, outputs)
+        keep(outputs)
+
+
+def _page(model: Model, outputs: dict[str, list[Batch]]) -> str:
+    """The report for people, of a model that writes one."""
+    text: str = getattr(model, "page", lambda outputs: "")(outputs)
+    return text
 
 
 def _require_finite(model: Model) -> None:

@@ -202,6 +202,8 @@ class Grid:
         nodata: value of cells without data, or None.
         bands: one Column (name, type, unit) a band.
         legend: colour ramp or classes as in `Layer.style["legend"]`, if the producer knows it.
+        properties: kept with the part. Of a field over time, each moment is a Grid: `time` (s after the start), `start` (ISO 8601 or "");
+            `scale`: what the stored numbers are multiplied by (1 if absent).
     """
 
     reference: Reference
@@ -210,6 +212,7 @@ class Grid:
     nodata: float | None
     bands: tuple[Column, ...]
     legend: dict[str, Any] | None = None
+    properties: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def write_version(
                             spool.add(features)
                     case Grid():
                         parts.append(_write_grid(lake, batch))
-                        columns.extend(batch.bands)
+                        columns.extend(band for band in batch.bands if band not in columns)  # moments of one field repeat theirs
                     case Asset():
                         parts.append(Part({"cog": "raster", "3tz": "tileset"}.get(batch.format, "cloud"), lake.put_file(batch.path, f".{batch.format}"),
                                           batch.path.stat().st_size, batch.count, batch.bounds, batch.properties))  # fmt: skip
@@ -241,7 +241,9 @@ def _write_grid(lake: Lake, grid: Grid) -> Part:
             file.write(grid.data)
             for index, band in enumerate(grid.bands, 1):
                 file.set_band_description(index, band.name)
-        properties = {"bands": [band.name for band in grid.bands], "nodata": grid.nodata, "legend": grid.legend}
+            if "scale" in grid.properties:
+                file.scales = [grid.properties["scale"]] * bands
+        properties = {**grid.properties, "bands": [band.name for band in grid.bands], "nodata": grid.nodata, "legend": grid.legend}
         size = path.stat().st_size
         return Part("raster", lake.put_file(path, ".cog", move=True), size, rows * columns, Bounds.of(corners), properties)
 

@@ -96,5 +96,10 @@ class Ensemble:
         out, domain, threshold = self.now.frame(), self.now.domain, self.params.threshold
         depths = np.stack([*self.depths, self.now.best[0]])
         for name, values in (("depth-least", depths.min(axis=0)), ("depth-most", depths.max(axis=0))):
-            out[name] = outputs.raster(domain, np.where(values >= threshold, values, outputs.NODATA), name, "m", "depth")
+            if name in out:
+                out[name] = outputs.raster(domain, np.where(values >= threshold, values, outputs.NODATA), name, "m", name)
         return out
+
+    def page(self, out: dict[str, list[Batch]]) -> str:
+        """The report of the likely run, with the spread."""
+        return self.now.page(out, self.facts())

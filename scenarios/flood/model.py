@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.contract import World
-from scenarios.flood import outputs, series
+from scenarios.flood import accounts, impact, outputs, series, series_out
 from scenarios.flood.domain import Domain
 from scenarios.flood.losses import Losses
 from scenarios.flood.params import Params
@@ -18,6 +18,7 @@ from scenarios.flood.part import Part
 from scenarios.flood.rainfall import Rainfall
 from scenarios.flood.solver import SIDES, Solver
 from scenarios.flood.swmm import Drainage
+from scenarios.flood.watch import Watch, wanted
 from scenarios.kernels import sources
 from twin.model import Batch
 
@@ -110,6 +111,9 @@ class Flood:
         s = self.solver
         faces = s.scheme == "inertial"
         sources.record(s.state, self.best, s.ghost, s.time, interval, self.params.threshold, faces)
+        for part in self.parts:
+            if isinstance(part, Watch):
+                part.record(s.time)
         if self.gauges is not None:
             depth, (u, v) = s.depth[self.gauges], s.velocity()
             speed = np.hypot(u[self.gauges], v[self.gauges])
@@ -169,6 +173,32 @@ class Flood:
                 "max_speed_m_s": round(float(self.best[1].max()), 3), "lowest_depth_m": float(s.depth.min()),
                 **{part.name: part.facts() for part in self.parts}}  # fmt: skip
 
+    @property
+    def watch(self) -> Watch | None:
+        """The part that keeps sections, frames and closures."""
+        return next((part for part in self.parts if isinstance(part, Watch)), None)
+
+    def series(self) -> list[series_out.Series]:
+        """Everything measured over time so far."""
+        p, watch = self.params, self.watch
+        bed = self.domain.bed[self.gauges] if self.gauges is not None else np.zeros(0)
+        network = next((part for part in self.parts if isinstance(part, Drainage)), None)
+        return [*series_out.of_gauges(p, self.readings, bed), *(series_out.of_sections(watch) if watch else []), *series_out.of_manholes(network)]
+
     def frame(self) -> dict[str, list[Batch]]:
-        """All outputs at `time`."""
-        return {**outputs.maxima(self.params, self.world, self.domain, self.best), "gauges": outputs.gauges(self.params.gauges, self.readings)}
+        """The outputs that are wanted, at `time`."""
+        p, world, domain, watch = self.params, self.world, self.domain, self.watch
+        network = next((part for part in self.parts if isinstance(part, Drainage)), None)
+        measured = self.series()
+        facts = {part.name: part.facts() for part in self.parts}
+        ledger = accounts.entries(p, world, domain, self.rain, self.water(), facts, self.time)
+        out = {
+            **outputs.maxima(p, domain, self.best),
+            "frames": outputs.frames(domain, watch.depths(), p.start) if watch else [],
+            "buildings": list[Batch](impact.buildings(world, p, domain, self.best)) if p.buildings and wanted(p, "buildings") else [],
+            "roads": watch.roads.features(self.best, p.threshold, self.time) if watch and watch.roads else [],
+            "facilities": list[Batch](impact.facilities(world, p, domain, self.best)) if p.facilities and wanted(p, "facilities") else [],
+            "gauges": series_out.gauges(p, measured), "sections": series_out.sections(p, measured), "manholes": series_out.manholes(network, domain, measured),
+            "hydrographs": series_out.hydrographs(measured, domain), "ledger": series_out.rowed(domain, accounts.table(ledger)),
+        }  # fmt: skip
+        return {name: batches for name, batches in out.items() if wanted(p, name)}

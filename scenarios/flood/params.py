@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from scenarios.contract import Output, layer_field
 from scenarios.contract import Params as BaseParams
 from scenarios.flood.network_params import UNCERTAIN, Inflow, Inlet, RainGauge, Uncertain
+from scenarios.flood.output_params import CURVES, FLOOR_PER_PERSON, GRADES, MAX_FRAMES, VEHICLES, DamageCurve, Section, Vehicle
 from scenarios.flood.structure_params import Structure, from_geojson
 
 MAX_HOURS = 240.0
@@ -86,6 +87,46 @@ class Params(BaseParams):
     threshold: float = _field(0.05, "淹没判定水深（米）", "Depth from which a place counts as flooded, m", ge=0.001, le=5)
     gauges: tuple[float, ...] | None = _field(None, "测站（经度, 纬度, …）", "Gauges: longitude, latitude, longitude, latitude, …")
 
+    sections: tuple[Section, ...] = _field((), "断面（表）", "Sections: rows of name, line; the discharge through each is kept")
+    frames: int = _field(24, "水面过程帧数", "Frames of the water surface over time, evenly spaced (0: none)", ge=0, le=MAX_FRAMES)
+    depth_grades: tuple[float, float, float, float] = _field(GRADES, "积水等级水深（米）", "Depths that begin grades I, II, III, IV, m")
+    road_segment_m: float = _field(100.0, "道路分段长度（米）", "Roads are cut into equal pieces no longer than this, m", ge=5, le=100_000)
+    vehicles: tuple[Vehicle, ...] = _field(VEHICLES, "通行标准（表）", "Who can pass: rows of name, zh, depth_m, depth_speed_m2_s")
+    building_use_column: str = _field("", "建筑用途字段", "Column of the buildings' use, for damage curves and the ledger; empty: all alike")
+    damage_curves: tuple[DamageCurve, ...] = _field(CURVES, "水深-损失曲线（表）", "Depth-damage curves: rows of use, points, value_m2")
+    floor_m: float = _field(0.0, "室内地坪高差（米）", "Height of the buildings' floors above the ground outside, m", ge=0, le=3)
+    people_column: str = _field("", "人口字段", "Column of the people in a building; empty: floor area over floor_per_person")
+    floor_per_person: float = _field(FLOOR_PER_PERSON, "人均建筑面积（平方米）", "Floor area per person, m²", gt=0, le=1000)
+    facilities: str = layer_field("vector", "blocks", zh="重要设施图层", en="Critical facilities (empty: none)", default="")
+    outputs: tuple[str, ...] = _field((), "输出图层", "Outputs to write (empty: all)")
+
+    @field_validator("outputs")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = [output.name for output in OUTPUTS]
+        if set(value) - set(known):
+            raise ValueError(f"{', '.join(sorted(set(value) - set(known)))}: no such output; there are {', '.join(known)}")
+        return value
+
+    @field_validator("depth_grades")
+    @classmethod
+    def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if list(value) != sorted(set(value)) or value[0] <= 0:
+            raise ValueError("the four depths must grow from more than 0")
+        return value
+
+    @model_validator(mode="after")
+    def _measured(self) -> Params:
+        for name, keys in (("sections", [row.name for row in self.sections if row.name]), ("vehicles", [row.name for row in self.vehicles]),
+                           ("damage_curves", [row.use for row in self.damage_curves])):  # fmt: skip
+            if len(set(keys)) < len(keys):
+                raise ValueError(f"{name}: a row stands twice")
+        if (self.building_use_column or self.people_column or self.damage_curves != CURVES) and not self.buildings:
+            raise ValueError("building_use_column, people_column and damage_curves need buildings")
+        if any(row.use for row in self.damage_curves) and not self.building_use_column:
+            raise ValueError("damage_curves by use need building_use_column")
+        return self
+
     @field_validator("structures", mode="before")
     @classmethod
     def _rows(cls, value: Any) -> Any:
@@ -149,13 +190,21 @@ class Params(BaseParams):
 
 OUTPUTS = (
     Output("depth", "raster", {"zh": "最大水深", "en": "Greatest depth"}, "m"),
+    Output("level", "raster", {"zh": "最高水位", "en": "Highest water level"}, "m"),
     Output("velocity", "raster", {"zh": "最大流速", "en": "Greatest speed"}, "m/s"),
-    Output("hazard", "raster", {"zh": "洪水危险度", "en": "Flood hazard rating"}),
+    Output("hazard", "raster", {"zh": "洪水危险度（英国 HR）", "en": "Flood hazard rating (UK)"}),
+    Output("grade", "raster", {"zh": "积水等级", "en": "Waterlogging grade (by depth)"}),
     Output("arrival", "raster", {"zh": "到达时间", "en": "Arrival time"}, "s"),
     Output("duration", "raster", {"zh": "淹没历时", "en": "Time under water"}, "s"),
+    Output("frames", "raster", {"zh": "水深过程（动画）", "en": "Depth over time (animation)"}, "m"),
     Output("depth-least", "raster", {"zh": "最大水深（三次模拟之最小）", "en": "Greatest depth, least of three runs"}, "m"),
     Output("depth-most", "raster", {"zh": "最大水深（三次模拟之最大）", "en": "Greatest depth, most of three runs"}, "m"),
     Output("buildings", "blocks", {"zh": "受淹建筑", "en": "Flooded buildings"}, "m"),
     Output("roads", "vector", {"zh": "受淹道路", "en": "Flooded roads"}, "m"),
+    Output("facilities", "vector", {"zh": "受淹重要设施", "en": "Flooded critical facilities"}, "m"),
     Output("gauges", "vector", {"zh": "测站过程", "en": "Gauges"}, "m"),
+    Output("sections", "vector", {"zh": "断面流量", "en": "Sections"}, "m³/s"),
+    Output("manholes", "vector", {"zh": "检查井水量交换", "en": "Manholes"}, "m³"),
+    Output("hydrographs", "table", {"zh": "过程线（测站、断面、检查井）", "en": "Hydrographs (gauges, sections, manholes)"}),
+    Output("ledger", "table", {"zh": "水量账", "en": "Ledger of water"}, "m³"),
 )

@@ -23,6 +23,7 @@ from scenarios.flood.solver import SIDES, Solver
 from scenarios.flood.structure_params import ROWS, Bridge, Crest, Culvert, Gate, Pump, Structure, names
 from scenarios.flood.structures import Faces
 from scenarios.flood.trace import metres
+from scenarios.flood.watch import Watch
 from twin import crs
 from twin.errors import BadOption
 
@@ -81,6 +82,7 @@ def single(params: Params, world: World) -> Flood:
         model.parts.append(drainage)
         if p.roof == "network" and model.rain is not None:
             _roofs_to_network(model, drainage)
+    model.parts.append(Watch(p, world, domain, solver))
     return model
 
 

@@ -93,7 +93,7 @@ def test_a_held_level_fills_to_it_and_hits_what_is_low(lake: Lake, tmp_path: Pat
         "dem": terrain(lake, slope), "river": layer(lake, "river", "vector", [shapely.box(E, N - 300, E + 10, N)], ["r"]),
         "houses": layer(lake, "houses", "blocks", houses, ["low", "high"]), "streets": layer(lake, "streets", "vector", street, ["a", "b"]),
     }  # fmt: skip
-    outputs, _ = run(lake, versions, tmp_path, hours=1, water="river", level_csv="time_min,level_m\n0,0.2\n30,2\n60,2", buildings="houses", roads="streets", open_edges=False)
+    outputs, _ = run(lake, versions, tmp_path, hours=1, water="river", level_csv="time_min,level_m\n0,0.2\n30,2\n60,2", buildings="houses", roads="streets", road_segment_m=1000, open_edges=False)
     assert outputs["buildings"][0].ids.to_pylist() == ["low"]
     assert outputs["buildings"][0].attributes.column("flood_depth").to_pylist()[0] == pytest.approx(2 - 6 * 11 / 59, abs=0.1)
     assert outputs["roads"][0].ids.to_pylist() == ["a"]
