@@ -17,7 +17,7 @@ from ingest_bim.citymodel import CityObject, Columns, Shape, metres_of
 from ingest_bim.citymodel_faces import F32, I32, Faces, corner_uv, is_closed, outward, triangulate
 from ingest_bim.citymodel_textures import Pictures
 from twin import grading
-from twin.model import Material, Mesh, Reference, Report
+from twin.model import Material, Mesh, Reference, Report, Texture
 
 F64 = NDArray[np.float64]
 MAX_TRIANGLES = 500_000
@@ -58,11 +58,18 @@ class MeshBatch:
     images: dict[str, bytes] = field(default_factory=dict)
     outlines: dict[int, Any] = field(default_factory=dict)
     count: int = 0
+    image_bytes: int = 0
 
     @property
     def full(self) -> bool:
         """Whether it is time for the next one."""
-        return self.count >= MAX_TRIANGLES or len(self.ids) >= MAX_ROWS or sum(map(len, self.images.values())) >= MAX_IMAGES
+        return self.count >= MAX_TRIANGLES or len(self.ids) >= MAX_ROWS or self.image_bytes >= MAX_IMAGES
+
+    def image(self, texture: Texture | None, pictures: Pictures | None) -> None:
+        """Take the image of a texture along."""
+        if texture is not None and pictures is not None and texture.image not in self.images:
+            self.images[texture.image] = pictures.data(texture.image)
+            self.image_bytes += len(self.images[texture.image])
 
     def feature(self, name: str, parent: str | None, row: dict[str, Any]) -> int:
         """Add a feature; its row."""
@@ -226,10 +233,8 @@ class Builder:
         kind = thing.surfaces[surface].kind if 0 <= surface < len(thing.surfaces) else thing.kind
         if material is None:
             material = Material("", COLORS.get(kind, COLORS.get(thing.kind, (0.8, 0.8, 0.8, 1.0))))
-        texture = material.texture
-        if texture is not None and self.pictures is not None and texture.image not in batch.images:
-            batch.images[texture.image] = self.pictures.data(texture.image)
-        return batch.material(Material(material.name, material.color, material.double_sided or not closed, texture))
+        batch.image(material.texture, self.pictures)
+        return batch.material(Material(material.name, material.color, material.double_sided or not closed, material.texture))
 
     def _faces(self, thing: CityObject, shape: Shape, metres: F64) -> Faces:
         """The triangles of a shape; bad faces are counted and reported."""

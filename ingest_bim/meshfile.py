@@ -198,7 +198,8 @@ def _batches(found: list[Piece], columns: Columns, reference: Reference, matrix:
         row = batch.feature(name, None, columns.row(piece.attributes, **{"class": "Mesh"}))
         if piece.key not in batch.prototypes:
             batch.prototypes[piece.key] = _prototype(batch, piece, report)
-            batch.images |= {m.texture.image: pictures.data(m.texture.image) for m in piece.materials if m.texture is not None}
+            for material in piece.materials:
+                batch.image(material.texture, pictures)
         batch.instances.append((batch.prototypes[piece.key], row))
         shift = np.eye(4)
         shift[:3, 3] = piece.positions[0]
