@@ -45,7 +45,7 @@ from twin.registry import ReaderOptions
 #: Part of the cache's key: what is kept from one release is not shape for another.
 CODE_VERSION = "1"
 #: Bytes of text up to which equal shapes are looked for (it takes five times that in memory).
-MAX_SCANNED = 1 << 29
+MAX_SCANNED = 1 << 28
 
 
 class Options(ReaderOptions):
@@ -107,6 +107,8 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             if not units.stated:
                 report.note("assumed", "", "The model states no length unit: metres are taken.")
             placement = None if options.footprint else place(model, units.length, _request(options), report, source.name)
+            around = reading.current()
+            around.progress(0.02, "opened")
             structure = read_structure(model, report)
             if not structure.elements:
                 raise BadFeature(f"{source.name} holds no project and no products.", "Export the model again.")
@@ -114,6 +116,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             shaping = _start(stack, host, _plan(step, structure, drawable, units, options, report), options) if host is not None else None
             definitions = read_definitions(model, structure, units, report)
             associations = Associations(model, structure, units.length, report)
+            around.progress(0.1, "properties")
             shapes = shaping() if shaping is not None else Shapes()
         shapes.skipped |= dict.fromkeys(lines, ("empty", "it has lines, points or texts alone"))
         _report(structure, shapes, report)
