@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+
+from tiling.components import components
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -95,5 +95,4 @@ def _groups(corner: I64, unit: F64, group: I64, cosine: float, places: int) -> I
     joined = np.flatnonzero((edge[1:] == edge[:-1]) & (group[owner[1:]] == group[owner[:-1]]))
     left, right = owner[joined], owner[joined + 1]
     shallow = (unit[left] * unit[right]).sum(1) > cosine
-    graph = coo_matrix((np.ones(int(shallow.sum()), bool), (left[shallow], right[shallow])), shape=(faces, faces))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
+    return components(faces, left[shallow], right[shallow])

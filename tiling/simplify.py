@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from tiling import simplify_kernels as kernels
+from tiling.components import components
 from tiling.normals import WELD
 
 F64 = NDArray[np.float64]
@@ -100,8 +99,7 @@ def _specks(face: I64, owner: I64, at: F64, tolerance: F64) -> NDArray[np.bool_]
     if not len(face):
         return np.zeros(0, bool)
     a, b = face[:, [0, 0]].ravel(), face[:, 1:].ravel()
-    graph = coo_matrix((np.ones(len(a), bool), (a, b)), shape=(len(at), len(at)))
-    piece = connected_components(graph, directed=False)[1][face[:, 0]].astype(np.int64)
+    piece = components(len(at), a, b)[face[:, 0]]
     count = int(piece.max()) + 1
     low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
     for k in range(3):

@@ -13,9 +13,12 @@ import pyarrow as pa
 import pyproj
 import pytest
 import trimesh
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from tiling import mesh as tiler
 from tiling.check import check_tileset, decode_glb
+from tiling.components import components
 from tiling.normals import smooth
 from twin.archive import Archive
 from twin.errors import BadFeature
@@ -173,6 +176,17 @@ def test_slivers_close_the_surface_but_do_not_bend_its_normals() -> None:
     shaded = smooth(positions, triangles, np.zeros(4, np.int64))
     assert shaded.sliver.tolist() == [False, False, False, True]
     assert (shaded.normals[shaded.triangles[:3]][..., 2] > 0.999).all()
+
+
+@pytest.mark.parametrize(("count", "edges"), [(1, 0), (50, 20), (400, 390), (3000, 2400)])
+def test_components_are_those_of_scipy(count: int, edges: int) -> None:
+    rng = np.random.default_rng(count)
+    a, b = rng.integers(0, count, edges), rng.integers(0, count, edges)
+    theirs = connected_components(coo_matrix((np.ones(edges), (a, b)), shape=(count, count)), directed=False)[1]
+    ours = components(count, a, b)
+    assert len(np.unique(np.column_stack([ours, theirs]), axis=0)) == len(np.unique(ours)) == len(np.unique(theirs))
+    chain = components(5000, np.arange(4999), np.arange(1, 5000))
+    assert (chain == 0).all()
 
 
 def test_normals_do_not_leak_between_groups() -> None:
