@@ -386,7 +386,8 @@ def pack(shell: Shell, folder: Path, path: Path) -> None:
 @click.argument("scenario", required=False)
 @click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="Parameter; repeatable. @FILE as the value takes the text of a file.")
 @click.option("--name", help="Name of the run; its layers are called NAME-<output> (default: the scenario's name).")
-def run(shell: Shell, scenario: str | None, values: tuple[str, ...], name: str | None) -> None:
+@click.option("--report", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write the run's report for people (HTML, self-contained) to this file.")
+def run(shell: Shell, scenario: str | None, values: tuple[str, ...], name: str | None, page: Path | None) -> None:
     """Run SCENARIO on the city; without one, list the scenarios and their parameters."""
     from twin import registry, running, tasks  # noqa: PLC0415
 
@@ -400,7 +401,10 @@ def run(shell: Shell, scenario: str | None, values: tuple[str, ...], name: str |
     running.check_inputs(shell.city, scenario, inputs)
     params = {"scenario": scenario, "inputs": inputs, "name": name or scenario}
     with shell.progress() as listen:
-        result = tasks.require(tasks.work(shell.city, tasks.submit(shell.city, "run", params), listen))
+        job = tasks.work(shell.city, tasks.submit(shell.city, "run", params), listen)
+    result = tasks.require(job)
+    if page is not None:
+        running.write_page(shell.city, job, page)
     lines = [f"{output}: layer {value['layer']} version {value['version']}" for output, value in result["outputs"].items()]
     facts = result["report"].get("facts", {})
     shell.say(result, "\n".join(lines + [f"  {key} = {value}" for key, value in facts.items()]))

@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,11 @@ import shapely
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from twin import crs, parts
+from twin import crs, moments, parts
 from twin.ground import raster_parts, reference_of
 from twin.lake import Lake
 from twin.mapsource import SIZE, WORLD, finest_zoom, tile_cells
-from twin.model import LayerVersion
+from twin.model import LayerVersion, Part
 
 CODE_VERSION = "2"
 OVER = 2
@@ -51,14 +50,14 @@ def describe(lake: Lake, version: LayerVersion) -> dict[str, Any]:
     legend = _legend(version) if version.kind != "terrain" else _height_legend(version)
     if legend:
         legend = {k: v for k, v in legend.items() if k != "range"}
-    return {**zooms, "bounds": bounds, "legend": legend}
+    return {**zooms, "bounds": bounds, "legend": legend, **moments.describe(version)}
 
 
-def render(lake: Lake, version: LayerVersion, z: int, x: int, y: int) -> bytes:
-    """One tile as PNG, 256 × 256, RGBA."""
+def render(lake: Lake, version: LayerVersion, z: int, x: int, y: int, time: float | None = None) -> bytes:
+    """One tile as PNG, 256 × 256, RGBA; of a raster over time as it is at `time` (s after its start), else at its end."""
     if version.kind == "vector":
         return _png(_draw(lake, version, z, x, y))
-    picture = _hillshade(lake, version, z, x, y) if version.kind == "terrain" else _raster(lake.path(parts.raster_part(version).key), version, z, x, y)
+    picture = _hillshade(lake, version, z, x, y) if version.kind == "terrain" else _raster(lake, moments.part_at(version, time), version, z, x, y)
     return EMPTY if picture is None else _png(picture)
 
 
@@ -72,14 +71,15 @@ def _legend(version: LayerVersion) -> dict[str, Any] | None:
     return {**legend, "unit": legend.get("unit") or version.style.get("unit", "")} if legend else None
 
 
-def _raster(path: Path, version: LayerVersion, z: int, x: int, y: int) -> U8 | None:
+def _raster(lake: Lake, part: Part, version: LayerVersion, z: int, x: int, y: int) -> U8 | None:
+    path = lake.path(part.key)
     legend = _legend(version)
     kind = legend["type"] if legend else "rgb"
     values = legend is not None and kind == "classes" and not (legend["entries"] and isinstance(legend["entries"][0]["value"], list))
     cells = tile_cells(path, version.reference.horizontal, z, x, y, "nearest" if values else "bilinear")
     if cells is None:
         return None
-    data, alpha = cells.bands, cells.alpha
+    data, alpha = cells.bands * part.properties.get("scale", 1), cells.alpha
     if kind == "rgb":
         bands = data[:3] if len(data) >= 3 else np.repeat(data[:1], 3, axis=0)
         if legend and "range" in legend:  # more than 8 bits: stretched to what is shown as black and white

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from twin import __version__, parts, registry
 from twin.city import City
-from twin.errors import BadOption
-from twin.jobs import Context
-from twin.model import LABELS, Layer, LayerVersion, Report
+from twin.errors import BadOption, NotFound, StorageError
+from twin.jobs import Context, Job
+from twin.model import LABELS, Layer, LayerVersion, Part, Report
 
+PAGE = "report"
+"""Role of the part that is a run's report for people (HTML)."""
 PARTIAL = {"zh": "（未完成）", "en": " (partial)"}
 
 
@@ -76,7 +80,47 @@ def _write(city: City, context: Context, scenario: Any, values: Any, world: Any,
         layer = Layer(f"{params['name']}-{name}", output.kind, title, output.group, label=params["label"])
         written[name] = (layer, parts.write_version(city.lake, layer.name, output.kind, batches, report, provenance=provenance, style=style))
         context.progress(len(written) / len(outputs), layer.name)
-    return written
+    return _with_page(city, written, world.page)
+
+
+def _with_page(city: City, written: dict[str, tuple[Layer, LayerVersion]], page: str) -> dict[str, tuple[Layer, LayerVersion]]:
+    """The run's report for people as a part of its rasters and tables (of all, where it has none), so that it lives as long as one of them."""
+    if not page:
+        return written
+    data = page.encode()
+    part = Part(PAGE, city.lake.put_bytes(data, ".html"), len(data), 0, None, {"type": "text/html; charset=utf-8"})
+    keepers = {name for name, (layer, _) in written.items() if layer.kind in ("raster", "table")} or set(written)
+    return {name: (layer, replace(version, parts=(*version.parts, part)) if name in keepers else version) for name, (layer, version) in written.items()}
+
+
+def page_of(city: City, job: Job) -> str:
+    """Key in the lake of the report for people that a run wrote.
+
+    Raises:
+        NotFound: the job is no run, wrote no report, or its layers are gone.
+    """
+    for value in ((job.result or {}).get("outputs") or {}).values():
+        try:
+            version = city.manifest(city.catalog.version(value["layer"], value["version"]).manifest)
+        except NotFound:  # this layer is deleted, another may be there
+            continue
+        for part in version.parts:
+            if part.role == PAGE:
+                return part.key
+    raise NotFound(f"Job {job.id} has no report for people.", "Runs of scenarios that write one have it, while one of their layers is kept.")
+
+
+def write_page(city: City, job: Job, path: Path) -> None:
+    """Copy a run's report for people to a file.
+
+    Raises:
+        NotFound: as `page_of`. StorageError: it cannot be written.
+    """
+    data = city.lake.get(page_of(city, job))
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}.", "The run itself is kept; its report is at /jobs/…/report too.") from error
 
 
 def check_inputs(city: City, scenario: str, inputs: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.contract import World
-from scenarios.flood import accounts, impact, outputs, series, series_out
+from scenarios.flood import accounts, impact, outputs, report, series, series_out
 from scenarios.flood.domain import Domain
 from scenarios.flood.losses import Losses
 from scenarios.flood.params import Params
@@ -202,3 +202,7 @@ class Flood:
             "hydrographs": series_out.hydrographs(measured, domain), "ledger": series_out.rowed(domain, accounts.table(ledger)),
         }  # fmt: skip
         return {name: batches for name, batches in out.items() if wanted(p, name)}
+
+    def page(self, out: dict[str, list[Batch]], facts: dict[str, Any] | None = None) -> str:
+        """The report for people; `out` as from `frame`."""
+        return report.page(self, out, facts or self.facts())

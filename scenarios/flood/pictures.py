@@ -70,12 +70,12 @@ def curves(lines: list[tuple[str, NDArray[np.float64], NDArray[np.float64]]], un
         return left + t / end * (width - left - right), height - bottom - (v - low) / (high - low) * (height - top - bottom)
 
     parts = [f'<svg viewBox="0 0 {width} {height + 18 * -(-len(shown) // 4)}" role="img" aria-label="{escape(title)}"><text x="{left}" y="16" class="title">{escape(title)}（{escape(unit)}）</text>']
-    for v in ticks_y:
-        x, y = at(0, v)
-        parts.append(f'<line x1="{x:.1f}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/><text x="{x - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{v:.6g}</text>')
-    for t in ticks_x:
-        x, y = at(t, low)
-        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{y + 4:.1f}" class="axis"/><text x="{x:.1f}" y="{y + 17:.1f}" text-anchor="middle">{t:.6g} h</text>')
+    for tick in ticks_y:
+        x, y = at(0, tick)
+        parts.append(f'<line x1="{x:.1f}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/><text x="{x - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{tick:.6g}</text>')
+    for tick in ticks_x:
+        x, y = at(tick, low)
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{y + 4:.1f}" class="axis"/><text x="{x:.1f}" y="{y + 17:.1f}" text-anchor="middle">{tick:.6g} h</text>')
     for k, (label, t, v) in enumerate(shown):
         x, y = at(t, v)
         ink, dash = INKS[k % len(INKS)], ' stroke-dasharray="6 3"' if k >= len(INKS) else ""

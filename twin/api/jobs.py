@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from twin.api.common import CityDep, href, json_response, link, timestamp
-from twin.api.definition import answers
+from twin.api.common import CityDep, body_response, href, json_response, knows, link, not_modified, timestamp
+from twin.api.definition import answers, binary
 from twin.api.errors import Problem
 from twin.api.schemas import JobList, Results, StatusInfo
 from twin.city import City
@@ -49,9 +50,23 @@ def results(request: Request, city: CityDep, job: str) -> Response:
     result: dict[str, Any] = dict(found.result or {})
     if isinstance(result.get("outputs"), dict):
         result["outputs"] = {name: value | {"href": href(request, "collections", value["layer"])} for name, value in result["outputs"].items()}
+        if _has_page(city, found):
+            result["twin:report"] = href(request, "jobs", found.id, "report")
     elif "layer" in result:
         result["href"] = href(request, "collections", result["layer"])
     return json_response(request, result)
+
+
+@router.get("/jobs/{job}/report", summary="A run's report for people", response_class=Response,
+            responses=binary("One self-contained HTML file: what was run, maps, plots, who is hit, the ledger of water.", "text/html"))  # fmt: skip
+def report(request: Request, city: CityDep, job: str) -> Response:
+    """The report that a scenario wrote for people. 404 where it wrote none, or none of the run's layers is kept."""
+    key = running().page_of(city, _job(city, job))
+    etag = f'"{key[:32]}"'
+    if knows(request, etag):
+        return not_modified(etag, "no-cache")
+    headers = {"Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
+    return body_response(request, city.lake.get(key), "text/html; charset=utf-8", cache="no-cache", etag=etag, headers=headers)
 
 
 @router.delete("/jobs/{job}", summary="Dismiss a job", response_class=Response, responses=answers(StatusInfo))
@@ -71,6 +86,18 @@ def status_info(request: Request, job: Job) -> dict[str, Any]:
         "jobID": job.id, "processID": job.params.get("scenario", job.kind), "type": "process", "status": job.state, "message": message,
         "progress": 100 if job.state == "successful" else min(99, round(job.progress * 100)), "twin:stage": job.stage, "links": links,
     } | {name: timestamp(seconds) for name, seconds in times.items() if seconds is not None}  # fmt: skip
+
+
+def running() -> Any:
+    """Where runs' reports are found, imported when first asked for."""
+    return import_module("twin.running")
+
+
+def _has_page(city: City, job: Job) -> bool:
+    try:
+        return bool(running().page_of(city, job))
+    except NotFound:
+        return False
 
 
 def _job(city: City, identifier: str) -> Job:

@@ -6,8 +6,9 @@ import hashlib
 from importlib import import_module
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
+from twin import moments
 from twin.api.collections import WITH_MAP
 from twin.api.common import CityDep, body_response, href, immutable, json_response, knows, not_modified
 from twin.api.definition import answers, binary
@@ -21,6 +22,7 @@ router = APIRouter(tags=["Maps"])
 DEEPEST = 24
 Level = Annotated[int, Path(ge=0, le=DEEPEST, description="Zoom level of WebMercatorQuad.")]
 Place = Annotated[int, Path(ge=0, lt=2**DEEPEST)]
+Time = Annotated[str | None, Query(description="Of a layer with `twin:times`: seconds after its start, or an RFC 3339 moment; the last state not later is shown. Without it, the last one.")]
 
 
 @router.get("/map/{layer}/tilejson.json", summary="Map of a layer", response_class=Response, responses=answers(TileJson))
@@ -33,20 +35,23 @@ def tilejson(request: Request, city: CityDep, layer: str) -> Response:
     template = href(request, "map", layer, key) + "/{z}/{x}/{y}.png"
     value = {"tilejson": "3.0.0", "name": layer, "version": f"{publication.number}.0.0", "scheme": "xyz", "tiles": [template], "minzoom": facts["minzoom"],
              "maxzoom": facts["maxzoom"], "bounds": facts["bounds"], "twin:legend": facts.get("legend")}  # fmt: skip
+    if "times" in facts:
+        value |= {"twin:times": facts["times"], "twin:start": facts["start"]}
     return json_response(request, value, etag=f'W/"{key}"')
 
 
 @router.get("/map/{layer}/{key}/{z}/{x}/{y}.png", summary="A map tile", response_class=Response,
             responses=binary("256 × 256 pixels; transparent where the layer has no data.", "image/png"))  # fmt: skip
-def tile(request: Request, city: CityDep, layer: str, key: str, *, z: Level, x: Place, y: Place) -> Response:
-    """A tile of one version of the layer; immutable."""
+def tile(request: Request, city: CityDep, layer: str, key: str, *, z: Level, x: Place, y: Place, time: Time = None) -> Response:
+    """A tile of one version of the layer, of a layer over time as it is at `time`; immutable."""
     if x >= 2**z or y >= 2**z:
         raise NotFound(f"There is no tile {z}/{x}/{y}: level {z} has {2**z} rows and columns.")
     version = _version_of(city, layer, key)
-    etag, cache = f'"{key}-{z}-{x}-{y}"', immutable(city, layer)
+    at = None if time is None else moments.seconds(version, time)
+    etag, cache = f'"{key}-{z}-{x}-{y}"' if at is None else f'"{key}-{z}-{x}-{y}-{at:g}"', immutable(city, layer)
     if knows(request, etag):
         return not_modified(etag, cache)
-    return body_response(request, maps().render(city.lake, version, z, x, y), "image/png", cache=cache, etag=etag, compress=False)
+    return body_response(request, maps().render(city.lake, version, z, x, y, at), "image/png", cache=cache, etag=etag, compress=False)
 
 
 def maps() -> Any:

@@ -385,6 +385,8 @@ class TileJson(Document):
     maxzoom: int = Field(ge=0)
     bounds: Bbox
     twin_legend: Legend | None = Field(alias="twin:legend")
+    twin_times: list[float] | None = Field(None, alias="twin:times", description="Of a layer over time: its moments, s after the start; tiles take `?time=`.")
+    twin_start: str | None = Field(None, alias="twin:start", description="The start by the clock, RFC 3339; null where only seconds are known.")
 
 
 class ProcessSummary(Document):
@@ -478,3 +480,4 @@ class Results(BaseModel):
 
     outputs: dict[str, Output] | None = None
     report: dict[str, Any] | None = None
+    twin_report: str | None = Field(None, alias="twin:report", description="Address of the run's report for people (HTML).")
