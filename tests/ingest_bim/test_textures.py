@@ -17,13 +17,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ingest_bim import cityjson
+from ingest_bim import citygml, cityjson, citymodel_mesh
 from ingest_bim.citymodel_textures import MAX_PIXELS
 from tests.ingest_bim.test_citygml import AT, ROOT, building, hull, polygon, save
 from tests.ingest_bim.test_citygml import load as load_gml
 from tests.ingest_bim.texture_helpers import QUARTERS, drawn_at, quarters
 from twin.errors import BadOption
+from twin.lake import Lake
+from twin.meshes import IMAGES
 from twin.model import Mesh, Report
+from twin.parts import write_version
 
 RED, GREEN, BLUE, YELLOW = QUARTERS
 E, N, H = AT
@@ -314,3 +317,17 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     (small, size), (large, size10) = peaks[400], peaks[4000]
     assert size10 > 9.5 * size and size10 > 12
     assert large - small < 0.5 * (size10 - size), peaks
+
+
+def test_batches_end_when_their_images_are_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lake: Lake) -> None:
+    """A batch holds a bounded size of image files; the lake keeps each image once all the same."""
+    quarters(tmp_path / "img/a.png")
+    quarters(tmp_path / "img/b.png", 32)
+    monkeypatch.setattr(citymodel_mesh, "MAX_IMAGES", 10)
+    walls = "".join(re.sub(r'id="(w|r1|b1)"', rf'id="\1-{i}"', wall("")) for i in range(4))
+    paint = "".join(appearance(COORDINATES.replace("#w", f"#w-{i}").replace("#r1", f"#r1-{i}"), uri=f"img/{'ab'[i % 2]}.png") for i in range(4))
+    path, report = save(tmp_path, walls + paint), Report()
+    batches = list(citygml.read(path, citygml.Options(), report))
+    assert [len(b.images) for b in batches if isinstance(b, Mesh)] == [1, 1, 1, 1]
+    version = write_version(lake, "w", "mesh", batches, report, provenance={})
+    assert sum(part.count for part in version.parts if part.role == IMAGES) == 2
