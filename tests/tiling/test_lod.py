@@ -144,6 +144,24 @@ def test_law_6_on_random_layers(lake: Lake, seed: int, spread: float, budget: in
     laws(tree(lake.root / f"{seed}.3tz"), ids)
 
 
+def test_one_feature_of_very_many_triangles_is_cut_and_thinned(lake: Lake) -> None:
+    """A relief that is much more than is simplified at once: every triangle in one leaf, the root thinned on a grid, errors as stated."""
+    n = 90
+    at = np.stack(np.meshgrid(np.arange(n), np.arange(n), indexing="ij"), -1).reshape(-1, 2).astype(float)
+    at = np.column_stack([at, 6 * np.sin(at[:, 0] / 9) * np.cos(at[:, 1] / 7)])
+    i = np.arange(n * n).reshape(n, n)
+    faces = np.concatenate([np.stack([i[:-1, :-1], i[1:, :-1], i[1:, 1:]], -1).reshape(-1, 3), np.stack([i[:-1, :-1], i[1:, 1:], i[:-1, 1:]], -1).reshape(-1, 3)])
+    relief = trimesh.Trimesh(at, faces, process=False)
+    facts = run(lake, model([relief], [(0, 0, place())], ["relief"]), budget=900)
+    assert facts["stats"]["triangles"] == len(faces)
+    assert facts["report"]["kept"] == 1
+    tiles = tree(lake.root / "out.3tz")
+    laws(tiles, {"relief": len(faces)})
+    assert len(tiles[0]["drawn"][0][1]) < 0.2 * len(faces)
+    assert recomputed(tiles, 0) <= tiles[0]["error"]
+    assert tiles[0]["error"] < 8
+
+
 def test_a_stack_at_one_place_is_cut_too() -> None:
     """Anchors that are all the same: leaves of what the budget holds."""
     code = project(np.full(50, 113.0), np.full(50, 22.0))
