@@ -181,3 +181,35 @@ def test_copying_from_a_damaged_archive_is_refused(tmp_path: Path) -> None:
         archive.copy(source, {name: check[name] for name in ("tileset.json", "empty")})
     with Archive(tmp_path / "b.3tz") as archive:
         assert archive.read("tileset.json") == FILES["tileset.json"]
+
+
+def test_flipped_bytes_never_give_other_bytes(tmp_path: Path) -> None:
+    """One byte of an archive changed, anywhere: each file is refused, or it is what was written."""
+    import random
+
+    files = {f"12/{i}/7.glb": bytes([i]) * 400 + os.urandom(40) for i in range(12)}
+    good = write(tmp_path / "a.3tz", files).read_bytes()
+    dice, bad, refused = random.Random(5), tmp_path / "bad.3tz", 0
+    for _ in range(600):
+        broken = bytearray(good)
+        broken[dice.randrange(len(good))] ^= 1 << dice.randrange(8)
+        bad.write_bytes(bytes(broken))
+        try:
+            with Archive(bad) as archive:
+                for name, data in files.items():
+                    try:
+                        assert archive.read(name) == data
+                    except (BadTileset, NotFound):
+                        refused += 1
+        except BadTileset:
+            refused += 1
+    assert refused > 300
+
+
+def test_every_cut_is_noticed(tmp_path: Path) -> None:
+    good = write(tmp_path / "a.3tz").read_bytes()
+    bad = tmp_path / "cut.3tz"
+    for length in range(0, len(good), 7):
+        bad.write_bytes(good[:length])
+        with pytest.raises(BadTileset):
+            Archive(bad)

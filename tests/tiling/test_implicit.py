@@ -213,3 +213,30 @@ def test_a_full_disk_leaves_the_explicit_archive(lake: Lake, city: LayerVersion,
         implicit.rewrite(out, implicit.mercator())
     assert out.read_bytes() == before
     assert not list(out.parent.glob("*.implicit"))
+
+
+def test_tampered_subtrees_are_findings_never_tracebacks(lake: Lake, city: LayerVersion, tmp_path: Path) -> None:
+    """Subtrees cut short or with changed bytes: the check says what is wrong, or finds the same tiles (a bit of padding)."""
+    import random
+
+    out, _ = tiled(lake, city, "implicit", budget=6000, subdivision="implicit")
+    folder = tmp_path / "t"
+    with zipfile.ZipFile(out) as archive:
+        archive.extractall(folder)
+    good = check_tileset(folder, limit_contents=0)
+    path = folder / "subtrees/0/0/0.subtree"
+    data = path.read_bytes()
+    dice, found = random.Random(4), 0
+    for i in range(120):
+        broken = bytearray(data)
+        if i % 4:
+            at = dice.choice([dice.randrange(24), dice.randrange(len(data)), dice.randrange(len(data))])
+            broken[at] ^= 1 << dice.randrange(8)
+        else:
+            del broken[dice.randrange(len(data)) :]
+        path.write_bytes(bytes(broken))
+        report = check_tileset(folder, limit_contents=0)
+        found += bool(report.findings) or report.tiles != good.tiles
+    assert found > 60
+    path.unlink()
+    assert "RESOURCE_MISSING" in check_tileset(folder).codes("error")
