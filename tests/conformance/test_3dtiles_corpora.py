@@ -135,6 +135,15 @@ def test_every_file_has_an_expectation(corpora: Path) -> None:
     assert corpus_files(corpora) == sorted(EXPECTED)
 
 
+def test_only_vendor_extensions_are_left_out(corpora: Path) -> None:
+    """Folders without expectations are those of extensions that no tile of ours uses; every other file is checked, or read as a part."""
+    checked = set(EXPECTED)
+    left = [p.relative_to(corpora).as_posix() for top in (SPECS, SAMPLES) for p in (corpora / top).rglob("*") if p.is_file() and not _is_part(p)]
+    outside = {"/".join(name.removeprefix(f"{SPECS}/").split("/")[:2]) for name in left if name not in checked}
+    vendor = {name for name in outside if name.startswith(("extensions/", "gltfExtensions/gpmLocal", "gltfExtensions/khrLightsPunctual"))}
+    assert outside == vendor
+
+
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_file(corpora: Path, name: str) -> None:
     expected = EXPECTED[name] if EXPECTED[name] != "valid" else {}
