@@ -15,6 +15,7 @@ import pytest
 import shapely
 
 from tiling import blocks, implicit
+from tiling.check import Report as CheckReport
 from tiling.check import check_tileset, diff_tilesets
 from twin.archive import ArchiveWriter
 from twin.errors import BadTileset, StorageError
@@ -240,3 +241,23 @@ def test_tampered_subtrees_are_findings_never_tracebacks(lake: Lake, city: Layer
     assert found > 60
     path.unlink()
     assert "RESOURCE_MISSING" in check_tileset(folder).codes("error")
+
+
+@pytest.mark.parametrize("deepest", [7, 1])
+def test_the_checker_compares_the_leaves_of_replacing_trees(lake: Lake, city: LayerVersion, deepest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told that contents replace their parents', it looks at the features of leaves alone, over the borders of subtrees too."""
+    from tiling.check import CallableSource
+    from tiling.check.walk import Walker
+
+    monkeypatch.setattr(implicit, "DEEPEST", {4: deepest, 8: deepest})
+    out, _ = tiled(lake, city, "implicit", budget=1500, subdivision="implicit")
+    with zipfile.ZipFile(out) as archive:
+        files = {n: archive.read(n) for n in archive.namelist()}
+        tiles = tiles_of(archive)
+    document = json.loads(files["tileset.json"])
+    document["root"]["refine"] = "REPLACE"
+    seen: list[str] = []
+    walker = Walker(CheckReport(), None, observe=lambda model, frame, where: seen.append(where.uri))
+    walker.tileset(json.dumps(document).encode(), "tileset.json", CallableSource(files.get), "", None)
+    parents = {(p[0] - 1, *(n >> 1 for n in p[1:])) for p in tiles}
+    assert sorted(seen) == sorted(f"content/{'/'.join(map(str, p))}.glb" for p, (_, _, has) in tiles.items() if has and p not in parents)

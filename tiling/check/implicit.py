@@ -29,6 +29,7 @@ class ImplicitTile:
     geometric_error: float | None  # from metadata; None: by the rule root / 2^level
     contents: list[str]
     content_volumes: list[Volume | None]
+    leaf: bool = True  # has it no child, in this subtree or below?
 
 
 def check_template(value: Any, branching: int, where: Where) -> bool:
@@ -169,6 +170,8 @@ class Walk:
             volume = _stated_volume(subtree.tile_table, "TILE", row, self.where) or subdivided(self.root, b, *cell)
             has = [n for n, c in enumerate(subtree.contents[: len(self.contents)]) if c[index]]
             tables: list[PropertyTable | None] = subtree.content_tables or [None] * len(subtree.contents)
+            below, at = (subtree.tiles, (b ** (deep + 1) - 1) // (b - 1)) if deep + 1 < self.implicit.subtree_levels else (subtree.children, 0)
+            at += (index - (b**deep - 1) // (b - 1)) * b
             yield ImplicitTile(
                 *cell,
                 volume=volume,
@@ -178,6 +181,7 @@ class Walk:
                     _stated_volume(tables[n] if n < len(tables) else None, "CONTENT", int(ranks[n][index]), self.where)
                     for n in has
                 ],
+                leaf=not below[at : at + b].any(),
             )
 
 

@@ -262,7 +262,7 @@ class _Tiles:
             error = self._check_error(float(cell.geometric_error), mine, at / "geometricError")
         world = None if cell.volume is None else cell.volume.transformed(mine.transform)
         enclosing = self._check_inside(world, mine, at)
-        here = Parent(mine.transform, mine.refine, error, world, enclosing, finest=mine.refine != "REPLACE")
+        here = Parent(mine.transform, mine.refine, error, world, enclosing, finest=mine.refine != "REPLACE" or cell.leaf)
         for uri, volume in zip(cell.contents, cell.content_volumes, strict=True):
             self._content(uri, _with_content_volume(here, volume, at), at)
 
