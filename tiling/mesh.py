@@ -116,6 +116,10 @@ class _Tree:
         ids = elements.table.column("id")
         for lost in np.setdiff1d(np.arange(len(elements.table)), elements.feature[good]):
             report.note("refused", ids[int(lost)].as_py(), "no triangles, or coordinates that are not finite")
+        partly = np.setdiff1d(np.arange(len(box)), good)
+        for feature in np.intersect1d(elements.feature[partly], elements.feature[good]):
+            gone = int(weight[partly[elements.feature[partly] == feature]].sum()) // 2
+            report.note("repaired", ids[int(feature)].as_py(), f"{gone} triangles beside coordinates that are not finite were left out")
         if not len(good):
             raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.")
         self.piece, self.box, self.weight = good, (box[good] - box[good[0], 0]) * unit, weight[good]

@@ -162,6 +162,16 @@ def test_one_feature_of_very_many_triangles_is_cut_and_thinned(lake: Lake) -> No
     assert tiles[0]["error"] < 8
 
 
+def test_a_cut_feature_with_broken_coordinates_is_drawn_without_them_and_said_so(lake: Lake) -> None:
+    broken = BALL.copy()
+    broken.vertices[3] = np.nan
+    facts = run(lake, model([broken, BOX], [(0, 0, place()), (1, 1, place(5))], ["broken", "good"]), budget=600)
+    drawn = sum(len(d[1]) for t in tree(lake.root / "out.3tz") if t["finest"] for d in t["drawn"] if d[0] == "broken")
+    (note,) = [n for n in facts["report"]["notes"] if n["feature"] == "broken"]
+    assert note["action"] == "repaired"
+    assert 0 < drawn == len(BALL.faces) - int(note["reason"].split()[0])
+
+
 def test_a_stack_at_one_place_is_cut_too() -> None:
     """Anchors that are all the same: leaves of what the budget holds."""
     code = project(np.full(50, 113.0), np.full(50, 22.0))
