@@ -43,6 +43,10 @@ Statistics: Statistics
 StatusInfo: StatusInfo
 StyleList: StyleList
 StyleSummary: StyleSummary
+TableColumn: TableColumn
+TableEntry: TableEntry
+TableList: TableList
+TableRows: TableRows
 TileContent: TileContent
 TileJson: TileJson
 Tileset: Tileset
@@ -545,6 +549,10 @@ outputs?: ({
 report?: ({
 [k: string]: unknown
 } | null)
+/**
+ * Address of the run's report for people (HTML).
+ */
+"twin:report"?: (string | null)
 [k: string]: unknown
 }
 /**
@@ -592,6 +600,46 @@ type: ("number" | "text" | "boolean")
 links: Link[]
 }
 /**
+ * A column: its name and Arrow type.
+ */
+export interface TableColumn {
+name: string
+type: string
+}
+/**
+ * One table of a layer.
+ */
+export interface TableEntry {
+name: string
+count: number
+columns: TableColumn[]
+links: Link[]
+}
+/**
+ * The tables of a layer.
+ */
+export interface TableList {
+layer: string
+tables: TableEntry[]
+links: Link[]
+}
+/**
+ * Rows of a table, in the order of the source.
+ */
+export interface TableRows {
+layer: string
+table: string
+/**
+ * Each row by column name; a null is no value.
+ */
+rows: {
+[k: string]: unknown
+}[]
+numberMatched: number
+numberReturned: number
+links: Link[]
+}
+/**
  * TileJSON 3.0 of a layer's map tiles (WebMercatorQuad, 256 pixels).
  */
 export interface TileJson {
@@ -610,6 +658,14 @@ maxzoom: number
  */
 bounds: [number, number, number, number]
 "twin:legend": (Legend | null)
+/**
+ * Of a layer over time: its moments, s after the start; tiles take `?time=`.
+ */
+"twin:times"?: (number[] | null)
+/**
+ * The start by the clock, RFC 3339; null where only seconds are known.
+ */
+"twin:start"?: (string | null)
 }
 /**
  * Root tileset (3D Tiles 1.1) whose content is the published one.
@@ -618,6 +674,19 @@ export interface Tileset {
 asset: Asset
 geometricError: number
 root: RootTile
+schema?: ({
+[k: string]: unknown
+} | null)
+schemaUri?: (string | null)
+groups?: ({
+[k: string]: unknown
+}[] | null)
+statistics?: ({
+[k: string]: unknown
+} | null)
+metadata?: ({
+[k: string]: unknown
+} | null)
 }
 /**
  * One version of a layer.
