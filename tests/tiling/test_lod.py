@@ -14,12 +14,15 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tiling.blocks import ABSENCE
+from tiling.check.layer import check_layer
 from tiling.distance import hausdorff
 from tiling.levels import plan
 from tiling.partition import project
 from tiling.simplify import simplify
 from twin.archive import Archive
 from twin.lake import Lake
+from twin.model import Report
+from twin.parts import write_version
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_mesh import BALL, BOX, PIPE, model, place, run
@@ -152,7 +155,13 @@ def test_one_feature_of_very_many_triangles_is_cut_and_thinned(lake: Lake) -> No
     i = np.arange(n * n).reshape(n, n)
     faces = np.concatenate([np.stack([i[:-1, :-1], i[1:, :-1], i[1:, 1:]], -1).reshape(-1, 3), np.stack([i[:-1, :-1], i[1:, 1:], i[:-1, 1:]], -1).reshape(-1, 3)])
     relief = trimesh.Trimesh(at, faces, process=False)
-    facts = run(lake, model([relief], [(0, 0, place())], ["relief"]), budget=900)
+    whole = model([relief], [(0, 0, place())], ["relief"])
+    facts = run(lake, whole, budget=900)
+    version = write_version(lake, "bim", "mesh", [whole], Report("test"), provenance={})
+    found = check_layer(version, lake, lake.root / "out.3tz", info=facts)
+    assert found.ok, found.errors[:3]
+    assert found.positions["features"] == found.positions["expected"] == 1
+    assert found.positions["max_error_m"] < 0.001
     assert facts["stats"]["triangles"] == len(faces)
     assert facts["report"]["kept"] == 1
     tiles = tree(lake.root / "out.3tz")

@@ -200,14 +200,14 @@ class Roll:
     def __post_init__(self) -> None:
         self.errors, self.seen = np.zeros(len(self.expected)), np.zeros(len(self.expected), np.uint8)
 
-    def known(self, ids: list[str], where: Where) -> I64:
-        """(F,) rows of the ids, −1 for those that the source lacks; extra and repeated ones are findings."""
+    def known(self, ids: list[str], where: Where, *, repeats: bool = False) -> I64:
+        """(F,) rows of the ids, −1 for those that the source lacks; extra ones are findings, and repeated ones unless they may be (`repeats`)."""
         rows = np.array([self.row_of.get(name, -1) for name in ids], np.int64)
         extra = [ids[i] for i in np.flatnonzero(rows < 0)]
         if extra:
             where.error("FEATURE_UNKNOWN", f"{len(extra)} features are drawn that the source does not hold: {listed(extra)}")
         again = [ids[i] for i in np.flatnonzero(rows >= 0) if self.seen[rows[i]]]
-        if again:
+        if again and not repeats:
             where.error("FEATURE_TWICE", f"{len(again)} features are drawn more than once: {listed(again)}")
         self.seen[rows[rows >= 0]] = 1
         return rows
