@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -17,6 +18,8 @@ from twin.processes import die_with_parent
 
 T = TypeVar("T")
 R = TypeVar("R")
+ALONE = 2
+"""Tasks that are done here sooner than processes for them have started."""
 LIVES = 3
 """Deaths of workers after which a map is given up."""
 
@@ -47,12 +50,17 @@ class Pool:
         Raises:
             StorageError: workers were killed `LIVES` times; the job can be run again.
         """
+        source = iter(tasks)
         if self.workers == 1:
-            yield from map(function, tasks)
+            yield from map(function, source)
+            return
+        few = list(islice(source, ALONE + 1)) if self._executor is None else []
+        if self._executor is None and len(few) <= ALONE:
+            yield from map(function, few)
             return
         waiting: deque[tuple[T, Future[Any]]] = deque()
         try:
-            for task in tasks:
+            for task in chain(few, source):
                 waiting.append((task, self._submit(function, task)))
                 if len(waiting) > 2 * self.workers:
                     yield self._first(function, waiting)

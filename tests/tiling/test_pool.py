@@ -36,6 +36,17 @@ def test_what_a_killed_worker_had_under_way_is_done_again(tmp_path: Path) -> Non
         assert pool.deaths == 1
 
 
+def test_a_few_tasks_start_no_process() -> None:
+    """An update of some tiles must not wait for workers to start; many tasks do start them."""
+    with Pool(2) as pool:
+        assert list(pool.map(_process, range(2))) == [os.getpid()] * 2
+        assert os.getpid() not in list(pool.map(_process, range(3)))
+
+
+def _process(_: int) -> int:
+    return os.getpid()
+
+
 def _kill_once(task: tuple[Path, int]) -> int:
     died, number = task
     if number == 5 and not died.exists():

@@ -136,6 +136,10 @@ def test_single_features_are_deleted(city: City, tmp_path: Path) -> None:
     city("ingest", str(houses(tmp_path / "all.gpkg", 300)), *options)
     whole = geopandas.read_file(tmp_path / "all.gpkg")
     gone = whole["gid"].iloc[[3, 5, 250]].tolist()
+    kept = sorted(city.home.glob("lake/*/*.arrow"))
+    city("gc", "--grace", "0")
+    assert kept, "a build leaves what the next one builds on"
+    assert all(path.exists() for path in kept), "and it is not garbage while its tiles are kept"
     assert "nope" in city("delete", "houses", "--ids", f"{gone[0]},nope", code=2)["error"]["message"]
     assert city("delete", "houses", "--ids", gone[0])["count"] == 299
     (tmp_path / "gone.txt").write_text("\n".join(gone[1:]) + "\n")
