@@ -18,7 +18,9 @@ import { firstState, layerTitle, toLayer, type Layer, type LayerState } from "./
 import type { MessageKey } from "./core/messages";
 import { Notices } from "./core/notices";
 import { Burst, type Progress } from "./core/progress";
+import { Drawing } from "./drawing";
 import { Notebook } from "./notebook";
+import { Playback } from "./playback";
 import { Questions } from "./questions";
 import { Runs } from "./runs";
 import { Sharing } from "./sharing";
@@ -45,6 +47,8 @@ export class CityApp {
   readonly camera: Viewpoint;
   readonly questions: Questions;
   readonly tools: Tools;
+  readonly drawing: Drawing;
+  readonly playback: Playback;
   readonly notebook: Notebook;
   readonly sharing: Sharing;
   readonly api: Api;
@@ -88,6 +92,8 @@ export class CityApp {
     this.camera = new Viewpoint(this);
     this.questions = new Questions(this);
     this.tools = new Tools(this);
+    this.drawing = new Drawing(this);
+    this.playback = new Playback(this);
     this.notebook = new Notebook(this, base, storage() ?? undefined);
     this.sharing = new Sharing(this);
     this.health.changed.on(({ online, wait }) => {
@@ -174,6 +180,7 @@ export class CityApp {
     });
     this.selection.attach(widget);
     this.tools.forget();
+    this.drawing.forget();
     this.notebook.draw(true);
   }
 
@@ -309,6 +316,7 @@ export class CityApp {
     await this.reload();
   }
 
+  tileJson = (id: string): TileJson | undefined => this.tileJsons.get(id);
   layer = (id: string): Layer | undefined => this.layers.find((layer) => layer.id === id);
 
   setState(id: string, change: Partial<LayerState>): void {
@@ -417,6 +425,7 @@ export class CityApp {
     window.clearInterval(this.timer);
     this.health.stop();
     this.runs.stop();
+    this.playback.stop();
     this.widget?.destroy();
     this.widget = null;
   }

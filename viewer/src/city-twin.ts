@@ -13,6 +13,7 @@ import "./panels/notice-list";
 import "./panels/scenario-panel";
 import "./panels/search-box";
 import "./panels/status-bar";
+import "./panels/time-slider";
 import "./panels/tools-panel";
 import "./panels/wall-screen";
 import { icon, look } from "./panels/base";
@@ -61,6 +62,9 @@ export class CityTwin extends LitElement {
     .nav .icon + .icon { border-top: 1px solid var(--line); }
     .legends { position: absolute; left: 332px; bottom: 40px; width: 210px; max-height: 45%; display: flex; }
     .legends > * { width: 100%; display: flex; flex-direction: column; }
+    .time { position: absolute; left: 556px; right: 62px; bottom: 40px; max-width: 620px; }
+    :host([layout="bare"]) .time, :host([layout="wall"]) .time { left: 240px; }
+    :host([layout="wall"]) .time { left: calc(23% + 270px); right: calc(23% + 44px); }
     .notices { position: absolute; top: 14px; left: 332px; right: 62px; pointer-events: none; }
     .notices > * { pointer-events: auto; }
     .status { position: absolute; left: 0; right: 0; bottom: 0; }
@@ -80,6 +84,7 @@ export class CityTwin extends LitElement {
       .right { left: 10px; right: 62px; width: auto; max-height: 45%; }
       .notices { left: 10px; }
       .legends { left: auto; right: 10px; bottom: 36px; width: 170px; }
+      .time, :host([layout]) .time { left: 10px; right: 62px; top: 10px; bottom: auto; }
     }
   `];
 
@@ -156,9 +161,11 @@ export class CityTwin extends LitElement {
 
   /** Enter ends a drawing, Escape leaves the tool; typing in a field is not meant. */
   private key = (event: KeyboardEvent): void => {
-    const tools = this.app?.tools;
-    if (!tools?.tool || event.composedPath().some((one) => one instanceof HTMLInputElement || one instanceof HTMLSelectElement)) return;
-    if (event.key === "Enter" && tools.unfinished) void tools.finish();
+    const { tools, drawing } = this.app ?? {};
+    if (!tools || !drawing || (!tools.tool && !drawing.order) || event.composedPath().some((one) => one instanceof HTMLInputElement || one instanceof HTMLSelectElement)) return;
+    if (drawing.order && event.key === "Enter") drawing.finish();
+    else if (drawing.order && event.key === "Escape") drawing.cancel();
+    else if (event.key === "Enter" && tools.unfinished) void tools.finish();
     else if (event.key === "Escape") tools.start(null);
     else return;
     event.preventDefault();
@@ -185,6 +192,7 @@ export class CityTwin extends LitElement {
         ${app.split === null ? nothing : this.swipe(app, app.split)}
         <div class="legends"><twin-legends .app=${app}></twin-legends></div>
         <div class="right"><twin-feature-card .app=${app}></twin-feature-card></div>
+        <div class="time"><twin-time-slider .app=${app}></twin-time-slider></div>
         <div class="notices"><twin-notices .app=${app}></twin-notices></div>` : nothing}
       <div class="status">${app ? html`<twin-status-bar .app=${app}></twin-status-bar>` : nothing}</div>
       <div class="credits">${app?.t("app.made") ?? ""}</div>`;

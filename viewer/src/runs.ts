@@ -1,18 +1,27 @@
-/** Scenarios: what the server offers, the runs started here, and their results brought onto the map. */
+/** Scenarios: what the server offers, the runs started here and before, and their results brought onto the map. */
 import { ApiError } from "./api/client";
-import type { Job, Process } from "./api/types";
+import type { Feature, Job, Process } from "./api/types";
 import type { CityApp } from "./app";
+import type { Layer } from "./core/layers";
+import { isHydrograph } from "./core/series";
 
 export interface Run {
   job: Job;
   process: Process;
   /** Result layers, once done. */
   layers: string[];
+  /** Started in an earlier session, or by somebody else. */
+  earlier: boolean;
   /** Why it did not start or finish. */
   why: string;
 }
 
 const POLL = 1000;
+/** Rows of hydrographs and lists that are read at most. */
+const ROWS = 50_000;
+const PAGE = 10_000;
+/** What of a run's results is switched on at first: what people look for. The field over time comes before its maximum. */
+const FIRST = /depth|frames|building|inundation|road/i;
 
 export class Runs {
   processes: Process[] = [];
@@ -31,6 +40,7 @@ export class Runs {
       // A summary may leave out the inputs; the form needs them.
       this.processes = await Promise.all(summaries.map((summary) => (summary.inputs ? summary : this.app.api.process(summary.id))));
       this.loaded = true;
+      await this.loadEarlier();
     } catch (error) {
       if (error instanceof ApiError && error.offline) void this.app.health.suspect();
       else this.loaded = true;
@@ -38,13 +48,70 @@ export class Runs {
     this.app.changed.emit();
   }
 
+  /** Runs that the server remembers; those still under way are followed. */
+  private async loadEarlier(): Promise<void> {
+    const known = new Set(this.list.map(({ job }) => job.jobID));
+    for (const job of await this.app.api.jobs()) {
+      const process = this.processes.find(({ id }) => id === job.processID);
+      if (!process || known.has(job.jobID)) continue;
+      const run: Run = { job, process, layers: [], why: job.status === "failed" ? job.message ?? "" : "", earlier: true };
+      this.list.push(run);
+      if (going(run)) void this.follow(run).catch(() => undefined);
+    }
+  }
+
+  /** The layers that hold a run's results now; none once a later run of the same name has replaced them. */
+  results(run: Run): Layer[] {
+    if (!run.job.jobID) return [];
+    const mine = this.app.layers.filter((layer) => layer.run === run.job.jobID);
+    const order = (id: string): number => (run.layers.includes(id) ? run.layers.indexOf(id) : run.layers.length);
+    return mine.sort((a, b) => order(a.id) - order(b.id));
+  }
+
+  /** What a run's results are called, from the names of its layers; its process where that cannot be told. */
+  nameOf(run: Run): string {
+    const names = this.results(run).map(({ id }) => id);
+    if (names.length === 0) return run.process.id;
+    let common = names[0]!;
+    for (const name of names) while (!name.startsWith(common)) common = common.slice(0, -1);
+    return (names.length === 1 ? common.slice(0, Math.max(0, common.lastIndexOf("-"))) : common.replace(/-[^-]*$/, "")) || run.process.id;
+  }
+
+  /** A name for results that no layer of the city bears yet. */
+  freeName(process: Process): string {
+    const taken = (name: string): boolean => this.app.layers.some(({ id }) => id.startsWith(`${name}-`) && !/^\d+-/.test(id.slice(name.length + 1)));
+    for (let number = 1; ; number += 1) {
+      const name = number === 1 ? process.id : `${process.id}-${number}`;
+      if (!taken(name)) return name;
+    }
+  }
+
+  finished(): Run[] {
+    return this.list.filter((run) => !going(run) && this.results(run).length > 0);
+  }
+
+  /** Features of one of a run's layers, page by page. */
+  async rows(layer: Layer): Promise<{ features: Feature[]; whole: boolean }> {
+    const features: Feature[] = [];
+    while (features.length < ROWS) {
+      const page = await this.app.api.items(layer.id, { limit: PAGE, offset: features.length });
+      features.push(...page.features);
+      if (page.features.length < PAGE) return { features, whole: true };
+    }
+    return { features, whole: false };
+  }
+
+  readonly buildingsOf = (run: Run): Layer | undefined => this.results(run).find((layer) => has(layer, "flood_depth") && layer.kind === "blocks");
+  readonly roadsOf = (run: Run): Layer | undefined => this.results(run).find((layer) => layer.schema.some(({ name }) => /^closed_.+_from$/.test(name)));
+  readonly hydrographsOf = (run: Run): Layer | undefined => this.results(run).find((layer) => layer.links.items && isHydrograph(layer.schema));
+
   /** Starts a run; resolves when it has ended, one way or the other. */
-  async start(process: Process, inputs: Record<string, unknown>): Promise<Run> {
-    const run: Run = { job: { jobID: "", status: "accepted", progress: 0 }, process, layers: [], why: "" };
-    this.list = [run, ...this.list].slice(0, 20);
+  async start(process: Process, inputs: Record<string, unknown>, name?: string): Promise<Run> {
+    const run: Run = { job: { jobID: "", status: "accepted", progress: 0 }, process, layers: [], why: "", earlier: false };
+    this.list = [run, ...this.list];
     this.app.changed.emit();
     try {
-      run.job = await this.app.api.execute(process.id, inputs);
+      run.job = await this.app.api.execute(process.id, inputs, name);
       await this.follow(run);
     } catch (error) {
       run.job = { ...run.job, status: "failed" };
@@ -60,7 +127,7 @@ export class Runs {
   }
 
   private async follow(run: Run): Promise<void> {
-    while (!this.stopped && (run.job.status === "accepted" || run.job.status === "running")) {
+    while (!this.stopped && going(run)) {
       await new Promise((done) => setTimeout(done, POLL));
       try {
         run.job = await this.app.api.job(run.job.jobID);
@@ -72,17 +139,31 @@ export class Runs {
       this.app.changed.emit();
     }
     if (run.job.status === "failed") run.why = run.job.message ?? "";
-    if (run.job.status === "successful") await this.show(run);
+    if (run.job.status === "successful") run.layers = await this.app.api.resultLayers(run.job.jobID);
+    // What a run that did not finish has published is shown as well, marked as partial.
+    await this.show(run);
   }
 
-  /** Brings the results onto the map, switched on. */
+  /** Brings the results onto the map: those of a new run take the place of older ones. */
   private async show(run: Run): Promise<void> {
-    run.layers = await this.app.api.resultLayers(run.job.jobID);
     await this.app.refresh();
-    for (const id of run.layers) this.app.setState(id, { visible: true });
+    if (!run.earlier) this.bring(run);
+  }
+
+  /** Switches on what people look for in a run's results, and other runs' off. */
+  bring(run: Run): void {
+    const results = this.results(run);
+    for (const { id, run: job } of this.app.layers) if (job && job !== run.job.jobID) this.app.setState(id, { visible: false });
+    const moving = results.find(({ id }) => this.app.playback.hasTime(id));
+    const wanted = results.filter((layer) => FIRST.test(layer.id) && (layer.kind !== "raster" || (moving ? layer === moving : !/-(least|most)$/.test(layer.id))));
+    for (const layer of wanted.length > 0 ? wanted : results) this.app.setState(layer.id, { visible: true });
   }
 
   stop(): void {
     this.stopped = true;
   }
 }
+
+export const going = ({ job }: Run): boolean => job.status === "accepted" || job.status === "running";
+
+const has = (layer: Layer, column: string): boolean => layer.schema.some(({ name }) => name === column);

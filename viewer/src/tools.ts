@@ -46,6 +46,7 @@ export class Tools {
   constructor(private readonly app: CityApp) {}
 
   start(tool: Tool | null): void {
+    this.app.drawing.cancel();
     this.turn += 1;
     if (this.tool === "section" && this.app.widget) cut(this.app.widget, this.app.tilesets.all(), null);
     this.tool = tool;

@@ -15,7 +15,7 @@ describe("schema form", () => {
     expect(one({ schema: { type: "integer" } }).kind).toBe("integer");
     expect(one({ schema: { type: "string", "x-layer-kinds": ["terrain"] } })).toMatchObject({ kind: "layer", layerKinds: ["terrain"] });
     expect(one({ schema: { anyOf: [pair, { type: "null" }] } })).toMatchObject({ kind: "point", required: false });
-    expect(one({ schema: { type: "array", minItems: 4, maxItems: 4, items: { type: "number" } } }).kind).toBe("bbox");
+    expect(one({ title: "west, south, east, north", schema: { type: "array", minItems: 4, maxItems: 4, items: { type: "number" } } }).kind).toBe("bbox");
     expect(one({ schema: { enum: ["a", "b"] } })).toMatchObject({ kind: "select", options: ["a", "b"] });
     expect(one({ schema: { type: "object" } }).kind).toBe("json");
   });

@@ -94,12 +94,12 @@ export class Api {
   }
   process = (id: string): Promise<Process> => this.get(`processes/${encodeURIComponent(id)}`);
 
-  /** Starts a run; returns its job. */
-  async execute(process: string, inputs: Record<string, unknown>): Promise<Job> {
+  /** Starts a run; returns its job. @param name what its layers are called before their own names. */
+  async execute(process: string, inputs: Record<string, unknown>, name?: string): Promise<Job> {
     const response = await this.request(`processes/${encodeURIComponent(process)}/execution`, {
       method: "POST",
       headers: { "Content-Type": "application/json", Prefer: "respond-async" },
-      body: JSON.stringify({ inputs }),
+      body: JSON.stringify(name ? { inputs, "twin:name": name } : { inputs }),
     });
     return (await response.json()) as Job;
   }

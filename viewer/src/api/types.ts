@@ -26,7 +26,9 @@ export type Feature = Omit<Api.Feature, "geometry"> & { geometry: Geometry | nul
 export type FeatureCollection = Omit<Partial<Api.FeatureCollection>, "features" | "type"> & { type: "FeatureCollection"; features: Feature[] };
 export type LegendEntry = Omit<Api.LegendEntry, "value"> & { value?: number | string | [number, number] | null };
 export type Legend = Omit<Api.Legend, "entries"> & { entries?: LegendEntry[] };
-export type TileJson = Pick<Api.TileJson, "tiles"> & Partial<Omit<Api.TileJson, "twin:legend">> & { "twin:legend"?: Legend | null };
+/** `twin:times`: moments of a field over time, seconds after `twin:start` or RFC 3339 times; the tiles' `time` parameter takes them. */
+export type TileJson = Pick<Api.TileJson, "tiles"> & Partial<Omit<Api.TileJson, "twin:legend" | "twin:times" | "twin:start">>
+  & { "twin:legend"?: Legend | null; "twin:times"?: readonly (number | string)[] | null; "twin:start"?: string | null };
 export type ColumnStatistics = Api.ColumnStatistics;
 export type Statistics = Api.Statistics;
 export type PlaceFound = Omit<Api.Place, "links">;
@@ -49,6 +51,8 @@ export interface Schema {
   format?: string;
   items?: Schema;
   prefixItems?: Schema[];
+  properties?: Record<string, Schema>;
+  required?: string[];
   minItems?: number;
   maxItems?: number;
   anyOf?: Schema[];

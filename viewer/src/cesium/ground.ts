@@ -4,6 +4,7 @@ import {
   WebMercatorTilingScheme, type CesiumWidget, type TileProviderError,
 } from "@cesium/engine";
 import type { TileJson } from "../api/types";
+import { Frames } from "./frames";
 import { drapeRank, type Layer, type LayerState, type Side } from "../core/layers";
 
 export const SPLIT: Record<Side, SplitDirection> = { both: SplitDirection.NONE, left: SplitDirection.LEFT, right: SplitDirection.RIGHT };
@@ -11,11 +12,23 @@ export const SPLIT: Record<Side, SplitDirection> = { both: SplitDirection.NONE, 
 /** A tile of one part of a layer did not come: with its HTTP status, or undefined when no answer came. */
 export type TileFault = (layer: string, part: "terrain" | "map" | "tiles3d", status: number | undefined) => void;
 
+interface Drape {
+  rank: number;
+  imagery: ImageryLayer;
+  error: () => void;
+  /** How a picture of another moment is made. */
+  make: (url: string) => { imagery: ImageryLayer; error: () => void };
+  state: LayerState;
+}
+
 export class Ground {
-  private readonly drapes = new Map<string, { rank: number; imagery: ImageryLayer; error: () => void }>();
+  private readonly drapes = new Map<string, Drape>();
+  private readonly frames: Frames;
   private terrainUrl: string | null = null;
 
-  constructor(private readonly widget: CesiumWidget, private readonly fault: TileFault) {}
+  constructor(private readonly widget: CesiumWidget, private readonly fault: TileFault) {
+    this.frames = new Frames(widget);
+  }
 
   /** Shows terrain from `url` (the folder of layer.json), or the bare ellipsoid. Rejects when it cannot be read. */
   async setTerrain(layer: string, url: string | null, again = false): Promise<void> {
@@ -45,29 +58,45 @@ export class Ground {
     };
     if (source.maxzoom !== undefined) options.maximumLevel = source.maxzoom;
     if (source.bounds) options.rectangle = Rectangle.fromDegrees(...source.bounds);
-    const provider = new UrlTemplateImageryProvider(options);
-    const imagery = new ImageryLayer(provider, { show: state.visible, alpha: state.opacity, splitDirection: SPLIT[state.side] });
-    const error = provider.errorEvent.addEventListener((tile: TileProviderError) => this.tileError(layer.id, "map", tile));
+    const make: Drape["make"] = (url) => {
+      const provider = new UrlTemplateImageryProvider({ ...options, url });
+      return { imagery: new ImageryLayer(provider), error: provider.errorEvent.addEventListener((tile: TileProviderError) => this.tileError(layer.id, "map", tile)) };
+    };
     const rank = drapeRank(layer);
     const { imageryLayers } = this.widget.scene;
     // Index 0 is the far globe; a drape goes above every drape of its own or a lower rank.
-    const index = 1 + [...this.drapes.values()].filter((other) => other.rank <= rank).length;
-    imageryLayers.add(imagery, Math.min(index, imageryLayers.length));
-    this.drapes.set(layer.id, { rank, imagery, error });
+    const below = [...this.drapes.values()].filter((other) => other.rank <= rank).map((other) => imageryLayers.indexOf(other.imagery));
+    const drape: Drape = { rank, make, state, ...make(absolute(template)) };
+    imageryLayers.add(drape.imagery, Math.min(Math.max(0, ...below) + 1, imageryLayers.length));
+    this.drapes.set(layer.id, drape);
+    this.applyDrape(layer.id, state);
   }
 
   applyDrape(id: string, state: LayerState): void {
     const drape = this.drapes.get(id);
     if (!drape) return;
+    drape.state = state;
     drape.imagery.show = state.visible && state.opacity > 0;
     drape.imagery.alpha = state.opacity;
     drape.imagery.splitDirection = SPLIT[state.side];
+    if (!state.visible) this.frames.drop(id);
     this.widget.scene.requestRender();
   }
+
+  /** Shows another moment of a layer: its picture is fetched unseen and takes the old one's place when it is whole. `next` is fetched after it. */
+  setFrame(id: string, url: string, next: string | null): void {
+    const drape = this.drapes.get(id);
+    if (drape?.state.visible) this.frames.want(id, drape, url, next, () => this.applyDrape(id, drape.state));
+  }
+
+  /** Address of the moment that a layer shows, or null for its plain picture. */
+  shownFrame = (id: string): string | null => this.frames.shown(id);
 
   removeDrape(id: string): void {
     const drape = this.drapes.get(id);
     if (!drape) return;
+    this.frames.drop(id);
+    this.frames.forget(id);
     drape.error();
     this.widget.scene.imageryLayers.remove(drape.imagery, true);
     this.drapes.delete(id);

@@ -1,8 +1,11 @@
 /** A scenario's form, made from its description: JSON Schema in, fields out; text in, checked inputs out. */
 import type { Bilingual, Process, ProcessInput, Schema } from "../api/types";
 import type { MessageKey } from "./messages";
+import { parseRows } from "./rows";
 
-export type FieldKind = "number" | "integer" | "text" | "boolean" | "select" | "layer" | "point" | "bbox" | "json";
+export type FieldKind = "number" | "integer" | "text" | "boolean" | "select" | "layer" | "point" | "points" | "line" | "polygon" | "bbox" | "numbers" | "words" | "rows" | "json";
+/** Kinds that can be drawn on the map. */
+export const DRAWN: readonly FieldKind[] = ["point", "points", "line", "polygon"];
 
 export interface Field {
   name: string;
@@ -21,23 +24,27 @@ export interface Field {
   maxOpen?: boolean;
   /** Layer kinds that fit, for `layer` fields; empty = any. */
   layerKinds: string[];
+  /** What its value must look like, without the `null` of an optional one. */
+  schema: Schema;
 }
 
 export interface Fault {
   key: MessageKey;
   n?: number;
+  /** The field of a row that is meant. */
+  name?: string;
 }
 
 export function fieldsOf(process: Process): Field[] {
   return Object.entries(process.inputs ?? {}).map(([name, input]) => fieldOf(name, input));
 }
 
-function fieldOf(name: string, input: ProcessInput): Field {
+export function fieldOf(name: string, input: ProcessInput): Field {
   const { schema, nullable } = unwrap(input.schema);
   const merged: Schema = { ...input.schema, ...schema };
   const field: Field = {
     name,
-    kind: kindOf(merged),
+    kind: kindOf(merged, `${name} ${text(input, "title") ?? ""}`),
     title: names(text(input, "title") ?? text(merged, "title") ?? name, text(input, "x-title-zh") ?? text(merged, "x-title-zh")),
     help: names(text(input, "description") ?? text(merged, "description") ?? "", text(input, "x-description-zh") ?? text(merged, "x-description-zh")),
     unit: text(input, "x-unit") ?? text(merged, "x-unit") ?? text(input, "x-twin-unit") ?? text(merged, "x-twin-unit") ?? "",
@@ -45,7 +52,9 @@ function fieldOf(name: string, input: ProcessInput): Field {
     initial: show(merged.default),
     options: (merged.enum ?? []).map(show),
     layerKinds: list(merged["x-layer-kinds"] ?? merged["x-layer-kind"]),
+    schema: merged,
   };
+  field.initial = initialText(field.kind, merged.default);
   const low = merged.minimum ?? merged.exclusiveMinimum;
   const high = merged.maximum ?? merged.exclusiveMaximum;
   if (low !== undefined) Object.assign(field, { min: low, minOpen: merged.minimum === undefined });
@@ -54,7 +63,7 @@ function fieldOf(name: string, input: ProcessInput): Field {
 }
 
 /** `anyOf: [X, null]` is how an optional X is written. */
-function unwrap(schema: Schema): { schema: Schema; nullable: boolean } {
+export function unwrap(schema: Schema): { schema: Schema; nullable: boolean } {
   const choices = schema.anyOf ?? schema.oneOf;
   if (!choices) return { schema, nullable: schema.default === null };
   const real = choices.filter((choice) => choice.type !== "null");
@@ -62,19 +71,40 @@ function unwrap(schema: Schema): { schema: Schema; nullable: boolean } {
   return { schema: only ?? {}, nullable: real.length < choices.length };
 }
 
-function kindOf(schema: Schema): FieldKind {
+function kindOf(schema: Schema, said: string): FieldKind {
   const hint = String(schema.format ?? schema["x-format"] ?? "");
   if (/layer/.test(hint) || "x-layer-kind" in schema || "x-layer-kinds" in schema) return "layer";
   if (schema.enum) return "select";
   const type = Array.isArray(schema.type) ? schema.type.find((name) => name !== "null") : schema.type;
-  // A pydantic tuple writes its members one by one (prefixItems), a plain list writes `items`.
-  const member = schema.items ?? schema.prefixItems?.[0];
-  if (type === "array" && member?.type === "number") {
-    if (schema.minItems === 4 && schema.maxItems === 4) return "bbox";
-    if (schema.minItems === 2 && schema.maxItems === 2) return "point";
-  }
+  if (type === "array") return listKind(schema, said);
   if (type === "number" || type === "integer" || type === "boolean") return type;
   return type === "string" ? "text" : "json";
+}
+
+function listKind(schema: Schema, said: string): FieldKind {
+  // A pydantic tuple writes its members one by one (prefixItems), a plain list writes `items`.
+  const member = schema.items ?? schema.prefixItems?.[0];
+  if (schema.items && rowSchemas(schema.items).length > 0) return "rows";
+  if (schema.items && isPlace(schema.items)) return /polygon|area|ring/i.test(`${schema["x-geometry"] ?? said}`) ? "polygon" : "line";
+  if (member?.type === "string") return "words";
+  if (member?.type !== "number") return "json";
+  const size = schema.minItems === schema.maxItems ? schema.minItems : undefined;
+  if (size === 2) return "point";
+  // Four numbers are a box only where they are said to be one.
+  if (size === 4 && /bbox|extent|west|\bbox\b/i.test(said)) return "bbox";
+  return /longitude|lon\b/i.test(said) ? "points" : "numbers";
+}
+
+/** A pair bounded like longitude and latitude. */
+export function isPlace(schema: Schema): boolean {
+  const [lon, lat] = schema.prefixItems ?? [];
+  return schema.minItems === 2 && schema.maxItems === 2 && lon?.maximum === 180 && lat?.maximum === 90;
+}
+
+/** What a row of a list may look like: one object, or one of several. */
+export function rowSchemas(items: Schema): Schema[] {
+  const choices = items.oneOf ?? items.anyOf ?? [items];
+  return choices.every((choice) => choice.properties) ? choices : [];
 }
 
 const text = (from: object, key: string): string | undefined => {
@@ -83,6 +113,23 @@ const text = (from: object, key: string): string | undefined => {
 };
 const names = (en: string, zh: string | undefined): Bilingual => ({ en, zh: zh ?? en });
 const list = (value: unknown): string[] => (Array.isArray(value) ? value.map(String) : typeof value === "string" ? [value] : []);
+
+/** Corners as text: "lon, lat; lon, lat". */
+export const placesText = (places: readonly (readonly number[])[]): string => places.map((place) => place.join(", ")).join("; ");
+
+function pairs(numbers: readonly number[]): number[][] {
+  return Array.from({ length: Math.ceil(numbers.length / 2) }, (_, i) => numbers.slice(2 * i, 2 * i + 2));
+}
+
+/** The text that stands for a value of this kind. */
+export function initialText(kind: FieldKind, value: unknown): string {
+  if (!Array.isArray(value)) return show(value);
+  if (kind === "points") return placesText(pairs(value.map(Number)));
+  if (kind === "line" || kind === "polygon") return placesText(value as number[][]);
+  if (kind === "words") return value.join(", ");
+  if (kind === "rows") return value.length === 0 ? "" : JSON.stringify(value);
+  return show(value);
+}
 
 function show(value: unknown): string {
   if (value === undefined || value === null) return "";
@@ -101,11 +148,20 @@ export function parse(field: Field, raw: string): { value?: unknown; fault?: Fau
     case "boolean":
       return { value: input === "true" };
     case "point":
-    case "bbox": {
-      const numbers = input.split(/[\s,，]+/).map(Number);
-      const wanted = field.kind === "point" ? 2 : 4;
+    case "bbox":
+    case "numbers": {
+      const numbers = input.split(/[\s,，;；]+/).filter(Boolean).map(Number);
+      const wanted = field.kind === "point" ? 2 : field.kind === "bbox" ? 4 : numbers.length;
       return numbers.length === wanted && numbers.every(Number.isFinite) ? { value: numbers } : { fault: { key: "form.number" } };
     }
+    case "points":
+    case "line":
+    case "polygon":
+      return parsePlaces(field, input);
+    case "words":
+      return { value: input.split(/[\s,，、;；]+/).filter(Boolean) };
+    case "rows":
+      return parseRows(field, input);
     case "json":
       try {
         return { value: JSON.parse(input) as unknown };
@@ -115,6 +171,19 @@ export function parse(field: Field, raw: string): { value?: unknown; fault?: Fau
     default:
       return { value: input };
   }
+}
+
+/** "lon, lat; lon, lat" → corners; a ring is closed by repeating its first one. */
+function parsePlaces(field: Field, input: string): { value?: unknown; fault?: Fault } {
+  const places = input.split(/[;；\n]+/).filter((text) => text.trim()).map((text) => text.trim().split(/[\s,，]+/).map(Number));
+  const good = places.every(([lon, lat, ...more]) => more.length === 0 && Math.abs(lon ?? NaN) <= 180 && Math.abs(lat ?? NaN) <= 90);
+  if (!good) return { fault: { key: "form.places" } };
+  if (field.kind === "points") return { value: places.flat() };
+  const least = field.kind === "polygon" ? 3 : field.schema.minItems ?? 2;
+  if (places.length < least) return { fault: { key: "form.corners", n: least } };
+  const [first, last] = [places[0]!, places[places.length - 1]!];
+  const open = field.kind === "polygon" && (first[0] !== last[0] || first[1] !== last[1]);
+  return { value: open ? [...places, first] : places };
 }
 
 function parseNumber(field: Field, input: string): { value?: unknown; fault?: Fault } {

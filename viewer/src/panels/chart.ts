@@ -29,9 +29,18 @@ export class Chart extends LitElement {
     const { init } = await import("./engine");
     const box = this.renderRoot.querySelector("div");
     if (!box || !this.isConnected) return;
-    this.chart ??= init(box, null, { renderer: "svg" });
+    this.chart ??= this.made(init(box, null, { renderer: "svg" }));
     this.watch.observe(this);
     this.chart.setOption({ ...COMMON, ...this.option }, true);
+  }
+
+  /** A click into the plot tells its place on the horizontal axis, as `chart-x`. */
+  private made(chart: EChartsType): EChartsType {
+    chart.getZr().on("click", ({ offsetX, offsetY }: { offsetX: number; offsetY: number }) => {
+      const place = chart.containPixel("grid", [offsetX, offsetY]) ? chart.convertFromPixel("grid", [offsetX, offsetY]) : null;
+      if (place && Number.isFinite(place[0])) this.dispatchEvent(new CustomEvent<number>("chart-x", { detail: place[0]! }));
+    });
+    return chart;
   }
 
   override disconnectedCallback(): void {

@@ -1,18 +1,22 @@
-/** The scenario room: what can be run, its form, how far it is, its results. */
+/** The scenario room: what can be run and its form; below it the runs (each a card of its own) and the comparison of two. */
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { live } from "lit/directives/live.js";
 import type { Process } from "../api/types";
 import { bilingual } from "../core/i18n";
 import { layerTitle } from "../core/layers";
-import { collect, fieldsOf, type Fault, type Field } from "../core/schema-form";
+import { collect, fieldsOf, parse, type Fault, type Field } from "../core/schema-form";
 import { unitText } from "../core/format";
-import type { Run } from "../runs";
+import { going, type Run } from "../runs";
 import { icon, look, Panel } from "./base";
+import { formLook, geometryButton } from "./field-parts";
+import "./compare-panel";
+import "./rows-field";
+import "./run-panel";
 
 @customElement("twin-scenarios")
 export class ScenarioPanel extends Panel {
-  static override styles = [look, css`
+  static override styles = [look, formLook, css`
     .item { display: block; width: 100%; text-align: left; padding: 11px 16px; border-radius: 0; border-bottom: 1px solid var(--line); }
     .item:hover { background: var(--wash); }
     .item b { display: block; font-weight: 600; }
@@ -20,32 +24,14 @@ export class ScenarioPanel extends Panel {
     .head { display: flex; align-items: center; gap: 4px; padding: 8px 12px 2px 8px; }
     .intro { margin: 0; padding: 0 16px 8px; color: var(--soft); font-size: 12px; }
     form { padding: 4px 16px 14px; display: grid; gap: 12px; }
-    .field { display: grid; gap: 3px; }
-    .field > label, .field > span { font-weight: 600; font-size: 12.5px; }
-    .field em { font-style: normal; font-weight: 400; color: #8a99a6; }
-    .with { display: flex; align-items: center; gap: 6px; }
-    .with i { font-style: normal; color: var(--soft); flex: none; }
-    input, select, textarea {
-      font: inherit; color: inherit; width: 100%; min-width: 0; padding: 6px 9px; border: 1px solid #cfd8df; border-radius: 7px; background: #fff;
-    }
-    input[aria-invalid="true"] { border-color: var(--bad); }
-    input[type="checkbox"] { width: auto; }
-    .fault { color: var(--bad); font-size: 12px; }
-    .run { margin: 10px 12px 0; padding: 10px 12px; border: 1px solid var(--line); border-radius: 9px; background: #fff; }
-    .run .top { display: flex; gap: 8px; align-items: center; }
-    .run .top b { flex: 1; }
-    .track { height: 5px; border-radius: 3px; background: #e6ecf0; overflow: hidden; margin: 7px 0 4px; }
-    .track i { display: block; height: 100%; background: var(--accent); transition: width 0.3s; }
-    .good { color: var(--good); }
-    .bad { color: var(--bad); overflow-wrap: anywhere; }
-    .result { display: flex; align-items: center; gap: 4px; }
-    .result button:first-child { flex: 1; text-align: left; padding: 3px 4px; color: var(--accent); font-weight: 600; }
     .say { padding: 20px 16px; color: var(--soft); }
-    .small { padding: 3px 9px; font-size: 12px; flex: none; }
+    details.earlier { padding: 8px 0 0; }
+    details.earlier > summary { padding: 0 16px; cursor: pointer; color: var(--soft); font-weight: 600; }
   `];
 
   @state() private chosen: string | null = null;
   @state() private values: Record<string, string> = {};
+  @state() private runName = "";
   @state() private faults: Record<string, Fault> = {};
 
   protected override render(): TemplateResult {
@@ -53,7 +39,11 @@ export class ScenarioPanel extends Panel {
     if (!runs.loaded) return html`<p class="say">${this.t("scenario.reads")}</p>`;
     if (runs.processes.length === 0) return html`<p class="say">${this.t("scenario.none")}</p>`;
     const process = runs.processes.find(({ id }) => id === this.chosen);
-    return html`${runs.list.map((run) => this.run(run))}
+    const card = (run: Run) => html`<twin-run .app=${this.app} .run=${run}></twin-run>`;
+    const earlier = runs.list.filter((run) => run.earlier && (going(run) || runs.results(run).length > 0));
+    return html`${runs.list.filter((run) => !run.earlier).map(card)}
+      ${earlier.length > 0 ? html`<details class="earlier" data-role="earlier" ?open=${earlier.some(going)}><summary>${this.t("run.earlier")} (${earlier.length})</summary>${earlier.map(card)}</details>` : nothing}
+      <twin-compare .app=${this.app}></twin-compare>
       ${process ? this.form(process) : runs.processes.map((each) => this.item(each))}`;
   }
 
@@ -72,7 +62,9 @@ export class ScenarioPanel extends Panel {
   }
 
   private choose(id: string | null): void {
+    this.app.drawing.cancel();
     this.chosen = id;
+    this.runName = "";
     this.values = {};
     this.faults = {};
   }
@@ -85,6 +77,9 @@ export class ScenarioPanel extends Panel {
       <p class="intro">${this.about(process)}</p>
       <form data-form=${process.id} novalidate @submit=${(event: Event) => this.submit(event, process, fields)}>
         ${fields.map((field) => this.field(field))}
+        <div class="field"><label for="run-name">${this.t("run.name")} <em>${this.t("scenario.optional")}</em></label>
+          <div class="with"><input id="run-name" name="run-name" autocomplete="off" placeholder=${this.app.runs.freeName(process)} .value=${this.runName}
+            @input=${(event: Event) => { this.runName = (event.target as HTMLInputElement).value; }} /></div><span class="help">${this.t("run.name.hint")}</span></div>
         <div><button class="primary" type="submit">${this.t("scenario.run")}</button></div>
       </form>`;
   }
@@ -97,7 +92,7 @@ export class ScenarioPanel extends Panel {
     return html`<div class="field">
       <label for=${field.name}>${title} ${field.required ? nothing : html`<em>${this.t("scenario.optional")}</em>`}</label>
       <div class="with">${this.input(field, fault !== undefined)}${field.unit ? html`<i>${unitText(field.unit)}</i>` : nothing}${this.aid(field)}</div>
-      ${fault ? html`<span class="fault" role="alert">${this.t(fault.key, fault.n === undefined ? {} : { n: fault.n })}</span>`
+      ${fault ? html`<span class="fault" role="alert">${this.t(fault.key, { ...(fault.n === undefined ? {} : { n: fault.n }), ...(fault.name === undefined ? {} : { name: fault.name }) })}</span>`
         : help && help !== title ? html`<span class="help">${help}</span>` : nothing}
     </div>`;
   }
@@ -116,9 +111,12 @@ export class ScenarioPanel extends Panel {
         return html`<select id=${field.name} name=${field.name} @change=${put}>
           ${[...blank, ...options].map(([id, text]) => html`<option value=${id} .selected=${live(id === value)}>${text}</option>`)}</select>`;
       }
+      case "rows":
+        return html`<twin-rows .app=${this.app} .field=${field} .value=${value} @rows=${(event: CustomEvent<string>) => this.put(field.name, event.detail)}></twin-rows>`;
       case "json":
         return html`<textarea id=${field.name} name=${field.name} rows="3" .value=${value} @input=${put}></textarea>`;
       default:
+        if (/csv|text|inp$/i.test(field.name)) return html`<textarea id=${field.name} name=${field.name} rows="3" .value=${value} @input=${put}></textarea>`;
         return html`<input id=${field.name} name=${field.name} .value=${value} @input=${put} autocomplete="off" aria-invalid=${wrong}
           inputmode=${field.kind === "number" || field.kind === "integer" ? "decimal" : "text"} />`;
     }
@@ -132,17 +130,28 @@ export class ScenarioPanel extends Panel {
 
   /** A point or a box need not be typed. */
   private aid(field: Field): TemplateResult | typeof nothing {
-    if (field.kind === "point") {
-      const { selection } = this.app;
-      return html`<button type="button" class="quiet small" @click=${() => selection.takeNext(({ lon, lat }) =>
-        this.put(field.name, `${lon.toFixed(6)}, ${lat.toFixed(6)}`))}>${this.t(selection.taking ? "scenario.picking" : "scenario.pickPoint")}</button>`;
-    }
     if (field.kind === "bbox")
       return html`<button type="button" class="quiet small" @click=${() => {
         const box = this.app.camera.viewBox();
         if (box) this.put(field.name, box.map((angle) => angle.toFixed(6)).join(", "));
       }}>${this.t("scenario.useView")}</button>`;
-    return nothing;
+    return geometryButton(this.app, field.name, field, this.values[field.name] ?? field.initial, (text) => this.put(field.name, text));
+  }
+
+  /** What the form holds of lines and places is seen on the map while it is open. */
+  private drawn(fields: readonly Field[]): void {
+    this.app.drawing.show(fields.flatMap((field) => {
+      const { value } = parse({ ...field, required: false }, this.values[field.name] ?? field.initial);
+      if (field.kind === "point" && value) return [{ places: [value as number[]], closed: false }];
+      if ((field.kind === "line" || field.kind === "polygon") && value) return [{ places: value as number[][], closed: field.kind === "polygon" }];
+      if (field.kind !== "rows" || !Array.isArray(value)) return [];
+      return (value as Record<string, unknown>[]).flatMap(({ line }) => (Array.isArray(line) ? [{ places: line as number[][], closed: false }] : []));
+    }));
+  }
+
+  protected override updated(): void {
+    const process = this.app.runs.processes.find(({ id }) => id === this.chosen);
+    this.drawn(process && !this.hidden ? fieldsOf(process) : []);
   }
 
   private put(name: string, value: string): void {
@@ -155,31 +164,15 @@ export class ScenarioPanel extends Panel {
     event.preventDefault();
     const { inputs, faults } = collect(fields, this.values);
     this.faults = faults;
-    if (Object.keys(faults).length === 0) void this.app.runs.start(process, inputs);
+    if (Object.keys(faults).length > 0) return void this.toFault();
+    this.app.drawing.cancel();
+    const name = this.runName.trim() || this.app.runs.freeName(process);
+    void this.app.runs.start(process, inputs, name);
   }
 
-  private run(run: Run): TemplateResult {
-    const { status, progress = 0, message } = run.job;
-    const going = status === "accepted" || status === "running";
-    return html`<div class="run" data-run=${run.job.jobID} data-status=${status}>
-      <div class="top"><b>${this.name(run.process)}</b>
-        ${going && run.job.jobID ? html`<button class="quiet small" @click=${() => void this.app.runs.cancel(run)}>${this.t("scenario.cancel")}</button>` : nothing}
-      </div>
-      ${going ? html`<div class="track" role="progressbar" aria-valuenow=${progress} aria-valuemin="0" aria-valuemax="100"><i style="width:${progress}%"></i></div>
-        <span class="muted">${this.t(status === "accepted" ? "scenario.waiting" : "scenario.running")} ${progress}% ${message ?? ""}</span>` : nothing}
-      ${status === "successful" ? html`<span class="good">${this.t("scenario.done")}</span>${run.layers.map((id) => this.result(id))}` : nothing}
-      ${status === "failed" ? html`<span class="bad">${this.t("scenario.failed", { why: run.why })}</span>` : nothing}
-      ${status === "dismissed" ? html`<span class="muted">${this.t("scenario.cancelled")}</span>` : nothing}
-    </div>`;
-  }
-
-  private result(id: string): TemplateResult {
-    const layer = this.app.layer(id);
-    const visible = this.app.states.get(id)?.visible ?? false;
-    const name = layer ? layerTitle(layer, this.app.lang) : id;
-    return html`<div class="result">
-      <button title=${this.t("layer.zoom", { name })} @click=${() => layer?.bbox && void this.app.camera.zoomTo(layer.bbox)}>${name}</button>
-      <button class="icon" role="switch" aria-checked=${visible} aria-label=${this.t("layer.show", { name })}
-        @click=${() => this.app.setState(id, { visible: !visible })}>${icon(visible ? "eye" : "eyeOff")}</button></div>`;
+  /** Brings the first thing that is wrong into view. */
+  private async toFault(): Promise<void> {
+    await this.updateComplete;
+    this.renderRoot.querySelector(".fault")?.scrollIntoView({ block: "center" });
   }
 }
