@@ -113,7 +113,7 @@ def main(home: Path | None) -> None:  # noqa: ARG001  read by the commands from 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
 
 
-def _pairs(values: tuple[str, ...], what: str) -> dict[str, str]:
+def pairs(values: tuple[str, ...], what: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in values:
         name, equals, value = text.partition("=")
@@ -123,7 +123,7 @@ def _pairs(values: tuple[str, ...], what: str) -> dict[str, str]:
     return found
 
 
-def _text(name: str, value: str) -> str:
+def text_of(name: str, value: str) -> str:
     """A parameter's value; `@FILE` stands for the text of a file (a rain or tide series)."""
     if not value.startswith("@"):
         return value
@@ -159,7 +159,7 @@ def ingest(shell: Shell, source: tuple[Path, ...], layer: str, reader: str | Non
     """
     from twin import tasks  # noqa: PLC0415
 
-    given: dict[str, Any] = _pairs(options, "--option")
+    given: dict[str, Any] = pairs(options, "--option")
     given |= {key: value for key, value in (("crs", crs), ("vertical", vertical)) if value is not None}
     texts = {"title_zh": title, "title_en": title_en, "group": group, "grade": grade, "licence": licence, "label": label}
     describe = {key: value for key, value in texts.items() if value is not None}
@@ -234,7 +234,7 @@ def delete(shell: Shell, layer: str, ids: str | None, yes: bool) -> None:
     if ids is not None:
         from twin import tasks  # noqa: PLC0415
 
-        wanted = [text.strip() for text in (_text("--ids", ids).splitlines() if ids.startswith("@") else ids.split(",")) if text.strip()]
+        wanted = [text.strip() for text in (text_of("--ids", ids).splitlines() if ids.startswith("@") else ids.split(",")) if text.strip()]
         if not wanted:
             raise BadOption("--ids names no feature.", "For example --ids b17,b18 or --ids @gone.txt")
         with shell.progress() as listen:
@@ -379,57 +379,6 @@ def pack(shell: Shell, folder: Path, path: Path) -> None:
     shell.say({"path": str(path), "files": count}, f"{path}: {count} files")
 
 
-# --- running -----------------------------------------------------------------------------------------------------
-
-
-@command("run")
-@click.argument("scenario", required=False)
-@click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="Parameter; repeatable. @FILE as the value takes the text of a file.")
-@click.option("--name", help="Name of the run; its layers are called NAME-<output> (default: the scenario's name).")
-@click.option("--report", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write the run's report for people (HTML, self-contained) to this file.")
-def run(shell: Shell, scenario: str | None, values: tuple[str, ...], name: str | None, page: Path | None) -> None:
-    """Run SCENARIO on the city; without one, list the scenarios and their parameters."""
-    from twin import registry, running, tasks  # noqa: PLC0415
-
-    if scenario is None:
-        rows = {n: e.load().Params.model_json_schema()["properties"] for n, e in registry.scenarios().items()}
-        shell.say(rows, "\n".join(f"{n}: " + ", ".join(p) for n, p in rows.items()))
-        return
-    module = registry.find(registry.scenarios(), scenario, "scenario").load()
-    inputs = registry.from_text(module.Params, {key: _text(key, value) for key, value in _pairs(values, "--set").items()})
-    tasks.check_layer_name(name or scenario)
-    running.check_inputs(shell.city, scenario, inputs)
-    params = {"scenario": scenario, "inputs": inputs, "name": name or scenario}
-    with shell.progress() as listen:
-        job = tasks.work(shell.city, tasks.submit(shell.city, "run", params), listen)
-    result = tasks.require(job)
-    if page is not None:
-        running.write_page(shell.city, job, page)
-    lines = [f"{output}: layer {value['layer']} version {value['version']}" for output, value in result["outputs"].items()]
-    facts = result["report"].get("facts", {})
-    shell.say(result, "\n".join(lines + [f"  {key} = {value}" for key, value in facts.items()]))
-
-
-@command("jobs")
-@click.argument("job", required=False)
-@click.option("--cancel", is_flag=True, help="Dismiss the job.")
-def jobs(shell: Shell, job: str | None, cancel: bool) -> None:
-    """List the jobs, show one, or dismiss one."""
-    from dataclasses import asdict  # noqa: PLC0415
-
-    from twin.jobs import Jobs  # noqa: PLC0415
-
-    queue = Jobs(shell.city.catalog)
-    if job is None:
-        if cancel:
-            raise BadOption("--cancel needs a job.", "twin jobs lists them.")
-        found = queue.list()
-        text = "\n".join(f"{j.id[:12]}  {j.kind:<7} {j.state:<10} {j.progress * 100:>4.0f}%  {j.stage:<10} {j.error or j.message}" for j in found)
-        shell.say([asdict(j) for j in found], text or "No jobs yet.")
-        return
-    shell.say(asdict(queue.cancel(job) if cancel else queue.get(job)))
-
-
 @command("compact")
 @click.argument("layer")
 def compact(shell: Shell, layer: str) -> None:
@@ -498,7 +447,9 @@ def bench(shell: Shell, name: str | None, size: float, write: bool) -> None:
     shell.say(rows if len(rows) != 1 else rows[0], benches.as_text(rows))
 
 
-__all__ = ["NotFound", "main"]
+from twin import cli_runs  # noqa: E402  its commands join the group above
+
+__all__ = ["NotFound", "cli_runs", "main"]
 
 if __name__ == "__main__":
-    main()
+    cli_runs.main()

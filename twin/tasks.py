@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -331,6 +331,23 @@ def run(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
     return {"outputs": outputs, "report": next(iter(written.values()))[1].report if written else {}}
 
 
+def compare(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """Compare two runs and publish the differences: layers named `<name>-depth-change`, `<name>-changes` and the like."""
+    from twin import comparing  # noqa: PLC0415  numpy-heavy; only comparisons need it
+
+    context.stage("comparing")
+    found = comparing.compare(city, params["a"], params["b"])
+    provenance = {"compares": [found.a.job.id, found.b.job.id], "release": __version__, "who": city.settings.who, "job": context.job.id}
+    label: Any = max((city.catalog.layer(version.layer).label for one in (found.a, found.b) for version in one.versions.values()), key=LABELS.index, default="open")
+    written: dict[str, tuple[Layer, LayerVersion]] = {}
+    for name, batches in found.layers.items():
+        if batches:
+            layer = replace(comparing.described(params["name"], name), label=label)
+            report = Report(source=f"{params['a']} and {params['b']}")
+            written[name] = layer, parts.write_version(city.lake, layer.name, layer.kind, batches, report, provenance=provenance)
+    return {"outputs": _show_outputs(city, context, written), "comparison": comparing.to_json(found)}
+
+
 def _show_outputs(city: City, context: Context, written: dict[str, tuple[Layer, LayerVersion]]) -> dict[str, Any]:
     """Publish what a run wrote; the layer, version and tiles by output."""
     outputs: dict[str, Any] = {}
@@ -395,4 +412,4 @@ def require(job: Job) -> dict[str, Any]:
     raise BadInput(job.error or f"Job {job.id} failed.")
 
 
-TASKS: dict[str, Callable[[City, Context, dict[str, Any]], dict[str, Any]]] = {"ingest": ingest, "tile": tile, "run": run, "gc": collect, "compact": compact, "remove": remove}
+TASKS: dict[str, Callable[[City, Context, dict[str, Any]], dict[str, Any]]] = {"ingest": ingest, "tile": tile, "run": run, "compare": compare, "gc": collect, "compact": compact, "remove": remove}

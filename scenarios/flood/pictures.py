@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 WIDEST = 900
 """Pixels of a map's longer side."""
@@ -18,8 +19,9 @@ INKS = ("#1f5a9e", "#c9184a", "#2b8a5a", "#b5651d", "#7a4fa3", "#333333")
 
 def hillshade(bed: NDArray[np.float64], cell: float, void: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(rows, columns) light 0–1 on the ground: sun from the north-west, 45° high (Horn 1981); the slope is drawn up where the ground is flat."""
-    ground = np.where(void, np.nan, bed)
-    ground = np.where(np.isnan(ground), np.nanmean(ground) if not np.isnan(ground).all() else 0.0, ground)
+    ground = bed
+    if void.any() and not void.all():  # the nearest ground, so that walls cast no false edges
+        ground = bed[tuple(ndimage.distance_transform_edt(void, return_distances=False, return_indices=True))]
     gy, gx = np.gradient(ground, cell)
     steep = np.percentile(np.hypot(gx, gy), 95)
     exaggeration = np.clip(0.5 / max(float(steep), 1e-6), 1, 20)

@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from twin import __version__
 from twin.api import (
     collections,
+    comparisons,
     definition,
     errors,
     features,
@@ -54,7 +55,7 @@ def create_app(city: City, *, viewer_folder: Path | None = None, public_url: str
     app.state.archives = Archives(city)
     errors.install(app)
     definition.install(app)
-    for block in (landing, collections, queries, history, features, tables, search, tiles3d, terrain, maps, processes, jobs):
+    for block in (landing, collections, queries, history, features, tables, search, tiles3d, terrain, maps, processes, jobs, comparisons):
         app.include_router(block.router)
     viewer.mount(app, viewer_folder or Path(__file__).resolve().parents[2] / "viewer" / "dist")
     # the last one added runs first

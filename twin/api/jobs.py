@@ -33,13 +33,13 @@ def jobs(request: Request, city: CityDep, limit: Annotated[int, Query(ge=1, le=1
 @router.get("/jobs/{job}", summary="One job", response_class=Response, responses=answers(StatusInfo))
 def status(request: Request, city: CityDep, job: str) -> Response:
     """How far a job is."""
-    return json_response(request, status_info(request, _job(city, job)))
+    return json_response(request, status_info(request, job_of(city, job)))
 
 
 @router.get("/jobs/{job}/results", summary="Results of a job", response_class=Response, responses=answers(Results))
 def results(request: Request, city: CityDep, job: str) -> Response:
     """The layers that a job wrote, by output, and its report. 404 while it is not done; the failure's own status when it failed."""
-    found = _job(city, job)
+    found = job_of(city, job)
     if not found.done:
         raise Problem(404, f"Job {found.id} is {found.state}; its results are not ready.", NOT_READY)
     if found.state == "dismissed":
@@ -61,7 +61,7 @@ def results(request: Request, city: CityDep, job: str) -> Response:
             responses=binary("One self-contained HTML file: what was run, maps, plots, who is hit, the ledger of water.", "text/html"))  # fmt: skip
 def report(request: Request, city: CityDep, job: str) -> Response:
     """The report that a scenario wrote for people. 404 where it wrote none, or none of the run's layers is kept."""
-    key = running().page_of(city, _job(city, job))
+    key = running().page_of(city, job_of(city, job))
     etag = f'"{key[:32]}"'
     if knows(request, etag):
         return not_modified(etag, "no-cache")
@@ -72,7 +72,7 @@ def report(request: Request, city: CityDep, job: str) -> Response:
 @router.delete("/jobs/{job}", summary="Dismiss a job", response_class=Response, responses=answers(StatusInfo))
 def dismiss(request: Request, city: CityDep, job: str) -> Response:
     """Stop a job: at once while it waits, else at its next step. 409 once it has ended."""
-    return json_response(request, status_info(request, Jobs(city.catalog).cancel(_job(city, job).id)))
+    return json_response(request, status_info(request, Jobs(city.catalog).cancel(job_of(city, job).id)))
 
 
 def status_info(request: Request, job: Job) -> dict[str, Any]:
@@ -100,7 +100,8 @@ def _has_page(city: City, job: Job) -> bool:
         return False
 
 
-def _job(city: City, identifier: str) -> Job:
+def job_of(city: City, identifier: str) -> Job:
+    """A job by its id, or a 404 problem of the standard's type."""
     try:
         return Jobs(city.catalog).get(identifier)
     except NotFound as error:

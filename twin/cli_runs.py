@@ -1,0 +1,81 @@
+"""The commands `twin run`, `twin compare` and `twin jobs`; imported by `twin.cli`, whose group they join."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from twin.cli import Shell, command, main, pairs, text_of
+from twin.errors import BadOption
+
+
+@command("run")
+@click.argument("scenario", required=False)
+@click.option("--set", "values", multiple=True, metavar="NAME=VALUE", help="Parameter; repeatable. @FILE as the value takes the text of a file.")
+@click.option("--name", help="Name of the run; its layers are called NAME-<output> (default: the scenario's name).")
+@click.option("--report", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write the run's report for people (HTML, self-contained) to this file.")
+def run(shell: Shell, scenario: str | None, values: tuple[str, ...], name: str | None, page: Path | None) -> None:
+    """Run SCENARIO on the city; without one, list the scenarios and their parameters."""
+    from twin import registry, running, tasks  # noqa: PLC0415
+
+    if scenario is None:
+        rows = {n: e.load().Params.model_json_schema()["properties"] for n, e in registry.scenarios().items()}
+        shell.say(rows, "\n".join(f"{n}: " + ", ".join(p) for n, p in rows.items()))
+        return
+    module = registry.find(registry.scenarios(), scenario, "scenario").load()
+    inputs = registry.from_text(module.Params, {key: text_of(key, value) for key, value in pairs(values, "--set").items()})
+    tasks.check_layer_name(name or scenario)
+    running.check_inputs(shell.city, scenario, inputs)
+    params = {"scenario": scenario, "inputs": inputs, "name": name or scenario}
+    with shell.progress() as listen:
+        job = tasks.work(shell.city, tasks.submit(shell.city, "run", params), listen)
+    result = tasks.require(job)
+    if page is not None:
+        running.write_page(shell.city, job, page)
+    lines = [f"{output}: layer {value['layer']} version {value['version']}" for output, value in result["outputs"].items()]
+    facts = result["report"].get("facts", {})
+    shell.say(result, "\n".join(lines + [f"  {key} = {value}" for key, value in facts.items()]))
+
+
+@command("compare")
+@click.argument("a")
+@click.argument("b")
+@click.option("--name", help="Publish the differences as layers NAME-depth-change, NAME-buildings-change, …; without it only the table is shown.")
+def compare(shell: Shell, a: str, b: str, name: str | None) -> None:
+    """What changed from run A to run B (names of runs, or job ids)."""
+    from twin import comparing, tasks  # noqa: PLC0415
+
+    if name is None:
+        found = comparing.compare(shell.city, a, b)
+        shell.say(comparing.to_json(found), comparing.as_text(found))
+        return
+    tasks.check_layer_name(name)
+    comparing.outcome(shell.city, a), comparing.outcome(shell.city, b)
+    with shell.progress() as listen:
+        result = tasks.require(tasks.work(shell.city, tasks.submit(shell.city, "compare", {"a": a, "b": b, "name": name}), listen))
+    lines = [f"{output}: layer {value['layer']} version {value['version']}" for output, value in result["outputs"].items()]
+    shell.say(result, "\n".join(lines))
+
+
+@command("jobs")
+@click.argument("job", required=False)
+@click.option("--cancel", is_flag=True, help="Dismiss the job.")
+def jobs(shell: Shell, job: str | None, cancel: bool) -> None:
+    """List the jobs, show one, or dismiss one."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from twin.jobs import Jobs  # noqa: PLC0415
+
+    queue = Jobs(shell.city.catalog)
+    if job is None:
+        if cancel:
+            raise BadOption("--cancel needs a job.", "twin jobs lists them.")
+        found = queue.list()
+        text = "\n".join(f"{j.id[:12]}  {j.kind:<7} {j.state:<10} {j.progress * 100:>4.0f}%  {j.stage:<10} {j.error or j.message}" for j in found)
+        shell.say([asdict(j) for j in found], text or "No jobs yet.")
+        return
+    shell.say(asdict(queue.cancel(job) if cancel else queue.get(job)))
+
+
+__all__ = ["main"]
