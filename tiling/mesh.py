@@ -31,7 +31,7 @@ from twin.registry import TileJob
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 ALONE = 4_000_000
 """Vertices below which starting worker processes costs more than it saves."""
 PACKED = 250_000
