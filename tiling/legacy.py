@@ -45,7 +45,7 @@ def convert(archive: Archive | ArchiveSet, folder: Path, listen: Listener = lamb
         OSError: the folder cannot be written.
     """
     names = archive.names()
-    documents = {name: json.loads(archive.read(name)) for name in names if name.endswith(".json")}
+    documents = {name: value for name in names if name.endswith(".json") and "root" in (value := json.loads(archive.read(name)))}
     if "tileset.json" not in documents:
         raise BadTileset(f"{archive.name} holds no 3D Tiles.", "Only blocks, meshes and points can be written as 3D Tiles 1.0.")
     renamed: dict[str, str] = {}
@@ -65,7 +65,10 @@ def convert(archive: Archive | ArchiveSet, folder: Path, listen: Listener = lamb
     for name, document in documents.items():
         base = name.rpartition("/")[0]
         _write(folder / name, json.dumps(_tileset(document, base, renamed, classes), ensure_ascii=False, separators=(",", ":")).encode())
-    return len(contents) + len(documents)
+    others = [name for name in names if name not in documents and not name.endswith((".glb", ".terrain")) and name != "layer.json"]
+    for name in others:  # tiles that are of 1.0 already, and what they draw from
+        _write(folder / name, archive.read(name))
+    return len(contents) + len(documents) + len(others)
 
 
 def _write(path: Path, data: bytes) -> None:

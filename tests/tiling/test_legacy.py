@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 import shapely
 from PIL import Image
+from scipy.spatial import cKDTree
 
 from tests.ingest_gis.conftest import write_las
 from tests.points.conftest import Tiled
@@ -232,3 +233,55 @@ def test_what_1_0_cannot_say_is_refused_before_anything_is_written(tmp_path: Pat
         with Archive(path) as archive, pytest.raises(BadTileset, match=says):
             convert(archive, tmp_path / "never")
     assert not (tmp_path / "never").exists()
+
+
+def test_files_of_others_are_kept_and_terrain_is_left_out(houses: Path, tmp_path: Path) -> None:
+    mixed = tmp_path / "mixed.3tz"
+    with Archive(houses) as source, ArchiveWriter(mixed) as writer:
+        for name in source.names():
+            writer.add_packed(name, source.packed(name))
+        for name, data in {"old/a.b3dm": b"b3dm-bytes", "layer.json": b"{}", "0/0/0.terrain": b"t", "about.json": b'{"a":1}'}.items():
+            writer.add(name, data)
+    with Archive(mixed) as archive:
+        convert(archive, tmp_path / "out")
+    assert (tmp_path / "out/old/a.b3dm").read_bytes() == b"b3dm-bytes"
+    assert (tmp_path / "out/about.json").is_file()
+    assert not list((tmp_path / "out").rglob("*.terrain"))
+    assert not (tmp_path / "out/layer.json").exists()
+
+
+def test_meshes_of_the_tiler_become_b3dm(lake: Lake, tmp_path: Path) -> None:
+    """Levels of detail, parts of tiles, replacing refinement: the leaves hold every element, in its place to 0.1 mm."""
+    import trimesh
+
+    from tiling import mesh as meshes
+    from twin.model import Material, Mesh
+
+    shape = trimesh.creation.icosphere(2, 2.0)
+    count = 60
+    places = np.tile(np.eye(4), (count, 1, 1))
+    places[:, :3, 3] = RNG.uniform(0, 90, (count, 3)) + np.array([X, Y, 12])
+    mesh = Mesh(Reference("EPSG:4547", "EPSG:4979"), pa.array([f"e{i}" for i in range(count)]), pa.table({"n": list(range(count))}), shape.vertices,
+                shape.faces.astype(np.int32), np.zeros(len(shape.faces), np.int32), np.array([0, len(shape.vertices)]), np.array([0, len(shape.faces)]),
+                np.zeros(count, np.int32), np.arange(count, dtype=np.int32), places, (Material("glass", (0.5, 0.6, 0.9, 0.4), double_sided=True),))  # fmt: skip
+    version = write_version(lake, "m", "mesh", [mesh], Report("m"), provenance={})
+    out = tmp_path / "m.3tz"
+    meshes.tile(version, TileJob(lake, out, meshes.Options(budget=3000)))
+    with Archive(out) as archive:
+        convert(archive, tmp_path / "old")
+        contents = [n for n in archive.names() if n.endswith(".glb")]
+    old, new = check_tileset(tmp_path / "old"), check_tileset(out)
+    assert not old.findings, old.findings[:3]
+    assert (old.contents, old.vertices) == (new.contents, new.vertices) == (len(contents), new.vertices)
+    with Archive(out) as archive:
+        for name in contents:
+            *_, body = split((tmp_path / "old" / f"{name[:-4]}.b3dm").read_bytes())
+            assert_plain(body)
+            mine, theirs = loaded(body), loaded(archive.read(name))
+            drawn, expected = (np.concatenate([p.positions for p in m.primitives]) for m in (mine, theirs))
+            assert len(drawn) == len(expected)  # instances are drawn one by one
+            assert cKDTree(expected).query(drawn)[0].max() < 1e-4
+            assert cKDTree(drawn).query(expected)[0].max() < 1e-4
+            assert sum(len(p.triangles()) for p in mine.primitives) == sum(len(p.triangles()) * p.instances for p in theirs.primitives)
+            batch = {int(i) for p in mine.primitives for i in np.unique(p.attributes["_BATCHID"])}
+            assert batch == {int(i) for p in theirs.primitives for f in (*p.feature_ids[:1], *p.instance_feature_ids[:1]) for i in np.unique(f.ids)}
