@@ -162,7 +162,8 @@ export class CityTwin extends LitElement {
   /** Enter ends a drawing, Escape leaves the tool; typing in a field is not meant. */
   private key = (event: KeyboardEvent): void => {
     const { tools, drawing } = this.app ?? {};
-    if (!tools || !drawing || (!tools.tool && !drawing.order) || event.composedPath().some((one) => one instanceof HTMLInputElement || one instanceof HTMLSelectElement)) return;
+    if (!tools || !drawing || (!tools.tool && !drawing.order) || event.composedPath().some((one) => one instanceof HTMLInputElement || one instanceof HTMLSelectElement || one instanceof HTMLTextAreaElement)) return;
+    if (event.key === "Enter" && event.composedPath()[0] instanceof HTMLButtonElement) return;
     if (drawing.order && event.key === "Enter") drawing.finish();
     else if (drawing.order && event.key === "Escape") drawing.cancel();
     else if (event.key === "Enter" && tools.unfinished) void tools.finish();

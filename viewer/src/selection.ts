@@ -39,6 +39,12 @@ export class Selection {
 
   takeNext(taker: ((place: Place) => void) | null): void {
     this.taker = taker;
+    // Enter and Escape belong to the drawing from here on, not to the button that began it.
+    const canvas = this.app.widget?.canvas;
+    if (taker && canvas) {
+      canvas.tabIndex = 0;
+      canvas.focus({ preventScroll: true });
+    }
     this.app.changed.emit();
   }
   get taking(): boolean {
