@@ -14,7 +14,7 @@ from typing import Any
 import geopandas
 import pyarrow as pa
 
-from twin import parts, registry
+from twin import formats, parts, registry
 from twin.archive import INDEX, LOCAL_SIZE, Archive, ArchiveWriter, index_offsets, name_hash
 from twin.archive_set import ArchiveSet, merge
 from twin.catalog import Derivation
@@ -54,6 +54,8 @@ def export(city: City, layer: str, path: Path, listener: Listener | None = None,
             if derivation is None:
                 raise BadOption(f"Layer {layer!r} ({version.kind}) has no tileset.", _formats(version))
             return {"path": str(path), "what": _tiles(city, derivation, place, suffix, listener, form)}
+        if formats.takes(version, suffix):
+            return {"path": str(path), "what": formats.export(city, version, place)}
         if suffix in DRIVERS:
             return {"path": str(path), "what": f"{_features(city, version, place):,} features"}
         rasters = [str(part.properties.get("file", "")) for part in version.parts if part.role == "raster"]
@@ -102,8 +104,8 @@ def _tiles(city: City, derivation: Derivation, place: Path, suffix: str, listene
 
 
 def _formats(version: LayerVersion) -> str:
-    can = {"raster": ".tif", "terrain": "a folder, .3tz or .tif", "points": "a folder, .3tz or " + " ".join(Path(p.key).suffix for p in version.parts)}
-    return f"It can be written as: {can.get(version.kind, 'a folder, .3tz, ' + ', '.join(DRIVERS))}."
+    can = {"raster": ".tif, .nc, .zarr", "terrain": "a folder, .3tz, .tif, .nc, .zarr", "table": ".csv", "points": "a folder, .3tz or " + " ".join(Path(p.key).suffix for p in version.parts)}
+    return f"It can be written as: {can.get(version.kind, 'a folder, .3tz, .csv, ' + ', '.join(DRIVERS))}."
 
 
 def unpack(tiles: ArchiveSet, folder: Path, listener: Listener | None = None) -> int:
