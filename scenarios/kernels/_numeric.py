@@ -14,9 +14,10 @@ import numba
 from numba.core import types
 from numba.extending import intrinsic, overload
 
-# A row loop here touches about twenty arrays. LLVM gives up vectorising beyond 8 pointer comparisons unless told otherwise;
-# the comparisons are made once a row, so they cost nothing.
+# A row loop here touches about thirty arrays. LLVM gives up vectorising beyond 8 (and in any case 128) pointer comparisons unless told
+# otherwise; the comparisons are made once a row, so they cost little.
 llvm.set_option("wuyi-twin", "--runtime-memory-check-threshold=512")
+llvm.set_option("wuyi-twin", "--vectorize-memory-check-threshold=512")
 
 #: No reassociation: the compensated sums would be optimised away.
 MATH = {"nnan", "nsz", "arcp", "contract"}

@@ -24,7 +24,7 @@ def close_faces(out: Any, mask: Any, row: int, c0: int, count: int, bit: int) ->
 
 @serial
 def flatten_slopes(s: Any, mask: Any, row: int, c0: int, i: int, count: int, bit: int) -> None:
-    """Second order: cells on either side of a closed face keep their mean; `s` (5, rows, columns) half-slopes, window column 1 is cell `c0`."""
+    """Second order: cells on either side of a closed face keep their mean; `s` (4, rows, columns) half-slopes, window column 1 is cell `c0`."""
     up, left = (1, 0) if bit == SOUTH else (0, 1)
     for j in range(count):
         if (mask[row, c0 + j] | mask[row - up, c0 + j - left]) & bit:

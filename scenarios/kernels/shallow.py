@@ -39,7 +39,7 @@ def _limited(one: Any, two: Any, half: Any, steep: Any) -> Any:
     """Generalised minmod of two differences (van Leer 1979; Nessyahu & Tadmor 1990): 0 where they disagree in sign."""
     zero = half - half
     middle, a, b = half * (one + two), steep * one, steep * two
-    return max(min(min(a, b), middle), zero) + min(max(max(a, b), middle), zero)
+    return max(min(middle, max(min(a, b), zero)), min(max(a, b), zero))
 
 
 @inline
@@ -47,7 +47,7 @@ def _sloping(h_l: Any, z_l: Any, h_r: Any, z_r: Any) -> Any:
     """The part of the bed step that the surface follows, all of it where the depths differ by less than twice, none at a shore."""
     step, fall = z_r - z_l, (z_r + h_r) - (z_l + h_l)
     zero = step - step
-    both = min(max(step, zero), max(fall, zero)) + max(min(step, zero), min(fall, zero))
+    both = max(min(step, fall), min(max(step, fall), zero))  # the one nearer to zero, or zero where their signs differ
     low = min(h_l, h_r)
     return both * min((low + low) / max(max(h_l, h_r), zero + np.float32(1e-12)), (h_l - h_l) + np.float32(1.0))
 
@@ -150,60 +150,76 @@ def _closed_row(p: Any, a: int, b: int, start: int, shift: int, count: int, alon
 
 @serial
 def _half_slopes(p: Any, s: Any, i: int, up: int, shift: int, columns: int, half: Any) -> None:
-    """Half of the limited difference over cells, row `i` of the window, from rows `i ∓ up` and columns `∓ shift`; (surface, depth, u, v, limit)."""
-    zero, one, extra = half - half, half + half, half * np.float32(2.0 * (STEEP - 1.0))
-    z_b, z_h, z_a, depth, steep = p[1, i - up, 1 - shift :], p[1, i, 1:], p[1, i + up, 1 + shift :], p[0, i, 1:], s[4, i, 1:]
+    """Half of the limited difference over cells, row `i` of the window, from rows `i ∓ up` and columns `∓ shift`; (surface, depth, u, v)."""
+    zero, one, extra, sixteen, film = half - half, half + half, half * np.float32(2.0 * (STEEP - 1.0)), half * np.float32(32.0), half * np.float32(2e-9)
+    h_b, h_h, h_a = p[0, i - up, 1 - shift :], p[0, i, 1:], p[0, i + up, 1 + shift :]
+    z_b, z_h, z_a = p[1, i - up, 1 - shift :], p[1, i, 1:], p[1, i + up, 1 + shift :]
+    u_b, u_h, u_a = p[2, i - up, 1 - shift :], p[2, i, 1:], p[2, i + up, 1 + shift :]
+    v_b, v_h, v_a = p[3, i - up, 1 - shift :], p[3, i, 1:], p[3, i + up, 1 + shift :]
+    s_e, s_h, s_u, s_v = s[0, i, 1:], s[1, i, 1:], s[2, i, 1:], s[3, i, 1:]
     for j in range(columns - 2):
-        uneven = np.float32(16.0) * max(abs(z_a[j] - z_h[j]), abs(z_h[j] - z_b[j]))
-        steep[j] = one + extra * max(zero, one - uneven / max(depth[j], np.float32(1e-9)))
-    for field in range(4):
-        back, here, ahead, out = p[field, i - up, 1 - shift :], p[field, i, 1:], p[field, i + up, 1 + shift :], s[1 if field == 0 else (0 if field == 1 else field), i, 1:]
-        if field == 1:
-            d_back, d_here, d_ahead = p[0, i - up, 1 - shift :], p[0, i, 1:], p[0, i + up, 1 + shift :]
-            for j in range(columns - 2):
-                level = here[j] + d_here[j]
-                out[j] = half * _limited(level - (back[j] + d_back[j]), (ahead[j] + d_ahead[j]) - level, half, steep[j])
-        else:
-            for j in range(columns - 2):
-                out[j] = half * _limited(here[j] - back[j], ahead[j] - here[j], half, steep[j])
+        uneven = sixteen * max(abs(z_a[j] - z_h[j]), abs(z_h[j] - z_b[j]))
+        steep = one + extra * max(zero, one - uneven / max(h_h[j], film))
+        level = z_h[j] + h_h[j]
+        s_e[j] = half * _limited(level - (z_b[j] + h_b[j]), (z_a[j] + h_a[j]) - level, half, steep)
+        s_h[j] = half * _limited(h_h[j] - h_b[j], h_a[j] - h_h[j], half, steep)
+        s_u[j] = half * _limited(u_h[j] - u_b[j], u_a[j] - u_h[j], half, steep)
+        s_v[j] = half * _limited(v_h[j] - v_b[j], v_a[j] - v_h[j], half, steep)
 
 
+@inline
+def _kept(new: Any, qu: Any, qv: Any, push: Any, rough: Any, dry: Any) -> Any:
+    """Share of the discharge that friction leaves, solved exactly (see above); `push` is dt·g."""
+    zero, one = dry - dry, dry / dry
+    root = inverse_cube_root(max(new, dry))
+    inverse = root * root * root
+    drag = push * rough * rough * root * inverse * (np.sqrt(qu * qu + qv * qv) * inverse)
+    return (one + one) / (one + np.sqrt(one + np.float32(4.0) * drag)) if new > dry else zero
+
+
+# Two functions and not one with a switch: with the switch inside, LLVM leaves the loop scalar (seen: half of all time).
 @serial
-def _update_row(base: Any, stage: Any, out: Any, n: Any, p: Any, row: int, i: int, c0: int, count: int, fx: Any, fa: Any, fb: Any, weight: Any, g: Any, dtdx: Any, dt: Any, dry: Any,
-                sx: Any, sy: Any, second: bool, deepest: Any) -> Any:  # fmt: skip
-    """New values of one row of cells: base + weight·((stage − base) + dt·L(stage)), then friction; `deepest` keeps the greatest depth by column."""
-    one, four, zero = dry / dry, (dry / dry) * np.float32(4.0), dry - dry
+def _update_first(base: Any, out: Any, n: Any, row: int, c0: int, count: int, fx: Any, fa: Any, fb: Any, push: Any, dtdx: Any, dry: Any, deepest: Any) -> None:
+    """New values of one row of cells: base + dt·L(base), then friction; `deepest` keeps the greatest depth by column."""
     h0, q0, r0, k0 = base[0, row, c0:], base[1, row, c0:], base[2, row, c0:], base[3, row, c0:]
-    h1, q1, r1, k1 = stage[0, row, c0:], stage[1, row, c0:], stage[2, row, c0:], stage[3, row, c0:]
     h2, q2, r2, k2, rough = out[0, row, c0:], out[1, row, c0:], out[2, row, c0:], out[3, row, c0:], n[row, c0:]
-    m0, m2, m3 = fx[0], fx[2], fx[3]
-    w0, w1, w3 = fx[0, 1:], fx[1, 1:], fx[3, 1:]
+    m0, m2, m3, w0, w1, w3 = fx[0], fx[2], fx[3], fx[0, 1:], fx[1, 1:], fx[3, 1:]
     a0, a2, a3, b0, b1, b3 = fa[0], fa[2], fa[3], fb[0], fb[1], fb[3]
-    gx, gy, depth = sx[0, i, 2:], sy[0, i, 2:], p[0, i, 2:]
     for j in range(count):
-        change = -dtdx * ((w0[j] - m0[j]) + (b0[j] - a0[j]))
-        gain_u = -dtdx * ((w1[j] - m2[j]) + (b3[j] - a3[j]))
-        gain_v = -dtdx * ((w3[j] - m3[j]) + (b1[j] - a2[j]))
-        if second:
-            pull = dtdx * g * (depth[j] + depth[j])
-            gain_u -= pull * gx[j]
-            gain_v -= pull * gy[j]
-            change = weight * ((h1[j] - h0[j]) + k1[j] + k0[j] + change) if weight < one else change + k0[j]
-            qu = q0[j] + weight * ((q1[j] - q0[j]) + gain_u)
-            qv = r0[j] + weight * ((r1[j] - r0[j]) + gain_v)
-        else:
-            change += k0[j]
-            qu, qv = q0[j] + gain_u, r0[j] + gain_v
+        change = k0[j] - dtdx * ((w0[j] - m0[j]) + (b0[j] - a0[j]))
+        qu = q0[j] - dtdx * ((w1[j] - m2[j]) + (b3[j] - a3[j]))
+        qv = r0[j] - dtdx * ((w3[j] - m3[j]) + (b1[j] - a2[j]))
         old = h0[j]
         new = old + change
         k2[j] = change - (new - old)
         h2[j] = new
-        deep = max(new, dry)
-        root = inverse_cube_root(deep)
-        inverse = root * root * root
-        speed = np.sqrt(qu * qu + qv * qv) * inverse
-        drag = weight * dt * g * rough[j] * rough[j] * root * inverse
-        keep = (one + one) / (one + np.sqrt(one + four * drag * speed)) if new > dry else zero
+        keep = _kept(new, qu, qv, push, rough[j], dry)
+        q2[j], r2[j] = qu * keep, qv * keep
+        deepest[j] = max(deepest[j], new)
+
+
+@serial
+def _update_second(base: Any, stage: Any, out: Any, n: Any, p: Any, row: int, i: int, c0: int, count: int, fx: Any, fa: Any, fb: Any, weight: Any, push: Any, dtdx: Any, pull: Any,
+                   dry: Any, sx: Any, sy: Any, deepest: Any) -> None:  # fmt: skip
+    """As `_update_first`: base + weight·((stage − base) + dt·L(stage)), then friction; `pull` is 2·g·dt/dx."""
+    rest = dry / dry - weight
+    h0, q0, r0, k0 = base[0, row, c0:], base[1, row, c0:], base[2, row, c0:], base[3, row, c0:]
+    h1, q1, r1, k1 = stage[0, row, c0:], stage[1, row, c0:], stage[2, row, c0:], stage[3, row, c0:]
+    h2, q2, r2, k2, rough = out[0, row, c0:], out[1, row, c0:], out[2, row, c0:], out[3, row, c0:], n[row, c0:]
+    m0, m2, m3, w0, w1, w3 = fx[0], fx[2], fx[3], fx[0, 1:], fx[1, 1:], fx[3, 1:]
+    a0, a2, a3, b0, b1, b3 = fa[0], fa[2], fa[3], fb[0], fb[1], fb[3]
+    gx, gy, depth = sx[0, i, 2:], sy[0, i, 2:], p[0, i, 2:]
+    for j in range(count):
+        old = h0[j]
+        change = weight * ((h1[j] - old) - dtdx * ((w0[j] - m0[j]) + (b0[j] - a0[j])) + k1[j]) + rest * k0[j]
+        gain_u = -dtdx * ((w1[j] - m2[j]) + (b3[j] - a3[j])) - pull * depth[j] * gx[j]
+        gain_v = -dtdx * ((w3[j] - m3[j]) + (b1[j] - a2[j])) - pull * depth[j] * gy[j]
+        qu = q0[j] + weight * ((q1[j] - q0[j]) + gain_u)
+        qv = r0[j] + weight * ((r1[j] - r0[j]) + gain_v)
+        new = old + change
+        k2[j] = change - (new - old)
+        h2[j] = new
+        keep = _kept(new, qu, qv, push, rough[j], dry)
         q2[j], r2[j] = qu * keep, qv * keep
         deepest[j] = max(deepest[j], new)
 
@@ -214,13 +230,14 @@ def _tile(base: Any, stage: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0:
     """Advance the cells [r0, r1) × [c0, c1); (fastest wave, greatest depth). Adds mass through the domain's edges to `edges`."""
     kind = dry / dry
     half, quarter, g, tiny = kind * np.float32(0.5), kind * np.float32(0.25), kind * np.float32(G), kind * np.float32(1e-12)
+    pull = (g + g) * dt / dx
     rows, columns = r1 - r0, c1 - c0
     p = np.empty((4, rows + 4, columns + 4), base.dtype)
     _primitives(stage, z, p, r0 - 2, c0 - 2, rows + 4, columns + 4, dry)
     # row 4 of a flux array keeps a maximum by column: a running maximum in one scalar would keep the loops from vectorising
     flux_x, flux_a, flux_b = np.zeros((5, columns + 1), p.dtype), np.zeros((5, columns), p.dtype), np.zeros((5, columns), p.dtype)
     deepest = np.zeros(columns, p.dtype)
-    sx, sy = (np.empty((5, rows + 4, columns + 4), p.dtype), np.empty((5, rows + 4, columns + 4), p.dtype)) if second else (p, p)
+    sx, sy = (np.empty((4, rows + 4, columns + 4), p.dtype), np.empty((4, rows + 4, columns + 4), p.dtype)) if second else (p, p)
     if second:
         for i in range(1, rows + 3):
             _half_slopes(p, sx, i, 0, 1, columns + 4, half)
@@ -254,7 +271,10 @@ def _tile(base: Any, stage: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0:
                 edges[2 * total_columns + row - 2] += np.float64(flux_x[0, 0])
             if c1 == total_columns + 2:
                 edges[2 * total_columns + total_rows + row - 2] -= np.float64(flux_x[0, columns])
-            _update_row(base, stage, out, n, p, row, i, c0, columns, flux_x, flux_a, flux_b, weight, g, dt / dx, dt, dry, sx, sy, second, deepest)
+            if second:
+                _update_second(base, stage, out, n, p, row, i, c0, columns, flux_x, flux_a, flux_b, weight, weight * dt * g, dt / dx, pull, dry, sx, sy, deepest)
+            else:
+                _update_first(base, out, n, row, c0, columns, flux_x, flux_a, flux_b, dt * g, dt / dx, dry, deepest)
         flux_a, flux_b = flux_b, flux_a
     return max(np.max(flux_x[4]), np.max(flux_a[4]), np.max(flux_b[4])), np.max(deepest)
 
