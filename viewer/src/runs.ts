@@ -14,6 +14,8 @@ export interface Run {
   earlier: boolean;
   /** Why it did not start or finish. */
   why: string;
+  /** Address of its report for people; undefined while that is not known. */
+  report?: string | null;
 }
 
 const POLL = 1000;
@@ -86,6 +88,20 @@ export class Runs {
     }
   }
 
+  /** Reads once what an ended run has written. */
+  async learn(run: Run): Promise<void> {
+    if (run.report !== undefined || going(run) || !run.job.jobID) return;
+    run.report = null;
+    if (run.job.status === "successful") {
+      Object.assign(run, await this.app.api.results(run.job.jobID));
+    } else {
+      // A run that broke off has no results to ask for, but may have left a report.
+      const path = this.app.api.url(`jobs/${encodeURIComponent(run.job.jobID)}/report`);
+      run.report = await fetch(path).then(({ ok }) => (ok ? path : null), () => null);
+    }
+    this.app.changed.emit();
+  }
+
   finished(): Run[] {
     return this.list.filter((run) => !going(run) && this.results(run).length > 0);
   }
@@ -126,6 +142,16 @@ export class Runs {
     await this.app.api.dismiss(run.job.jobID).catch(() => undefined);
   }
 
+  /** A job of any kind, once it has ended. */
+  async settled(job: Job): Promise<Job> {
+    let now = job;
+    while (!this.stopped && (now.status === "accepted" || now.status === "running")) {
+      await new Promise((done) => setTimeout(done, POLL));
+      now = await this.app.api.job(job.jobID);
+    }
+    return now;
+  }
+
   private async follow(run: Run): Promise<void> {
     while (!this.stopped && going(run)) {
       await new Promise((done) => setTimeout(done, POLL));
@@ -139,7 +165,7 @@ export class Runs {
       this.app.changed.emit();
     }
     if (run.job.status === "failed") run.why = run.job.message ?? "";
-    if (run.job.status === "successful") run.layers = await this.app.api.resultLayers(run.job.jobID);
+    await this.learn(run);
     // What a run that did not finish has published is shown as well, marked as partial.
     await this.show(run);
   }

@@ -3,7 +3,7 @@
  * the viewer turns that into a sentence for the reader.
  */
 import type {
-  Bbox, City, Collection, Feature, FeatureCollection, Job, Legend, PlaceFound, PositionFound, Process, Statistics, TileJson, VersionEntry,
+  Bbox, Change, City, Collection, Feature, FeatureCollection, Job, Legend, PlaceFound, PositionFound, Process, Statistics, TileJson, VersionEntry,
 } from "./types";
 
 export class ApiError extends Error {
@@ -110,13 +110,28 @@ export class Api {
   job = (id: string): Promise<Job> => this.get(`jobs/${encodeURIComponent(id)}`);
 
   /** Names of the layers that a finished job wrote, in the order of its outputs. */
-  async resultLayers(id: string): Promise<string[]> {
+  resultLayers = async (id: string): Promise<string[]> => (await this.results(id)).layers;
+
+  /** The layers of a finished job, and the address of its report for people where it wrote one. */
+  async results(id: string): Promise<{ layers: string[]; report: string | null }> {
     type Output = { layer?: string } | null;
     const body = await this.get<Record<string, unknown> & { outputs?: Record<string, Output> }>(
       `jobs/${encodeURIComponent(id)}/results`);
     const outputs = body.outputs ?? (body as Record<string, Output>);
-    return Object.values(outputs).flatMap((output) =>
+    const layers = Object.values(outputs).flatMap((output) =>
       output && typeof output === "object" && typeof output.layer === "string" ? [output.layer] : []);
+    const report = body["twin:report"];
+    return { layers, report: typeof report === "string" ? this.url(report) : null };
+  }
+
+  /** Figures of two runs, what of B differs from A. */
+  async comparison(a: string, b: string): Promise<Change[]> {
+    return (await this.get<{ rows: Change[] }>(`jobs/${encodeURIComponent(a)}/compare/${encodeURIComponent(b)}`)).rows;
+  }
+  /** Has the differences of two runs written as layers called `name-…`; returns the job. */
+  async compareLayers(a: string, b: string, name: string): Promise<Job> {
+    const response = await this.request(`jobs/${encodeURIComponent(a)}/compare/${encodeURIComponent(b)}${search({ name })}`, { method: "POST" });
+    return (await response.json()) as Job;
   }
 
   async dismiss(id: string): Promise<void> {

@@ -36,6 +36,14 @@ export type PositionFound = Api.Position;
 export type VersionEntry = Api.VersionEntry;
 export type JobStatus = Api.StatusInfo["status"];
 export type Job = Pick<Api.StatusInfo, "jobID" | "status"> & Partial<Api.StatusInfo>;
+/** One figure of two runs; `change` is b − a. */
+export interface Change {
+  quantity: string;
+  unit: string;
+  a: number;
+  b: number;
+  change: number;
+}
 /** The part of JSON Schema that process inputs use. */
 export interface Schema {
   type?: string | string[];

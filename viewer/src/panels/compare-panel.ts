@@ -1,8 +1,10 @@
 /** Two finished runs side by side: A left of the swipe line, B right of it, and in a table what differs. */
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
-import { number } from "../core/format";
+import type { Change } from "../api/types";
+import { number, withUnit } from "../core/format";
 import { closuresOf, differences, hitOf, type Difference, type Hit } from "../core/hits";
+import { isMessageKey } from "../core/i18n";
 import { layerTitle, type Layer } from "../core/layers";
 import type { Run } from "../runs";
 import { look, Panel } from "./base";
@@ -21,7 +23,7 @@ export class ComparePanel extends Panel {
     summary { cursor: pointer; font-weight: 600; }
     label { display: grid; gap: 2px; margin-top: 7px; font-size: 12px; color: var(--soft); }
     select { font: inherit; color: var(--ink); width: 100%; min-width: 0; padding: 5px 7px; border: 1px solid #cfd8df; border-radius: 7px; background: #fff; }
-    .acts { display: flex; gap: 6px; margin: 9px 0 4px; }
+    .acts { display: flex; flex-wrap: wrap; gap: 6px; margin: 9px 0 4px; }
     table { width: 100%; border-collapse: collapse; font-size: 12px; margin-top: 6px; }
     th, td { text-align: right; padding: 3px 4px; border-top: 1px solid var(--line); font-weight: 400; }
     thead th { font-weight: 600; border: 0; }
@@ -37,7 +39,10 @@ export class ComparePanel extends Panel {
   @state() private b = "";
   @state() private what = "";
   @state() private figures: [Figures, Figures] | null = null;
+  /** What the server says of the two; empty where it does not know. */
+  @state() private changes: Change[] = [];
   @state() private why = "";
+  @state() private making: "" | "busy" | "done" = "";
   @state() private on = false;
   private turn = 0;
 
@@ -52,6 +57,8 @@ export class ComparePanel extends Panel {
       ${kinds.length > 0 ? html`<label>${this.t("compare.what")}<select data-role="what" @change=${(event: Event) => { this.what = (event.target as HTMLSelectElement).value; if (this.on) this.show(a, b); }}>
         ${kinds.map(({ key, title }) => html`<option value=${key} ?selected=${key === what}>${title}</option>`)}</select></label>` : nothing}
       <div class="acts"><button class="primary" data-role="compare-show" ?disabled=${a === b || kinds.length === 0} @click=${() => this.begin(a, b)}>${this.t("compare.show")}</button>
+        ${this.on && this.changes.length > 0 && this.making !== "done" ? html`<button class="quiet" data-role="compare-layers" ?disabled=${this.making === "busy"} @click=${() => void this.make(a, b)}>
+          ${this.t(this.making === "busy" ? "compare.layers.busy" : "compare.layers")}</button>` : nothing}
         ${this.on ? html`<button class="quiet" data-role="compare-end" @click=${() => this.end(b)}>${this.t("compare.end")}</button>` : nothing}</div>
       ${this.why ? html`<p class="muted" role="alert">${this.t("pick.failed", { why: this.why })}</p>` : nothing}
       ${this.on && this.figures ? this.table(this.figures, b) : nothing}
@@ -118,13 +125,45 @@ export class ComparePanel extends Panel {
   private async read(a: Run, b: Run): Promise<void> {
     const turn = ++this.turn;
     this.figures = null;
+    this.changes = [];
+    this.making = "";
     this.why = "";
     try {
-      const figures = await Promise.all([this.figuresOf(a), this.figuresOf(b)] as const);
-      if (turn === this.turn) this.figures = [...figures];
+      // Runs of other scenarios, or on other grids, have no table; their lists can still be compared.
+      const asked = this.app.api.comparison(a.job.jobID, b.job.jobID).catch(() => []);
+      const [x, y, changes] = await Promise.all([this.figuresOf(a), this.figuresOf(b), asked]);
+      if (turn !== this.turn) return;
+      this.changes = changes;
+      this.figures = [x, y];
     } catch (error) {
       if (turn === this.turn) this.why = error instanceof Error ? error.message : String(error);
     }
+  }
+
+  /** Layers of the difference, written by the server; the change of depth is shown over the whole map, without the swipe line. */
+  private async make(a: Run, b: Run): Promise<void> {
+    const { api, runs } = this.app;
+    this.making = "busy";
+    try {
+      const job = await runs.settled(await api.compareLayers(a.job.jobID, b.job.jobID, `${runs.nameOf(b)}-less-${runs.nameOf(a)}`));
+      if (job.status !== "successful") throw new Error(job.message ?? job.status);
+      const layers = await api.resultLayers(job.jobID);
+      await this.app.refresh();
+      for (const { id, run, kind } of this.app.layers) if (run && kind === "raster") this.app.setState(id, { visible: false });
+      for (const id of layers) this.app.setState(id, { visible: true, side: "both" });
+      this.app.setSplit(null);
+      this.making = "done";
+    } catch (error) {
+      this.making = "";
+      this.app.notices.set("compare", "compare.layers.failed", { why: error instanceof Error ? error.message : String(error) }, "bad");
+    }
+  }
+
+  /** The server's figures that differ, and those of who is hit. */
+  private said({ quantity }: Change): string {
+    const [first, rest] = quantity.split(":");
+    if (first === "water" && rest) return this.t("compare.q.water", { name: rest });
+    return isMessageKey(`compare.q.${quantity}`) ? this.t(`compare.q.${quantity}` as Parameters<Panel["t"]>[0]) : quantity;
   }
 
   private async figuresOf(run: Run): Promise<Figures> {
@@ -145,7 +184,11 @@ export class ComparePanel extends Panel {
     };
     const changed = differences(a.hits, b.hits);
     return html`<table data-role="difference"><thead><tr><th></th><th scope="col">A</th><th scope="col">B</th><th scope="col">${this.t("compare.diff")}</th></tr></thead><tbody>
-        ${row("compare.hit", a.hits.length, b.hits.length, 0)}${row("compare.deepest", most(a), most(b), 2)}${row("compare.mean", mean(a), mean(b), 2)}
+        ${this.changes.filter(({ quantity, change }) => !quantity.startsWith("water:") || Math.abs(change) > 1e-6).map((one) => html`<tr data-figure=${one.quantity}>
+          <th scope="row">${this.said(one)}</th><td>${number(this.app.lang, one.a)}</td><td>${withUnit(number(this.app.lang, one.b), one.unit)}</td>
+          <td class=${one.change > 0 ? "up" : one.change < 0 ? "down" : ""}>${one.change > 0 ? "+" : ""}${number(this.app.lang, one.change)}</td></tr>`)}
+        ${this.changes.length > 0 ? nothing : html`${row("compare.hit", a.hits.length, b.hits.length, 0)}${row("compare.deepest", most(a), most(b), 2)}`}
+        ${row("compare.mean", mean(a), mean(b), 2)}
         ${a.closed === null && b.closed === null ? nothing : row("compare.roads", a.closed, b.closed, 0)}</tbody></table>
       ${changed.length === 0 ? html`<p class="muted">${this.t("compare.same")}</p>` : html`<h4>${this.t("compare.changed", { n: number(this.app.lang, changed.length) })}</h4>
       <div class="list scroll" tabindex="0" data-role="changed"><table><tbody>${changed.slice(0, SHOWN).map((one) => this.line(one, run))}</tbody></table></div>

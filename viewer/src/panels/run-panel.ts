@@ -1,5 +1,5 @@
 /** One run: how far it is, its layers, its clock, its report; and on demand its hydrographs and who is hit. */
-import { css, html, nothing, type TemplateResult } from "lit";
+import { css, html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { layerTitle, type Layer } from "../core/layers";
 import { going, type Run } from "../runs";
@@ -29,6 +29,11 @@ export class RunPanel extends Panel {
 
   @property({ attribute: false }) run!: Run;
   @state() private open = false;
+
+  protected override updated(changes: PropertyValues<this>): void {
+    super.updated(changes);
+    if (this.run.report === undefined && this.app.runs.results(this.run).length > 0) void this.app.runs.learn(this.run).catch(() => undefined);
+  }
 
   protected override render(): TemplateResult {
     const { run } = this;
@@ -62,14 +67,9 @@ export class RunPanel extends Panel {
     return html`<div class="acts">
         ${moving ? html`<button class="primary small" data-role="play" @click=${() => this.play(moving)}>${this.t("run.play")}</button>` : nothing}
         <button class="quiet small" data-role="details" aria-expanded=${this.open} @click=${() => { this.open = !this.open; }}>${this.t(this.open ? "run.hide" : "run.details")}</button>
-        ${run.job.links?.some(({ rel }) => rel.endsWith("report")) || run.process.id === "flood"
-          ? html`<a data-role="report" target="_blank" rel="noopener" href=${app.api.url(this.reportPath())}>${this.t("run.report")}</a>` : nothing}</div>
+        ${run.report ? html`<a data-role="report" target="_blank" rel="noopener" href=${run.report}>${this.t("run.report")}</a>` : nothing}</div>
       <details ?open=${!run.earlier}><summary>${this.t("scenario.results")} (${shown.length})</summary>${shown.map((layer) => this.result(layer))}</details>
       ${this.open ? html`<twin-hydrographs .app=${app} .run=${run}></twin-hydrographs><twin-hits .app=${app} .run=${run}></twin-hits>` : nothing}`;
-  }
-
-  private reportPath(): string {
-    return this.run.job.links?.find(({ rel }) => rel.endsWith("report"))?.href ?? `jobs/${encodeURIComponent(this.run.job.jobID)}/report`;
   }
 
   private play(layer: Layer): void {

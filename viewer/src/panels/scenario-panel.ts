@@ -168,6 +168,8 @@ export class ScenarioPanel extends Panel {
     this.app.drawing.cancel();
     const name = this.runName.trim() || this.app.runs.freeName(process);
     void this.app.runs.start(process, inputs, name);
+    // The run's card stands above the form.
+    this.scrollIntoView({ block: "start" });
   }
 
   /** Brings the first thing that is wrong into view. */

@@ -1,0 +1,123 @@
+"""The scenario room in a real browser: a flood from the form with a drawn barrier to the animated result, its lists, and a second run beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pyproj import Geod
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("browser")]
+
+AREA = (360.0, 230.0, 600.0, 440.0)
+"""West, south, east, north of the flooded part, metres from the city's corner: the river bed and both banks."""
+BARRIER = ((480.0, 303.0), (480.0, 367.0))
+SOURCE = (400.0, 335.0)
+DONE = "[data-run][data-status=successful], [data-run][data-status=failed]"
+
+
+def fill(page: Any, **values: str) -> None:
+    for name, value in values.items():
+        page.fill(f"form [name={name}]", value)
+
+
+def deep(picture: Path) -> float:
+    """Share of the map that has the two darkest colours of the depth legend; nothing else in the city is so dark a blue."""
+    pixels = np.asarray(Image.open(picture).convert("RGB"), np.int16)[60:340, 340:900]
+    return float(((pixels[..., 0] < 70) & (pixels[..., 2] > 85)).mean())
+
+
+def moment(viewer: Any, index: int) -> None:
+    """Set the clock to a moment and wait until the map shows it."""
+    viewer.page.locator("[data-role=time]").fill(str(index))
+    viewer.page.wait_for_selector("twin-time-slider [data-shown=true]")
+    viewer.page.wait_for_function("() => document.querySelector('city-twin').app.playback.shown")
+    viewer.tiles()
+
+
+def finish(viewer: Any, number: int) -> str:
+    """Wait for the newest run; its id."""
+    page = viewer.page
+    page.wait_for_function(f"() => document.querySelector('city-twin').app.runs.list.filter(run => run.job.status === 'successful' || run.job.status === 'failed').length === {number}")
+    newest = page.locator(DONE).first
+    assert newest.get_attribute("data-status") == "successful", newest.inner_text()
+    page.wait_for_selector(f"[data-run='{newest.get_attribute('data-run')}'] [data-role=play]")
+    return str(newest.get_attribute("data-run"))
+
+
+def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: Any, pictures: Path) -> None:
+    city = small_city
+    viewer.open()
+    page = viewer.page
+    page.evaluate("() => twin.set('buildings', { visible: false })")
+    viewer.look(*city.degrees(470.0, 335.0), 14.0, pitch=-89, span=430, heading=0)
+    page.click("[data-tab=scenarios]")
+    page.click("[data-process=flood]")
+    for name, layer in (("terrain", "terrain"), ("buildings", "buildings"), ("roads", "roads")):
+        page.select_option(f"form [name={name}]", layer)
+    box = (*city.degrees(*AREA[:2]), *city.degrees(*AREA[2:]))
+    fill(page, bbox=", ".join(f"{angle:.6f}" for angle in box), cell="5", hours="0.25", frames="5", inflow_m3_s="250")
+
+    page.click("[data-draw=inflow_point]")
+    viewer.click(*city.degrees(*SOURCE), city.ground(*SOURCE))
+    page.wait_for_function("() => document.querySelector('city-twin').app.drawing.order === null")
+
+    page.locator("twin-rows", has=page.locator("[data-add=barrier]")).locator("[data-add=barrier]").click()
+    for count, spot in enumerate(BARRIER, 1):
+        viewer.click(*city.degrees(*spot), city.ground(*spot))
+        page.wait_for_selector(f"[data-drawing='{count}']")
+    page.keyboard.press("Enter")
+    drawn = page.input_value("[name='structures.0.line']")
+    corners = [[float(number) for number in place.split(",")] for place in drawn.split(";")]
+    length = Geod(ellps="WGS84").line_length(*zip(*corners, strict=True))
+    assert length == pytest.approx(BARRIER[1][1] - BARRIER[0][1], abs=3), "the barrier is as long as it was drawn"
+    page.fill("[name='structures.0.height_m']", "3")
+    page.locator("[name='structures.0.height_m']").blur()
+    page.locator("twin-rows").filter(has=page.locator("[name=sections-json]")).locator("[data-add=row]").click()
+    for spot in ((440.0, 303.0), (440.0, 367.0)):
+        viewer.click(*city.degrees(*spot), city.ground(*spot))
+    page.wait_for_selector("[data-drawing='2']")
+    viewer.shot(pictures / "scenario-form.png")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[name='sections.0.line']")
+    page.click("form button[type=submit]")
+    assert page.locator("form .fault").count() == 0, viewer.texts("form .fault")
+    first = finish(viewer, 1)
+
+    page.wait_for_selector("[data-legend=flood-frames]")
+    moment(viewer, 0)
+    early = deep(viewer.shot(pictures / "flood-0.png"))
+    moment(viewer, 5)
+    late = deep(viewer.shot(pictures / "flood-5.png"))
+    assert late > early + 0.1, "the water spreads while the clock runs"
+    assert viewer.text("[data-role=clock]") == "0:15:00"
+    card = page.locator(f"[data-run='{first}']")
+    card.locator("[data-role=details]").click()
+    page.wait_for_selector("twin-hydrographs twin-chart svg")
+    assert "m³/s" in viewer.text("twin-hydrographs [data-role=now]")
+    page.wait_for_selector("[data-hits=buildings], [data-hits=roads]")
+    viewer.shot(pictures / "flood-lists.png")
+    report = page.request.get(page.locator("[data-role=report]").first.get_attribute("href"))
+    assert report.ok
+    assert "html" in report.headers["content-type"]
+
+    card.locator("[data-role=play]").click()
+    page.wait_for_function("() => document.querySelector('city-twin').app.playback.time > 0 && document.querySelector('city-twin').app.playback.playing")
+    page.locator("[data-role=time]").focus()
+    page.keyboard.press("Space")
+    page.wait_for_selector("[data-playing=false]")
+
+    page.locator("[data-row='0'] button[aria-label=删除这一行]").first.click()
+    page.click("form button[type=submit]")
+    finish(viewer, 2)
+    page.click("[data-role=compare] summary")
+    page.click("[data-role=compare-show]")
+    page.wait_for_selector("[data-role=difference]")
+    sides = page.evaluate("() => twin.layers.filter(layer => layer.state.visible && layer.kind === 'raster' && layer.run).map(layer => [layer.id, layer.state.side])")
+    assert sorted(sides) == [["flood-2-frames", "right"], ["flood-frames", "left"]]
+    moment(viewer, 5)
+    viewer.shot(pictures / "flood-compare.png")
+    assert viewer.errors == []
