@@ -20,6 +20,7 @@ from twin.model import Features, Report, Table
 from twin.registry import parse_options
 
 from .conftest import CELL, E, N, layer, model_of, place, run, terrain
+from .test_network import network
 
 SIZE = 40
 
@@ -34,8 +35,8 @@ def rows(batches: list[Any]) -> list[dict[str, Any]]:
 
 
 def rising(**more: Any) -> dict[str, Any]:
-    """A basin whose water is held at a level that rises 1 m in an hour from the bed at 0."""
-    return {"hours": 1, "water": "all", "level_csv": "time_min,level_m\n0,0\n60,1", "open_edges": False, **more}
+    """A basin whose water is held at a level that rises 1 m in half an hour from the bed at 0."""
+    return {"hours": 0.5, "water": "all", "level_csv": "time_min,level_m\n0,0\n30,1", "open_edges": False, **more}
 
 
 def everywhere(lake: Lake) -> Any:
@@ -67,21 +68,21 @@ def test_frames_show_the_depth_at_their_moments(lake: Lake, tmp_path: Path) -> N
     versions = {"dem": terrain(lake, flat()), "all": everywhere(lake)}
     outputs, _ = run(lake, versions, tmp_path, **rising(frames=6, start="2026-06-01T08:00:00+08:00"))
     frames = outputs["frames"]
-    assert [frame.properties["time"] for frame in frames] == [0, 600, 1200, 1800, 2400, 3000, 3600]
+    assert [frame.properties["time"] for frame in frames] == [0, 300, 600, 900, 1200, 1500, 1800]
     for frame in frames[1:]:
         assert frame.data.dtype == np.uint16
-        assert frame.data[0, 20, 20] * frame.properties["scale"] == pytest.approx(frame.properties["time"] / 3600, abs=0.002)
+        assert frame.data[0, 20, 20] * frame.properties["scale"] == pytest.approx(frame.properties["time"] / 1800, abs=0.002)
     assert not frames[0].data.any()
     version = parts.write_version(lake, "frames", "raster", frames, Report(), provenance={})
     assert len(version.columns) == 1
-    assert [part.properties["time"] for part in version.parts] == [0, 600, 1200, 1800, 2400, 3000, 3600]
+    assert [part.properties["time"] for part in version.parts] == [0, 300, 600, 900, 1200, 1500, 1800]
 
 
 def test_no_frames_and_few_outputs_where_asked(lake: Lake, tmp_path: Path) -> None:
     versions = {"dem": terrain(lake, flat()), "all": everywhere(lake)}
-    outputs, _ = run(lake, versions, tmp_path, **rising(outputs=["depth", "ledger"]))
+    outputs, _ = run(lake, versions, tmp_path, **rising(hours=0.1, outputs=["depth", "ledger"]))
     assert set(outputs) == {"depth", "ledger"}
-    outputs, _ = run(lake, versions, tmp_path, **rising(frames=0))
+    outputs, _ = run(lake, versions, tmp_path, **rising(hours=0.1, frames=0))
     assert outputs["frames"] == []
     with pytest.raises(BadOption, match="no such output"):
         model_of(lake, versions, **rising(outputs=["deep"]))
@@ -90,7 +91,7 @@ def test_no_frames_and_few_outputs_where_asked(lake: Lake, tmp_path: Path) -> No
 def test_grades_levels_and_gauges(lake: Lake, tmp_path: Path) -> None:
     stairs = np.repeat(np.array([0.9, 0.8, 0.65, 0.5, 0.3]), 8)[None].repeat(SIZE, axis=0)  # depths 0.1, 0.2, 0.35, 0.5, 0.7 under a level of 1 m
     versions = {"dem": terrain(lake, stairs), "all": everywhere(lake)}
-    outputs, _ = run(lake, versions, tmp_path, **rising(level_csv="time_min,level_m\n0,1\n60,1", gauges=[*place(180, 100), *place(60, 100)]))
+    outputs, _ = run(lake, versions, tmp_path, **rising(hours=0.1, level_csv="time_min,level_m\n0,1\n60,1", gauges=[*place(180, 100), *place(60, 100)]))
     assert outputs["grade"][0].data[0, 20, 4::8].tolist() == [0, 1, 2, 3, 4]
     assert np.allclose(outputs["level"][0].data, 1.0, atol=1e-5)
     assert [entry["value"] for entry in outputs["grade"][0].legend["entries"]] == [1, 2, 3, 4]
@@ -101,19 +102,19 @@ def test_grades_levels_and_gauges(lake: Lake, tmp_path: Path) -> None:
 
 
 def test_roads_are_cut_and_closed_to_each_class_in_time(lake: Lake, tmp_path: Path) -> None:
-    """The level rises to 1 m in an hour and falls again: a class with limit d is shut out from d hours to 2 − d hours."""
+    """The level rises to 1 m in half an hour and falls again: a class with limit d is shut out from d to 2 − d half hours."""
     street = [shapely.LineString([(E + 10, N - 102), (E + 190, N - 102)]), shapely.LineString([(E + 10, N - 150), (E + 40, N - 150)])]
     versions = {"dem": terrain(lake, flat()), "all": everywhere(lake), "streets": layer(lake, "streets", "vector", street, ["main", "side"])}
-    outputs, _ = run(lake, versions, tmp_path, **rising(hours=2, level_csv="time_min,level_m\n0,0\n60,1\n120,0", roads="streets", road_segment_m=60, frames=0))
+    outputs, _ = run(lake, versions, tmp_path, **rising(hours=1, level_csv="time_min,level_m\n0,0\n30,1\n60,0", roads="streets", road_segment_m=60, frames=0))
     roads = outputs["roads"][0]
     assert sorted(roads.ids.to_pylist()) == ["main#1", "main#2", "main#3", "side"]
     assert sum(shape.length for shape in roads.geometry) == pytest.approx(210)
     assert dict(zip(roads.ids.to_pylist(), roads.parents.to_pylist(), strict=True)) == {"main#1": "main", "main#2": "main", "main#3": "main", "side": None}
     for row in roads.attributes.to_pylist():
         for name, limit in (("car", 0.3), ("large_car", 0.4), ("high_vehicle", 0.5)):
-            assert row[f"closed_{name}_from"] == pytest.approx(limit * 3600, abs=61)
-            assert row[f"closed_{name}_until"] == pytest.approx(7200 - limit * 3600, abs=61)
-            assert row[f"closed_{name}_s"] == pytest.approx(7200 - 2 * limit * 3600, abs=121)
+            assert row[f"closed_{name}_from"] == pytest.approx(limit * 1800, abs=61)
+            assert row[f"closed_{name}_until"] == pytest.approx(3600 - limit * 1800, abs=61)
+            assert row[f"closed_{name}_s"] == pytest.approx(3600 - 2 * limit * 1800, abs=121)
         assert row["closed_pedestrian_from"] is None
         assert row["closed_pedestrian_s"] == 0
         assert row["flood_closure"] == "closed"
@@ -127,9 +128,9 @@ def test_a_closure_that_lasts_has_no_end(lake: Lake, tmp_path: Path) -> None:
     versions = {"dem": terrain(lake, flat()), "all": everywhere(lake), "streets": layer(lake, "streets", "vector", street, ["s"])}
     outputs, _ = run(lake, versions, tmp_path, **rising(roads="streets", vehicles=[{"name": "fire_engine", "depth_m": 0.8, "depth_speed_m2_s": 2}]))
     (row,) = rows(outputs["roads"])
-    assert row["closed_fire_engine_from"] == pytest.approx(0.8 * 3600, abs=61)
+    assert row["closed_fire_engine_from"] == pytest.approx(0.8 * 1800, abs=61)
     assert row["closed_fire_engine_until"] is None
-    assert row["closed_fire_engine_s"] == pytest.approx(0.2 * 3600, abs=61)
+    assert row["closed_fire_engine_s"] == pytest.approx(0.2 * 1800, abs=61)
     assert not any(name.startswith("closed_car") for name in row)
 
 
@@ -198,13 +199,41 @@ def test_the_ledger_adds_up_and_names_each_taker(lake: Lake, tmp_path: Path) -> 
     assert {row["kind"] for row in ledger} >= {"source", "loss", "structure", "building", "boundary", "stored", "imbalance"}
 
 
+def test_manholes_and_their_share_of_the_ledger(lake: Lake, tmp_path: Path) -> None:
+    outputs, world = run(lake, {"dem": terrain(lake, flat(10))}, tmp_path, hours=0.1, rain="uniform", rain_mm_h=200, rain_hours=0.1, open_edges=False,
+                         network_inp=network(0.0), network_crs="EPSG:4547")  # fmt: skip
+    nodes = world.report.facts["network"]["nodes"]
+    found = dict(zip(outputs["manholes"][0].ids.to_pylist(), rows(outputs["manholes"]), strict=True))
+    assert set(found) == set(nodes) == {"A", "B", "C"}
+    for name, row in found.items():
+        assert row["inlet"] == pytest.approx(nodes[name]["inlet_m3"], abs=1e-3)
+        series = [r for r in outputs["manholes"][1].rows.to_pylist() if r["name"] == name and r["quantity"] == "exchange"]
+        flow = np.array([r["value"] for r in series])
+        assert flow.sum() * 10 == pytest.approx(row["inlet"] - row["overflow"], rel=0.2), "samples every 10 s"
+        assert flow.max() <= row["peak_inlet"] + 1e-12
+    ledger = rows(outputs["ledger"])
+    inlets = next(r["volume"] for r in ledger if r["account"] == "network_inlets")
+    assert sum(r["volume"] for r in ledger if r["part_of"] == "network_inlets") == pytest.approx(inlets, abs=0.01)
+    assert inlets < -1
+
+
+def test_the_spread_is_named_and_reported(lake: Lake, tmp_path: Path) -> None:
+    outputs, world = run(lake, {"dem": terrain(lake, flat(10))}, tmp_path, hours=0.05, rain="uniform", rain_mm_h=2000 / 2, rain_hours=0.05, open_edges=False,
+                         threshold=0.001, uncertain=[{"parameter": "rain_factor", "low": 0.5, "high": 2}])  # fmt: skip
+    deepest = {name: float(outputs[name][0].data.max()) for name in ("depth-least", "depth", "depth-most")}
+    assert list(deepest.values()) == pytest.approx([0.025, 0.05, 0.1], rel=1e-3), "the flat basin holds all its rain"
+    assert outputs["depth-most"][0].legend["title"]["en"] != outputs["depth"][0].legend["title"]["en"]
+    for text in ("偏少 least", "偏多 most", "rain_factor 0.5 / 1 / 2", "0.025", "0.100"):
+        assert text in world.page, text
+
+
 def test_what_was_noted_survives_a_restart(lake: Lake, tmp_path: Path) -> None:
     street = [shapely.LineString([(E + 10, N - 102), (E + 190, N - 102)])]
     versions = {"dem": terrain(lake, flat()), "all": everywhere(lake), "streets": layer(lake, "streets", "vector", street, ["s"])}
-    params = rising(roads="streets", frames=8, sections=[{"line": [place(100, 190), place(100, 10)]}], level_csv="time_min,level_m\n0,0\n20,0.6\n30,0\n60,0.8")
+    params = rising(roads="streets", frames=8, sections=[{"line": [place(100, 190), place(100, 10)]}], level_csv="time_min,level_m\n0,0\n10,0.6\n15,0\n30,0.8")
     values = parse_options(flood.Params, {"terrain": "dem", "cell": CELL, **params}, "flood")
     half = flood.start(values, World(lake, versions))
-    while half.time < 2400:
+    while half.time < 1200:
         half._interval()
     driver._save(half, tmp_path / "resumed" / "checkpoint.npz")
     whole, _ = run(lake, versions, tmp_path / "whole", **params)
@@ -218,7 +247,7 @@ def test_what_was_noted_survives_a_restart(lake: Lake, tmp_path: Path) -> None:
 
 def test_table_layers_are_stored_and_read_as_layers(lake: Lake, tmp_path: Path) -> None:
     versions = {"dem": terrain(lake, flat()), "all": everywhere(lake)}
-    outputs, _ = run(lake, versions, tmp_path, **rising(gauges=list(place(100, 100))))
+    outputs, _ = run(lake, versions, tmp_path, **rising(hours=0.2, gauges=list(place(100, 100))))
     version = parts.write_version(lake, "hydrographs", "table", outputs["hydrographs"], Report(), provenance={})
     back = list(parts.read_features(lake, version))
     assert version.extent is None
