@@ -68,8 +68,8 @@ export class RunPanel extends Panel {
         ${moving ? html`<button class="primary small" data-role="play" @click=${() => this.play(moving)}>${this.t("run.play")}</button>` : nothing}
         <button class="quiet small" data-role="details" aria-expanded=${this.open} @click=${() => { this.open = !this.open; }}>${this.t(this.open ? "run.hide" : "run.details")}</button>
         ${run.report ? html`<a data-role="report" target="_blank" rel="noopener" href=${run.report}>${this.t("run.report")}</a>` : nothing}</div>
-      <details ?open=${!run.earlier}><summary>${this.t("scenario.results")} (${shown.length})</summary>${shown.map((layer) => this.result(layer))}</details>
-      ${this.open ? html`<twin-hydrographs .app=${app} .run=${run}></twin-hydrographs><twin-hits .app=${app} .run=${run}></twin-hits>` : nothing}`;
+      ${this.open ? html`<twin-hydrographs .app=${app} .run=${run}></twin-hydrographs><twin-hits .app=${app} .run=${run}></twin-hits>` : nothing}
+      <details ?open=${!run.earlier && !this.open}><summary>${this.t("scenario.results")} (${shown.length})</summary>${shown.map((layer) => this.result(layer))}</details>`;
   }
 
   private play(layer: Layer): void {
