@@ -1,4 +1,4 @@
-"""Draw the figures of docs/verification.md: `python tests/verification/plots.py [shared flood folder]`. Figures are measured anew and printed."""
+"""Draw the figures of docs/verification.md: `python tests/verification/plots.py [shared flood folder [closed|smooth|published|merewether]]`. Figures are measured anew and printed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).parent)]
 
 import flood_cases as cases  # noqa: E402
+import more_cases as more  # noqa: E402
 
 OUT = Path(__file__).resolve().parents[2] / "docs" / "images" / "verification"
 NAMES = {"hllc": "HLLC, first order", "hllc2": "HLLC, second order", "inertial": "local inertial"}
@@ -91,8 +92,49 @@ def published(folder: Path) -> None:
     save(figure, "ea")
 
 
+def smooth_forms() -> None:
+    """Smooth wave with its order, radial basin, channel with rain."""
+    full, cells = ("hllc", "hllc2"), np.array([100, 200, 400, 800])
+    figure, axes = plt.subplots(1, 3, figsize=(13, 3.2))
+    for scheme in full:
+        errors = [more.simple_wave(scheme, int(n))["error"] for n in cells]
+        order = np.log2(errors[-2] / errors[-1])
+        print(f"simple wave | {scheme} | {errors}")
+        axes[0].loglog(1000 / cells, errors, "o-", label=f"{NAMES[scheme]}: order {order:.2f}", **STYLE[scheme])
+    axes[0].set_title("Smooth wave: L1 error over the cell", fontsize=9)
+    axes[0].set_xlabel("cell (m)", fontsize=8)
+    axes[0].legend(fontsize=7)
+    axes[0].tick_params(labelsize=7)
+    profile(axes[1], "Thacker radial, one period, middle row", {s: more.thacker_radial(s) for s in full})
+    profile(axes[2], "MacDonald channel with rain", {s: more.macdonald_rain(s) for s in full})
+    save(figure, "smooth")
+
+
+def merewether(folder: Path) -> None:
+    """Depth in the street and levels at the five points."""
+    result = more.merewether("hllc", folder)
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), width_ratios=(1, 1.3))
+    picture = axes[0].imshow(np.where(result["h"] > 0.02, result["h"], np.nan), cmap="Blues", vmin=0, vmax=2)
+    figure.colorbar(picture, ax=axes[0], label="depth (m)")
+    axes[0].set_title("Merewether at 1 m, steady", fontsize=9)
+    place = np.argsort(result["id"])
+    for name, mark in (("observed", "ks"), ("tuflow", "g^"), ("level", "ro")):
+        axes[1].plot(result["id"][place], result[name][place], mark, mfc="none" if name != "level" else "r", ms=8, label="computed" if name == "level" else name)
+    print("merewether", result["id"], result["level"] - result["observed"], result["level"] - result["tuflow"], result["mass"])
+    axes[1].set_title("Levels at the five points (m)", fontsize=9)
+    axes[1].set_xlabel("point", fontsize=8)
+    axes[1].legend(fontsize=8)
+    save(figure, "merewether")
+
+
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
-    closed_forms()
-    if len(sys.argv) > 1:
+    chosen = sys.argv[2] if len(sys.argv) > 2 else "all"
+    if chosen in ("all", "closed"):
+        closed_forms()
+    if chosen in ("all", "smooth"):
+        smooth_forms()
+    if len(sys.argv) > 1 and chosen in ("all", "published"):
         published(Path(sys.argv[1]))
+    if len(sys.argv) > 1 and chosen in ("all", "merewether"):
+        merewether(Path(sys.argv[1]).parent / "dem_flood" / "merewether")
