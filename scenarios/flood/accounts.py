@@ -15,10 +15,10 @@ from scenarios.flood.damage import column
 from scenarios.flood.domain import Domain, move
 from scenarios.flood.params import Params
 from scenarios.flood.rainfall import Rainfall
+from scenarios.flood.swmm import Drainage
 
 KINDS = {"initial": "source", "rain": "source", "inflow": "source", "level_boundary": "boundary", "infiltration": "loss", "drainage": "drain",
          "network_inlets": "drain", "network_manholes": "drain", "edge": "boundary", "pump": "structure", "stored": "stored", "imbalance": "imbalance"}  # fmt: skip
-LINKS = ("culvert", "pump")
 
 
 @dataclass(frozen=True)
@@ -38,21 +38,24 @@ class Entry:
     moved: float = 0.0
 
 
-def entries(p: Params, world: World, domain: Domain, rain: Rainfall | None, water: dict[str, float], facts: dict[str, Any], until: float) -> list[Entry]:
+def entries(p: Params, world: World, domain: Domain, rain: Rainfall | None, water: dict[str, float], facts: dict[str, Any], until: float,
+            network: Drainage | None = None) -> list[Entry]:  # fmt: skip
     """All lines; those of `part_of` "" but `stored` sum to it.
 
     Args:
-        p: parameters; world: layers; domain: grid; rain: what fell, if any; water: the ledger of the model; facts: of its parts by name; until: s.
+        p: parameters; world: layers; domain: grid; rain: what fell, if any; water: the ledger of the model; facts: of its parts by name; until: s;
+            network: the coupled drains, if any.
     """
     found = [Entry(KINDS[name.partition(":")[0].partition("_")[0] if name.startswith("edge_") else name.partition(":")[0]], name, "", value) for name, value in water.items()]
     for label, fact in facts.get("structures", {}).items():
         found.append(Entry("structure", f"{fact['kind']}:{label}", "structures", 0.0, fact["both_ways_m3"]))
     for label, fact in facts.get("links", {}).items():
         found.append(Entry("structure", f"{fact['kind']}:{label} (moved)", "links", 0.0, abs(fact["moved_m3"])))
-    for name, node in facts.get("network", {}).get("nodes", {}).items():
-        found += [Entry("drain", f"node:{name}", "network_inlets", -node["inlet_m3"]), Entry("drain", f"node:{name}", "network_manholes", node["manhole_m3"])]
-    if facts.get("network", {}).get("roofs_m3"):
-        found.append(Entry("building", "roofs to network", "network", 0.0, facts["network"]["roofs_m3"]))
+    if network is not None:
+        for name, into, out in zip(network.names, network.inflow.tolist(), network.outflow.tolist(), strict=True):
+            found += [Entry("drain", f"node:{name}", account, volume) for account, volume in (("network_inlets", -into), ("network_manholes", out)) if volume]
+        if network.roofs.any():
+            found.append(Entry("building", "roofs to network", "network", 0.0, float(network.roofs.sum())))
     if rain is not None and p.buildings:
         found += [Entry("building", f"roofs:{use or p.buildings}", "rain", volume) for use, volume in roofs(p, world, domain, rain, until).items()]
     return found

@@ -191,7 +191,7 @@ class Flood:
         network = next((part for part in self.parts if isinstance(part, Drainage)), None)
         measured = self.series()
         facts = {part.name: part.facts() for part in self.parts}
-        ledger = accounts.entries(p, world, domain, self.rain, self.water(), facts, self.time)
+        ledger = accounts.entries(p, world, domain, self.rain, self.water(), facts, self.time, network)
         out = {
             **outputs.maxima(p, domain, self.best),
             "frames": outputs.frames(domain, watch.depths(), p.start) if watch else [],

@@ -213,7 +213,7 @@ def test_manholes_and_their_share_of_the_ledger(lake: Lake, tmp_path: Path) -> N
         assert flow.max() <= row["peak_inlet"] + 1e-12
     ledger = rows(outputs["ledger"])
     inlets = next(r["volume"] for r in ledger if r["account"] == "network_inlets")
-    assert sum(r["volume"] for r in ledger if r["part_of"] == "network_inlets") == pytest.approx(inlets, abs=0.01)
+    assert sum(r["volume"] for r in ledger if r["part_of"] == "network_inlets") == pytest.approx(inlets, rel=1e-12)
     assert inlets < -1
 
 
