@@ -4,10 +4,12 @@ export interface Schemas {
 Asset: Asset
 Attribute: Attribute
 Bilingual: Bilingual
+Change: Change
 CityView: CityView
 Collection: Collection
 Collections: Collections
 ColumnStatistics: ColumnStatistics
+Comparison: Comparison
 Conformance: Conformance
 Execution: Execution
 Extent: Extent
@@ -82,6 +84,19 @@ title: (Bilingual | null)
 export interface Bilingual {
 zh?: (string | null)
 en?: (string | null)
+}
+/**
+ * One figure of two runs.
+ */
+export interface Change {
+quantity: string
+unit: string
+a: number
+b: number
+/**
+ * b − a
+ */
+change: number
 }
 /**
  * Where to look first.
@@ -244,6 +259,20 @@ sampled: boolean
 export interface ValueCount {
 value: string
 count: number
+}
+/**
+ * What changed from run A to run B.
+ */
+export interface Comparison {
+/**
+ * Job of run A.
+ */
+a: string
+/**
+ * Job of run B.
+ */
+b: string
+rows: Change[]
 }
 /**
  * Conformance classes that hold.
