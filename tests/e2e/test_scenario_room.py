@@ -72,7 +72,7 @@ def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: An
     page.keyboard.press("Enter")
     drawn = page.input_value("[name='structures.0.line']")
     corners = [[float(number) for number in place.split(",")] for place in drawn.split(";")]
-    length = Geod(ellps="WGS84").line_length(*zip(*corners, strict=True))
+    length = Geod(ellps="WGS84").line_length([lon for lon, _ in corners], [lat for _, lat in corners])
     assert length == pytest.approx(BARRIER[1][1] - BARRIER[0][1], abs=3), "the barrier is as long as it was drawn"
     page.fill("[name='structures.0.height_m']", "3")
     page.locator("[name='structures.0.height_m']").blur()
@@ -99,7 +99,11 @@ def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: An
     page.wait_for_selector("twin-hydrographs twin-chart svg")
     assert "m³/s" in viewer.text("twin-hydrographs [data-role=now]")
     page.wait_for_selector("[data-hits=buildings], [data-hits=roads]")
+    hits = page.locator("[data-hits] tr[data-hit] button").first
     viewer.shot(pictures / "flood-lists.png")
+    hits.click()
+    page.wait_for_selector("twin-feature-card [data-state=feature]")
+    assert page.evaluate("() => twin.selection.feature?.id") is not None, "the card of what was clicked is open"
     report = page.request.get(page.locator("[data-role=report]").first.get_attribute("href"))
     assert report.ok
     assert "html" in report.headers["content-type"]
@@ -109,6 +113,7 @@ def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: An
     page.locator("[data-role=time]").focus()
     page.keyboard.press("Space")
     page.wait_for_selector("[data-playing=false]")
+    viewer.look(*city.degrees(470.0, 335.0), 14.0, pitch=-89, span=430, heading=0)
 
     page.locator("[data-row='0'] button[aria-label=删除这一行]").first.click()
     page.click("form button[type=submit]")
@@ -119,5 +124,10 @@ def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: An
     sides = page.evaluate("() => twin.layers.filter(layer => layer.state.visible && layer.kind === 'raster' && layer.run).map(layer => [layer.id, layer.state.side])")
     assert sorted(sides) == [["flood-2-frames", "right"], ["flood-frames", "left"]]
     moment(viewer, 5)
+    page.locator("[data-role=difference]").scroll_into_view_if_needed()
     viewer.shot(pictures / "flood-compare.png")
+    page.click("[data-role=compare-layers]")
+    page.wait_for_function("() => twin.layers.some(layer => layer.id === 'flood-2-less-flood-depth-change' && layer.state.visible)")
+    viewer.tiles()
+    viewer.shot(pictures / "flood-difference.png")
     assert viewer.errors == []

@@ -60,6 +60,7 @@ export class Hydrographs extends Panel {
     const values = points.map(([, value]) => value);
     const [low, high] = [Math.min(0, ...values), Math.max(...values)];
     return {
+      grid: { left: 8, right: 28, top: 24, bottom: 6, containLabel: true },
       xAxis: { type: "value", name: "min", nameGap: 4, max: "dataMax" }, yAxis: { type: "value", name: unitText(unit), scale: true },
       series: [
         { type: "line", showSymbol: false, sampling: "lttb", itemStyle: { color: INK }, areaStyle: { opacity: 0.12 }, data: points.map(([t, v]) => [Math.round(t / 0.6) / 100, v]) },
