@@ -68,7 +68,7 @@ export class CityTwin extends LitElement {
     .notices { position: absolute; top: 14px; left: 332px; right: 62px; pointer-events: none; }
     .notices > * { pointer-events: auto; }
     .status { position: absolute; left: 0; right: 0; bottom: 0; }
-    .credits { position: absolute; right: 12px; bottom: 4px; font-size: 11px; color: #6b7c8a; pointer-events: none; }
+    .credits { position: absolute; right: 12px; bottom: 4px; font-size: 11px; color: #4c5c69; pointer-events: none; }
     .wall { position: absolute; inset: 0; display: grid; place-content: center; gap: 10px; justify-items: center; padding: 24px; text-align: center; background: #eef3f6; }
     .wall p { max-width: 34em; margin: 0 0 8px; color: var(--soft); line-height: 1.8; }
     .wall h2 { font-size: 20px; }

@@ -44,6 +44,10 @@ export class TwinHandle {
   legend(layer: string): Legend | undefined {
     return this.app.themes.get(layer) ?? this.app.legends.get(layer);
   }
+  /** When the first useful picture stood, milliseconds since the page began to load; null before. */
+  get firstPicture(): number | null {
+    return this.app.tilesets.firstPicture;
+  }
   get pending(): number {
     return this.app.pendingTiles;
   }

@@ -32,17 +32,25 @@ export class Ground {
 
   /** Shows terrain from `url` (the folder of layer.json), or the bare ellipsoid. Rejects when it cannot be read. */
   async setTerrain(layer: string, url: string | null, again = false): Promise<void> {
-    if (url === this.terrainUrl && !again) return;
     const { scene } = this.widget;
-    if (url === null) {
-      scene.terrainProvider = new EllipsoidTerrainProvider();
-    } else {
-      const provider = await CesiumTerrainProvider.fromUrl(url, { requestVertexNormals: true });
-      provider.errorEvent.addEventListener((error: TileProviderError) => this.tileError(layer, "terrain", error));
-      scene.terrainProvider = provider;
+    if (url === this.terrainUrl && !again) {
+      scene.globe.show = true;
+      return;
     }
-    this.terrainUrl = url;
-    scene.requestRender();
+    try {
+      if (url === null) {
+        scene.terrainProvider = new EllipsoidTerrainProvider();
+      } else {
+        const provider = await CesiumTerrainProvider.fromUrl(url, { requestVertexNormals: true });
+        provider.errorEvent.addEventListener((error: TileProviderError) => this.tileError(layer, "terrain", error));
+        scene.terrainProvider = provider;
+      }
+      this.terrainUrl = url;
+    } finally {
+      // Until then the stage holds the globe back: meshing the bare ellipsoid first would be work and requests for nothing.
+      scene.globe.show = true;
+      scene.requestRender();
+    }
   }
 
   /** Adds or replaces the picture of a layer. */

@@ -50,6 +50,7 @@ function dress(widget: CesiumWidget, quality: Quality): void {
   scene.light = new SunLight({ intensity: 2.0 });
   if (scene.sun) scene.sun.show = false;
   if (scene.moon) scene.moon.show = false;
+  globe.show = false;
   globe.baseColor = Color.fromCssColorString(GROUND_COLOR);
   globe.depthTestAgainstTerrain = true;
   globe.enableLighting = true;

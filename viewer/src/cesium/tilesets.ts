@@ -34,6 +34,8 @@ export class Tilesets {
   private readonly themes = new Map<string, Legend>();
   /** Tiles asked for and not yet drawn, by layer. */
   readonly pending = new Map<string, number>();
+  /** When a layer of the first look was first drawn as fine as asked for (`performance.now()`), or null before. */
+  firstPicture: number | null = null;
   private readonly facade;
   /** For results, which are often the city's own buildings once more: drawn over them, without flicker. */
   private readonly overlay;
@@ -70,6 +72,7 @@ export class Tilesets {
     // Baking an environment map per tileset is dear and, for plain blocks, changes nothing that one sees.
     tileset.environmentMapManager.enabled = this.quality === "high";
     if (layer.kind === "blocks") tileset.customShader = layer.run ? this.overlay : this.facade;
+    tileset.initialTilesLoaded.addEventListener(() => { this.firstPicture ??= performance.now(); });
     tileset.loadProgress.addEventListener((waiting: number, processing: number) => {
       this.pending.set(layer.id, waiting + processing);
       this.progress();

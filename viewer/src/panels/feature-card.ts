@@ -31,7 +31,7 @@ export class FeatureCard extends Panel {
     summary::-webkit-details-marker { display: none; }
     summary svg { width: 15px; height: 15px; transform: rotate(-90deg); transition: transform 0.15s; color: var(--soft); }
     details[open] summary svg { transform: none; }
-    summary .n { margin-left: auto; font-weight: 400; color: #8a99a6; }
+    summary .n { margin-left: auto; font-weight: 400; color: #566673; }
     .none { color: #a3afb9; }
     footer { border-top: 1px solid var(--line); padding: 8px 10px 8px 16px; display: flex; align-items: center; gap: 8px; color: var(--soft); font-size: 12px; }
     footer span { flex: 1; }

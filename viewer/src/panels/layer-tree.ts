@@ -22,12 +22,12 @@ export class LayerTree extends Panel {
     }
     .group > button svg { width: 15px; height: 15px; transition: transform 0.15s; }
     .group > button[aria-expanded="false"] svg { transform: rotate(-90deg); }
-    .count { margin-left: auto; font-weight: 400; color: #8a99a6; }
+    .count { margin-left: auto; font-weight: 400; color: #566673; }
     .layer { padding: 0 8px; }
     .row { display: flex; align-items: center; gap: 6px; padding: 2px 2px 2px 6px; border-radius: 7px; }
     .row:hover { background: var(--wash); }
     .row .name { flex: 1; min-width: 0; text-align: left; padding: 5px 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-    .off .name, .off .chip { color: #8b99a5; }
+    .off .name, .off .chip { color: #566673; }
     .chip { font-size: 11px; color: var(--soft); background: var(--wash); border-radius: 4px; padding: 0 5px; flex: none; line-height: 18px; }
     .row:hover .chip { background: #fff; }
     .swatch { width: 11px; height: 11px; border-radius: 3px; flex: none; border: 1px solid rgba(20, 40, 60, 0.16); }
