@@ -101,7 +101,7 @@ def merewether(scheme: str, folder: Path, step: int = 1, end: float = 1000.0) ->
 
     Args:
         scheme: of the solver. folder: DEM (1 m), houses, roads and points. step: cells of the DEM a cell of the run; end: s.
-    The inflow stands beside the south-west corner; those two sides are closed, or half of it would leave at once.
+    The inflow stands beside the south-west corner; those two sides are closed, so that it does not leave where it enters.
     """
     with (folder / "topography1.asc").open(encoding="ascii") as file:
         head = {key.lower(): float(value) for key, value in (next(file).split() for _ in range(6))}
