@@ -14,6 +14,7 @@ const SHOWN = 200;
 @customElement("twin-hits")
 export class HitLists extends Panel {
   static override styles = [look, css`
+    :host { display: block; }
     h4 { margin: 9px 0 3px; font-size: 12.5px; }
     .list { max-height: 210px; overflow: auto; border: 1px solid var(--line); border-radius: 7px; }
     table { width: 100%; border-collapse: collapse; font-size: 12px; }

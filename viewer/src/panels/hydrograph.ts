@@ -12,6 +12,7 @@ import "./chart";
 @customElement("twin-hydrographs")
 export class Hydrographs extends Panel {
   static override styles = [look, css`
+    :host { display: block; }
     h4 { margin: 9px 0 3px; font-size: 12.5px; display: flex; justify-content: space-between; }
     h4 span { font-weight: 400; color: var(--soft); }
     select { font: inherit; width: 100%; padding: 4px 7px; border: 1px solid #cfd8df; border-radius: 7px; background: #fff; }
