@@ -26,7 +26,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests 
 ROOT = Path(__file__).resolve().parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SOFTWARE_GL = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
-PATIENCE = 120_000
+PATIENCE = 240_000
 """Milliseconds; software WebGL draws one or two frames a second, less on a busy machine. Nothing waits by the clock: this only ends a hang."""
 
 

@@ -75,9 +75,9 @@ def test_ground_shows_what_lies_there(viewer: Any, small_city: Any) -> None:
 
 def test_language_layers_and_opacity(viewer: Any, pictures: Path) -> None:
     viewer.open()
-    assert viewer.text(".tabs").split() == ["图层", "推演"]
+    assert viewer.text(".tabs").split() == ["图层", "推演", "工具"]
     viewer.page.click("button.lang")
-    assert viewer.text(".tabs").split() == ["Layers", "Scenarios"]
+    assert viewer.text(".tabs").split() == ["Layers", "Scenarios", "Tools"]
     assert "Buildings" in viewer.texts("twin-layer-tree .layer .name")
     viewer.page.wait_for_function("() => twin.labels.includes('South Square') || twin.labels.includes('North School')")
     shown = pixels(viewer.shot(pictures / "english.png"))
