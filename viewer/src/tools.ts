@@ -173,7 +173,7 @@ export class Tools {
   private boxRing(): { lon: number; lat: number }[] {
     const [a, b] = [this.spots[0]!, this.spots[1]!];
     const ring = [{ lon: a.lon, lat: a.lat }, { lon: b.lon, lat: a.lat }, { lon: b.lon, lat: b.lat }, { lon: a.lon, lat: b.lat }];
-    this.draw({ rings: [ring] });
+    this.draw({ spots: [], rings: [ring] });
     return ring;
   }
 

@@ -79,7 +79,7 @@ export class ToolResult extends Panel {
 
   private answer(answer: LayerAnswer, open: boolean): TemplateResult {
     const { layer, statistics } = answer;
-    const columns = statistics.properties.filter((column) => column.histogram ?? ((column.values?.length ?? 0) > 0 && column.distinct! <= Math.max(12, column.count / 3)));
+    const columns = statistics.properties.filter((column) => column.histogram ?? ((column.values?.length ?? 0) > 0 && column.distinct! < column.count && column.distinct! <= Math.max(12, column.count / 3)));
     return html`<details ?open=${open} data-answer=${layer.id}><summary><span>${layerTitle(layer, this.app.lang)}</span>
       <span data-figure="count">${this.t("ask.count", { n: number(this.app.lang, statistics.numberMatched, 0) })}</span></summary>
       ${columns.slice(0, 6).map((column) => this.column(answer, column))}
