@@ -17,11 +17,11 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
-from ingest_gis import e57
+from ingest_gis import e57, files
 from ingest_gis.lasfile import RGB_AT, EmptyCloud, LasFile, StatedReference, read_header, stated_reference
 from ingest_gis.pointscan import FLAGS_AT, Filter, Summary, make_filter, summarise
 from twin import clouds, crs
-from twin.errors import BadFeature, BadOption, BadReference, MissingReference, UnreadableSource
+from twin.errors import BadFeature, BadOption, BadReference, MissingReference
 from twin.lake import digest
 from twin.model import ABOVE_GROUND, Asset, Bounds, Reference, Report
 from twin.registry import ReaderOptions
@@ -127,16 +127,7 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
 
 def _files(source: Path | Sequence[Path], options: Options) -> list[tuple[str, Path]]:
     """(name in the layer, path) of every file, in the order of the names."""
-    found: dict[str, Path] = {}
-    for one in [source] if isinstance(source, Path) else source:
-        inside = sorted(p for p in one.rglob("*") if p.suffix.lower() in SUFFIXES) if one.is_dir() else [one]
-        if not inside:
-            raise UnreadableSource(f"The folder {one.name} holds no point cloud.", f"Known suffixes: {' '.join(SUFFIXES)}.")
-        for path in inside:
-            name = path.relative_to(one).as_posix() if one.is_dir() else path.name
-            while name in found and found[name] != path:  # two folders may hold files of one name
-                name = f"{path.parent.name}/{name}"
-            found[name] = path
+    found = dict(files.named(source, SUFFIXES, "point cloud"))
     for pattern in options.references:
         if not any(fnmatch.fnmatch(name, pattern) for name in found):
             raise BadOption(f"references: no file's name fits {pattern!r}.", f"The files: {', '.join(sorted(found)[:6])}.")

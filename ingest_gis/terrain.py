@@ -23,7 +23,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from ingest_gis import raster_source, terrain_mosaic
+from ingest_gis import files, raster_source, terrain_mosaic
 from ingest_gis.terrain_water import water_table
 from twin import crs
 from twin.errors import BadFeature, BadInput, BadOption, MissingReference, UnreadableSource
@@ -115,22 +115,22 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
         BadFeature: no georeferencing, no cell with data, or heights that no place on Earth has.
         BadOption: several bands and none chosen, an unknown unit, a pattern of `references` that fits no file.
     """
-    files = terrain_mosaic.listed(source, SUFFIXES)
-    terrain_mosaic.unused(options.references, [name for name, _ in files])
+    rasters = files.named(source, SUFFIXES, "terrain")
+    terrain_mosaic.unused(options.references, [name for name, _ in rasters])
     with tempfile.TemporaryDirectory(prefix="twin-terrain-") as scratch, rasterio.Env(**raster_source.SAFE):
         if options.water is not None:
             yield water_table(Path(options.water), report)
-        if len(files) == 1:
-            yield _one(*files[0], options, Path(scratch) / "terrain.tif", report)
+        if len(rasters) == 1:
+            yield _one(*rasters[0], options, Path(scratch) / "terrain.tif", report)
             return
         assets = []
-        for k, (name, path) in enumerate(files):
+        for k, (name, path) in enumerate(rasters):
             own = Report(source=name)
             assets.append((name, _one(name, path, options, Path(scratch) / f"terrain{k}.tif", own)))
             report.read, report.kept = report.read + own.read, report.kept + own.kept
             for note in own.notes:
                 report.note(note.action, name, note.reason)
-        if options.blend is None and len(files) > 1:
+        if options.blend is None and len(rasters) > 1:
             report.note("assumed", "", "the width of the blended seams is two cells of the coarser raster, at least ten of the finer (--option blend=METRES)")
         found = terrain_mosaic.stack(assets, options.blend, Path(scratch), report)
         low, high = (edge(value for a in found for value in (a.bounds.minz, a.bounds.maxz)) for edge in (min, max))

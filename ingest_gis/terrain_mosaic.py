@@ -26,7 +26,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from twin import crs
 from twin.clouds import bounds_in
-from twin.errors import BadOption, UnreadableSource
+from twin.errors import BadOption
 from twin.ground import Ground
 from twin.model import Asset, Bounds, Reference, Report
 
@@ -44,25 +44,6 @@ class Rim:
     blend: float
     filled: int
     left: int
-
-
-def listed(source: Path | Sequence[Path], suffixes: tuple[str, ...]) -> list[tuple[str, Path]]:
-    """(name, path) of every raster of a source: a file, a folder and all below it, or several of these.
-
-    Raises:
-        UnreadableSource: a folder without any raster.
-    """
-    found: dict[str, Path] = {}
-    for one in [source] if isinstance(source, Path) else source:
-        inside = sorted(p for p in one.rglob("*") if p.is_file() and p.suffix.lower() in suffixes) if one.is_dir() else [one]
-        if not inside:
-            raise UnreadableSource(f"The folder {one.name} holds no terrain.", f"Known suffixes: {' '.join(suffixes)}.")
-        for path in inside:
-            name = path.relative_to(one).as_posix() if one.is_dir() else path.name
-            while name in found and found[name] != path:  # two folders may hold files of one name
-                name = f"{path.parent.name}/{name}"
-            found[name] = path
-    return list(found.items())
 
 
 def reference_for(name: str, references: dict[str, str], crs_: str | None, vertical: str | None) -> tuple[str | None, str | None]:
