@@ -13,25 +13,12 @@ import shapely
 from scenarios import driver, flood
 from scenarios.contract import World
 from scenarios.flood import model as flood_model
-from twin import crs, parts
+from tests.scenarios.flood.conftest import CELL, E, N, place, terrain
+from twin import parts
 from twin.errors import BadInput, BadOption, Cancelled, OverLimit
 from twin.lake import Lake
-from twin.model import Column, Features, Grid, Reference, Report
+from twin.model import Features, Reference, Report
 from twin.registry import parse_options
-
-E, N, CELL = 400_000.0, 2_490_000.0, 5.0
-HEIGHTS = Reference("EPSG:4547", "EPSG:5737")
-
-
-def place(x: float, y: float) -> tuple[float, float]:
-    """(longitude, latitude) of metres east and south of the corner."""
-    lon, lat = crs.to_lonlat("EPSG:4547", np.array([E + x]), np.array([N - y]))
-    return float(lon[0]), float(lat[0])
-
-
-def terrain(lake: Lake, heights: np.ndarray, cell: float = CELL):
-    grid = Grid(HEIGHTS, heights[None].astype(np.float32), (cell, 0, E, 0, -cell, N), -9999.0, (Column("height", "float", "m"),))
-    return parts.write_version(lake, "dem", "terrain", [grid], Report(source="dem"), provenance={})
 
 
 def layer(lake: Lake, name: str, kind: str, shapes: list, ids: list[str]):
