@@ -6,7 +6,7 @@ then for geometry. So memory is bounded by the largest member. Standard: OGC 12-
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pyproj import CRS
 
+from ingest_bim import citymodel_files
 from ingest_bim.citygml_codes import CodeLists, package_root
 from ingest_bim.citygml_geometry import Store, coordinates, gml_id
 from ingest_bim.citygml_objects import Member
 from ingest_bim.citygml_stream import SURFACE_DATA, XLINK, Head, local, members
 from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_reference, crs_text, metres_of
-from ingest_bim.citymodel_mesh import Builder
 from ingest_bim.citymodel_textures import Pictures
-from ingest_bim.package import heads, is_zip, opened
+from ingest_bim.package import heads, is_zip
 from twin import crs as crs_module
-from twin.errors import BadFeature, UnreadableSource
+from twin.errors import UnreadableSource
 from twin.model import Batch, Reference, Report
 
 F64 = NDArray[np.float64]
@@ -49,8 +49,8 @@ def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contrac
     return b"CityModel" in head and b"opengis.net/citygml" in head
 
 
-def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
-    """Read a city model, or the one in a ZIP.
+def read(source: Path | Sequence[Path], options: Options, report: Report) -> Iterator[Batch]:
+    """Read a city model: one file, a ZIP, a folder, or several of these.
 
     Yields:
         Mesh batches: city objects and, as their children, boundary surfaces and openings.
@@ -58,47 +58,59 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     Raises:
         UnreadableSource: not well-formed, cut short, not CityGML 1 or 2, or with a document type declaration.
         MissingReference: no CRS, or no vertical datum.
+        BadReference: files in different references.
         BadFeature: no city objects at all.
     """
-    report.source = report.source or source.name
-    with opened(source, SUFFIXES, options.member, report) as (model, root):
-        yield from _read(model, root, options, report)
+
+    def start(path: Path, root: Path | None) -> _Model:
+        return _Model(path, root, options)
+
+    yield from citymodel_files.read(source, SUFFIXES, lambda path: detect(path, options), start, options, report)
 
 
-def _read(source: Path, root: Path | None, options: Options, report: Report) -> Iterator[Batch]:
-    root = root or package_root(source)
-    if not source.is_file() or source.stat().st_size == 0:
-        raise UnreadableSource(f"{source.name} is empty or not a file.", "Deliver it again.")
-    codes = CodeLists(source, root, report)
-    columns, store, head, count = _learn(source, options, codes)
-    if not count:
-        raise BadFeature(f"{source.name} holds no city objects.", "Export the model again.")
-    report.facts |= {"driver": f"CityGML {head.version}", "bytes": source.stat().st_size}
-    reference = city_reference(head.srs or store.first_srs, options, report, source.name)
-    north_first = _north_first(head, options, reference, report)
+class _Model:
+    """One file (see `citymodel_files.Model`)."""
 
-    def place(points: F64) -> F64:
-        return points[:, [1, 0, 2]] if north_first else points
+    empty = ""
 
-    def metres(at: F64) -> F64:
-        return metres_of(reference, float(at[1]))
+    def __init__(self, source: Path, root: Path | None, options: Options) -> None:
+        if not source.is_file() or source.stat().st_size == 0:
+            raise UnreadableSource(f"{source.name} is empty or not a file.", "Deliver it again.")
+        self.source, self.options = source, options
+        self.root = root or package_root(source)
 
-    store.looks.choose(options.theme, report)
-    store.place = place
-    if options.textures:
-        store.pictures = Pictures(source.parent, report, root)
-    elif store.looks.themes["textures"]:
-        report.note("skipped", "", "Textures are left out, as asked; their surfaces have plain colours.")
-    builder = Builder(reference, columns, report, surfaces=options.surfaces, pictures=store.pictures)
-    reader = Member(store, head, options.lod, report, place, metres, codes)
-    yield from builder.build(_objects(source, reader))
-    if builder.stats["drawn"] == 0:
-        report.note("warned", "", "No object has faces: there are attributes, but nothing to draw.")
+    def learn(self, columns: Columns) -> int:
+        codes = CodeLists(self.source, self.root, Report())
+        self.store, self.head, count = _learn(self.source, self.options, codes, columns)
+        return count
+
+    def prepare(self, theme: str | None, report: Report) -> tuple[Reference, Pictures | None]:
+        report.facts["driver"] = f"CityGML {self.head.version}"
+        store, name = self.store, self.source.name
+        self.reference = city_reference(self.head.srs or store.first_srs, self.options, report, name)
+        north_first = _north_first(self.head, self.options, self.reference, report)
+        store.place = (lambda points: points[:, [1, 0, 2]]) if north_first else (lambda points: points)
+        store.looks.choose(theme, report)
+        if self.options.textures:
+            store.pictures = Pictures(self.source.parent, report, self.root)
+        elif store.looks.themes["textures"]:
+            report.note("skipped", "", "Textures are left out, as asked; their surfaces have plain colours.")
+        return self.reference, store.pictures
+
+    def objects(self, report: Report) -> Iterator[CityObject]:
+        def metres(at: F64) -> F64:
+            return metres_of(self.reference, float(at[1]))
+
+        codes = CodeLists(self.source, self.root, report)
+        reader = Member(self.store, self.head, self.options.lod, report, self.store.place, metres, codes)
+        for number, element in enumerate(members(self.source, Head())):
+            if local(element.tag) != SURFACE_DATA:
+                yield from reader.read(element, number)
 
 
-def _learn(source: Path, options: Options, codes: CodeLists) -> tuple[Columns, Store, Head, int]:
+def _learn(source: Path, options: Options, codes: CodeLists, columns: Columns) -> tuple[Store, Head, int]:
     """The first pass: columns, colours, what is referred to from other members, and how many objects there are."""
-    columns, store, head, count = Columns(), Store(), Head(), 0
+    store, head, count = Store(), Head(), 0
     wanted: set[str] = set()
     ghost = Report()
     for number, element in enumerate(members(source, head)):
@@ -118,7 +130,7 @@ def _learn(source: Path, options: Options, codes: CodeLists) -> tuple[Columns, S
         for element in members(source, Head()):
             store.shared |= {key: e for e in element.iter() if (key := gml_id(e)) in wanted}
     store.local = {}
-    return columns, store, head, count
+    return store, head, count
 
 
 def _first_place(element: object, store: Store, head: Head) -> None:
@@ -130,12 +142,6 @@ def _first_place(element: object, store: Store, head: Head) -> None:
                 head.corner = tuple(coordinates(node, Store())[0])
             except ValueError:
                 continue
-
-
-def _objects(source: Path, reader: Member) -> Iterator[CityObject]:
-    for number, element in enumerate(members(source, Head())):
-        if local(element.tag) != SURFACE_DATA:
-            yield from reader.read(element, number)
 
 
 def _north_first(head: Head, options: Options, reference: Reference, report: Report) -> bool:

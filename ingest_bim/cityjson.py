@@ -7,19 +7,19 @@ Specification: CityJSON 2.0.1 (OGC 20-072r5), with the older forms of 1.0 (addre
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from ingest_bim import citymodel_files
 from ingest_bim.cityjson_objects import Document, Header
 from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_reference
-from ingest_bim.citymodel_mesh import Builder
 from ingest_bim.citymodel_textures import Pictures, choose_themes, no_themes
-from ingest_bim.package import heads, is_zip, opened
-from twin.errors import BadFeature, BadOption, UnreadableSource
-from twin.model import Batch, Report
+from ingest_bim.package import heads, is_zip
+from twin.errors import BadOption, UnreadableSource
+from twin.model import Batch, Reference, Report
 
 VERSIONS = ("1.0", "1.1", "2.0")
 HEAD = 1 << 16
@@ -52,8 +52,8 @@ def _looks_like(head: bytes, tail: bytes) -> bool:
     return b'"type":"CityJSON' in squeezed or (b'"CityObjects":{' in squeezed and b'"type":"Feature' not in squeezed)
 
 
-def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
-    """Read a city model, or the one in a ZIP.
+def read(source: Path | Sequence[Path], options: Options, report: Report) -> Iterator[Batch]:
+    """Read a city model: one file, a ZIP, a folder, or several of these.
 
     Yields:
         Mesh batches: city objects and, as their children, semantic surfaces.
@@ -61,46 +61,58 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     Raises:
         UnreadableSource: not JSON, cut short, another version, or no header for bare features.
         MissingReference: no CRS, or no vertical datum.
+        BadReference: files in different references.
         BadFeature: no city objects at all.
     """
-    report.source = report.source or source.name
-    with opened(source, SUFFIXES, options.member, report) as (model, root):
-        yield from _read(model, root, options, report)
+
+    def model(path: Path) -> bool:
+        return path.name != options.metadata and detect(path, options)
+
+    def start(path: Path, root: Path | None) -> _Model:
+        return _Model(path, root, options)
+
+    yield from citymodel_files.read(source, SUFFIXES, model, start, options, report)
 
 
-def _read(source: Path, root: Path | None, options: Options, report: Report) -> Iterator[Batch]:
-    documents, header = _open(source, options)
-    columns, count, ghost, themes = Columns(), 0, Report(), no_themes()
-    for document in documents():
-        learned = Document(document, header, options.lod, ghost)
-        for thing in learned.objects(shapes=False):
-            columns.see(thing.attributes)
-            for surface in thing.surfaces:
-                columns.see(surface.attributes)
-            count += 1
-        for kind in themes:
-            themes[kind].update(learned.themes[kind])
-    if not count:
-        raise BadFeature(
-            f"{source.name} holds no city objects.", _first(ghost) or "Is it the header of separate CityJSONFeatures? Ingest those, with metadata=FILE."
-        )
-    report.facts |= {"driver": f"CityJSON {header.version}", "bytes": source.stat().st_size}
-    reference = city_reference(header.crs, options, report, source.name)
-    chosen = choose_themes(themes, options.theme, report, header.defaults)
-    pictures = Pictures(source.parent, report, root) if options.textures else None
-    if themes["textures"] and pictures is None:
-        report.note("skipped", "", "Textures are left out, as asked; their surfaces have plain colours.")
-    builder = Builder(reference, columns, report, surfaces=options.surfaces, pictures=pictures)
+class _Model:
+    """One file (see `citymodel_files.Model`)."""
 
-    def objects() -> Iterator[CityObject]:
-        for document in documents():
-            reader = Document(document, header, options.lod, report)
-            reader.chosen, reader.pictures = chosen, pictures
+    empty = ""
+
+    def __init__(self, source: Path, root: Path | None, options: Options) -> None:
+        self.source, self.root, self.options = source, root, options
+        self.documents, self.header = _open(source, options)
+        self.themes = no_themes()
+
+    def learn(self, columns: Columns) -> int:
+        count, ghost = 0, Report()
+        for document in self.documents():
+            learned = Document(document, self.header, self.options.lod, ghost)
+            for thing in learned.objects(shapes=False):
+                columns.see(thing.attributes)
+                for surface in thing.surfaces:
+                    columns.see(surface.attributes)
+                count += 1
+            for kind in self.themes:
+                self.themes[kind].update(learned.themes[kind])
+        if not count:
+            self.empty = _first(ghost) or "Is it the header of separate CityJSONFeatures? Ingest those, with metadata=FILE."
+        return count
+
+    def prepare(self, theme: str | None, report: Report) -> tuple[Reference, Pictures | None]:
+        report.facts["driver"] = f"CityJSON {self.header.version}"
+        reference = city_reference(self.header.crs, self.options, report, self.source.name)
+        self.chosen = choose_themes(self.themes, theme, report, self.header.defaults)
+        self.pictures = Pictures(self.source.parent, report, self.root) if self.options.textures else None
+        if self.themes["textures"] and self.pictures is None:
+            report.note("skipped", "", "Textures are left out, as asked; their surfaces have plain colours.")
+        return reference, self.pictures
+
+    def objects(self, report: Report) -> Iterator[CityObject]:
+        for document in self.documents():
+            reader = Document(document, self.header, self.options.lod, report)
+            reader.chosen, reader.pictures = self.chosen, self.pictures
             yield from reader.objects(shapes=True)
-
-    yield from builder.build(objects())
-    if builder.stats["drawn"] == 0:
-        report.note("warned", "", "No object has faces: there are attributes, but nothing to draw.")
 
 
 def _first(report: Report) -> str:

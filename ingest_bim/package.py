@@ -6,6 +6,7 @@ more than its size, or to more files than is credible, is refused whole before a
 
 from __future__ import annotations
 
+import fnmatch
 import stat
 import tempfile
 import zipfile
@@ -34,7 +35,7 @@ def heads(source: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(source) as archive:
             for info in archive.infolist():
-                if _model(info.filename, suffixes) and not info.flag_bits & 1:
+                if is_model(info.filename, suffixes) and not info.flag_bits & 1:
                     with archive.open(info) as file:
                         yield info.filename, file.read(HEAD)
     except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError, EOFError):
@@ -47,28 +48,47 @@ def opened(source: Path, suffixes: Sequence[str], member: str | None, report: Re
 
     Raises:
         UnreadableSource: not a ZIP, a bomb, or without a model.
-        BadOption: several models and none is named, or `member` is not among them.
+        BadOption: several models and none is named, or `member` names none or several of them.
+    """
+    with models(source, suffixes, member, report) as found:
+        if len(found) > 1:
+            raise BadOption(f"{source.name} holds {len(found)} models: {', '.join(name for name, _, _ in found[:5])}.", "Name one: --option member=NAME.")
+        if is_zip(source):
+            report.facts["member"] = found[0][0]
+        yield found[0][1:]
+
+
+@contextmanager
+def models(source: Path, suffixes: Sequence[str], member: str | None, report: Report) -> Iterator[list[tuple[str, Path, Path | None]]]:
+    """(name, file, folder that what it refers to may not leave) of each model of a ZIP, by name; a source that is no ZIP is itself, without such a folder.
+
+    Args:
+        source: a ZIP, or a model.
+        suffixes: of models.
+        member: of a ZIP's models those to take: a name, or a pattern with `*`.
+        report: entries that lead out of the ZIP are noted in it.
+
+    Raises:
+        UnreadableSource: not a ZIP, a bomb, or without a model.
+        BadOption: `member` fits none.
     """
     if not is_zip(source):
         if member is not None:
             raise BadOption(f"member={member}: {source.name} is not a ZIP.", "Leave it out.")
-        yield source, None
+        yield [(source.name, source, None)]
         return
     with tempfile.TemporaryDirectory(prefix="twin-model-") as folder:
         root = Path(folder).resolve()
-        found = [name for name in _unpack(source, root, report) if _model(name, suffixes)]
+        found = sorted(name for name in _unpack(source, root, report) if is_model(name, suffixes))
         if not found:
             raise UnreadableSource(f"{source.name} holds no model ({', '.join(suffixes)}).", "Deliver the model with its textures in one ZIP.")
-        if member is None and len(found) > 1:
-            raise BadOption(f"{source.name} holds {len(found)} models: {', '.join(sorted(found)[:5])}.", "Name one: --option member=NAME.")
-        if member is not None and member not in found:
-            raise BadOption(f"member={member}: {source.name} holds {', '.join(sorted(found)[:5])}.", "Name one of these.")
-        name = member or found[0]
-        report.facts["member"] = name
-        yield root / name, root
+        chosen = [name for name in found if member is None or name == member or fnmatch.fnmatchcase(name, member)]
+        if not chosen:
+            raise BadOption(f"member={member}: {source.name} holds {', '.join(found[:5])}.", "Name one of these, or several by a pattern (*).")
+        yield [(name, root / name, root) for name in chosen]
 
 
-def _model(name: str, suffixes: Sequence[str]) -> bool:
+def is_model(name: str, suffixes: Sequence[str]) -> bool:
     """Whether an entry is a model: not one of the side folders of national packages, nor what systems add."""
     folders = {part.lower() for part in PurePosixPath(name).parts[:-1]}
     return name.lower().endswith(tuple(suffixes)) and not folders & {"codelists", "metadata", "schemas", "specification", "__macosx"}

@@ -17,10 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
-from ingest_gis import e57, files
+from ingest_gis import e57
 from ingest_gis.lasfile import RGB_AT, EmptyCloud, LasFile, StatedReference, read_header, stated_reference
 from ingest_gis.pointscan import FLAGS_AT, Filter, Summary, make_filter, summarise
-from twin import clouds, crs
+from twin import clouds, crs, sources
 from twin.errors import BadFeature, BadOption, BadReference, MissingReference
 from twin.lake import digest
 from twin.model import ABOVE_GROUND, Asset, Bounds, Reference, Report
@@ -127,7 +127,7 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
 
 def _files(source: Path | Sequence[Path], options: Options) -> list[tuple[str, Path]]:
     """(name in the layer, path) of every file, in the order of the names."""
-    found = dict(files.named(source, SUFFIXES, "point cloud"))
+    found = dict(sources.named(source, SUFFIXES, "point cloud"))
     for pattern in options.references:
         if not any(fnmatch.fnmatch(name, pattern) for name in found):
             raise BadOption(f"references: no file's name fits {pattern!r}.", f"The files: {', '.join(sorted(found)[:6])}.")

@@ -23,9 +23,9 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from ingest_gis import files, raster_source, terrain_mosaic
+from ingest_gis import raster_source, terrain_mosaic
 from ingest_gis.terrain_water import water_table
-from twin import crs
+from twin import crs, sources
 from twin.errors import BadFeature, BadInput, BadOption, MissingReference, UnreadableSource
 from twin.model import ABOVE_GROUND, Asset, Batch, Bounds, Reference, Report
 from twin.registry import ReaderOptions
@@ -115,7 +115,7 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
         BadFeature: no georeferencing, no cell with data, or heights that no place on Earth has.
         BadOption: several bands and none chosen, an unknown unit, a pattern of `references` that fits no file.
     """
-    rasters = files.named(source, SUFFIXES, "terrain")
+    rasters = sources.named(source, SUFFIXES, "terrain")
     terrain_mosaic.unused(options.references, [name for name, _ in rasters])
     with tempfile.TemporaryDirectory(prefix="twin-terrain-") as scratch, rasterio.Env(**raster_source.SAFE):
         if options.water is not None:

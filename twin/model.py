@@ -272,6 +272,13 @@ class Report:
         if self.counts[action] <= self.LIMIT:
             self.notes.append(Note(action, feature, reason))
 
+    def include(self, other: Report, name: str) -> None:
+        """Take over the notes of a part of the source (one of its files), under its name; numbers and facts are left to the caller."""
+        for each in other.notes:
+            self.note(each.action, each.feature, f"{name}: {each.reason}")
+        for action, count in other.counts.items():  # notes beyond the limit are counted, as here
+            self.counts[action] += count - sum(each.action == action for each in other.notes)
+
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values."""
         return {

@@ -99,8 +99,8 @@ class TileJob:
 _VECTOR = (".gpkg", ".geojson", ".json", ".shp", ".parquet", ".geoparquet", ".fgb")
 
 READERS: tuple[Entry, ...] = (
-    Entry("cityjson", "ingest_bim.cityjson", "mesh", (".json", ".jsonl", ".zip")),
-    Entry("citygml", "ingest_bim.citygml", "mesh", (".gml", ".citygml", ".xml", ".zip")),
+    Entry("cityjson", "ingest_bim.cityjson", "mesh", (".json", ".jsonl", ".zip"), several=True),
+    Entry("citygml", "ingest_bim.citygml", "mesh", (".gml", ".citygml", ".xml", ".zip"), several=True),
     Entry("tileset", "ingest_bim.adopted", "tileset", (".json", ".3tz")),
     Entry("footprints", "ingest_gis.footprints", "blocks", _VECTOR),
     Entry("vector", "ingest_gis.vector", "vector", _VECTOR),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from twin.errors import UnreadableSource
@@ -34,12 +34,33 @@ def expand(source: Source) -> list[Path]:
     return paths
 
 
-def sample(paths: Sequence[Path], suffixes: Sequence[str]) -> Path:
-    """The file by which a reader is chosen: the first one, or a folder's first of a suffix that is read in numbers."""
-    if len(paths) > 1 or not paths[0].is_dir() or paths[0].suffix:
-        return paths[0]
-    inside = (path for path in sorted(paths[0].rglob("*")) if path.is_file() and path.name.lower().endswith(tuple(suffixes)))
-    return next(inside, paths[0])
+def inside(folder: Path, suffixes: Sequence[str]) -> Iterator[Path]:
+    """Files with one of the suffixes (lower case, with the dot) in a folder and all below it, by name."""
+    yield from (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name.lower().endswith(tuple(suffixes)))
+
+
+def named(source: Path | Sequence[Path], suffixes: Sequence[str], what: str) -> list[tuple[str, Path]]:
+    """(name in the layer, path) of every file of a source: a file, a folder and all below it, or several of these, as they come.
+
+    Args:
+        source: what the user named.
+        suffixes: of the files that count within a folder, lower case with the dot.
+        what: is looked for, for the message.
+
+    Raises:
+        UnreadableSource: a folder without any such file.
+    """
+    found: dict[str, Path] = {}
+    for one in [source] if isinstance(source, Path) else source:
+        files = list(inside(one, suffixes)) if one.is_dir() else [one]
+        if not files:
+            raise UnreadableSource(f"The folder {one.name} holds no {what}.", f"Known suffixes: {' '.join(suffixes)}.")
+        for path in files:
+            name = path.relative_to(one).as_posix() if one.is_dir() else path.name
+            while name in found and found[name] != path:  # two folders may hold files of one name
+                name = f"{path.parent.name}/{name}"
+            found[name] = path
+    return list(found.items())
 
 
 def title(paths: Sequence[Path]) -> str:

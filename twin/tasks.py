@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -20,6 +21,7 @@ from twin.model import LABELS, Group, Layer, LayerKind, LayerVersion, Report
 from twin.processes import is_gone
 
 LAYER_NAME = re.compile(r"^[^\W_][\w.-]{0,62}$")
+PROBED = 500  # files of a folder that are looked at to find its reader
 CACHE_AGE = 90 * 86_400.0  # seconds after which gc removes what readers keep to be quick
 DESCRIBE = ("title_zh", "title_en", "group", "grade", "licence", "label", "description")
 
@@ -46,7 +48,7 @@ def ingest_params(source: sources.Source, layer: str, *, reader: str | None = No
             raise BadOption(f"{field} cannot be {describe[field]!r}.", f"It is one of {', '.join(known)}.")  # type: ignore[index]
     if describe and "grade" in describe:
         describe = {**describe, "grade": grading.check(describe["grade"])}
-    entry = choose_reader(sources.sample(paths, [s for e in registry.readers().values() if e.several for s in e.suffixes]), reader, options or {})
+    entry = _reader_for(paths, reader, options or {})
     if len(paths) > 1 and not entry.several:
         raise BadInput(f"Reader {entry.name} takes one file, {len(paths)} are given.", "Ingest them one by one.")
     split_options(entry, options or {})
@@ -59,14 +61,28 @@ def check_layer_name(name: str) -> None:
         raise BadOption(f"{name!r} cannot be a layer name.", "Use letters, digits, '-', '_' and '.', beginning with a letter or digit (at most 63).")
 
 
-def choose_reader(source: Path, name: str | None, options: dict[str, Any]) -> registry.Entry:
-    """The reader named, else the first whose suffix fits and which recognises the file.
+def _reader_for(paths: list[Path], name: str | None, options: dict[str, Any]) -> registry.Entry:
+    """The reader of a source; a folder's is that of many files which recognises one of its first files."""
+    if name is not None or len(paths) > 1 or not paths[0].is_dir() or paths[0].suffix:
+        return choose_reader(paths[0], name, options)
+    many = {entry.name: entry for entry in registry.readers().values() if entry.several}
+    suffixes = [suffix for entry in many.values() for suffix in entry.suffixes]
+    for path in islice(sources.inside(paths[0], suffixes), PROBED):
+        try:
+            return choose_reader(path, None, options, many)
+        except BadInput:
+            continue
+    raise BadInput(f"No reader of folders takes {paths[0].name}.", f"It should hold files of {' '.join(sorted(set(suffixes)))}; name a reader with --reader.")
+
+
+def choose_reader(source: Path, name: str | None, options: dict[str, Any], table: dict[str, registry.Entry] | None = None) -> registry.Entry:
+    """The reader named, else the first (of a table; of all) whose suffix fits and which recognises the file.
 
     Raises:
         NotFound: no such reader.
         BadInput: no reader takes this kind of file.
     """
-    table = registry.readers()
+    table = registry.readers() if table is None else table
     if name is not None:
         return registry.find(table, name, "reader")
     fitting = [entry for entry in table.values() if source.name.lower().endswith(entry.suffixes)]
