@@ -124,6 +124,27 @@ def test_position_in_the_zones(sample):
     get(sample, "/position", 400, x="nan", y=1)
 
 
+@pytest.mark.parametrize(("lon", "lat", "codes"), [
+    (113.08, 22.58, ((3, 38, 4547, 4526), (3, 37, 4546, 4525), (6, 19, 4508, 4497))),
+    (112.499, 22.1, ((3, 37, 4546, 4525), (3, 38, 4547, 4526), (6, 19, 4508, 4497))),
+    (135.2, 47.0, ((3, 45, 4554, 4533), (6, 23, 4512, 4501))),
+])  # fmt: skip
+def test_position_in_three_and_six_degree_zones(sample, lon, lat, codes):
+    value = get(sample, "/position", x=lon, y=lat)
+    assert [(z["width"], z["zone"], z["crs"], z["numbered_crs"]) for z in value["zones"]] == [(w, n, f"EPSG:{c}", f"EPSG:{p}") for w, n, c, p in codes]
+    for zone in value["zones"]:
+        for code, easting in ((zone["crs"], zone["easting"]), (zone["numbered_crs"], zone["numbered_easting"])):
+            there = pyproj.Transformer.from_crs(4490, code, always_xy=True).transform(lon, lat)
+            assert (easting, zone["northing"]) == (pytest.approx(there[0], abs=1e-3), pytest.approx(there[1], abs=1e-3))
+    assert get(sample, "/position", x=2.0, y=48.0)["zones"] == []
+
+
+def test_position_says_its_height_datum(sample):
+    datum = get(sample, "/position", x=113.08, y=22.58)["datum"]
+    # EGM96 runs from -5.8 m to -9.9 m across Jiangmen (tests of the geoid itself: tests/twin/test_crs.py).
+    assert datum["vertical"] == "EPSG:5737" and -9.9 < datum["separation"] < -5.5 and datum["accuracy"] == 0.6
+
+
 def test_history_and_as_of(sample):
     def show(height):
         box = np.array([shapely.box(404_000, 2_497_000, 404_010, 2_497_010)], dtype=object)

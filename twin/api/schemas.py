@@ -269,6 +269,22 @@ class Zone(Document):
     northing: float
 
 
+class GridPosition(Zone):
+    """A place in one Gauss–Krüger zone of CGCS2000, with and without the zone number before the easting."""
+
+    width: Literal[3, 6] = Field(description="Degrees of longitude that a zone of this kind spans.")
+    numbered_crs: str = Field(description="The same zone as a CRS whose eastings begin with the zone number.")
+    numbered_easting: float
+
+
+class HeightDatum(Document):
+    """How heights of a datum stand to ellipsoidal ones at a place: ellipsoidal = height + `separation`."""
+
+    vertical: str
+    separation: float = Field(description="Metres.")
+    accuracy: float = Field(description="Metres, one standard deviation of the geoid model and the datum's offset.")
+
+
 class OtherPosition(Document):
     """A place in the CRS asked for: easting or longitude first."""
 
@@ -291,6 +307,8 @@ class Position(Document):
     lat: float
     cgcs2000: LonLat
     zone: Zone | None
+    zones: list[GridPosition] = Field(description="The 3-degree zone, its neighbour towards which the place lies, the 6-degree zone; empty outside China's zones.")
+    datum: HeightDatum = Field(description="Of the terrain here; 1985 heights (EPSG:5737) where there is none or it is in ellipsoidal heights.")
     other: OtherPosition | None
     ground: GroundHeight | None
 

@@ -21,7 +21,8 @@ from twin.api.queries import caps
 from twin.api.schemas import Places, Position
 from twin.city import City
 from twin.errors import BadFeature, BadOption, TwinError
-from twin.model import Features, LayerVersion
+from twin.ground import raster_parts, reference_of
+from twin.model import ABOVE_GROUND, ELLIPSOID, Features, LayerVersion, Reference
 
 router = APIRouter(tags=["Search"])
 
@@ -154,11 +155,13 @@ def position(
     reference: Annotated[str, Query(alias="crs", description="What x and y are in.")] = "EPSG:4326",
     to: Annotated[str | None, Query(description="A further CRS to answer in, e.g. EPSG:4547.")] = None,
 ) -> Response:  # fmt: skip
-    """Longitude and latitude, the 3-degree Gauss–Krüger zone of CGCS2000 with easting and northing, and the ground's height."""
+    """Longitude and latitude, the Gauss–Krüger zones of CGCS2000 with easting and northing, the ground's height and its datum."""
     if not (np.isfinite(x) and np.isfinite(y)):
         raise BadOption("x and y must be finite numbers.")
     lon, lat = _lonlat(reference, x, y)
     value: dict[str, Any] = {"lon": lon, "lat": lat, "cgcs2000": {"lon": lon, "lat": lat}, "zone": _zone(lon, lat), "other": None, "ground": None}
+    value["zones"] = _zones(lon, lat)
+    vertical = Reference(GEODETIC, crs.CHINA_1985)
     if to is not None:
         _lonlat(to, 0.0, 0.0) if to.upper() in ("EPSG:4326", GEODETIC) else None
         there = crs.from_lonlat(crs.parse_reference(to, "", where="to").horizontal, np.array([lon]), np.array([lat]))
@@ -171,15 +174,42 @@ def position(
             height = float(ground.ellipsoidal(box[:1], box[1:])[0]) if ground is not None else float("nan")
             if np.isfinite(height):
                 value["ground"] = {"layer": publication.layer, "ellipsoidal": height}
+                vertical = _absolute(reference_of(version, raster_parts(version)[0])) or vertical
                 break
+    value["datum"] = {"vertical": vertical.vertical, "separation": float(crs.datum_shift(vertical, box[:1], box[1:])[0]),
+                      "accuracy": crs.ACCURACY.get(vertical.vertical, 2.0)}  # fmt: skip
     return json_response(request, value)
 
 
+def _absolute(reference: Reference) -> Reference | None:
+    """A reference whose heights are above a datum other than the ellipsoid."""
+    return None if reference.vertical in ("", ABOVE_GROUND, ELLIPSOID) else reference
+
+
 def _zone(lon: float, lat: float) -> dict[str, Any] | None:
-    """The 3-degree zone of CGCS2000 (central meridians 75°…135°, EPSG:4534…4554), without the zone number in the easting."""
-    number = round(lon / 3)
-    if not 25 <= number <= 45:
+    """The 3-degree zone of CGCS2000, without the zone number in the easting."""
+    found = _grid(lon, lat, 3, round(lon / 3))
+    return found and {key: found[key] for key in ("crs", "zone", "meridian", "easting", "northing")}
+
+
+def _zones(lon: float, lat: float) -> list[dict[str, Any]]:
+    """The 3-degree zone, the neighbour on whose side of the central meridian the place lies, the 6-degree zone.
+
+    A city may straddle a border (112.5° E for example), and its maps then come in the neighbour's zone.
+    """
+    own = round(lon / 3)
+    neighbour = own + 1 if lon > 3 * own else own - 1
+    found = (_grid(lon, lat, 3, own), _grid(lon, lat, 3, neighbour), _grid(lon, lat, 6, int(np.floor(lon / 6)) + 1))
+    return [zone for zone in found if zone is not None]
+
+
+def _grid(lon: float, lat: float, width: int, number: int) -> dict[str, Any] | None:
+    """A place in a zone: 3-degree ones bear the numbers 25…45, 6-degree ones 13…23 (EPSG:4513…4554 and 4491…4512)."""
+    first, last, numbered, plain = (25, 45, 4513, 4534) if width == 3 else (13, 23, 4491, 4502)
+    if not first <= number <= last:
         return None
-    code = f"EPSG:{4534 + number - 25}"
+    code = f"EPSG:{plain + number - first}"
     x, y = crs.from_lonlat(code, np.array([lon]), np.array([lat]))
-    return {"crs": code, "zone": number, "meridian": 3 * number, "easting": float(x[0]), "northing": float(y[0])}
+    meridian = 3 * number if width == 3 else 6 * number - 3
+    return {"crs": code, "zone": number, "meridian": meridian, "easting": float(x[0]), "northing": float(y[0]), "width": width,
+            "numbered_crs": f"EPSG:{numbered + number - first}", "numbered_easting": float(x[0]) + number * 1e6}  # fmt: skip

@@ -16,7 +16,9 @@ Extent: Extent
 Feature: Feature
 FeatureCollection: FeatureCollection
 Geometry: Geometry
+GridPosition: GridPosition
 GroundHeight: GroundHeight
+HeightDatum: HeightDatum
 Histogram: Histogram
 JobList: JobList
 Landing: Landing
@@ -339,11 +341,44 @@ timeStamp: string
 links: Link[]
 }
 /**
+ * A place in one Gauss–Krüger zone of CGCS2000, with and without the zone number before the easting.
+ */
+export interface GridPosition {
+crs: string
+zone: number
+meridian: number
+easting: number
+northing: number
+/**
+ * Degrees of longitude that a zone of this kind spans.
+ */
+width: (3 | 6)
+/**
+ * The same zone as a CRS whose eastings begin with the zone number.
+ */
+numbered_crs: string
+numbered_easting: number
+}
+/**
  * Metres above the ellipsoid, from a terrain layer.
  */
 export interface GroundHeight {
 layer: string
 ellipsoidal: number
+}
+/**
+ * How heights of a datum stand to ellipsoidal ones at a place: ellipsoidal = height + `separation`.
+ */
+export interface HeightDatum {
+vertical: string
+/**
+ * Metres.
+ */
+separation: number
+/**
+ * Metres, one standard deviation of the geoid model and the datum's offset.
+ */
+accuracy: number
 }
 /**
  * Jobs, newest first.
@@ -458,6 +493,11 @@ lon: number
 lat: number
 cgcs2000: LonLat
 zone: (Zone | null)
+/**
+ * The 3-degree zone, its neighbour towards which the place lies, the 6-degree zone; empty outside China's zones.
+ */
+zones: GridPosition[]
+datum: HeightDatum1
 other: (OtherPosition | null)
 ground: (GroundHeight | null)
 }
@@ -470,6 +510,20 @@ zone: number
 meridian: number
 easting: number
 northing: number
+}
+/**
+ * How heights of a datum stand to ellipsoidal ones at a place: ellipsoidal = height + `separation`.
+ */
+export interface HeightDatum1 {
+vertical: string
+/**
+ * Metres.
+ */
+separation: number
+/**
+ * Metres, one standard deviation of the geoid model and the datum's offset.
+ */
+accuracy: number
 }
 /**
  * An error (RFC 9457).
