@@ -18,6 +18,7 @@ from pyproj import CRS
 from ingest_bim import citymodel_files
 from ingest_bim.citygml_codes import CodeLists, package_root
 from ingest_bim.citygml_geometry import Store, coordinates, gml_id
+from ingest_bim.citygml_library import Library
 from ingest_bim.citygml_objects import Member
 from ingest_bim.citygml_stream import SURFACE_DATA, XLINK, Head, local, members
 from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_reference, crs_text, metres_of
@@ -95,6 +96,7 @@ class _Model:
             store.pictures = Pictures(self.source.parent, report, self.root)
         elif store.looks.themes["textures"]:
             report.note("skipped", "", "Textures are left out, as asked; their surfaces have plain colours.")
+        store.library = Library(self.source.parent, self.root, report, store.pictures)
         return self.reference, store.pictures
 
     def objects(self, report: Report) -> Iterator[CityObject]:

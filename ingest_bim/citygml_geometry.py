@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_bim.citygml_appearance import Look, Looks, laid
+from ingest_bim.citygml_library import Library
 from ingest_bim.citygml_stream import GML, XLINK, local, namespace
 from ingest_bim.citymodel_textures import Pictures
 from twin.model import Material
@@ -39,6 +40,7 @@ class Store:
     shared: dict[str, Element] = field(default_factory=dict)
     looks: Looks = field(default_factory=Looks)
     pictures: Pictures | None = None
+    library: Library | None = None
     place: Callable[[F64], F64] = lambda points: points
     lines: list[F64] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)

@@ -202,15 +202,13 @@ class Member:
             if local(body.tag) != "ImplicitGeometry":
                 continue
             parts = {local(child.tag): child for child in body}
-            if "relativeGMLGeometry" not in parts or "referencePoint" not in parts or self.place is None:
-                library = (parts["libraryObject"].text or "").strip()[:60] if "libraryObject" in parts else ""
-                self.store.problems[
-                    f"the implicit geometry {library!r} lies in another file, which is not opened" if library else "an incomplete implicit geometry"
-                ] += 1
+            if "referencePoint" not in parts or self.place is None:
+                self.store.problems["an implicit geometry without a place"] += 1
                 continue
-            relative = parts["relativeGMLGeometry"]
-            inner = next(iter(relative), None)
-            key = (relative.get(XLINK) or "").removeprefix("#") or (gml_id(inner) if inner is not None else "") or f"{thing.id} own"
+            prototype = self._prototype(thing, parts)
+            if prototype is None:
+                continue
+            key, shape = prototype
             try:
                 at = self.place(coordinates(parts["referencePoint"], self.store)[:1])[0]
                 text = parts["transformationMatrix"].text if "transformationMatrix" in parts else None
@@ -218,11 +216,26 @@ class Member:
             except ValueError as error:
                 self.store.problems[f"an implicit geometry's place cannot be read ({error})"] += 1
                 continue
-            shape = self._shape([(p, -1) for p in polygons(relative, self.store)], False, None)
             scaled = np.diag([*(1 / self.metres(at)), 1.0]) @ matrix
             scaled[:3, 3] += at
             if shape.faces and np.isfinite(scaled).all():
                 thing.instances.append((f"implicit {key}", shape, scaled))
+
+    def _prototype(self, thing: CityObject, parts: dict[str, Element]) -> tuple[str, Shape] | None:
+        """(key, shape) of an implicit geometry: in the file, or in one of the model's library."""
+        if (relative := parts.get("relativeGMLGeometry")) is not None:
+            inner = next(iter(relative), None)
+            key = (relative.get(XLINK) or "").removeprefix("#") or (gml_id(inner) if inner is not None else "") or f"{thing.id} own"
+            return key, self._shape([(p, -1) for p in polygons(relative, self.store)], False, None)
+        name = (parts["libraryObject"].text or "").strip() if "libraryObject" in parts else ""
+        if not name or self.store.library is None:
+            self.store.problems["an incomplete implicit geometry"] += 1
+            return None
+        found = self.store.library.shape(name)
+        if isinstance(found, str):
+            self.store.problems[f"the implicit geometry {name[:60]!r} {found}"] += 1
+            return None
+        return f"library {name}", found
 
 
 def _put(attributes: dict[str, Any], name: str, value: Any) -> None:

@@ -19,7 +19,9 @@ from twin.model import Mesh, Report
 
 def features(module: Any, source: Any, **options: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any], Report]:
     """Attributes that are stated and the drawn corners of each feature, by id."""
-    report, rows, corners = Report(), {}, {}
+    report = Report()
+    rows: dict[str, dict[str, Any]] = {}
+    corners: dict[str, Any] = {}
     for mesh in module.read(source, module.Options(**options), report):
         assert isinstance(mesh, Mesh)
         ids = mesh.ids.to_pylist()
