@@ -14,21 +14,27 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from twin import crs, moments, parts
+from twin.errors import BadOption
 from twin.ground import raster_parts, reference_of
 from twin.lake import Lake
+from twin.mapchoice import Choice, chosen
 from twin.mapsource import SIZE, WORLD, finest_zoom, tile_cells
 from twin.model import LayerVersion, Part
+from twin.query import Caps
 
 CODE_VERSION = "2"
 OVER = 2
 """Vectors are drawn at twice the size and averaged down: smooth edges."""
 THINNEST = 1.3
 """Pixels: a line is never drawn thinner, however far away."""
+GREY = (154, 154, 154)
+"""Of a feature that a legend does not know."""
 HUES = ("#3f6ea3", "#b5651d", "#4f8a4c", "#8b5a9e", "#2b8a8a", "#a8485c", "#7a7a2e", "#5b6b7b")
 
 HEIGHTS = np.array([-5.0, 0.0, 5.0, 40.0, 200.0, 800.0, 2500.0, 5000.0])
@@ -36,6 +42,7 @@ HEIGHTS = np.array([-5.0, 0.0, 5.0, 40.0, 200.0, 800.0, 2500.0, 5000.0])
 TINTS = np.array([[150, 180, 200], [176, 196, 178], [196, 206, 176], [206, 208, 178], [214, 202, 168], [196, 176, 146], [188, 176, 166], [240, 240, 240]])
 
 U8 = NDArray[np.uint8]
+ALL, CAPS = Choice(), Caps()
 
 
 def describe(lake: Lake, version: LayerVersion) -> dict[str, Any]:
@@ -53,10 +60,20 @@ def describe(lake: Lake, version: LayerVersion) -> dict[str, Any]:
     return {**zooms, "bounds": bounds, "legend": legend, **moments.describe(version)}
 
 
-def render(lake: Lake, version: LayerVersion, z: int, x: int, y: int, time: float | None = None) -> bytes:
-    """One tile as PNG, 256 × 256, RGBA; of a raster over time as it is at `time` (s after its start), else at its end."""
+def render(
+    lake: Lake, version: LayerVersion, z: int, x: int, y: int, time: float | None = None, choice: Choice = ALL, caps: Caps = CAPS
+) -> bytes:
+    """One tile as PNG, 256 × 256, RGBA; of a raster over time as it is at `time` (s after its start), else at its end.
+
+    Of a vector layer only what `choice` names, in its colours.
+
+    Raises:
+        BadOption: a choice that does not fit the layer, or one for a layer without features.
+    """
     if version.kind == "vector":
-        return _png(_draw(lake, version, z, x, y))
+        return _png(_draw(lake, version, z, x, y, choice, caps))
+    if choice:
+        raise BadOption(f"Layer {version.layer!r} ({version.kind}) has no features to choose from.", "filter and color-by are for vector layers.")
     picture = _hillshade(lake, version, z, x, y) if version.kind == "terrain" else _raster(lake, moments.part_at(version, time), version, z, x, y)
     return EMPTY if picture is None else _png(picture)
 
@@ -159,8 +176,9 @@ def _height_legend(version: LayerVersion) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Drawing:
-    """A vector layer ready to draw: geometries in Web Mercator metres, their tree, and per feature a colour and a width (m)."""
+    """A vector layer ready to draw: geometries in Web Mercator metres, their tree, and per feature its id, a colour and a width (m)."""
 
+    ids: list[str]
     geometry: NDArray[np.object_]
     tree: shapely.STRtree
     color: list[tuple[int, int, int]]
@@ -168,7 +186,7 @@ class _Drawing:
     dimension: NDArray[np.int64]
 
 
-def _draw(lake: Lake, version: LayerVersion, z: int, x: int, y: int) -> U8:
+def _draw(lake: Lake, version: LayerVersion, z: int, x: int, y: int, choice: Choice, caps: Caps) -> U8:
     size = WORLD / 2**z
     west, north = -WORLD / 2 + x * size, WORLD / 2 - y * size
     pixel = size / (SIZE * OVER)
@@ -176,6 +194,9 @@ def _draw(lake: Lake, version: LayerVersion, z: int, x: int, y: int) -> U8:
     stretch = math.cosh(math.pi * (1 - 2 * (y + 0.5) / 2**z))  # Mercator metres per metre on the ground
     edge = 4 * OVER * pixel + float(drawing.width.max(initial=0.0)) * stretch
     found = np.sort(drawing.tree.query(shapely.box(west - edge, north - size - edge, west + size + edge, north + edge)))
+    ids, colors = chosen(lake, version, choice, caps) if choice else (None, None)
+    if ids is not None:
+        found = found[[drawing.ids[row] in ids for row in found]]
     canvas = Image.new("RGBA", (SIZE * OVER, SIZE * OVER), (0, 0, 0, 0))
     pen = ImageDraw.Draw(canvas)
     fill_alpha = round(255 * float(version.style.get("fill_opacity", 0.55)))
@@ -188,7 +209,7 @@ def _draw(lake: Lake, version: LayerVersion, z: int, x: int, y: int) -> U8:
             row, shapes = found[at], clipped[at]
             if shapes is None or shapes.is_empty:
                 continue
-            color = drawing.color[row]
+            color = colors.get(drawing.ids[row], GREY) if colors is not None else drawing.color[row]
             if dimension and specks[at]:
                 pen.point([((extent[at, 0] - west) / pixel, (north - extent[at, 3]) / pixel)], fill=(*color, 235))
                 continue
@@ -240,7 +261,7 @@ def _line(pen: Any, points: list[tuple[float, float]], color: tuple[int, int, in
 
 
 def _drawing(lake: Lake, version: LayerVersion) -> _Drawing:
-    return _drawings(lake, tuple((part.key, part.hidden) for part in version.parts), _Style(version))
+    return _drawings(lake, (version.tombstones, *((part.key, part.hidden) for part in version.parts)), _Style(version))
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,18 +282,20 @@ def _drawings(lake: Lake, keys: tuple[Any, ...], style: _Style) -> _Drawing:  # 
     version = style.version
     wanted = [name for name in (version.style.get("category"), version.style.get("width_column")) if name]
     shapes, widths = [], []
+    ids: list[str] = []
     colors: list[tuple[int, int, int]] = []
     base, palette = _color(version), _categories(version)
     for chunk in parts.read_features(lake, version, wanted):
         lonlat = shapely.transform(shapely.force_2d(chunk.geometry), lambda xy, h=chunk.reference.horizontal: _mercator(h, xy))
         known = np.array([g is not None and not g.is_empty for g in lonlat])
         shapes.append(lonlat[known])
+        ids.extend(chunk.ids.filter(pa.array(known)).to_pylist())
         category = version.style.get("category")
         texts = chunk.attributes.column(category).to_pylist() if category else [None] * len(chunk)
         colors.extend(palette.get(text, base) for text, keep in zip(texts, known, strict=True) if keep)
         widths.append(_widths(chunk, version)[known])
     geometry = np.concatenate(shapes) if shapes else np.zeros(0, object)
-    return _Drawing(geometry, shapely.STRtree(geometry), colors, np.concatenate(widths) if widths else np.zeros(0), shapely.get_dimensions(geometry))
+    return _Drawing(ids, geometry, shapely.STRtree(geometry), colors, np.concatenate(widths) if widths else np.zeros(0), shapely.get_dimensions(geometry))
 
 
 def _mercator(horizontal: str, xy: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -72,3 +72,24 @@ def test_what_is_no_tile_is_refused(sample):
 
 def test_a_layer_of_models_has_no_map(sample):
     assert document(sample, "buildings").status_code == 404
+
+
+def test_a_filter_leaves_out_what_does_not_match(sample):
+    template = urlsplit(document(sample, "islands").json()["tiles"][0]).path
+    items = sample.client.get("/collections/islands/items?limit=1000").json()["features"]
+    one = items[0]
+    there = GRID.tile(*np.asarray(one["geometry"]["coordinates"][0][0] if one["geometry"]["type"] == "Polygon" else one["geometry"]["coordinates"], float)[:2], 10)
+    path = template.replace("{z}", str(there.z)).replace("{x}", str(there.x)).replace("{y}", str(there.y))
+    name = one["id"].replace("'", "''")
+    drawn = sample.client.get(path, params={"filter": f"id = '{name}'"})
+    without = sample.client.get(path, params={"filter": "id = 'no such'"})
+    plain = sample.client.get(path)
+    alpha = [np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGBA"))[..., 3].sum() for answer in (plain, drawn, without)]
+    assert alpha[0] >= alpha[1] > 0
+    assert alpha[2] == 0
+    assert len({answer.headers["etag"] for answer in (plain, drawn, without)}) == 3
+    assert sample.client.get(path, params={"color-by": "lon"}).status_code == 200
+    for wrong in ({"filter": "nothing = 1"}, {"color-by": "nothing"}, {"filter": "id = "}, {"colour-by": "lon"}, {"color-by": "lon", "ramp": "rainbow"}):
+        assert sample.client.get(path, params=wrong).status_code in (400, 422), wrong
+    dem = urlsplit(document(sample, "dem").json()["tiles"][0]).path.replace("{z}", "3").replace("{x}", "6").replace("{y}", "3")
+    assert sample.client.get(dem, params={"filter": "id = '1'"}).status_code == 400

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
@@ -12,9 +12,11 @@ from twin import moments
 from twin.api.collections import WITH_MAP
 from twin.api.common import CityDep, body_response, href, immutable, json_response, knows, not_modified
 from twin.api.definition import answers, binary
+from twin.api.queries import Classes, Method, Ramp, caps
 from twin.api.schemas import TileJson
 from twin.city import City
 from twin.errors import NotFound
+from twin.mapchoice import Choice
 from twin.model import LayerVersion
 
 router = APIRouter(tags=["Maps"])
@@ -22,6 +24,9 @@ router = APIRouter(tags=["Maps"])
 DEEPEST = 24
 Level = Annotated[int, Path(ge=0, le=DEEPEST, description="Zoom level of WebMercatorQuad.")]
 Place = Annotated[int, Path(ge=0, lt=2**DEEPEST)]
+Where = Annotated[str | None, Query(alias="filter", description="CQL2 condition: only features that match are drawn (vector layers).", examples=["width > 12"])]
+Language = Annotated[Literal["cql2-text", "cql2-json"], Query(alias="filter-lang", description="How the filter is written.")]
+ColorBy = Annotated[str | None, Query(alias="color-by", description="Column whose values give the colours, by the legend of `/collections/{layer}/styles/{column}` (vector layers).")]
 Time = Annotated[str | None, Query(description="Of a layer with `twin:times`: seconds after its start, or an RFC 3339 moment; the last state not later is shown. Without it, the last one.")]
 
 
@@ -42,16 +47,21 @@ def tilejson(request: Request, city: CityDep, layer: str) -> Response:
 
 @router.get("/map/{layer}/{key}/{z}/{x}/{y}.png", summary="A map tile", response_class=Response,
             responses=binary("256 × 256 pixels; transparent where the layer has no data.", "image/png"))  # fmt: skip
-def tile(request: Request, city: CityDep, layer: str, key: str, *, z: Level, x: Place, y: Place, time: Time = None) -> Response:
-    """A tile of one version of the layer, of a layer over time as it is at `time`; immutable."""
+def tile(
+    request: Request, city: CityDep, layer: str, key: str, *, z: Level, x: Place, y: Place, time: Time = None, filter_: Where = None,
+    filter_lang: Language = "cql2-text", color_by: ColorBy = None, method: Method = "quantile", classes: Classes = 5, ramp: Ramp = "viridis",
+) -> Response:
+    """A tile of one version of the layer, of a layer over time as it is at `time`, of a vector layer what a filter leaves; immutable."""
     if x >= 2**z or y >= 2**z:
         raise NotFound(f"There is no tile {z}/{x}/{y}: level {z} has {2**z} rows and columns.")
     version = _version_of(city, layer, key)
     at = None if time is None else moments.seconds(version, time)
-    etag, cache = f'"{key}-{z}-{x}-{y}"' if at is None else f'"{key}-{z}-{x}-{y}-{at:g}"', immutable(city, layer)
+    choice = Choice(filter_ or "", filter_lang, color_by or "", method, classes, ramp)
+    tail = ("" if at is None else f"-{at:g}") + (f"-{hashlib.sha256(repr(choice).encode()).hexdigest()[:16]}" if choice else "")
+    etag, cache = f'"{key}-{z}-{x}-{y}{tail}"', immutable(city, layer)
     if knows(request, etag):
         return not_modified(etag, cache)
-    return body_response(request, maps().render(city.lake, version, z, x, y, at), "image/png", cache=cache, etag=etag, compress=False)
+    return body_response(request, maps().render(city.lake, version, z, x, y, at, choice, caps(city)), "image/png", cache=cache, etag=etag, compress=False)
 
 
 def maps() -> Any:

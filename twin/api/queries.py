@@ -51,6 +51,9 @@ class Asked:
 
 
 AskedDep = Annotated[Asked, Depends()]
+Method = Annotated[Literal["quantile", "equal", "continuous"], Query(description="How numbers are classed.")]
+Classes = Annotated[int, Query(ge=1, le=10, description="Classes of numbers.")]
+Ramp = Annotated[Literal["cividis", "viridis", "magma"], Query(description="Colours of numbers.")]
 Properties = Annotated[str | None, Query(description="Names of columns, separated by commas; all when absent.")]
 
 
@@ -154,9 +157,7 @@ def styles(request: Request, city: CityDep, layer: str) -> Response:
             responses=answers(Legend))  # fmt: skip
 def style(
     request: Request, city: CityDep, asked: AskedDep, column: str,
-    method: Annotated[Literal["quantile", "equal", "continuous"], Query(description="How numbers are classed.")] = "quantile",
-    classes: Annotated[int, Query(ge=1, le=10, description="Classes of numbers.")] = 5,
-    ramp: Annotated[Literal["cividis", "viridis", "magma"], Query(description="Colours of numbers.")] = "viridis",
+    method: Method = "quantile", classes: Classes = 5, ramp: Ramp = "viridis",
 ) -> Response:  # fmt: skip
     """Classes and colours for one column, from the values that the matching features hold."""
     told = {c.name: c for c in asked.version.columns}
