@@ -33,6 +33,13 @@ export function toEnu(origin: Spot, spot: Spot): Enu {
   return [-sl * dx + cl * dy, -sp * cl * dx - sp * sl * dy + cp * dz, cp * cl * dx + cp * sl * dy + sp * dz];
 }
 
+/** The inverse of `toEnu`, as far as the earth's frame: metres in x, y, z. */
+export function fromEnu(origin: Spot, [east, north, up]: Enu): [number, number, number] {
+  const [x, y, z] = toEcef(origin);
+  const [sl, cl, sp, cp] = [Math.sin(rad(origin.lon)), Math.cos(rad(origin.lon)), Math.sin(rad(origin.lat)), Math.cos(rad(origin.lat))];
+  return [x - sl * east - sp * cl * north + cp * cl * up, y + cl * east - sp * sl * north + cp * sl * up, z + cp * north + sp * up];
+}
+
 export interface Length {
   /** Straight through the air from point to point, metres. */
   slant: number;
