@@ -18,7 +18,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from scenarios.kernels._numeric import inverse_cube_root, parallel, serial
+from scenarios.kernels._numeric import apart, inverse_cube_root, parallel, serial
 from scenarios.kernels.lines import EAST, SOUTH, close_faces
 from scenarios.kernels.shallow import G
 
@@ -26,12 +26,13 @@ GHOST = 3
 THETA = 0.9
 
 
-@serial
-def _face_row(state: Any, z: Any, field: int, row: int, c0: int, count: int, out: Any, dt: Any, rough: Any, g: Any, fall: Any, dry: Any) -> None:
+@apart
+def _face_row(state: Any, z: Any, n: Any, field: int, row: int, c0: int, count: int, out: Any, dt: Any, g: Any, fall: Any, dry: Any) -> None:
     """New discharge through `count` faces of row `row` from column `c0`: field 1 to the next column, 2 to the next row."""
     dr, dc = (0, 1) if field == 1 else (1, 0)
     one, zero, quarter, theta = dry / dry, dry - dry, (dry / dry) * np.float32(0.25), (dry / dry) * np.float32(THETA)
     side, other = (one - theta) * np.float32(0.5), 3 - field
+    rough = n[row, c0:]
     h_a, h_b, z_a, z_b = state[0, row, c0:], state[0, row + dr, c0 + dc :], z[row, c0:], z[row + dr, c0 + dc :]
     q, back, ahead = state[field, row, c0:], state[field, row - dr, c0 - dc :], state[field, row + dr, c0 + dc :]
     t0, t1, t2, t3 = state[other, row, c0:], state[other, row - dc, c0 - dr :], state[other, row + dr, c0 + dc :], state[other, row + dr - dc, c0 + dc - dr :]
@@ -47,58 +48,76 @@ def _face_row(state: Any, z: Any, field: int, row: int, c0: int, count: int, out
         out[j] = new if depth > dry else zero
 
 
+@apart
+def _share_row(x: Any, y: Any, water: Any, share: Any, i: int, row: int, c0: int, count: int, ratio: Any, dry: Any) -> None:
+    """Share of the outflow that each cell of window row `i` can pay: `share` (rows, columns); `x`, `y` discharges of its faces; `water` the state."""
+    zero, one = dry - dry, dry / dry
+    east, west, south, north, depth, part = x[i, 2:], x[i, 1:], y[i, 2:], y[i - 1, 2:], water[0, row, c0 - 1 :], share[i, 2:]
+    for j in range(count):
+        leaving = ratio * (max(east[j], zero) + max(-west[j], zero) + max(south[j], zero) + max(-north[j], zero))
+        part[j] = min(one, max(depth[j], zero) / max(leaving, dry * dry))
+
+
+@apart
+def _limit_row(x: Any, y: Any, share: Any, i: int, count: int) -> None:
+    """Scale the discharges through the faces of window row `i` by the share of the cell that they leave."""
+    q, left, right = x[i, 2:], share[i, 2:], share[i, 3:]
+    for j in range(count):
+        q[j] *= left[j] if q[j] > q[j] - q[j] else right[j]
+    q, right = y[i, 2:], share[i + 1, 2:]
+    for j in range(count):
+        q[j] *= left[j] if q[j] > q[j] - q[j] else right[j]
+
+
+@apart
+def _update_row(base: Any, out: Any, x: Any, y: Any, i: int, row: int, c0: int, count: int, ratio: Any, deepest: Any) -> None:
+    """New depths and discharges of one row of cells; `deepest` keeps the greatest depth by column."""
+    east, west, south, north = x[i, 3:], x[i, 2:], y[i, 3:], y[i - 1, 3:]
+    old, rest, new, q_x, q_y, keep = base[0, row, c0:], base[3, row, c0:], out[0, row, c0:], out[1, row, c0:], out[2, row, c0:], out[3, row, c0:]
+    for j in range(count):
+        change = rest[j] - ratio * ((east[j] - west[j]) + (south[j] - north[j]))
+        here = old[j]
+        value = here + change
+        keep[j] = change - (value - here)
+        new[j], q_x[j], q_y[j] = value, east[j], south[j]
+        deepest[j] = max(deepest[j], value)
+
+
 @serial
 def _tile(base: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0: int, c1: int, dt: Any, dx: Any, dry: Any, edges: Any, mask: Any, lined: bool) -> Any:
     """Advance the cells [r0, r1) × [c0, c1); the greatest depth."""
-    zero, one, g = dry - dry, dry / dry, (dry / dry) * np.float32(G)
-    rows, columns = r1 - r0, c1 - c0
+    g = (dry / dry) * np.float32(G)
+    rows, columns, ratio = r1 - r0, c1 - c0, dt / dx
     x, y, share = np.zeros((rows + 6, columns + 6), z.dtype), np.zeros((rows + 6, columns + 6), z.dtype), np.zeros((rows + 6, columns + 6), z.dtype)
     for i in range(1, rows + 4):
         row = r0 - 3 + i
         if i > 1:
-            _face_row(base, z, 1, row, c0 - 2, columns + 3, x[i, 1:], dt, n[row, c0 - 2 :], g, dt / dx, dry)
-        _face_row(base, z, 2, row, c0 - 1, columns + 2, y[i, 2:], dt, n[row, c0 - 1 :], g, dt / dx, dry)
+            _face_row(base, z, n, 1, row, c0 - 2, columns + 3, x[i, 1:], dt, g, ratio, dry)
+        _face_row(base, z, n, 2, row, c0 - 1, columns + 2, y[i, 2:], dt, g, ratio, dry)
         if lined:
             close_faces(x[i, 1:], mask, row, c0 - 2, columns + 3, EAST)
             close_faces(y[i, 2:], mask, row, c0 - 1, columns + 2, SOUTH)
-    ratio = dt / dx
     for i in range(2, rows + 4):
-        east, west, south, north, water, part = x[i, 2:], x[i, 1:], y[i, 2:], y[i - 1, 2:], base[0, r0 - 3 + i, c0 - 1 :], share[i, 2:]
-        for j in range(columns + 2):
-            leaving = ratio * (max(east[j], zero) + max(-west[j], zero) + max(south[j], zero) + max(-north[j], zero))
-            part[j] = min(one, max(water[j], zero) / max(leaving, dry * dry))
+        _share_row(x, y, base, share, i, r0 - 3 + i, c0, columns + 2, ratio, dry)
     for i in range(2, rows + 3):
-        q, left, right, below = x[i, 2:], share[i, 2:], share[i, 3:], share[i + 1, 2:]
-        for j in range(columns + 1):
-            q[j] *= left[j] if q[j] > zero else right[j]
-        q = y[i, 2:]
-        for j in range(columns + 1):
-            q[j] *= left[j] if q[j] > zero else below[j]
+        _limit_row(x, y, share, i, columns + 1)
     deepest = np.zeros(columns, z.dtype)
     total_rows, total_columns = z.shape[0] - 6, z.shape[1] - 6
     for i in range(3, rows + 3):
         row = r0 - 3 + i
-        east, west, south, north = x[i, 3:], x[i, 2:], y[i, 3:], y[i - 1, 3:]
-        old, rest, new, q_x, q_y, keep = base[0, row, c0:], base[3, row, c0:], out[0, row, c0:], out[1, row, c0:], out[2, row, c0:], out[3, row, c0:]
-        for j in range(columns):
-            change = rest[j] - ratio * ((east[j] - west[j]) + (south[j] - north[j]))
-            here = old[j]
-            value = here + change
-            keep[j] = change - (value - here)
-            new[j], q_x[j], q_y[j] = value, east[j], south[j]
-            deepest[j] = max(deepest[j], value)
+        _update_row(base, out, x, y, i, row, c0, columns, ratio, deepest)
         if c0 == 3:
-            out[1, row, 2] = west[0]
-            edges[2 * total_columns + row - 3] += np.float64(west[0])
+            out[1, row, 2] = x[i, 2]
+            edges[2 * total_columns + row - 3] += np.float64(x[i, 2])
         if c1 == total_columns + 3:
-            edges[2 * total_columns + total_rows + row - 3] -= np.float64(east[columns - 1])
+            edges[2 * total_columns + total_rows + row - 3] -= np.float64(x[i, columns + 2])
         if row == 3:
             for j in range(columns):
-                out[2, 2, c0 + j] = north[j]
-                edges[c0 - 3 + j] += np.float64(north[j])
+                out[2, 2, c0 + j] = y[i - 1, 3 + j]
+                edges[c0 - 3 + j] += np.float64(y[i - 1, 3 + j])
         if row == total_rows + 2:
             for j in range(columns):
-                edges[total_columns + c0 - 3 + j] -= np.float64(south[j])
+                edges[total_columns + c0 - 3 + j] -= np.float64(y[i, 3 + j])
     return np.max(deepest)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from scenarios.kernels._numeric import inline, inverse_cube_root, parallel, serial
+from scenarios.kernels._numeric import apart, inline, inverse_cube_root, parallel, serial
 from scenarios.kernels.lines import EAST, SOUTH, flatten_slopes
 
 GHOST = 2
@@ -86,7 +86,7 @@ def _hllc(g: Any, half: Any, quarter: Any, tiny: Any, h_l: Any, e_l: Any, z_l: A
     return mass, for_l, for_r, mass * (v_l if mass > zero else v_r), (max(right, -left) if a + b > tiny else zero)
 
 
-@serial
+@apart
 def _primitives(state: Any, z: Any, p: Any, r0: int, c0: int, rows: int, columns: int, dry: Any) -> None:
     """Depth ≥ 0, bed, u and v of a window into the scratch array `p` (≥ 4, rows, columns); no speed below the dry depth."""
     zero = dry - dry
@@ -99,7 +99,7 @@ def _primitives(state: Any, z: Any, p: Any, r0: int, c0: int, rows: int, columns
             p_h[j], p_z[j], p_u[j], p_v[j] = depth, bed[j], hu[j] * inverse, hv[j] * inverse
 
 
-@serial
+@apart
 def _first_order_row(p: Any, a: int, b: int, start: int, shift: int, count: int, along: int, flux: Any, g: Any, half: Any, quarter: Any, tiny: Any) -> Any:
     """Fluxes of `count` faces between the cells of row `a` from column `start` and those of row `b`, `shift` columns on; `along` 2: the normal velocity is u, 3: it is v."""
     h_l, z_l, u_l, v_l = p[0, a, start:], p[1, a, start:], p[along, a, start:], p[5 - along, a, start:]
@@ -116,7 +116,7 @@ def _first_order_row(p: Any, a: int, b: int, start: int, shift: int, count: int,
         fastest[j] = max(fastest[j], speed)
 
 
-@serial
+@apart
 def _second_order_row(p: Any, s: Any, a: int, b: int, start: int, shift: int, count: int, along: int, flux: Any, g: Any, half: Any, quarter: Any, tiny: Any) -> Any:
     """As `_first_order_row`, with half-slopes `s` (surface, depth, u, v) of the cells."""
     h_l, z_l, u_l, v_l = p[0, a, start:], p[1, a, start:], p[along, a, start:], p[5 - along, a, start:]
@@ -148,7 +148,7 @@ def _closed_row(p: Any, a: int, b: int, start: int, shift: int, count: int, alon
             flux[4, j] = max(flux[4, j], max(speed, other))
 
 
-@serial
+@apart
 def _half_slopes(p: Any, s: Any, i: int, up: int, shift: int, columns: int, half: Any) -> None:
     """Half of the limited difference over cells, row `i` of the window, from rows `i ∓ up` and columns `∓ shift`; (surface, depth, u, v)."""
     zero, one, extra, sixteen, film = half - half, half + half, half * np.float32(2.0 * (STEEP - 1.0)), half * np.float32(32.0), half * np.float32(2e-9)
@@ -178,7 +178,7 @@ def _kept(new: Any, qu: Any, qv: Any, push: Any, rough: Any, dry: Any) -> Any:
 
 
 # Two functions and not one with a switch: with the switch inside, LLVM leaves the loop scalar (seen: half of all time).
-@serial
+@apart
 def _update_first(base: Any, out: Any, n: Any, row: int, c0: int, count: int, fx: Any, fa: Any, fb: Any, push: Any, dtdx: Any, dry: Any, deepest: Any) -> None:
     """New values of one row of cells: base + dt·L(base), then friction; `deepest` keeps the greatest depth by column."""
     h0, q0, r0, k0 = base[0, row, c0:], base[1, row, c0:], base[2, row, c0:], base[3, row, c0:]
@@ -198,7 +198,7 @@ def _update_first(base: Any, out: Any, n: Any, row: int, c0: int, count: int, fx
         deepest[j] = max(deepest[j], new)
 
 
-@serial
+@apart
 def _update_second(base: Any, stage: Any, out: Any, n: Any, p: Any, row: int, i: int, c0: int, count: int, fx: Any, fa: Any, fb: Any, weight: Any, push: Any, dtdx: Any, pull: Any,
                    dry: Any, sx: Any, sy: Any, deepest: Any) -> None:  # fmt: skip
     """As `_update_first`: base + weight·((stage − base) + dt·L(stage)), then friction; `pull` is 2·g·dt/dx."""
