@@ -12,6 +12,7 @@ import { createStage, probeGraphics, type Quality } from "./cesium/scene";
 import { Tilesets } from "./cesium/tilesets";
 import { Emitter } from "./core/emitter";
 import { Health } from "./core/health";
+import { toCql2 } from "./core/filter";
 import { chooseLang, translate, type Lang } from "./core/i18n";
 import { labelsOf } from "./core/labels";
 import { firstState, layerTitle, toLayer, type Layer, type LayerState } from "./core/layers";
@@ -328,7 +329,7 @@ export class CityApp {
     const shown = this.split === null ? { ...state, side: "both" as const } : state;
     this.tilesets.apply(id, shown);
     this.ground.applyDrape(id, shown);
-    if (state.visible && !before.visible) void this.loadLabels(layer);
+    if (state.visible && (!before.visible || state.conditions !== before.conditions)) void this.loadLabels(layer);
     if (!state.visible) this.labels.clear(id);
     if (layer.kind === "mesh" && state.visible !== before.visible) void this.replaceBlocks();
     this.changed.emit();
@@ -338,7 +339,8 @@ export class CityApp {
     const column = layer.style.label;
     if (!column || !layer.links.items || layer.kind !== "vector") return;
     try {
-      const { features } = await this.api.items(layer.id, { limit: LABEL_LIMIT });
+      const filter = toCql2(this.states.get(layer.id)?.conditions ?? [], layer.schema);
+      const { features } = await this.api.items(layer.id, { limit: LABEL_LIMIT, filter });
       if (!this.states.get(layer.id)?.visible) return;
       this.labels.set(layer.id, labelsOf(features, column, this.lang), layer.style.color ?? "#14507a");
     } catch (error) {

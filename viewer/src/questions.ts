@@ -1,9 +1,13 @@
 /** What the reader asks of layers: colours by an attribute, which features to show, and how many those are. */
 import { ApiError } from "./api/client";
 import type { CityApp } from "./app";
-import { toCql2, type Condition } from "./core/filter";
+import { places, toCql2, type Condition } from "./core/filter";
 import type { Layer } from "./core/layers";
 import type { Thematic } from "./core/thematic";
+
+/** Features that a place may leave in the tiles; more are not asked one by one. */
+const MOST = 200_000;
+const PAGE = 10_000;
 
 export class Questions {
   /** How many features match a layer's conditions, or why that is not known. */
@@ -39,7 +43,9 @@ export class Questions {
   async filter(layer: Layer, conditions: readonly Condition[]): Promise<void> {
     const turn = this.turn(`filter:${layer.id}`);
     this.app.setState(layer.id, { conditions });
-    const text = toCql2(conditions, layer.schema);
+    const text = layer.links.items ? toCql2(conditions, layer.schema) : "";
+    const placed = text !== "" && Boolean(layer.links.tiles3d) && places(conditions).length > 0;
+    if (!placed) this.app.tilesets?.setWithin(layer.id, null);
     if (!text) {
       this.matched.delete(layer.id);
       this.app.changed.emit();
@@ -47,11 +53,25 @@ export class Questions {
     }
     try {
       const { numberMatched } = await this.app.api.items(layer.id, { limit: 1, filter: text, properties: layer.schema[0]?.name ?? "" });
-      if (turn === this.latest.get(`filter:${layer.id}`)) this.matched.set(layer.id, numberMatched ?? 0);
+      const ids = placed ? await this.ids(layer, text, numberMatched ?? 0) : null;
+      if (turn !== this.latest.get(`filter:${layer.id}`)) return;
+      this.matched.set(layer.id, numberMatched ?? 0);
+      if (ids) this.app.tilesets.setWithin(layer.id, ids);
     } catch (error) {
       if (turn === this.latest.get(`filter:${layer.id}`)) this.matched.set(layer.id, this.tell(error));
     }
     this.app.changed.emit();
+  }
+
+  /** Ids of all features that match. */
+  private async ids(layer: Layer, filter: string, count: number): Promise<ReadonlySet<string>> {
+    if (count > MOST) throw new Error(this.app.t("filter.many", { n: MOST }));
+    const ids = new Set<string>();
+    for (let offset = 0; offset < count; offset += PAGE) {
+      const { features } = await this.app.api.items(layer.id, { limit: PAGE, offset, filter, properties: layer.schema[0]?.name ?? "" });
+      for (const { id } of features) ids.add(String(id));
+    }
+    return ids;
   }
 
   /** An answer that comes after a later question is not shown. */

@@ -5,6 +5,7 @@ import type { Feature, Geometry } from "./api/types";
 import type { CityApp } from "./app";
 import { pickAt, type Hit, type Place } from "./cesium/pick";
 import { around } from "./core/camera";
+import { toCql2 } from "./core/filter";
 import type { Layer } from "./core/layers";
 
 export interface Found {
@@ -121,7 +122,8 @@ export class Selection {
     const box = around(place.lon, place.lat, this.reach(place));
     try {
       const answers = await Promise.all(layers.map(async (layer) => {
-        const { features } = await this.app.api.items(layer.id, { bbox: box, limit: LIST_LIMIT }, signal);
+        const filter = toCql2(this.app.states.get(layer.id)?.conditions ?? [], layer.schema);
+        const { features } = await this.app.api.items(layer.id, { bbox: box, limit: LIST_LIMIT, filter }, signal);
         return features.map((feature) => ({ layer, feature: { ...feature, id: String(feature.id) } }));
       }));
       const found = answers.flat().sort((a, b) => size(a.feature.geometry) - size(b.feature.geometry));

@@ -1,9 +1,9 @@
 /** Filters and colouring by attribute: the same condition for server and tiles, legends as style rows. */
 import { describe, expect, it } from "vitest";
 import type { Column, Legend } from "../src/api/types";
-import { columnKind, comparisons, complete, toCql2, toStyle, type Condition } from "../src/core/filter";
+import { columnKind, comparisons, complete, cornersOf, places, toCql2, toStyle, type Condition } from "../src/core/filter";
 import { propertyIds, slug } from "../src/core/properties";
-import { legendConditions, narrow, thematicColumns } from "../src/core/thematic";
+import { legendConditions, mapQuery, narrow, thematicColumns } from "../src/core/thematic";
 
 const schema: Column[] = [
   { name: "height", type: "double" }, { name: "名称", type: "string" }, { name: "flag", type: "bool" }, { name: "a-b", type: "int64" },
@@ -33,6 +33,19 @@ describe("filters", () => {
     const open: Condition[] = [{ column: "height", op: ">", value: "" }, { column: "height", op: ">", value: "x" }, { column: "gone", op: "=", value: "1" }, { column: "flag", op: "=", value: "yes" }];
     expect(complete(open, schema)).toEqual([]);
     expect(ask(...open)).toEqual(["", null]);
+  });
+  it("hold places beside attributes, for the server and for map tiles", () => {
+    const place: Condition = { column: "", op: "within", value: "113, 22; 113.1, 22; 113.1, 22.2" };
+    const both = [place, { column: "height", op: ">", value: "3" } as Condition];
+    const text = 'S_INTERSECTS(geometry, POLYGON((113 22, 113.1 22, 113.1 22.2, 113 22))) AND "height" > 3';
+    expect(toCql2(both, schema)).toBe(text);
+    expect(toStyle([place], schema)).toBeNull();
+    expect(places(both)).toEqual([[[113, 22], [113.1, 22], [113.1, 22.2]]]);
+    expect([cornersOf("1, 2; x"), cornersOf("1, 2, 3"), cornersOf("200, 2; 3, 4")]).toEqual([[], [], []]);
+    expect(complete([{ ...place, value: "1, 2; 3, 4" }], schema)).toEqual([]);
+    const query = new URLSearchParams(mapQuery(both, { column: "名称", method: "equal", classes: 4, ramp: "magma" }, schema).slice(1));
+    expect(Object.fromEntries(query)).toEqual({ filter: text, "color-by": "名称", method: "equal", classes: "4", ramp: "magma" });
+    expect(mapQuery([], null, schema)).toBe("");
   });
   it("offer what suits a column", () => {
     expect(["double", "decimal128(5, 2)", "large_string", "bool", "timestamp[us]"].map(columnKind)).toEqual(["number", "number", "text", "boolean", "other"]);

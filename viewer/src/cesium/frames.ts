@@ -49,6 +49,9 @@ export class Frames {
 
   shown = (id: string): string | null => this.tracks.get(id)?.shown ?? null;
 
+  /** Address of what is to be shown, already or as soon as it is whole. */
+  wanted = (id: string): string | null => this.tracks.get(id)?.wanted ?? null;
+
   /** Takes away what is being fetched; what is shown stays. */
   drop(id: string): void {
     const track = this.tracks.get(id);

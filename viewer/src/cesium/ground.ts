@@ -5,6 +5,7 @@ import {
 } from "@cesium/engine";
 import type { TileJson } from "../api/types";
 import { Frames } from "./frames";
+import { mapQuery } from "../core/thematic";
 import { drapeRank, type Layer, type LayerState, type Side } from "../core/layers";
 
 export const SPLIT: Record<Side, SplitDirection> = { both: SplitDirection.NONE, left: SplitDirection.LEFT, right: SplitDirection.RIGHT };
@@ -19,6 +20,10 @@ interface Drape {
   /** How a picture of another moment is made. */
   make: (url: string) => { imagery: ImageryLayer; error: () => void };
   state: LayerState;
+  /** Address of the tiles that were shown first. */
+  first: string;
+  /** Address of the tiles by what is asked of them; null of a layer whose tiles cannot be asked. */
+  asked: ((state: LayerState) => string) | null;
 }
 
 export class Ground {
@@ -58,23 +63,25 @@ export class Ground {
     this.removeDrape(layer.id);
     const template = source.tiles[0];
     if (!template) throw new Error("tilejson names no tiles");
+    const asked = layer.kind === "vector" ? (now: LayerState) => absolute(template) + mapQuery(now.conditions, now.thematic, layer.schema) : null;
+    const url = asked?.(state) ?? absolute(template);
     const options: UrlTemplateImageryProvider.ConstructorOptions = {
-      url: absolute(template),
+      url,
       tilingScheme: new WebMercatorTilingScheme(),
       minimumLevel: source.minzoom ?? 0,
       hasAlphaChannel: true,
     };
     if (source.maxzoom !== undefined) options.maximumLevel = source.maxzoom;
     if (source.bounds) options.rectangle = Rectangle.fromDegrees(...source.bounds);
-    const make: Drape["make"] = (url) => {
-      const provider = new UrlTemplateImageryProvider({ ...options, url });
+    const make: Drape["make"] = (address) => {
+      const provider = new UrlTemplateImageryProvider({ ...options, url: address });
       return { imagery: new ImageryLayer(provider), error: provider.errorEvent.addEventListener((tile: TileProviderError) => this.tileError(layer.id, "map", tile)) };
     };
     const rank = drapeRank(layer);
     const { imageryLayers } = this.widget.scene;
     // Index 0 is the far globe; a drape goes above every drape of its own or a lower rank.
     const below = [...this.drapes.values()].filter((other) => other.rank <= rank).map((other) => imageryLayers.indexOf(other.imagery));
-    const drape: Drape = { rank, make, state, ...make(absolute(template)) };
+    const drape: Drape = { rank, make, state, asked, first: url, ...make(url) };
     imageryLayers.add(drape.imagery, Math.min(Math.max(0, ...below) + 1, imageryLayers.length));
     this.drapes.set(layer.id, drape);
     this.applyDrape(layer.id, state);
@@ -88,7 +95,20 @@ export class Ground {
     drape.imagery.alpha = state.opacity;
     drape.imagery.splitDirection = SPLIT[state.side];
     if (!state.visible) this.frames.drop(id);
+    else if (drape.asked) this.ask(id, drape, drape.asked(state));
     this.widget.scene.requestRender();
+  }
+
+  /** Another filter or another colouring: the new picture takes the old one's place when it is whole. */
+  private ask(id: string, drape: Drape, url: string): void {
+    const [shown, wanted] = [this.frames.shown(id) ?? drape.first, this.frames.wanted(id) ?? url];
+    if (url !== shown || url !== wanted) this.frames.want(id, drape, url, null, () => this.applyDrape(id, drape.state));
+  }
+
+  /** Whether the picture on the ground is what the state asks for. */
+  settled(id: string, state: LayerState): boolean {
+    const drape = this.drapes.get(id);
+    return !drape?.asked || drape.asked(state) === (this.frames.shown(id) ?? drape.first);
   }
 
   /** Shows another moment of a layer: its picture is fetched unseen and takes the old one's place when it is whole. `next` is fetched after it. */

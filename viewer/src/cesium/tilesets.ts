@@ -1,9 +1,9 @@
 /** 3D Tiles layers: blocks, models, point clouds. Colour, opacity and the picked feature are one style each. */
 import {
-  Cartesian3, Cesium3DTileColorBlendMode, Cesium3DTileset, Cesium3DTileStyle, Color, type CesiumWidget,
+  Cartesian3, Cesium3DTileColorBlendMode, Cesium3DTileset, Cesium3DTileStyle, ClippingPolygon, ClippingPolygonCollection, Color, type CesiumWidget,
 } from "@cesium/engine";
 import type { Legend } from "../api/types";
-import { toStyle } from "../core/filter";
+import { places, toStyle } from "../core/filter";
 import type { Layer, LayerState } from "../core/layers";
 import { depthColumn, heightColumn, useColumn } from "../core/layers";
 import { classConditions, DEPTHS, HEIGHTS, PLAIN, useConditions } from "../core/palette";
@@ -22,7 +22,11 @@ interface Shown {
   picked: string | null;
   /** Legend of `state.thematic`, once the server has sent it. */
   theme: Legend | null;
+  /** Features that touch the places of the filter, as the server says; null without a place, or while it is asked. */
+  within: ReadonlySet<string> | null;
   style: string;
+  /** Places by which a layer without features is cut, as text. */
+  clip: string;
 }
 
 /** Pixels of error that a reader does not mind, by kind; software drawing gets coarser tiles. */
@@ -32,6 +36,8 @@ export class Tilesets {
   private readonly shown = new Map<string, Shown>();
   /** Legends by layer; they outlive a layer's tiles, which a new version replaces. */
   private readonly themes = new Map<string, Legend>();
+  /** Likewise the features that the places of filters leave. */
+  private readonly within = new Map<string, ReadonlySet<string>>();
   /** Tiles asked for and not yet drawn, by layer. */
   readonly pending = new Map<string, number>();
   /** When a layer of the first look was first drawn as fine as asked for (`performance.now()`), or null before. */
@@ -82,7 +88,7 @@ export class Tilesets {
     tileset.splitDirection = SPLIT[state.side];
     this.remove(layer.id);
     this.widget.scene.primitives.add(tileset);
-    this.shown.set(layer.id, { layer, state, tileset, hidden: new Set(), picked: null, theme: this.themes.get(layer.id) ?? null, style: "" });
+    this.shown.set(layer.id, { layer, state, tileset, hidden: new Set(), picked: null, theme: this.themes.get(layer.id) ?? null, within: this.within.get(layer.id) ?? null, style: "", clip: "[]" });
     this.restyle(layer.id);
   }
 
@@ -104,6 +110,17 @@ export class Tilesets {
     const entry = this.shown.get(id);
     if (!entry) return;
     entry.theme = legend;
+    this.restyle(id);
+  }
+
+  /** Draws only these features, with whatever else the filter says; null draws all. */
+  setWithin(id: string, ids: ReadonlySet<string> | null): void {
+    if (ids) this.within.set(id, ids);
+    else this.within.delete(id);
+    const entry = this.shown.get(id);
+    if (!entry || entry.within === ids) return;
+    entry.within = ids;
+    entry.style = "";
     this.restyle(id);
   }
 
@@ -155,6 +172,7 @@ export class Tilesets {
   private restyle(id: string): void {
     const entry = this.shown.get(id);
     if (!entry) return;
+    if (!entry.layer.links.items) clip(entry);
     const description = styleOf(entry);
     // A model's own colours are shaded by a highlight, but a theme must not mix with them.
     entry.tileset.colorBlendMode = entry.layer.kind === "blocks" || (entry.state.thematic && entry.theme)
@@ -163,10 +181,33 @@ export class Tilesets {
     if (text === entry.style) return;
     entry.style = text;
     // Cesium's types want undefined left out; at run time it is how a style is taken away.
-    (entry.tileset as { style: Cesium3DTileStyle | undefined }).style =
-      description ? new Cesium3DTileStyle(description) : undefined;
+    const style = description || entry.within ? new Cesium3DTileStyle(description ?? {}) : undefined;
+    if (style && entry.within) only(style, entry.within);
+    (entry.tileset as { style: Cesium3DTileStyle | undefined }).style = style;
     this.widget.scene.requestRender();
   }
+}
+
+interface Shows {
+  evaluate(feature: { getProperty(name: string): unknown }): boolean;
+}
+
+/** Narrows a style to some features: a set is looked up, where an expression would compare each feature with each of them. */
+function only(style: Cesium3DTileStyle, ids: ReadonlySet<string>): void {
+  const rest = style.show as unknown as Shows | undefined;
+  const show: Shows = { evaluate: (feature) => ids.has(String(feature.getProperty("id"))) && (rest?.evaluate(feature) ?? true) };
+  (style as unknown as { show: Shows }).show = show;
+}
+
+/** Point clouds and tiles of others have no features to choose from: they are cut along the outlines of the filter's places. */
+function clip(entry: Pick<Shown, "state" | "tileset" | "clip">): void {
+  const rings = places(entry.state.conditions);
+  const now = JSON.stringify(rings);
+  if (now === entry.clip) return;
+  entry.clip = now;
+  const polygons = rings.map((ring) => new ClippingPolygon({ positions: Cartesian3.fromDegreesArray(ring.flat()) }));
+  (entry.tileset as { clippingPolygons: ClippingPolygonCollection | undefined }).clippingPolygons =
+    polygons.length > 0 ? new ClippingPolygonCollection({ polygons, inverse: true }) : undefined;
 }
 
 /** The 3D Tiles style of a layer, or null when the tiles' own colours stay as they are. */

@@ -1,16 +1,20 @@
 /**
- * A filter as rows of column, comparison and value. One list says it three times: in CQL2 for the server (counts, tables, statistics), as
- * an expression of the 3D Tiles style language for the tiles, and in words for the reader.
+ * A filter as rows of column, comparison and value. One list says it three times: in CQL2 for the server (counts, tables, statistics, drawn
+ * vectors), as an expression of the 3D Tiles style language for the tiles, and in words for the reader. A row may be a place instead of an
+ * attribute (`within`); which features of the tiles touch it is for the server to say, so it has no expression.
  */
 import type { Column } from "../api/types";
 import { propertyIds } from "./properties";
 
+export const WITHIN = "within";
 export const COMPARISONS = ["=", "<>", "<", "<=", ">", ">=", "like", "null", "notnull"] as const;
-export type Comparison = (typeof COMPARISONS)[number];
+export type Comparison = (typeof COMPARISONS)[number] | typeof WITHIN;
 
 export interface Condition {
+  /** Name of the column; "" of a place. */
   column: string;
   op: Comparison;
+  /** Of a place its corners: "lon, lat; lon, lat; …", degrees. */
   value: string;
 }
 
@@ -32,6 +36,7 @@ export function comparisons(kind: ColumnKind): Comparison[] {
 /** Rows that can be asked: the column exists, and the value suits it. */
 export function complete(conditions: readonly Condition[], schema: readonly Column[]): Condition[] {
   return conditions.filter(({ column, op, value }) => {
+    if (op === WITHIN) return cornersOf(value).length >= 3;
     const found = schema.find(({ name }) => name === column);
     if (!found) return false;
     if (op === "null" || op === "notnull") return true;
@@ -46,9 +51,25 @@ const named = (column: string): string => `"${column.replaceAll('"', '""')}"`;
 /** Wildcards of LIKE that the reader typed are meant as letters. */
 const literal = (text: string): string => text.replace(/[\\%_]/g, (c) => `\\${c}`);
 
+/** Corners of a drawn place in degrees; none where the text is no place. */
+export function cornersOf(text: string): [number, number][] {
+  const corners = text.split(";").map((place) => place.split(",").map(Number));
+  const good = corners.every((place) => place.length === 2 && Math.abs(place[0]!) <= 180 && Math.abs(place[1]!) <= 90);
+  return good ? (corners as [number, number][]) : [];
+}
+
+/** The places among the conditions: features must touch every one of them. */
+export const places = (conditions: readonly Condition[]): [number, number][][] =>
+  conditions.filter(({ op }) => op === WITHIN).map(({ value }) => cornersOf(value)).filter(({ length }) => length >= 3);
+
+function ring(corners: readonly (readonly [number, number])[]): string {
+  return `POLYGON((${[...corners, corners[0]!].map(([lon, lat]) => `${lon} ${lat}`).join(", ")}))`;
+}
+
 /** CQL2 text; "" for no condition. */
 export function toCql2(conditions: readonly Condition[], schema: readonly Column[]): string {
   return complete(conditions, schema).map(({ column, op, value }) => {
+    if (op === WITHIN) return `S_INTERSECTS(geometry, ${ring(cornersOf(value))})`;
     const kind = columnKind(schema.find(({ name }) => name === column)!.type);
     if (op === "null") return `${named(column)} IS NULL`;
     if (op === "notnull") return `${named(column)} IS NOT NULL`;
@@ -63,7 +84,7 @@ export function toCql2(conditions: readonly Condition[], schema: readonly Column
  */
 export function toStyle(conditions: readonly Condition[], schema: readonly Column[]): string | null {
   const ids = propertyIds(schema.map(({ name }) => name));
-  const tests = complete(conditions, schema).map(({ column, op, value }) => {
+  const tests = complete(conditions, schema).filter(({ op }) => op !== WITHIN).map(({ column, op, value }) => {
     const kind = columnKind(schema.find(({ name }) => name === column)!.type);
     const property = `\${${ids.get(column)!}}`;
     const known = `(${property} !== undefined && ${property} !== null)`;

@@ -1,6 +1,6 @@
 /** Colouring by any attribute: from a legend of the server to the conditions of a 3D Tiles style. */
 import type { Column, Legend, LegendEntry } from "../api/types";
-import { columnKind } from "./filter";
+import { columnKind, toCql2, type Condition } from "./filter";
 import { propertyIds } from "./properties";
 
 export const OTHER = "#b9bdc0";
@@ -14,6 +14,18 @@ export interface Thematic {
   method: Method;
   classes: number;
   ramp: Ramp;
+}
+
+/** Query of a drawn vector layer's map tiles: what matches the filter, in the colours of a column; "" for the layer as it is. */
+export function mapQuery(conditions: readonly Condition[], thematic: Thematic | null, schema: readonly Column[]): string {
+  const filter = toCql2(conditions, schema);
+  const given = new URLSearchParams(filter ? { filter } : {});
+  if (thematic) {
+    const { column, method, classes, ramp } = thematic;
+    for (const [name, value] of Object.entries({ "color-by": column, method, classes, ramp })) given.set(name, String(value));
+  }
+  const text = given.toString();
+  return text ? `?${text}` : "";
 }
 
 /** Columns that a legend can be made of; JSON in a text column is none. */

@@ -2,11 +2,13 @@
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { columnTitle } from "../core/attributes";
-import { columnKind, comparisons, type Comparison, type Condition } from "../core/filter";
+import { columnKind, comparisons, cornersOf, WITHIN, type Comparison, type Condition } from "../core/filter";
 import { number } from "../core/format";
 import { colourings, type Colouring, type Layer, type LayerState } from "../core/layers";
+import { placesText } from "../core/schema-form";
 import { METHODS, RAMPS, thematicColumns, type Method, type Ramp, type Thematic } from "../core/thematic";
 import { icon, look, Panel } from "./base";
+import { drawingState } from "./field-parts";
 
 const FIRST: Omit<Thematic, "column"> = { method: "quantile", classes: 5, ramp: "viridis" };
 const ATTRIBUTE = "attribute:";
@@ -24,7 +26,9 @@ export class LayerStylePanel extends Panel {
     .condition .icon { width: 24px; height: 24px; }
     .add { color: var(--accent); display: inline-flex; gap: 3px; align-items: center; padding: 2px 6px; }
     .add svg { width: 14px; height: 14px; }
-    .wide { grid-column: 3; }
+    .where { grid-column: 1 / 4; display: flex; gap: 5px; align-items: center; }
+    .where svg { width: 14px; height: 14px; }
+    .draw { display: flex; flex-wrap: wrap; gap: 6px; align-items: center; }
   `];
 
   @property({ attribute: false }) layer!: Layer;
@@ -34,7 +38,7 @@ export class LayerStylePanel extends Panel {
   protected override render(): TemplateResult | typeof nothing {
     const shown = this.app.states.get(this.layer.id);
     if (!shown) return nothing;
-    return html`${this.colours(shown)}${this.layer.links.items ? this.filters(shown) : nothing}`;
+    return html`${this.layer.kind === "points" ? nothing : this.colours(shown)}${this.filters(shown)}`;
   }
 
   private colours(shown: LayerState): TemplateResult | typeof nothing {
@@ -82,12 +86,28 @@ export class LayerStylePanel extends Panel {
   private filters(shown: LayerState): TemplateResult {
     const rows = this.rows ?? [...shown.conditions];
     const matched = this.app.questions.matched.get(this.layer.id);
-    const columns = this.layer.schema.filter(({ type }) => columnKind(type) !== "other");
+    const columns = this.layer.links.items ? this.layer.schema.filter(({ type }) => columnKind(type) !== "other") : [];
     return html`<div class="head"><span>${this.t("filter.title")}</span>
       ${typeof matched === "number" ? html`<span role="status">${this.t("filter.matched", { n: number(this.app.lang, matched, 0) })}</span>` : nothing}
       ${columns.length > 0 ? html`<button class="add" data-role="add-condition" @click=${() => this.set([...rows, { column: columns[0]!.name, op: "=", value: "" }])}>
         ${icon("plus")}${this.t("filter.add")}</button>` : nothing}</div>
-      ${rows.map((row, index) => this.condition(rows, row, index, columns.map(({ name }) => name)))}`;
+      ${rows.map((row, index) => (row.op === WITHIN ? this.place(rows, row, index) : this.condition(rows, row, index, columns.map(({ name }) => name))))}
+      ${this.drawer(rows)}`;
+  }
+
+  /** Draws a place on the map: what touches it stays. */
+  private drawer(rows: Condition[]): TemplateResult {
+    const name = `filter:${this.layer.id}`;
+    if (this.app.drawing.order?.name === name) return html`<div class="draw">${drawingState(this.app)}</div>`;
+    const done = (corners: [number, number][]) => this.set([...rows, { column: "", op: WITHIN, value: placesText(corners) }]);
+    return html`<div class="draw"><button class="add" data-role="add-place" @click=${() => this.app.drawing.start({ shape: "polygon", name, done })}>
+      ${icon("plus")}${this.t("filter.place")}</button></div>`;
+  }
+
+  private place(rows: Condition[], row: Condition, index: number): TemplateResult {
+    return html`<div class="condition" data-place=${index}><span class="where">${icon("pin")}${this.t("filter.within", { n: cornersOf(row.value).length })}</span>
+      <button class="icon" title=${this.t("filter.remove")} aria-label=${this.t("filter.remove")}
+        @click=${() => this.set(rows.filter((_, i) => i !== index))}>${icon("close")}</button></div>`;
   }
 
   private condition(rows: Condition[], row: Condition, index: number, columns: string[]): TemplateResult {

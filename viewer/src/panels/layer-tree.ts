@@ -119,7 +119,7 @@ export class LayerTree extends Panel {
       ${this.app.split !== null && layer.kind !== "table" ? html`<label>${this.t("layer.side")}
         <select data-role="side" @change=${(event: Event) => this.app.setState(layer.id, { side: (event.target as HTMLSelectElement).value as Side })}>
           ${SIDES.map((side) => html`<option value=${side} ?selected=${side === state.side}>${this.t(`layer.side.${side}`)}</option>`)}</select></label>` : nothing}
-      ${layer.links.tiles3d && layer.kind !== "points" ? html`<twin-layer-style .app=${this.app} .layer=${layer}></twin-layer-style>` : nothing}
+      ${layer.links.tiles3d || (layer.kind === "vector" && layer.links.map) ? html`<twin-layer-style .app=${this.app} .layer=${layer}></twin-layer-style>` : nothing}
       ${layer.kind === "blocks" && !state.thematic ? html`<div class="legend">${this.swatches(layer, state)}</div>` : nothing}
       ${layer.stale ? html`<span class="stale">${this.t("layer.stale")}</span>` : nothing}
       <span class="note">${facts}</span>
