@@ -127,6 +127,29 @@ def style_of(item: Any) -> Style | None:
     return None
 
 
+#: Colours that the parser gives to classes without a style; all other classes are of a lighter grey.
+_USUAL = {
+    "IfcBeam": (0.75, 0.7, 0.7, 1.0), "IfcDoor": (0.55, 0.3, 0.15, 1.0), "IfcMember": (0.65, 0.6, 0.6, 1.0), "IfcRailing": (0.65, 0.6, 0.6, 1.0),
+    "IfcPlate": (0.8, 0.8, 0.8, 1.0), "IfcSite": (0.75, 0.8, 0.65, 1.0), "IfcSlab": (0.4, 0.4, 0.4, 1.0), "IfcSpace": (0.65, 0.75, 0.8, 0.2),
+    "IfcWall": (0.9, 0.9, 0.9, 1.0), "IfcWallStandardCase": (0.9, 0.9, 0.9, 1.0), "IfcWindow": (0.75, 0.8, 0.75, 0.7),
+}  # fmt: skip
+
+
+def default_look(kind: str) -> Style:
+    """What an element of a class looks like where the file does not say, as the parser's kernels have it."""
+    return (kind, _USUAL[kind]) if kind in _USUAL else ("DefaultMaterial", (0.7, 0.7, 0.7, 1.0))
+
+
+def material_look(definition: Any) -> Style | None:
+    """The surface style of what an element is associated with, if that is one material (a set of one layer, profile or part counts)."""
+    for name in ("ForLayerSet", "ForProfileSet"):
+        definition = attribute(definition, name, definition)
+    parts = next((found for name in ("MaterialLayers", "Materials") if (found := attribute(definition, name)) is not None), None)
+    if parts is not None:
+        definition = attribute(parts[0], "Material", parts[0]) if len(parts) == 1 else None
+    return look_of(definition) if definition is not None and definition.is_a("IfcMaterial") else None
+
+
 def material_style(product: Any) -> Style | None:
     """The surface style of an element's single material (its own, else its type's)."""
     kinds = [r.RelatingType for r in (*attribute(product, "IsTypedBy", ()), *attribute(product, "IsDefinedBy", ())) if r.is_a("IfcRelDefinesByType")]

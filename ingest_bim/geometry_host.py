@@ -40,8 +40,8 @@ WALL = 20
 LENGTH = struct.Struct("<Q")
 GIVE_UP = 8  # stalls and crashes of one kernel in one group of elements, after which the rest is not tried
 Task = tuple[int, int, str, str]
-DIRECT, CLIP = "tessellation", "half spaces"
-"""Evaluators of our own, beside the parser's kernels: `geometry_faces` and `geometry_clip`."""
+DIRECT, CLIP, PLAIN = "tessellation", "half spaces", "plain solids"
+"""Evaluators of our own, beside the parser's kernels: `geometry_faces`, `geometry_clip` and, in the reading process, `geometry_plain`."""
 
 
 def send(stream: IO[bytes], value: Any) -> None:

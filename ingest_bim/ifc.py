@@ -29,6 +29,7 @@ from ingest_bim.ifc_map import ground_level
 from ingest_bim.ifc_materials import Associations
 from ingest_bim.ifc_mesh import SPACES, meshes
 from ingest_bim.ifc_placement import FAR, Placement, Request, place
+from ingest_bim.ifc_plain import PlainShapes
 from ingest_bim.ifc_properties import Definitions, as_json, long_table, read_definitions
 from ingest_bim.ifc_shapes import shape_model
 from ingest_bim.ifc_sharing import Plan, plan_of
@@ -43,7 +44,7 @@ from twin.model import Batch, Report, Table
 from twin.registry import ReaderOptions
 
 #: Part of the cache's key: what is kept from one release is not shape for another.
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 #: Bytes of text up to which equal shapes are looked for (it takes five times that in memory).
 MAX_SCANNED = 1 << 28
 
@@ -113,7 +114,11 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             if not structure.elements:
                 raise BadFeature(f"{source.name} holds no project and no products.", "Export the model again.")
             drawable, lines = groups_of(structure)
-            shaping = _start(stack, host, _plan(step, structure, drawable, units, options, report), options) if host is not None else None
+            shaping = None
+            if host is not None:
+                plan, text = _plan(step, structure, drawable, units, options, report)
+                plain = PlainShapes(model, structure, text, plan, units.length) if text is not None else None
+                shaping = _start(stack, host, plan, options, plain)
             definitions = read_definitions(model, structure, units, report)
             associations = Associations(model, structure, units.length, report)
             around.progress(0.1, "properties")
@@ -181,17 +186,18 @@ def _request(options: Options) -> Request:
     )  # fmt: skip
 
 
-def _plan(step: StepFile, structure: Structure, drawable: dict[int, tuple[str, ...]], units: Units, options: Options, report: Report) -> Plan:
-    """What is shaped and what is placed. A text too large to be looked through shares nothing."""
+def _plan(step: StepFile, structure: Structure, drawable: dict[int, tuple[str, ...]], units: Units, options: Options, report: Report) -> tuple[Plan, StepText | None]:
+    """What is shaped and what is placed, and the text. A text too large to be looked through shares nothing."""
     if step.size > MAX_SCANNED:
         report.note("warned", "", f"The model is larger than {MAX_SCANNED >> 20} MiB: equal shapes are not looked for, and every element is shaped.")
-        return Plan(drawable)
+        return Plan(drawable), None
     angle = units.by_type["PLANEANGLEUNIT"].factor if "PLANEANGLEUNIT" in units.by_type else 1.0
     salt = f"{CODE_VERSION} {parser().version} {options.kernel} {units.length!r} {angle!r} {step.schema}"
-    return plan_of(structure, drawable, StepText.of(step.path), units.length, salt)
+    text = StepText.of(step.path)
+    return plan_of(structure, drawable, text, units.length, salt), text
 
 
-def _start(stack: ExitStack, host: Host, plan: Plan, options: Options) -> Callable[[], Shapes]:
+def _start(stack: ExitStack, host: Host, plan: Plan, options: Options, plain: PlainShapes | None) -> Callable[[], Shapes]:
     """Begin to shape in other processes; calling what is returned waits for the shapes, telling progress (and so cancelling)."""
     around = reading.current()
     done = [0]
@@ -199,7 +205,7 @@ def _start(stack: ExitStack, host: Host, plan: Plan, options: Options) -> Callab
     # where reading ends early, before the thread is waited for: it would go on to the last element
     stack.push(lambda kind, *_: host.stop() if kind is not None else None)
     cache = ShapeCache(around.cache) if around.cache is not None else None
-    task = aside.submit(shape_model, host, plan, options.kernel, cache, lambda count: done.__setitem__(0, count))
+    task = aside.submit(shape_model, host, plan, options.kernel, cache, lambda count: done.__setitem__(0, count), plain)
 
     def wait() -> Shapes:
         total = max(len(plan.drawable), 1)

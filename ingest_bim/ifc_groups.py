@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ingest_bim.geometry_faces import TESSELLATED
-from ingest_bim.geometry_host import CLIP, DIRECT
+from ingest_bim.geometry_host import CLIP, DIRECT, PLAIN
 from ingest_bim.ifc_geometry import FAST, MIDDLE, REFERENCE
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.step_access import DAMAGED, attribute, is_kind, supertypes
@@ -22,6 +22,7 @@ Group = tuple[str, ...]
 UNDRAWN = ("IfcFeatureElementSubtraction", "IfcGrid", "IfcPort")
 NOT_BODY = ("Axis", "FootPrint", "Box", "Annotation", "CoG", "Profile", "Clearance", "Lighting", "Plan")
 _LINES = frozenset(("IfcCurve", "IfcSegment", "IfcPoint", "IfcPlacement", "IfcTextLiteral", "IfcBoundingBox", "IfcVector", "IfcDirection"))
+_PLAIN = {"IfcExtrudedAreaSolid", "IfcFacetedBrep", "IfcFaceBasedSurfaceModel", "IfcShellBasedSurfaceModel", "several"}
 _STRAIGHT = ("IfcRectangleProfileDef", "IfcTrapeziumProfileDef")
 
 
@@ -35,7 +36,7 @@ def ladder(group: Group, kernel: str) -> tuple[str, ...]:
         return (CLIP, REFERENCE)
     if set(group) <= {*TESSELLATED, "several"}:
         return (DIRECT, FAST, MIDDLE, REFERENCE)
-    return (FAST, MIDDLE, REFERENCE)
+    return (*((PLAIN,) if set(group) <= _PLAIN else ()), FAST, MIDDLE, REFERENCE)
 
 
 def groups_of(structure: Structure) -> tuple[dict[int, Group], list[int]]:

@@ -14,11 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ingest_bim.geometry_host import CLIP, DIRECT, Task
+from ingest_bim.geometry_host import CLIP, DIRECT, PLAIN, Task
 from ingest_bim.ifc_geometry import REFERENCE, Shape, Shapes, compare
 from ingest_bim.ifc_groups import Group, ladder
 
 SAMPLES = 2
+#: An engine in this process: step id → ("ok", Shape), or another state and the reason.
+Local = Callable[[int], tuple[str, Any]]
 
 
 class Shaper(Protocol):
@@ -54,20 +56,34 @@ class _Climb:
         return f"{' + '.join(self.group)}, {len(self.members)} shapes: {self.kernel}"
 
 
-def shape_all(host: Shaper, groups: dict[Group, list[int]], kernel: str, progress: Callable[[int], None] = lambda done: None) -> Shapes:
-    """Shape all elements (step ids by group): `auto` (guarded), `fast` (unguarded), `opencascade`; `progress` is told how many are done."""
-    work = _Work(host, guard=kernel == "auto", progress=progress)
+def shape_all(
+    host: Shaper, groups: dict[Group, list[int]], kernel: str, progress: Callable[[int], None] = lambda done: None, plain: Local | None = None
+) -> Shapes:
+    """Shape all elements (step ids by group): `auto` (guarded), `fast` (unguarded), `opencascade`.
+
+    `progress` is told how many are done; `plain` is the engine for plain bodies (None: they go to the kernels).
+    """
+    work = _Work(host, guard=kernel == "auto", progress=progress, plain=plain)
     merged: dict[Group, list[int]] = {}
     for group, members in sorted(groups.items()):
-        # all that our own evaluator cuts is one group: what it could get wrong does not depend on the rest
-        merged.setdefault((CLIP,) if ladder(group, kernel)[0] == CLIP else group, []).extend(members)
-    for group, members in merged.items():
+        merged.setdefault(_alike(group, ladder(group, kernel)[0]), []).extend(members)
+    # what is shaped in this process comes last, so that the others have begun
+    for group, members in sorted(merged.items(), key=lambda one: ladder(one[0], kernel)[0] == PLAIN):
         rungs = (CLIP, REFERENCE) if group == (CLIP,) else ladder(group, kernel)
+        if plain is None and rungs[0] == PLAIN:
+            rungs = rungs[1:]
         # a group that its samples would exhaust needs no guess
         small = work.guard and len(members) <= SAMPLES and rungs[0] not in (DIRECT, CLIP)
         work.begin(_Climb(group, members, rungs, len(rungs) - 1 if small else 0))
     work.run()
     return work.result(groups, kernel)
+
+
+def _alike(group: Group, kernel: str) -> Group:
+    """Groups that are checked as one: what an engine of our own could get wrong does not depend on the rest."""
+    if kernel == CLIP:
+        return (CLIP,)
+    return tuple(kind for kind in group if kind != "several") if kernel == PLAIN else group
 
 
 @dataclass
@@ -77,6 +93,7 @@ class _Work:
     host: Shaper
     guard: bool
     progress: Callable[[int], None]
+    plain: Local | None = None
     made: dict[tuple[int, str], Shape] = field(default_factory=dict)
     lost: dict[tuple[int, str], tuple[str, str]] = field(default_factory=dict)
     tasks: dict[int, tuple[int, str, _Climb]] = field(default_factory=dict)
@@ -89,14 +106,18 @@ class _Work:
         while self.tasks:
             number, state, value = self.host.result()
             step, kernel, climb = self.tasks.pop(number)
-            if state == "ok":
-                self.made[step, kernel] = Shape(*value, kernel)  # type: ignore[call-arg]
-            else:
-                self.lost[step, kernel] = (state, value)
-            self.progress(len(self.made))
+            self.take(step, kernel, state, Shape(*value, kernel) if state == "ok" else value)  # type: ignore[call-arg]
             climb.waiting -= 1
             if climb.waiting == 0:
                 self.advance(climb)
+
+    def take(self, step: int, kernel: str, state: str, value: Any) -> None:
+        """One outcome: a shape, or the reason why there is none."""
+        if state == "ok":
+            self.made[step, kernel] = value
+        else:
+            self.lost[step, kernel] = (state, value)
+        self.progress(len(self.made))
 
     def begin(self, climb: _Climb) -> None:
         """Shape a group's members with its present engine."""
@@ -107,7 +128,11 @@ class _Work:
         """Queue what this engine has not seen; go on at once where that is nothing."""
         tasks: list[Task] = []
         for step in steps:
-            if (step, kernel) not in self.made and (step, kernel) not in self.lost:
+            if (step, kernel) in self.made or (step, kernel) in self.lost:
+                continue
+            if kernel == PLAIN and self.plain is not None:
+                self.take(step, kernel, *self.plain(step))
+            else:
                 tasks.append((self.numbers, step, kernel, "+".join(climb.group)))
                 self.tasks[self.numbers] = (step, kernel, climb)
                 self.numbers += 1
@@ -159,7 +184,7 @@ class _Work:
         result = Shapes(findings=sorted(self.findings))
         counts: Counter[str] = Counter()
         for group, members in groups.items():
-            rungs = (*ladder(group, kernel)[::-1],)
+            rungs = ladder(group, kernel)[::-1]
             for step in members:
                 found = next((k for k in rungs if (step, k) in self.made), None)
                 if found is not None:

@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from ingest_bim.ifc_cache import ShapeCache
 from ingest_bim.ifc_geometry import Shape, Shapes
 from ingest_bim.ifc_groups import by_group
-from ingest_bim.ifc_ladder import Shaper, shape_all
+from ingest_bim.ifc_ladder import Local, Shaper, shape_all
 from ingest_bim.ifc_sharing import IDENTITY, Plan
 
 
-def shape_model(host: Shaper, plan: Plan, kernel: str, cache: ShapeCache | None, progress: Callable[[int], None] = lambda done: None) -> Shapes:
+def shape_model(
+    host: Shaper, plan: Plan, kernel: str, cache: ShapeCache | None, progress: Callable[[int], None] = lambda done: None, plain: Local | None = None
+) -> Shapes:
     """Every drawable element's shape, or why it has none."""
     known = cache.get(plan.members) if cache is not None else {}
     leaders = {members[0]: key for key, members in plan.members.items() if key not in known}
     first = [step for step in plan.drawable if step in leaders or step not in plan.keys]
-    made = shape_all(host, by_group(plan.drawable, iter(first)), kernel, progress)
+    made = shape_all(host, by_group(plan.drawable, iter(first)), kernel, progress, plain)
     bases = dict(known)
     apart: list[int] = []
     for leader, key in leaders.items():
@@ -32,7 +34,7 @@ def shape_model(host: Shaper, plan: Plan, kernel: str, cache: ShapeCache | None,
         else:  # the parser places it otherwise than we do: nothing is derived from it
             apart += plan.members[key][1:]
     if apart:
-        made = _joined(made, shape_all(host, by_group(plan.drawable, iter(apart)), kernel, progress))
+        made = _joined(made, shape_all(host, by_group(plan.drawable, iter(apart)), kernel, progress, plain))
     for key, base in bases.items():
         for step in plan.members[key]:
             made.shapes[step] = replace(base, matrix=plan.world[step] @ plan.own[step])

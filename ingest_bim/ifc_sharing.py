@@ -35,6 +35,7 @@ class Plan:
         members: key → its elements, the one that is shaped first.
         own: step id → (4, 4) from the shape's frame (the map's, for a mapped one) to the element's (metres).
         world: step id → (4, 4) placement in metres. An element without one stands in neither `keys` nor `own`.
+        bodies: step id → names of the items of its one body representation, for those with a placement.
     """
 
     drawable: dict[int, Group]
@@ -42,6 +43,7 @@ class Plan:
     members: dict[bytes, list[int]] = field(default_factory=dict)
     own: dict[int, F64] = field(default_factory=dict)
     world: dict[int, F64] = field(default_factory=dict)
+    bodies: dict[int, list[int]] = field(default_factory=dict)
 
 
 def plan_of(structure: Structure, drawable: dict[int, Group], text: StepText, length: float, salt: str) -> Plan:
@@ -58,13 +60,15 @@ def plan_of(structure: Structure, drawable: dict[int, Group], text: StepText, le
             world = local_matrix(placement, placements) if placement is not None else IDENTITY
             if world is None:
                 continue
-            content, operator = _content(element, text, cut=looks.is_cut(step))
+            content, operator, bodies = _content(element, text, cut=looks.is_cut(step))
             key = blake2b(b"|".join([salt.encode(), *content, *looks.of(element)]), digest_size=16).digest()
         except DAMAGED:
             continue
         plan.keys[step] = key
         plan.members.setdefault(key, []).append(step)
         plan.world[step], plan.own[step] = metres(world, length), metres(operator, length)
+        if len(bodies) == 1:
+            plan.bodies[step] = bodies[0]
     return plan
 
 
@@ -77,15 +81,17 @@ def metres(matrix: F64, length: float) -> F64:
     return scaled
 
 
-def _content(element: Any, text: StepText, *, cut: bool) -> tuple[list[bytes], F64]:
-    """Digests of what the shape is made of, and the mapping operator that is left out of them."""
+def _content(element: Any, text: StepText, *, cut: bool) -> tuple[list[bytes], F64, list[list[int]]]:
+    """Digests of what the shape is made of, the mapping operator that is left out of them, and the items of each representation."""
     # IfcShapeRepresentation: context, identifier, type, items, by position
     parts = [p for p in attribute(attribute(element, "Representation"), "Representations", ()) if p.get_argument(1) not in NOT_BODY]
     digests: list[bytes] = []
     operator = IDENTITY
+    bodies: list[list[int]] = []
     for part in parts:
         context, identifier, items = part.get_argument(0), part.get_argument(1), part.get_argument(3)
         digests += [text.digest(context.id()) if context is not None else b"$", str(identifier).encode()]
+        bodies.append([item.id() for item in items])
         if len(parts) == len(items) == 1 and items[0].is_a("IfcMappedItem") and not cut:
             target = operator_matrix(items[0].MappingTarget)
             # a mirrored use is a shape of its own: its triangles run the other way round
@@ -93,8 +99,8 @@ def _content(element: Any, text: StepText, *, cut: bool) -> tuple[list[bytes], F
                 operator = IDENTITY if np.array_equal(target, IDENTITY) else target
                 digests += [text.digest(items[0].MappingSource.id()), b"mapped", *text.styles(items[0].id())]
                 continue
-        digests += [text.digest(item.id()) for item in items]
-    return digests, operator
+        digests += map(text.digest, bodies[-1])
+    return digests, operator, bodies
 
 
 class _Looks:

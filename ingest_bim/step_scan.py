@@ -48,6 +48,10 @@ class StepText:
         """Of a plain STEP file."""
         return cls(path.read_bytes())
 
+    def is_styled(self, name: int) -> bool:
+        """Whether a style is put on an instance."""
+        return name in self._more
+
     def styles(self, name: int) -> list[bytes]:
         """Digests of the styles that are put on an instance."""
         return [self.digest(n) for n in self._more.get(name, ())]
