@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from twin.errors import StorageError
-from twin.processes import die_with_parent
+from twin.processes import die_with_parent, spare_pandas
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -107,4 +107,5 @@ def _start(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import pyarrow as pa  # noqa: PLC0415
 
+    spare_pandas()
     pa.set_cpu_count(1)

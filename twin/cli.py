@@ -158,7 +158,9 @@ def ingest(shell: Shell, source: tuple[Path, ...], layer: str, reader: str | Non
     Point clouds may be many: several files, a folder, or a quoted pattern; each keeps its own CRS.
     """
     from twin import tasks  # noqa: PLC0415
+    from twin.processes import spare_pandas  # noqa: PLC0415
 
+    spare_pandas()
     given: dict[str, Any] = pairs(options, "--option")
     given |= {key: value for key, value in (("crs", crs), ("vertical", vertical)) if value is not None}
     texts = {"title_zh": title, "title_en": title_en, "group": group, "grade": grade, "licence": licence, "label": label}

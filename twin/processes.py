@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -25,6 +26,33 @@ def die_with_parent(parent: int | None = None) -> None:
         os._exit(1)
     if sys.platform != "linux":
         threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+
+
+def spare_pandas() -> None:
+    """Keep pyarrow from loading pandas, which it does on the first conversion of a list and which takes half a second.
+
+    What asks for pandas afterwards (`to_pandas`, geopandas) still gets it: pyarrow then looks again.
+    """
+    if "pandas" in sys.modules:
+        return
+    finder = _NoPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        import pyarrow as pa  # noqa: PLC0415  slow import, and most commands that need it call this first
+
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _NoPandas(MetaPathFinder):
+    """Says that there is no pandas."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        """Refuse pandas, leave the rest to the next finder."""
+        del path, target
+        if fullname == "pandas":
+            raise ImportError(fullname)
 
 
 def _watch(parent: int) -> None:

@@ -1,0 +1,24 @@
+"""What worker processes do at their start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SPARE = """
+import sys
+from twin.processes import spare_pandas
+spare_pandas()
+import pyarrow as pa
+table = pa.table({"a": pa.array([1, None]), "b": ["x", "y"]})
+assert "pandas" not in sys.modules
+frame = table.to_pandas()
+assert sys.modules["pandas"].DataFrame is type(frame)
+assert pa.Table.from_pandas(frame).column("b").to_pylist() == ["x", "y"]
+spare_pandas()
+import pandas
+"""
+
+
+def test_pandas_is_loaded_only_when_it_is_asked_for() -> None:
+    subprocess.run([sys.executable, "-c", SPARE], check=True, timeout=60)
