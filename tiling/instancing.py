@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tiling.elements import Item, Palette, Soup, mirrored, shape
+from tiling.elements import Elements
+from tiling.soup import Item, Soup, mirrored
 from twin import crs
-from twin.model import Mesh
+from twin.model import Reference
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -52,20 +53,18 @@ class Group:
     corners: F64
 
 
-def share(wanted: list[Item], frame: F64, surfaces: Palette) -> tuple[list[Item], list[Group]]:
+def share(elements: Elements, wanted: list[Item], frame: F64) -> tuple[list[Item], list[Group]]:
     """(what has to be drawn out, what can be instanced) of a tile's parts."""
-    alike: dict[tuple[int, int], list[int]] = {}
-    for i, (_, mesh, (instance, rows)) in enumerate(wanted):
-        if rows is None and not mirrored(mesh.transforms[instance]):
-            alike.setdefault((id(mesh), int(mesh.instance_prototype[instance])), []).append(i)
+    alike: dict[tuple[int, int, int], list[int]] = {}
+    for i, (_, instance) in enumerate(wanted):
+        if not mirrored(elements.shapes.transform(instance)):
+            alike.setdefault(elements.shapes.mark_of(instance), []).append(i)
     groups: list[Group] = []
     gone: set[int] = set()
-    for (_, prototype), members in alike.items():
-        mesh = wanted[members[0]][1]
-        triangles = int(mesh.triangle_start[prototype + 1] - mesh.triangle_start[prototype])
+    for (_, _, triangles), members in alike.items():
         if _saved(len(members), triangles) < SAVES:
             continue
-        fitted = _fit([wanted[i] for i in members], frame, surfaces)
+        fitted = _fit(elements, [wanted[i] for i in members], frame)
         if fitted is None:
             continue
         group, close = fitted
@@ -79,44 +78,43 @@ def _saved(count: int, triangles: int) -> int:
     return (count - 1) * triangles * _BYTES - count * _PLACED
 
 
-def _fit(members: list[Item], frame: F64, surfaces: Palette) -> tuple[Group, NDArray[np.bool_]] | None:
+def _fit(elements: Elements, members: list[Item], frame: F64) -> tuple[Group, NDArray[np.bool_]] | None:
     """(a group of those instances that can be placed closely enough, (K,) which they are); None for shapes that cannot be shared."""
-    mesh, part = members[0][1], members[0][2]
-    own, corners, rows = shape(mesh, part)
+    shape, reference = elements.shapes.shape(members[0][1]), elements.reference
+    own = shape.positions
     low, high = own.min(axis=0), own.max(axis=0)
     middle = (low + high) / 2
     box = np.where(np.indices((2, 2, 2)).reshape(3, 8).T, high, low) - middle
-    t = np.array([m.transforms[p[0]] for _, m, p in members])
+    t = np.array([elements.shapes.transform(instance) for _, instance in members])
     centre = np.einsum("kij,j->ki", t[:, :3, :3], middle) + t[:, :3, 3]
-    at, turned = _jacobian(mesh, centre, frame)
+    at, turned = _jacobian(reference, centre, frame)
     linear = turned @ t[:, :3, :3]
     base = float(np.cbrt(abs(np.linalg.det(linear[0]))))
     if not np.isfinite(base) or base < 1e-9:
         return None
     translation, rotation, scale = at.astype(np.float32), *_decomposed(linear / base)
-    exact, heights = _placed(mesh, np.einsum("kij,cj->kci", t[:, :3, :3], box) + centre[:, None], frame)
+    exact, heights = _placed(reference, np.einsum("kij,cj->kci", t[:, :3, :3], box) + centre[:, None], frame)
     drawn = np.einsum("kij,kj,cj->kci", _matrices(rotation.astype(np.float64)), scale.astype(np.float64), box * base) + translation[:, None].astype(np.float64)
     close = np.linalg.norm(drawn - exact, axis=2).max(axis=1) <= CLOSE
-    owner = np.array([number for number, _, _ in members], np.int64)[close]
-    material = surfaces.numbers(mesh)[mesh.triangle_material[rows]]
-    soup = Soup((own - middle) * base, corners.astype(np.int64), np.zeros(len(corners), np.int64), material, None if mesh.uv is None else mesh.uv[rows],
-                None if mesh.colors is None else mesh.colors[rows], surfaces, heights)  # fmt: skip
+    owner = np.array([number for number, _ in members], np.int64)[close]
+    soup = Soup((own - middle) * base, shape.triangles.astype(np.int64), np.zeros(len(shape.triangles), np.int64), shape.material, shape.uv, shape.colors,
+                elements.materials, heights)  # fmt: skip
     return Group(soup, translation[close], rotation[close], scale[close], owner, drawn[close].reshape(-1, 3)), close
 
 
-def _placed(mesh: Mesh, points: F64, frame: F64) -> tuple[F64, tuple[float, float]]:
+def _placed(reference: Reference, points: F64, frame: F64) -> tuple[F64, tuple[float, float]]:
     """((…, 3) points of the layer's reference in the tile's frame, lowest and highest ellipsoidal height)."""
-    geodetic = crs.to_geodetic(mesh.reference, points.reshape(-1, 3))
+    geodetic = crs.to_geodetic(reference, points.reshape(-1, 3))
     local = (crs.geodetic_to_ecef(geodetic) - frame[:3, 3]) @ frame[:3, :3]
     return local.reshape(points.shape), (float(geodetic[:, 2].min()), float(geodetic[:, 2].max()))
 
 
-def _jacobian(mesh: Mesh, centre: F64, frame: F64) -> tuple[F64, F64]:
+def _jacobian(reference: Reference, centre: F64, frame: F64) -> tuple[F64, F64]:
     """((K, 3) places in the tile's frame, (K, 3, 3) how the layer's coordinates turn and stretch there)."""
-    unit = 1e-5 if crs.crs_of(mesh.reference.horizontal).is_geographic else _STEP
+    unit = 1e-5 if crs.crs_of(reference.horizontal).is_geographic else _STEP
     steps = np.array([unit, unit, _STEP])
     around = centre[:, None] + np.concatenate([np.zeros((1, 3)), np.diag(steps), -np.diag(steps)])
-    found, _ = _placed(mesh, around, frame)
+    found, _ = _placed(reference, around, frame)
     return found[:, 0], np.swapaxes((found[:, 1:4] - found[:, 4:7]) / (2 * steps)[:, None], 1, 2)
 
 

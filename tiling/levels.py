@@ -67,7 +67,7 @@ class Cell:
         return unproject((self.x + 0.5) / (1 << self.level), (self.y + 0.5) / (1 << self.level))
 
 
-def plan(code: U64, weight: I64, tie: U64, budget: float, storeys: Storeys | None = None) -> list[Cell]:
+def plan(code: U64, weight: I64, tie: U64, budget: float, storeys: Storeys | None = None, *, stacks: bool = True) -> list[Cell]:
     """The tiles of a layer, parents before children.
 
     Args:
@@ -76,6 +76,7 @@ def plan(code: U64, weight: I64, tie: U64, budget: float, storeys: Storeys | Non
         tie: (P,) hashes of the ids, so that equals have an order of their own.
         budget: weight that a leaf may hold (a piece heavier than that has a leaf of its own).
         storeys: groups of the pieces, for layers of buildings with storeys.
+        stacks: whether pieces at one place, more than a leaf may hold, are cut into several tiles of one cell.
     """
     cells: list[Cell] = []
     first = "city" if storeys is not None else ""
@@ -87,7 +88,7 @@ def plan(code: U64, weight: I64, tie: U64, budget: float, storeys: Storeys | Non
         anchors = storeys.place[storeys.building[rows]] if storeys is not None and group == "city" else code[rows]
         level, x, y = _cell(anchors)
         name = f"{level}/{x}/{y}{suffix}"
-        leaf = float(weight[rows].sum()) <= budget or len(rows) == 1
+        leaf = float(weight[rows].sum()) <= budget or len(rows) == 1 or (level == DEPTH and not stacks)
         outside = not leaf and (group == "city" or group.startswith("b"))
         cells.append(Cell(f"{group}/{name}" if group else name, *_cell(code[rows]), rows, parent, leaf, outside, group))
         here = len(cells) - 1

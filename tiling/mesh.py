@@ -1,46 +1,49 @@
 """Meshes with features (IFC, city models, OBJ and the like) → 3D Tiles.
 
 Every vertex is transformed through the map CRS (law 4); every element has a feature id with all its attributes; materials keep
-colour and opacity. The tree is refined by REPLACE (`tiling.levels`): leaves draw the elements as they are, inner tiles draw what is
+colour and opacity. The tree is refined by REPLACE (`tiling.mesh_plan`): leaves draw the elements as they are, inner tiles draw what is
 below them simplified, with the error measured (`tiling.mesh_tile`, ADR 0005). A model that one tile can hold is one tile.
+
+Triangles lie on disk where they are many (`tiling.store`), and tiles that the last build made of the same features are copied (`tiling.reuse`, ADR 0016).
 """
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tiling import metadata, partition
+from tiling import implicit, metadata
 from tiling.blocks import ABSENCE
 from tiling.elements import Elements
 from tiling.gltf import Compression
-from tiling.levels import Cell, Storeys, plan, thin
-from tiling.mesh_tile import DETAIL, LIKENESS, Drawn, Style, Wanted, bake
+from tiling.levels import Cell
+from tiling.mesh_plan import Tree
+from tiling.mesh_tile import Style, Wanted, bake
 from tiling.pool import Pool
-from tiling.rows import id_hash
+from tiling.reuse import LEDGER, Assembly, Ledger, Past, Spoilt, common_key, tile_key
 from tiling.textures import Format, Quality
-from tiling.tileset import Tile, dump, tileset
+from tiling.tileset import Finished, Tile, dump, tileset
 from twin import crs, registry
-from twin.archive import ArchiveWriter, Packed
+from twin.archive import ArchiveWriter
 from twin.errors import BadFeature
 from twin.model import LayerVersion, Report
 from twin.registry import TileJob
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
-CODE_VERSION = "4"
+U64 = NDArray[np.uint64]
+CODE_VERSION = "5"
 ALONE = 4_000_000
 """Vertices below which starting worker processes costs more than it saves."""
 PACKED = 250_000
 """Vertices below which a model is written plain: the codec takes half a second to load, as long as all else for a house."""
-UNIT = 8
-"""Budgets of vertices in one unit of work."""
-
-FAN = 8
-"""Budgets below an inner tile that need no tiles in between, if those would not halve its error."""
+UNIT = 8 * 60_000
+"""Vertices in one unit of work, about."""
 
 
 class Options(registry.Options):
@@ -55,6 +58,10 @@ class Options(registry.Options):
     building: str = Field("building", description="Column that names a feature's building.")
     interior: float = Field(8.0, gt=0, le=1000, description="Metres of error that the inside of a building stands for while only its outside is drawn: 8 shows it within about 500 m.")
     crease: float = Field(30.0, ge=0, le=180, description="Edges steeper than this many degrees stay sharp.")
+    in_memory: int = Field(1 << 26, ge=1, description="Bytes of triangles, and of attributes, that are held in memory; more lie on disk. The tiles do not depend on it.")
+    subdivision: implicit.Subdivision = Field(
+        "explicit", description="How the tree is written: explicit in tileset.json, or implicit in subtrees (a plain quadtree then, without storeys).",
+    )  # fmt: skip
 
 
 def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
@@ -63,156 +70,134 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     Raises:
         BadFeature: no element has a triangle.
         MissingReference: the heights have no vertical datum.
+        StorageError: the disk is full.
     """
+    with tempfile.TemporaryDirectory(prefix="mesh-", dir=job.out.parent) as scratch:
+        elements = Elements.of(job.lake, version, job.options.budget, Path(scratch) / "shapes", job.options.in_memory)
+        report = Report(source=version.layer, read=len(elements.table))
+        tree = Tree(elements, version, job.options, report)
+        past = Past(job)
+        try:
+            return _build(version, job, elements, tree, past, report)
+        except Spoilt as error:
+            past.forget(f"The tiles of the version before cannot be used ({error}); all were made anew.")
+            return _build(version, job, elements, tree, past, report)
+        finally:
+            past.close()
+
+
+def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, past: Past, report: Report) -> dict[str, Any]:
+    report = replace(report, counts=dict(report.counts), notes=list(report.notes))
+    if past.trouble:
+        report.note("warned", "", past.trouble)
     options = job.options
-    elements = Elements.of(job.lake, version, options.budget)
-    report = Report(source=version.layer, read=len(elements.table))
-    tree = _Tree(elements, version, options, report)
     surveys = metadata.survey(elements.table)
     schema = metadata.plan(version.layer, elements.table.schema, surveys, version.columns)
     style = Style(schema, options.crease, options.compression if tree.total >= PACKED else "none", options.budget,
                   Quality(0.0, options.textures, options.texels, options.texture_quality))  # fmt: skip
-    drawn = _Ledger(report, elements)
+    ledger = Ledger()
     with Pool(job.workers if tree.total > ALONE else 1) as pool, ArchiveWriter(job.out) as archive:
-        source = (job.lake, version, options.budget) if pool.workers > 1 else elements
-        tasks = ((source, style, [tree.wanted(i) for i in run]) for run in tree.units())
-        for unit in pool.map(bake_unit, tasks):
+        work = Assembly(past, archive, ledger)
+        for unit in pool.map(bake_unit, _tasks(elements, style, tree, work, _keys(version, elements, style, tree))):
             for one in unit:
-                cell = tree.cells[len(drawn.tiles)]
-                if one.packed is not None:
-                    archive.add_packed(f"{cell.name}.glb", one.packed)
-                    one.packed = Packed(b"", 0, one.packed.size, False)
-                drawn.add(one, cell)
-            job.progress(0.05 + 0.93 * len(drawn.tiles) / len(tree.cells), f"building tiles ({len(drawn.tiles)} of {len(tree.cells)})")
-        drawn.close()
+                work.enter(one)
+            job.progress(0.05 + 0.93 * len(work.tiles) / len(tree.cells), f"building tiles ({len(work.tiles)} of {len(tree.cells)})")
+        work.copy()
+        drawn = _settle(elements, tree, work.tiles, report)
         if not report.kept:
             raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.")
         tiles = [Tile(crs.enu_frame(*c.centre()), b.error, c.parent, b.low, b.high, f"{c.name}.glb" if b.packed else None)
-                 for c, b in zip(tree.cells, drawn.tiles, strict=True)]  # fmt: skip
-        told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(metadata.survey(elements.table.take(drawn.rows()))), "about": job.about}
+                 for c, b in zip(tree.cells, work.tiles, strict=True)]  # fmt: skip
+        shown = surveys if drawn.all() else metadata.survey(elements.table.take(np.flatnonzero(drawn)))
+        told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(shown), "about": job.about}
         document = tileset(tiles, error=ABSENCE * tree.largest, refine="REPLACE", **told)
         archive.add("tileset.json", dump(document))
-        bytes_now = archive.size
-    shown = [one for one in drawn.tiles if one.packed is not None]
-    leaves = [b for b, c in zip(drawn.tiles, tree.cells, strict=True) if c.leaf]
+        size = archive.size
+    if options.subdivision == "implicit":
+        document, size = implicit.rewrite(job.out, implicit.mercator())
+    sidecars = {"sidecars": {LEDGER: ledger.save(job.lake)}} if len(tree.cells) > 1 and options.subdivision == "explicit" else {}
+    return _facts(document, tree.cells, work.tiles, report, size) | sidecars
+
+
+def _keys(version: LayerVersion, elements: Elements, style: Style, tree: Tree) -> Iterator[tuple[Cell, Wanted, bytes]]:
+    """Every tile of the plan: what it is to draw, and its key, a digest of all that its bytes depend on. A single tile has none."""
+    fields = [asdict(replace(f, values=())) for f in style.schema.fields]  # a tile lists only the values that occur in it
+    look = {name: value for name, value in asdict(replace(style, schema=None)).items() if name != "schema"}  # type: ignore[arg-type]
+    schema = style.schema
+    common = common_key({"code": CODE_VERSION, "class": [schema.class_id, schema.name], "fields": fields, "look": look, "reference": asdict(version.reference)})
+    marks: U64 | None = elements.marks() if len(tree.cells) > 1 else None
+    for number, cell in enumerate(tree.cells):
+        wanted = tree.wanted(number)
+        yield cell, wanted, b"" if marks is None else tile_key(common, cell.name, _traits(elements, wanted, marks))
+
+
+def _traits(elements: Elements, wanted: Wanted, marks: U64) -> U64:
+    """What tells a tile from others of its name: its pieces, which belong to one feature, and how they are to be drawn."""
+    feature = elements.feature[wanted.pieces]
+    _, number, here = np.unique(feature, return_inverse=True, return_counts=True)
+    traits: list[NDArray[Any]] = [np.array([wanted.leaf]), marks[wanted.pieces], number.ravel()]
+    if not wanted.leaf:
+        whole = np.searchsorted(elements.feature, feature, side="right") - np.searchsorted(elements.feature, feature)
+        traits += [wanted.size, wanted.tie, whole == here[number.ravel()], np.array([wanted.extent, wanted.hidden])]
+    return np.concatenate([t.view(np.uint64) if t.dtype.itemsize == 8 else t.astype(np.uint64) for t in traits])
+
+
+Task = tuple[Elements, Style, list[Wanted]]
+
+
+def _tasks(elements: Elements, style: Style, tree: Tree, work: Assembly, keys: Iterator[tuple[Cell, Wanted, bytes]]) -> Iterator[Task]:
+    """Runs of tiles that one process builds at a time: many small ones, or one whose work is large. Those that can be copied are left out."""
+    unit: list[Wanted] = []
+    weight = 0
+    for cell, wanted, key in keys:
+        if work.want(cell.name, key):
+            unit.append(wanted)
+            weight += int(tree.weight[cell.rows].sum())
+        if weight >= UNIT:
+            yield elements, style, unit
+            unit, weight = [], 0
+    if unit:
+        yield elements, style, unit
+
+
+def _settle(elements: Elements, tree: Tree, tiles: list[Finished], report: Report) -> NDArray[np.bool_]:
+    """(F,) which features are drawn as they are; what became of the others goes into the report: a feature in pieces of which one is drawn was not refused."""
+    seen = np.zeros(len(elements.table), bool)
+    ids = elements.table.column("id")
+    notes: list[tuple[str, str, str]] = []
+    for cell, one in zip(tree.cells, tiles, strict=True):
+        if not cell.leaf:
+            continue
+        features = np.unique(elements.feature[tree.pieces(cell)])
+        lost = {feature for action, feature, _ in one.notes if action == "refused"}
+        seen[features if not lost else [f for f in features.tolist() if ids[f].as_py() not in lost]] = True
+        notes += one.notes
+    drawn = {ids[int(i)].as_py() for i in np.flatnonzero(seen)} if any(n[0] == "refused" for n in notes) else set()
+    for action, feature, reason in notes:
+        report.note("repaired" if feature in drawn else action, feature, reason)  # type: ignore[arg-type]
+    report.kept = int(seen.sum())
+    return seen
+
+
+def _facts(document: dict[str, Any], cells: list[Cell], tiles: list[Finished], report: Report, size: int) -> dict[str, Any]:
+    shown = [one for one in tiles if one.packed is not None]
+    leaves = [b for b, c in zip(tiles, cells, strict=True) if c.leaf]
     root = document["root"]
     return {
-        "entry": "tileset.json", "tiles": len(shown), "bytes": bytes_now,
+        "entry": "tileset.json", "tiles": len(shown), "bytes": size,
         "heights": [min(one.heights[0] for one in shown), max(one.heights[1] for one in shown)],
         "root": {key: root[key] for key in ("boundingVolume", "geometricError", "transform") if key in root},
         "stats": {"features": report.kept, "vertices": sum(o.vertices for o in leaves), "triangles": sum(o.triangles for o in leaves),
-                  "coarse_tiles": len(tree.cells) - len(leaves), "coarse_triangles": sum(o.triangles for o in drawn.tiles) - sum(o.triangles for o in leaves),
+                  "coarse_tiles": len(cells) - len(leaves), "coarse_triangles": sum(o.triangles for o in tiles) - sum(o.triangles for o in leaves),
                   "raw_bytes": sum(o.packed.size for o in shown if o.packed)},
         "report": report.to_json(),
     }  # fmt: skip
 
 
-class _Tree:
-    """The plan of a layer, and what each of its tiles is to draw."""
-
-    def __init__(self, elements: Elements, version: LayerVersion, options: Options, report: Report) -> None:
-        box, weight, unit = elements.measure()
-        good = np.flatnonzero(np.isfinite(box).all(axis=(1, 2)) & (weight > 0))
-        ids = elements.table.column("id")
-        for lost in np.setdiff1d(np.arange(len(elements.table)), elements.feature[good]):
-            report.note("refused", ids[int(lost)].as_py(), "no triangles, or coordinates that are not finite")
-        partly = np.setdiff1d(np.arange(len(box)), good)
-        for feature in np.intersect1d(elements.feature[partly], elements.feature[good]):
-            gone = int(weight[partly[elements.feature[partly] == feature]].sum()) // 2
-            report.note("repaired", ids[int(feature)].as_py(), f"{gone} triangles beside coordinates that are not finite were left out")
-        if not len(good):
-            raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.")
-        self.piece, self.box, self.weight = good, (box[good] - box[good[0], 0]) * unit, weight[good]
-        self.size = _sizes(elements.feature[good], self.box)
-        self.tie = id_hash(ids.combine_chunks())[elements.feature[good]]
-        middle = box[good].mean(axis=1)
-        lon, lat = crs.to_lonlat(version.reference.horizontal, middle[:, 0], middle[:, 1])
-        self.total, self.largest, self.interior = int(self.weight.sum()), float(self.size.max()), options.interior
-        code = partition.project(lon, lat)
-        self.storeys = _storeys(elements, good, code, unit, options) if self.total > options.budget else None
-        cells = plan(code, self.weight, self.tie, options.budget, self.storeys)
-        self.cells = thin(cells, [self._expected(c) for c in cells], [float(self.weight[c.rows].sum()) for c in cells], FAN * options.budget)
-
-    def _expected(self, cell: Cell) -> float:
-        """The error that a tile's forms aim at."""
-        return 0.0 if cell.leaf else min(self._extent(cell.rows) / DETAIL, float(self.size[cell.rows].max()) / LIKENESS)
-
-    def _extent(self, rows: I64) -> float:
-        return float(np.linalg.norm(self.box[rows, 1].max(axis=0) - self.box[rows, 0].min(axis=0)))
-
-    def wanted(self, number: int) -> Wanted:
-        """What tile `number` is to draw."""
-        cell = self.cells[number]
-        rows, hidden = cell.rows, 0.0
-        if cell.outside and self.storeys is not None and self.storeys.visible[rows].any():
-            inside = rows[~self.storeys.visible[rows]]
-            rows = rows[self.storeys.visible[rows]]
-            hidden = min(ABSENCE * float(self.size[inside].max(initial=0.0)), self.interior)
-        return Wanted(cell.centre(), self.piece[rows], cell.leaf, self.size[rows], self.tie[rows], self._extent(rows), hidden)
-
-    def units(self) -> list[range]:
-        """Runs of tiles that one process builds at a time: many small ones, or one whose work is large."""
-        return partition.units([partition.Cell(c.level, c.x, c.y, c.rows, c.parent, 0.0) for c in self.cells], self.weight, UNIT * 60_000)
-
-
-def _storeys(elements: Elements, pieces: I64, code: NDArray[np.uint64], unit: F64, options: Options) -> Storeys | None:
-    """The buildings and storeys of a layer whose features name theirs."""
-    if options.storey not in elements.table.column_names:
-        return None
-    from tiling.shell import storeys_of  # noqa: PLC0415  numba takes half a second to load: only models with storeys need it
-
-    return storeys_of(elements, pieces, code, unit, options.storey, options.building)
-
-
-def _sizes(feature: I64, box: F64) -> F64:
-    """(P,) the diagonal, in metres, of the whole feature that each piece belongs to."""
-    starts = np.flatnonzero(np.concatenate([[True], feature[1:] != feature[:-1]]))
-    low, high = np.minimum.reduceat(box[:, 0], starts), np.maximum.reduceat(box[:, 1], starts)
-    return np.asarray(np.repeat(np.linalg.norm(high - low, axis=1), np.diff([*starts, len(feature)])), np.float64)
-
-
-class _Ledger:
-    """The tiles in order, and what became of each feature: counted where it is drawn as it is."""
-
-    def __init__(self, report: Report, elements: Elements) -> None:
-        self.report, self.tiles = report, list[Drawn]()
-        self._seen = np.zeros(len(elements.table), bool)
-        self._notes: list[tuple[str, str, str]] = []
-        self._ids = elements.table.column("id")
-
-    def add(self, one: Drawn, cell: Cell) -> None:
-        """Another tile."""
-        self.tiles.append(one)
-        if cell.leaf:
-            self._seen[one.features] = True
-            self._notes += one.notes
-        one.features, one.notes = one.features[:0], []
-
-    def rows(self) -> I64:
-        """Of the table: the features that are drawn."""
-        return np.flatnonzero(self._seen)
-
-    def close(self) -> None:
-        """Write the report: a feature in pieces of which one is drawn was not refused."""
-        drawn = {self._ids[int(i)].as_py() for i in np.flatnonzero(self._seen)} if any(n[0] == "refused" for n in self._notes) else set()
-        for action, feature, reason in self._notes:
-            self.report.note("repaired" if feature in drawn else action, feature, reason)  # type: ignore[arg-type]
-        self.report.kept = int(self._seen.sum())
-
-
-_read: dict[str, Elements] = {}
-
-
-def bake_unit(task: tuple[Any, Style, list[Wanted]]) -> list[Drawn]:
-    """The tiles of one unit of work; a worker process reads the layer once and keeps it."""
-    source, style, wanted = task
-    if isinstance(source, Elements):
-        elements = source
-    else:
-        lake, version, budget = source
-        key = f"{budget} " + "".join(part.key for part in version.parts)
-        if key not in _read:
-            _read.clear()
-            _read[key] = Elements.of(lake, version, budget)
-        elements = _read[key]
-    return [bake(elements, style, one) for one in wanted]
+def bake_unit(task: Task) -> list[Finished]:
+    """The tiles of one unit of work."""
+    elements, style, wanted = task
+    try:
+        return [bake(elements, style, one) for one in wanted]
+    finally:
+        elements.release()

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from tiling import metadata, normals
 from tiling.blocks import ABSENCE
-from tiling.elements import Elements, Palette, Soup, gathered, items, place
+from tiling.elements import Elements
 from tiling.gltf import TOLERANCE, Compression, Instanced, Primitive, Surface, extremes, glb
 from tiling.instancing import Group, share
 from tiling.primitives import primitives
+from tiling.soup import Soup, gathered, items, place
 from tiling.textures import Quality
 from tiling.tileset import Finished
 from twin import crs
@@ -38,14 +39,6 @@ PIXELS = 16.0
 """Pixels that a tile's error covers when a client asks for more: a texel need not be finer than one of them."""
 CHUNK = 8
 """Budgets of vertices that are simplified at a time."""
-
-
-@dataclass
-class Drawn(Finished):
-    """A finished tile: `features` it draws (rows of the layer's table); its measured geometric `error`, metres."""
-
-    features: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,19 +71,19 @@ class Style:
     textures: Quality = field(default_factory=Quality)
 
 
-def bake(elements: Elements, style: Style, wanted: Wanted) -> Drawn:
+def bake(elements: Elements, style: Style, wanted: Wanted) -> Finished:
     """One tile: a pure function of its features and the options."""
     if not wanted.leaf:
         return coarse(elements, style, wanted)
     features, number = np.unique(elements.feature[wanted.pieces], return_inverse=True)
-    frame, surfaces = crs.enu_frame(*wanted.centre), Palette()
-    alone, groups = share(items(elements, wanted.pieces, number), frame, surfaces)
-    return encode(elements, style, place(alone, frame, surfaces), groups, features)
+    frame = crs.enu_frame(*wanted.centre)
+    alone, groups = share(elements, items(elements, wanted.pieces, number), frame)
+    return encode(elements, style, place(elements, alone, frame), groups, features)
 
 
 def encode(
     elements: Elements, style: Style, soup: Soup | None, groups: list[Group], features: I64, tolerance: float = TOLERANCE, *, notes: bool = True, texel: float = 0.0,
-) -> Drawn:  # fmt: skip
+) -> Finished:  # fmt: skip
     """Triangles with what they carry → a glb: shaded, one primitive a material, a feature id a vertex or an instance.
 
     Args:
@@ -100,7 +93,7 @@ def encode(
         notes: say which features lost triangles.
         texel: metres that a texel of its textures may span.
     """
-    result = Drawn()
+    result = Finished()
     shaded = None if soup is None else _shade(soup, style.crease)
     shared = [(group, _shade(group.soup, style.crease)) for group in groups]
     before, after, solid = _balance(soup, shaded, shared, len(features))
@@ -119,7 +112,7 @@ def encode(
     result.packed = pack(glb(made, look.surfaces, table, tolerance=tolerance, compression=style.compression, instanced=many))
     result.low, result.high = extremes(*(p.positions for p in made), *(group.corners for group, _ in shared))
     heights = [one.heights for one in [*([] if soup is None else [soup]), *(group.soup for group, _ in shared)]]
-    result.heights, result.features, result.kept = (min(h[0] for h in heights), max(h[1] for h in heights)), features[present], len(present)
+    result.heights, result.kept = (min(h[0] for h in heights), max(h[1] for h in heights)), len(present)
     result.vertices = sum(len(p.positions) for p in made) + sum(len(p.positions) for m in many for p in m.primitives)
     result.triangles = int(after[solid].sum())
     return result
@@ -127,7 +120,7 @@ def encode(
 
 def _shade(soup: Soup, crease: float) -> normals.Surfaces:
     """Vertices and normals; features and materials never share a vertex."""
-    return normals.smooth(soup.positions, soup.triangles, soup.owner * len(soup.surfaces) + soup.material, crease)
+    return normals.smooth(soup.positions, soup.triangles, soup.owner * len(soup.looks) + soup.material, crease)
 
 
 @dataclass
@@ -143,7 +136,7 @@ class _Look:
         """Primitives of the features of a soup that are `solid`; `number` is the row of each."""
         owner = soup.owner[shaded.source]
         rows = np.flatnonzero(solid[owner])
-        made, surfaces, problems = primitives(shaded, rows, number[owner[rows]], soup, self.elements.meshes[0].images, self.how)
+        made, surfaces, problems = primitives(shaded, rows, number[owner[rows]], soup, self.elements.shapes.images, self.how)
         self.problems += problems
         places = []
         for surface in surfaces:
@@ -191,16 +184,16 @@ class _Form:
     weight: int = 0
 
 
-def coarse(elements: Elements, style: Style, wanted: Wanted) -> Drawn:
+def coarse(elements: Elements, style: Style, wanted: Wanted) -> Finished:
     """An inner tile: the largest of its features in a coarser form, with the error of that."""
     aim = wanted.extent / DETAIL
     features, size, pieces = _by_size(elements, wanted)
     fits = int((ABSENCE * size > aim).sum())
-    form, frame, surfaces = _Form(), crs.enu_frame(*wanted.centre), Palette()
-    for first, last in _chunks(elements, pieces[: max(fits, 1)], CHUNK * style.budget):
+    form, frame = _Form(), crs.enu_frame(*wanted.centre)
+    for first, last in _chunks(elements.weight, pieces[: max(fits, 1)], CHUNK * style.budget):
         run = np.arange(first, last)
         own = np.concatenate([pieces[i] for i in run])
-        soup, moved = gathered(items(elements, own, np.repeat(run - first, [len(pieces[i]) for i in run])), frame, surfaces, aim, CHUNK * style.budget)
+        soup, moved = gathered(elements, items(elements, own, np.repeat(run - first, [len(pieces[i]) for i in run])), frame, aim, CHUNK * style.budget)
         if soup is None:
             continue
         pinned = np.array([len(pieces[i]) < elements.count_of(int(features[i])) for i in run])
@@ -228,11 +221,11 @@ def _by_size(elements: Elements, wanted: Wanted) -> tuple[I64, F64, list[I64]]:
     return owner[starts][by_size], size[by_size], [groups[i] for i in by_size]
 
 
-def _chunks(elements: Elements, pieces: list[I64], most: int) -> Iterator[tuple[int, int]]:
+def _chunks(weights: I64, pieces: list[I64], most: int) -> Iterator[tuple[int, int]]:
     """Runs of features of about `most` vertices: what is in memory at a time."""
     first, total = 0, 0
     for i, own in enumerate(pieces):
-        weight = sum(elements.weight_of(int(piece)) for piece in own)
+        weight = int(weights[own].sum())
         if total and total + weight > most:
             yield first, i
             first, total = i, 0
@@ -252,6 +245,6 @@ def _add(form: _Form, soup: Soup, features: I64, tolerance: F64, pinned: NDArray
     if count:
         keep = np.flatnonzero(shape.owner < count)
         kept = shape.take(shape.triangles[keep], keep)
-        form.soups.append(Soup(kept.positions, kept.triangles, kept.owner + len(form.features), kept.material, kept.uv, kept.colors, kept.surfaces, kept.heights))
+        form.soups.append(Soup(kept.positions, kept.triangles, kept.owner + len(form.features), kept.material, kept.uv, kept.colors, kept.looks, kept.heights))
         form.features.extend(features[:count].tolist())
         form.errors.extend((errors[:count] + moved).tolist())

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from tiling.elements import Soup
 from tiling.gltf import Primitive, Surface
 from tiling.normals import Surfaces
+from tiling.soup import Soup, plain
 from tiling.textures import Dressed, Quality, dress
 
 I64 = NDArray[np.int64]
@@ -24,9 +24,9 @@ def primitives(shaded: Surfaces, rows: I64, owner: I64, soup: Soup, images: Mapp
     corners, source = shaded.triangles[rows], shaded.source[rows]
     material = soup.material[source]
     dressed = _dressed(shaded, corners, source, soup, images, how)
-    plain, number = np.unique(material, return_inverse=True)
-    surface = np.where(dressed.surface >= 0, len(plain) + dressed.surface, number)
-    surfaces = [soup.surfaces.surface(int(m)) for m in plain] + dressed.surfaces
+    used_plain, number = np.unique(material, return_inverse=True)
+    surface = np.where(dressed.surface >= 0, len(used_plain) + dressed.surface, number)
+    surfaces = [plain(soup.looks[int(m)]) for m in used_plain] + dressed.surfaces
     colors = None if soup.colors is None else soup.colors[source]
     vertex_owner = np.empty(len(shaded.positions), np.int64)
     vertex_owner[corners] = owner[:, None]
@@ -36,7 +36,7 @@ def primitives(shaded: Surfaces, rows: I64, owner: I64, soup: Soup, images: Mapp
         mine = np.flatnonzero(surface == s)
         vertex = corners[mine].ravel()
         extra = []  # columns of corners beyond position, normal and feature, as bytes
-        if s >= len(plain):
+        if s >= len(used_plain):
             extra.append(np.ascontiguousarray(dressed.uv[mine]).reshape(-1, 2).view(np.uint32).astype(np.int64))
         if colors is not None:
             extra.append(np.ascontiguousarray(colors[mine]).reshape(-1, 4).view(np.uint32).astype(np.int64))
@@ -47,7 +47,7 @@ def primitives(shaded: Surfaces, rows: I64, owner: I64, soup: Soup, images: Mapp
         at = vertex[first]
         made.append(Primitive(
             shaded.positions[at], local.reshape(-1, 3), shaded.normals[at], feature_ids=vertex_owner[at], surface=len(made),
-            texcoords=dressed.uv[mine].reshape(-1, 2)[first] if s >= len(plain) else None, colors=None if colors is None else colors[mine].reshape(-1, 4)[first],
+            texcoords=dressed.uv[mine].reshape(-1, 2)[first] if s >= len(used_plain) else None, colors=None if colors is None else colors[mine].reshape(-1, 4)[first],
         ))  # fmt: skip
     return made, [surfaces[s] for s in used.tolist()], dressed.problems
 
@@ -55,4 +55,4 @@ def primitives(shaded: Surfaces, rows: I64, owner: I64, soup: Soup, images: Mapp
 def _dressed(shaded: Surfaces, corners: I64, source: I64, soup: Soup, images: Mapping[str, bytes], how: Quality) -> Dressed:
     if soup.uv is None:
         return Dressed(np.full(len(source), -1, np.int64), np.zeros((len(source), 3, 2), np.float32), [], [])
-    return dress(shaded.positions[corners], soup.uv[source], soup.material[source], soup.surfaces.materials, images, how)
+    return dress(shaded.positions[corners], soup.uv[source], soup.material[source], soup.looks, images, how)

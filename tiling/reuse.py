@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +32,7 @@ from twin.lake import Lake
 from twin.registry import TileJob
 
 LEDGER = "ledger"
-_FORMAT = 1
+_FORMAT = 2
 _COLUMNS = ("code", "size", "weight", "tie", "row", "mark")
 
 
@@ -82,14 +83,62 @@ _BOX = ("west", "south", "low", "east", "north", "high")
 _TILE = pa.schema([
     ("name", pa.string()), ("key", pa.binary()), ("check", pa.uint32()), ("drawn", pa.bool_()), ("size", pa.int64()),
     *((name, pa.float64()) for name in _BOX), ("bottom", pa.float64()), ("top", pa.float64()),
-    ("kept", pa.int64()), ("vertices", pa.int64()), ("triangles", pa.int64()), ("notes", pa.string()),
+    ("kept", pa.int64()), ("vertices", pa.int64()), ("triangles", pa.int64()), ("notes", pa.string()), ("error", pa.float64()),
 ])  # fmt: skip
 
 
 def _flat(tile: Finished) -> tuple[Any, ...]:
     box = [float("nan")] * 6 if tile.low is None or tile.high is None else [float(v) for v in (*tile.low, *tile.high)]
     notes = json.dumps(tile.notes, ensure_ascii=False) if tile.notes else ""
-    return (tile.packed is not None, tile.packed.size if tile.packed else 0, *box, *map(float, tile.heights), tile.kept, tile.vertices, tile.triangles, notes)
+    return (tile.packed is not None, tile.packed.size if tile.packed else 0, *box, *map(float, tile.heights), tile.kept, tile.vertices, tile.triangles, notes, tile.error)
+
+
+class Assembly:
+    """Tiles into an archive in the order of a plan: what the last build made is copied, the others come from workers as they are done.
+
+    `want` is called for every tile of the plan, in order (by the iterator that makes the tasks), `enter` for every tile that was built, in the same order.
+    """
+
+    def __init__(self, past: Past, archive: ArchiveWriter, ledger: Ledger) -> None:
+        self.past, self.archive, self.ledger = past, archive, ledger
+        self.tiles: list[Finished] = []
+        self._known: deque[tuple[str, bytes, tuple[Finished, int] | None]] = deque()
+
+    def want(self, name: str, key: bytes) -> bool:
+        """Whether this tile, the next of the plan, has to be built."""
+        self._known.append((name, key, self.past.find(name, key)))
+        return self._known[-1][2] is None
+
+    def enter(self, one: Finished) -> None:
+        """The next tile that was built; its bytes are written and forgotten."""
+        self.copy()
+        name, key, _ = self._known.popleft()
+        check = 0
+        if one.packed is not None:
+            check = one.packed.check
+            self.archive.add_packed(f"{name}.glb", one.packed)
+            one.packed = Packed(b"", 0, one.packed.size, False)
+        self._enter(name, key, check, one)
+
+    def copy(self) -> None:
+        """What is to be copied up to the next tile that is built.
+
+        Raises:
+            Spoilt: it is not there any more, or damaged.
+        """
+        wanted: dict[str, int] = {}
+        while self._known and self._known[0][2] is not None:
+            name, key, found = self._known.popleft()
+            if found is not None:
+                one, check = found
+                if one.packed is not None:
+                    wanted[f"{name}.glb"] = check
+                self._enter(name, key, check, one)
+        self.past.copy(self.archive, wanted)
+
+    def _enter(self, name: str, key: bytes, check: int, one: Finished) -> None:
+        self.ledger.add(name, key, check, one)
+        self.tiles.append(one)
 
 
 class Spoilt(Exception):
@@ -152,7 +201,7 @@ class Past:
         of = {name: column[row] for name, column in self._columns.items()}
         notes = [(action, feature, reason) for action, feature, reason in json.loads(of["notes"])] if of["notes"] else []
         packed, low, high = (Packed(b"", 0, of["size"], False), self._boxes[row, :3], self._boxes[row, 3:]) if of["drawn"] else (None, None, None)
-        return Finished(packed, low, high, (of["bottom"], of["top"]), of["kept"], of["vertices"], of["triangles"], notes), of["check"]
+        return Finished(packed, low, high, (of["bottom"], of["top"]), of["kept"], of["vertices"], of["triangles"], notes, of["error"]), of["check"]
 
     def copy(self, writer: ArchiveWriter, wanted: dict[str, int]) -> None:
         """Append tiles of the last build to an archive; `wanted`: their names in order with the CRCs that `find` gave.

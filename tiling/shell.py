@@ -18,7 +18,7 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
-from tiling.elements import Elements, shape
+from tiling.elements import Elements
 from tiling.levels import SEPARATOR, Storeys
 
 F64 = NDArray[np.float64]
@@ -57,7 +57,7 @@ def storeys_of(elements: Elements, pieces: I64, code: NDArray[np.uint64], unit: 
 
 def _seen(elements: Elements, pieces: I64, unit: F64) -> NDArray[np.bool_]:
     """(P,) whether each piece of one building is seen from outside."""
-    opaque = {id(mesh): np.array([m.color[3] >= 1 for m in mesh.materials], bool) for mesh in elements.meshes}
+    opaque = np.array([m.color[3] >= 1 for m in elements.materials], bool)
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for corners, _, _ in _triangles(elements, pieces, unit, opaque):
         low, high = np.minimum(low, corners.min(axis=(0, 1))), np.maximum(high, corners.max(axis=(0, 1)))
@@ -72,15 +72,12 @@ def _seen(elements: Elements, pieces: I64, unit: F64) -> NDArray[np.bool_]:
     return seen
 
 
-def _triangles(elements: Elements, pieces: I64, unit: F64, opaque: dict[int, NDArray[np.bool_]]) -> Iterable[tuple[F64, NDArray[np.bool_], int]]:
+def _triangles(elements: Elements, pieces: I64, unit: F64, opaque: NDArray[np.bool_]) -> Iterable[tuple[F64, NDArray[np.bool_], int]]:
     """((T, 3, 3) corners in metres of the layer's reference, (T,) whether each hides what is behind, the piece's position) of each part."""
     for number, piece in enumerate(pieces.tolist()):
-        mesh = elements.find(int(elements.feature[piece]))
-        for part in elements.parts_of(piece):
-            own, corners, rows = shape(mesh, part)
-            t = mesh.transforms[part[0]]
-            if len(corners):
-                yield ((own @ t[:3, :3].T + t[:3, 3]) * unit)[corners], opaque[id(mesh)][mesh.triangle_material[rows]], number
+        for own, t in elements.shapes_of(piece):
+            if len(own.triangles):
+                yield ((own.positions @ t[:3, :3].T + t[:3, 3]) * unit)[own.triangles], opaque[own.material], number
 
 
 def _views() -> F64:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling.distance import hausdorff
-from tiling.elements import Soup
 from tiling.simplify import simplify
+from tiling.soup import Soup
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -58,6 +58,7 @@ def simplified(soup: Soup, tolerance: F64, pinned: NDArray[np.bool_], miss: floa
 def _joined(pieces: list[Soup]) -> Soup:
     """Forms that share their positions, ordered by feature."""
     whole = Soup.join([replace(piece, positions=piece.positions[:0]) for piece in pieces])
+    assert whole is not None  # there is always a last piece
     order = np.argsort(whole.owner, kind="stable")
     whole = replace(whole, positions=pieces[0].positions)
     triangles = np.concatenate([piece.triangles for piece in pieces])

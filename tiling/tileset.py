@@ -25,7 +25,7 @@ MARGIN = 0.01
 
 @dataclass
 class Finished:
-    """One finished tile as a worker hands it back: its bytes, extremes in its frame, ellipsoidal heights, and what became of its features."""
+    """One finished tile as a worker hands it back: its bytes, extremes in its frame, ellipsoidal heights, what became of its features, its error."""
 
     packed: Packed | None = None
     low: F64 | None = None
@@ -35,6 +35,7 @@ class Finished:
     vertices: int = 0
     triangles: int = 0
     notes: list[tuple[str, str, str]] = field(default_factory=list)
+    error: float = 0.0
 
 
 @dataclass

@@ -14,11 +14,15 @@ import shapely
 from numpy.typing import NDArray
 
 from twin.lake import Lake
-from twin.model import Bounds, Features, LayerVersion, Material, Mesh, Texture
+from twin.model import Bounds, Features, LayerVersion, Material, Mesh, Part, Texture
 
 IMAGES = "mesh:images"
 IMAGES_A_GROUP = 8
 """Images in a row group: what is read to get at one."""
+GROUP = 1 << 24
+"""Bytes of prototypes in a row group, about."""
+ROWS = 64
+"""Prototypes that are read at a time."""
 ALWAYS = ("id", "parent", "geometry", "bbox")
 _TRANSFORM = pa.list_(pa.float64(), 16)
 #: Columns of prototypes that hold one array each: (name in the table, type in the file, numbers a row).
@@ -117,9 +121,51 @@ def read_meshes(lake: Lake, version: LayerVersion) -> Iterator[Mesh]:
             _joined(arrays, "materials"), np.cumsum([0, *map(len, arrays["positions"])]), np.cumsum([0, *map(len, arrays["triangles"])]),
             instances.column("prototype").to_numpy().astype(np.int32), local.astype(np.int32),
             np.array(instances.column("transform").combine_chunks().values).reshape(-1, 4, 4),
-            tuple(_material_of(row) for row in shape_part.properties["materials"]), part.column("parent").combine_chunks(),
+            tuple(materials_of(shape_part)), part.column("parent").combine_chunks(),
             _joined(arrays, "uv") if "uv" in prototypes.column_names else None, _joined(arrays, "colors") if "colors" in prototypes.column_names else None, images,
         )  # fmt: skip
+
+
+def materials_of(part: Part) -> list[Material]:
+    """The materials of a part of prototypes; `materials` of its triangles count in them."""
+    return [_material_of(row) for row in part.properties["materials"]]
+
+
+def stream_prototypes(lake: Lake, part: Part) -> Iterator[list[dict[str, NDArray[Any]]]]:
+    """A part's prototypes, some at a time: of each its arrays by name (`positions`, `triangles`, `materials`, perhaps `uv` and `colors`)."""
+    with pq.ParquetFile(lake.path(part.key)) as file:
+        for batch in file.iter_batches(batch_size=ROWS, use_threads=False):
+            names = [name for name in _ARRAYS if name in batch.schema.names]
+            columns = [_arrays(batch.column(name), name) for name in names]
+            yield [dict(zip(names, arrays, strict=True)) for arrays in zip(*columns, strict=True)]
+
+
+def stream_instances(lake: Lake, part: Part, rows: int = 65_536) -> Iterator[tuple[NDArray[np.int32], pa.Array, NDArray[np.float64]]]:
+    """A part's instances, at most `rows` at a time: (prototype of the part, id of the feature, (N, 4, 4) transform)."""
+    with pq.ParquetFile(lake.path(part.key)) as file:
+        for batch in file.iter_batches(batch_size=rows, use_threads=False):
+            transforms = np.asarray(batch.column("transform").flatten()).reshape(-1, 4, 4)
+            yield batch.column("prototype").to_numpy(zero_copy_only=False).astype(np.int32), batch.column("feature"), transforms
+
+
+def rows_a_group(role: str, table: pa.Table) -> int | None:
+    """Rows of a row group of a part of a mesh: so many as are read at a time; None where it does not matter."""
+    if role == IMAGES:
+        return IMAGES_A_GROUP
+    if role == "mesh:prototypes" and len(table):
+        return max(1, min(len(table), GROUP * len(table) // max(int(table.nbytes), 1)))
+    return None
+
+
+def _arrays(column: pa.Array, name: str) -> list[NDArray[Any]]:
+    """The array of each row of a column of prototypes, without a copy."""
+    kind, shape = _ARRAYS[name]
+    if pa.types.is_binary(column.type):
+        column = column.cast(pa.large_binary())
+    at = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column) + 1]
+    data = column.buffers()[2] or b""
+    width = np.dtype(kind).itemsize
+    return [np.frombuffer(data, kind, (b - a) // width, a).reshape(-1, *shape) if b > a else np.zeros((0, *shape), kind) for a, b in pairwise(at.tolist())]
 
 
 def _pieces(prototypes: pa.Table, name: str) -> list[NDArray[Any]]:

@@ -254,8 +254,7 @@ def _write_table(lake: Lake, table: Table) -> Part:
 
 def _put_table(lake: Lake, role: str, table: pa.Table, bounds: Bounds | None, properties: dict[str, Any]) -> Part:
     with lake.scratch(".parquet") as path:
-        rows = meshes.IMAGES_A_GROUP if role == meshes.IMAGES else None
-        pq.write_table(table, path, compression="zstd", compression_level=3, row_group_size=rows)
+        pq.write_table(table, path, compression="zstd", compression_level=3, row_group_size=meshes.rows_a_group(role, table))
         size = path.stat().st_size
         return Part(role, lake.put_file(path, ".parquet", move=True), size, table.num_rows, bounds, properties)
 

@@ -1,0 +1,215 @@
+"""The prototypes and instances of a mesh layer, read once into columns that may be larger than memory (`tiling.store`).
+
+Every prototype gets a digest of all that it draws (corners, triangles, texture coordinates, colours, how its materials look), so that equal
+ones are known as equal wherever they come from. Materials are numbered by a digest of their look: which of two comes first depends on nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tiling.store import Kinds, Store
+from twin.lake import Lake
+from twin.meshes import Images, materials_of, stream_instances, stream_prototypes
+from twin.model import LayerVersion, Material, Reference
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+KINDS: Kinds = {
+    "positions": ("<f8", (3,)), "triangles": ("<i4", (3,)), "materials": ("<i4", ()), "uv": ("<f4", (3, 2)), "colors": ("|u1", (3, 4)),
+    "counts": ("<i8", (4,)), "box": ("<f8", (2, 3)), "mark": ("<u8", ()),
+    "prototype": ("<i4", ()), "transform": ("<f8", (4, 4)), "row": ("<i8", ()),
+}  # fmt: skip
+"""Of corners and triangles; of prototypes (how many vertices, triangles, uv and colours they have); of instances."""
+_CHUNK = 65_536
+
+
+class Looks:
+    """The different materials of a layer, numbered as they come."""
+
+    def __init__(self) -> None:
+        self._number: dict[tuple[Any, ...], int] = {}
+        self._materials: list[Material] = []
+        self._digests: list[bytes] = []
+
+    def number(self, material: Material) -> int:
+        """Of a material; those that look the same have one."""
+        look = (material.color, material.double_sided, material.texture)
+        if look not in self._number:
+            self._number[look] = len(self._materials)
+            self._materials.append(material)
+            self._digests.append(hashlib.blake2b(repr(look).encode(), digest_size=16).digest())
+        return self._number[look]
+
+    def digest(self, materials: I64) -> bytes:
+        """Of which material each triangle has."""
+        if not len(materials):
+            return b""
+        first = int(materials[0])
+        if (materials == first).all():
+            return self._digests[first]
+        used, inverse = np.unique(materials, return_inverse=True)
+        order = np.array(sorted(range(len(used)), key=lambda k: self._digests[int(used[k])]))
+        place = np.empty(len(order), np.int32)
+        place[order] = np.arange(len(order))
+        return b"".join(self._digests[int(used[k])] for k in order) + place[inverse.ravel()].tobytes()
+
+    def ranked(self) -> tuple[I64, list[Material]]:
+        """((N,) place of each number, the materials in order of their digests)."""
+        order = sorted(range(len(self._digests)), key=self._digests.__getitem__)
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        return rank, [self._materials[k] for k in order]
+
+
+@dataclass
+class Shapes:
+    """Prototypes and instances by number; arrays as in `twin.model.Mesh`, but all batches in one.
+
+    Attributes:
+        store: the columns. reference: of the placed coordinates. images: files of the textures.
+        materials: ordered by look; `rank` is the place of each number in the store.
+    """
+
+    store: Store
+    reference: Reference
+    images: Mapping[str, bytes]
+    materials: list[Material] = field(default_factory=list)
+    rank: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    start: I64 = field(default_factory=lambda: np.zeros((1, 4), np.int64))
+    looks: Looks = field(default_factory=Looks)
+
+    @staticmethod
+    def read(lake: Lake, version: LayerVersion, store: Store, ids: pa.ChunkedArray) -> Shapes:
+        """All parts of a version; the column `row` of the store is where an instance's feature is in `ids`."""
+        result = Shapes(store, version.reference, Images(lake, version))
+        shapes = [p for p in version.parts if p.role == "mesh:prototypes"]
+        placed = [p for p in version.parts if p.role == "mesh:instances"]
+        first = 0
+        for shape_part, place_part in zip(shapes, placed, strict=True):
+            own = np.array([result.looks.number(m) for m in materials_of(shape_part)], np.int64)
+            for some in stream_prototypes(lake, shape_part):
+                for one in some:
+                    result.add(one["positions"], one["triangles"], own[one["materials"]], one.get("uv"), one.get("colors"))
+            for prototype, feature, transform in stream_instances(lake, place_part):
+                store.add("row", pc.index_in(feature, ids).to_numpy(zero_copy_only=False).astype(np.int64))
+                store.add("prototype", prototype + first)
+                store.add("transform", transform)
+            first += shape_part.count
+        result.rank, result.materials = result.looks.ranked()
+        result.close()
+        return result
+
+    def add(self, positions: F64, triangles: NDArray[np.int32], materials: I64, uv: Any, colors: Any) -> None:
+        """Another prototype; its materials are numbers of the store."""
+        store = self.store
+        counts = [len(positions), len(triangles), 0 if uv is None else len(uv), 0 if colors is None else len(colors)]
+        store.add("positions", positions)
+        store.add("triangles", triangles)
+        store.add("materials", materials)
+        digest = hashlib.blake2b(np.array(counts, "<i8").tobytes(), digest_size=8)
+        for part in (positions, triangles, uv, colors):
+            if part is not None and len(part):
+                digest.update(np.ascontiguousarray(part).data)
+        if uv is not None:
+            store.add("uv", uv)
+        if colors is not None:
+            store.add("colors", colors)
+        digest.update(self.looks.digest(materials))
+        store.add("counts", np.array(counts, np.int64))
+        store.add("box", _box(positions, triangles))
+        store.add("mark", np.frombuffer(digest.digest(), "<u8"))
+
+    def split(self, instance: int, runs: list[I64]) -> int:
+        """New prototypes of some triangles each of an instance's prototype, with an instance of each; returns the number of the first. Then `close`."""
+        whole, place = self.shape(instance), np.argsort(self.rank)
+        first, prototypes = len(self.store["prototype"]), len(self.store["counts"])
+        for rows in runs:
+            used, local = np.unique(whole.triangles[rows], return_inverse=True)
+            self.add(whole.positions[used], local.reshape(-1, 3).astype(np.int32), place[whole.material[rows]], None if whole.uv is None else whole.uv[rows],
+                     None if whole.colors is None else whole.colors[rows])  # fmt: skip
+        self.store.add("transform", np.repeat(self.transform(instance)[None], len(runs), axis=0))
+        self.store.add("prototype", prototypes + np.arange(len(runs)))
+        return first
+
+    def close(self) -> None:
+        """After prototypes were added: where each one's rows are."""
+        self.start = np.concatenate([np.zeros((1, 4), np.int64), np.cumsum(self.store["counts"], axis=0)])
+
+    def digests(self, instances: I64) -> U64:
+        """(N,) of what each instance draws and where."""
+        from tiling.digests import digests  # noqa: PLC0415  numba takes half a second to load: models of one tile never need it
+
+        prototype, transform, mark = self.store["prototype"], self.store["transform"], self.store["mark"]
+        found = np.empty(len(instances), np.uint64)
+        for at in range(0, len(instances), _CHUNK):
+            some = instances[at : at + _CHUNK]
+            columns = transform[some].reshape(-1, 16)
+            table = pa.table([mark[prototype[some]], *(np.ascontiguousarray(columns[:, k]) for k in range(16))], names=[str(k) for k in range(17)])
+            found[at : at + _CHUNK] = digests(table)
+        return found
+
+    def triangles_of(self, instance: Any) -> Any:
+        """How many triangles an instance draws; a number or an array of them."""
+        p = self.store["prototype"][instance]
+        return self.start[p + 1, 1] - self.start[p, 1]
+
+    def mark_of(self, instance: int) -> tuple[int, int, int]:
+        """What tells the prototype of an instance from others."""
+        p = int(self.store["prototype"][instance])
+        return (int(self.store["mark"][p]), *(int(n) for n in self.store["counts"][p, :2]))  # type: ignore[return-value]
+
+    def transform(self, instance: int) -> F64:
+        """(4, 4) of an instance, prototype-local → reference."""
+        found: F64 = self.store["transform"][instance]
+        return found
+
+    def shape(self, instance: int) -> Shape:
+        """What an instance draws, prototype-local."""
+        p = int(self.store["prototype"][instance])
+        (v0, t0, u0, c0), (v1, t1, u1, c1) = self.start[p].tolist(), self.start[p + 1].tolist()
+        store = self.store
+        return Shape(store["positions"][v0:v1], store["triangles"][t0:t1], self.rank[store["materials"][t0:t1]],
+                     store["uv"][u0:u1] if u1 > u0 else None, store["colors"][c0:c1] if c1 > c0 else None)  # fmt: skip
+
+    def boxes(self, instances: I64) -> Iterator[tuple[slice, F64]]:
+        """((slice of `instances`, their boxes (K, 2, 3) in the layer's reference), …); NaN where there is nothing or a place is not finite."""
+        prototype, transform, box = self.store["prototype"], self.store["transform"], self.store["box"]
+        pick = np.indices((2, 2, 2)).reshape(3, 8)
+        for at in range(0, len(instances), _CHUNK):
+            some = instances[at : at + _CHUNK]
+            t = transform[some]
+            corners = box[prototype[some]][:, pick, np.arange(3)[:, None]].transpose(0, 2, 1)
+            placed = np.einsum("ijk,ilk->ilj", t[:, :3, :3], corners) + t[:, None, :3, 3]
+            yield slice(at, at + len(some)), np.stack([placed.min(axis=1), placed.max(axis=1)], axis=1)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A prototype: positions (V, 3), triangles (T, 3) in them, material (T,) of the layer's, uv (T, 3, 2), colors (T, 3, 4) or None."""
+
+    positions: F64
+    triangles: NDArray[np.int32]
+    material: I64
+    uv: NDArray[np.float32] | None
+    colors: NDArray[np.uint8] | None
+
+
+def _box(positions: F64, triangles: NDArray[np.int32]) -> F64:
+    """(2, 3) extremes of the vertices; of those that are drawn if others are not finite; NaN where there is no triangle."""
+    if not len(positions) or not len(triangles):
+        return np.full((2, 3), np.nan)
+    found = np.array([positions.min(axis=0), positions.max(axis=0)])
+    if not np.isfinite(found).all():
+        drawn = positions[np.unique(triangles)]
+        found = np.array([drawn.min(axis=0), drawn.max(axis=0)])
+    return found

@@ -1,0 +1,151 @@
+"""Triangles of many features in a tile's frame: placed vertex by vertex, and thinned on the way where they are very many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiling.elements import Elements
+from tiling.gltf import Surface
+from twin import crs
+from twin.model import Material
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+Item = tuple[int, int]
+"""What is to be placed: the number that stands in `owner`, the instance."""
+
+
+@dataclass(frozen=True)
+class Soup:
+    """Triangles in a tile's frame, with what each carries.
+
+    Attributes:
+        positions: (V, 3) metres. triangles: (T, 3).
+        owner: (T,) position of the feature in the tile's list of features. material: (T,) number in `looks`.
+        uv: (T, 3, 2) of the corners, NaN where there are none; None where no triangle has any. colors: (T, 3, 4) uint8 or None.
+        looks: the layer's materials, by number.
+        heights: lowest and highest ellipsoidal height.
+    """
+
+    positions: F64
+    triangles: I64
+    owner: I64
+    material: I64
+    uv: NDArray[np.float32] | None
+    colors: NDArray[np.uint8] | None
+    looks: list[Material]
+    heights: tuple[float, float]
+
+    def take(self, triangles: I64, source: I64, corner: I64 | None = None) -> Soup:
+        """Some triangles (rows of `positions`), each with what its `source` carries, or corner by corner what `corner` (T, 3) names."""
+        def corners(column: NDArray[Any] | None) -> Any:
+            if column is None:
+                return None
+            return column[source] if corner is None else column.reshape(-1, column.shape[2])[corner]
+
+        return replace(self, triangles=triangles, owner=self.owner[source], material=self.material[source], uv=corners(self.uv), colors=corners(self.colors))
+
+    @staticmethod
+    def join(many: list[Soup]) -> Soup | None:
+        """One after the other; None of none."""
+        if len(many) <= 1:
+            return many[0] if many else None
+        first = np.cumsum([0, *(len(s.positions) for s in many)])
+        counts = [len(s.triangles) for s in many]
+        return Soup(
+            np.concatenate([s.positions for s in many]), np.concatenate([s.triangles + k for s, k in zip(many, first, strict=False)]),
+            np.concatenate([s.owner for s in many]), np.concatenate([s.material for s in many]), _joined([s.uv for s in many], counts, 2, np.nan, np.float32),
+            _joined([s.colors for s in many], counts, 4, 255, np.uint8), many[0].looks,
+            (min(s.heights[0] for s in many), max(s.heights[1] for s in many)),
+        )  # fmt: skip
+
+
+def _joined(columns: list[Any], counts: list[int], width: int, empty: float, kind: Any) -> Any:
+    """Columns of corners one after the other, `empty` where there are none; None where none has any."""
+    if all(column is None for column in columns):
+        return None
+    return np.concatenate([np.full((n, 3, width), empty, kind) if c is None else c for c, n in zip(columns, counts, strict=True)])
+
+
+def plain(material: Material) -> Surface:
+    """A material as glTF draws it, without texture."""
+    return Surface(material.color, double_sided=material.double_sided)
+
+
+def items(elements: Elements, pieces: I64, number: I64) -> list[Item]:
+    """Everything that some pieces draw; `number` (K,) is what stands in `owner` for each."""
+    return [(position, i) for position, piece in zip(number.tolist(), pieces.tolist(), strict=True) for i in elements.parts_of(piece)]
+
+
+def place(elements: Elements, wanted: list[Item], frame: F64) -> Soup | None:
+    """Triangles, transformed vertex by vertex through the map CRS (law 4) into a tile's frame; None where there are none.
+
+    Args:
+        frame: (4, 4) the tile's frame → ECEF.
+    """
+    placed, triangles, owners, materials = [], [], [], []
+    uv: list[Any] = []
+    colors: list[Any] = []
+    count = 0
+    for position, instance in wanted:
+        own = elements.shapes.shape(instance)
+        if not len(own.positions) or not len(own.triangles):
+            continue
+        t = elements.shapes.transform(instance)
+        placed.append(own.positions @ t[:3, :3].T + t[:3, 3])
+        turn = slice(None, None, -1) if mirrored(t) else slice(None)
+        triangles.append(own.triangles[:, turn].astype(np.int64) + count)
+        owners.append(np.full(len(own.triangles), position))
+        materials.append(own.material)
+        uv.append(None if own.uv is None else own.uv[:, turn])
+        colors.append(None if own.colors is None else own.colors[:, turn])
+        count += len(own.positions)
+    if not placed:
+        return None
+    counts = [len(t) for t in triangles]
+    geodetic = crs.to_geodetic(elements.reference, np.concatenate(placed))
+    positions = (crs.geodetic_to_ecef(geodetic) - frame[:3, 3]) @ frame[:3, :3]
+    return Soup(positions, np.concatenate(triangles), np.concatenate(owners), np.concatenate(materials), _joined(uv, counts, 2, np.nan, np.float32),
+                _joined(colors, counts, 4, 255, np.uint8), elements.materials, (float(geodetic[:, 2].min()), float(geodetic[:, 2].max())))  # fmt: skip
+
+
+def gathered(elements: Elements, wanted: list[Item], frame: F64, aim: float, most: int) -> tuple[Soup | None, float]:
+    """(`place`, metres that vertices were moved by at most): what is more than `most` vertices is thinned while it is placed.
+
+    Corners then go to the middles of a grid of cubes that is the same for all tiles (so that no gaps open between them), of at most
+    half of `aim` a side; triangles that vanish or repeat are left out. So memory holds what the grid can hold.
+    """
+    weights = np.cumsum(2 * elements.shapes.triangles_of(np.array([instance for _, instance in wanted], np.int64)))
+    if weights[-1] <= 2 * most:
+        return place(elements, wanted, frame), 0.0
+    side = 2.0 ** np.floor(np.log2(aim / 2))
+    thinned = []
+    for k in range(int(weights[-1] // most) + 1):
+        soup = place(elements, [item for item, weight in zip(wanted, weights, strict=True) if weight // most == k], frame)
+        if soup is not None:
+            thinned.append(_snapped(soup, frame, side))
+    return Soup.join(thinned), side * np.sqrt(3) / 2
+
+
+def _snapped(soup: Soup, frame: F64, side: float) -> Soup:
+    """Vertices moved to the middles of the earth-fixed cubes of a grid."""
+    cell = np.floor((soup.positions @ frame[:3, :3].T + frame[:3, 3]) / side).astype(np.int64)
+    found, place_of = np.unique(cell, axis=0, return_inverse=True)
+    triangles = place_of.ravel()[soup.triangles]
+    good = np.flatnonzero((triangles != triangles[:, [1, 2, 0]]).all(axis=1))
+    turn = triangles[good].argmin(axis=1)
+    turned = triangles[good[:, None], (turn[:, None] + np.arange(3)) % 3]
+    _, first = np.unique(np.column_stack([soup.owner[good], turned]), axis=0, return_index=True)
+    kept = good[np.sort(first)]
+    positions = ((found + 0.5) * side - frame[:3, 3]) @ frame[:3, :3]
+    return replace(soup.take(triangles[kept], kept), positions=positions)
+
+
+def mirrored(t: F64) -> bool:
+    """Whether a transform turns right hands into left ones."""
+    (a, b, c), (d, e, f), (g, h, k) = t[:3, :3].tolist()
+    return bool(a * (e * k - f * h) - b * (d * k - f * g) + c * (d * h - e * g) < 0)

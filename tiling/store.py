@@ -1,0 +1,132 @@
+"""Columns of numbers that may be larger than memory: kept at hand while they are few, in mapped files once they are many.
+
+A `Store` is filled column by column, in any order, and read as arrays. Files are mapped, so other processes that are given the store (it pickles
+by name) share one copy; `release` lets go of the pages that were touched, so that what is in memory is what is being worked on.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from twin.lake import storage_errors
+
+Kinds = Mapping[str, tuple[str, tuple[int, ...]]]
+"""Of each column its dtype and the shape of a row."""
+
+
+class Store:
+    """Columns by name.
+
+    Args:
+        kinds: the columns.
+        folder: for the files; it belongs to the store and need not exist yet.
+        limit: bytes that are kept in memory; what is more lies in files.
+    """
+
+    def __init__(self, kinds: Kinds, folder: Path, limit: int) -> None:
+        self._kinds, self._folder, self._limit = dict(kinds), folder, limit
+        self._waiting: dict[str, list[NDArray[Any]]] = {name: [] for name in kinds}
+        self._held = 0
+        self._files = False
+        self._views: dict[str, NDArray[Any]] = {}
+        self._maps: dict[str, mmap.mmap] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Where the files are: everything is written first.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        self.write()
+        return {**self.__dict__, "_views": {}, "_maps": {}}
+
+    def add(self, name: str, rows: NDArray[Any]) -> None:
+        """Rows at the end of a column.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        kind, shape = self._kinds[name]
+        rows = np.ascontiguousarray(rows, kind).reshape(-1, *shape)
+        self._views.pop(name, None)
+        self._maps.pop(name, None)
+        self._waiting[name].append(rows)
+        self._held += rows.nbytes
+        if self._held > self._limit:
+            self.write()
+
+    def write(self) -> None:
+        """Move what is in memory to the files."""
+        self._files = True
+        with storage_errors("keeping a layer's triangles while it is tiled"):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for name, waiting in self._waiting.items():
+                if waiting:
+                    with (self._folder / name).open("ab") as file:
+                        for rows in waiting:
+                            file.write(rows.data if rows.size else b"")
+                    self._views.pop(name, None)
+                    self._maps.pop(name, None)
+                    waiting.clear()
+        self._held = 0
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """A column, read-only where it lies in a file."""
+        if name not in self._views:
+            if self._files:
+                self.write()
+            self._views[name] = self._mapped(name) if self._files else self._joined(name)
+        return self._views[name]
+
+    def _joined(self, name: str) -> NDArray[Any]:
+        kind, shape = self._kinds[name]
+        waiting = self._waiting[name]
+        if len(waiting) != 1:
+            waiting[:] = [np.concatenate(waiting) if waiting else np.zeros((0, *shape), kind)]
+        return waiting[0]
+
+    def _mapped(self, name: str) -> NDArray[Any]:
+        kind, shape = self._kinds[name]
+        found = self._map(name)
+        return np.zeros((0, *shape), kind) if found is None else np.frombuffer(found, kind).reshape(-1, *shape)
+
+    def _map(self, name: str) -> mmap.mmap | None:
+        """A file of the store as it lies on disk; None where there is none, or it is empty."""
+        path = self._folder / name
+        if not path.exists() or not path.stat().st_size:
+            return None
+        with path.open("rb") as file:
+            self._maps[name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self._maps[name]
+
+    def keep_table(self, name: str, table: pa.Table) -> pa.Table:
+        """The same table, in a file if the store's columns are, or it is large itself."""
+        if not self._files and self._held + table.nbytes <= self._limit:
+            return table
+        self.write()
+        with (
+            storage_errors("keeping a layer's attributes while it is tiled"),
+            pa.OSFile(str(self._folder / name), "wb") as sink,
+            pa.ipc.new_file(sink, table.schema) as writer,
+        ):
+            writer.write_table(table, max_chunksize=max(1, len(table)))
+        return self.table(name)
+
+    def table(self, name: str) -> pa.Table:
+        """A table of `keep_table`, from its file."""
+        found = self._map(name)
+        if found is None:
+            raise KeyError(name)
+        return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(found))).read_all()
+
+    def release(self) -> None:
+        """Let go of the pages of the files that were read; arrays stay as they are and are read again when touched."""
+        for found in self._maps.values():
+            found.madvise(mmap.MADV_DONTNEED)
