@@ -10,40 +10,32 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import shapely
-from numpy.typing import NDArray
 from pydantic import Field
 
-from tiling import implicit, metadata, partition, solids
-from tiling.anchors import Anchors, Look, look, numbers
+from tiling import implicit, metadata, partition
+from tiling.anchors import Anchors, Look, look
+from tiling.block_tiles import Source, Wanted, build_unit
 from tiling.boxes import enu_frames
-from tiling.gltf import Compression, Primitive, Surface, extremes, glb
+from tiling.gltf import Compression
 from tiling.pool import Pool
 from tiling.reuse import LEDGER, Ledger, Past, Spoilt, common_key, tile_key
 from tiling.rows import Rows
 from tiling.tileset import Finished, Tile, dump, tileset
-from twin import crs, registry
-from twin.archive import ArchiveWriter, Packed, pack
+from twin import registry
+from twin.archive import ArchiveWriter, Packed
 from twin.errors import BadFeature, MissingReference
-from twin.ground import Ground
-from twin.model import ABOVE_GROUND, LayerVersion, Reference, Report
+from twin.model import ABOVE_GROUND, LayerVersion, Report
 from twin.registry import TileJob
 
-F64 = NDArray[np.float64]
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 ABSENCE = 4.0
 """A thing that is missing is noticed at a quarter of the 16 pixels that clients allow a surface to be off, so a missing
 building of size s counts as an error of 4 s (ADR 0003)."""
-SPLIT = 8_000.0
-"""Metres: a tile that is wider than float32 can hold is cut into primitives of this size."""
-_GROUND_CELL = 0.02
-"""Degrees: the terrain is read in windows of about this size, so that a city-wide tile never loads a city-wide raster."""
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
 BY_HAND = 262_144
@@ -52,8 +44,6 @@ UNIT = 32
 """Budgets of weight in a unit of work, as far as it comes to no more than `UNIT_WEIGHT` vertices (some 50 MB)."""
 UNIT_WEIGHT = 512_000
 _NO_ROWS = np.zeros(0, np.int64)
-SURFACE = Surface((0.86, 0.85, 0.83, 1.0), name="block")
-
 
 class Options(registry.Options):
     """How blocks are tiled."""
@@ -63,23 +53,6 @@ class Options(registry.Options):
     in_memory: int = Field(partition.LIMIT, ge=1, description="Buildings whose places are held in memory at a time; the tiles do not depend on it.")
     compression: Compression = Field("meshopt", description="EXT_meshopt_compression of triangles, or none for clients without it.")
     subdivision: implicit.Subdivision = Field("explicit", description="How the tree is written: explicit in tileset.json, or implicit in subtrees.")
-
-
-Wanted = tuple[str, tuple[float, float], NDArray[np.int64]]
-"""A tile to be built: its name, the middle of its cell (degrees), its rows."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a worker needs of the layer and the options."""
-
-    rows: Rows
-    reference: Reference
-    height: str
-    base: str | None
-    ground: Ground | None
-    level: float | None
-    compression: Compression = "none"
 
 
 def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
@@ -248,185 +221,3 @@ def _tree(cells: list[partition.Cell], built: list[Finished]) -> list[Tile]:
         Tile(frame, ABSENCE * cell.error, cell.parent, one.low, one.high, f"{cell.name}.glb" if one.packed else None)
         for frame, cell, one in zip(enu_frames(lon, lat), cells, built, strict=True)
     ]
-
-
-# --- building -------------------------------------------------------------------------------------------------
-
-
-def build_unit(task: tuple[Source, metadata.Schema, list[Wanted]]) -> list[Finished]:
-    """The tiles of one unit of work, finished and deflated.
-
-    Outlines become solids for all tiles at once. Nothing of a tile may depend on its unit: a tile that is built alone has the same bytes.
-    """
-    source, schema, wanted = task
-    table = source.rows.take(np.concatenate([rows for _, _, rows in wanted]))
-    first = np.concatenate([[0], np.cumsum([len(rows) for _, _, rows in wanted])])
-    geometry = shapely.from_wkb(table.column("geometry").to_numpy(zero_copy_only=False))
-    rings, xy = solids.rings_of(geometry)
-    lon, lat = crs.to_lonlat(source.reference.horizontal, xy[:, 0], xy[:, 1])
-    owner = rings.owner[rings.polygon[rings.ring]]
-    height = numbers(table, source.height)
-    foot = _feet(source, table, geometry, owner, lon, lat)
-    base, up = np.empty((len(lon), 3)), np.empty((len(lon), 3))
-    corner = np.searchsorted(owner, first)
-    for tile_, (_, centre, _) in enumerate(wanted):
-        mine = slice(corner[tile_], corner[tile_ + 1])
-        base[mine], up[mine] = _corners(lon[mine], lat[mine], foot[owner[mine]], crs.enu_frame(*centre))
-    usable = np.isfinite(base).all(axis=1) & np.isfinite(height[owner])
-    # a row with one unusable corner is refused whole: half a building would be a lie
-    spoilt = np.zeros(len(table), bool)
-    spoilt[owner[~usable]] = True
-    whole = ~spoilt[owner]
-    before = np.bincount(rings.owner, minlength=len(table))
-    rings, order = solids.clean(_subset(rings, whole), base[whole, :2])
-    base, up = base[whole][order], up[whole][order]
-    lost = before - np.bincount(rings.owner, minlength=len(table))
-    shape = solids.extrude(rings, base, base + up * height[rings.owner[rings.polygon[rings.ring]]][:, None], up)
-    made = Made(table, foot, foot + height, spoilt, before, lost, rings.owner, shape)
-    return [build_tile(source, schema, made, int(a), int(b)) for a, b in pairwise(first)]
-
-
-@dataclass(frozen=True)
-class Made:
-    """Solids of the rows of a unit.
-
-    Attributes:
-        table: the rows. foot, top: ellipsoidal heights in metres. spoilt: whether a corner cannot be used.
-        before, lost: how many parts a row had, and how many of them are nothing.
-        owner: the row of each solid of `shape`, ascending.
-    """
-
-    table: pa.Table
-    foot: F64
-    top: F64
-    spoilt: NDArray[np.bool_]
-    before: NDArray[Any]
-    lost: NDArray[Any]
-    owner: NDArray[np.int64]
-    shape: solids.Solids
-
-    def solids_of(self, a: int, b: int) -> tuple[solids.Solids, NDArray[np.int64]]:
-        """(the solids of rows a to b, numbered from 0; the row of each, numbered from a)."""
-        polygons = slice(*np.searchsorted(self.owner, (a, b)))
-        vertices = slice(*np.searchsorted(self.shape.polygon, (polygons.start, polygons.stop)))
-        triangles = slice(*np.searchsorted(self.shape.triangles[:, 0], (vertices.start, vertices.stop)))
-        flawed = self.shape.flawed[(self.shape.flawed >= polygons.start) & (self.shape.flawed < polygons.stop)]
-        one = solids.Solids(self.shape.positions[vertices], self.shape.normals[vertices], self.shape.triangles[triangles] - vertices.start,
-                            self.shape.polygon[vertices] - polygons.start, flawed - polygons.start)  # fmt: skip
-        return one, self.owner[polygons] - a
-
-
-def build_tile(source: Source, schema: metadata.Schema, made: Made, a: int, b: int) -> Finished:
-    """The solids of rows a to b of a unit as a packed glb; each row ends up kept, or in `notes` with the reason."""
-    built = Finished()
-    shape, owner = made.solids_of(a, b)
-    rows = slice(a, b)
-    names = made.table.column("id").slice(a, b - a)
-    present = np.zeros(b - a, bool)
-    present[owner] = True
-    _tell(built, names, made.foot[rows], made.spoilt[rows], present)
-    _tell_parts(built, names, made.before[rows], made.lost[rows], present)
-    if not present.any():
-        return built
-    for p in shape.flawed:
-        built.notes.append(("warned", names[int(owner[p])].as_py(), "its outline crosses itself: roof and floor are not exact"))
-    number = np.cumsum(present) - 1
-    primitives = _primitives(shape, number[owner])
-    kept = made.table.slice(a, b - a)
-    if not present.all():
-        kept = kept.filter(pa.array(present))
-    data = glb(primitives, [SURFACE], schema.encode(kept), compression=source.compression)
-    built.packed = pack(data)
-    built.low, built.high = extremes(shape.positions)
-    built.heights = (float(made.foot[rows][present].min()), float(made.top[rows][present].max()))
-    built.kept, built.vertices, built.triangles = int(present.sum()), len(shape.positions), len(shape.triangles)
-    return built
-
-
-def _subset(rings: solids.Rings, keep: NDArray[np.bool_]) -> solids.Rings:
-    """The corners kept; rings and polygons keep their numbers (those without corners are dropped by `clean`)."""
-    return solids.Rings(rings.ring[keep], rings.polygon, rings.hole, rings.owner)
-
-
-def _tell(built: Finished, names: pa.ChunkedArray, foot: F64, spoilt: NDArray[np.bool_], present: NDArray[np.bool_]) -> None:
-    for i in np.flatnonzero(~present):
-        if spoilt[i] and not np.isfinite(foot[i]):
-            reason = "no terrain under it; extend the terrain or give --option ground=METRES"
-        elif spoilt[i]:
-            reason = "coordinates that are not finite"
-        else:
-            reason = "its outline has no area"
-        built.notes.append(("refused", names[int(i)].as_py(), reason))
-
-
-def _tell_parts(built: Finished, names: pa.ChunkedArray, before: NDArray[Any], lost: NDArray[Any], present: NDArray[np.bool_]) -> None:
-    """Name the buildings of which only some parts could be built."""
-    for i in np.flatnonzero((lost > 0) & present):
-        built.notes.append(("repaired", names[int(i)].as_py(), f"{int(lost[i])} of {int(before[i])} parts have no area and were left out"))
-
-
-def _corners(lon: F64, lat: F64, height: F64, frame: F64) -> tuple[F64, F64]:
-    """((N, 3) positions, (N, 3) directions of the ellipsoid's normal) in a tile's frame."""
-    ecef = crs.geodetic_to_ecef(np.column_stack([lon, lat, height]))
-    lam, phi = np.radians(lon), np.radians(lat)
-    up = np.column_stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)])
-    return (ecef - frame[:3, 3]) @ frame[:3, :3], up @ frame[:3, :3]
-
-
-def _feet(source: Source, table: pa.Table, geometry: NDArray[np.object_], owner: NDArray[np.int64], lon: F64, lat: F64) -> F64:
-    """(N,) ellipsoidal height on which each row stands, NaN where none is known.
-
-    Its own base, else the lowest ground under its corners and its centroid (so that no gap shows on a slope), else the option's.
-    """
-    foot = np.full(len(table), np.nan)
-    first = np.searchsorted(owner, np.arange(len(table)))
-    known = first < len(owner)
-    if source.base is not None:
-        own = numbers(table, source.base)
-        at = first[known]
-        foot[known] = own[known] * source.reference.vertical_unit + crs.datum_shift(source.reference, lon[at], lat[at])
-    missing = np.isnan(foot)
-    if source.ground is not None and missing.any():
-        middle = shapely.get_coordinates(shapely.centroid(geometry[missing & known]))
-        mid_lon, mid_lat = crs.to_lonlat(source.reference.horizontal, middle[:, 0], middle[:, 1])
-        wanted = missing[owner]
-        who = np.concatenate([owner[wanted], np.flatnonzero(missing & known)])
-        z = _ground(source.ground, np.concatenate([lon[wanted], mid_lon]), np.concatenate([lat[wanted], mid_lat]))
-        lowest = np.full(len(table), np.inf)
-        np.fmin.at(lowest, who, z)
-        foot[missing] = np.where(np.isfinite(lowest), lowest, np.nan)[missing]
-    if source.level is not None:
-        foot[np.isnan(foot)] = source.level
-    return foot
-
-
-def _ground(ground: Ground, lon: F64, lat: F64) -> F64:
-    """Ground heights, window by window."""
-    z = np.full(len(lon), np.nan)
-    finite = np.flatnonzero(np.isfinite(lon) & np.isfinite(lat))
-    cell = np.floor(np.column_stack([lon[finite], lat[finite]]) / _GROUND_CELL).astype(np.int64)
-    _, which = np.unique(cell, axis=0, return_inverse=True)
-    order = np.argsort(which, kind="stable")
-    for here in np.split(order, np.flatnonzero(np.diff(which[order])) + 1):
-        rows = finite[here]
-        z[rows] = ground.ellipsoidal(lon[rows], lat[rows])
-    return z
-
-
-def _primitives(shape: solids.Solids, feature: NDArray[np.int64]) -> list[Primitive]:
-    """One primitive, or for a tile wider than float32 can hold, one for each quarter of it."""
-    positions = shape.positions
-    low, high = extremes(positions)
-    if (high - low).max() < 2 * SPLIT:
-        return [Primitive(positions, shape.triangles, shape.normals, feature_ids=feature[shape.polygon], surface=0)]
-    first = np.searchsorted(shape.polygon, np.arange(int(shape.polygon[-1]) + 1))
-    cell = np.floor(positions[first, :2] / SPLIT).astype(np.int64)
-    _, quarter = np.unique(cell, axis=0, return_inverse=True)
-    quarter = quarter.ravel()[shape.polygon]
-    result = []
-    for q in range(int(quarter.max()) + 1):
-        mine = quarter == q
-        number = np.cumsum(mine) - 1
-        triangles = number[shape.triangles[mine[shape.triangles[:, 0]]]]
-        result.append(Primitive(positions[mine], triangles, shape.normals[mine], feature_ids=feature[shape.polygon[mine]], surface=0))
-    return result

@@ -30,6 +30,9 @@ Compression = Literal["meshopt", "none"]
 _MESHOPT = "EXT_meshopt_compression"
 _WORTH_PACKING = 3_000
 """Indices below which the names of the extension weigh more than what it saves."""
+_WORTH_PACKING_ROWS = 500
+LATTICE = 10
+"""Positions lie on multiples of 2^-LATTICE metres, as far as `TOLERANCE` allows."""
 _REACH = 8192.0  # float32 keeps the millimetre lattice up to here, so a node never holds coordinates beyond it
 _COMPONENT = {"b": 5120, "B": 5121, "h": 5122, "H": 5123, "I": 5125, "f": 5126}
 _WRAP: dict[Wrap, int] = {"repeat": 10497, "mirror": 33648, "clamp": 33071}
@@ -97,9 +100,26 @@ class Instanced:
     feature_ids: Array
 
 
+@dataclass(frozen=True)
+class Ready:
+    """Triangles whose columns are what is stored, y up; a node of their own.
+
+    Attributes:
+        origin: (3,) metres, a multiple of the lattice's step. steps: (V, 3) int32 of 2^-`LATTICE` metres from it, within ±2^23.
+        normals: (V, 4) int8, the fourth 0. feature_ids: (V,). triangles: (T, 3). surface: index into the list of surfaces.
+    """
+
+    origin: NDArray[np.float64]
+    steps: NDArray[np.int32]
+    normals: NDArray[np.int8]
+    feature_ids: Array
+    triangles: Array
+    surface: int = 0
+
+
 def glb(
     primitives: Sequence[Primitive], surfaces: Sequence[Surface] = (), table: PropertyTable | None = None,
-    *, tolerance: float = TOLERANCE, compression: Compression = "none", instanced: Sequence[Instanced] = (),
+    *, tolerance: float = TOLERANCE, compression: Compression = "none", instanced: Sequence[Instanced] = (), ready: Sequence[Ready] = (),
 ) -> bytes:  # fmt: skip
     """A binary glTF file. Every decoded vertex lies within `tolerance` metres of its source (an instance's within a tenth of it).
 
@@ -109,7 +129,7 @@ def glb(
     Raises:
         ValueError: a programming error: no vertex, not-finite coordinates, columns of different lengths.
     """
-    return _Writer(tolerance, compression).write([p for p in primitives if len(p.positions)], surfaces, table, instanced)
+    return _Writer(tolerance, compression).write([p for p in primitives if len(p.positions)], surfaces, table, instanced, ready)
 
 
 class _Writer:
@@ -124,8 +144,9 @@ class _Writer:
         self.used: set[str] = set()
         self.required: set[str] = set()
 
-    def write(self, primitives: list[Primitive], surfaces: Sequence[Surface], table: PropertyTable | None, instanced: Sequence[Instanced]) -> bytes:
-        if not primitives and not instanced:
+    def write(self, primitives: list[Primitive], surfaces: Sequence[Surface], table: PropertyTable | None, instanced: Sequence[Instanced],
+              ready: Sequence[Ready]) -> bytes:  # fmt: skip
+        if not primitives and not instanced and not ready:
             raise ValueError("a glb needs at least one vertex")
         nodes: list[dict[str, Any]] = []
         meshes: list[dict[str, Any]] = []
@@ -136,6 +157,9 @@ class _Writer:
         for many in instanced:
             meshes.append({"primitives": [self._primitive(replace(p, feature_ids=None), np.zeros(3), False, None, 1 / 16) for p in many.primitives]})
             nodes.append({"mesh": len(meshes) - 1, "extensions": self._instances(many, table)})
+        for one in ready:
+            meshes.append({"primitives": [self._ready(one, table)]})
+            nodes.append({"mesh": len(meshes) - 1, "translation": [float(v) for v in one.origin]})
         document: dict[str, Any] = {
             "asset": {"version": "2.0", "generator": "Wuyi Twin"},
             "scene": 0,
@@ -214,10 +238,7 @@ class _Writer:
         value: dict[str, Any] = {"attributes": attributes}
         if p.feature_ids is not None:
             attributes["_FEATURE_ID_0"] = self._vertices(smallest_ids(p.feature_ids))
-            count = len(table) if table is not None else len(np.unique(p.feature_ids))
-            feature = {"featureCount": count, "attribute": 0, **({"propertyTable": 0} if table is not None else {})}
-            self.used.add("EXT_mesh_features")
-            value["extensions"] = {"EXT_mesh_features": {"featureIds": [feature]}}
+            value["extensions"] = self._features(p.feature_ids, table)
         if any(len(self._column(a)) != len(p.positions) for a in attributes.values()):
             raise ValueError("all columns of a primitive must have as many rows as positions")
         if p.indices is not None:
@@ -226,6 +247,46 @@ class _Writer:
         if p.surface is not None:
             value["material"] = p.surface
         return value
+
+    def _features(self, ids: Array, table: PropertyTable | None) -> dict[str, Any]:
+        """The extension of a primitive with feature ids."""
+        count = len(table) if table is not None else len(np.unique(ids))
+        self.used.add("EXT_mesh_features")
+        return {"EXT_mesh_features": {"featureIds": [{"featureCount": count, "attribute": 0, **({"propertyTable": 0} if table is not None else {})}]}}
+
+    def _ready(self, one: Ready, table: PropertyTable | None) -> dict[str, Any]:
+        """A primitive of columns that are ready: vertices are packed too, positions exactly, as floats of one exponent (the filter EXPONENTIAL)."""
+        self._quantized_normals()
+        floats = (one.steps * np.float64(2.0**-LATTICE)).astype(np.float32)
+        whole = (one.steps & 0xFFFFFF) | np.int32(-LATTICE << 24)
+        return {
+            "attributes": {
+                "POSITION": self._packed_vertices(floats, whole, bounds=True, how="EXPONENTIAL"),
+                "NORMAL": self._packed_vertices(one.normals[:, :3], one.normals, normalized=True),
+                "_FEATURE_ID_0": self._packed_vertices(ids := smallest_ids(one.feature_ids), ids.astype(np.uint32) if ids.dtype.kind == "u" else ids),
+            },
+            "extensions": self._features(one.feature_ids, table),
+            "indices": self._indices(one.triangles, len(one.steps)),
+            "mode": TRIANGLES,
+            "material": one.surface,
+        }
+
+    def _packed_vertices(self, column: Array, rows: Array, *, normalized: bool = False, bounds: bool = False, how: str = "") -> int:
+        """An accessor of a vertex column. `rows`: the same as the codec takes it (rows of whole 4 bytes, before the filter `how`)."""
+        accessor = self._vertices(column, normalized=normalized, bounds=bounds)
+        if self.compression == "none" or len(rows) < _WORTH_PACKING_ROWS:
+            return accessor
+        from tiling import meshopt  # noqa: PLC0415  numba takes half a second to load: small models never need it
+
+        view = self.views.pop()
+        del self.body[view["byteOffset"] :]
+        packed = meshopt.encode_vertices(rows)
+        at = self._view(packed)
+        stride = view["byteLength"] // len(rows)
+        told = {**self.views[at], "byteStride": stride, "mode": "ATTRIBUTES", "count": len(rows), **({"filter": how} if how else {})}
+        self.views[at] = {**view, "buffer": 1, "byteOffset": self.unpacked, "extensions": {_MESHOPT: told}}
+        self.unpacked += view["byteLength"]
+        return accessor
 
     def _column(self, accessor: int) -> range:
         return range(self.accessors[accessor]["count"])

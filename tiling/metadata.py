@@ -277,7 +277,7 @@ class Schema:
             if column.null_count == len(column):
                 occurring[f.property] = ()
                 if f.known:
-                    columns[f.known] = Encoded(_bits(np.zeros(len(column), bool)))
+                    columns[f.known] = Encoded(pack_bits(np.zeros(len(column), bool)))
                 continue
             if f.kind == "string" and column.null_count == 0 and pc.max(pc.binary_length(column)).as_py() == 0:
                 plain.add(f.property)
@@ -288,9 +288,9 @@ class Schema:
             if encoded is not None:
                 columns[f.property] = encoded
             if f.known:
-                columns[f.known] = Encoded(_bits(pc.is_valid(column).to_numpy(zero_copy_only=False)))
+                columns[f.known] = Encoded(pack_bits(pc.is_valid(column).to_numpy(zero_copy_only=False)))
         document = self.to_json(occurring, frozenset(plain))
-        return PropertyTable(name or self.name, _tidy(document, set(columns)), self.class_id, columns, table.num_rows)
+        return PropertyTable(name or self.name, tidy(document, set(columns)), self.class_id, columns, table.num_rows)
 
     def statistics(self, surveys: dict[str, Survey]) -> dict[str, Any]:
         """tileset.json `statistics`: count, extremes, mean and sum of numbers, enum histograms; so that a client can style without a tile.
@@ -311,7 +311,7 @@ class Schema:
         return {"classes": {self.class_id: {"count": max(s.rows for s in surveys.values()), **({"properties": properties} if properties else {})}}}
 
 
-def _tidy(document: dict[str, Any], stored: set[str]) -> dict[str, Any]:
+def tidy(document: dict[str, Any], stored: set[str]) -> dict[str, Any]:
     """`required` only where the tile's table has the column; enums without any value are dropped with their property's enum."""
     body = next(iter(document["classes"].values()))["properties"]
     for name, value in list(body.items()):
@@ -440,7 +440,7 @@ def _encode_number(f: Field, column: pa.Array) -> Encoded:
 
 
 def _encode_boolean(_: Field, column: pa.Array) -> Encoded:
-    return Encoded(_bits(column.to_numpy(zero_copy_only=False).astype(bool)))
+    return Encoded(pack_bits(column.to_numpy(zero_copy_only=False).astype(bool)))
 
 
 def _encode_string(f: Field, column: pa.Array) -> Encoded:
@@ -448,7 +448,7 @@ def _encode_string(f: Field, column: pa.Array) -> Encoded:
     offsets = np.frombuffer(filled.buffers()[1], "<i4")[filled.offset : filled.offset + len(filled) + 1]
     data = filled.buffers()[2]
     values = data.slice(int(offsets[0]), int(offsets[-1] - offsets[0])).to_pybytes() if data is not None else b""
-    packed, kind = _offsets(offsets - offsets[0])
+    packed, kind = offsets_of(offsets - offsets[0])
     return Encoded(values, string_offsets=packed, string_offset_type=kind)
 
 
@@ -475,15 +475,17 @@ def _encode_list(f: Field, column: pa.Array) -> Encoded | None:
     inner: Encoded | None = _ENCODERS[f.member](replace(f, kind=f.member, no_data=None), members)
     if inner is None or not inner.values:  # lists of nothing but empty texts: no bytes to store
         return None
-    packed, kind = _offsets(np.concatenate([[0], np.cumsum(lengths)]))
+    packed, kind = offsets_of(np.concatenate([[0], np.cumsum(lengths)]))
     return replace(inner, array_offsets=packed, array_offset_type=kind)
 
 
-def _bits(values: Any) -> bytes:
+def pack_bits(values: Any) -> bytes:
+    """Booleans as bits, lowest first."""
     return bytes(np.packbits(values, bitorder="little").tobytes())
 
 
-def _offsets(offsets: Any) -> tuple[bytes, str]:
+def offsets_of(offsets: Any) -> tuple[bytes, str]:
+    """Ascending offsets from 0 in the smallest type that holds them, and its name."""
     top = int(offsets[-1])
     kind = "UINT8" if top < 256 else "UINT16" if top < 65_536 else "UINT32"
     return offsets.astype(np.dtype(kind.lower()).newbyteorder("<")).tobytes(), kind

@@ -1,7 +1,7 @@
 """Outlines and heights → closed, outward-facing solids; arrays in, arrays out, a whole tile at once.
 
 A solid has a roof, a floor and a wall per edge of every ring, courtyards included. Corners are repeated per face so that
-normals are flat: 6 vertices a corner. Vertices and triangles lie building after building, which deflate and GPUs both like.
+normals are flat: 6 vertices a corner, which lie together. The loops are in `block_kernels`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,12 @@ from dataclasses import dataclass
 
 import mapbox_earcut
 import numpy as np
+import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
+
+from tiling import block_kernels as kernels
+from tiling.arrow_bytes import offsets_and_data
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -38,17 +42,54 @@ class Rings:
 
 @dataclass(frozen=True)
 class Solids:
-    """Faces of solids.
+    """P solids on C corners.
 
-    positions (V, 3), normals (V, 3), triangles (T, 3), `polygon` (V,) the solid of each vertex, `flawed` (K,) polygons
-    whose roof could not be triangulated exactly.
+    Attributes:
+        base, up, height: as `extrude` takes them. after: (C,) the corner that follows each in its ring.
+        start: (P + 1,) first corner of each. caps: (T, 3) corners of the roofs' triangles, counter-clockwise; cap_start: (P + 1,).
+        flawed: (K,) polygons whose roof could not be triangulated exactly.
     """
 
-    positions: F64
-    normals: F64
-    triangles: I64
-    polygon: I64
+    base: F64
+    up: F64
+    height: F64
+    after: I64
+    start: I64
+    caps: I64
+    cap_start: I64
     flawed: I64
+
+    def extremes(self, first: int, last: int) -> tuple[F64, F64]:
+        """((3,) lowest, (3,) highest) of the solids from `first` to before `last`."""
+        low, high = np.empty(3), np.empty(3)
+        kernels.reach(self.base, self.up, self.height, self.start[first], self.start[last], low, high)
+        return low, high
+
+    def faces(self, pick: I64, number: I64, origin: F64, scale: float) -> Faces:
+        """Some of them as vertices and triangles.
+
+        Args:
+            pick: (K,) which; number: (P,) feature id of each solid. origin: (3,) metres, y up, of the lattice; scale: its steps a metre.
+        """
+        corners, roofs = int((self.start[pick + 1] - self.start[pick]).sum()), int((self.cap_start[pick + 1] - self.cap_start[pick]).sum())
+        made = Faces(np.empty((6 * corners, 3), np.int32), np.empty((6 * corners, 4), np.int8), np.empty(6 * corners, np.uint32),
+                     np.empty((2 * corners + 2 * roofs, 3), np.uint32))  # fmt: skip
+        kernels.faces(self.base, self.up, self.height, self.after, self.start, self.caps, self.cap_start, pick, number, origin, scale,
+                      made.lattice, made.normal, made.feature, made.triangles)  # fmt: skip
+        return made
+
+
+@dataclass(frozen=True)
+class Faces:
+    """What is drawn, y up as in glTF: six vertices a corner.
+
+    lattice (V, 3) int32 steps, normal (V, 4) int8 (the fourth is 0), feature (V,) uint32, triangles (T, 3) uint32, facing outward.
+    """
+
+    lattice: NDArray[np.int32]
+    normal: NDArray[np.int8]
+    feature: NDArray[np.uint32]
+    triangles: NDArray[np.uint32]
 
 
 def rings_of(geometry: NDArray[np.object_]) -> tuple[Rings, F64]:
@@ -63,6 +104,20 @@ def rings_of(geometry: NDArray[np.object_]) -> tuple[Rings, F64]:
     return Rings(ring[~last], polygon, hole, owner.astype(np.int64)), xy[~last]
 
 
+def outlines(wkb: pa.Array) -> tuple[Rings, F64]:
+    """`rings_of` a column of well-known binary; flat polygons, which is what footprints are, without making geometries of them."""
+    offsets, data = offsets_and_data(wkb)
+    sizes = np.empty((len(wkb), 3), np.int64)
+    kernels.measure_outlines(offsets, data, sizes)
+    if wkb.null_count or (sizes < 0).any():
+        return rings_of(shapely.from_wkb(wkb.to_numpy(zero_copy_only=False)))
+    parts, rings, points = sizes.sum(axis=0)
+    found = Rings(np.empty(points - rings, np.int64), np.empty(rings, np.int64), np.empty(rings, bool), np.empty(parts, np.int64))
+    bits = np.empty((points - rings, 2), np.uint64)
+    kernels.read_outlines(offsets, data, found.owner, found.polygon, found.hole, found.ring, bits)
+    return found, bits.view(np.float64)
+
+
 def clean(rings: Rings, xy: F64) -> tuple[Rings, I64]:
     """Outer rings counter-clockwise and courtyards clockwise, without repeated or superfluous corners, in metres.
 
@@ -74,37 +129,14 @@ def clean(rings: Rings, xy: F64) -> tuple[Rings, I64]:
         (rings renumbered without what is too small, (M,) the corners kept, in drawing order). A polygon whose outer
         ring goes loses its courtyards too.
     """
-    keep = np.arange(len(xy))
-    ring = rings.ring
-    for _ in range(8):  # taking one corner away may make its neighbours superfluous
-        before, after = neighbours(ring)
-        a, b = xy[keep] - xy[keep[before]], xy[keep[after]] - xy[keep]
-        straight = (a[:, 0] * b[:, 1] == a[:, 1] * b[:, 0]) & ((a * b).sum(1) > 0)
-        # of a run of corners to drop, every second one goes in a round
-        drop = (np.hypot(a[:, 0], a[:, 1]) < SAME) | straight
-        start, count = _runs(ring)  # counted within the ring: what lies before it must not show
-        drop &= ~(drop[before] & ((np.arange(len(drop)) - np.repeat(start, count)) % 2 == 1))
-        if not drop.any():
-            break
-        keep, ring = keep[~drop], ring[~drop]
-    area = ring_areas(ring, xy[keep], len(rings.polygon))
-    corners = np.bincount(ring, minlength=len(rings.polygon))
-    good = (np.abs(area) > SMALL) & (corners >= 3)
-    outer_good = np.zeros(len(rings.owner), bool)
-    outer_good[rings.polygon[~rings.hole & good]] = True
-    good &= outer_good[rings.polygon]
-    turn = good & ((area > 0) == rings.hole)
-    inside = good[ring]
-    keep, ring = keep[inside], ring[inside]
-    start, count = _runs(ring)
-    place = np.arange(len(ring)) - np.repeat(start, count)
-    flip = turn[ring]
-    mirrored = np.repeat(start + count - 1, count) - place
-    order = np.where(flip, mirrored, np.arange(len(ring)))
-    new_polygon = np.cumsum(outer_good) - 1
-    new_ring = np.cumsum(good) - 1
-    fresh = Rings(new_ring[ring], new_polygon[rings.polygon[good]], rings.hole[good], rings.owner[outer_good])
-    return fresh, keep[order]
+    order, size = np.empty(len(xy), np.int64), np.empty(len(rings.hole), np.int64)
+    kept = kernels.clean_rings(rings.ring, rings.hole, rings.polygon, len(rings.owner), xy, SAME, SMALL, order, size)
+    good = size > 0
+    whole = np.zeros(len(rings.owner), bool)
+    whole[rings.polygon[good]] = True
+    number = np.cumsum(whole) - 1
+    ring = np.repeat(np.arange(int(good.sum())), size[good])
+    return Rings(ring, number[rings.polygon[good]], rings.hole[good], rings.owner[whole]), order[:kept]
 
 
 def neighbours(ring: I64) -> tuple[I64, I64]:
@@ -132,45 +164,19 @@ def ring_areas(ring: I64, xy: F64, count: int) -> F64:
     return np.asarray(np.bincount(ring, cross, minlength=count) / 2, np.float64)
 
 
-def extrude(rings: Rings, base: F64, roof: F64, up: F64) -> Solids:
-    """Solids between two corners sets.
+def extrude(rings: Rings, base: F64, height: F64, up: F64) -> Solids:
+    """Solids on outlines.
 
     Args:
         rings: as `clean` returns them.
-        base: (N, 3) lower corners in the tile's frame (metres, z up).
-        roof: (N, 3) upper corners.
-        up: (N, 3) unit vectors.
+        base: (N, 3) lower corners in a frame of theirs (metres, z up); polygons may have different frames.
+        height: (N,) metres from each lower corner to the roof; up: (N, 3) unit vectors to it.
     """
-    corners, polygons = len(base), len(rings.owner)
-    polygon = rings.polygon[rings.ring]  # of each corner
-    first, size = np.searchsorted(polygon, np.arange(polygons)), np.bincount(polygon, minlength=polygons)
-    caps, cap_polygon, flawed = triangulate(rings, base[:, :2])
-    _, after = neighbours(rings.ring)
-
-    positions, normals = np.empty((6 * corners, 3)), np.empty((6 * corners, 3))
-    local = np.arange(corners) - first[polygon]
-    at_roof = 6 * first[polygon] + local
-    at_floor = at_roof + size[polygon]
-    at_wall = 6 * first[polygon] + 2 * size[polygon] + 4 * local
-    positions[at_roof], normals[at_roof] = roof, up
-    positions[at_floor], normals[at_floor] = base, -up
-    along = base[after] - base
-    outward = np.column_stack([along[:, 1], -along[:, 0], np.zeros(corners)])
-    outward /= np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-12)[:, None]
-    for k, corner in enumerate((base, base[after], roof[after], roof)):
-        positions[at_wall + k], normals[at_wall + k] = corner, outward
-
-    roofs = np.bincount(cap_polygon, minlength=polygons)
-    start = np.concatenate([[0], np.cumsum(2 * roofs + 2 * size)])[:-1]
-    triangles = np.empty((2 * len(caps) + 2 * corners, 3), np.int64)
-    cap_local = np.arange(len(caps)) - np.repeat(np.cumsum(roofs) - roofs, roofs)
-    to = start[cap_polygon] + cap_local
-    triangles[to] = at_roof[caps]
-    triangles[to + roofs[cap_polygon]] = at_floor[caps[:, ::-1]]
-    to = start[polygon] + 2 * roofs[polygon] + 2 * local
-    triangles[to] = at_wall[:, None] + np.array([0, 1, 2])
-    triangles[to + 1] = at_wall[:, None] + np.array([0, 2, 3])
-    return Solids(positions, normals, triangles, np.repeat(np.arange(polygons), 6 * size), flawed)
+    polygons = len(rings.owner)
+    polygon = rings.polygon[rings.ring]
+    caps, owner, flawed = triangulate(rings, base[:, :2])
+    numbers = np.arange(polygons + 1)
+    return Solids(base, up, height, neighbours(rings.ring)[1], np.searchsorted(polygon, numbers), caps, np.searchsorted(owner, numbers), flawed)
 
 
 def triangulate(rings: Rings, xy: F64) -> tuple[I64, I64, I64]:

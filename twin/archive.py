@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import deflate
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +32,7 @@ from twin.ranges import FileRanges, Ranges
 
 INDEX = "@3dtilesIndex1@"
 LEVEL = 4  # zlib level: 6 takes 1.4 times as long and gains 2 % on tiles of buildings
+QUICK = 5  # level of libdeflate: 6 takes half as long again and gains 1 % on tiles of buildings
 _LOCAL = struct.Struct("<4s5H3I2H")  # signature, version, flags, method, time, date, crc, packed, size, name, extra
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
 LOCAL_SIZE = _LOCAL.size
@@ -92,6 +94,11 @@ def pack(data: bytes, *, deflate: bool = True) -> Packed:
         if len(body) < 0.97 * len(data):
             return Packed(body, crc, len(data), True)
     return Packed(data, crc, len(data), False)
+
+
+def squeeze(data: bytes) -> Packed:
+    """Deflate bytes by libdeflate, which has one result a level on every processor: smaller than `pack` and in a third of its time."""
+    return Packed(bytes(deflate.deflate_compress(data, QUICK)), zlib.crc32(data), len(data), True)
 
 
 def normal_name(name: str) -> str:

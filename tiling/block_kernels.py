@@ -1,0 +1,293 @@
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,no-any-return"
+# ruff: noqa: ANN001, ANN201, ANN202  (types are in the docstrings: numba infers them)
+"""The loops of block models: outlines out of WKB, corners in a tile's frame, faces of solids. Compiled by numba.
+
+Each is a pure function of arrays; the tests hold shapely and plain numpy forms beside them.
+
+Source: OGC 06-103r4 (simple features, well-known binary) §8; WGS 84 as in `twin.crs`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+FLOOR, ENDS, STARTS = range(3)
+"""Three of the six vertices of a corner: of the floor, of the wall that ends and of the one that starts there. The others are those at the roof."""
+_POLYGON, _MULTIPOLYGON = 3, 6
+
+
+# --- well-known binary ------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True, nogil=True)
+def _u4(data, at):
+    return np.int64(data[at]) | np.int64(data[at + 1]) << 8 | np.int64(data[at + 2]) << 16 | np.int64(data[at + 3]) << 24
+
+
+@njit(cache=True, nogil=True)
+def _size_of_polygon(data, at, end):
+    """(place behind a flat little-endian polygon, its rings, its points); the place is −1 where it is anything else."""
+    if at + 9 > end or data[at] != 1 or _u4(data, at + 1) != _POLYGON:
+        return -1, 0, 0
+    rings, points = _u4(data, at + 5), 0
+    at += 9
+    for _ in range(rings):
+        if at + 4 > end:
+            return -1, 0, 0
+        count = _u4(data, at)
+        at += 4 + 16 * count
+        points += count
+        if count < 4 or at > end:
+            return -1, 0, 0
+    return at, rings, points
+
+
+@njit(cache=True, nogil=True)
+def measure_outlines(offsets, data, sizes):
+    """Parts, rings and points of each geometry.
+
+    Args:
+        offsets: (N + 1,) integers, geometry i is data[offsets[i] : offsets[i + 1]]; data: uint8.
+        sizes: (N, 3) int64, written; −1 where it is no flat little-endian polygon or multipolygon of closed rings' length.
+    """
+    for i in range(len(sizes)):
+        at, end = np.int64(offsets[i]), np.int64(offsets[i + 1])
+        sizes[i] = -1
+        if at + 9 > end or data[at] != 1:
+            continue
+        kind, parts = _u4(data, at + 1), 1
+        if kind == _MULTIPOLYGON:
+            parts = _u4(data, at + 5)
+            at += 9
+        elif kind != _POLYGON:
+            continue
+        rings, points = 0, 0
+        for _ in range(parts):
+            at, r, p = _size_of_polygon(data, at, end)
+            if at < 0:
+                break
+            rings += r
+            points += p
+        if at == end:
+            sizes[i, 0], sizes[i, 1], sizes[i, 2] = parts, rings, points
+
+
+@njit(cache=True, nogil=True)
+def read_outlines(offsets, data, owner, polygon, hole, ring, bits):
+    """The corners of geometries that `measure_outlines` knows, without the one that closes a ring.
+
+    Args:
+        offsets, data: as there.
+        owner: (P,) geometry of each polygon; polygon: (R,) of each ring; hole: (R,); ring: (C,) of each corner;
+            bits: (C, 2) uint64, its x and y as they lie in memory. All are written.
+    """
+    p = r = c = 0
+    for i in range(len(offsets) - 1):
+        at, parts = np.int64(offsets[i]), 1
+        if _u4(data, at + 1) == _MULTIPOLYGON:
+            parts = _u4(data, at + 5)
+            at += 9
+        for _ in range(parts):
+            owner[p] = i
+            rings = _u4(data, at + 5)
+            at += 9
+            for k in range(rings):
+                polygon[r], hole[r] = p, k > 0
+                points = _u4(data, at)
+                at += 4
+                for _ in range(points - 1):
+                    ring[c] = r
+                    for axis in range(2):
+                        value = np.uint64(0)
+                        for b in range(8):
+                            value |= np.uint64(data[at + b]) << np.uint64(8 * b)
+                        bits[c, axis] = value
+                        at += 8
+                    c += 1
+                at += 16
+                r += 1
+            p += 1
+
+
+# --- rings ------------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True, nogil=True)
+def _thin(xy, keep, count, same):
+    """Take repeated corners and those on a straight line out of keep[:count]; returns how many are left."""
+    drop = np.zeros(count, np.bool_)
+    for _ in range(8):  # taking one corner away may make its neighbours superfluous
+        found = False
+        for i in range(count):
+            p, q, s = keep[i - 1 if i else count - 1], keep[i], keep[i + 1 if i + 1 < count else 0]
+            ax, ay, bx, by = xy[q, 0] - xy[p, 0], xy[q, 1] - xy[p, 1], xy[s, 0] - xy[q, 0], xy[s, 1] - xy[q, 1]
+            drop[i] = math.hypot(ax, ay) < same or (ax * by == ay * bx and ax * bx + ay * by > 0)
+            found |= drop[i]
+        if not found:
+            break
+        left, last = 0, drop[count - 1]
+        for i in range(count):  # of a run of corners to drop, every second one goes in a round
+            here = drop[i]
+            if not (here and not (last and i % 2 == 1)):
+                keep[left] = keep[i]
+                left += 1
+            last = here
+        if left == count:
+            break
+        count = left
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _area(xy, keep, count):
+    """Signed area about the first corner."""
+    total, x, y = 0.0, xy[keep[0], 0], xy[keep[0], 1]
+    for i in range(count):
+        p, q = keep[i], keep[i + 1 if i + 1 < count else 0]
+        total += (xy[p, 0] - x) * (xy[q, 1] - y) - (xy[q, 0] - x) * (xy[p, 1] - y)
+    return total / 2
+
+
+@njit(cache=True, nogil=True)
+def clean_rings(ring, hole, polygon, polygons, xy, same, small, order, size):
+    """Which corners stay, in drawing order (see `tiling.solids.clean`).
+
+    Args:
+        ring: (C,) ring of each corner, ascending (rings may be without any). hole, polygon: (R,). xy: (C, 2). same, small: limits.
+        order: (C,) int64, written: the corners kept, ring after ring. size: (R,) int64, written: how many of each ring.
+
+    Returns:
+        How many corners are kept.
+    """
+    left = np.empty(len(hole), np.int64)
+    turned = np.zeros(len(hole), np.bool_)
+    whole = np.zeros(polygons, np.bool_)
+    scratch = np.arange(len(xy))
+    start = np.zeros(len(hole) + 1, np.int64)
+    for c in range(len(ring)):
+        start[ring[c] + 1] += 1
+    for r in range(len(hole)):
+        start[r + 1] += start[r]
+        keep = scratch[start[r] : start[r + 1]]
+        left[r] = _thin(xy, keep, len(keep), same) if len(keep) else 0
+        area = _area(xy, keep, left[r]) if left[r] >= 3 else 0.0
+        if not abs(area) > small:
+            left[r] = 0
+        turned[r] = (area > 0) == hole[r]
+        if left[r] and not hole[r]:
+            whole[polygon[r]] = True
+    at = 0
+    for r in range(len(hole)):
+        size[r] = left[r] if whole[polygon[r]] else 0
+        for k in range(size[r]):
+            order[at] = scratch[start[r] + (size[r] - 1 - k if turned[r] else k)]
+            at += 1
+    return at
+
+
+# --- corners and faces ------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True, nogil=True)
+def place_corners(lon, lat, height, frame, owner, a, e2, base, up):
+    """Corners in the frame of their tile, and the ellipsoid's normal there.
+
+    Args:
+        lon, lat: (C,) degrees. height: (N,) ellipsoidal metres of each feature; owner: (C,) feature of each corner.
+        frame: (N, 4, 4) frame of each feature's tile, rigid. a, e2: of the ellipsoid. base, up: (C, 3), written.
+    """
+    local = np.empty(3)
+    for c in range(len(lon)):
+        lam, phi, h = math.radians(lon[c]), math.radians(lat[c]), height[owner[c]]
+        axes = frame[owner[c]]
+        sl, cl, sp, cp = math.sin(lam), math.cos(lam), math.sin(phi), math.cos(phi)
+        n = a / math.sqrt(1 - e2 * sp * sp)
+        local[0] = (n + h) * cp * cl - axes[0, 3]
+        local[1] = (n + h) * cp * sl - axes[1, 3]
+        local[2] = (n * (1 - e2) + h) * sp - axes[2, 3]
+        for k in range(3):
+            base[c, k] = local[0] * axes[0, k] + local[1] * axes[1, k] + local[2] * axes[2, k]
+            up[c, k] = cp * cl * axes[0, k] + cp * sl * axes[1, k] + sp * axes[2, k]
+
+
+@njit(cache=True, nogil=True)
+def reach(base, up, height, first, last, low, high):
+    """Extremes of the corners first…last and of the roof above them. height: (C,) metres; low, high: (3,), written."""
+    low[:], high[:] = np.inf, -np.inf
+    for c in range(first, last):
+        for k in range(3):
+            foot = base[c, k]
+            roof = foot + height[c] * up[c, k]
+            low[k] = min(low[k], foot, roof)
+            high[k] = max(high[k], foot, roof)
+
+
+@njit(cache=True, nogil=True)
+def _put(place, x, y, z, origin, scale):
+    """Metres, z up → steps of the lattice about `origin`, y up."""
+    place[0] = np.int32(np.rint((x - origin[0]) * scale))
+    place[1] = np.int32(np.rint((z - origin[1]) * scale))
+    place[2] = np.int32(np.rint((-y - origin[2]) * scale))
+
+
+@njit(cache=True, nogil=True)
+def _turn(place, x, y, z):
+    """A unit vector, z up → signed bytes, y up."""
+    place[0] = np.int8(np.rint(x * 127))
+    place[1] = np.int8(np.rint(z * 127))
+    place[2] = np.int8(np.rint(-y * 127))
+
+
+@njit(cache=True, nogil=True)
+def _feet_and_tops(first, corner):
+    """First vertex of the three at the floor and of the three at the roof. Every second corner begins with its roof: so heights change once a corner."""
+    at = first + 6 * corner
+    return (at, at + 3) if corner % 2 == 0 else (at + 3, at)
+
+
+@njit(cache=True, nogil=True)
+def faces(base, up, height, after, start, caps, cap_start, pick, number, origin, scale, lattice, normal, feature, triangles):
+    """Solids of some polygons as vertices and triangles: six vertices a corner, corner after corner.
+
+    What belongs to one corner lies together (`FLOOR` …), so that the codec of vertex columns has few and small steps.
+
+    Args:
+        base, up, height, after: (C, 3), (C, 3), (C,), (C,): corners, and which one follows each in its ring.
+        start: (P + 1,) first corner of each polygon. caps: (T, 3) corners of the roofs' triangles; cap_start: (P + 1,).
+        pick: (K,) polygons to draw; number: (P,) feature id of each. origin: (3,), y up; scale: steps a metre.
+        lattice: (V, 3) int32; normal: (V, 4) int8; feature: (V,) uint32; triangles: (F, 3) uint32. All are written.
+    """
+    vertex = face = 0
+    for p in pick:
+        first = vertex
+        for c in range(start[p], start[p + 1]):
+            floor, roof = _feet_and_tops(first, c - start[p])
+            x, y, z, h = base[c, 0], base[c, 1], base[c, 2], height[c]
+            for k in range(3):
+                _put(lattice[floor + k], x, y, z, origin, scale)
+                _put(lattice[roof + k], x + h * up[c, 0], y + h * up[c, 1], z + h * up[c, 2], origin, scale)
+            _turn(normal[floor + FLOOR], -up[c, 0], -up[c, 1], -up[c, 2])
+            _turn(normal[roof + FLOOR], up[c, 0], up[c, 1], up[c, 2])
+            vertex += 6
+        normal[first:vertex, 3] = 0
+        feature[first:vertex] = number[p]
+        for t in range(cap_start[p], cap_start[p + 1]):
+            for k in range(3):
+                floor, roof = _feet_and_tops(first, caps[t, k] - start[p])
+                triangles[face, k] = roof
+                triangles[face + 1, 2 - k] = floor
+            face += 2
+        for c in range(start[p], start[p + 1]):
+            d = after[c]
+            ax, ay = base[d, 0] - base[c, 0], base[d, 1] - base[c, 1]
+            along = max(math.hypot(ax, ay), 1e-12)
+            low, high = _feet_and_tops(first, c - start[p])
+            low_next, high_next = _feet_and_tops(first, d - start[p])
+            for at in (low + STARTS, high + STARTS, low_next + ENDS, high_next + ENDS):
+                _turn(normal[at], ay / along, -ax / along, 0.0)
+            triangles[face, 0], triangles[face, 1], triangles[face, 2] = low + STARTS, low_next + ENDS, high_next + ENDS
+            triangles[face + 1, 0], triangles[face + 1, 1], triangles[face + 1, 2] = low + STARTS, high_next + ENDS, high + STARTS
+            face += 2

@@ -1,0 +1,209 @@
+"""Buildings of some tiles as finished glb files: what a worker does with a unit of work.
+
+Outlines become solids for all tiles of a unit at once. Nothing of a tile may depend on its unit: a tile that is built alone
+has the same bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+from numpy.typing import NDArray
+
+from tiling import block_kernels as kernels
+from tiling import metadata, solids
+from tiling.anchors import numbers
+from tiling.arrow_bytes import whole
+from tiling.boxes import enu_frames
+from tiling.gltf import LATTICE, Compression, Ready, Surface, glb
+from tiling.rows import Rows
+from tiling.table_slices import Slices
+from tiling.tileset import Finished
+from twin import crs
+from twin.archive import squeeze
+from twin.ground import Ground
+from twin.model import Reference
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+SPLIT = 8_000.0
+"""Metres: a tile that is wider than float32 can hold is cut into primitives of this size."""
+_GROUND_CELL = 0.02
+"""Degrees: the terrain is read in windows of about this size, so that a city-wide tile never loads a city-wide raster."""
+SURFACE = Surface((0.86, 0.85, 0.83, 1.0), name="block")
+
+Wanted = tuple[str, tuple[float, float], I64]
+"""A tile to be built: its name, the middle of its cell (degrees), its rows."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a worker needs of the layer and the options."""
+
+    rows: Rows
+    reference: Reference
+    height: str
+    base: str | None
+    ground: Ground | None
+    level: float | None
+    compression: Compression = "none"
+
+
+@dataclass(frozen=True)
+class Made:
+    """Solids of the rows of a unit.
+
+    Attributes:
+        names: their ids. slices: their attributes. foot, top: ellipsoidal heights in metres. spoilt: whether a corner cannot be used.
+        before, lost: how many parts a row had, and how many of them are nothing.
+        owner: the row of each solid of `shape`, ascending.
+    """
+
+    names: pa.Array
+    slices: Slices
+    foot: F64
+    top: F64
+    spoilt: NDArray[np.bool_]
+    before: NDArray[Any]
+    lost: NDArray[Any]
+    owner: I64
+    shape: solids.Solids
+
+
+def build_unit(task: tuple[Source, metadata.Schema, list[Wanted]]) -> list[Finished]:
+    """The tiles of one unit of work, finished and deflated."""
+    source, schema, wanted = task
+    table = source.rows.take(np.concatenate([rows for _, _, rows in wanted]))
+    count = [len(rows) for _, _, rows in wanted]
+    first = np.concatenate([[0], np.cumsum(count)])
+    rings, xy = solids.outlines(whole(table.column("geometry")))
+    lon, lat = crs.to_lonlat(source.reference.horizontal, xy[:, 0], xy[:, 1])
+    owner = rings.owner[rings.polygon[rings.ring]]
+    height = numbers(table, source.height)
+    foot = _feet(source, table, owner, lon, lat)
+    frames = np.repeat(enu_frames(*np.array([centre for _, centre, _ in wanted]).T), count, axis=0)
+    base, up = np.empty((len(lon), 3)), np.empty((len(lon), 3))
+    kernels.place_corners(lon, lat, foot, frames, owner, crs.WGS84_A, crs.WGS84_E2, base, up)
+    # a row with one unusable corner is refused whole: half a building would be a lie
+    spoilt = np.zeros(len(table), bool)
+    spoilt[owner[~(np.isfinite(base).all(axis=1) & np.isfinite(height[owner]))]] = True
+    whole_rows = ~spoilt[owner]
+    before = np.bincount(rings.owner, minlength=len(table))
+    # rings and polygons keep their numbers; those without corners are dropped by `clean`
+    rings, order = solids.clean(solids.Rings(rings.ring[whole_rows], rings.polygon, rings.hole, rings.owner), base[whole_rows, :2])
+    order = np.flatnonzero(whole_rows)[order]
+    shape = solids.extrude(rings, base[order], height[owner[order]], up[order])
+    lost = before - np.bincount(rings.owner, minlength=len(table))
+    made = Made(whole(table.column("id")), Slices(schema, table), foot, foot + height, spoilt, before, lost, rings.owner, shape)
+    return [build_tile(source, made, int(a), int(b)) for a, b in pairwise(first)]
+
+
+def build_tile(source: Source, made: Made, a: int, b: int) -> Finished:
+    """The solids of rows a to b of a unit as a packed glb; each row ends up kept, or in `notes` with the reason."""
+    built = Finished()
+    low, high = (int(p) for p in np.searchsorted(made.owner, (a, b)))
+    rows, owner = slice(a, b), made.owner[low:high] - a
+    present = np.zeros(b - a, bool)
+    present[owner] = True
+    _tell(built, made, a, b, present)
+    if not present.any():
+        return built
+    flawed = made.shape.flawed
+    for p in flawed[(flawed >= low) & (flawed < high)]:
+        built.notes.append(("warned", made.names[int(made.owner[p])].as_py(), "its outline crosses itself: roof and floor are not exact"))
+    number = np.cumsum(present) - 1
+    built.low, built.high = made.shape.extremes(low, high)
+    ready = _primitives(made.shape, low, high, number[owner], built.low, built.high)
+    table = made.slices.encode(a, b) if present.all() else made.slices.schema.encode(made.slices.table.slice(a, b - a).filter(pa.array(present)))
+    built.packed = squeeze(glb((), [SURFACE], table, compression=source.compression, ready=ready))
+    built.heights = (float(made.foot[rows][present].min()), float(made.top[rows][present].max()))
+    built.kept, built.vertices, built.triangles = int(present.sum()), sum(len(one.steps) for one in ready), sum(len(one.triangles) for one in ready)
+    return built
+
+
+def _tell(built: Finished, made: Made, a: int, b: int, present: NDArray[np.bool_]) -> None:
+    """Name the buildings that could not be built, and those of which only some parts could."""
+    foot, spoilt, before, lost = made.foot[a:b], made.spoilt[a:b], made.before[a:b], made.lost[a:b]
+    for i in np.flatnonzero(~present):
+        if spoilt[i] and not np.isfinite(foot[i]):
+            reason = "no terrain under it; extend the terrain or give --option ground=METRES"
+        elif spoilt[i]:
+            reason = "coordinates that are not finite"
+        else:
+            reason = "its outline has no area"
+        built.notes.append(("refused", made.names[a + int(i)].as_py(), reason))
+    for i in np.flatnonzero((lost > 0) & present):
+        built.notes.append(("repaired", made.names[a + int(i)].as_py(), f"{int(lost[i])} of {int(before[i])} parts have no area and were left out"))
+
+
+def _primitives(shape: solids.Solids, first: int, last: int, feature: I64, low: F64, high: F64) -> list[Ready]:
+    """The solids `first` to before `last`, one primitive, or for a tile wider than float32 can hold, one for each quarter of it."""
+    number = np.zeros(last, np.int64)
+    number[first:] = feature
+    if (high - low).max() < 2 * SPLIT:
+        return [_primitive(shape, np.arange(first, last), number, low, high)]
+    cell = np.floor(shape.base[shape.start[first:last], :2] / SPLIT).astype(np.int64)
+    _, quarter = np.unique(cell, axis=0, return_inverse=True)
+    result = []
+    for q in range(int(quarter.max()) + 1):
+        pick = first + np.flatnonzero(quarter.ravel() == q)
+        ends = [shape.extremes(int(p), int(p) + 1) for p in pick]
+        result.append(_primitive(shape, pick, number, np.min([e[0] for e in ends], axis=0), np.max([e[1] for e in ends], axis=0)))
+    return result
+
+
+def _primitive(shape: solids.Solids, pick: I64, number: I64, low: F64, high: F64) -> Ready:
+    scale = float(2**LATTICE)
+    middle = (low + high) / 2
+    origin = np.floor(np.array([middle[0], middle[2], -middle[1]]) * scale) / scale
+    made = shape.faces(pick, number, origin, scale)
+    return Ready(origin, made.lattice, made.normal, made.feature, made.triangles)
+
+
+# --- where they stand ---------------------------------------------------------------------------------------------
+
+
+def _feet(source: Source, table: pa.Table, owner: I64, lon: F64, lat: F64) -> F64:
+    """(N,) ellipsoidal height on which each row stands, NaN where none is known.
+
+    Its own base, else the lowest ground under its corners and its centroid (so that no gap shows on a slope), else the option's.
+    """
+    foot = np.full(len(table), np.nan)
+    first = np.searchsorted(owner, np.arange(len(table)))
+    known = first < len(owner)
+    if source.base is not None:
+        own = numbers(table, source.base)
+        at = first[known]
+        foot[known] = own[known] * source.reference.vertical_unit + crs.datum_shift(source.reference, lon[at], lat[at])
+    missing = np.isnan(foot)
+    if source.ground is not None and missing.any():
+        geometry = shapely.from_wkb(table.column("geometry").to_numpy(zero_copy_only=False)[missing & known])
+        middle = shapely.get_coordinates(shapely.centroid(geometry))
+        mid_lon, mid_lat = crs.to_lonlat(source.reference.horizontal, middle[:, 0], middle[:, 1])
+        wanted = missing[owner]
+        who = np.concatenate([owner[wanted], np.flatnonzero(missing & known)])
+        z = _ground(source.ground, np.concatenate([lon[wanted], mid_lon]), np.concatenate([lat[wanted], mid_lat]))
+        lowest = np.full(len(table), np.inf)
+        np.fmin.at(lowest, who, z)
+        foot[missing] = np.where(np.isfinite(lowest), lowest, np.nan)[missing]
+    if source.level is not None:
+        foot[np.isnan(foot)] = source.level
+    return foot
+
+
+def _ground(ground: Ground, lon: F64, lat: F64) -> F64:
+    """Ground heights, window by window."""
+    z = np.full(len(lon), np.nan)
+    finite = np.flatnonzero(np.isfinite(lon) & np.isfinite(lat))
+    cell = np.floor(np.column_stack([lon[finite], lat[finite]]) / _GROUND_CELL).astype(np.int64)
+    _, which = np.unique(cell, axis=0, return_inverse=True)
+    order = np.argsort(which, kind="stable")
+    for here in np.split(order, np.flatnonzero(np.diff(which[order])) + 1):
+        rows = finite[here]
+        z[rows] = ground.ellipsoidal(lon[rows], lat[rows])
+    return z
