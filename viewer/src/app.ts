@@ -19,14 +19,15 @@ import { firstState, layerTitle, toLayer, type Layer, type LayerState } from "./
 import type { MessageKey } from "./core/messages";
 import { Notices } from "./core/notices";
 import { Burst, type Progress } from "./core/progress";
-import { Drawing } from "./drawing";
 import { Notebook } from "./notebook";
 import { Playback } from "./playback";
 import { Questions } from "./questions";
 import { Runs } from "./runs";
+import { Section } from "./section";
 import { Sharing } from "./sharing";
 import { Selection } from "./selection";
-import { Tools } from "./tools";
+import { Drawing } from "./tools/drawing";
+import { Tools } from "./tools/tools";
 import { Viewpoint } from "./viewpoint";
 
 /** How often the catalogue is asked for new versions, milliseconds. */
@@ -49,6 +50,7 @@ export class CityApp {
   readonly questions: Questions;
   readonly tools: Tools;
   readonly drawing: Drawing;
+  readonly section: Section;
   readonly playback: Playback;
   readonly notebook: Notebook;
   readonly sharing: Sharing;
@@ -94,6 +96,7 @@ export class CityApp {
     this.questions = new Questions(this);
     this.tools = new Tools(this);
     this.drawing = new Drawing(this);
+    this.section = new Section(this);
     this.playback = new Playback(this);
     this.notebook = new Notebook(this, base, storage() ?? undefined);
     this.sharing = new Sharing(this);
@@ -182,6 +185,7 @@ export class CityApp {
     this.selection.attach(widget);
     this.tools.forget();
     this.drawing.forget();
+    this.section.renew();
     this.notebook.draw(true);
   }
 

@@ -25,6 +25,7 @@ export class Sharing {
         [id, { visible, opacity, colouring, ...(thematic ? { thematic } : {}), ...(conditions.length > 0 ? { conditions: [...conditions] } : {}) }])),
       ...(picked.kind === "feature" ? { selected: { layer: picked.layer.id, id: picked.feature.id } } : {}),
       ...(this.sun ? { sun: this.sun } : {}), ...(app.asOf ? { asOf: app.asOf } : {}), ...(this.ground > 0 ? { ground: this.ground } : {}),
+      ...(app.section.box ? { section: app.section.box } : {}),
     };
   }
 
@@ -60,6 +61,7 @@ export class Sharing {
     }
     if (state.sun) this.light(state.sun.date, state.sun.hour);
     this.clearGround(state.ground ?? 0);
+    app.section.setBox(state.section ?? null);
     const selected = state.selected && app.layer(state.selected.layer);
     if (selected) void app.selection.showFeature(selected, state.selected!.id, null);
     if (fly && state.view && app.widget) void flyToView(app.widget, state.view);

@@ -1,7 +1,7 @@
-/** Ways of looking at the city: sun by date and hour, a ground one sees through, a cut, and what stands in the way of a sight or of the sun. */
+/** Ways of looking at the city: sun by date and hour, a ground one sees through, and what stands in the way of a sight or of the sun. */
 import {
-  Cartesian3, Cartographic, ClippingPlane, ClippingPlaneCollection, Color, JulianDate, Math as CesiumMath, Matrix3, Matrix4, NearFarScalar, Ray,
-  sampleTerrainMostDetailed, Simon1994PlanetaryPositions, Transforms, type Cesium3DTileset, type CesiumWidget,
+  Cartesian3, Cartographic, Color, JulianDate, Math as CesiumMath, Matrix3, NearFarScalar, Ray,
+  sampleTerrainMostDetailed, Simon1994PlanetaryPositions, Transforms, type CesiumWidget,
 } from "@cesium/engine";
 import type { Place } from "./pick";
 
@@ -67,33 +67,6 @@ export function sunHours(widget: CesiumWidget, spot: Place, date: string, step =
     lit.push({ hour, sun: firstHit(widget, new Ray(from, direction), []) === null });
   }
   return { hours: lit.filter(({ sun }) => sun).length * step, lit };
-}
-
-/**
- * Cuts the city by an upright plane through two spots: what lies to the right of the way from the first to the second goes.
- * Null takes the cut away.
- */
-export function cut(widget: CesiumWidget, tilesets: readonly Cesium3DTileset[], line: readonly [Place, Place] | null): void {
-  const { globe } = widget.scene;
-  if (!line) {
-    for (const tileset of tilesets) (tileset as { clippingPlanes: ClippingPlaneCollection | undefined }).clippingPlanes = undefined;
-    (globe as { clippingPlanes: ClippingPlaneCollection | undefined }).clippingPlanes = undefined;
-  } else {
-    const [from, to] = line.map(({ lon, lat, height }) => Cartesian3.fromDegrees(lon, lat, height)) as [Cartesian3, Cartesian3];
-    const up = globe.ellipsoid.geodeticSurfaceNormal(from, new Cartesian3())!;
-    const left = Cartesian3.normalize(Cartesian3.cross(up, Cartesian3.subtract(to, from, new Cartesian3()), new Cartesian3()), new Cartesian3());
-    for (const tileset of tilesets) tileset.clippingPlanes = planes(from, left, (tileset as unknown as { clippingPlanesOriginMatrix: Matrix4 }).clippingPlanesOriginMatrix);
-    globe.clippingPlanes = planes(from, left, Matrix4.IDENTITY);
-  }
-  widget.scene.requestRender();
-}
-
-/** One plane given in the earth's frame, written in the frame that `origin` maps to the earth's. */
-function planes(point: Cartesian3, normal: Cartesian3, origin: Matrix4): ClippingPlaneCollection {
-  const back = Matrix4.inverseTransformation(origin, new Matrix4());
-  const [p, n] = [Matrix4.multiplyByPoint(back, point, new Cartesian3()), Matrix4.multiplyByPointAsVector(back, normal, new Cartesian3())];
-  Cartesian3.normalize(n, n);
-  return new ClippingPlaneCollection({ planes: [new ClippingPlane(n, -Cartesian3.dot(n, p))], edgeWidth: 1.5, edgeColor: Color.fromCssColorString("#d9620a") });
 }
 
 /** Ellipsoidal heights of the ground at its finest, metres; NaN where there is none. */

@@ -22,6 +22,26 @@ export function number(lang: Lang, value: number, digits = 2): string {
   return new Intl.NumberFormat(locale(lang), options).format(value);
 }
 
+/** Exactly `digits` decimals and no grouping: coordinates are copied into other programs. */
+export function fixed(lang: Lang, value: number, digits: number): string {
+  if (!Number.isFinite(value)) return "–";
+  return new Intl.NumberFormat(locale(lang), { minimumFractionDigits: digits, maximumFractionDigits: digits, useGrouping: false }).format(value);
+}
+
+/** Square metres, as square kilometres from one on. */
+export function squareMetres(lang: Lang, value: number, digits = 0): string {
+  return Math.abs(value) >= 1e6 ? `${number(lang, value / 1e6, 3)} km²` : `${number(lang, value, digits)} m²`;
+}
+
+/** 113°04'48.00000"E; five decimals of a second are a third of a millimetre. */
+export function sexagesimal(lang: Lang, value: number, axis: "lon" | "lat", digits = 5): string {
+  const unit = 10 ** digits;
+  const whole = Math.round(Math.abs(value) * 3600 * unit);
+  const [degree, minute, second] = [Math.floor(whole / (3600 * unit)), Math.floor(whole / (60 * unit)) % 60, (whole % (60 * unit)) / unit];
+  const side = axis === "lon" ? (value < 0 ? "W" : "E") : value < 0 ? "S" : "N";
+  return `${degree}°${String(minute).padStart(2, "0")}′${second < 10 ? "0" : ""}${fixed(lang, second, digits)}″${side}`;
+}
+
 export function withUnit(text: string, unit: string | null | undefined): string {
   const shown = unitText(unit);
   if (!shown) return text;

@@ -22,7 +22,10 @@ export function bilingual(lang: Lang, value: Bilingual | null | undefined, fallb
   return first || second || fallback;
 }
 
-export const locale = (lang: Lang): string => (lang === "zh" ? "zh-CN" : "en");
+/** How numbers and dates are written: the reader's own kind of the language (en-GB, zh-HK) where the browser names one. */
+export function locale(lang: Lang, preferred: readonly string[] = globalThis.navigator?.languages ?? []): string {
+  return preferred.find((tag) => tag.toLowerCase().split("-")[0] === lang) ?? (lang === "zh" ? "zh-CN" : "en");
+}
 
 export function isMessageKey(key: string): key is MessageKey {
   return key in MESSAGES;

@@ -28,6 +28,9 @@ export interface Layer {
   run: string | null;
   heights: [number, number] | null;
   bbox: Bbox | null;
+  licence: string | null;
+  /** CRS and vertical datum in which the source is kept. */
+  reference: { horizontal: string; vertical: string | null } | null;
   links: { tiles3d?: string; terrain?: string; map?: string; items?: string };
 }
 
@@ -74,6 +77,8 @@ export function toLayer(collection: Collection): Layer {
     run,
     heights: collection["twin:heights"] ?? null,
     bbox: collection.extent?.spatial?.bbox?.[0] ?? null,
+    licence: collection["twin:licence"] ?? null,
+    reference: collection["twin:reference"] ?? null,
     links,
   };
 }

@@ -3,6 +3,7 @@ import type { View } from "./camera";
 import type { Condition } from "./filter";
 import type { Lang } from "./i18n";
 import type { Colouring } from "./layers";
+import { SIDES, type SectionBox } from "./section";
 import type { Thematic } from "./thematic";
 
 export interface SharedLayer {
@@ -22,6 +23,8 @@ export interface Shared {
   asOf?: string;
   tab?: string;
   ground?: number;
+  /** What the city is cut to. */
+  section?: SectionBox;
 }
 
 export function encode(state: Shared): string {
@@ -41,12 +44,13 @@ export function decode(hash: string): Shared | null {
   }
 }
 
+const BOX_PAIRS = [["west", "east"], ["south", "north"], ["bottom", "top"]] as const;
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 
 function checked(value: unknown): Shared | null {
   if (!isRecord(value)) return null;
   const state: Shared = {};
-  const { view, lang, layers, selected, sun, asOf, tab, ground } = value;
+  const { view, lang, layers, selected, sun, asOf, tab, ground, section } = value;
   if (isRecord(view) && ["lon", "lat", "height", "heading", "pitch", "range"].every((key) => Number.isFinite(view[key]))) state.view = view as unknown as View;
   if (lang === "zh" || lang === "en") state.lang = lang;
   if (isRecord(layers)) {
@@ -59,6 +63,8 @@ function checked(value: unknown): Shared | null {
   if (typeof asOf === "string") state.asOf = asOf;
   if (typeof tab === "string") state.tab = tab;
   if (typeof ground === "number" && ground >= 0 && ground <= 1) state.ground = ground;
+  if (isRecord(section) && typeof section["ground"] === "boolean" && ["lon", "lat", "height", "heading", ...SIDES].every((key) => Number.isFinite(section[key]))
+    && BOX_PAIRS.every(([low, high]) => (section[low] as number) < (section[high] as number))) state.section = section as unknown as SectionBox;
   return state;
 }
 

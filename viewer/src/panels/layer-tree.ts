@@ -1,10 +1,9 @@
 /** The layers by CIM group: on or off, how opaque, how coloured, where. */
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
-import { bilingual } from "../core/i18n";
 import { number } from "../core/format";
 import { grouped, layerTitle, SIDES, type GroupId, type Layer, type LayerState, type Side } from "../core/layers";
-import { DEPTHS, HEIGHTS, OTHER_USE, PLAIN, USES } from "../core/palette";
+import { blockRows } from "../core/legends";
 import { icon, look, Panel } from "./base";
 import "./layer-style";
 
@@ -127,16 +126,6 @@ export class LayerTree extends Panel {
   }
 
   private swatches(layer: Layer, state: LayerState): TemplateResult[] {
-    const row = (color: string, text: string) => html`<span><i class="swatch" style="background:${color}"></i>${text}</span>`;
-    if (state.colouring === "use")
-      return [...USES.map(({ key, color }) => row(color, this.t(key))), row(OTHER_USE, this.t("use.other"))];
-    if (state.colouring === "height" || state.colouring === "depth") {
-      const classes = state.colouring === "height" ? HEIGHTS : DEPTHS;
-      return classes.map(([limit, color], index) => {
-        const low = index > 0 ? classes[index - 1]![0] : 0;
-        return row(color, Number.isFinite(limit) ? `${low}–${limit} m` : `> ${low} m`);
-      });
-    }
-    return [row(layer.style.color ?? PLAIN, bilingual(this.app.lang, layer.title))];
+    return blockRows(this.app.lang, layer, state).map(({ color, text }) => html`<span><i class="swatch" style="background:${color}"></i>${text}</span>`);
   }
 }

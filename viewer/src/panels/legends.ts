@@ -1,11 +1,9 @@
 /** Legends of the visible rasters and results: what the colours over the ground mean. */
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
-import type { Legend, LegendEntry } from "../api/types";
-import { number, unitText } from "../core/format";
-import { columnTitle } from "../core/attributes";
-import { bilingual } from "../core/i18n";
-import { drapeRank, layerTitle, type Layer } from "../core/layers";
+import type { LegendEntry } from "../api/types";
+import { number } from "../core/format";
+import { entryText, legendHeading, shownLegends, type ShownLegend } from "../core/legends";
 import { icon, look, Panel } from "./base";
 
 const MAX_CLASSES = 14;
@@ -30,52 +28,29 @@ export class Legends extends Panel {
   @state() private open = true;
 
   protected override render(): TemplateResult | typeof nothing {
-    const shown = this.app.layers
-      .filter((layer) => this.app.states.get(layer.id)?.visible)
-      .flatMap((layer) => {
-        const themed = this.app.states.get(layer.id)?.thematic ? this.app.themes.get(layer.id) : undefined;
-        const own = layer.kind === "raster" || layer.kind === "terrain" || layer.run !== null ? this.app.legends.get(layer.id) : undefined;
-        const legend = themed ?? own;
-        return legend && legend.type !== "rgb" && (legend.entries?.length ?? 0) > 0 ? [{ layer, legend }] : [];
-      })
-      .sort((a, b) => drapeRank(b.layer) - drapeRank(a.layer));
+    const { layers, states, legends, themes } = this.app;
+    const shown = shownLegends(layers, states, legends, themes);
     if (shown.length === 0) return nothing;
     return html`<section class="box" aria-label=${this.t("legend.title")}>
       <button class="title" aria-expanded=${this.open} @click=${() => { this.open = !this.open; }}>${this.t("legend.title")}${icon("chevron")}</button>
-      ${this.open ? html`<div class="body scroll">${shown.map(({ layer, legend }) => this.legend(layer, legend))}</div>` : nothing}</section>`;
+      ${this.open ? html`<div class="body scroll">${shown.map((one) => this.legend(one))}</div>` : nothing}</section>`;
   }
 
-  private legend(layer: Layer, legend: Legend): TemplateResult {
-    const unit = unitText(legend.unit);
-    const entries = legend.entries ?? [];
-    return html`<article data-legend=${layer.id}>
-      <h3>${this.heading(layer, legend)} ${unit ? html`<span>(${unit})</span>` : nothing}</h3>
-      ${legend.type === "continuous" ? this.ramp(entries) : entries.slice(0, MAX_CLASSES).map((entry) =>
-        html`<div class="row"><i style="background:${entry.color}"></i>${this.text(entry)}</div>`)}
+  private legend(shown: ShownLegend): TemplateResult {
+    const entries = shown.legend.entries ?? [];
+    const { title, unit } = legendHeading(this.app.lang, shown);
+    return html`<article data-legend=${shown.layers.map(({ id }) => id).join(" ")}>
+      <h3>${title} ${unit ? html`<span>(${unit})</span>` : nothing}</h3>
+      ${shown.legend.type === "continuous" ? this.ramp(shown, entries) : entries.slice(0, MAX_CLASSES).map((entry) =>
+        html`<div class="row"><i style="background:${entry.color}"></i>${entryText(this.app.lang, shown, entry)}</div>`)}
+      ${entries.length > MAX_CLASSES && shown.legend.type !== "continuous" ? html`<div class="row">${this.t("print.more", { n: number(this.app.lang, entries.length - MAX_CLASSES) })}</div>` : nothing}
     </article>`;
   }
 
-  private heading(layer: Layer, legend: Legend): string {
+  private ramp(shown: ShownLegend, entries: LegendEntry[]): TemplateResult {
     const { lang } = this.app;
-    const column = this.app.states.get(layer.id)?.thematic?.column;
-    if (column) return `${layerTitle(layer, lang)} · ${columnTitle(column, layer.schema.find(({ name }) => name === column), lang)}`;
-    return bilingual(lang, legend.title, layerTitle(layer, lang));
-  }
-
-  private ramp(entries: LegendEntry[]): TemplateResult {
     const [first, last] = [entries[0], entries[entries.length - 1]];
     return html`<div class="ramp" style="background:linear-gradient(90deg, ${entries.map(({ color }) => color).join(", ")})"></div>
-      <div class="ends"><span>${first ? this.text(first, 0) : ""}</span><span>${last ? this.text(last, 1) : ""}</span></div>`;
-  }
-
-  /** The entry's own words, else its value; of an interval one end may be wanted. */
-  private text(entry: LegendEntry, end?: 0 | 1): string {
-    const { lang } = this.app;
-    const label = bilingual(lang, entry.label);
-    if (label) return label;
-    const { value } = entry;
-    if (Array.isArray(value))
-      return end === undefined ? `${number(lang, value[0])} – ${number(lang, value[1])}` : number(lang, value[end]);
-    return typeof value === "number" ? number(lang, value) : value ?? "";
+      <div class="ends"><span>${first ? entryText(lang, shown, first, 0) : ""}</span><span>${last ? entryText(lang, shown, last, 1) : ""}</span></div>`;
   }
 }

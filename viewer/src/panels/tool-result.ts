@@ -3,13 +3,15 @@ import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, property } from "lit/decorators.js";
 import type { ColumnStatistics } from "../api/types";
 import { columnTitle } from "../core/attributes";
-import { metres, number, withUnit } from "../core/format";
+import { fixed, metres, number, sexagesimal, squareMetres, withUnit } from "../core/format";
+import { isMessageKey } from "../core/i18n";
 import { layerTitle } from "../core/layers";
 import { save } from "../picture";
-import type { LayerAnswer, Result } from "../tools";
+import type { LayerAnswer, Result } from "../tools/types";
 import { look, Panel } from "./base";
 import { INK } from "./chart";
 import "./chart";
+import "./flood-result";
 
 /** Features that one export holds; more need the API. */
 const EXPORT = 10_000;
@@ -24,6 +26,12 @@ export class ToolResult extends Panel {
     summary { cursor: pointer; display: flex; justify-content: space-between; gap: 8px; font-weight: 600; }
     h4 { margin: 6px 0 0; font-size: 12px; font-weight: 600; display: flex; justify-content: space-between; }
     h4 span { font-weight: 400; color: var(--soft); }
+    .two dt { padding-left: 8px; }
+    .swatches { display: flex; gap: 14px; margin-top: 4px; }
+    .swatches span { display: flex; gap: 6px; align-items: center; }
+    .swatches i { width: 18px; height: 12px; border-radius: 2px; background: #009e73; }
+    .swatches i.hidden { background: repeating-linear-gradient(45deg, #5a1400 0 2px, #a03200 2px 6px); }
+    p { margin: 4px 0 0; }
     .hours { display: flex; height: 14px; border-radius: 3px; overflow: hidden; border: 1px solid var(--line); }
     .hours i { flex: 1; background: #59636b; }
     .hours i.sun { background: #f4c04a; }
@@ -36,20 +44,22 @@ export class ToolResult extends Panel {
     switch (result.kind) {
       case "length": return this.list(this.lengths(result));
       case "area": return html`${this.list([
-        ["measure.area", `${number(this.app.lang, result.area.level, 2)} m²`], ["measure.surface", `${number(this.app.lang, result.area.surface, 2)} m²`],
+        ["measure.area", squareMetres(this.app.lang, result.area.level, 2)], ["measure.surface", squareMetres(this.app.lang, result.area.surface, 2)],
         ["measure.perimeter", metres(this.app.lang, result.area.perimeter, 2)], ["measure.cut", `${number(this.app.lang, result.cut, 0)} m³`],
         ["measure.fill", `${number(this.app.lang, result.fill, 0)} m³`]])}
-        ${result.unknown > 0 ? html`<p class="muted">${this.t("measure.unknown", { n: result.unknown })}</p>` : nothing}`;
-      case "position": return this.list(result.rows.map(([key, value]) =>
-        [key === "lon" || key === "lat" || key === "height" ? `coord.${key}` : `measure.${key}`, value]));
+        ${result.unknown > 0 ? html`<p class="muted">${this.t("measure.unknown", { n: number(this.app.lang, result.unknown) })}</p>` : nothing}`;
+      case "slope": return this.slope(result);
+      case "position": return this.position(result);
+      case "viewshed": return this.viewshed(result);
+      case "flood": return html`<twin-flood-result .app=${this.app} .result=${result}></twin-flood-result>`;
       case "profile": return this.profile(result);
       case "sight": return html`<b>${this.t(result.free ? "sight.free" : "sight.blocked")}</b>${this.list(this.lengths(result))}`;
       case "sun": return html`<b>${this.t("sun.hours", { date: result.date, n: number(this.app.lang, result.hours, 2) })}</b>
-        <div class="hours" role="img" aria-label=${this.t("sun.hours", { date: result.date, n: result.hours })}>
+        <div class="hours" role="img" aria-label=${this.t("sun.hours", { date: result.date, n: number(this.app.lang, result.hours, 2) })}>
           ${result.lit.map(({ hour, sun }) => html`<i class=${sun ? "sun" : ""} title=${number(this.app.lang, hour, 2)}></i>`)}</div>`;
       case "section": return html`<span>${this.t("section.hint")}</span>`;
       case "select": return result.answers.length === 0 ? html`<span>${this.t("ask.none")}</span>` : html`
-        ${result.area ? this.list([["measure.area", `${number(this.app.lang, result.area.level, 0)} m²`]]) : nothing}
+        ${result.area ? this.list([["measure.area", squareMetres(this.app.lang, result.area.level)]]) : nothing}
         ${result.answers.map((answer, index) => this.answer(answer, index === 0))}`;
     }
   }
@@ -62,6 +72,37 @@ export class ToolResult extends Panel {
 
   private list(rows: [string, string][]): TemplateResult {
     return html`<dl>${rows.map(([key, value]) => html`<dt>${this.t(key as Parameters<Panel["t"]>[0])}</dt><dd data-figure=${key}>${value}</dd>`)}</dl>`;
+  }
+
+  private slope({ slope, spacing }: Extract<Result, { kind: "slope" }>): TemplateResult {
+    const { lang } = this.app;
+    if (!slope) return html`<span>${this.t("measure.noground")}</span>`;
+    const wind = slope.aspect === null ? "–" : `${fixed(lang, slope.aspect, 0)}° ${this.t(`compass.${(Math.round(slope.aspect / 45) % 8) as 0}`)}`;
+    return html`${this.list([["measure.slope", `${number(lang, slope.percent, 2)}%`], ["measure.angle", `${number(lang, slope.angle, 2)}°`], ["measure.aspect", wind]])}
+      <p class="muted">${this.t("measure.spacing", { n: number(lang, spacing) })}</p>`;
+  }
+
+  /** Degrees, height above the ellipsoid and the datum, and easting and northing in each zone that a map of the place may be in. */
+  private position({ place, found }: Extract<Result, { kind: "position" }>): TemplateResult {
+    const { lang } = this.app;
+    const { vertical, separation, accuracy } = found.datum;
+    const datum = isMessageKey(`datum.${vertical}`) ? this.t(`datum.${vertical}` as Parameters<Panel["t"]>[0]) : vertical;
+    return html`<h4>CGCS2000</h4>${this.list([["coord.lon", `${fixed(lang, place.lon, 8)}°`], ["coord.lat", `${fixed(lang, place.lat, 8)}°`]])}
+      <dl><dt>${this.t("measure.dms")}</dt><dd data-figure="measure.dms">${sexagesimal(lang, place.lat, "lat")}<br />${sexagesimal(lang, place.lon, "lon")}</dd>
+        <dt>${this.t("coord.height")}</dt><dd data-figure="coord.height">${fixed(lang, place.height, 2)} m</dd>
+        <dt title=${this.t("measure.above.note", { n: number(lang, accuracy) })}>${this.t("measure.above", { datum })}</dt>
+        <dd data-figure="measure.above" title=${this.t("measure.above.note", { n: number(lang, accuracy) })}>${fixed(lang, place.height - separation, 2)} m</dd></dl>
+      <p class="muted">${this.t("measure.above.note", { n: number(lang, accuracy) })}</p>
+      ${found.zones.map((zone) => html`<div data-zone=${zone.crs}><h4>${this.t("measure.zone", { width: zone.width, zone: zone.zone, meridian: zone.meridian })}<span>${zone.crs} · ${zone.numbered_crs}</span></h4>
+        ${this.list([["measure.easting", `${fixed(lang, zone.easting, 3)} m`], ["measure.numbered", `${fixed(lang, zone.numbered_easting, 3)} m`], ["measure.northing", `${fixed(lang, zone.northing, 3)} m`]])}</div>`)}`;
+  }
+
+  private viewshed({ seen, total, unknown, cell }: Extract<Result, { kind: "viewshed" }>): TemplateResult {
+    const { lang } = this.app;
+    return html`${this.list([["viewshed.share", total > 0 ? `${number(lang, (100 * seen) / total, 1)}%` : "–"],
+      ["viewshed.seen", squareMetres(lang, seen)], ["viewshed.total", squareMetres(lang, total)]])}
+      <div class="swatches"><span><i></i>${this.t("viewshed.in")}</span><span><i class="hidden"></i>${this.t("viewshed.out")}</span></div>
+      <p class="muted">${this.t("viewshed.note", { n: number(lang, cell, 1) })}${unknown > 0 ? ` ${this.t("measure.unknown", { n: number(lang, unknown) })}` : ""}</p>`;
   }
 
   private profile({ points, length }: Extract<Result, { kind: "profile" }>): TemplateResult {

@@ -2,18 +2,20 @@
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { number } from "../core/format";
-import { save, picture } from "../picture";
+import { save } from "../picture";
 import type { Bookmark, Note } from "../notebook";
-import type { Tool } from "../tools";
+import type { Tool } from "../tools/types";
 import { icon, look, Panel } from "./base";
+import "./print-panel";
+import "./section-panel";
 import "./tool-result";
+import "./tool-settings";
 
 const SHELVES: readonly { key: "tool.measure" | "tool.ask" | "tool.look"; tools: readonly Tool[] }[] = [
-  { key: "tool.measure", tools: ["distance", "area", "position", "profile"] },
+  { key: "tool.measure", tools: ["distance", "area", "slope", "position", "profile"] },
   { key: "tool.ask", tools: ["select", "box", "corridor"] },
-  { key: "tool.look", tools: ["sight", "sun", "section", "note"] },
+  { key: "tool.look", tools: ["sight", "viewshed", "sun", "flood", "section", "cutbox", "note"] },
 ];
-const NEEDED: Partial<Record<Tool, number>> = { position: 1, sun: 1, note: 1, sight: 2, section: 2, box: 2 };
 
 @customElement("twin-tools")
 export class ToolsPanel extends Panel {
@@ -39,7 +41,7 @@ export class ToolsPanel extends Panel {
   @state() private copied = "";
 
   protected override render(): TemplateResult {
-    return html`${this.shelves()}${this.looking()}${this.notes()}${this.bookmarks()}`;
+    return html`${this.shelves()}<twin-section .app=${this.app}></twin-section>${this.looking()}${this.notes()}${this.bookmarks()}<twin-print .app=${this.app}></twin-print>`;
   }
 
   private shelves(): TemplateResult {
@@ -53,17 +55,14 @@ export class ToolsPanel extends Panel {
 
   private task(tool: Tool): TemplateResult {
     const { tools } = this.app;
-    const needed = NEEDED[tool];
+    const kind = tools.kind!;
     return html`<div class="task" role="status" data-task=${tool} data-state=${tools.busy ? "busy" : tools.result ? "done" : "drawing"}>
-      ${tools.unfinished ? html`<span>${needed ? this.t("tool.start", { n: needed }) : this.t("tool.more")}</span>` : nothing}
+      ${tools.unfinished ? html`<span>${kind.ends ? this.t("tool.start", { n: kind.least }) : this.t("tool.more")}</span>` : nothing}
       ${tools.busy ? html`<span>${this.t("tool.busy")}</span>` : nothing}
-      ${tool === "corridor" ? html`<label>${this.t("tool.width")}<input type="number" min="1" max="2000" .value=${String(tools.width)}
-        @change=${(event: Event) => { tools.width = Math.min(2000, Math.max(1, Number((event.target as HTMLInputElement).value) || 25)); }} /></label>` : nothing}
-      ${tool === "sun" ? html`<label>${this.t("tool.date")}<input type="date" .value=${tools.sunDate}
-        @change=${(event: Event) => { tools.sunDate = (event.target as HTMLInputElement).value || tools.sunDate; }} /></label>` : nothing}
+      <twin-tool-settings .app=${this.app}></twin-tool-settings>
       ${tools.result ? html`<twin-tool-result .app=${this.app} .result=${tools.result}></twin-tool-result>` : nothing}
       <div class="acts">
-        ${tools.unfinished && !needed ? html`<button class="primary" data-role="done" @click=${() => void tools.finish()}>${this.t("tool.done")}</button>` : nothing}
+        ${tools.unfinished && !kind.ends ? html`<button class="primary" data-role="done" @click=${() => void tools.finish()}>${this.t("tool.done")}</button>` : nothing}
         ${tools.unfinished && tools.spots.length > 0 ? html`<button class="quiet" @click=${() => tools.undo()}>${this.t("tool.undo")}</button>` : nothing}
         <button class="quiet" @click=${() => tools.start(null)}>${this.t("tool.stop")}</button>
       </div></div>`;
@@ -71,7 +70,7 @@ export class ToolsPanel extends Panel {
 
   private looking(): TemplateResult {
     const { sharing, lang } = this.app;
-    const sun = sharing.sun ?? { date: this.app.tools.sunDate, hour: 10 };
+    const sun = sharing.sun ?? { date: this.app.tools.settings.sunDate, hour: 10 };
     const value = (event: Event) => (event.target as HTMLInputElement).value;
     return html`<section><h3>${this.t("sun.title")}</h3>
       <label>${this.t("tool.date")}<input type="date" data-role="sun-date" .value=${sun.date} @change=${(event: Event) => sharing.light(value(event) || sun.date, sun.hour)} /></label>
@@ -105,8 +104,7 @@ export class ToolsPanel extends Panel {
     return html`<section data-kept="bookmarks"><h3>${this.t("bookmark.title")}</h3>
       ${notebook.bookmarks.map((mark) => this.kept(mark, mark.name, () => sharing.apply(mark.state)))}
       <div class="acts"><button class="quiet" data-role="bookmark" @click=${() => notebook.addBookmark()}>${this.t("bookmark.add")}</button>
-        <button class="quiet" data-role="share" @click=${() => void this.share()}>${this.t("share.link")}</button>
-        <button class="quiet" data-role="picture" @click=${() => void this.picture()}>${this.t("picture.save")}</button></div>
+        <button class="quiet" data-role="share" @click=${() => void this.share()}>${this.t("share.link")}</button></div>
       ${this.copied ? html`<span class="muted" role="status">${this.copied}</span>` : nothing}</section>`;
   }
 
@@ -124,10 +122,6 @@ export class ToolsPanel extends Panel {
     } catch {
       this.copied = this.t("share.failed", { link });
     }
-  }
-
-  private async picture(): Promise<void> {
-    save(await picture(this.app), `twin-${new Date().toISOString().slice(0, 16).replace(/[:T]/g, "-")}.png`);
   }
 }
 

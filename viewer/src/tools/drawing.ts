@@ -1,7 +1,8 @@
 /** Drawing one thing on the map for a form: a point, a line, an area. The next clicks belong to it until it is finished or left. */
-import type { CityApp } from "./app";
-import { Sketch } from "./cesium/sketch";
-import type { Place } from "./cesium/pick";
+import type { CityApp } from "../app";
+import type { Place } from "../cesium/pick";
+import { Sketch } from "../cesium/sketch";
+import { Corners } from "./corners";
 
 export type Shape = "point" | "line" | "polygon";
 export interface Order {
@@ -16,38 +17,31 @@ export interface Order {
 
 export class Drawing {
   order: Order | null = null;
-  spots: Place[] = [];
-  private sketch: Sketch | null = null;
+  private readonly corners: Corners;
 
-  constructor(private readonly app: CityApp) {}
+  constructor(private readonly app: CityApp) {
+    this.corners = new Corners(app, () => ({ closed: this.order?.shape === "polygon", draped: true }));
+  }
+
+  get spots(): readonly Place[] {
+    return this.corners.spots;
+  }
 
   start(order: Order): void {
     this.app.tools.start(null);
     this.order = order;
-    this.spots = [];
-    this.draw();
-    this.take();
+    this.corners.collect(() => {
+      if (order.shape === "point") this.finish();
+      return this.order === order;
+    });
   }
 
   get least(): number {
     return this.order?.least ?? { point: 1, line: 2, polygon: 3 }[this.order?.shape ?? "point"];
   }
 
-  private take(): void {
-    const { order } = this;
-    this.app.selection.takeNext((place) => {
-      if (order !== this.order) return;
-      this.spots.push(place);
-      if (order?.shape === "point") return this.finish();
-      this.draw();
-      this.take();
-    });
-  }
-
   undo(): void {
-    this.spots.pop();
-    this.draw();
-    this.app.changed.emit();
+    this.corners.undo();
   }
 
   finish(): void {
@@ -61,22 +55,14 @@ export class Drawing {
   cancel(): void {
     if (!this.order) return;
     this.order = null;
-    this.spots = [];
-    this.draw();
-    this.app.selection.takeNext(null);
+    this.corners.stop();
   }
 
   /** A scene that was put up anew has none of the old drawings. */
   forget(): void {
-    this.sketch = null;
+    this.corners.forget();
     this.shown = [];
-  }
-
-  private draw(): void {
-    const { widget } = this.app;
-    if (!widget || widget.isDestroyed()) return;
-    this.sketch ??= new Sketch(widget);
-    this.sketch.draw(this.spots.length > 0 ? { spots: this.spots, closed: this.order?.shape === "polygon", draped: true } : null);
+    this.last = "";
   }
 
   // --- what a form already holds ------------------------------------------------------------------------------------
