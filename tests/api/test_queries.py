@@ -166,3 +166,28 @@ def test_history_and_as_of(sample):
     assert version_at(second["from"].replace("Z", "+00:00")) in (1, 2) and version_at("2999-01-01T00:00:00Z") == 1 and version_at("2001-01-01T00:00:00Z") is None
     get(sample, "/collections", 400, as_of="2020-01-01T00:00:00")
     assert query.count(sample.city.lake, sample.city.published("past")[1]) == 1
+
+
+def test_history_of_a_feature(sample):
+    def deliver(*rows):
+        shapes = np.array([shapely.box(404_000 + x, 2_497_000, 404_010 + x, 2_497_010) for _, x, _ in rows], dtype=object)
+        table = pa.table({"height": [height for *_, height in rows]})
+        publish(sample.city, "told", "vector", [Features(Reference("EPSG:4547"), pa.array([name for name, *_ in rows]), shapes, table)])
+
+    deliver(("a", 0, 3.0))
+    deliver(("a", 0, 3.0), ("b/1", 50, 9.0))
+    deliver(("a", 0, 4.5), ("b/1", 50, 9.0))
+    deliver(("a", 20, 4.5))
+    told = get(sample, "/collections/told/history/a")
+    assert [(s["version"], s["change"], s["moved"]) for s in told["states"]] == [
+        (4, "changed", True), (3, "changed", False), (2, "same", False), (1, "added", False)]  # fmt: skip
+    assert told["states"][1]["alterations"] == [{"name": "height", "before": 3.0, "after": 4.5}]
+    assert told["whole"]
+    assert [s["current"] for s in told["states"]] == [True, False, False, False]
+    gone = get(sample, "/collections/told/history/b%2F1")["states"]
+    assert [s["change"] for s in gone] == ["removed", "same", "added", "absent"]
+    part = get(sample, "/collections/told/history/a", limit=2)
+    assert [s["version"] for s in part["states"]] == [4, 3] and not part["whole"]
+    assert part["states"][1]["alterations"], "the version before the oldest one named is read too"
+    get(sample, "/collections/told/history/nobody", 404)
+    get(sample, "/collections/nothing/history/a", 404)

@@ -42,6 +42,12 @@ def shown_at(city: City, layer: str, seconds: float) -> Publication | None:
     return shown
 
 
+def periods_of(events: list[Publication], number: int) -> list[dict[str, Any]]:
+    """From when to when a version was shown; `to` is None while it is."""
+    return [{"from": timestamp(e.at), "to": timestamp(events[i + 1].at) if i + 1 < len(events) else None}
+            for i, e in enumerate(events) if e.number == number]  # fmt: skip
+
+
 @router.get("/collections/{layer}/versions", summary="Versions of a layer", response_class=Response, responses=answers(Versions))
 def versions(request: Request, city: CityDep, layer: str) -> Response:
     """Every version that is kept, with its tiles where there are any, and from when to when the layer showed it."""
@@ -50,8 +56,7 @@ def versions(request: Request, city: CityDep, layer: str) -> Response:
     derived = {d.number: d for d in city.catalog.derivations(layer)}
     found: list[dict[str, Any]] = []
     for row in city.catalog.versions(layer):
-        periods = [{"from": timestamp(e.at), "to": timestamp(events[i + 1].at) if i + 1 < len(events) else None}
-                   for i, e in enumerate(events) if e.number == row.number]  # fmt: skip
+        periods = periods_of(events, row.number)
         tiles = derived.get(row.number)
         links = []
         if tiles is not None and tiles.info.get("root"):

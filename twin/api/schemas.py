@@ -340,6 +340,35 @@ class Versions(Document):
     versions: list[VersionEntry]
 
 
+class Alteration(Document):
+    """One attribute that differs from the version before."""
+
+    name: str
+    before: Any
+    after: Any
+
+
+class FeatureState(Document):
+    """A feature in one version of its layer; `change` is against the version before, "absent" where neither has it."""
+
+    version: int
+    created: datetime
+    current: bool
+    shown: list[Period]
+    change: Literal["added", "changed", "same", "removed", "absent"]
+    moved: bool
+    alterations: list[Alteration]
+
+
+class FeatureHistory(Document):
+    """A feature through the versions of its layer, newest first; `whole` is false where older ones were not read."""
+
+    layer: str
+    id: str
+    states: list[FeatureState]
+    whole: bool
+
+
 class TileContent(Document):
     """A tile's content."""
 

@@ -1,6 +1,7 @@
 /** Made from the API's OpenAPI definition by scripts/api-types.mjs; do not edit. */
 
 export interface Schemas {
+Alteration: Alteration
 Asset: Asset
 Attribute: Attribute
 Bilingual: Bilingual
@@ -15,6 +16,8 @@ Execution: Execution
 Extent: Extent
 Feature: Feature
 FeatureCollection: FeatureCollection
+FeatureHistory: FeatureHistory
+FeatureState: FeatureState
 Geometry: Geometry
 GridPosition: GridPosition
 GroundHeight: GroundHeight
@@ -58,6 +61,14 @@ ValueCount: ValueCount
 VersionEntry: VersionEntry
 Versions: Versions
 Zone: Zone
+}
+/**
+ * One attribute that differs from the version before.
+ */
+export interface Alteration {
+name: string
+before: unknown
+after: unknown
 }
 /**
  * Metadata of a tileset.
@@ -341,6 +352,34 @@ timeStamp: string
 links: Link[]
 }
 /**
+ * A feature through the versions of its layer, newest first; `whole` is false where older ones were not read.
+ */
+export interface FeatureHistory {
+layer: string
+id: string
+states: FeatureState[]
+whole: boolean
+}
+/**
+ * A feature in one version of its layer; `change` is against the version before, "absent" where neither has it.
+ */
+export interface FeatureState {
+version: number
+created: string
+current: boolean
+shown: Period[]
+change: ("added" | "changed" | "same" | "removed" | "absent")
+moved: boolean
+alterations: Alteration[]
+}
+/**
+ * From when to when; `to` is null for what is shown now.
+ */
+export interface Period {
+from: string
+to: (string | null)
+}
+/**
  * A place in one Gauss–Krüger zone of CGCS2000, with and without the zone number before the easting.
  */
 export interface GridPosition {
@@ -458,13 +497,6 @@ export interface Output {
 layer: string
 href: string
 [k: string]: unknown
-}
-/**
- * From when to when; `to` is null for what is shown now.
- */
-export interface Period {
-from: string
-to: (string | null)
 }
 /**
  * A place found: a feature, or a position; without coordinates where the feature has no geometry.
