@@ -123,14 +123,14 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             associations = Associations(model, structure, units.length, report)
             around.progress(0.1, "properties")
             shapes = shaping() if shaping is not None else Shapes()
-        shapes.skipped |= dict.fromkeys(lines, ("empty", "it has lines, points or texts alone"))
-        _report(structure, shapes, report)
-        if placement is None:
-            placement = _place_on_footprint(model, units, shapes, options, report, source.name)
-        else:
-            _check_reach(shapes, placement, options, source.name)
-        report.facts["content"] = content(structure, definitions, associations, shapes)
-        attributes = attribute_table(model, structure, definitions, associations, shapes, ground_level(model, units.length)[0])
+            shapes.skipped |= dict.fromkeys(lines, ("empty", "it has lines, points or texts alone"))
+            _report(structure, shapes, report)
+            if placement is None:
+                placement = _place_on_footprint(model, units, shapes, options, report, source.name)
+            else:
+                _check_reach(shapes, placement, options, source.name)
+            report.facts["content"] = content(structure, definitions, associations, shapes)
+            attributes = attribute_table(model, structure, definitions, associations, shapes, ground_level(model, units.length)[0])
         yield from meshes(structure, shapes.shapes, attributes, placement, report)
         yield long_table("psets", definitions.psets, structure.ids)
         yield long_table("quantities", definitions.quantities, structure.ids)
@@ -211,6 +211,7 @@ def _start(stack: ExitStack, host: Host, plan: Plan, options: Options, plain: Pl
         total = max(len(plan.drawable), 1)
         while not wait_for((task,), timeout=0.5).done:
             around.progress(min(0.9, done[0] / total), f"{done[0]:,} shapes of at most {total:,}")
+        host.close()
         return task.result()
 
     return wait

@@ -55,6 +55,7 @@ def attribute_table(
     spatial = _levels(structure)
     by_item = layers(model)
     groups = {e.id(): e for e in elements if is_kind(e, "IfcGroup")}
+    places: dict[int | None, dict[str, Any]] = {}
     for element in elements:
         step = element.id()
         info, kind = values_of(element, SCALARS), structure.types.get(step)
@@ -66,7 +67,7 @@ def attribute_table(
         values = {
             "class": element.is_a(), "name": info["Name"], "description": info["Description"], "tag": info["Tag"],
             "object_type": info["ObjectType"], "predefined_type": predefined, "long_name": info["LongName"],
-            **_place(step, structure, spatial), "type_name": kind.Name if kind is not None else None,
+            **_place(step, structure, spatial, places), "type_name": kind.Name if kind is not None else None,
             "materials": _joined(row[0] for row in associations.materials_of(step)[0]),
             "system": _joined(g.Name for g in belongs if g.is_a("IfcSystem")), "zone": _joined(g.Name for g in belongs if g.is_a("IfcZone")),
             "layer": _joined(layers_of(element, by_item)), "has_geometry": step in shapes.shapes, "not_drawn": shapes.skipped[step][1] if step in shapes.skipped else None,
@@ -107,8 +108,13 @@ def _levels(structure: Structure) -> dict[int, tuple[str, str | None, float | No
     return levels
 
 
-def _place(step: int, structure: Structure, levels: dict[int, tuple[str, str | None, float | None]]) -> dict[str, Any]:
-    """The nearest site, building, storey and space at or above an element."""
+def _place(
+    step: int, structure: Structure, levels: dict[int, tuple[str, str | None, float | None]], known: dict[int | None, dict[str, Any]]
+) -> dict[str, Any]:
+    """The nearest site, building, storey and space at or above an element; `known` by what holds it."""
+    whole = structure.parent.get(step)
+    if step not in levels and whole in known:
+        return known[whole]
     found: dict[str, Any] = {"storey_elevation": None}
     for at in (step, *structure.above(step)):
         if at in levels:
@@ -117,6 +123,8 @@ def _place(step: int, structure: Structure, levels: dict[int, tuple[str, str | N
                 found[column] = name
                 if column == "storey" and elevation is not None:
                     found["storey_elevation"] = elevation
+    if step not in levels:
+        known[whole] = found
     return found
 
 

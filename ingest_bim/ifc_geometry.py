@@ -101,15 +101,19 @@ class Host:
     def __enter__(self) -> Self:
         return self
 
+    def close(self) -> None:
+        """Say that there is no more to shape: the processes end by themselves."""
+        assert self.process.stdin is not None
+        with suppress(OSError):
+            self.process.stdin.close()
+
     def stop(self) -> None:
         """End it at once; whoever waits for an outcome is told that there is none."""
         self.process.kill()
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        assert self.process.stdin is not None
         assert self.process.stdout is not None
-        with suppress(OSError):
-            self.process.stdin.close()
+        self.close()
         try:
             # the end of its input ends it and its workers; their CPU time then counts as ours
             self.process.wait(timeout=2)

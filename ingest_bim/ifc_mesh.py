@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ingest_bim.ifc_geometry import Shape, is_closed, volume_of
+from ingest_bim.citymodel_faces import cross
+from ingest_bim.ifc_geometry import Shape, is_closed
 from ingest_bim.ifc_placement import Placement
 from ingest_bim.ifc_structure import Structure
 from twin.model import Material, Mesh, Report
@@ -32,8 +33,10 @@ class _Builder:
     triangles: list[NDArray[np.int32]] = field(default_factory=list)
     rows: list[NDArray[np.int32]] = field(default_factory=list)
     materials: dict[Material, int] = field(default_factory=dict)
+    tables: dict[tuple[Any, ...], NDArray[np.int32]] = field(default_factory=dict)
     digests: dict[tuple[int, int], bytes] = field(default_factory=dict)
     closed: dict[int, bool] = field(default_factory=dict)
+    solid: list[bool] = field(default_factory=list)
     instances: list[tuple[int, int]] = field(default_factory=list)
     transforms: list[NDArray[np.float64]] = field(default_factory=list)
     flipped: int = 0
@@ -42,21 +45,36 @@ class _Builder:
     def add(self, shape: Shape, row: int, kind: str, placement: Placement) -> None:
         """Place a shape for the feature `row`."""
         closed = self._is_closed(shape)
-        table = np.array([*(self._material(m, kind, closed) for m in shape.materials), self._material(None, kind, closed)], np.int32)
+        name = (kind in SPACES, closed, *shape.materials)
+        table = self.tables.get(name)
+        if table is None:
+            table = self.tables[name] = np.array([*(self._material(m, kind, closed) for m in shape.materials), self._material(None, kind, closed)], np.int32)
         rows = table[shape.rows]  # row −1 (no material) is the last entry
         key = self._digest(shape) + rows.tobytes()
         if key not in self.prototypes:
             self.prototypes[key] = len(self.positions)
-            triangles = shape.triangles
-            if closed and volume_of(shape, shape.positions.mean(axis=0)) < 0:
-                triangles = np.ascontiguousarray(triangles[:, ::-1])
-                self.flipped += 1
             self.positions.append(shape.positions)
-            self.triangles.append(triangles)
+            self.triangles.append(shape.triangles)
             self.rows.append(rows)
-            self.count += len(triangles)
+            self.solid.append(closed)
+            self.count += len(shape.triangles)
         self.instances.append((self.prototypes[key], row))
         self.transforms.append(placement.matrix @ shape.matrix)
+
+    def turn(self) -> None:
+        """Turn closed prototypes that are inside out."""
+        if not self.positions:
+            return
+        starts = np.cumsum([0, *map(len, self.positions)])
+        middles = np.array([p.mean(axis=0) for p in self.positions])
+        points = np.concatenate(self.positions) - np.repeat(middles, np.diff(starts), axis=0)
+        corners = np.concatenate(self.triangles) + np.repeat(starts[:-1], [len(t) for t in self.triangles])[:, None]
+        a, b, c = (points[corners[:, i]] for i in range(3))
+        first = np.cumsum([0, *(len(t) for t in self.triangles[:-1])])
+        volumes = np.add.reduceat(np.einsum("ij,ij->i", a, cross(b, c)), first)
+        for i in np.flatnonzero((volumes < 0) & np.array(self.solid)):
+            self.triangles[i] = np.ascontiguousarray(self.triangles[i][:, ::-1])
+            self.flipped += 1
 
     def _digest(self, shape: Shape) -> bytes:
         """Of positions and triangles; shared arrays are looked at once."""
@@ -108,6 +126,7 @@ def meshes(
         if element.id() in shapes:
             builder.add(shapes[element.id()], at - start, element.is_a(), placement)
         if builder.count >= MAX_TRIANGLES or at + 1 - start >= MAX_ROWS or at + 1 == len(structure.elements):
+            builder.turn()
             size = at + 1 - start
             prototypes, instances = prototypes + len(builder.positions), instances + len(builder.instances)
             triangles, flipped = triangles + builder.count, flipped + builder.flipped

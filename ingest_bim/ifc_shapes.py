@@ -37,7 +37,9 @@ def shape_model(
         made = _joined(made, shape_all(host, by_group(plan.drawable, iter(apart)), kernel, progress, plain))
     for key, base in bases.items():
         for step in plan.members[key]:
-            made.shapes[step] = replace(base, matrix=plan.world[step] @ plan.own[step])
+            world, own = plan.world[step], plan.own[step]
+            matrix = world if own is IDENTITY else world @ own
+            made.shapes[step] = base if base.matrix is matrix else replace(base, matrix=matrix)
     for leader, key in leaders.items():
         if leader in made.skipped:
             made.skipped |= dict.fromkeys(plan.members[key], made.skipped[leader])
@@ -49,7 +51,7 @@ def shape_model(
 
 
 def _same(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    return bool(np.all(np.abs(one - other) <= 1e-9 + 1e-9 * np.abs(other).max()))
+    return one is other or bool(np.all(np.abs(one - other) <= 1e-9 + 1e-9 * np.abs(other).max()))
 
 
 def _in_frame(shape: Shape, own: NDArray[np.float64]) -> Shape:
