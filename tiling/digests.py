@@ -7,7 +7,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tiling.arrow_bytes import offsets_and_data, whole
-from tiling.digest_kernel import hash_bytes
 from tiling.metadata import as_json
 
 U64 = NDArray[np.uint64]
@@ -57,6 +56,8 @@ def _fixed(array: pa.Array) -> U64:
 def _bytes(array: pa.Array) -> U64:
     if pa.types.is_fixed_size_binary(array.type) or pa.types.is_decimal(array.type):
         array = pa.array([b"" if v is None else v if isinstance(v, bytes) else str(v).encode() for v in array.to_pylist()], pa.large_binary())
+    from tiling.digest_kernel import hash_bytes  # noqa: PLC0415  numba takes half a second to load: tiling of small models never needs it
+
     result = np.empty(len(array), np.uint64)
     hash_bytes(*offsets_and_data(array), result)
     return result
