@@ -22,6 +22,7 @@ from tiling.anchors import Anchors, Look, look
 from tiling.block_tiles import Source, Wanted, build_unit
 from tiling.boxes import enu_frames
 from tiling.gltf import Compression
+from tiling.levels import ABSENCE
 from tiling.pool import Pool
 from tiling.reuse import LEDGER, Ledger, Past, Spoilt, common_key, tile_key
 from tiling.rows import Rows
@@ -33,9 +34,6 @@ from twin.model import ABOVE_GROUND, LayerVersion, Report
 from twin.registry import TileJob
 
 CODE_VERSION = "4"
-ABSENCE = 4.0
-"""A thing that is missing is noticed at a quarter of the 16 pixels that clients allow a surface to be off, so a missing
-building of size s counts as an error of 4 s (ADR 0003)."""
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
 BY_HAND = 262_144

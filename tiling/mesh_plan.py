@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling import partition
-from tiling.blocks import ABSENCE
 from tiling.elements import Elements, metres
-from tiling.levels import Cell, Storeys, plan, thin
+from tiling.levels import ABSENCE, Cell, Storeys, plan, thin
 from tiling.mesh_tile import DETAIL, LIKENESS, Wanted
 from tiling.rows import id_hash
 from twin import crs

@@ -16,10 +16,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tiling import metadata, normals
-from tiling.blocks import ABSENCE
 from tiling.elements import Elements
 from tiling.gltf import TOLERANCE, Compression, Instanced, Primitive, Surface, extremes, glb
 from tiling.instancing import Group, share
+from tiling.levels import ABSENCE
 from tiling.primitives import primitives
 from tiling.soup import Soup, gathered, items, place
 from tiling.textures import Quality

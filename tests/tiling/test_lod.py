@@ -13,10 +13,9 @@ import trimesh
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tiling.blocks import ABSENCE
 from tiling.check.layer import check_layer
 from tiling.distance import hausdorff
-from tiling.levels import plan
+from tiling.levels import ABSENCE, plan
 from tiling.partition import project
 from tiling.simplify import simplify
 from twin.archive import Archive

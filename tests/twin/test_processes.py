@@ -22,3 +22,9 @@ import pandas
 
 def test_pandas_is_loaded_only_when_it_is_asked_for() -> None:
     subprocess.run([sys.executable, "-c", SPARE], check=True, timeout=60)
+
+
+def test_small_models_load_no_compiler() -> None:
+    """Numba costs half a second and scipy a tenth: reading a model and tiling it as one tile needs neither."""
+    code = "import sys, twin.tasks, ingest_bim.ifc, tiling.mesh; print(sorted({'numba', 'scipy', 'pandas'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.strip() == "[]"
