@@ -21,7 +21,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from tiling import partition
 from tiling.gltf import container
 from tiling.tileset import dump, relative_frame
 from twin import crs
-from twin.archive import Archive, ArchiveWriter, pack
+from twin.archive import Archive, ArchiveWriter, Packed, pack
 from twin.errors import BadTileset
 
 F64 = NDArray[np.float64]
@@ -50,12 +50,14 @@ class Grid:
     """How a tiler names its tiles: `place` reads the place from a content's address; `volume` is of the root's cell.
 
     `branching`: 4 or 8. `volume(place, box, frame)` gives the root's boundingVolume from its place, its measured box (12 numbers)
-    in its frame, and that frame (4 × 4, to ECEF); it holds the box.
+    in its frame, and that frame (4 × 4, to ECEF); it holds the box. `frame`: of the tile at a place, to ECEF, exactly: what is multiplied
+    down the tree is rounded, and would make a tile's bytes depend on the tiles above it. None where all tiles have one frame.
     """
 
     branching: int
     place: Callable[[str], Place]
     volume: Callable[[Place, list[float], F64], dict[str, list[float]]]
+    frame: Callable[[Place], F64] | None = None
 
 
 @dataclass
@@ -90,7 +92,11 @@ def mercator() -> Grid:
         level, x, y = (int(n) for n in _numbers(uri, r"(\d+)/(\d+)/(\d+)$"))
         return level, x, (1 << level) - 1 - y
 
-    return Grid(4, place, _cell_region)
+    def frame(at: Place) -> F64:
+        level, x, y = at
+        return crs.enu_frame(*(float(v) for v in partition.unproject((x + 0.5) / (1 << level), ((1 << level) - 1 - y + 0.5) / (1 << level))))
+
+    return Grid(4, place, _cell_region, frame)
 
 
 def octree(low: F64, side: float) -> Grid:
@@ -134,12 +140,23 @@ def _cell_region(place: Place, box: list[float], frame: F64) -> dict[str, list[f
 # --- explicit → implicit ---------------------------------------------------------------------------------------------
 
 
-def rewrite(path: Path, grid: Grid) -> tuple[dict[str, Any], int]:
+class Known(Protocol):
+    """What the last build knows of contents (`tiling.reuse.Assembly`)."""
+
+    def known(self, uri: str) -> Packed | None:
+        """The finished content of an explicit tile, if it is that of the last build; the explicit archive then need not hold it."""
+
+    def placed(self, uri: str, name: str, check: int) -> None:
+        """Where the content of an explicit tile has gone, and the CRC of its stored bytes."""
+
+
+def rewrite(path: Path, grid: Grid, known: Known | None = None) -> tuple[dict[str, Any], int]:
     """Replace an explicit archive by an implicit one with the same tiles.
 
     Args:
         path: the archive; its tileset.json and glb contents as our tilers write them. It is replaced once the new one is whole.
         grid: of the tiler.
+        known: contents that are not made again, if any.
 
     Returns:
         (the new tileset.json, size of the archive in bytes)
@@ -158,8 +175,13 @@ def rewrite(path: Path, grid: Grid) -> tuple[dict[str, Any], int]:
         with ArchiveWriter(fresh) as new:
             for place, cell in cells.items():
                 if (uri := nodes[cell.node].uri if cell.node >= 0 else None) is not None:
-                    data = framed(old.read(uri), relative_frame(nodes[0].frame, nodes[cell.node].frame))
-                    new.add_packed(f"content/{_name(place)}.glb", pack(data, deflate=old.entry(uri).deflated))
+                    content = known.known(uri) if known is not None else None
+                    if content is None:
+                        data = framed(old.read(uri), relative_frame(nodes[0].frame, nodes[cell.node].frame))
+                        content = pack(data, deflate=old.entry(uri).deflated)
+                    new.add_packed(f"content/{_name(place)}.glb", content)
+                    if known is not None:
+                        known.placed(uri, f"content/{_name(place)}.glb", content.check)
             _write_subtrees(new, cells, levels, _tile_class(document))
             new.add("tileset.json", dump(document))
         size = fresh.stat().st_size
@@ -224,6 +246,8 @@ def _place(nodes: list[_Node], grid: Grid) -> int:
         below = [places for c in node.children if (places := nodes[c].place) is not None]
         if node.uri is not None:
             node.place = grid.place(node.uri)
+            if grid.frame is not None:
+                node.frame = grid.frame(node.place)
         elif len(below) == 1:
             (child,) = (c for c in node.children if nodes[c].place is not None)
             nodes[child].parent = node.parent

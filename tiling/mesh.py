@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from tiling import implicit, metadata
-from tiling.blocks import ABSENCE
 from tiling.elements import Elements
 from tiling.gltf import Compression
-from tiling.levels import Cell
+from tiling.levels import ABSENCE, Cell
 from tiling.mesh_plan import Tree
 from tiling.mesh_tile import Style, Wanted, bake
 from tiling.pool import Pool
@@ -97,8 +96,8 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
                   Quality(0.0, options.textures, options.texels, options.texture_quality))  # fmt: skip
     ledger = Ledger()
     with Pool(job.workers if tree.total > ALONE else 1) as pool, ArchiveWriter(job.out) as archive:
-        work = Assembly(past, archive, ledger)
-        for unit in pool.map(bake_unit, _tasks(elements, style, tree, work, _keys(version, elements, style, tree))):
+        work = Assembly(past, archive, ledger, rewritten=options.subdivision == "implicit")
+        for unit in pool.map(bake_unit, _tasks(elements, style, tree, work, _keys(version, elements, style, tree, rewritten=work.rewritten))):
             for one in unit:
                 work.enter(one)
             job.progress(0.05 + 0.93 * len(work.tiles) / len(tree.cells), f"building tiles ({len(work.tiles)} of {len(tree.cells)})")
@@ -114,17 +113,18 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
         archive.add("tileset.json", dump(document))
         size = archive.size
     if options.subdivision == "implicit":
-        document, size = implicit.rewrite(job.out, implicit.mercator())
-    sidecars = {"sidecars": {LEDGER: ledger.save(job.lake)}} if len(tree.cells) > 1 and options.subdivision == "explicit" else {}
+        document, size = implicit.rewrite(job.out, implicit.mercator(), work)
+    sidecars = {"sidecars": {LEDGER: ledger.save(job.lake)}} if len(tree.cells) > 1 else {}
     return _facts(document, tree.cells, work.tiles, report, size) | sidecars
 
 
-def _keys(version: LayerVersion, elements: Elements, style: Style, tree: Tree) -> Iterator[tuple[Cell, Wanted, bytes]]:
+def _keys(version: LayerVersion, elements: Elements, style: Style, tree: Tree, *, rewritten: bool) -> Iterator[tuple[Cell, Wanted, bytes]]:
     """Every tile of the plan: what it is to draw, and its key, a digest of all that its bytes depend on. A single tile has none."""
     fields = [asdict(replace(f, values=())) for f in style.schema.fields]  # a tile lists only the values that occur in it
     look = {name: value for name, value in asdict(replace(style, schema=None)).items() if name != "schema"}  # type: ignore[arg-type]
     schema = style.schema
-    common = common_key({"code": CODE_VERSION, "class": [schema.class_id, schema.name], "fields": fields, "look": look, "reference": asdict(version.reference)})
+    common = common_key({"code": CODE_VERSION, "class": [schema.class_id, schema.name], "fields": fields, "look": look, "reference": asdict(version.reference),
+                         "root": tree.cells[0].name if rewritten else ""})  # implicit tiles are seen from the root's frame
     marks: U64 | None = elements.marks() if len(tree.cells) > 1 else None
     for number, cell in enumerate(tree.cells):
         wanted = tree.wanted(number)

@@ -62,9 +62,13 @@ class Index:
 
 @dataclass
 class Ledger:
-    """Tiles of a build with their keys; what else the next build wants to know is in `notes` (JSON values)."""
+    """Tiles of a build with their keys; what else the next build wants to know is in `notes` (JSON values).
+
+    `places`: of tiles whose bytes are not at `<name>.glb` in the archive, where they are and the CRC of what is stored there.
+    """
 
     tiles: dict[str, tuple[bytes, int, Finished]] = field(default_factory=dict)
+    places: dict[str, tuple[str, int]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
     def add(self, name: str, key: bytes, check: int, tile: Finished) -> None:
@@ -73,7 +77,7 @@ class Ledger:
 
     def save(self, lake: Lake) -> str:
         """Store it; returns its key in the lake."""
-        rows = [(name, key, check, *_flat(tile)) for name, (key, check, tile) in self.tiles.items()]
+        rows = [(name, key, self.places.get(name, ("", check))[1], self.places.get(name, (None, 0))[0], *_flat(tile)) for name, (key, check, tile) in self.tiles.items()]
         arrays = [pa.array([row[k] for row in rows], kind) for k, kind in enumerate(_TILE.types)]
         about = {b"notes": json.dumps(self.notes, ensure_ascii=False).encode()}
         return _save(lake, pa.table(arrays, schema=_TILE).replace_schema_metadata(about))
@@ -81,7 +85,7 @@ class Ledger:
 
 _BOX = ("west", "south", "low", "east", "north", "high")
 _TILE = pa.schema([
-    ("name", pa.string()), ("key", pa.binary()), ("check", pa.uint32()), ("drawn", pa.bool_()), ("size", pa.int64()),
+    ("name", pa.string()), ("key", pa.binary()), ("check", pa.uint32()), ("place", pa.string()), ("drawn", pa.bool_()), ("size", pa.int64()),
     *((name, pa.float64()) for name in _BOX), ("bottom", pa.float64()), ("top", pa.float64()),
     ("kept", pa.int64()), ("vertices", pa.int64()), ("triangles", pa.int64()), ("notes", pa.string()), ("error", pa.float64()),
 ])  # fmt: skip
@@ -97,10 +101,12 @@ class Assembly:
     """Tiles into an archive in the order of a plan: what the last build made is copied, the others come from workers as they are done.
 
     `want` is called for every tile of the plan, in order (by the iterator that makes the tasks), `enter` for every tile that was built, in the same order.
+    An archive that is `rewritten` afterwards (`tiling.implicit`) only gets what is new; `known` hands out the rest then, and `placed` writes down where it went.
     """
 
-    def __init__(self, past: Past, archive: ArchiveWriter, ledger: Ledger) -> None:
-        self.past, self.archive, self.ledger = past, archive, ledger
+    def __init__(self, past: Past, archive: ArchiveWriter, ledger: Ledger, *, rewritten: bool = False) -> None:
+        self.past, self.archive, self.ledger, self.rewritten = past, archive, ledger, rewritten
+        self._reused: dict[str, int] = {}
         self.tiles: list[Finished] = []
         self._known: deque[tuple[str, bytes, tuple[Finished, int] | None]] = deque()
 
@@ -134,7 +140,24 @@ class Assembly:
                 if one.packed is not None:
                     wanted[f"{name}.glb"] = check
                 self._enter(name, key, check, one)
-        self.past.copy(self.archive, wanted)
+        if not self.rewritten:
+            self.past.copy(self.archive, wanted)
+            return
+        self._reused |= wanted
+        for name in wanted:
+            self.archive.add_packed(name, Packed(b"", 0, 0, False))
+
+    def known(self, uri: str) -> Packed | None:
+        """The bytes of a tile that the last build made, as they are stored.
+
+        Raises:
+            Spoilt: they are not there any more, or damaged.
+        """
+        return self.past.stored(uri.removesuffix(".glb"), self._reused[uri]) if uri in self._reused else None
+
+    def placed(self, uri: str, name: str, check: int) -> None:
+        """The bytes of a tile went to another place."""
+        self.ledger.places[uri.removesuffix(".glb")] = name, check
 
     def _enter(self, name: str, key: bytes, check: int, one: Finished) -> None:
         self.ledger.add(name, key, check, one)
@@ -202,6 +225,25 @@ class Past:
         notes = [(action, feature, reason) for action, feature, reason in json.loads(of["notes"])] if of["notes"] else []
         packed, low, high = (Packed(b"", 0, of["size"], False), self._boxes[row, :3], self._boxes[row, 3:]) if of["drawn"] else (None, None, None)
         return Finished(packed, low, high, (of["bottom"], of["top"]), of["kept"], of["vertices"], of["triangles"], notes, of["error"]), of["check"]
+
+    def stored(self, name: str, check: int) -> Packed:
+        """The bytes of a tile as they are stored in an archive that was rewritten.
+
+        Raises:
+            Spoilt: they are not there, or not what they were.
+        """
+        place = self._columns["place"][self._place[name]] or f"{name}.glb"
+        for archive in self.archives:
+            try:
+                found = archive.packed(place)
+            except NotFound:
+                continue
+            except BadTileset as error:
+                raise Spoilt(error.message) from error
+            if found.check != check:
+                raise Spoilt(f"{place} is not what was written")
+            return found
+        raise Spoilt(f"{place} is gone")
 
     def copy(self, writer: ArchiveWriter, wanted: dict[str, int]) -> None:
         """Append tiles of the last build to an archive; `wanted`: their names in order with the CRCs that `find` gave.
