@@ -11,17 +11,21 @@ from numpy.typing import NDArray
 
 from ingest_gis import ids
 from ingest_gis.geometry import Cleaner
+from ingest_gis.outlines import Outlines, clean
 from ingest_gis.rows import Source
 from twin.model import Report
+
+_NONE = np.zeros(0, object)
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows that are kept: ids, cleaned geometries, attributes as the source has them."""
+    """Rows that are kept: ids, cleaned geometries (where outlines are read, `outlines` instead), attributes as the source has them."""
 
     ids: pa.Array
     geometry: NDArray[np.object_]
     attributes: pa.Table
+    outlines: Outlines | None = None
 
 
 def read_chunks(source: Source, rule: ids.IdRule, report: Report, *, outlines: bool) -> Iterator[Chunk]:
@@ -36,10 +40,15 @@ def read_chunks(source: Source, rule: ids.IdRule, report: Report, *, outlines: b
             labels = pa.array([text or f"row {rows.start + i}" for i, text in enumerate(named.to_pylist())], pa.string())
             for row in np.flatnonzero(~known):
                 report.note("refused", labels[row].as_py(), f"has no id ({rule.text})")
-        geometry, keep = cleaner.clean(rows, labels)
+        flat = None
+        if outlines:
+            flat, keep = clean(cleaner, rows, labels)
+            geometry = _NONE
+        else:
+            geometry, keep = cleaner.clean(rows, labels)
         keep &= known
         if keep.all():
-            yield Chunk(named, geometry, rows.attributes)
+            yield Chunk(named, geometry, rows.attributes, flat)
         elif keep.any():
             mask = pa.array(keep)
-            yield Chunk(named.filter(mask), geometry[keep], rows.attributes.filter(mask))
+            yield Chunk(named.filter(mask), _NONE if flat else geometry[keep], rows.attributes.filter(mask), flat.filter(keep) if flat else None)

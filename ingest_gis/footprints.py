@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import shapely
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -24,6 +23,7 @@ from ingest_gis.ogr import open_source
 from ingest_gis.rows import Source, VectorOptions, reference_of
 from twin.errors import BadOption, MissingReference, TwinError
 from twin.model import Features, Reference, Report
+from twin.spool import PackedFeatures
 
 HEIGHTS = (
     "height", "building:height", "building_height", "measuredheight", "measured_height", "roof_height_above_ground", "hoehe", "höhe",
@@ -94,8 +94,10 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Features]:
         height, origin, keep = resolver.resolve(chunk)
         if not keep.any():
             continue
-        geometry = chunk.geometry[keep]
-        if not flattened and bool(np.any(shapely.has_z(geometry))):
+        if chunk.outlines is None:
+            raise ValueError("footprints are read as outlines")
+        outlines = chunk.outlines.filter(keep)
+        if not flattened and outlines.raised:
             flattened = True
             report.note("assumed", "", "heights of the outlines' vertices are not used: blocks stand on the terrain or on the column base")
         mask = pa.array(keep)
@@ -103,7 +105,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Features]:
         attributes = attributes.append_column(pa.field("height", pa.float64(), metadata=resolver.metadata), pa.array(height[keep]))
         attributes = attributes.append_column("height_from", pa.array(origin[keep], pa.string()))
         report.kept += int(keep.sum())
-        yield Features(reference, chunk.ids.filter(mask), shapely.force_2d(geometry) if shapely.has_z(geometry).any() else geometry, attributes)
+        yield PackedFeatures(reference, chunk.ids.filter(mask), outlines.wkb, outlines.boxes, attributes)
 
 
 class Resolver:

@@ -1,10 +1,8 @@
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,no-any-return"
 # ruff: noqa: ANN001, ANN201, ANN202  (types are in the docstrings: numba infers them)
-"""The loops of block models: outlines out of WKB, corners in a tile's frame, faces of solids. Compiled by numba.
+"""The loops of block models: rings cleaned, corners in a tile's frame, faces of solids. Compiled by numba.
 
-Each is a pure function of arrays; the tests hold shapely and plain numpy forms beside them.
-
-Source: OGC 06-103r4 (simple features, well-known binary) §8; WGS 84 as in `twin.crs`.
+Each is a pure function of arrays; the tests hold plain numpy forms beside them.
 """
 
 from __future__ import annotations
@@ -16,100 +14,6 @@ from numba import njit
 
 FLOOR, ENDS, STARTS = range(3)
 """Three of the six vertices of a corner: of the floor, of the wall that ends and of the one that starts there. The others are those at the roof."""
-_POLYGON, _MULTIPOLYGON = 3, 6
-
-
-# --- well-known binary ------------------------------------------------------------------------------------------------
-
-
-@njit(cache=True, nogil=True)
-def _u4(data, at):
-    return np.int64(data[at]) | np.int64(data[at + 1]) << 8 | np.int64(data[at + 2]) << 16 | np.int64(data[at + 3]) << 24
-
-
-@njit(cache=True, nogil=True)
-def _size_of_polygon(data, at, end):
-    """(place behind a flat little-endian polygon, its rings, its points); the place is −1 where it is anything else."""
-    if at + 9 > end or data[at] != 1 or _u4(data, at + 1) != _POLYGON:
-        return -1, 0, 0
-    rings, points = _u4(data, at + 5), 0
-    at += 9
-    for _ in range(rings):
-        if at + 4 > end:
-            return -1, 0, 0
-        count = _u4(data, at)
-        at += 4 + 16 * count
-        points += count
-        if count < 4 or at > end:
-            return -1, 0, 0
-    return at, rings, points
-
-
-@njit(cache=True, nogil=True)
-def measure_outlines(offsets, data, sizes):
-    """Parts, rings and points of each geometry.
-
-    Args:
-        offsets: (N + 1,) integers, geometry i is data[offsets[i] : offsets[i + 1]]; data: uint8.
-        sizes: (N, 3) int64, written; −1 where it is no flat little-endian polygon or multipolygon of closed rings' length.
-    """
-    for i in range(len(sizes)):
-        at, end = np.int64(offsets[i]), np.int64(offsets[i + 1])
-        sizes[i] = -1
-        if at + 9 > end or data[at] != 1:
-            continue
-        kind, parts = _u4(data, at + 1), 1
-        if kind == _MULTIPOLYGON:
-            parts = _u4(data, at + 5)
-            at += 9
-        elif kind != _POLYGON:
-            continue
-        rings, points = 0, 0
-        for _ in range(parts):
-            at, r, p = _size_of_polygon(data, at, end)
-            if at < 0:
-                break
-            rings += r
-            points += p
-        if at == end:
-            sizes[i, 0], sizes[i, 1], sizes[i, 2] = parts, rings, points
-
-
-@njit(cache=True, nogil=True)
-def read_outlines(offsets, data, owner, polygon, hole, ring, bits):
-    """The corners of geometries that `measure_outlines` knows, without the one that closes a ring.
-
-    Args:
-        offsets, data: as there.
-        owner: (P,) geometry of each polygon; polygon: (R,) of each ring; hole: (R,); ring: (C,) of each corner;
-            bits: (C, 2) uint64, its x and y as they lie in memory. All are written.
-    """
-    p = r = c = 0
-    for i in range(len(offsets) - 1):
-        at, parts = np.int64(offsets[i]), 1
-        if _u4(data, at + 1) == _MULTIPOLYGON:
-            parts = _u4(data, at + 5)
-            at += 9
-        for _ in range(parts):
-            owner[p] = i
-            rings = _u4(data, at + 5)
-            at += 9
-            for k in range(rings):
-                polygon[r], hole[r] = p, k > 0
-                points = _u4(data, at)
-                at += 4
-                for _ in range(points - 1):
-                    ring[c] = r
-                    for axis in range(2):
-                        value = np.uint64(0)
-                        for b in range(8):
-                            value |= np.uint64(data[at + b]) << np.uint64(8 * b)
-                        bits[c, axis] = value
-                        at += 8
-                    c += 1
-                at += 16
-                r += 1
-            p += 1
 
 
 # --- rings ------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tiling import block_kernels as kernels
 from tiling.arrow_bytes import offsets_and_data
+from twin.outlines import measure_outlines, read_outlines
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -108,13 +109,13 @@ def outlines(wkb: pa.Array) -> tuple[Rings, F64]:
     """`rings_of` a column of well-known binary; flat polygons, which is what footprints are, without making geometries of them."""
     offsets, data = offsets_and_data(wkb)
     sizes = np.empty((len(wkb), 3), np.int64)
-    kernels.measure_outlines(offsets, data, sizes)
+    measure_outlines(offsets, data, sizes)
     if wkb.null_count or (sizes < 0).any():
         return rings_of(shapely.from_wkb(wkb.to_numpy(zero_copy_only=False)))
     parts, rings, points = sizes.sum(axis=0)
     found = Rings(np.empty(points - rings, np.int64), np.empty(rings, np.int64), np.empty(rings, bool), np.empty(parts, np.int64))
     bits = np.empty((points - rings, 2), np.uint64)
-    kernels.read_outlines(offsets, data, found.owner, found.polygon, found.hole, found.ring, bits)
+    read_outlines(offsets, data, found.owner, found.polygon, found.hole, found.ring, bits)
     return found, bits.view(np.float64)
 
 

@@ -6,6 +6,7 @@ Both are functions of the feature alone, so that no order of arrival and no earl
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -61,6 +62,16 @@ def _gather(code: int) -> int:
     for (shift, _), (_, mask) in zip(_MASKS[::-1], [*_MASKS[-2::-1], (0, 0xFFFFFFFF)], strict=True):
         code = (code | (code >> shift)) & mask
     return code
+
+
+def offsets_and_data(array: pa.Array) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """((N + 1,) offsets, uint8 data) of a string or binary array: value i is data[offsets[i] : offsets[i + 1]]. Nulls are empty or anything."""
+    wide = pa.types.is_large_binary(array.type) or pa.types.is_large_string(array.type)
+    _, starts, data = array.buffers()
+    if starts is None or not len(array):
+        return np.zeros(len(array) + 1, np.int32), np.zeros(0, np.uint8)
+    offsets = np.frombuffer(starts, np.int64 if wide else np.int32)[array.offset : array.offset + len(array) + 1]
+    return offsets, np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
 
 
 def id_hash(ids: pa.Array) -> U64:

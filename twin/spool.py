@@ -34,6 +34,24 @@ _FEW = 4
 """A column is worth a dictionary where a value occurs at least this often."""
 
 
+class PackedFeatures(Features):
+    """Features with flat geometries that are still the well-known binary that they will be stored as; `geometry` is made of it when asked for.
+
+    Attributes:
+        wkb: (N,) binary. boxes: (N, 4) lowest x and y, highest x and y.
+    """
+
+    def __init__(self, reference: Reference, ids: pa.Array, wkb: pa.Array, boxes: NDArray[np.float64], attributes: pa.Table) -> None:
+        self.__dict__.update(reference=reference, ids=ids, wkb=wkb, boxes=boxes, attributes=attributes, parents=None)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "geometry":
+            raise AttributeError(name)
+        made = shapely.from_wkb(self.__dict__["wkb"].to_numpy(zero_copy_only=False))
+        self.__dict__["geometry"] = made
+        return made
+
+
 @dataclass
 class Spool:
     """Feature rows on disk in arrival order, their keys in a file beside; then sorted parts."""
@@ -55,19 +73,14 @@ class Spool:
         clash = [name for name in batch.attributes.column_names if name in RESERVED]
         if clash:
             raise BadFeature(f"Attribute {clash[0]!r} is a reserved name.", "Rename it in the source.")
-        if bool(np.any(shapely.has_z(batch.geometry))):
-            z = shapely.get_coordinates(batch.geometry, include_z=True)[:, 2]
-            z = z[np.isfinite(z)]
-            if len(z):
-                self.z.append((float(z.min()), float(z.max())))
-        boxes = shapely.bounds(batch.geometry)
+        wkb, boxes = self._geometry(batch)
         ids = batch.ids.cast(pa.string())
         columns = {
             "id": ids,
             "parent": batch.parents.cast(pa.string()) if batch.parents is not None else pa.nulls(len(batch), pa.string()),
             **{name: batch.attributes.column(name) for name in batch.attributes.column_names},
             "bbox": pa.StructArray.from_arrays([pa.array(boxes[:, i], from_pandas=True) for i in range(4)], ["xmin", "ymin", "xmax", "ymax"]),
-            "geometry": pa.array(shapely.to_wkb(batch.geometry), pa.binary()),
+            "geometry": wkb,
         }
         described = {f.name: f for f in batch.attributes.schema}  # units and titles travel in the fields' metadata
         flat = pa.table(columns)
@@ -82,6 +95,17 @@ class Spool:
         codes = keys.project(*crs.to_lonlat(batch.reference.horizontal, (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2))
         hashes = keys.id_hash(ids if isinstance(ids, pa.Array) else ids.combine_chunks())
         self.keyed.write(np.column_stack([codes, hashes]).tobytes())
+
+    def _geometry(self, batch: Features) -> tuple[pa.Array, NDArray[np.float64]]:
+        """The geometries as they are stored, and their boxes; heights are noted."""
+        if isinstance(batch, PackedFeatures):
+            return batch.wkb, batch.boxes
+        if bool(np.any(shapely.has_z(batch.geometry))):
+            z = shapely.get_coordinates(batch.geometry, include_z=True)[:, 2]
+            z = z[np.isfinite(z)]
+            if len(z):
+                self.z.append((float(z.min()), float(z.max())))
+        return pa.array(shapely.to_wkb(batch.geometry), pa.binary()), shapely.bounds(batch.geometry)
 
     @property
     def _keys(self) -> Path:

@@ -12,8 +12,9 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiling import block_kernels, solids
+from tiling import solids
 from tiling.arrow_bytes import offsets_and_data
+from twin.outlines import measure_outlines
 
 UP = np.array([0.0, 0.0, 1.0])
 
@@ -234,6 +235,6 @@ def test_broken_binary_is_never_read_as_an_outline(noise: bytes, cut: int) -> No
     values = [wkb[:cut], noise, wkb + noise]
     offsets, data = offsets_and_data(pa.array(values, pa.binary()))
     sizes = np.empty((3, 3), np.int64)
-    block_kernels.measure_outlines(offsets, data, sizes)
+    measure_outlines(offsets, data, sizes)
     assert (sizes[0] >= 0).all() == (cut >= len(wkb))
     assert (sizes[2] >= 0).all() == (not noise)
