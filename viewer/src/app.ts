@@ -8,8 +8,9 @@ import type { Bbox, City, Legend, TileJson } from "./api/types";
 import { Ground, type TileFault } from "./cesium/ground";
 import { Labels } from "./cesium/labels";
 import { Marks } from "./cesium/marks";
-import { createStage, probeGraphics, type Quality } from "./cesium/scene";
+import { createStage, probeGraphics, thisMachine } from "./cesium/scene";
 import { Tilesets } from "./cesium/tilesets";
+import { detailFor, type Detail, type Quality } from "./core/device";
 import { Emitter } from "./core/emitter";
 import { Health } from "./core/health";
 import { toCql2 } from "./core/filter";
@@ -75,7 +76,8 @@ export class CityApp {
   ground!: Ground;
   labels!: Labels;
   marks!: Marks;
-  quality: Quality = "low";
+  /** What this machine bears; decided when the scene is first built. */
+  detail!: Detail;
 
   private readonly burst = new Burst();
   private readonly tileJsons = new Map<string, TileJson>();
@@ -131,7 +133,7 @@ export class CityApp {
       this.changed.emit();
       return;
     }
-    this.quality = quality ?? (graphics.software ? "low" : "high");
+    this.detail = detailFor(thisMachine(graphics.software, this.container), quality);
     this.build();
     this.changed.emit();
     for (;;) {
@@ -165,10 +167,10 @@ export class CityApp {
   }
 
   private build(): void {
-    const widget = createStage(this.container, this.quality);
+    const widget = createStage(this.container, this.detail);
     this.widget = widget;
     const fault: TileFault = (layer, part, status) => this.onFault(layer, part, status);
-    this.tilesets = new Tilesets(widget, this.quality, fault, () => this.onProgress());
+    this.tilesets = new Tilesets(widget, this.detail, fault, () => this.onProgress());
     this.ground = new Ground(widget, fault);
     this.labels = new Labels(widget);
     this.marks = new Marks(widget);
@@ -266,7 +268,7 @@ export class CityApp {
     const faults: unknown[] = [];
     const attempt = (part: Promise<unknown>) => part.catch((error: unknown) => faults.push(error));
     if (layer.links.map) await attempt(this.readMap(layer, layer.links.map));
-    const state = this.states.get(layer.id) ?? firstState(layer, this.legends.get(layer.id) ?? null);
+    const state = this.states.get(layer.id) ?? firstState(layer, this.legends.get(layer.id) ?? null, this.layers);
     this.states.set(layer.id, state);
     const map = this.tileJsons.get(layer.id);
     if (map) this.ground.addDrape(layer, map, (path) => this.api.url(path), state);

@@ -3,8 +3,9 @@ import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import { Math as CesiumMath } from "@cesium/engine";
 import { CityApp } from "./app";
-import { flyToView, setView, type Quality } from "./cesium/scene";
+import { flyToView, setView } from "./cesium/scene";
 import type { View } from "./core/camera";
+import type { Quality } from "./core/device";
 import { bilingual, type Lang } from "./core/i18n";
 import "./panels/feature-card";
 import "./panels/layer-tree";
@@ -56,7 +57,8 @@ export class CityTwin extends LitElement {
     .right { position: absolute; right: 62px; top: 14px; width: 330px; max-height: calc(100% - 68px); display: flex; pointer-events: none; }
     .right > * { pointer-events: auto; width: 100%; max-height: 100%; display: flex; flex-direction: column; }
     .swipe { position: absolute; top: 0; bottom: 26px; width: 3px; margin-left: -1px; background: #fff; box-shadow: 0 0 6px rgba(0, 0, 0, 0.5); cursor: ew-resize; touch-action: none; }
-    .swipe::after { content: "⇔"; position: absolute; top: 50%; left: -15px; width: 33px; height: 33px; border-radius: 50%; background: #fff; color: #14507a; display: grid; place-content: center; font-size: 18px; box-shadow: 0 1px 6px rgba(0, 0, 0, 0.4); }
+    .swipe svg { width: 19px; height: 19px; }
+    .swipe span { position: absolute; top: 50%; left: -15px; width: 33px; height: 33px; border-radius: 50%; background: #fff; color: #14507a; display: grid; place-content: center; box-shadow: 0 1px 6px rgba(0, 0, 0, 0.4); }
     .nav { position: absolute; right: 14px; top: 14px; display: grid; background: var(--paper); border-radius: 10px; box-shadow: 0 3px 16px rgba(18, 38, 56, 0.16); overflow: hidden; }
     .nav .icon { width: 36px; height: 36px; border-radius: 0; }
     .nav .icon + .icon { border-top: 1px solid var(--line); }
@@ -241,7 +243,7 @@ export class CityTwin extends LitElement {
     };
     return html`<div class="swipe" style="left:${at * 100}%" role="slider" tabindex="0" aria-label=${app.t("look.split.handle")} title=${app.t("look.split.handle")}
       aria-valuemin="0" aria-valuemax="100" aria-valuenow=${Math.round(at * 100)} @pointerdown=${drag} @pointermove=${drag}
-      @keydown=${(event: KeyboardEvent) => { if (event.key === "ArrowLeft") move(at - 0.02); else if (event.key === "ArrowRight") move(at + 0.02); }}></div>`;
+      @keydown=${(event: KeyboardEvent) => { if (event.key === "ArrowLeft") move(at - 0.02); else if (event.key === "ArrowRight") move(at + 0.02); }}><span>${icon("swipe")}</span></div>`;
   }
 
   private excuse(app: CityApp): TemplateResult {

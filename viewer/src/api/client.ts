@@ -3,7 +3,7 @@
  * the viewer turns that into a sentence for the reader.
  */
 import type {
-  Bbox, Change, City, Collection, Feature, FeatureCollection, Job, Legend, PlaceFound, PositionFound, Process, Statistics, TileJson, VersionEntry,
+  Bbox, Change, City, Collection, Feature, FeatureCollection, FeatureHistory, Job, Legend, PlaceFound, PositionFound, Process, Statistics, TileJson, VersionEntry,
 } from "./types";
 
 export class ApiError extends Error {
@@ -80,6 +80,10 @@ export class Api {
   async versions(layer: string): Promise<VersionEntry[]> {
     return (await this.get<{ versions: VersionEntry[] }>(`collections/${encodeURIComponent(layer)}/versions`)).versions;
   }
+
+  /** A feature through the versions of its layer, newest first. */
+  history = (layer: string, id: string): Promise<FeatureHistory> =>
+    this.get(`collections/${encodeURIComponent(layer)}/history/${encodeURIComponent(id)}`);
 
   /** Features by name, address or id, and coordinates in `crs`. */
   async search(q: string, crs?: string, signal?: AbortSignal): Promise<PlaceFound[]> {

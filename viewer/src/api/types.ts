@@ -33,6 +33,7 @@ export type ColumnStatistics = Api.ColumnStatistics;
 export type Statistics = Api.Statistics;
 export type PlaceFound = Omit<Api.Place, "links">;
 export type PositionFound = Api.Position;
+export type FeatureHistory = Api.FeatureHistory;
 export type VersionEntry = Api.VersionEntry;
 export type JobStatus = Api.StatusInfo["status"];
 export type Job = Pick<Api.StatusInfo, "jobID" | "status"> & Partial<Api.StatusInfo>;

@@ -5,8 +5,7 @@ import {
 } from "@cesium/engine";
 import type { Bbox } from "../api/types";
 import type { View } from "../core/camera";
-
-export type Quality = "high" | "low";
+import type { Detail, Machine } from "../core/device";
 
 /** Ground where no picture lies; also what the far globe fades into when one comes near. */
 export const GROUND_COLOR = "#e6e5dd";
@@ -21,7 +20,16 @@ export function probeGraphics(): { renderer: string; software: boolean } | null 
   return { renderer, software: /swiftshader|llvmpipe|software|basic render/i.test(renderer) };
 }
 
-export function createStage(container: HTMLElement, quality: Quality): CesiumWidget {
+/** The machine as this page sees it. */
+export function thisMachine(software: boolean, element: { clientWidth: number; clientHeight: number }): Machine {
+  const memory = (navigator as { deviceMemory?: number }).deviceMemory;
+  return {
+    software, width: element.clientWidth, height: element.clientHeight, ratio: window.devicePixelRatio || 1,
+    coarsePointer: window.matchMedia("(pointer: coarse)").matches, ...(memory === undefined ? {} : { memory }),
+  };
+}
+
+export function createStage(container: HTMLElement, detail: Detail): CesiumWidget {
   const widget = new CesiumWidget(container, {
     baseLayer: false,
     terrainProvider: new EllipsoidTerrainProvider(),
@@ -31,19 +39,19 @@ export function createStage(container: HTMLElement, quality: Quality): CesiumWid
     creditViewport: document.createElement("div"),
     requestRenderMode: true,
     maximumRenderTimeChange: Infinity,
-    msaaSamples: quality === "high" ? 4 : 1,
-    shadows: quality === "high",
+    msaaSamples: detail.samples,
+    shadows: detail.shadows,
     showRenderLoopErrors: false,
     useBrowserRecommendedResolution: false,
-    orderIndependentTranslucency: quality === "high",
+    orderIndependentTranslucency: detail.quality === "high",
   });
-  widget.resolutionScale = quality === "high" ? Math.min(2, window.devicePixelRatio || 1) : 1;
-  dress(widget, quality);
+  widget.resolutionScale = detail.resolution;
+  dress(widget, detail);
   farGlobe(widget);
   return widget;
 }
 
-function dress(widget: CesiumWidget, quality: Quality): void {
+function dress(widget: CesiumWidget, detail: Detail): void {
   const { scene } = widget;
   const { globe, fog, skyAtmosphere } = scene;
   scene.backgroundColor = Color.fromCssColorString("#0b1a28");
@@ -58,7 +66,7 @@ function dress(widget: CesiumWidget, quality: Quality): void {
   globe.dynamicAtmosphereLightingFromSun = true;
   globe.lambertDiffuseMultiplier = 1.0;
   globe.vertexShadowDarkness = 0.45;
-  globe.maximumScreenSpaceError = quality === "high" ? 1.5 : 2.5;
+  globe.maximumScreenSpaceError = 1.5 * detail.error;
   globe.tileCacheSize = 300;
   globe.showWaterEffect = false;
   fog.enabled = true;
@@ -69,11 +77,13 @@ function dress(widget: CesiumWidget, quality: Quality): void {
     skyAtmosphere.brightnessShift = 0.05;
     skyAtmosphere.saturationShift = -0.12;
   }
-  if (quality === "high") {
+  if (detail.occlusion) {
     // Corners and courtyards a little darker: blocks without textures gain most from it.
     const { ambientOcclusion } = scene.postProcessStages;
     ambientOcclusion.enabled = true;
     Object.assign(ambientOcclusion.uniforms as object, { intensity: 2.0, bias: 0.1, lengthCap: 0.35, directionCount: 8, stepCount: 16 });
+  }
+  if (detail.shadows) {
     scene.shadowMap.softShadows = true;
     scene.shadowMap.size = 2048;
     scene.shadowMap.darkness = 0.45;

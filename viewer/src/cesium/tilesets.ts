@@ -4,13 +4,13 @@ import {
 } from "@cesium/engine";
 import type { Legend } from "../api/types";
 import { places, toStyle } from "../core/filter";
+import type { Detail } from "../core/device";
 import type { Layer, LayerState } from "../core/layers";
 import { depthColumn, heightColumn, useColumn } from "../core/layers";
 import { classConditions, DEPTHS, HEIGHTS, PLAIN, useConditions } from "../core/palette";
 import { legendConditions } from "../core/thematic";
 import { facadeShader } from "./facade";
 import { SPLIT, type TileFault } from "./ground";
-import type { Quality } from "./scene";
 
 export const PICKED = "#ff7a1a";
 
@@ -48,7 +48,7 @@ export class Tilesets {
 
   constructor(
     private readonly widget: CesiumWidget,
-    private readonly quality: Quality,
+    private readonly detail: Detail,
     private readonly fault: TileFault,
     private readonly progress: () => void,
   ) {
@@ -58,13 +58,12 @@ export class Tilesets {
 
   /** Adds or replaces a layer's tileset. Rejects when its tileset.json cannot be read. */
   async add(layer: Layer, url: string, state: LayerState): Promise<void> {
-    const scale = this.quality === "high" ? 1 : 1.6;
     const tileset = await Cesium3DTileset.fromUrl(url, {
-      maximumScreenSpaceError: (ERROR_PIXELS[layer.kind] ?? 10) * scale,
+      maximumScreenSpaceError: (ERROR_PIXELS[layer.kind] ?? 10) * this.detail.error,
       dynamicScreenSpaceError: true,
       dynamicScreenSpaceErrorDensity: 2.0e-4,
       dynamicScreenSpaceErrorFactor: 16,
-      cacheBytes: 384 * 1024 * 1024,
+      cacheBytes: this.detail.cacheMegabytes * 1024 * 1024,
       show: state.visible,
       enableCollision: false,
       pointCloudShading: {
@@ -72,11 +71,11 @@ export class Tilesets {
         geometricErrorScale: 1,
         maximumAttenuation: 5,
         baseResolution: 0.25,
-        eyeDomeLighting: this.quality === "high",
+        eyeDomeLighting: this.detail.occlusion,
       } as unknown as object,
     });
     // Baking an environment map per tileset is dear and, for plain blocks, changes nothing that one sees.
-    tileset.environmentMapManager.enabled = this.quality === "high";
+    tileset.environmentMapManager.enabled = this.detail.occlusion;
     if (layer.kind === "blocks") tileset.customShader = layer.run ? this.overlay : this.facade;
     tileset.initialTilesLoaded.addEventListener(() => { this.firstPicture ??= performance.now(); });
     tileset.loadProgress.addEventListener((waiting: number, processing: number) => {

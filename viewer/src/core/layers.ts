@@ -117,12 +117,14 @@ const ON_DEMAND: GroupId[] = ["results", "规划管控", "工程建设项目"];
 
 /**
  * What is on when the city opens. Earlier results stay off: they are somebody's finding, not the city.
- * Of the rasters only true pictures are on; a thematic raster would hide the city below it.
+ * Of the rasters only true pictures are on; a thematic raster would hide the city below it. A point cloud is on where there are no
+ * buildings: over them it is their walls a second time, and the dearest part of the first picture.
  */
-export function firstState(layer: Layer, legend: Legend | null): LayerState {
+export function firstState(layer: Layer, legend: Legend | null, city: readonly Layer[] = []): LayerState {
   const opacity = typeof layer.style.opacity === "number" && layer.kind !== "vector" ? layer.style.opacity : 1;
   const hidden = layer.run !== null || layer.kind === "terrain" || (layer.kind === "vector" && ON_DEMAND.includes(layer.group)) || layer.kind === "table"
-    || (layer.kind === "raster" && legend?.type !== "rgb");
+    || (layer.kind === "raster" && legend?.type !== "rgb")
+    || (layer.kind === "points" && city.some((other) => other.kind === "blocks" && other.run === null));
   return { visible: !hidden, opacity, colouring: colourings(layer)[0] ?? "plain", thematic: null, conditions: [], side: "both" };
 }
 

@@ -7,6 +7,10 @@ import { layerTitle } from "../core/layers";
 import type { Place } from "../cesium/pick";
 import type { Found, Picked } from "../selection";
 import { icon, look, Panel } from "./base";
+import "./feature-more";
+
+/** Attributes without a value that are shown in their places. */
+const FEW_EMPTY = 4;
 
 @customElement("twin-feature-card")
 export class FeatureCard extends Panel {
@@ -80,10 +84,15 @@ export class FeatureCard extends Panel {
 
   private feature({ layer, feature, from }: Extract<Picked, { kind: "feature" }>): TemplateResult {
     const card = toCard(feature, layer.schema, this.app.lang);
+    // A BIM part has dozens of columns that only other classes fill: a few stay in their places, many are folded away.
+    const empty = card.rows.filter(({ value }) => !value);
+    const [known, unknown] = empty.length > FEW_EMPTY ? [card.rows.filter(({ value }) => value), empty] : [card.rows, []];
     return html`${this.head(layerTitle(layer, this.app.lang), card.title, card.id, from.length > 0)}
       <div class="body scroll">
-        ${card.rows.length > 0 ? this.rows(card.rows) : html`<p class="say">${this.t("pick.empty")}</p>`}
+        ${card.rows.length > 0 ? this.rows(known) : html`<p class="say">${this.t("pick.empty")}</p>`}
         ${card.sections.map((section, index) => this.section(section, index === 0))}
+        ${unknown.length > 0 ? this.section({ title: this.t("pick.unknown"), rows: unknown }, false) : nothing}
+        <twin-feature-more .app=${this.app} .layer=${layer} .feature=${feature}></twin-feature-more>
       </div>`;
   }
 
