@@ -6,7 +6,9 @@ Source: LAS 1.4 R15, tables 8 and 16 (classification flags). Memory is bounded b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +75,15 @@ class Summary:
     intensity: list[int] = field(default_factory=lambda: [65_535, 0])
     rgb_top: int = 0
 
+    def add(self, other: Summary) -> None:
+        """Take over what was found in other points of the same file, by the same filter."""
+        self.low, self.high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        self.classes, self.flags, self.kept = self.classes + other.classes, self.flags + other.flags, self.kept + other.kept
+        for reason, count in other.left_out.items():
+            self.left_out[reason] = self.left_out.get(reason, 0) + count
+        self.intensity = [min(self.intensity[0], other.intensity[0]), max(self.intensity[1], other.intensity[1])]
+        self.rgb_top = max(self.rgb_top, other.rgb_top)
+
     def corners(self, las: LasFile) -> NDArray[np.float64]:
         """(2, 3) lowest and highest coordinates in the file's units."""
         corners = np.stack([self.low, self.high]) * np.array(las.scales, np.float64)
@@ -86,11 +97,24 @@ class Summary:
 
 
 def summarise(las: LasFile, what: Filter) -> Summary:
-    """Read every point once.
+    """Read every point once; a plain file by as many threads as there are processors (sums and extremes know no order).
 
     Raises:
         UnreadableSource: the points cannot be decoded or end early.
     """
+    if las.format != "las":
+        return _summary(las, what, raw_chunks(las))
+    starts = range(0, las.count, CHUNK)
+    threads = min(len(starts), os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        found, *others = pool.map(lambda k: _summary(las, what, _plain(las, starts[k::threads])), range(threads))
+    for other in others:
+        found.add(other)
+    found.left_out = {reason: found.left_out[reason] for reason in (*what.flags, *(f"class {code}" for code in what.classes)) if reason in found.left_out}
+    return found
+
+
+def _summary(las: LasFile, what: Filter, chunks: Iterable[NDArray[Any]]) -> Summary:
     found = Summary()
     drop = np.zeros(256, bool)
     drop[list(what.classes)] = True
@@ -98,7 +122,7 @@ def summarise(las: LasFile, what: Filter) -> Summary:
     bits = np.array([flag_bits(las.point_format)[name] for name in what.flags], np.uint8)
     class_at, class_mask = (16, 255) if las.point_format >= 6 else (15, 31)
     extremes = np.array([*found.low, *found.high, 65_535, 0, 0], np.int64)
-    for raw in raw_chunks(las):
+    for raw in chunks:
         scan(raw.view(np.uint8), las.record, class_at, class_mask, RGB_AT.get(las.point_format, -1), bits, drop, found.flags, found.classes, out, extremes)
     found.low, found.high = extremes[:3], extremes[3:6]
     found.intensity, found.rgb_top = [int(extremes[6]), int(extremes[7])], int(extremes[8])
@@ -157,10 +181,7 @@ def _u16(raw: Any, at: int) -> Any:
 def raw_chunks(las: LasFile) -> Iterator[NDArray[Any]]:
     """Point records as bytes, (n × record,) uint8, at most `CHUNK` points at a time; together exactly `count` points."""
     if las.format == "las":
-        with las.path.open("rb") as plain:
-            plain.seek(las.start)
-            for start in range(0, las.count, CHUNK):
-                yield np.fromfile(plain, np.uint8, min(CHUNK, las.count - start) * las.record)
+        yield from _plain(las, range(0, las.count, CHUNK))
         return
     with las.path.open("rb") as file:
         how = check_stream(las, file)
@@ -180,6 +201,22 @@ def raw_chunks(las: LasFile) -> Iterator[NDArray[Any]]:
             if type(error).__name__ != "PanicException":
                 raise
             raise _undecodable(las, done, error) from error
+
+
+def _plain(las: LasFile, starts: Iterable[int]) -> Iterator[NDArray[Any]]:
+    """The chunks of an uncompressed file that begin at these points.
+
+    Raises:
+        UnreadableSource: the file ends early (it was cut after its header was read).
+    """
+    with las.path.open("rb") as file:
+        for start in starts:
+            file.seek(las.start + start * las.record)
+            size = min(CHUNK, las.count - start) * las.record
+            raw = np.fromfile(file, np.uint8, size)
+            if len(raw) != size:
+                raise UnreadableSource(f"{las.path.name}: it ends after point {start + len(raw) // las.record} of {las.count}.", AGAIN)
+            yield raw
 
 
 def _undecodable(las: LasFile, done: int, error: BaseException) -> UnreadableSource:

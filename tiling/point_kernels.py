@@ -14,6 +14,8 @@ from numba import njit
 
 BITS = 21
 """Octree levels in a Morton code (63 bits)."""
+ROUNDS, BLOCK = 4, 4096
+"""Sweeps of `choose_spread`, and points of a block."""
 
 
 @njit(cache=True, nogil=True)
@@ -93,45 +95,172 @@ def morton(places, shift, codes):
 
 
 @njit(cache=True, nogil=True)
-def sorted_order(codes):
-    """Stable argsort of (n,) uint64 keys as int32: radix sort by 11-bit digits, least first; digits that never vary are skipped."""
+def sorted_order(codes, before, shift, bits):
+    """Stable order of (n,) uint64 keys by `bits` (≤ 32) of their bits from `shift` on, as (n,) int32 row numbers.
+
+    Radix sort by 10-bit digits, least first; digits that never vary are skipped. Key and row travel in one word, so that a
+    pass moves one stream. `before`: (n,) int32, the order that equal keys keep.
+    """
     n = len(codes)
-    order, other = np.arange(n).astype(np.int32), np.empty(n, np.int32)
-    keys, spare = codes.copy(), np.empty(n, np.uint64)
-    every, some = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0)
+    words, spare = np.empty(n, np.uint64), np.empty(n, np.uint64)
+    mask = (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
+    every, some = mask, np.uint64(0)
     for p in range(n):
-        every &= codes[p]
-        some |= codes[p]
+        key = (codes[before[p]] >> np.uint64(shift)) & mask
+        every &= key
+        some |= key
+        words[p] = (key << np.uint64(32)) | np.uint64(before[p])
     varying = every ^ some
-    count = np.empty(2048, np.int64)
-    for digit in range(6):
-        shift = np.uint64(11 * digit)
-        if ((varying >> shift) & np.uint64(2047)) == 0:
+    count = np.empty(1024, np.int64)
+    for digit in range(4):
+        if ((varying >> np.uint64(10 * digit)) & np.uint64(1023)) == 0:
             continue
+        at = np.uint64(32 + 10 * digit)
         count[:] = 0
         for p in range(n):
-            count[(keys[p] >> shift) & np.uint64(2047)] += 1
+            count[(words[p] >> at) & np.uint64(1023)] += 1
         start = 0
-        for d in range(2048):
+        for d in range(1024):
             start, count[d] = start + count[d], start
         for p in range(n):
-            d = (keys[p] >> shift) & np.uint64(2047)
+            d = (words[p] >> at) & np.uint64(1023)
             to = count[d]
             count[d] = to + 1
-            spare[to], other[to] = keys[p], order[p]
-        keys, spare = spare, keys
-        order, other = other, order
+            spare[to] = words[p]
+        words, spare = spare, words
+    order = np.empty(n, np.int32)
+    for p in range(n):
+        order[p] = np.int32(words[p] & np.uint64(0xFFFFFFFF))
     return order
 
 
 @njit(cache=True, nogil=True)
-def _shared(a: int, b: int) -> int:
-    """How many octree levels two codes share (0–21)."""
-    x, depth = a ^ b, BITS
-    while x != 0:
-        x >>= np.uint64(3)
-        depth -= 1
-    return depth
+def tally(keys, shift, counts):
+    """Count (n,) uint32 ascending keys, `shift` bits coarser, into `counts`."""
+    for p in range(len(keys)):
+        counts[keys[p] >> shift] += 1
+
+
+@njit(cache=True, nogil=True)
+def choose_spread(places, rows, corner, radius, side, chosen, gaps):
+    """A maximal choice of points no two of which are closer than `radius`: dart throwing (Cook, 1986) over a grid.
+
+    Points come along a Morton curve. They are tried in `ROUNDS` sweeps over it, a quarter of each block of it in steps of
+    the golden section: far apart first and the same for everybody, yet near in memory. Cells are two radii wide, so only
+    the eight around a point's nearest corner can hold one too near.
+
+    Args:
+        places: (n, 3) int32. rows: (m,) int32, the candidates. corner: (3,) float64 of the cube they lie in.
+        radius: lattice steps. side: the cube's side in cells of two radii, rounded up.
+        chosen: (m,) uint8, written. gaps: (m,) float32, written: how far one that is not chosen is from one that is, at most.
+    """
+    m, width = len(rows), side + 2
+    head = np.full(width * width * width, -1, np.int32)
+    after, taken = np.empty(m, np.int32), np.empty((m, 3), np.float64)
+    count, over, limit = 0, 0.5 / radius, radius * radius
+    for sweep in range(ROUNDS):
+        for first in range(0, m, BLOCK):
+            size = min(BLOCK, m - first)
+            step, begin, end = _golden(size), sweep * size // ROUNDS, (sweep + 1) * size // ROUNDS
+            c = begin * step % size
+            for _ in range(begin, end):
+                row, here = rows[first + c], first + c
+                c += step
+                if c >= size:
+                    c -= size
+                x, y, z = places[row, 0] - corner[0], places[row, 1] - corner[1], places[row, 2] - corner[2]
+                u, v, w = x * over, y * over, z * over
+                i, j, k = min(int(u), side - 1) + 1, min(int(v), side - 1) + 1, min(int(w), side - 1) + 1
+                own = (k * width + j) * width + i
+                di, dj, dk = 1 if u - i >= -0.5 else -1, width if v - j >= -0.5 else -width, width * width if w - k >= -0.5 else -width * width
+                near = _nearer(head[own], after, taken, x, y, z, limit)
+                if near < 0:
+                    near = _nearer(head[own + di], after, taken, x, y, z, limit)
+                if near < 0:
+                    near = _nearer(head[own + dj], after, taken, x, y, z, limit)
+                if near < 0:
+                    near = _nearer(head[own + di + dj], after, taken, x, y, z, limit)
+                if near < 0:
+                    near = _nearer(head[own + dk], after, taken, x, y, z, limit)
+                if near < 0:
+                    near = _nearer(head[own + di + dk], after, taken, x, y, z, limit)
+                if near < 0:
+                    near = _nearer(head[own + dj + dk], after, taken, x, y, z, limit)
+                if near < 0:
+                    near = _nearer(head[own + di + dj + dk], after, taken, x, y, z, limit)
+                if near >= 0:
+                    chosen[here], gaps[here] = 0, np.sqrt(near)
+                    continue
+                chosen[here], gaps[here] = 1, 0.0
+                taken[count, 0], taken[count, 1], taken[count, 2] = x, y, z
+                after[count], head[own] = head[own], count
+                count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _nearer(at: int, after: Any, taken: Any, x: float, y: float, z: float, limit: float) -> Any:
+    """Squared distance to a point of a cell's list that is nearer than √`limit`; −1: none."""
+    while at >= 0:
+        dx, dy, dz = taken[at, 0] - x, taken[at, 1] - y, taken[at, 2] - z
+        square = dx * dx + dy * dy + dz * dz
+        if square < limit:
+            return square
+        at = after[at]
+    return -1.0
+
+
+@njit(cache=True, nogil=True)
+def _golden(m: int) -> int:
+    """A step near the golden section of m that has no divisor in common with it (1 where m < 3)."""
+    step = max(1, int(m * 0.6180339887498949))
+    while True:
+        a, b = m, step
+        while b:
+            a, b = b, a % b
+        if a <= 1:
+            return step
+        step += 1
+
+
+@njit(cache=True, nogil=True)
+def coincident(codes, shift, places):
+    """How many points lie in the very place of an earlier one: (n,) uint64 codes, sorted down to bit `shift`, and their places."""
+    n, found, start = len(codes), 0, 0
+    while start < n:
+        end = start + 1
+        while end < n and codes[end] >> np.uint64(shift) == codes[start] >> np.uint64(shift):
+            end += 1
+        if 1 < end - start <= 16:
+            for p in range(start + 1, end):
+                for q in range(start, p):
+                    if places[p, 0] == places[q, 0] and places[p, 1] == places[q, 1] and places[p, 2] == places[q, 2]:
+                        found += 1
+                        break
+        elif end - start > 16:
+            found += _coincident_many(places, start, end)
+        start = end
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _coincident_many(places: Any, start: int, end: int) -> int:
+    """The same for the points of one cell, by a hash table of their places."""
+    size = 16
+    while size < 2 * (end - start):
+        size *= 2
+    table, found = np.full(size, -1, np.int64), 0
+    for p in range(start, end):
+        at = _weight(places[p, 0], places[p, 1], places[p, 2]) & np.uint64(size - 1)
+        while table[at] >= 0:
+            q = table[at]
+            if places[p, 0] == places[q, 0] and places[p, 1] == places[q, 1] and places[p, 2] == places[q, 2]:
+                found += 1
+                break
+            at = (at + np.uint64(1)) & np.uint64(size - 1)
+        if table[at] < 0:
+            table[at] = p
+    return found
 
 
 @njit(cache=True, nogil=True)
@@ -144,90 +273,12 @@ def _weight(x: int, y: int, z: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def sample_depths(codes, places, depths):
-    """At which octree depth each point is drawn first, one point a cell.
-
-    Every point has a fixed pseudo-random weight; at depth d the heaviest point of each cell stands for the cell. A point's
-    depth is the smallest at which it is its cell's heaviest. In Morton order cells are contiguous, so that is one more than
-    the levels it shares with the nearest heavier point before or after it: one pass with a stack.
-
-    Args:
-        codes: (n,) uint64 ascending. places: (n, 3) int32 in the same order.
-        depths: (n,) uint8, written (0 for the heaviest of all, ≤ 22).
-    """
-    n = len(codes)
-    stack, weights = np.empty(n, np.int64), np.empty(n, np.uint64)
-    top = 0
-    for p in range(n):
-        weights[p] = _weight(places[p, 0], places[p, 1], places[p, 2])
-        depths[p] = 0
-    for p in range(n):
-        while top > 0 and weights[stack[top - 1]] < weights[p]:
-            top -= 1
-            depths[stack[top]] = max(depths[stack[top]], _shared(codes[stack[top]], codes[p]) + 1)
-        if top > 0:
-            depths[p] = _shared(codes[stack[top - 1]], codes[p]) + 1
-        stack[top] = p
-        top += 1
-
-
-@njit(cache=True, nogil=True)
-def farthest(codes, places, levels, start, end, level, shift):
-    """How far, in lattice steps, a point that is not drawn at `level` is from the one that stands for its cell.
-
-    Args:
-        codes: (n,) uint64 ascending. places: (n, 3) int32 and levels: (n,) uint8 in the same order.
-        start, end: the points of one tile. shift: 3 × (`BITS` − depth of the cells of the tile's grid).
-    """
-    worst = 0.0
-    p = start
-    while p < end:
-        cell, drawn, q = codes[p] >> np.uint64(shift), -1, p
-        while q < end and codes[q] >> np.uint64(shift) == cell:
-            if drawn < 0 and levels[q] <= level:
-                drawn = q
-            q += 1
-        if drawn >= 0:
-            for r in range(p, q):
-                if levels[r] > level:
-                    x, y, z = places[r, 0] - places[drawn, 0], places[r, 1] - places[drawn, 1], places[r, 2] - places[drawn, 2]
-                    worst = max(worst, float(x) * x + float(y) * y + float(z) * z)
-        p = q
-    return np.sqrt(worst)
-
-
-@njit(cache=True, nogil=True)
-def count_from(levels, start, end, level):
-    """(points of start:end whose level is exactly `level`, points above it)."""
-    same = more = 0
-    for p in range(start, end):
-        if levels[p] == level:
-            same += 1
-        elif levels[p] > level:
-            more += 1
-    return same, more
-
-
-@njit(cache=True, nogil=True)
-def give(owner, levels, start, end, low, high, node):
-    """Give the points of start:end with low ≤ level ≤ high to a node; -> how many."""
-    count = 0
-    for p in range(start, end):
-        if low <= levels[p] <= high:
-            owner[p] = node
-            count += 1
-    return count
-
-
-
-
-@njit(cache=True, nogil=True)
-def group_rows(owner, order, starts, rows):
-    """Stable counting sort: rows[starts[owner[p] + 1]…] = order[p] for p in turn; `starts` is moved on."""
+def group_rows(owner, starts, rows):
+    """Stable counting sort: rows[starts[owner[p]]…] = p for p in turn; `starts` is moved on."""
     for p in range(len(owner)):
-        at = starts[owner[p] + 1]
-        rows[at] = order[p]
-        starts[owner[p] + 1] = at + 1
+        at = starts[owner[p]]
+        rows[at] = p
+        starts[owner[p]] = at + 1
 
 
 @njit(cache=True, nogil=True)

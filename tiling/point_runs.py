@@ -23,8 +23,10 @@ from twin.model import Part
 
 CHUNK = 1 << 19
 """Points of a run; a constant, because the cut into runs decides the order of points that lie in one place."""
-DEEPEST_BUCKET = 11
-"""Level of the smallest buckets (2048 cells a side)."""
+KEY_LEVEL = 10
+"""Octree level that runs are sorted by (1024 cells a side, 30 bits); no bucket is smaller than its cells."""
+COUNT_LEVEL = 7
+"""Octree level at which all points are counted (128 cells a side, 16 MB)."""
 
 
 @dataclass(frozen=True)
@@ -57,46 +59,61 @@ class Cube:
 class Columns:
     """Points in columns.
 
-    Morton `codes` (n,) uint64, lattice `places` (n, 3) int32, `colors` (n, 4) uint8 red, green, blue, class, and
-    `intensity` (n,) uint16.
+    Lattice `places` (n, 3) int32, `colors` (n, 4) uint8 red, green, blue, class, and `intensity` (n,) uint16.
     """
 
-    codes: NDArray[np.uint64]
     places: NDArray[np.int32]
     colors: NDArray[np.uint8]
     intensity: NDArray[np.uint16]
 
     def __len__(self) -> int:
-        return len(self.codes)
+        return len(self.places)
 
     def part(self, start: int, end: int) -> Columns:
         """A slice, without copying."""
-        return Columns(self.codes[start:end], self.places[start:end], self.colors[start:end], self.intensity[start:end])
+        return Columns(self.places[start:end], self.colors[start:end], self.intensity[start:end])
 
     def take(self, rows: NDArray[np.int32]) -> Columns:
         """Some rows, copied."""
         places, colors, intensity = np.empty((len(rows), 3), np.int32), np.empty((len(rows), 4), np.uint8), np.empty(len(rows), np.uint16)
         kernels.take_rows(self.places, self.colors, self.intensity, rows, places, colors, intensity)
-        return Columns(self.codes[rows], places, colors, intensity)
+        return Columns(places, colors, intensity)
 
     @staticmethod
     def join(many: list[Columns]) -> Columns:
         """One after the other."""
-        if not many:
-            return Columns(np.empty(0, np.uint64), np.empty((0, 3), np.int32), np.empty((0, 4), np.uint8), np.empty(0, np.uint16))
-        return Columns(*(np.concatenate([getattr(c, name) for c in many]) for name in ("codes", "places", "colors", "intensity")))
+        return Columns(*(np.concatenate([getattr(c, name) for c in many]) for name in ("places", "colors", "intensity")))
+
+
+@dataclass(frozen=True)
+class Run:
+    """Points in the order of their cells of level `KEY_LEVEL`: `keys` (n,) uint32 are the Morton codes of those."""
+
+    keys: NDArray[np.uint32]
+    points: Columns
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def part(self, start: int, end: int) -> Columns:
+        """A slice, without copying."""
+        return self.points.part(start, end)
 
     def spill(self, path: Path) -> OnDisk:
-        """Write the columns to a file."""
+        """Write the columns to a file.
+
+        Raises:
+            OSError: disk full or not writable.
+        """
         with path.open("wb") as file:
-            for column in (self.codes, self.places, self.colors, self.intensity):
+            for column in (self.keys, self.points.places, self.points.colors, self.points.intensity):
                 column.tofile(file)
         return OnDisk(path, len(self))
 
 
 @dataclass(frozen=True)
 class OnDisk:
-    """A run in a file, column after column. Slices are read, not mapped, so that they do not pile up in memory."""
+    """A run in a file, column after column. Slices are read, not mapped: mapped pages would pile up in memory."""
 
     path: Path
     count: int
@@ -105,25 +122,22 @@ class OnDisk:
         return self.count
 
     @property
-    def codes(self) -> NDArray[np.uint64]:
-        """Mapped anew each time, for searching."""
-        return np.memmap(self.path, np.uint64, "r", shape=(self.count,))
+    def keys(self) -> NDArray[np.uint32]:
+        """Read anew each time."""
+        return np.fromfile(self.path, np.uint32, self.count)
 
     def part(self, start: int, end: int) -> Columns:
         """A slice."""
         columns: list[Any] = []
-        at, size = 0, end - start
+        at, size = 4 * self.count, end - start
         with self.path.open("rb") as file:
-            for kind, width in ((np.uint64, 1), (np.int32, 3), (np.uint8, 4), (np.uint16, 1)):
+            for kind, width in ((np.int32, 3), (np.uint8, 4), (np.uint16, 1)):
                 bytes_each = np.dtype(kind).itemsize * width
                 file.seek(at + start * bytes_each)
                 values = np.fromfile(file, kind, size * width)
                 columns.append(values.reshape(size, width) if width > 1 else values)
                 at += self.count * bytes_each
         return Columns(*columns)
-
-
-Run = Columns | OnDisk
 
 
 @dataclass(frozen=True)
@@ -181,7 +195,7 @@ class Cloud:
         keep = ((rows[:, layout.get("flags_at", 15)] & mask) == 0) & ~unwanted[rows[:, layout["class_at"]] & layout["class_mask"]]
         return raw if keep.all() else rows[keep].reshape(-1)
 
-    def columns(self, raw: NDArray[np.uint8]) -> Columns:
+    def run(self, raw: NDArray[np.uint8]) -> Run:
         """One chunk of records, filtered, placed and sorted."""
         layout, patches, cube = self.layout, self.patches, self.cube
         record = int(layout["record"])
@@ -195,8 +209,9 @@ class Cloud:
         shift = 0 if self.part.properties["rgb_bits"] == 8 else 8
         kernels.pick_columns(raw, record, int(layout["class_at"]), int(layout["class_mask"]), rgb_at, shift, colors, intensity)
         kernels.morton(places, cube.bits - BITS, codes)
-        # Buckets are cells of level DEEPEST_BUCKET or above, so a run need not be sorted any finer.
-        return Columns(codes, places, colors, intensity).take(kernels.sorted_order(codes >> np.uint64(3 * (BITS - DEEPEST_BUCKET))))
+        coarse = 3 * (BITS - KEY_LEVEL)
+        order = kernels.sorted_order(codes, np.arange(count, dtype=np.int32), coarse, 3 * KEY_LEVEL)
+        return Run((codes[order] >> np.uint64(coarse)).astype(np.uint32), Columns(places, colors, intensity).take(order))
 
 
 def _selection() -> Any:
@@ -211,55 +226,84 @@ def _selection() -> Any:
 # --- buckets -----------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class Spool:
+    """The runs of a cloud in their order, and how many points lie in each cell of level `COUNT_LEVEL`."""
+
+    runs: list[Run | OnDisk] = field(default_factory=list)
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(8**COUNT_LEVEL, np.int64))
+    held: int = 0
+
+    def add(self, run: Run | OnDisk, keys: NDArray[np.uint32]) -> None:
+        """Take over the next run, whose keys are these."""
+        kernels.tally(keys, np.uint32(3 * (KEY_LEVEL - COUNT_LEVEL)), self.counts)
+        self.held += len(run)
+        self.runs.append(run)
+
+    def occupied(self, level: int) -> int:
+        """Cells of a level (≤ `COUNT_LEVEL`) that hold points."""
+        return int(np.count_nonzero(self.counts.reshape(8**level, -1).any(axis=1)))
+
+
 @dataclass(frozen=True)
 class Bucket:
     """An octree cell with few enough points to be worked on in memory.
 
-    `level` and `prefix` (its Morton code at that level), its slice of every run, and how many points that is.
+    `level` and `prefix` (its Morton code at that level), how many points it has, and its slice of every run, (runs, 2).
     """
 
     level: int
     prefix: int
-    slices: tuple[tuple[int, int], ...]
     count: int
+    slices: NDArray[np.int64]
 
-    def gather(self, runs: list[Run]) -> Columns:
+    def gather(self, runs: list[Run | OnDisk]) -> Columns:
         """Its points, run by run."""
-        parts = [run.part(a, b) for run, (a, b) in zip(runs, self.slices, strict=True) if a < b]
+        parts = [run.part(int(a), int(b)) for run, (a, b) in zip(runs, self.slices, strict=True) if a < b]
         return parts[0] if len(parts) == 1 else Columns.join(parts)
 
 
-def buckets(runs: list[Run], most: int) -> list[Bucket]:
-    """Cells of at most `most` points (more only at level `DEEPEST_BUCKET`), in Morton order; together every point once."""
-    found: list[Bucket] = []
-    codes = [run.codes for run in runs]  # mapped files, which go with this list: nothing may keep them
-    waiting = [Bucket(0, 0, tuple((0, len(run)) for run in runs), sum(len(run) for run in runs))]
+def buckets(spool: Spool, most: int) -> list[Bucket]:
+    """Cells of at most `most` points (more only at level `KEY_LEVEL`), in Morton order; together every point once."""
+    cells = _cells(spool, most)
+    starts = np.array([prefix << (3 * (KEY_LEVEL - level)) for level, prefix, _ in cells], np.uint32)
+    cuts = np.empty((len(spool.runs), len(cells) + 1), np.int64)
+    for row, run in zip(cuts, spool.runs, strict=True):
+        row[:-1], row[-1] = np.searchsorted(run.keys, starts), len(run)
+    return [Bucket(level, prefix, count, cuts[:, i : i + 2]) for i, (level, prefix, count) in enumerate(cells)]
+
+
+def _cells(spool: Spool, most: int) -> list[tuple[int, int, int]]:
+    """(level, prefix, points) of the buckets, in Morton order."""
+    found: list[tuple[int, int, int]] = []
+    deeper = _deeper(spool, most)
+
+    def count(level: int, prefix: int) -> int:
+        if level <= COUNT_LEVEL:
+            width = 8 ** (COUNT_LEVEL - level)
+            return int(spool.counts[prefix * width : (prefix + 1) * width].sum())
+        up, width = 3 * (level - COUNT_LEVEL), 8 ** (KEY_LEVEL - level)
+        inside = prefix & ((1 << up) - 1)
+        return int(deeper[prefix >> up][inside * width : (inside + 1) * width].sum())
+
+    waiting = [(0, 0, spool.held)]
     while waiting:
-        cell = waiting.pop()
-        if cell.count <= most or cell.level == DEEPEST_BUCKET:
-            found.append(cell)
+        level, prefix, held = waiting.pop()
+        if held <= most or level == KEY_LEVEL:
+            found.append((level, prefix, held))
             continue
-        edges = np.array([((cell.prefix << 3) + k) << (3 * (BITS - cell.level - 1)) for k in range(1, 8)], np.uint64)
-        # Codes within a bucket of the deepest level are in any order, but on the right side of every edge above it.
-        cuts = [[a, *(a + np.searchsorted(code[a:b], edges)).tolist(), b] for code, (a, b) in zip(codes, cell.slices, strict=True)]
-        for k in range(7, -1, -1):
-            slices = tuple((cut[k], cut[k + 1]) for cut in cuts)
-            count = sum(b - a for a, b in slices)
-            if count:
-                waiting.append(Bucket(cell.level + 1, (cell.prefix << 3) + k, slices, count))
+        below = [(level + 1, (prefix << 3) + k) for k in range(7, -1, -1)]
+        waiting += [(*cell, held) for cell in below if (held := count(*cell))]
     return found
 
 
-@dataclass
-class Spool:
-    """Collects runs; beyond `keep` points they go to disk under `folder`."""
-
-    folder: Path
-    keep: int
-    runs: list[Run] = field(default_factory=list)
-    held: int = 0
-
-    def add(self, run: Columns) -> None:
-        """Take over the next run."""
-        self.held += len(run)
-        self.runs.append(run if self.held <= self.keep else run.spill(self.folder / str(len(self.runs))))
+def _deeper(spool: Spool, most: int) -> dict[int, NDArray[np.int64]]:
+    """Crowded cells of level `COUNT_LEVEL` → how many points lie in each of their cells of level `KEY_LEVEL`."""
+    width = 8 ** (KEY_LEVEL - COUNT_LEVEL)
+    crowded = {int(prefix): np.zeros(width, np.int64) for prefix in np.flatnonzero(spool.counts > most)}
+    for run in spool.runs if crowded else ():
+        keys = run.keys
+        for prefix, counts in crowded.items():
+            a, b = np.searchsorted(keys, np.array([prefix * width, (prefix + 1) * width], np.uint32))
+            counts[:] += np.bincount(keys[a:b] - np.uint32(prefix * width), minlength=width)
+    return crowded

@@ -1,8 +1,9 @@
 """Point clouds → 3D Tiles 1.1 with glTF points: an additive octree in which every point is drawn exactly once.
 
-Source file → sorted runs (`point_runs`) → buckets, each a subtree of tiles (`point_octree`) → glb (`gltf`). All steps are
-chunks of bounded size, shared among threads: the loops and the decoder run outside the interpreter lock, and threads start
-at once where processes would each load Python anew. The bytes do not depend on how many there are.
+Source file → sorted runs (`point_runs`) → buckets, each a subtree of tiles, and the tiles above them (`point_octree`) → glb
+(`point_glb`). All steps are chunks of bounded size, shared among threads: the loops and the decoder run outside the
+interpreter lock, and threads start at once where processes would each load Python anew. The bytes do not depend on how many
+there are.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from tiling.metadata import schema_of
 from tiling.point_colors import choose
 from tiling.point_frame import Frame
 from tiling.point_glb import Look, encode
-from tiling.point_octree import Node, Subtree, ancestors, cell_name, grid_of, subtree
-from tiling.point_runs import Bucket, Cloud, Columns, Cube, Run, Spool, buckets
+from tiling.point_octree import SPACING, Ascent, Choice, Node, Top, cell_name, grid_of, subtree
+from tiling.point_runs import Bucket, Cloud, Columns, Cube, OnDisk, Run, Spool, buckets
 from tiling.tileset import Tile, dump, tileset
 from twin import clouds, crs, registry
 from twin.archive import ArchiveWriter, Packed, pack
@@ -35,10 +36,10 @@ from twin.errors import BadFeature
 from twin.model import Bounds, Column, Layer, LayerVersion, Part, Reference
 from twin.registry import TileJob
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 BUCKET = 1 << 20
 """Points of a bucket: about 100 MB while it is worked on."""
-IN_MEMORY = 1 << 23
+IN_MEMORY = 1 << 22
 """Points held in memory between the two passes; more go to disk."""
 
 A = TypeVar("A")
@@ -49,7 +50,7 @@ class Options(registry.Options):
     """Options of the point tiler."""
 
     color: Literal["auto", "rgb", "class", "height", "intensity"] = Field("auto", description="What the points' colours show.")
-    points_per_tile: int = Field(40_000, ge=1_000, le=1_000_000, description="A tile with no more points than this left is not split.")
+    points_per_tile: int = Field(40_000, ge=1_000, le=1_000_000, description="A cell with no more points than this is not split.")
     subdivision: implicit.Subdivision = Field("explicit", description="How the tree is written: explicit in tileset.json, or implicit in subtrees.")
     compression: Literal["meshopt", "none"] = Field("meshopt", description="EXT_meshopt_compression, or plain buffers for clients without it.")
 
@@ -58,7 +59,7 @@ class Options(registry.Options):
 class _Done:
     """A finished tile: what the tileset needs to know, and its bytes."""
 
-    node: tuple[int, int, bool]
+    node: tuple[int, int]
     error: float
     count: int
     low: NDArray[np.float64] | None
@@ -82,23 +83,22 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     frame, frame_height, sources = _clouds(version, parts, job)
     total = sum(part.count for part in parts)
     with tempfile.TemporaryDirectory(prefix="points-", dir=job.out.parent) as scratch, ThreadPoolExecutor(max(1, job.workers)) as pool:
-        runs = _runs(sources, Path(scratch), pool, job, total)
+        spool = _runs(sources, Path(scratch), pool, job, total)
         cube = sources[0].cube
-        grid = grid_of(runs)
+        choice = Choice(cube, grid_of(spool))
         heights = _extremes(version, parts)
         look = _look(version, parts, cube, options, (heights[0] - frame_height, heights[1] - frame_height))
+        ascent, done, coincident = Ascent(choice), list[_Done](), 0
         with ArchiveWriter(job.out) as archive:
-            done, trees = [], []
-            work = _ordered(pool, lambda b: _bucket(b, runs, cube, look, options.points_per_tile, grid), buckets(runs, BUCKET), job.workers)
-            for tree, tiles in work:
-                # A slice of the rows would keep the whole bucket's alive.
-                trees.append(replace(tree, nodes=[replace(node, rows=node.rows[:0].copy()) for node in tree.nodes[:1]]))
-                done += [_store(archive, t) for t in tiles]
+            work = _ordered(pool, lambda b: _bucket(b, spool, look, options.points_per_tile, choice), buckets(spool, BUCKET), job.workers)
+            for top, tiles, same in work:
+                above = [_encode(node, points, cube, look) for points, nodes in ascent.add(top) for node in nodes]
+                done += [_store(archive, each) for each in (*above, *tiles)]
+                coincident += same
                 job.progress(0.4 + 0.55 * sum(t.count for t in done) / total, "encoding tiles")
-            points, nodes = ancestors(trees, lambda level: 3.0**0.5 * 2.0 ** (cube.bits - level - grid))
-            upper = _ordered(pool, lambda node: _encode(node, points, cube, look), nodes, job.workers)
-            done += [_store(archive, t) for t in upper]
-            facts = _finish(archive, done, frame, cube, grid, parts, look, heights, job.about)
+            done += [_store(archive, _encode(node, points, cube, look)) for points, nodes in ascent.finish() for node in nodes]
+            facts = _finish(archive, done, frame, choice, parts, look, heights, job.about)
+        facts["stats"]["coincident"] = facts["report"]["coincident"] = coincident
         if options.subdivision == "implicit":
             document, facts["bytes"] = implicit.rewrite(job.out, implicit.octree(cube.low, cube.side))
             facts["root"] = _root(document)
@@ -118,14 +118,27 @@ def _clouds(version: LayerVersion, parts: list[Part], job: TileJob) -> tuple[Fra
     return frame, centre[2], [Cloud(job.lake.path(part.key), part, table, cube) for part, table in zip(parts, tables, strict=True)]
 
 
-def _runs(sources: list[Cloud], scratch: Path, pool: ThreadPoolExecutor, job: TileJob, total: int) -> list[Run]:
-    spool = Spool(scratch, IN_MEMORY)
-    tasks = ((cloud, raw) for cloud in sources for raw in cloud.chunks())
-    for run in _ordered(pool, lambda task: task[0].columns(task[1]), tasks, job.workers):
-        if len(run):
-            spool.add(run)
+def _runs(sources: list[Cloud], scratch: Path, pool: ThreadPoolExecutor, job: TileJob, total: int) -> Spool:
+    """All points as sorted runs; those behind the first `IN_MEMORY` records on disk."""
+    spool = Spool()
+
+    def chunks() -> Iterator[tuple[Cloud, NDArray[np.uint8], Path | None]]:
+        seen = number = 0
+        for cloud in sources:
+            for raw in cloud.chunks():
+                seen, number = seen + len(raw) // int(cloud.layout["record"]), number + 1
+                yield cloud, raw, scratch / str(number) if seen > IN_MEMORY else None
+
+    def run(task: tuple[Cloud, NDArray[np.uint8], Path | None]) -> tuple[Run | OnDisk, NDArray[np.uint32]]:
+        cloud, raw, path = task
+        found = cloud.run(raw)
+        return found if path is None else found.spill(path), found.keys
+
+    for found, keys in _ordered(pool, run, chunks(), job.workers):
+        if len(found):
+            spool.add(found, keys)
         job.progress(0.4 * spool.held / total, "reading points")
-    return spool.runs
+    return spool
 
 
 def _ordered(pool: ThreadPoolExecutor, function: Callable[[A], B], tasks: Iterable[A], workers: int) -> Iterator[B]:
@@ -146,15 +159,13 @@ def _ordered(pool: ThreadPoolExecutor, function: Callable[[A], B], tasks: Iterab
 # --- tiles -------------------------------------------------------------------------------------------------------
 
 
-def _bucket(bucket: Bucket, runs: list[Run], cube: Cube, look: Look, most: int, grid: int) -> tuple[Subtree, list[_Done]]:
-    points = bucket.gather(runs)
-    tree = subtree(bucket, points, most, grid)
-    return tree, [_encode(node, points, cube, look) for node in tree.nodes]
+def _bucket(bucket: Bucket, spool: Spool, look: Look, most: int, choice: Choice) -> tuple[Top, list[_Done], int]:
+    tree = subtree(bucket, bucket.gather(spool.runs), most, choice)
+    return tree.top, [_encode(node, tree.points, choice.cube, look) for node in tree.nodes], tree.coincident
 
 
 def _encode(node: Node, points: Columns, cube: Cube, look: Look) -> _Done:
-    place = (node.level, node.prefix, node.leaf)
-    error = 0.0 if node.leaf else node.error * cube.step
+    place, error = (node.level, node.prefix), node.error * cube.step
     if not len(node.rows):
         return _Done(place, error, 0, None, None, None)
     data, low, high = encode(points, node.rows, cube, look)
@@ -170,8 +181,8 @@ def _store(archive: ArchiveWriter, done: _Done) -> _Done:
     return replace(done, packed=None)
 
 
-def _uri(node: tuple[int, int, bool]) -> str:
-    return f"points/{cell_name(node[0], node[1])}.glb"
+def _uri(node: tuple[int, int]) -> str:
+    return f"points/{cell_name(*node)}.glb"
 
 
 def _look(version: LayerVersion, parts: list[Part], cube: Cube, options: Options, heights: tuple[float, float]) -> Look:
@@ -214,14 +225,16 @@ def _statistics(parts: list[Part], look: Look) -> tuple[dict[str, Any], dict[str
 
 
 def _finish(
-    archive: ArchiveWriter, done: list[_Done], frame: Frame, cube: Cube, grid: int, parts: list[Part], look: Look, heights: tuple[float, float], about: Layer | None,
+    archive: ArchiveWriter, done: list[_Done], frame: Frame, choice: Choice, parts: list[Part], look: Look, heights: tuple[float, float], about: Layer | None,
 ) -> dict[str, Any]:  # fmt: skip
     total = sum(part.count for part in parts)
+    # Where all points of a cell were chosen above it, neither it nor anything below it draws any.
+    needed = {(up, prefix >> (3 * (level - up))) for level, prefix in (d.node for d in done if d.count) for up in range(level + 1)}
     place: dict[tuple[int, int], int] = {}
     tiles: list[Tile] = []
-    for one in sorted(done, key=lambda d: d.node[:2]):
-        level, prefix, _ = one.node
-        place[level, prefix] = len(tiles)
+    for one in sorted((d for d in done if d.node in needed), key=lambda d: d.node):
+        level, prefix = one.node
+        place[one.node] = len(tiles)
         parent = place[level - 1, prefix >> 3] if level else -1
         uri = _uri(one.node) if one.count else None
         tiles.append(Tile(frame.matrix, one.error, parent, one.low, one.high, uri))
@@ -229,12 +242,12 @@ def _finish(
     if written != total:
         raise BadFeature(f"{written} of {total} points were written.", "Please report this: no point may be lost.")
     schema, statistics = _statistics(parts, look)
-    document = tileset(tiles, error=cube.side, refine="ADD", schema=schema, statistics=statistics, about=about)
+    document = tileset(tiles, error=choice.cube.side, refine="ADD", schema=schema, statistics=statistics, about=about)
     archive.add("tileset.json", dump(document))
     return {
         "entry": "tileset.json", "tiles": sum(1 for d in done if d.count), "bytes": archive.size,
         "heights": list(heights), "root": _root(document),
-        "stats": {"points": written, "levels": max(d.node[0] for d in done) + 1, "spacing_m": cube.side / 2.0**grid},
+        "stats": {"points": written, "levels": max(d.node[0] for d in done) + 1, "spacing_m": SPACING * choice.cube.side / 2.0**choice.grid},
         "report": {"read": total, "kept": written},
     }  # fmt: skip
 

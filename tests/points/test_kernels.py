@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial import cKDTree
 
 from tiling import point_kernels as kernels
 from tiling.point_kernels import BITS
@@ -30,56 +31,110 @@ def test_morton() -> None:
         assert codes.tolist() == [plain_morton(*row) for row in cells.tolist()]
 
 
+def rows_of(codes: np.ndarray[Any, Any], shift: int = 0, bits: int = 32) -> list[int]:
+    order: list[int] = kernels.sorted_order(codes, np.arange(len(codes), dtype=np.int32), shift, bits).tolist()
+    return order
+
+
 @settings(max_examples=50, deadline=None)
 @given(CODES)
 def test_sorted_order(values: list[int]) -> None:
     codes = np.array(values, np.uint64)
-    assert kernels.sorted_order(codes).tolist() == np.argsort(codes, kind="stable").tolist()
+    assert rows_of(codes, 30, 30) == np.argsort((codes >> np.uint64(30)) % np.uint64(1 << 30), kind="stable").tolist()
+    assert rows_of(codes, 31, 32) == np.argsort(codes >> np.uint64(31), kind="stable").tolist()
+    low = kernels.sorted_order(codes, np.arange(len(codes), dtype=np.int32), 0, 30)
+    middle = kernels.sorted_order(codes, low, 30, 30)
+    assert kernels.sorted_order(codes, middle, 60, 3).tolist() == np.argsort(codes, kind="stable").tolist()
     repeated = codes % np.uint64(5)
-    assert kernels.sorted_order(repeated).tolist() == np.argsort(repeated, kind="stable").tolist()
+    assert rows_of(repeated) == np.argsort(repeated, kind="stable").tolist()
 
 
-def plain_depths(codes: np.ndarray[Any, Any], places: np.ndarray[Any, Any]) -> list[int]:
-    """For each point the first depth at which it is the heaviest of its cell (ties: the earlier one)."""
-    weights = [kernels._weight(*(int(v) for v in row)) for row in places]
-    result = []
-    for i in range(len(codes)):
-        for depth in range(BITS + 2):
-            shift = np.uint64(3 * max(BITS - depth, 0))
-            cell = [j for j in range(len(codes)) if codes[j] >> shift == codes[i] >> shift] if depth <= BITS else [i]
-            if max(cell, key=lambda j: (weights[j], -j)) == i:
-                result.append(depth)
-                break
-    return result
+def spread(places: np.ndarray[Any, Any], radius: float, span: float) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """(which are chosen, the gaps) of points in Morton order in a cube of `span` from the origin."""
+    chosen, gaps = np.empty(len(places), np.uint8), np.empty(len(places), np.float32)
+    count = kernels.choose_spread(places, np.arange(len(places), dtype=np.int32), np.zeros(3), radius, int(np.ceil(span / radius / 2)), chosen, gaps)
+    assert count == chosen.sum()
+    return chosen.astype(bool), gaps
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_sample_depths(seed: int) -> None:
-    """The one-pass form gives what looking into every cell of every depth gives; duplicates included."""
+def in_order(places: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    codes = np.empty(len(places), np.uint64)
+    kernels.morton(places, 0, codes)
+    return np.asarray(places[np.argsort(codes, kind="stable")], order="C")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_choice_is_apart_and_leaves_no_hole(seed: int) -> None:
+    """By all distances, pair by pair: no two chosen are nearer than the radius, nobody is farther than that from one that is."""
     rng = np.random.default_rng(seed)
-    places = rng.integers(0, 1 << rng.integers(2, 21), (120, 3)).astype(np.int32)
-    places[rng.integers(0, 120, 10)] = places[5]
-    codes = np.empty(120, np.uint64)
-    kernels.morton(places, 0, codes)
-    order = kernels.sorted_order(codes)
-    depths = np.empty(120, np.uint8)
-    kernels.sample_depths(codes[order], places[order], depths)
-    assert depths.tolist() == plain_depths(codes[order], places[order])
+    top = 1 << int(rng.integers(3, 21))
+    places = rng.integers(0, top, (int(rng.integers(1, 900)), 3)).astype(np.int32)
+    places[: len(places) // 9] = places[0]
+    places = in_order(places)
+    radius = top * float(rng.uniform(0.01, 0.3))
+    chosen, gaps = spread(places, radius, top)
+    square = ((places[:, None].astype(np.int64) - places[None]) ** 2).sum(axis=2).astype(np.float64)
+    apart = square[chosen][:, chosen]
+    np.fill_diagonal(apart, np.inf)
+    assert len(apart) == 1 or apart.min() >= radius**2
+    nearest = np.sqrt(square[:, chosen].min(axis=1))
+    assert nearest.max() < radius
+    assert (nearest <= gaps * (1 + 1e-6)).all()
+    assert gaps.max() < radius * (1 + 1e-6)
 
 
-def test_one_point_a_cell() -> None:
-    """What is drawn down to a depth is exactly one point in each occupied cell of that depth."""
-    rng = np.random.default_rng(1)
-    places = rng.integers(0, 1 << BITS, (5000, 3)).astype(np.int32)
-    codes = np.empty(5000, np.uint64)
-    kernels.morton(places, 0, codes)
-    order = kernels.sorted_order(codes)
-    depths = np.empty(5000, np.uint8)
-    kernels.sample_depths(codes[order], places[order], depths)
-    for depth in range(8):
-        cells = codes[order] >> np.uint64(3 * (BITS - depth))
-        drawn = cells[depths <= depth]
-        assert len(drawn) == len(np.unique(drawn)) == len(np.unique(cells))
+def poisson_reference(points: np.ndarray[Any, Any], radius: float, seed: int) -> Any:
+    """Plain dart throwing: the points in random order, each kept that is not within the radius of one kept before."""
+    near = cKDTree(points).query_ball_point(points, radius * (1 - 1e-12))
+    state = np.zeros(len(points), np.int8)
+    for i in np.random.default_rng(seed).permutation(len(points)):
+        if state[i] == 0:
+            state[near[i]] = -1
+            state[i] = 1
+    return points[state == 1]
+
+
+@pytest.mark.parametrize("shape", ["plane", "sphere"])
+def test_a_surface_is_sampled_as_by_dart_throwing(shape: str) -> None:
+    """Nearest-neighbour distances (Clark & Evans, 1954) and density against a Poisson disk sample and against points drawn by lot."""
+    rng = np.random.default_rng(9)
+    if shape == "plane":
+        flat = rng.random((60_000, 2))
+        xyz = np.column_stack([flat, 0.2 + 0.31 * flat[:, 0] + 0.17 * flat[:, 1]])
+    else:
+        xyz = rng.normal(size=(60_000, 3))
+        xyz = 0.5 + 0.45 * xyz / np.linalg.norm(xyz, axis=1)[:, None]
+    places = in_order((xyz * (1 << 20)).astype(np.int32))
+    radius = 0.02 * (1 << 20)
+    ours = places[spread(places, radius, 1 << 20)[0]]
+    disks = poisson_reference(places.astype(np.float64), radius, 3)
+    lot = places[rng.choice(len(places), len(ours), replace=False)]
+    spacing = {name: cKDTree(p).query(p, k=2)[0][:, 1] / radius for name, p in (("ours", ours), ("disks", disks), ("lot", lot))}
+    assert spacing["ours"].min() >= 1
+    assert len(ours) == pytest.approx(len(disks), rel=0.03)
+    assert spacing["ours"].mean() == pytest.approx(spacing["disks"].mean(), rel=0.02)
+    assert spacing["ours"].mean() > 1.5 * spacing["lot"].mean()
+    assert spacing["ours"].std() < 0.3 * spacing["lot"].std()
+    assert (spacing["lot"] < 0.5).mean() > 0.3  # what clumps are: a third and more of points drawn by lot, none of ours
+
+
+def test_coincident() -> None:
+    rng = np.random.default_rng(5)
+    for top, count in ((3, 400), (1 << 12, 400), (1 << 20, 3_000)):
+        places = rng.integers(0, top, (count, 3)).astype(np.int32)
+        places[: count // 3] = places[count // 2]
+        places = in_order(places)
+        codes = np.empty(count, np.uint64)
+        kernels.morton(places, 0, codes)
+        for shift in (0, 9, 33):  # sorted that far down or farther
+            assert kernels.coincident(codes, shift, places) == count - len(np.unique(places, axis=0))
+
+
+def test_tally() -> None:
+    keys = np.sort(np.random.default_rng(6).integers(0, 1 << 12, 5_000)).astype(np.uint32)
+    counts = np.ones(8, np.int64)
+    kernels.tally(keys, np.uint32(9), counts)
+    assert counts.tolist() == (1 + np.bincount(keys >> 9, minlength=8)).tolist()
 
 
 def test_lattice_and_positions() -> None:
@@ -96,13 +151,11 @@ def test_lattice_and_positions() -> None:
 
 
 def test_group_rows() -> None:
-    rng = np.random.default_rng(3)
-    owner = rng.integers(-1, 5, 200)
-    order = rng.permutation(200).astype(np.int32)
-    starts = np.concatenate([[0], np.cumsum(np.bincount(owner + 1, minlength=6))[:-1]])
+    owner = np.random.default_rng(3).integers(0, 6, 200).astype(np.int32)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=6))[:-1]])
     rows = np.empty(200, np.int32)
-    kernels.group_rows(owner, order, starts, rows)
-    assert rows.tolist() == order[np.argsort(owner, kind="stable")].tolist()
+    kernels.group_rows(owner, starts, rows)
+    assert rows.tolist() == np.argsort(owner, kind="stable").tolist()
 
 
 def test_take_rows_and_paint() -> None:

@@ -97,32 +97,39 @@ def test_heights_are_coloured_over_the_curved_earth(tmp_path: Path, tiled: Make)
     assert int((drawn[:, 2] > drawn[:, 0]).sum()) == n // 2
 
 
-@pytest.mark.parametrize("shape", ["volume", "surface"])
-def test_levels_are_spread_evenly(tmp_path: Path, tiled: Make, shape: str) -> None:
-    """What is drawn down to each level against as many points drawn by lot: no clumps, no holes.
+@pytest.mark.parametrize(("shape", "bucket"), [("volume", 1 << 20), ("waves", 1 << 20), ("waves", 20_000), ("sphere", 20_000)])
+def test_levels_are_spread_evenly(tmp_path: Path, tiled: Make, monkeypatch: pytest.MonkeyPatch, shape: str, bucket: int) -> None:
+    """What is drawn down to each level against as many points drawn by lot: no clumps, no holes; above buckets as within.
 
-    Drawn points keep their distance (median to the nearest other), close pairs are rare, and the widest hole is smaller.
+    A level's points keep its spacing but for some at the borders of tiles and of cells too small for a tile.
     """
+    monkeypatch.setattr(tiler, "BUCKET", bucket)
     n = 200_000
     rng = np.random.default_rng(2)
     x, y = rng.random((2, n)) * 100
     z = rng.random(n) * 100 if shape == "volume" else 5 * np.sin(x / 15) * np.cos(y / 19) + rng.normal(0, 0.02, n)
-    result = tiled(write_las(tmp_path / "e.las", n, x=500_000 + x, y=2_500_000 + y, z=z), HERE, points_per_tile=3_000)
+    if shape == "sphere":
+        ball = rng.normal(size=(n, 3))
+        x, y, z = 50 + 50 * (ball / np.linalg.norm(ball, axis=1)[:, None]).T
+    result = tiled(write_las(tmp_path / "e.las", n, x=500_000 + x, y=2_500_000 + y, z=z), HERE, points_per_tile=2_500)
     tiles = list(result.tiles())
     every = np.concatenate([c["POSITION"] for _, _, c, _, _ in tiles])
+    seen = 0
     for level in range(2):
         drawn = np.concatenate([c["POSITION"] for _, way, c, _, _ in tiles if len(way) <= level])
         if len(drawn) > n / 3:
             break
+        seen += 1
+        unit = result.facts["stats"]["spacing_m"] / 2**level
         lot = every[rng.choice(n, len(drawn), replace=False)]
-        spacing, by_lot = (cKDTree(p).query(p, k=2)[0][:, 1] for p in (drawn, lot))
-        typical = np.median(spacing)
-        assert typical > 1.1 * np.median(by_lot)
-        # A surface that runs along the border of two layers of cells is drawn in both: close pairs remain, fewer than by lot.
-        assert (spacing < typical / 3).mean() < (0.7 if shape == "volume" else 0.95) * (by_lot < typical / 3).mean()
-        holes, random_holes = (cKDTree(p).query(every)[0] for p in (drawn, lot))
+        spacing, by_lot = (cKDTree(p).query(p, k=2)[0][:, 1] / unit for p in (drawn, lot))
+        assert (spacing < 0.99).mean() < (0.001 if level == 0 else 0.06)
+        assert (by_lot < 0.99).mean() > 0.7
+        assert spacing.mean() > 1.5 * by_lot.mean()
+        holes, random_holes = (cKDTree(p).query(every)[0] / unit for p in (drawn, lot))
+        assert holes.max() < 1.7  # one spacing, and what children before it had not chosen
         assert holes.max() < 0.85 * random_holes.max()
-    assert level > 0
+    assert seen == (2 if shape == "waves" else 1)
 
 
 def test_implicit_octree(tmp_path: Path, tiled: Make, lake: Lake) -> None:

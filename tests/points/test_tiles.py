@@ -19,7 +19,7 @@ from tests.ingest_gis.conftest import write_las
 from tests.points.conftest import Tiled, exact
 from tiling import point_runs, points
 from tiling.check import check_tileset
-from tiling.point_octree import SMALLEST
+from tiling.point_octree import REMNANT
 from twin.archive import Archive
 from twin.errors import Cancelled
 
@@ -76,7 +76,7 @@ def test_tree(tmp_path: Path, tiled: Make) -> None:
             outer = np.array(parent["boundingVolume"]["box"])
             assert (np.abs(box[:3] - outer[:3]) + half <= outer[[3, 7, 11]] + 1e-9).all()
             assert tile["geometricError"] <= parent["geometricError"]
-            assert len(columns["POSITION"]) >= SMALLEST / 2
+            assert tile.get("children") or len(columns["POSITION"]) >= REMNANT
     assert len(seen) == result.facts["tiles"] > 8
     assert seen[()]["refine"] == "ADD"
     assert result.facts["heights"][0] < result.facts["heights"][1] < 100
