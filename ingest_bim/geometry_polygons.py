@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -33,9 +34,8 @@ def caps(rings: list[F64]) -> Triangles | None:
     """Triangles of a polygon with holes, counterclockwise; None where it is a convex quadrilateral (cut along 0–2)."""
     outer = rings[0]
     if len(rings) == 1 and len(outer) == 4:
-        ahead = np.roll(outer, -1, axis=0) - outer
-        after = np.roll(ahead, -1, axis=0)
-        if (ahead[:, 0] * after[:, 1] - ahead[:, 1] * after[:, 0] > 0).all():
+        (ax, ay), (bx, by), (cx, cy), (dx, dy) = corners = outer.tolist()
+        if is_convex(corners, (cx - ax) * (dy - by) - (cy - ay) * (dx - bx)):
             return None
     return tuple(map(tuple, triangulated(rings).tolist()))
 
@@ -88,7 +88,7 @@ def cut(points: list[tuple[float, ...]], faces: list[list[list[int]]]) -> I32:
         # seen along the coordinate axis where it is largest, its outer ring runs counterclockwise
         u, v = ((axis + 1) % 3, (axis + 2) % 3) if normal[axis] > 0 else ((axis + 2) % 3, (axis + 1) % 3)
         flat = [[(points[i][u], points[i][v]) for i in ring] for ring in rings]
-        if len(rings) == 1 and _is_convex(flat[0], abs(normal[axis])):
+        if len(rings) == 1 and is_convex(flat[0], abs(normal[axis])):
             made.extend((outer[0], b, c) for b, c in pairwise(outer[1:]))
             continue
         order = [i for ring in rings for i in ring]
@@ -110,7 +110,7 @@ def _normal(ring: list[tuple[float, ...]]) -> tuple[float, float, float]:
     return nx, ny, nz
 
 
-def _is_convex(ring: list[tuple[float, float]], twice: float) -> bool:
+def is_convex(ring: Sequence[Sequence[float]], twice: float) -> bool:
     """Whether a counterclockwise ring turns left at every point, clearly, and once around; `twice` its area."""
     if len(ring) > 8:
         return False

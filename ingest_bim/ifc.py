@@ -35,7 +35,7 @@ from ingest_bim.ifc_shapes import shape_model
 from ingest_bim.ifc_sharing import Plan, plan_of
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
 from ingest_bim.ifc_units import Units
-from ingest_bim.step_access import attribute, parser
+from ingest_bim.step_access import attribute, parser, uncollected
 from ingest_bim.step_guard import StepFile, guarded
 from ingest_bim.step_scan import StepText
 from twin import reading
@@ -102,6 +102,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
         if step.broken:
             report.note("repaired", "", f"{step.broken} backslashes begin no STEP escape and are kept as letters.")
         with ExitStack() as stack:
+            stack.enter_context(uncollected())
             host = None if options.kernel == "none" else stack.enter_context(_host(step, options))
             model = _open(step, source, report)
             units = Units(model)
@@ -114,12 +115,12 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             if not structure.elements:
                 raise BadFeature(f"{source.name} holds no project and no products.", "Export the model again.")
             drawable, lines = groups_of(structure)
-            shaping = None
+            shaping, text = None, None
             if host is not None:
                 plan, text = _plan(step, structure, drawable, units, options, report)
                 plain = PlainShapes(model, structure, text, plan, units.length) if text is not None else None
                 shaping = _start(stack, host, plan, options, plain)
-            definitions = read_definitions(model, structure, units, report)
+            definitions = read_definitions(model, structure, units, report, text)
             associations = Associations(model, structure, units.length, report)
             around.progress(0.1, "properties")
             shapes = shaping() if shaping is not None else Shapes()

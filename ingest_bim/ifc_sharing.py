@@ -120,6 +120,8 @@ class _Looks:
 
     def _cuts(self, step: int) -> list[int]:
         """Its openings and those of the wholes it is a part of, which the parser cuts too."""
+        if not self.openings:
+            return []
         return self.openings.get(step, []) + [o for whole in self.structure.above(step) for o in self.openings.get(whole, ())]
 
     def of(self, element: Any) -> list[bytes]:
