@@ -1,7 +1,7 @@
 """The spread of an uncertain run: three runs, not a probability.
 
 `likely` takes every uncertain parameter as given; `least` and `most` take each at the end that is expected to leave less or more water
-standing (`network_params.UNCERTAIN`). The spread is, cell by cell, the lowest and the highest of the three greatest depths; that a truth lies
+standing (`uncertain.UNCERTAIN`). The spread is, cell by cell, the lowest and the highest of the three greatest depths; that a truth lies
 between them is not claimed, only that these three runs do.
 """
 

@@ -1,8 +1,6 @@
-"""Rows of the run's parameters that are more than a number: inlets of the network, inflows, rain gauges, uncertain parameters."""
+"""Rows of the run's parameters that are more than a number: inlets of the network, inflows, rain gauges."""
 
 from __future__ import annotations
-
-from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -43,21 +41,3 @@ class RainGauge(_Row):
     name: str = Field(min_length=1)
     at: Place
     csv: str = Field(min_length=1, description="CSV text: time_…, rain_mm or rain_mm_h.")
-
-
-UNCERTAIN = {"roughness": 1, "rain_factor": 1, "level": 1, "initial_level": 1, "inflow_m3_s": 1, "infiltration_mm_h": -1, "pervious": -1, "drainage_mm_h": -1}
-"""Parameters that may be uncertain, and whether more of them means more water standing (+1) or less (−1)."""
-
-
-class Uncertain(_Row):
-    """One parameter's low and high end; its own value is the likely one."""
-
-    parameter: Literal["roughness", "rain_factor", "level", "initial_level", "inflow_m3_s", "infiltration_mm_h", "pervious", "drainage_mm_h"]
-    low: Annotated[float, Field(allow_inf_nan=False)]
-    high: Annotated[float, Field(allow_inf_nan=False)]
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Uncertain:
-        if self.low >= self.high:
-            raise ValueError(f"{self.parameter}: low must be below high")
-        return self

@@ -8,15 +8,17 @@ from pydantic import Field, field_validator, model_validator
 
 from scenarios.contract import Output, layer_field
 from scenarios.contract import Params as BaseParams
-from scenarios.flood.network_params import UNCERTAIN, Inflow, Inlet, RainGauge, Uncertain
+from scenarios.flood import uncertain as spread
+from scenarios.flood.network_params import Inflow, Inlet, RainGauge
 from scenarios.flood.output_params import CURVES, FLOOR_PER_PERSON, GRADES, MAX_FRAMES, VEHICLES, DamageCurve, Section, Vehicle
-from scenarios.flood.structure_params import Structure, from_geojson
+from scenarios.flood.structure_params import Place, Structure, from_geojson
+from scenarios.flood.uncertain import Uncertain
 
 MAX_HOURS = 240.0
 
 
-def _field(default: Any, zh: str, en: str, **limits: Any) -> Any:
-    return Field(default, title=en, json_schema_extra={"x-title-zh": zh}, **limits)
+def _field(default: Any, zh: str, en: str, *, extra: dict[str, Any] | None = None, **limits: Any) -> Any:
+    return Field(default, title=en, json_schema_extra={"x-title-zh": zh, **(extra or {})}, **limits)
 
 
 class Params(BaseParams):
@@ -47,6 +49,7 @@ class Params(BaseParams):
     storm_n: float = _field(0.750, "暴雨强度公式 n", "Intensity formula: n", gt=0, lt=1)
     storm_peak: float = _field(0.4, "雨峰系数 r", "Peak position r of the Chicago storm", gt=0, lt=1)
 
+    rain_area: tuple[Place, ...] = _field((), "降雨范围（多边形）", "Polygon within which the rain falls; empty: everywhere", extra={"x-geometry": "polygon"})
     rain_gauges: tuple[RainGauge, ...] = _field((), "雨量站（表）", "Rain gauges: rows of name, at, csv")
     rain_interpolation: Literal["idw", "thiessen"] = _field("idw", "雨量插值", "Between gauges: idw (inverse squared distance) or thiessen (nearest)")
     rain_grid: str = layer_field("raster", zh="网格降雨图层", en="Gridded rain: raster layer, one band a step, mm/h (empty: none)", default="")
@@ -55,10 +58,12 @@ class Params(BaseParams):
     inflow_point: tuple[float, float] | None = _field(None, "入流点（经度, 纬度）", "Inflow point (longitude, latitude)")
     inflow_m3_s: float = _field(0.0, "入流流量（立方米/秒）", "Constant inflow, m³/s", ge=0, le=1e6)
     inflow_csv: str = _field("", "入流过程（CSV文本）", "Inflow as CSV text: time_…, flow_m3_s")
+    inflow_factor: float = _field(1.0, "入流系数", "All inflows are multiplied by this", ge=0, le=100)
     inflows: tuple[Inflow, ...] = _field((), "入流（表）", "More inflows: rows of name, line, flow_m3_s or csv")
     water: str = layer_field("vector", "blocks", zh="水面图层（河流、潮水）", en="Water layer held at a level (river, tide); empty: none", default="")
     level: float | None = _field(None, "水位（米，地形高程基准）", "Constant level of that water, m in the terrain's vertical datum")
     level_csv: str = _field("", "水位过程（CSV文本）", "Level as CSV text: time_…, level_m")
+    level_offset_m: float = _field(0.0, "水位修正（米）", "Added to the level of that water at all times, m", ge=-50, le=50)
     initial_level: float | None = _field(None, "初始水位（米）", "Initial level everywhere below it, m in the terrain's vertical datum")
 
     infiltration: Literal["none", "constant", "horton", "green_ampt"] = _field("none", "下渗模型", "Infiltration")
@@ -136,6 +141,8 @@ class Params(BaseParams):
     def _forced(self) -> Params:
         if (self.rain == "gauges") != bool(self.rain_gauges):
             raise ValueError("rain = gauges and rain_gauges need each other")
+        if self.rain_area and (self.rain == "none" or len(set(self.rain_area)) < 3):
+            raise ValueError("rain_area needs rain and at least three corners")
         if (self.rain == "grid") != bool(self.rain_grid):
             raise ValueError("rain = grid and rain_grid need each other")
         if len({gauge.name for gauge in self.rain_gauges}) < len(self.rain_gauges):
@@ -152,24 +159,13 @@ class Params(BaseParams):
 
     @model_validator(mode="after")
     def _uncertain(self) -> Params:
-        if len({row.parameter for row in self.uncertain}) < len(self.uncertain):
-            raise ValueError("uncertain: a parameter stands twice")
-        for row in self.uncertain:
-            likely = getattr(self, row.parameter)
-            if likely is None or not row.low <= likely <= row.high:
-                raise ValueError(f"uncertain: {row.parameter} is {likely}, not between low {row.low:g} and high {row.high:g}")
-            limits = type(self).model_fields[row.parameter].metadata
-            if any((getattr(m, "ge", None) is not None and row.low < m.ge) or (getattr(m, "le", None) is not None and row.high > m.le) for m in limits):
-                raise ValueError(f"uncertain: {row.parameter} from {row.low:g} to {row.high:g} leaves the parameter's own limits")
+        spread.check(self, self.uncertain)
         return self
 
     def member(self, which: str) -> Params:
         """The parameters of the `likely`, the `least` or the `most` run: each uncertain one at the end that brings less or more water."""
-        if which == "likely":
-            return self.model_copy(update={"uncertain": ()})
-        most = which == "most"
-        ends: dict[str, Any] = {row.parameter: row.high if (UNCERTAIN[row.parameter] > 0) == most else row.low for row in self.uncertain}
-        return self.model_copy(update={**ends, "uncertain": ()})
+        varied = {} if which == "likely" else spread.ends(self, self.uncertain, most=which == "most")
+        return self.model_copy(update={**varied, "uncertain": ()})
 
     @model_validator(mode="after")
     def _whole(self) -> Params:

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import rasterio
+import shapely
 from numpy.typing import NDArray
+from rasterio import features as rio_features
 
 from scenarios.contract import World
 from scenarios.flood import series
@@ -17,7 +19,7 @@ from scenarios.flood.params import Params
 from scenarios.flood.solver import Solver
 from scenarios.kernels import sources
 from twin import crs, parts
-from twin.errors import BadInput
+from twin.errors import BadInput, BadOption
 
 MAX_RATE = 3600.0
 """mm/h; more than the world's record over minutes (GB/T 28592 calls 250 mm a day 特大暴雨) is a wrong unit."""
@@ -107,6 +109,42 @@ class Frames:
         return np.nan_to_num(values).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Within:
+    """Another source's rain, but only in some cells."""
+
+    source: Source
+    inside: NDArray[np.bool_]
+
+    def fallen(self, start: float, end: float) -> Iterator[tuple[int, float]]:
+        """As in `Source`."""
+        yield from self.source.fallen(start, end)
+
+    def pattern(self, number: int) -> NDArray[np.float32]:
+        """As in `Source`."""
+        pattern = self.source.pattern(number)
+        return self.inside.astype(np.float32) if pattern is None else np.where(self.inside, pattern, np.float32(0))
+
+
+def within(source: Source, domain: Domain, corners: tuple[tuple[float, float], ...]) -> Within:
+    """Rain inside a polygon only; a cell counts by its centre.
+
+    Args:
+        source: the rain; domain: the grid; corners: (longitude, latitude) in degrees, closed or not.
+
+    Raises:
+        BadOption: a polygon that crosses itself, or that holds no cell of the area.
+    """
+    x, y = crs.from_lonlat(domain.horizontal, *np.array(corners, np.float64).T)
+    polygon = shapely.Polygon(np.column_stack([x, y]))
+    if not polygon.is_valid:
+        raise BadOption(f"rain_area: the polygon is not valid ({shapely.is_valid_reason(polygon)}).", "Draw it without crossing its own outline.")
+    inside = rio_features.rasterize([polygon], out_shape=domain.bed.shape, transform=domain.transform, dtype="uint8") > 0
+    if not inside.any():
+        raise BadOption("rain_area covers no cell of the area.", "Move it into the area of the run, or widen bbox.")
+    return Within(source, inside)
+
+
 @dataclass
 class Rainfall:
     """Rain onto the field.
@@ -141,7 +179,7 @@ class Rainfall:
     def _weights(self, solver: Solver, number: int) -> tuple[Any, float, NDArray[np.float64]]:
         """(weights as the kernel wants them, their sum, sum over the roofs of each drain)."""
         if number not in self._sums:
-            if isinstance(self.source, Frames):
+            if isinstance(getattr(self.source, "source", self.source), Frames):
                 self._sums.clear()  # one at a time: a storm may have thousands
             pattern = self.source.pattern(number)
             weight = solver.weight
@@ -177,8 +215,13 @@ def build(p: Params, world: World, domain: Domain) -> Source | None:
     """The rain that the parameters ask for.
 
     Raises:
-        BadInput: a series or band that cannot be used.
+        BadInput: a series or band that cannot be used. BadOption: a polygon that cannot.
     """
+    source = _source(p, world, domain)
+    return within(source, domain, p.rain_area) if source is not None and p.rain_area else source
+
+
+def _source(p: Params, world: World, domain: Domain) -> Source | None:
     if p.rain == "uniform":
         return Everywhere(scaled(series.uniform(p.rain_mm_h, p.rain_hours), p.rain_factor))
     if p.rain == "csv":

@@ -30,6 +30,14 @@ class Series:
         """The value at a time."""
         return float(np.interp(time, self.times, self.values))
 
+    def scaled(self, factor: float) -> Series:
+        """All values times a factor."""
+        return Series(self.times, self.values * factor)
+
+    def shifted(self, offset: float) -> Series:
+        """All values plus an offset."""
+        return Series(self.times, self.values + offset)
+
     def mean(self, start: float, end: float) -> float:
         """Mean over [start, end] (exact for linear pieces)."""
         inner = self.times[(self.times > start) & (self.times < end)]

@@ -57,7 +57,7 @@ def single(params: Params, world: World) -> Flood:
     if p.rain == "none" and p.inflow_point is None and not p.inflows and not p.water and p.initial_level is None and not p.network_inp:
         raise BadOption("Nothing brings water to this run.", "Give rain, inflow_point, inflows, water with a level, a network, or initial_level.")
     origin = series.moment(p.start)
-    held = _series(p.level_csv, p.level, "level", origin) if p.water else None
+    held = _series(p.level_csv, p.level, "level", origin).shifted(p.level_offset_m) if p.water else None
     domain = build(p, world)
     solver = Solver(domain.bed, p.cell, p.roughness, p.scheme, blocked=domain.walls, open_sides=SIDES if p.open_edges else (), rain_weight=domain.rain_weight)
     rain = rainfall.build(p, world, domain)
@@ -90,10 +90,10 @@ def _inflows(p: Params, model: Flood, origin: float | None) -> None:
     """The single inflow and the rows; each has its own entry in the ledger."""
     if p.inflow_point is not None:
         cells = model.domain.require_inside(np.array([p.inflow_point], np.float64), "The inflow")
-        model.inflows.append(Source("inflow", _series(p.inflow_csv, p.inflow_m3_s, "flow", origin), cells))
+        model.inflows.append(Source("inflow", _series(p.inflow_csv, p.inflow_m3_s, "flow", origin).scaled(p.inflow_factor), cells))
     for i, row in enumerate(p.inflows, 1):
         label = row.name or f"inflow-{i}"
-        flow = _series(row.csv, row.flow_m3_s, "flow", origin, label)
+        flow = _series(row.csv, row.flow_m3_s, "flow", origin, label).scaled(p.inflow_factor)
         model.inflows.append(Source(f"inflow:{label}", flow, _along(model.domain, row.line, f"Inflow {label!r}")))
     seen = [source.name for source in model.inflows]
     if len(set(seen)) < len(seen):

@@ -180,8 +180,8 @@ def test_a_spread_resumes_in_any_of_its_members(lake: Lake, tmp_path: Path) -> N
 @pytest.mark.parametrize(("params", "text"), [
     ({"uncertain": [{"parameter": "roughness", "low": 0.05, "high": 0.04}]}, "low must be below high"),
     ({"uncertain": [{"parameter": "roughness", "low": 0.05, "high": 0.06}]}, "not between low"),
-    ({"uncertain": [{"parameter": "level", "low": 1, "high": 2}]}, "level is None"),
-    ({"uncertain": [{"parameter": "pervious", "low": 0.1, "high": 1.4}]}, "own limits"),
+    ({"uncertain": [{"parameter": "initial_level", "low": 1, "high": 2}]}, "level is None"),
+    ({"infiltration": "constant", "uncertain": [{"parameter": "pervious", "low": 0.1, "high": 1.4}]}, "own limits"),
     ({"rain": "gauges"}, "need each other"),
     ({"rain": "grid"}, "need each other"),
     ({"soil": "x"}, "need an infiltration model"),
