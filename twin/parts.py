@@ -40,7 +40,7 @@ from twin.spool import RESERVED as RESERVED  # noqa: PLC0414  readers and querie
 from twin.spool import Spool, ahead
 
 ROW_GROUP = 2048
-PART_ROWS = 1_048_576
+PART_ROWS = 262_144
 CHUNK = 16_384
 """Rows that are read at a time."""
 

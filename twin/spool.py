@@ -8,8 +8,9 @@ few rows; columns of many different values are written without a dictionary, whi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -26,7 +27,10 @@ from twin.errors import BadFeature
 from twin.lake import Lake
 from twin.model import Bounds, Column, Features, Part, Reference
 
+S = TypeVar("S")
 T = TypeVar("T")
+WRITERS = 2
+"""Parts that are written at a time: Arrow and the compression let go of the interpreter."""
 RESERVED = ("id", "parent", "geometry", "bbox")
 _CHUNK = 65_536
 """Rows of a batch of the spool, and rows that are gathered at a time."""
@@ -130,11 +134,14 @@ class Spool:
             table = pa.ipc.open_stream(mapped).read_all()
             sorted_by = np.memmap(self._keys, np.uint64, "r").reshape(-1, 2)
             _refuse_duplicates(table.column("id"), sorted_by[:, 1], source, in_memory)
-            for rows in _pieces(keys.in_order(sorted_by[:, 0], in_memory), part_rows):
+
+            def write(rows: NDArray[np.int64]) -> Part:
                 with lake.scratch(".parquet") as path:
                     box = self._write(path, table, rows, group_rows)
                     size = path.stat().st_size
-                    yield Part("features", lake.put_file(path, ".parquet", move=True), size, len(rows), box)
+                    return Part("features", lake.put_file(path, ".parquet", move=True), size, len(rows), box)
+
+            yield from side_by_side(write, _pieces(keys.in_order(sorted_by[:, 0], in_memory), part_rows), WRITERS)
 
     def _write(self, path: Path, table: pa.Table, rows: NDArray[np.int64], group_rows: int) -> Bounds | None:
         if self.schema is None or self.reference is None:
@@ -185,6 +192,18 @@ def _repeating(table: pa.Table) -> list[str]:
     simple = [f.name for f in table.schema if not pa.types.is_nested(f.type) and not pa.types.is_boolean(f.type) and f.name not in ("id", "geometry")]
     few = table.slice(0, 8192)
     return [name for name in simple if pc.count_distinct(few.column(name)).as_py() * _FEW <= len(few)]
+
+
+def side_by_side(function: Callable[[S], T], items: Iterable[S], threads: int) -> Iterator[T]:
+    """`function` of each item, in order, as many at a time as there are threads."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="parts") as pool:
+        waiting: deque[Future[T]] = deque()
+        for item in items:
+            if len(waiting) == threads:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(function, item))
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:
