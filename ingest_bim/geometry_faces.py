@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.citymodel import Face
-from ingest_bim.citymodel_faces import triangulate
+from ingest_bim.geometry_polygons import NotEvaluated, cut
 from ingest_bim.ifc_frames import axis_matrix, operator_matrix
 from ingest_bim.step_access import attribute, is_kind
 
@@ -88,14 +87,22 @@ def faces_of(item: Any, length: float) -> tuple[F64, I32]:
     if renamed is not None:
         names = names[_checked(np.array(renamed, np.int64), None, len(names))]
     table = [-1, *names.tolist()]
-    faces = []
+    faces: list[list[list[int]]] = []
     for face in item.Faces:
         rings = [face.CoordIndex, *attribute(face, "InnerCoordIndices", ())]
         for ring in rings:
             if not (min(ring) >= 1 and max(ring) < len(table)):
                 raise ValueError(f"a face names point {max(ring)} of {len(table) - 1}")
-        faces.append(Face([[table[i] for i in ring] for ring in rings]))
-    return _used(points, triangulate(points - points.mean(axis=0), faces).triangles.astype(np.int64))
+        faces.append([[table[i] for i in ring] for ring in rings])
+    centred = points - points.mean(axis=0)
+    try:
+        corners = cut([(x, y, z) for x, y, z in centred.tolist()], faces).astype(np.int64)
+    except NotEvaluated:  # outlines that cross themselves: as much as can be made of them
+        from ingest_bim.citymodel import Face  # noqa: PLC0415  a third of a second of what the geometry process seldom needs
+        from ingest_bim.citymodel_faces import triangulate  # noqa: PLC0415
+
+        corners = triangulate(centred, [Face(rings) for rings in faces]).triangles.astype(np.int64)
+    return _used(points, corners)
 
 
 def _checked(indices: NDArray[np.int64], renamed: Any, count: int) -> NDArray[np.int64]:
