@@ -23,6 +23,7 @@ import { Burst, type Progress } from "./core/progress";
 import { Notebook } from "./notebook";
 import { Playback } from "./playback";
 import { Questions } from "./questions";
+import { Revival } from "./revival";
 import { Runs } from "./runs";
 import { Section } from "./section";
 import { Sharing } from "./sharing";
@@ -79,6 +80,7 @@ export class CityApp {
   /** What this machine bears; decided when the scene is first built. */
   detail!: Detail;
 
+  private readonly revival: Revival;
   private readonly burst = new Burst();
   private readonly tileJsons = new Map<string, TileJson>();
   private readonly faults = new Map<string, { count: number; status: number | undefined; wait: number; timer: number }>();
@@ -102,6 +104,7 @@ export class CityApp {
     this.playback = new Playback(this);
     this.notebook = new Notebook(this, base, storage() ?? undefined);
     this.sharing = new Sharing(this);
+    this.revival = new Revival(this, container, () => this.build(), () => this.reread(true));
     this.health.changed.on(({ online, wait }) => {
       if (online) this.notices.replace("offline", "error.back", {}, "good");
       else this.notices.set("offline", "error.offline", { s: wait }, "bad");
@@ -179,34 +182,16 @@ export class CityApp {
       this.onProgress();
     });
     widget.scene.renderError.addEventListener((_scene: unknown, error: unknown) =>
-      this.rebuild("error.render", { why: String(error) }));
+      this.revival.begin("error.render", { why: String(error) }));
     widget.canvas.addEventListener("webglcontextlost", (event) => {
       event.preventDefault();
-      this.rebuild("error.context", {});
+      this.revival.begin("error.context", {});
     });
     this.selection.attach(widget);
     this.tools.forget();
     this.drawing.forget();
     this.section.renew();
     this.notebook.draw(true);
-  }
-
-  /** The scene died: put up a new one at the same view. */
-  private rebuild(message: MessageKey, values: Record<string, string>): void {
-    this.notices.set("scene", message, values, "bad");
-    window.setTimeout(() => {
-      const old = this.widget;
-      const camera = old && { position: old.camera.positionWC.clone(), direction: old.camera.directionWC.clone(), up: old.camera.upWC.clone() };
-      try {
-        old?.destroy();
-      } catch {
-        // A scene whose context is gone may not be able to clean up; the new one does not depend on it.
-      }
-      this.container.replaceChildren();
-      this.build();
-      if (camera) this.widget?.camera.setView({ destination: camera.position, orientation: { direction: camera.direction, up: camera.up } });
-      void this.reread(true).then(() => this.notices.clear("scene"));
-    }, 1500);
   }
 
   private async poll(): Promise<void> {
