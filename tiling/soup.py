@@ -120,7 +120,7 @@ def gathered(elements: Elements, wanted: list[Item], frame: F64, aim: float, mos
     half of `aim` a side; triangles that vanish or repeat are left out. So memory holds what the grid can hold.
     """
     weights = np.cumsum(2 * elements.shapes.triangles_of(np.array([instance for _, instance in wanted], np.int64)))
-    if weights[-1] <= 2 * most:
+    if weights[-1] <= most:
         return place(elements, wanted, frame), 0.0
     side = 2.0 ** np.floor(np.log2(aim / 2))
     thinned = []
@@ -134,15 +134,26 @@ def gathered(elements: Elements, wanted: list[Item], frame: F64, aim: float, mos
 def _snapped(soup: Soup, frame: F64, side: float) -> Soup:
     """Vertices moved to the middles of the earth-fixed cubes of a grid."""
     cell = np.floor((soup.positions @ frame[:3, :3].T + frame[:3, 3]) / side).astype(np.int64)
-    found, place_of = np.unique(cell, axis=0, return_inverse=True)
-    triangles = place_of.ravel()[soup.triangles]
+    first, place_of = _distinct(cell - cell.min(axis=0))
+    triangles = place_of[soup.triangles]
     good = np.flatnonzero((triangles != triangles[:, [1, 2, 0]]).all(axis=1))
     turn = triangles[good].argmin(axis=1)
     turned = triangles[good[:, None], (turn[:, None] + np.arange(3)) % 3]
-    _, first = np.unique(np.column_stack([soup.owner[good], turned]), axis=0, return_index=True)
-    kept = good[np.sort(first)]
-    positions = ((found + 0.5) * side - frame[:3, 3]) @ frame[:3, :3]
+    _, same = _distinct(turned)
+    _, once = np.unique(soup.owner[good] * (len(good) + 1) + same, return_index=True)
+    kept = good[np.sort(once)]
+    positions = ((cell[first] + 0.5) * side - frame[:3, 3]) @ frame[:3, :3]
     return replace(soup.take(triangles[kept], kept), positions=positions)
+
+
+def _distinct(rows: I64) -> tuple[I64, I64]:
+    """(the first of each of the different rows of three numbers ≥ 0, in their order; (N,) which of them each row is)."""
+    span = rows.max(axis=0, initial=0) + 1
+    if float(span[0]) * float(span[1]) * float(span[2]) < 2**63:  # many times faster than rows
+        _, first, which = np.unique((rows[:, 0] * span[1] + rows[:, 1]) * span[2] + rows[:, 2], return_index=True, return_inverse=True)
+    else:
+        _, first, which = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return first, which.ravel()
 
 
 def mirrored(t: F64) -> bool:
