@@ -4,6 +4,7 @@ import type { Feature } from "../src/api/types";
 import { detailFor, type Machine } from "../src/core/device";
 import { firstState, toLayer } from "../src/core/layers";
 import { family, parentOf } from "../src/core/relations";
+import { stopAt, stops } from "../src/core/versions";
 
 const desk: Machine = { software: false, width: 1600, height: 900, ratio: 1, coarsePointer: false };
 
@@ -39,6 +40,19 @@ describe("what is on at first", () => {
     expect(firstState(cloud, null, [cloud]).visible).toBe(true);
     expect(firstState(cloud, null, [cloud, layer("b", "blocks", "job")]).visible).toBe(true);
     expect(firstState(cloud, null, [cloud, layer("b", "blocks")]).visible).toBe(false);
+  });
+});
+
+describe("versions as stops", () => {
+  const entry = (version: number, ...from: string[]) =>
+    ({ version, created: "", count: version * 10, who: null, pinned: false, current: false, links: [], shown: from.map((time) => ({ from: time, to: null })) });
+  const all = stops([entry(1, "2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z"), entry(2, "2026-02-01T08:00:00+08:00"), entry(3)]);
+  it("stand in the order in which they were shown; what was never shown is none", () => {
+    expect(all.map(({ version, from }) => [version, from])).toEqual([[1, "2026-01-01T00:00:00Z"], [2, "2026-02-01T08:00:00+08:00"], [1, ""]]);
+    expect(stops([])).toEqual([]);
+  });
+  it("are found by time", () => {
+    expect(["", "2025-01-01T00:00:00Z", "2026-01-15T00:00:00Z", "2026-02-01T00:00:00Z", "2026-06-01T00:00:00Z"].map((time) => stopAt(all, time))).toEqual([2, 0, 0, 1, 1]);
   });
 });
 

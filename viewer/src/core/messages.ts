@@ -195,6 +195,7 @@ export const MESSAGES = {
   "layer.details": ["图层设置", "Layer settings"],
   "layer.count": ["{n} 个要素", "{n} features"],
   "layer.version": ["版本 {n}", "Version {n}"],
+  "layer.versions": ["历次版本", "Versions"],
   "layer.stale": ["底层数据已更新，切片待重建", "Its inputs have changed; tiles are to be rebuilt"],
   "layer.relief": ["地势晕染", "Relief shading"],
   "layer.colourBy": ["着色", "Colour by"],

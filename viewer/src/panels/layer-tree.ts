@@ -6,6 +6,7 @@ import { grouped, layerTitle, SIDES, type GroupId, type Layer, type LayerState, 
 import { blockRows } from "../core/legends";
 import { icon, look, Panel } from "./base";
 import "./layer-style";
+import "./layer-versions";
 
 /** Layers that one sees at a glance; more want a search field. */
 const FEW = 8;
@@ -120,6 +121,7 @@ export class LayerTree extends Panel {
           ${SIDES.map((side) => html`<option value=${side} ?selected=${side === state.side}>${this.t(`layer.side.${side}`)}</option>`)}</select></label>` : nothing}
       ${layer.links.tiles3d || (layer.kind === "vector" && layer.links.map) ? html`<twin-layer-style .app=${this.app} .layer=${layer}></twin-layer-style>` : nothing}
       ${layer.kind === "blocks" && !state.thematic ? html`<div class="legend">${this.swatches(layer, state)}</div>` : nothing}
+      ${(layer.version ?? 1) > 1 || this.app.asOf ? html`<twin-layer-versions .app=${this.app} .layer=${layer}></twin-layer-versions>` : nothing}
       ${layer.stale ? html`<span class="stale">${this.t("layer.stale")}</span>` : nothing}
       <span class="note">${facts}</span>
     </div>`;
