@@ -24,7 +24,6 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from ingest_gis import raster_source, terrain_mosaic
-from ingest_gis.terrain_water import water_table
 from twin import crs, sources
 from twin.errors import BadFeature, BadInput, BadOption, MissingReference, UnreadableSource
 from twin.model import ABOVE_GROUND, Asset, Batch, Bounds, Reference, Report
@@ -119,6 +118,8 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
     terrain_mosaic.unused(options.references, [name for name, _ in rasters])
     with tempfile.TemporaryDirectory(prefix="twin-terrain-") as scratch, rasterio.Env(**raster_source.SAFE):
         if options.water is not None:
+            from ingest_gis.terrain_water import water_table  # noqa: PLC0415  loads pandas; few terrains have a water mask
+
             yield water_table(Path(options.water), report)
         if len(rasters) == 1:
             yield _one(*rasters[0], options, Path(scratch) / "terrain.tif", report)
@@ -261,6 +262,13 @@ def _clean(
 
 
 def _clean_block(raw: NDArray[Any], nodata: float | None, void: float | None, dtype: np.dtype[Any], tally: _Tally, name: str) -> NDArray[Any]:
+    lowest, highest = float(raw.min()), float(raw.max())
+    if lowest > NODATA_LIKE[0] and highest < HUGE and (nodata is None or not lowest <= nodata <= highest):  # every cell is a height (NaN fails here)
+        block = raw.astype(dtype, copy=False)
+        tally.cells += raw.size
+        tally.low, tally.high = min(tally.low, float(block.min())), max(tally.high, float(block.max()))
+        tally.changed += int((block.astype(raw.dtype) != raw).sum()) if raw.dtype != dtype else 0
+        return block
     is_void = np.zeros(raw.shape, bool) if nodata is None or np.isnan(nodata) else raw == raw.dtype.type(nodata)
     if raw.dtype.kind == "f":
         nan, infinite = np.isnan(raw), np.isinf(raw) | (np.abs(raw) >= HUGE)

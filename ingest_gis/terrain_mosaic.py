@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from rasterio.shutil import copy as raster_copy
 from rasterio.transform import Affine
 from rasterio.windows import Window
-from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from twin import crs
 from twin.clouds import bounds_in
@@ -178,6 +177,8 @@ def _inside(shape: tuple[int, ...], left: int, top: int, columns: int, rows: int
 
 def _rim(cells: F32, transform: Affine, reference: Reference, below: Ground, blend: float, cell: float) -> F32:
     """The cells of a window with the voids within `blend` metres of data filled; others stay NaN."""
+    from scipy.ndimage import distance_transform_edt, gaussian_filter  # noqa: PLC0415  takes 0.3 s to load; one raster alone has no rim
+
     known = ~np.isnan(cells)
     cells_away, nearest = distance_transform_edt(~known, return_indices=True)
     distance = np.asarray(cells_away) * cell

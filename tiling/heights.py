@@ -170,8 +170,9 @@ class HeightField:
     reference: Reference
     apron: float = 5000.0
     fill: bool = True
-    _local: Any = field(default_factory=threading.local, repr=False)
-    _opened: list[Any] = field(default_factory=list, repr=False)
+    _files: dict[int, Any] = field(default_factory=dict, repr=False)
+    _lock: Any = field(default_factory=threading.Lock, repr=False)
+    """One thread reads at a time: threads with a file each would each unpack the blocks that all of them need."""
 
     def __post_init__(self) -> None:
         with rasterio.open(self.path) as file:
@@ -205,8 +206,8 @@ class HeightField:
         return east, north
 
     def close(self) -> None:
-        """Close the files of all threads."""
-        for file in self._opened:
+        """Close its files."""
+        for file in self._files.values():
             file.close()
 
     def level_for(self, spacing: float) -> int:
@@ -225,13 +226,12 @@ class HeightField:
     def cells(self, level: int, left: int, top: int, columns: int, rows: int) -> F32:
         """Cells of an overview as float32, NaN in voids."""
         if level >= self.stored:
-            return self._coarse[level - self.stored][top : top + rows, left : left + columns]
-        files = self._local.__dict__.setdefault("files", {})
-        if level not in files:
-            files[level] = rasterio.open(self.path) if level == 0 else rasterio.open(self.path, overview_level=level - 1)
-            self._opened.append(files[level])
-        file = files[level]
-        raw = file.read(1, window=Window(left, top, columns, rows))
+            return np.ascontiguousarray(self._coarse[level - self.stored][top : top + rows, left : left + columns])
+        with self._lock:
+            if level not in self._files:
+                self._files[level] = rasterio.open(self.path) if level == 0 else rasterio.open(self.path, overview_level=level - 1)
+            file = self._files[level]
+            raw = file.read(1, window=Window(left, top, columns, rows))
         data = raw.astype(np.float32, copy=False)
         if file.nodata is not None and not math.isnan(file.nodata):
             data = np.where(raw == raw.dtype.type(file.nodata), np.float32(np.nan), data)
@@ -272,16 +272,16 @@ class HeightField:
             return
         c, r = _whole_tiles(near_c), _whole_tiles(near_r)  # so that the projection can be interpolated
         column, row = self._cells(lon[c], lat[r], z)
-        total, rest = total[r, c], rest[r, c]
-        share = np.empty_like(rest)
-        box = _part(column, row, *self.size, *self.cell, 0.0 if own else self.apron, rest, share)
+        heights, lack = total[r, c].copy(), rest[r, c].copy()  # of one layout, so that there is one version of each kernel to load
+        share = np.empty_like(lack)
+        box = _part(column, row, *self.size, *self.cell, 0.0 if own else self.apron, lack, share)
         if box[0] <= box[1]:
             level = self.level_for(spacing)
             last = max(level, FILL_LEVELS) if self.fill and not own else level
             for k in range(level, min(last, len(self.sizes) - 1) + 1):
-                if not self._add(k, column, row, box, total, share, 0.0 if own else 2.0 if k == level else 1.0):
+                if not self._add(k, column, row, box, heights, share, 0.0 if own else 2.0 if k == level else 1.0):
                     break
-            rest += share
+            total[r, c], rest[r, c] = heights, lack + share
 
     def turned(self, lon: F64) -> F64:
         """The same longitudes within half a turn of the raster's middle, which may lie on the 180th meridian."""
@@ -300,7 +300,9 @@ class HeightField:
         """Fractional column and row of the full raster at each lattice point; NaN where the projection does not reach."""
         if self.reference.horizontal == "EPSG:4326" and self.inverse.b == 0 == self.inverse.d:
             shape = (len(lat), len(lon))
-            return np.broadcast_to(self.inverse.a * lon + self.inverse.c, shape), np.broadcast_to((self.inverse.e * lat + self.inverse.f)[:, None], shape)
+            column, row = np.empty(shape), np.empty(shape)
+            column[:], row[:] = self.inverse.a * lon + self.inverse.c, (self.inverse.e * lat + self.inverse.f)[:, None]
+            return column, row
         if z < SMALL:
             return self._to_cells(*np.meshgrid(lon, lat))
         at_x, at_y = np.arange(len(lon))[::16], np.arange(len(lat))[::16]

@@ -140,7 +140,7 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
         with rasterio.Env(GDAL_CACHEMAX=96):  # MB; each block of the rasters is read once or twice
             plan = Plan(surface, draw_audit(surface.fields), levels, read_water(version, job.lake), options)
             stats, root = _write(plan, job, version)
-        voids = [part.properties.get("voids", None if len(surface.fields) > 1 else surface.fields[0].voids()) for part in raster_parts(version)]
+        voids = [part.properties["voids"] if "voids" in part.properties else field.voids() for part, field in zip(raster_parts(version), surface.fields, strict=True)]
     finally:
         surface.close()
     treatment = "filled from the data around them; at sea level where that is more than about 128 cells away" if options.voids == "fill" else "at sea level"

@@ -54,6 +54,8 @@ class Entry:
     suffixes: tuple[str, ...] = ()
     several: bool = False
     """Whether a reader's `read` also takes a folder or a list of files as `source`."""
+    ahead: str = ""
+    """What a tiler likes to have called while its layer is being read ("module:function", `twin.ahead`)."""
 
     def load(self) -> Any:
         """Import the module."""
@@ -116,7 +118,7 @@ TILERS: tuple[Entry, ...] = (
     Entry("mesh", "tiling.mesh", "mesh"),
     Entry("tileset", "tiling.adopted", "tileset"),
     Entry("points", "tiling.points", "points"),
-    Entry("terrain", "tiling.terrain", "terrain"),
+    Entry("terrain", "tiling.terrain", "terrain", ahead="tiling.terrain_warm:warm"),
 )
 
 #: The module that verifies tiles: ``check_tileset(path)`` and ``check_layer(version, lake, archive, …)``.

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from twin import __version__, archive_set, grading, parts, reading, registry, sources
+from twin import __version__, ahead, archive_set, grading, parts, reading, registry, sources
 from twin.catalog import Derivation
 from twin.city import City
 from twin.errors import BadInput, BadOption, Conflict, NotFound
@@ -156,6 +156,8 @@ def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
     done = city.catalog.version_of_job(name, context.job.id)
     if done is None:
         options, tile_options = split_options(entry, params["options"])
+        if params["publish"]:
+            ahead.start(registry.tilers().get(entry.kind))
         version = _read(city, context, entry, source, name, options, tile_options)
         if params.get("update"):
             version = parts.merge(city.lake, city.manifest(city.catalog.version(name, _shown(city, name)).manifest), version)

@@ -1,0 +1,34 @@
+"""The terrain tiler's compiled kernels, loaded ahead: a terrain of a few cells is tiled once, which takes a second where it is first needed."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.transform import from_origin
+
+from tiling import terrain, terrain_levels
+from tiling.audit import draw_audit
+from tiling.heights import HeightField
+from tiling.terrain_surface import Surface
+from twin.model import Reference
+
+LEVEL = 10
+
+
+def warm() -> None:
+    """Call every kernel that a terrain needs, with arrays of the types that it has."""
+    with tempfile.TemporaryDirectory(prefix="twin-warm-") as folder:
+        path = Path(folder) / "flat.tif"
+        with rasterio.open(path, "w", driver="GTiff", width=8, height=8, count=1, dtype="float32", crs="EPSG:32631", transform=from_origin(5e5, 5e6, 100, 100)) as file:
+            file.write(np.zeros((8, 8), np.float32), 1)
+        surface = Surface([HeightField(path, Reference("EPSG:32631", "EGM96"))])
+        try:
+            levels = terrain_levels.level_rects(surface.fields, [LEVEL])
+            plan = terrain.Plan(surface, draw_audit(surface.fields), levels, None, terrain.Options.model_validate({}))
+            x0, y0, *_ = levels[LEVEL][0]
+            terrain.make_block(plan, terrain_levels.Block(LEVEL, x0, y0, x0, y0))
+        finally:
+            surface.close()
