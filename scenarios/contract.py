@@ -14,8 +14,9 @@ The driver owns the clock, progress, cancelling, checkpoints and the check for n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -68,12 +69,14 @@ class World:
         lake: where their parts lie.
         versions: by layer name.
         report: what the run has to say (assumed, skipped, warned); kept with every output.
+        scratch: folder that outlives a killed run, for what grows with time; None: there is none (a folder of the model's own).
         page: the run's report for people, one self-contained HTML file ("" where the model has no `page(outputs) -> str`).
     """
 
     lake: Lake
     versions: Mapping[str, LayerVersion]
     report: Report = field(default_factory=Report)
+    scratch: Path | None = None
     page: str = ""
 
     def version(self, layer: str) -> LayerVersion:
@@ -104,7 +107,7 @@ class Model(Protocol):
     def step(self) -> None:
         """Advance by one step of the model's own choosing (a fraction of a second of computing, so that a run can be cancelled)."""
 
-    def frame(self) -> dict[str, list[Batch]]:
+    def frame(self) -> Mapping[str, Sequence[Batch]]:
         """The outputs as they stand at `time`, by output name."""
 
     def fields(self) -> dict[str, NDArray[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ LAST_GOOD = "last-good.npz"
 
 
 def drive(scenario: Scenario, params: Any, world: World, progress: Callable[[float, str], None], checkpoint: Path,
-          keep: Callable[[dict[str, list[Batch]]], None] | None = None) -> dict[str, list[Batch]]:  # fmt: skip
+          keep: Callable[[Mapping[str, Sequence[Batch]]], None] | None = None) -> Mapping[str, Sequence[Batch]]:  # fmt: skip
     """Run to the end and return the outputs by name; goes on from `checkpoint` if that file is there.
 
     The facts of the run are left in `world.report.facts`. A run that is cancelled or breaks down leaves its last good state beside the
@@ -30,6 +30,7 @@ def drive(scenario: Scenario, params: Any, world: World, progress: Callable[[flo
         BadInput: the model broke down, or a field stopped being finite (named with its cell and time).
         Cancelled: from `progress`.
     """
+    world.scratch = world.scratch or checkpoint.parent
     if checkpoint.exists():
         with np.load(checkpoint, allow_pickle=False) as saved:
             model = scenario.resume(params, world, {name: saved[name] for name in saved.files})
@@ -67,7 +68,7 @@ def _march(model: Model, progress: Callable[[float, str], None], checkpoint: Pat
         progress(model.time / model.end if model.end else 1.0, f"t = {model.time:.0f} s / {model.end:.0f} s")
 
 
-def _leave(model: Model, world: World, error: Exception, checkpoint: Path, keep: Callable[[dict[str, list[Batch]]], None] | None) -> None:
+def _leave(model: Model, world: World, error: Exception, checkpoint: Path, keep: Callable[[Mapping[str, Sequence[Batch]]], None] | None) -> None:
     """What an unfinished run leaves: its last good state, and its outputs so far, marked."""
     if not 0 < model.time < model.end or not_finite(model.fields()):
         return
@@ -82,7 +83,7 @@ def _leave(model: Model, world: World, error: Exception, checkpoint: Path, keep:
         keep(outputs)
 
 
-def _page(model: Model, outputs: dict[str, list[Batch]]) -> str:
+def _page(model: Model, outputs: Mapping[str, Sequence[Batch]]) -> str:
     """The report for people, of a model that writes one."""
     text: str = getattr(model, "page", lambda outputs: "")(outputs)
     return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -54,7 +55,7 @@ def run_scenario(city: City, context: Context, params: dict[str, Any],
     finally:
         context.keeping = False
     written = write(outputs, {"zh": "", "en": ""})
-    checkpoint.unlink(missing_ok=True)
+    shutil.rmtree(checkpoint.parent, ignore_errors=True)  # the state and what grew beside it
     return written
 
 

@@ -7,7 +7,7 @@ between them is not claimed, only that these three runs do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,7 +89,7 @@ class Ensemble:
         names[MEMBERS[len(self.depths)]] = {name: facts[name] for name in ("flooded_m2", "max_depth_m", "imbalance_share")}
         return {**facts, "spread": {"what": "three runs, not a probability", "members": names, "parameters": [row.model_dump() for row in self.params.uncertain]}}
 
-    def frame(self) -> dict[str, list[Batch]]:
+    def frame(self) -> dict[str, Sequence[Batch]]:
         """The likely run's outputs, and the lowest and highest greatest depth of the members that ran."""
         if MEMBERS[len(self.depths)] != "likely":
             self.world.report.note("warned", "run", f"it ended within the {MEMBERS[len(self.depths)]!r} of its three runs; the outputs are of that one")
@@ -100,6 +100,6 @@ class Ensemble:
                 out[name] = outputs.raster(domain, np.where(values >= threshold, values, outputs.NODATA), name, "m", name)
         return out
 
-    def page(self, out: dict[str, list[Batch]]) -> str:
+    def page(self, out: Mapping[str, Sequence[Batch]]) -> str:
         """The report of the likely run, with the spread."""
         return self.now.page(out, self.facts())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time as clock
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -185,16 +186,16 @@ class Flood:
         network = next((part for part in self.parts if isinstance(part, Drainage)), None)
         return [*series_out.of_gauges(p, self.readings, bed), *(series_out.of_sections(watch) if watch else []), *series_out.of_manholes(network)]
 
-    def frame(self) -> dict[str, list[Batch]]:
+    def frame(self) -> dict[str, Sequence[Batch]]:
         """The outputs that are wanted, at `time`."""
         p, world, domain, watch = self.params, self.world, self.domain, self.watch
         network = next((part for part in self.parts if isinstance(part, Drainage)), None)
         measured = self.series()
         facts = {part.name: part.facts() for part in self.parts}
         ledger = accounts.entries(p, world, domain, self.rain, self.water(), facts, self.time, network)
-        out = {
+        out: dict[str, Sequence[Batch]] = {
             **outputs.maxima(p, domain, self.best),
-            "frames": outputs.frames(domain, watch.depths(), p.start) if watch else [],
+            "frames": outputs.Frames(domain, watch.frames, p.start) if watch else [],
             "buildings": list[Batch](impact.buildings(world, p, domain, self.best)) if p.buildings and wanted(p, "buildings") else [],
             "roads": watch.roads.features(self.best, p.threshold, self.time) if watch and watch.roads else [],
             "facilities": list[Batch](impact.facilities(world, p, domain, self.best)) if p.facilities and wanted(p, "facilities") else [],
@@ -203,6 +204,6 @@ class Flood:
         }  # fmt: skip
         return {name: batches for name, batches in out.items() if wanted(p, name)}
 
-    def page(self, out: dict[str, list[Batch]], facts: dict[str, Any] | None = None) -> str:
+    def page(self, out: Mapping[str, Sequence[Batch]], facts: dict[str, Any] | None = None) -> str:
         """The report for people; `out` as from `frame`."""
         return report.page(self, out, facts or self.facts())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.flood.domain import Domain
+from scenarios.flood.moments import Moments
 from scenarios.flood.params import Params
 from scenarios.flood.watch import wanted
 from twin.model import Batch, Column, Grid, Reference
@@ -49,15 +52,32 @@ def grades(domain: Domain, depth: NDArray[np.float32], edges: tuple[float, ...])
     return [_grid(domain, grade, "grade", "", {"type": "classes", "unit": "", "title": {"zh": "积水等级", "en": "Waterlogging grade"}, "entries": entries}, nodata=0)]
 
 
-def frames(domain: Domain, pictures: list[tuple[float, NDArray[np.uint16]]], start: str) -> list[Batch]:
-    """The depth at moments of the run, a raster each: uint16 millimetres (scale 0.001), 0 where less than the threshold.
+@dataclass(frozen=True)
+class Frames(Sequence[Batch]):
+    """The depth at moments of the run, a raster each, made when asked for: uint16 millimetres (scale 0.001), 0 where less than the threshold.
 
     Each part's properties hold `time` (s after the start), `start` (ISO 8601, "" where none was given) and `scale`.
     """
-    if not any(values.any() for _, values in pictures):
-        return []
-    legend = {**LEGENDS["depth"], "title": {"zh": "水深（米）", "en": "Depth (m)"}}
-    return [_grid(domain, values, "depth", "m", legend, nodata=0, properties={"time": time, "start": start, "scale": 0.001}) for time, values in pictures]
+
+    domain: Domain
+    moments: Moments
+    start: str
+
+    def __len__(self) -> int:
+        return len(self.moments) if self.moments.wet else 0
+
+    @overload
+    def __getitem__(self, index: int) -> Batch: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Batch]: ...
+
+    def __getitem__(self, index: int | slice) -> Batch | list[Batch]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        time, values = self.moments[range(len(self))[index]]
+        legend = {**LEGENDS["depth"], "title": {"zh": "水深（米）", "en": "Depth (m)"}}
+        return _grid(self.domain, values, "depth", "m", legend, nodata=0, properties={"time": time, "start": self.start, "scale": 0.001})
 
 
 def raster(domain: Domain, values: NDArray[Any], name: str, unit: str, legend: str = "") -> list[Batch]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ svg .grid{stroke:#e3e8ee}svg .axis{stroke:#777}svg .title{font-size:14px;font-we
 """
 
 
-def page(model: Flood, out: dict[str, list[Batch]], facts: dict[str, Any]) -> str:
+def page(model: Flood, out: Mapping[str, Sequence[Batch]], facts: dict[str, Any]) -> str:
     """The whole file. `out` are the run's outputs, `facts` what it found."""
     sections = [_head(model, facts), _cards(model, out, facts), _fitness(model, facts), _maps(model, out), _spread(model, out, facts),
                 _plots(model.series()), _hit(model, out), _ledger(out, facts), _parameters(model), _notes(model)]  # fmt: skip
@@ -57,7 +57,7 @@ def _head(model: Flood, facts: dict[str, Any]) -> str:
             f"<br><span class=en>Terrain {escape(p.terrain)}, {facts['cells']:,} cells of {facts['cell_m']:g} m, {model.time / 3600:.2f} hours of model time.</span></p>")  # fmt: skip
 
 
-def _cards(model: Flood, out: dict[str, list[Batch]], facts: dict[str, Any]) -> str:
+def _cards(model: Flood, out: Mapping[str, Sequence[Batch]], facts: dict[str, Any]) -> str:
     shown = [(f"{facts['max_depth_m']:.2f} m", "最大水深", "greatest depth"), (f"{facts['flooded_m2'] / 1e4:,.2f} ha", f"淹没面积（≥ {model.params.threshold * 100:g} cm）", "flooded area"),
              (f"{facts['max_speed_m_s']:.2f} m/s", "最大流速", "greatest speed")]  # fmt: skip
     buildings = _rows(out.get("buildings", []))
@@ -82,7 +82,7 @@ def _fitness(model: Flood, facts: dict[str, Any]) -> str:
     return f'<h2>可信度 <small>Fitness and balance</small></h2>{fit}<p class="{"good" if share < 1e-5 else "bad"}">水量不平衡占通过水量的 {share:.1e}（未作任何校正） · imbalance of the water turned over; nothing is corrected</p>'
 
 
-def _maps(model: Flood, out: dict[str, list[Batch]]) -> str:
+def _maps(model: Flood, out: Mapping[str, Sequence[Batch]]) -> str:
     light = pictures.hillshade(model.domain.bed, model.solver.cell, model.domain.walls)
     found = []
     for name, title in (("depth", "最大水深图 <small>Greatest depth</small>"), ("hazard", "危险度图 <small>Hazard rating</small>")):
@@ -93,7 +93,7 @@ def _maps(model: Flood, out: dict[str, list[Batch]]) -> str:
     return "".join(found) or "<h2>最大水深图</h2><p>没有达到淹没标准的地方 · nowhere reached the threshold</p>"
 
 
-def _spread(model: Flood, out: dict[str, list[Batch]], facts: dict[str, Any]) -> str:
+def _spread(model: Flood, out: Mapping[str, Sequence[Batch]], facts: dict[str, Any]) -> str:
     if "spread" not in facts:
         return ""
     names = {"least": "偏少 least", "likely": "最可能 likely", "most": "偏多 most"}
@@ -120,7 +120,7 @@ def _plots(series: list[Series]) -> str:
     return "<h2>过程线 <small>Hydrographs</small></h2>" + "".join(found) if found else ""
 
 
-def _hit(model: Flood, out: dict[str, list[Batch]]) -> str:
+def _hit(model: Flood, out: Mapping[str, Sequence[Batch]]) -> str:
     found = []
     for name, title in (("buildings", "受淹建筑 <small>Flooded buildings</small>"), ("roads", "受淹路段 <small>Flooded road segments</small>"), ("facilities", "受淹重要设施 <small>Critical facilities</small>")):
         if not getattr(model.params, name) or name not in out:
@@ -147,7 +147,7 @@ def _cell(column: str, value: Any) -> str:
     return f"{value / 60:.0f}" if minutes else f"{value:.1%}" if column == "flood_damage_share" else f"{value:,.2f}" if column == "flood_depth" else f"{value:,.0f}"
 
 
-def _ledger(out: dict[str, list[Batch]], facts: dict[str, Any]) -> str:
+def _ledger(out: Mapping[str, Sequence[Batch]], facts: dict[str, Any]) -> str:
     rows = _rows(out.get("ledger", []))
     if not rows:
         rows = [{"kind": "", "account": k, "part_of": "", "volume": v, "moved": 0.0} for k, v in facts["water_m3"].items()]
@@ -184,7 +184,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: set[int
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _rows(batches: list[Batch]) -> list[dict[str, Any]]:
+def _rows(batches: Sequence[Batch]) -> list[dict[str, Any]]:
     """The features of an output as rows with their ids."""
     found: list[dict[str, Any]] = []
     for batch in batches:

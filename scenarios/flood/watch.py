@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from scenarios.contract import World
 from scenarios.flood.domain import Domain
+from scenarios.flood.moments import Moments
 from scenarios.flood.output_params import MAX_FRAME_BYTES
 from scenarios.flood.params import Params
 from scenarios.flood.roads import Roads
@@ -57,7 +57,7 @@ class Watch:
 
     Attributes:
         flows: (time s, section, m³/s) rows: the discharge at that moment.
-        frames: (time s, depth) pairs; the depth as zlib of (rows, columns) uint16 millimetres, 0 where less than the threshold.
+        frames: the depth at even moments, on disk (`Moments`), 0 where less than the threshold.
         every: seconds between frames, 0 where none are wanted.
     """
 
@@ -67,10 +67,10 @@ class Watch:
     solver: Solver
     name: str = "watch"
     flows: list[tuple[float, int, float]] = field(default_factory=list)
-    frames: list[tuple[float, bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         p = self.params
+        self.frames = Moments(self.world.scratch, self.solver.shape)
         self.lines = lines(p, self.world, self.domain)
         self.roads = Roads.build(p, self.world, self.domain, self.solver) if p.roads and wanted(p, "roads") else None
         count = p.frames if wanted(p, "frames") else 0
@@ -88,7 +88,7 @@ class Watch:
         if self.roads is not None:
             self.roads.record(time)
         if self.every and time >= self.due - 1e-6:
-            self.frames.append((time, self._frame()))
+            self.frames.append(time, self._frame())
             while self.due <= time + 1e-6:
                 self.due += self.every
 
@@ -105,14 +105,10 @@ class Watch:
         wall = s.blocked[tuple(line.left.T)] | s.blocked[tuple(line.right.T)]
         return float(np.sum(np.where(wall, 0.0, unit * line.sign)) * s.cell)
 
-    def _frame(self) -> bytes:
+    def _frame(self) -> NDArray[np.uint16]:
         depth = self.solver.depth
         value = np.clip(np.rint(depth * MILLIMETRES), 0, DEEPEST)
-        return zlib.compress(np.where(depth >= self.params.threshold, value, 0).astype("<u2").tobytes(), 1)
-
-    def depths(self) -> list[tuple[float, NDArray[np.uint16]]]:
-        """The frames unpacked: (time s, (rows, columns) uint16 mm)."""
-        return [(time, np.frombuffer(zlib.decompress(data), "<u2").reshape(self.solver.shape)) for time, data in self.frames]
+        return np.where(depth >= self.params.threshold, value, 0).astype(np.uint16)
 
     # --- the protocol ----------------------------------------------------------------------------------------------
 
@@ -136,23 +132,23 @@ class Watch:
         return {"frames": len(self.frames), "sections": sections}
 
     def saved(self) -> dict[str, NDArray[Any]]:
-        """Series, frames and closures."""
-        packed = [np.frombuffer(data, np.uint8) for _, data in self.frames]
-        return {"flows": np.array(self.flows, np.float64).reshape(-1, 3), "frame_times": np.array([time for time, _ in self.frames]),
-                "frame_sizes": np.array([len(data) for data in packed], np.int64), "frame_bytes": np.concatenate(packed) if packed else np.zeros(0, np.uint8),
+        """Series, closures, and which frames are on disk."""
+        return {"flows": np.array(self.flows, np.float64).reshape(-1, 3), "frame_times": np.array(self.frames.times), "frame_wet": np.array(self.frames.wet),
                 "due": np.array(self.due), **({f"road_{k}": v for k, v in self.roads.saved().items()} if self.roads is not None else {})}  # fmt: skip
 
     def restore(self, saved: dict[str, NDArray[Any]]) -> None:
         """The inverse of `saved`."""
         self.flows = [(float(t), int(i), float(q)) for t, i, q in saved["flows"]]
-        ends = np.cumsum(saved["frame_sizes"])
-        self.frames = [(float(time), saved["frame_bytes"][end - size : end].tobytes()) for time, size, end in zip(saved["frame_times"], saved["frame_sizes"], ends, strict=True)]
+        lost = self.frames.restore(saved["frame_times"], wet=bool(saved["frame_wet"]))
+        if lost:
+            self.world.report.note("warned", "frames", f"those before t = {float(saved['frame_times'][-1]):.0f} s are left out: {lost} of them are no longer beside the saved state")
         self.due = float(saved["due"])
         if self.roads is not None:
             self.roads.restore({k.removeprefix("road_"): v for k, v in saved.items() if k.startswith("road_")})
 
     def close(self) -> None:
-        """Nothing to end."""
+        """The frames are whole."""
+        self.frames.seal()
 
 
 def section_facts(time: NDArray[np.float64], flow: NDArray[np.float64]) -> dict[str, float]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import shapely
+import zarr
 
 from scenarios import driver, flood
 from scenarios.contract import World
 from scenarios.flood.damage import damage_share
+from scenarios.flood.moments import Moments
 from scenarios.flood.output_params import CURVES, DamageCurve
 from twin import parts
 from twin.errors import BadInput, BadOption
@@ -83,7 +87,7 @@ def test_no_frames_and_few_outputs_where_asked(lake: Lake, tmp_path: Path) -> No
     outputs, _ = run(lake, versions, tmp_path, **rising(hours=0.1, outputs=["depth", "ledger"]))
     assert set(outputs) == {"depth", "ledger"}
     outputs, _ = run(lake, versions, tmp_path, **rising(hours=0.1, frames=0))
-    assert outputs["frames"] == []
+    assert len(outputs["frames"]) == 0
     with pytest.raises(BadOption, match="no such output"):
         model_of(lake, versions, **rising(outputs=["deep"]))
 
@@ -232,10 +236,16 @@ def test_what_was_noted_survives_a_restart(lake: Lake, tmp_path: Path) -> None:
     versions = {"dem": terrain(lake, flat()), "all": everywhere(lake), "streets": layer(lake, "streets", "vector", street, ["s"])}
     params = rising(roads="streets", frames=8, sections=[{"line": [place(100, 190), place(100, 10)]}], level_csv="time_min,level_m\n0,0\n10,0.6\n15,0\n30,0.8")
     values = parse_options(flood.Params, {"terrain": "dem", "cell": CELL, **params}, "flood")
-    half = flood.start(values, World(lake, versions))
+    half = flood.start(values, World(lake, versions, scratch=tmp_path / "resumed"))
     while half.time < 1200:
         half._interval()
     driver._save(half, tmp_path / "resumed" / "checkpoint.npz")
+    growing = zarr.open(tmp_path / "resumed" / "frames.zarr", mode="r")
+    assert growing["time"][:].tolist() == [0, 230, 450, 680, 900, 1130], "the array is there while the run goes on"
+    assert not growing.attrs["sealed"]
+    assert growing["depth"].shape == (6, SIZE, SIZE)
+    (tmp_path / "moved").mkdir()
+    shutil.copy(tmp_path / "resumed" / "checkpoint.npz", tmp_path / "moved")
     whole, _ = run(lake, versions, tmp_path / "whole", **params)
     rest, _ = run(lake, versions, tmp_path / "resumed", **params)
     assert [f.properties["time"] for f in rest["frames"]] == [f.properties["time"] for f in whole["frames"]]
@@ -243,6 +253,28 @@ def test_what_was_noted_survives_a_restart(lake: Lake, tmp_path: Path) -> None:
     for name in ("roads", "sections"):
         assert rest[name][0].attributes.equals(whole[name][0].attributes), name
         assert rest[name][1].rows.equals(whole[name][1].rows), name
+    sealed = zarr.open(tmp_path / "resumed" / "frames.zarr", mode="r")
+    assert sealed.attrs["sealed"]
+    assert np.array_equal(sealed["depth"][:], np.stack([frame.data[0] for frame in whole["frames"]]))
+    moved, world = run(lake, versions, tmp_path / "moved", **params)
+    assert [f.properties["time"] for f in moved["frames"]] == [1350, 1580, 1800]
+    assert any(note.feature == "frames" and "6 of them are no longer beside" in note.reason for note in world.report.notes)
+
+
+def test_frames_lie_on_disk_and_come_one_at_a_time(tmp_path: Path) -> None:
+    shape, count = (400, 500), 40
+    tracemalloc.start()
+    kept = Moments(tmp_path, shape)
+    for i in range(count):
+        kept.append(60.0 * i, np.random.default_rng(i).integers(0, 3000, shape).astype(np.uint16))
+    total = sum(int(values.sum(dtype=np.int64)) for _, values in kept)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert total == sum(int(np.random.default_rng(i).integers(0, 3000, shape).sum()) for i in range(count))
+    assert peak < 8 * 2 * np.prod(shape) * 2, "a few moments at most, not forty"
+    assert kept[-1][0] == 60.0 * (count - 1)
+    with pytest.raises(IndexError):
+        kept[count]
 
 
 def test_table_layers_are_stored_and_read_as_layers(lake: Lake, tmp_path: Path) -> None:
