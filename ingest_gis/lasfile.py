@@ -19,6 +19,8 @@ RECORD = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)
 """Bytes of a point record by point format 0–10, extra bytes not counted (LAS 1.4, tables 7–17)."""
 RGB_AT = {2: 20, 3: 28, 5: 28, 7: 30, 8: 30, 10: 30}
 """Offset of red, green, blue (three uint16) in a record, by point format."""
+WAVEFORM = (4, 5, 9, 10)
+"""Point formats whose waveforms may lie behind the points."""
 _HEADER_SIZE = {0: 227, 1: 227, 2: 227, 3: 235, 4: 375}
 AGAIN = "Copy or download the file again, or export it anew."
 
@@ -115,7 +117,9 @@ def _parse(path: Path, file: BinaryIO, head: bytes, size: int) -> LasFile:
         raise EmptyCloud(f"{path.name}: it holds no points.", AGAIN)
     if not compressed and start + count * record > size:
         raise refuse(f"it is truncated: {count} points of {record} bytes need {start + count * record} bytes, it has {size}")
-    remarks: list[str] = []
+    remarks = _count_remarks(head, count, minor)
+    if not compressed and not evlr_count and point_format not in WAVEFORM and (more := (size - start) // record - count):
+        remarks.append(f"it states {count} points, but there is room for {more} more behind them, which are not read")
     vlrs = _vlrs(file, header_size, min(start, size), vlr_count, remarks)
     vlrs += _evlrs(file, evlr_start, size, evlr_count, remarks)
     found = {(v.user, v.number): v for v in vlrs}
@@ -132,6 +136,14 @@ def _parse(path: Path, file: BinaryIO, head: bytes, size: int) -> LasFile:
     wkt_first = bool(struct.unpack("<H", head[6:8])[0] & 16)
     return LasFile(path, form, f"{major}.{minor}", wkt_first, point_format, record, start, count, scales, offsets,
                    (minx, miny, minz, maxx, maxy, maxz), tuple(vlrs), tuple(remarks))  # fmt: skip
+
+
+def _count_remarks(head: bytes, count: int, minor: int) -> list[str]:
+    """LAS 1.4 states the count twice: where the old field is not 0, it must be the same."""
+    old = struct.unpack("<I", head[107:111])[0]
+    if minor < 4 or old in (0, count):
+        return []
+    return [f"it states {count} points, and {old} in the field for old programs; the first is taken"]
 
 
 def _vlrs(file: BinaryIO, at: int, end: int, count: int, remarks: list[str]) -> list[Vlr]:

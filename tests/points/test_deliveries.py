@@ -1,0 +1,143 @@
+"""What really arrives: every public cloud at hand, mixed formats in one layer, files whose numbers are odd or lie."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import laspy
+import numpy as np
+import pytest
+
+from ingest_gis import points as reader
+from tests.conftest import shared_path
+from tests.ingest_gis.conftest import write_las
+from tests.points.conftest import Tiled
+from tiling import points as tiler
+from tiling.check.layer import check_layer
+from twin import parts
+from twin.errors import BadReference, TwinError
+from twin.lake import Lake
+from twin.model import LayerVersion, Report
+from twin.registry import TileJob
+
+HERE = {"crs": "EPSG:32650", "vertical": "EGM96"}
+EGM = {"vertical": "EGM96"}
+FRANCE = {"crs": "EPSG:2154", "vertical": "EPSG:5720"}
+
+
+def ingest(lake: Lake, source: Any, options: dict[str, Any]) -> tuple[LayerVersion, Report]:
+    report = Report(source=source.name if isinstance(source, Path) else "delivery")
+    return parts.write_version(lake, "cloud", "points", reader.read(source, reader.Options(**options), report), report, provenance={}), report
+
+
+def tile(lake: Lake, version: LayerVersion, out: Path, **options: Any) -> Tiled:
+    facts = tiler.tile(version, TileJob(lake, out, tiler.Options(**options), None, 2))
+    found = check_layer(version, lake, out, info=facts)
+    assert not found.errors, found.errors[:3]
+    return Tiled(out, facts, version)
+
+
+# file → options, and the points that laspy counts, or why it is refused (laspy_simple.copc: feet under a CRS in metres)
+VERDICTS: dict[str, tuple[dict[str, Any], int | str]] = {
+    "autzen2010_west.copc.laz": (EGM, 4_667_844), "ign_classified_77050_627755.laz": (EGM, 84_524), "ign_lidarhd_77050_627755.laz": (EGM, 73_355),
+    "ign_lidarhd_77055_627755.laz": (EGM, 72_770), "ign_lidarhd_77055_627760.laz": (EGM, 60_653), "ign_lidarhd_77060_627755.laz": (EGM, 83_518),
+    "ign_noepsg.laz": (EGM, "states no coordinate reference"), "ign_reunion_epsg2975.laz": (EGM, 59_712), "ign_semis_2021_0382_6565.laz": (EGM, 218_731),
+    "isprs_CSite1_red2.laz": (EGM, 131_622), "isprs_CSite3_orig.laz": (EGM, 377_028), "isprs_samp11.laz": (EGM, 38_010), "isprs_samp12.laz": (EGM, 52_119),
+    "isprs_samp31.laz": (EGM, 28_862), "laspy_1_4_w_evlr.laz": (EGM, 1_000), "laspy_autzen_trim.laz": (EGM, 110_000),
+    "laspy_extrabytes.las": ({"crs": "EPSG:2992", **EGM}, 1_065), "laspy_file_with_both_wkt_and_geotiff_vlrs.las": (EGM, 25_408),
+    "laspy_simple.copc.laz": ({}, "far outside that CRS's area"), "laspy_simple1_4.las": (EGM, r"longitude|range|plausible|degrees"), "ripple.las": (EGM, "states no coordinate reference"),
+    "laspy_unregistered_extra_bytes.las": ({}, "states no coordinate reference"),
+    "malformed/derived_bad_magic.las": (FRANCE, "no LAS file"), "malformed/derived_empty.las": (FRANCE, "is empty"),
+    "malformed/derived_html_error_page.laz": (FRANCE, "HTML page"), "malformed/derived_nan_scale.las": (FRANCE, "not positive numbers"),
+    "malformed/derived_offset_beyond_eof.las": (FRANCE, "behind the end"), "malformed/derived_point_format_99.las": (FRANCE, "point format 35"),
+    "malformed/derived_truncated_half.las": (FRANCE, "truncated"), "malformed/derived_truncated_header.las": (FRANCE, "header is truncated"),
+    "malformed/derived_vlr_count_lie.las": ({"crs": "EPSG:2992", **EGM}, 1_065), "malformed/derived_copc_bad_root_hier.copc.laz": ({"crs": "EPSG:2992", **EGM}, 1_065),
+    "malformed/ign_pdalfail_0643_6319.laz": (FRANCE, 89), "malformed/ign_semis_ok.laz": (FRANCE, 64_572), "malformed/ign_single_point.laz": (FRANCE, 1),
+}  # fmt: skip
+
+
+def test_every_public_cloud_has_its_verdict(lake: Lake) -> None:
+    """Each file is stored with all its points, or refused with its name and the reason; none is forgotten."""
+    folder = shared_path("pointcloud")
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.la?")}
+    assert found.keys() == VERDICTS.keys()
+    for name, (options, verdict) in VERDICTS.items():
+        if isinstance(verdict, int):
+            version, report = ingest(lake, found[name], options)
+            assert (version.count, report.read) == (verdict, verdict), name
+            continue
+        with pytest.raises(TwinError, match=verdict) as caught:
+            ingest(lake, found[name], options)
+        assert found[name].name in str(caught.value)
+
+
+def test_formats_versions_and_compressions_mix_in_one_layer(tmp_path: Path, lake: Lake) -> None:
+    """Neighbouring survey tiles in formats 3, 7 and 8, LAS 1.2 and 1.4, LAZ, and one of their points made LAS: one layer, every point, right by laspy and pyproj."""
+    names = ["ign_classified_77050_627755.laz", "ign_lidarhd_77055_627755.laz", "ign_lidarhd_77055_627760.laz", "ign_lidarhd_77060_627755.laz"]
+    files = [shared_path("pointcloud", name) for name in names]
+    laspy.convert(laspy.read(files[1]), point_format_id=7).write(tmp_path / "seven.las")
+    version, report = ingest(lake, [files[0], tmp_path / "seven.las", *files[2:]], EGM)
+    assert {(p.properties["point_format"], p.properties["version"]) for p in version.parts} == {(3, "1.2"), (7, "1.4"), (8, "1.4")}
+    assert version.count == report.read == 84_524 + 72_770 + 60_653 + 83_518
+    result = tile(lake, version, tmp_path / "m.3tz")
+    assert result.facts["stats"]["points"] == version.count
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "one point": {"count": 1}, "two": {"count": 2},
+    "all in one place": {"count": 6_000, "x": np.full(6_000, 500_000.5), "y": np.full(6_000, 2_500_000.5), "z": np.full(6_000, 3.0)},
+    "half of them twice": {"count": 60_000, **{a: np.tile(o + np.random.default_rng(k).integers(0, 100_000, 30_000) / 1000, 2)
+                                             for k, (a, o) in enumerate((("x", 500_000), ("y", 2_500_000), ("z", 0)))}},
+    "a line": {"count": 60_000, "x": np.linspace(500_000, 500_900, 60_000), "y": np.full(60_000, 2_500_000.0), "z": np.zeros(60_000)},
+    "a crowd and a stray": {"count": 60_000, "x": np.concatenate([[501_500.0], 500_000 + np.random.default_rng(1).random(59_999)]),
+                            "y": np.full(60_000, 2_500_000.0) + np.random.default_rng(2).random(60_000), "z": np.random.default_rng(3).random(60_000)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_clouds_are_whole_and_valid(tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Checked against laspy by `twin check`; points in the place of another are counted as numpy counts them."""
+    monkeypatch.setattr(tiler, "BUCKET", 20_000)
+    path = write_las(tmp_path / "o.las", **ODD[name])
+    version, _ = ingest(lake, path, HERE)
+    result = tile(lake, version, tmp_path / "o.3tz", points_per_tile=5_000)
+    las = laspy.read(path)
+    same = len(las) - len(np.unique(np.column_stack([las.X, las.Y, las.Z]), axis=0))
+    assert result.facts["report"]["coincident"] == result.facts["stats"]["coincident"] == same
+    assert (same > 100) == (name in ("all in one place", "half of them twice"))
+
+
+def test_counts_that_lie_are_said(tmp_path: Path) -> None:
+    """Fewer points stated than there are; two counts that differ."""
+    def told(path: Path) -> tuple[int, str]:
+        report = Report(source=path.name)
+        (asset,) = reader.read(path, reader.Options(**HERE), report)
+        return asset.count, " ".join(note.reason for note in report.notes)
+
+    path = write_las(tmp_path / "few.las", 1_000)
+    raw = bytearray(path.read_bytes())
+    raw[107:111] = struct.pack("<I", 400)
+    path.write_bytes(raw)
+    count, said = told(path)
+    assert count == 400
+    assert "room for 600 more" in said
+    path = write_las(tmp_path / "two.las", 1_000, version="1.4")
+    assert "states" not in told(path)[1]
+    raw = bytearray(path.read_bytes())
+    raw[107:111] = struct.pack("<I", 999)
+    path.write_bytes(raw)
+    count, said = told(path)
+    assert count == 1_000
+    assert "999 in the field for old programs" in said
+
+
+@pytest.mark.parametrize("far", [1e9, -1e12])
+def test_coordinates_of_no_place_are_refused(tmp_path: Path, lake: Lake, far: float) -> None:
+    path = write_las(tmp_path / "far.las", 500)
+    raw = bytearray(path.read_bytes())
+    raw[155:163] = struct.pack("<d", far)
+    path.write_bytes(raw)
+    with pytest.raises(BadReference, match=r"far\.las: .* cannot be in WGS 84"):
+        ingest(lake, path, HERE)
