@@ -120,7 +120,7 @@ describe("hydrographs", () => {
 
 describe("who is hit", () => {
   const feature = (id: string, properties: Record<string, unknown>): Feature => ({ type: "Feature", id, geometry: { type: "Polygon", coordinates: [[[1, 2], [3, 2], [3, 6], [1, 2]]] }, properties }) as Feature;
-  const hits = [feature("b", { flood_depth: 0.4, flood_entry: 60, name: "乙楼" }), feature("a", { flood_depth: 1.4, flood_entry: 600 }), feature("c", { flood_depth: 0.2 })].map(hitOf);
+  const hits = [feature("b", { flood_depth: 0.4, flood_entry: 60, name: "乙楼" }), feature("a", { flood_depth: 1.4, flood_entry: 600 }), feature("c", { flood_depth: 0.2 })].map((one) => hitOf(one, "zh"));
   const ids = (found: Hit[]) => found.map(({ id }) => id).join("");
   it("sorts, the unknown last", () => {
     expect(ids(sortHits(hits, "entry", false))).toBe("bac");

@@ -1,6 +1,6 @@
 /** The edges of a section box, and a knob on each face that is dragged along its way. */
 import {
-  ArcType, Cartesian2, Cartesian3, Color, ScreenSpaceEventHandler, ScreenSpaceEventType, type CesiumWidget, type Entity,
+  ArcType, CallbackPositionProperty, CallbackProperty, Cartesian2, Cartesian3, Color, ScreenSpaceEventHandler, ScreenSpaceEventType, type CesiumWidget, type Entity,
 } from "@cesium/engine";
 import { cornersOf, facesOf, moved, nearestAlong, type FaceAt, type SectionBox, type Vector } from "../core/section";
 
@@ -12,6 +12,8 @@ const GRIP = 14;
 export class BoxHandles {
   private entities: Entity[] = [];
   private box: SectionBox | null = null;
+  private corners: Cartesian3[] = [];
+  private middles: Cartesian3[] = [];
   private held: { at: FaceAt; start: number; from: number } | null = null;
   private readonly handler: ScreenSpaceEventHandler;
 
@@ -25,19 +27,28 @@ export class BoxHandles {
 
   draw(box: SectionBox | null): void {
     this.box = box;
-    for (const entity of this.entities) this.widget.entities.remove(entity);
-    this.entities = [];
     if (box) {
-      const corners = cornersOf(box).map((corner) => Cartesian3.fromArray(corner));
-      for (const [a, b] of PAIRS) this.entities.push(this.widget.entities.add({
-        polyline: { positions: [corners[a]!, corners[b]!], width: 2, arcType: ArcType.NONE, material: EDGE, depthFailMaterial: EDGE.withAlpha(0.35) },
-      }));
-      for (const { middle } of facesOf(box)) this.entities.push(this.widget.entities.add({
-        position: Cartesian3.fromArray(middle),
-        point: { pixelSize: 13, color: Color.WHITE, outlineColor: EDGE, outlineWidth: 4, disableDepthTestDistance: Number.POSITIVE_INFINITY },
-      }));
+      this.corners = cornersOf(box).map((corner) => Cartesian3.fromArray(corner));
+      this.middles = facesOf(box).map(({ middle }) => Cartesian3.fromArray(middle));
+      if (this.entities.length === 0) this.put();
+    } else {
+      for (const entity of this.entities) this.widget.entities.remove(entity);
+      this.entities = [];
+      this.widget.canvas.style.cursor = "";
     }
     this.widget.scene.requestRender();
+  }
+
+  /** Positions are asked for with each frame, so that edges and knobs keep up with the mouse. */
+  private put(): void {
+    const edges = PAIRS.map(([a, b]) => this.widget.entities.add({
+      polyline: { positions: new CallbackProperty(() => [this.corners[a]!, this.corners[b]!], false), width: 2, arcType: ArcType.NONE, material: EDGE },
+    }));
+    const knobs = this.middles.map((_, i) => this.widget.entities.add({
+      position: new CallbackPositionProperty(() => this.middles[i], false),
+      point: { pixelSize: 13, color: Color.WHITE, outlineColor: EDGE, outlineWidth: 4, disableDepthTestDistance: Number.POSITIVE_INFINITY },
+    }));
+    this.entities = [...edges, ...knobs];
   }
 
   destroy(): void {

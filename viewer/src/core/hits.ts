@@ -1,5 +1,6 @@
 /** Who is hit: rows for the lists of buildings and closed roads, sorted; and what two runs' lists have not in common. */
 import type { Column, Feature } from "../api/types";
+import { featureName } from "./attributes";
 import { bilingual, type Lang } from "./i18n";
 
 export interface Hit {
@@ -18,13 +19,12 @@ export interface Closure extends Hit {
   closed: { who: string; from: number; until: number | null }[];
 }
 
-const text = (value: unknown): string => (typeof value === "string" ? value.trim() : "");
 const finite = (value: unknown): number | null => (typeof value === "number" && Number.isFinite(value) ? value : null);
 
-export function hitOf(feature: Feature): Hit {
+export function hitOf(feature: Feature, lang: Lang): Hit {
   const p = feature.properties;
   return {
-    id: String(feature.id), name: text(p["name"]) || text(p["name_zh"]) || String(feature.id), depth: finite(p["flood_depth"]), entry: finite(p["flood_entry"]),
+    id: String(feature.id), name: featureName(p, lang).trim() || String(feature.id), depth: finite(p["flood_depth"]), entry: finite(p["flood_entry"]),
     place: middle(feature.geometry),
   };
 }
@@ -51,7 +51,7 @@ export function closuresOf(features: readonly Feature[], columns: readonly Colum
       const from = finite(feature.properties[`closed_${who}_from`]);
       return from === null ? [] : [{ who: said, from, until: finite(feature.properties[`closed_${who}_until`]) }];
     });
-    return closed.length > 0 ? [{ ...hitOf(feature), closed }] : [];
+    return closed.length > 0 ? [{ ...hitOf(feature, lang), closed }] : [];
   });
 }
 

@@ -19,7 +19,7 @@ const OPPOSITE: Record<Face, Face> = { west: "east", east: "west", south: "north
 const LOWER: readonly Face[] = ["west", "south", "bottom"];
 
 export function boxAround(spot: Spot, size: number, heading = 0): SectionBox {
-  return { ...spot, west: -size / 2, east: size / 2, south: -size / 2, north: size / 2, bottom: -Math.min(10, size / 4), top: size, heading, ground: true };
+  return { ...spot, west: -size / 2, east: size / 2, south: -size / 2, north: size / 2, bottom: -Math.min(10, size / 4), top: size / 2, heading, ground: true };
 }
 
 /** A face moved, but not through the opposite one. */

@@ -2,6 +2,7 @@
 import { css, html, LitElement, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property } from "lit/decorators.js";
 import type { EChartsCoreOption, EChartsType } from "echarts/core";
+import { number } from "../core/format";
 
 export const INK = "#14507a";
 /** What all charts share: small, quiet, no animation (a moving chart says nothing more). */
@@ -31,7 +32,7 @@ export class Chart extends LitElement {
     if (!box || !this.isConnected) return;
     this.chart ??= this.made(init(box, null, { renderer: "svg" }));
     this.watch.observe(this);
-    this.chart.setOption({ ...COMMON, ...this.option }, true);
+    this.chart.setOption(spoken({ ...COMMON, ...this.option }), true);
   }
 
   /** A click into the plot tells its place on the horizontal axis, as `chart-x`. */
@@ -49,4 +50,15 @@ export class Chart extends LitElement {
     this.chart?.dispose();
     this.chart = null;
   }
+}
+
+/** Numbers at axes and in tooltips as the page's language writes them. */
+function spoken(option: EChartsCoreOption): EChartsCoreOption {
+  const lang = document.documentElement.lang.startsWith("zh") ? "zh" : "en";
+  const say = (value: unknown): string => (typeof value === "number" ? number(lang, value) : String(value ?? ""));
+  const axis = (given: unknown): unknown => {
+    const { type, axisLabel } = (given ?? {}) as { type?: string; axisLabel?: object };
+    return type === "value" ? { ...(given as object), axisLabel: { formatter: say, ...axisLabel } } : given;
+  };
+  return { ...option, xAxis: axis(option["xAxis"]), yAxis: axis(option["yAxis"]), tooltip: { ...(option["tooltip"] as object), valueFormatter: say } };
 }

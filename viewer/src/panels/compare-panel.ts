@@ -169,7 +169,7 @@ export class ComparePanel extends Panel {
   private async figuresOf(run: Run): Promise<Figures> {
     const { runs } = this.app;
     const [buildings, roads] = [runs.buildingsOf(run), runs.roadsOf(run)];
-    const hits = buildings ? (await runs.rows(buildings)).features.map(hitOf) : [];
+    const hits = buildings ? (await runs.rows(buildings)).features.map((one) => hitOf(one, this.app.lang)) : [];
     return { hits, closed: roads ? closuresOf((await runs.rows(roads)).features, roads.schema, this.app.lang).length : null };
   }
 

@@ -1,6 +1,7 @@
 /** Who a flood hits: buildings by time of entry, depth or name, and closed roads. A click flies there and opens the card. */
 import { css, html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
+import type { Feature } from "../api/types";
 import { clockText } from "../core/timeline";
 import { number } from "../core/format";
 import { closuresOf, hitOf, sortHits, type Closure, type Hit, type HitOrder } from "../core/hits";
@@ -28,8 +29,9 @@ export class HitLists extends Panel {
   `];
 
   @property({ attribute: false }) run!: Run;
-  @state() private buildings: Hit[] | null = null;
-  @state() private roads: Closure[] | null = null;
+  /** As read; their names are worked out in the language of the moment. */
+  @state() private rows: { buildings: Feature[]; roads: Feature[]; columns: Layer["schema"] } | null = null;
+  private said: { lang: string; rows: object; buildings: Hit[]; roads: Closure[] } | null = null;
   @state() private why = "";
   @state() private order: HitOrder = "entry";
   @state() private down = false;
@@ -51,8 +53,8 @@ export class HitLists extends Panel {
 
   private async load(buildings: Layer | undefined, roads: Layer | undefined): Promise<void> {
     try {
-      this.buildings = buildings ? (await this.app.runs.rows(buildings)).features.map(hitOf) : [];
-      this.roads = roads ? closuresOf((await this.app.runs.rows(roads)).features, roads.schema, this.app.lang) : [];
+      const read = async (layer: Layer | undefined): Promise<Feature[]> => (layer ? (await this.app.runs.rows(layer)).features : []);
+      this.rows = { buildings: await read(buildings), roads: await read(roads), columns: roads?.schema ?? [] };
       this.why = "";
     } catch (error) {
       this.why = error instanceof Error ? error.message : String(error);
@@ -60,12 +62,21 @@ export class HitLists extends Panel {
   }
 
   protected override render(): TemplateResult {
-    const { buildings, roads } = this;
     if (this.why) return html`<p class="muted" role="alert">${this.t("pick.failed", { why: this.why })}
       <button class="quiet" @click=${() => { this.read = ""; this.requestUpdate(); }}>${this.t("pick.retry")}</button></p>`;
-    if (!buildings || !roads) return html`<p class="muted">${this.t("pick.loading")}</p>`;
+    if (!this.rows) return html`<p class="muted">${this.t("pick.loading")}</p>`;
+    const { buildings, roads } = this.worded(this.rows);
     if (buildings.length + roads.length === 0) return html`<p class="muted">${this.t("run.empty")}</p>`;
     return html`${buildings.length > 0 ? this.buildingList(buildings) : nothing}${roads.length > 0 ? this.roadList(roads) : nothing}`;
+  }
+
+  /** Once for each language, not for each tick of the clock. */
+  private worded(rows: NonNullable<HitLists["rows"]>): { buildings: Hit[]; roads: Closure[] } {
+    const { lang } = this.app;
+    if (this.said?.lang !== lang || this.said.rows !== rows) {
+      this.said = { lang, rows, buildings: rows.buildings.map((one) => hitOf(one, lang)), roads: closuresOf(rows.roads, rows.columns, lang) };
+    }
+    return this.said;
   }
 
   private buildingList(hits: Hit[]): TemplateResult {

@@ -2,6 +2,7 @@
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { number } from "../core/format";
+import { groundView, undergroundColumn, VIEWS, withGroundView, type GroundView } from "../core/underground";
 import { save } from "../picture";
 import type { Bookmark, Note } from "../notebook";
 import type { Tool } from "../tools/types";
@@ -17,6 +18,9 @@ const SHELVES: readonly { key: "tool.measure" | "tool.ask" | "tool.look"; tools:
   { key: "tool.look", tools: ["sight", "viewshed", "sun", "flood", "section", "cutbox", "note"] },
 ];
 
+/** How clear the ground becomes when only what is below it is asked for. */
+const SEEN_THROUGH = 0.7;
+
 @customElement("twin-tools")
 export class ToolsPanel extends Panel {
   static override styles = [look, css`
@@ -30,7 +34,7 @@ export class ToolsPanel extends Panel {
     .task { background: var(--accent-wash); border-radius: 8px; padding: 8px 10px; display: grid; gap: 6px; }
     .acts { display: flex; gap: 6px; flex-wrap: wrap; }
     label { display: grid; grid-template-columns: 6.4em 1fr auto; gap: 8px; align-items: center; }
-    input { font: inherit; padding: 3px 6px; border: 1px solid var(--line); border-radius: 6px; min-width: 0; width: 100%; }
+    input, select { font: inherit; padding: 3px 6px; border: 1px solid var(--line); border-radius: 6px; min-width: 0; width: 100%; }
     input[type="range"] { accent-color: var(--accent); padding: 0; border: 0; }
     .kept { display: flex; gap: 4px; align-items: center; }
     .kept input { border-color: transparent; background: none; flex: 1; }
@@ -39,6 +43,15 @@ export class ToolsPanel extends Panel {
   `];
 
   @state() private copied = "";
+
+  /** A tool's hints and results lie below the shelves: they come into view when they change. */
+  protected override updated(): void {
+    const task = this.renderRoot.querySelector<HTMLElement>(".task");
+    const now = task ? `${task.dataset["task"]}/${task.dataset["state"]}` : "";
+    if (task && now !== this.seen) task.scrollIntoView({ block: "nearest" });
+    this.seen = now;
+  }
+  private seen = "";
 
   protected override render(): TemplateResult {
     return html`${this.shelves()}<twin-section .app=${this.app}></twin-section>${this.looking()}${this.notes()}${this.bookmarks()}<twin-print .app=${this.app}></twin-print>`;
@@ -78,12 +91,29 @@ export class ToolsPanel extends Panel {
         @input=${(event: Event) => sharing.light(sun.date, Number(value(event)))} /><span>${number(lang, Math.floor(sun.hour), 0)}:${String(Math.round((sun.hour % 1) * 60)).padStart(2, "0")}</span></label>
       <label>${this.t("look.ground")}<input type="range" data-role="ground" min="0" max="0.9" step="0.1" .value=${String(sharing.ground)}
         @input=${(event: Event) => sharing.clearGround(Number(value(event)))} /><span>${Math.round(sharing.ground * 100)}%</span></label>
+      ${this.underground()}
       <label>${this.t("look.split")}<button class="quiet" data-role="split" aria-pressed=${this.app.split !== null} @click=${() => this.app.setSplit(this.app.split === null ? 0.6 : null)}>
         ${this.t(this.app.split === null ? "look.split.on" : "look.split.off")}</button></label>
       <label>${this.t("look.asOf")}<input type="datetime-local" data-role="as-of" .value=${local(this.app.asOf)}
         @change=${(event: Event) => void this.asOf(value(event))} />
         ${this.app.asOf ? html`<button class="quiet" data-role="now" @click=${() => void this.asOf("")}>${this.t("look.now")}</button>` : nothing}</label>
     </section>`;
+  }
+
+  /** Only where a layer that is shown tells what of it lies below the ground. */
+  private underground(): TemplateResult | typeof nothing {
+    const { app } = this;
+    const layers = app.layers.filter((layer) => undergroundColumn(layer) !== null && app.states.get(layer.id)?.visible);
+    if (layers.length === 0) return nothing;
+    const now = groundView(layers[0]!, app.states.get(layers[0]!.id)!);
+    const choose = (view: GroundView): void => {
+      for (const layer of layers) void app.questions.filter(layer, withGroundView(layer, app.states.get(layer.id)!.conditions, view));
+      // What is below shows only through the ground.
+      if (view === "below") app.sharing.clearGround(Math.max(app.sharing.ground, SEEN_THROUGH));
+      else if (now === "below") app.sharing.clearGround(0);
+    };
+    return html`<label>${this.t("under.title")}<select data-role="underground" @change=${(event: Event) => choose((event.target as HTMLSelectElement).value as GroundView)}>
+      ${VIEWS.map((view) => html`<option value=${view} ?selected=${view === now}>${this.t(`under.${view}`)}</option>`)}</select></label>`;
   }
 
   private async asOf(text: string): Promise<void> {
