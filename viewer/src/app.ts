@@ -31,6 +31,7 @@ import { Selection } from "./selection";
 import { Drawing } from "./tools/drawing";
 import { Tools } from "./tools/tools";
 import { Viewpoint } from "./viewpoint";
+import { Waters } from "./waters";
 
 /** How often the catalogue is asked for new versions, milliseconds. */
 const POLL = 20_000;
@@ -81,6 +82,7 @@ export class CityApp {
   detail!: Detail;
 
   private readonly revival: Revival;
+  private readonly waters: Waters;
   private readonly burst = new Burst();
   private readonly tileJsons = new Map<string, TileJson>();
   private readonly faults = new Map<string, { count: number; status: number | undefined; wait: number; timer: number }>();
@@ -104,6 +106,7 @@ export class CityApp {
     this.playback = new Playback(this);
     this.notebook = new Notebook(this, base, storage() ?? undefined);
     this.sharing = new Sharing(this);
+    this.waters = new Waters(this);
     this.revival = new Revival(this, container, () => this.build(), () => this.reread(true));
     this.health.changed.on(({ online, wait }) => {
       if (online) this.notices.replace("offline", "error.back", {}, "good");
@@ -191,6 +194,7 @@ export class CityApp {
     this.tools.forget();
     this.drawing.forget();
     this.section.renew();
+    this.waters.renew();
     this.notebook.draw(true);
   }
 

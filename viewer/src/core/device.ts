@@ -20,6 +20,8 @@ export interface Detail {
   resolution: number;
   shadows: boolean;
   occlusion: boolean;
+  /** Waves over water bodies. */
+  waves: boolean;
   samples: 1 | 4;
   cacheMegabytes: number;
 }
@@ -34,12 +36,12 @@ export function detailFor(machine: Machine, asked?: Quality): Detail {
   const phone = coarsePointer && Math.min(width, height) <= PHONE;
   const quality = asked ?? (software ? "low" : "high");
   const fits = Math.sqrt(MOST_PIXELS / Math.max(1, width * height));
-  if (quality === "low") return { quality, error: phone ? 2.2 : 1.6, resolution: 1, shadows: false, occlusion: false, samples: 1, cacheMegabytes: phone ? 128 : 384 };
+  if (quality === "low") return { quality, error: phone ? 2.2 : 1.6, resolution: 1, shadows: false, occlusion: false, waves: false, samples: 1, cacheMegabytes: phone ? 128 : 384 };
   // A hand's breadth of screen shows neither fine corners nor half a storey of error, and its battery pays for both.
-  if (phone) return { quality, error: 1.6, resolution: Math.min(1.5, ratio), shadows: false, occlusion: false, samples: 1, cacheMegabytes: 192 };
+  if (phone) return { quality, error: 1.6, resolution: Math.min(1.5, ratio), shadows: false, occlusion: false, waves: false, samples: 1, cacheMegabytes: 192 };
   const weak = memory !== undefined && memory <= 4;
   return {
-    quality, error: weak ? 1.3 : 1, resolution: Math.max(1, Math.min(2, ratio, fits)), shadows: !weak, occlusion: !weak, samples: 4,
+    quality, error: weak ? 1.3 : 1, resolution: Math.max(1, Math.min(2, ratio, fits)), shadows: !weak, occlusion: !weak, waves: !weak, samples: 4,
     cacheMegabytes: weak ? 256 : 512,
   };
 }

@@ -102,6 +102,9 @@ const ROADS = /road|street|highway|path|rail|traffic|道路|街|公路|铁路|�
 const named = (layer: Layer, pattern: RegExp): boolean =>
   pattern.test(layer.id) || pattern.test(layer.title.zh) || pattern.test(layer.title.en);
 
+/** Whether a layer of areas is the city's water by its name. */
+export const isWater = (layer: Layer): boolean => layer.kind === "vector" && layer.run === null && named(layer, WATER);
+
 /** Draping order over the ground, low first: relief, pictures, areas, water, streets, results of runs. */
 export function drapeRank(layer: Layer): number {
   if (layer.run) return 50;
