@@ -30,8 +30,8 @@ from twin.registry import ReaderOptions
 
 F64 = NDArray[np.float64]
 Unit = Literal["m", "dm", "cm", "mm", "km", "ft", "us-ft", "in"]
-REPEAT = 10497
-"""glTF's wrap mode for repetition, which is its default."""
+READ = ("KHR_texture_transform", "EXT_texture_webp", "KHR_mesh_quantization", "KHR_materials_unlit", "KHR_materials_specular", "KHR_materials_ior")
+"""Extensions that a file may require: what they add is read, or makes no difference to a surface's colour."""
 SUFFIXES = (".obj", ".gltf", ".glb", ".ply", ".stl")
 METRES = dict(zip(get_args(Unit), (1.0, 0.1, 0.01, 0.001, 1000.0, 0.3048, 1200 / 3937, 0.0254), strict=True))
 MAX_BYTES = 1 << 30
@@ -164,15 +164,11 @@ def _check_file(source: Path, kind: str, report: Report) -> None:
         required = [str(name) for name in document.get("extensionsRequired") or []]
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UnreadableSource(f"{source.name} is not complete glTF: {str(error)[:120]}.", "Export it again.") from error
-    used = [str(name) for name in document.get("extensionsUsed") or []]
-    if "KHR_texture_transform" in used:
-        report.note("warned", "", "KHR_texture_transform is not applied: textures may be shifted, turned or scaled.")
-    if any(s.get(key, REPEAT) != REPEAT for s in document.get("samplers") or [] if isinstance(s, dict) for key in ("wrapS", "wrapT")):
-        report.note("assumed", "", "Textures repeat outside of 0-1; the wrap modes of the file's samplers are not kept.")
     for name in required:
         if name in COMPRESSED:
             raise UnreadableSource(f"{source.name} is compressed with {name}, which is not read.", "Decode it first, for example with gltf-transform.")
-        report.note("warned", "", f"The file requires the extension {name}, which is not known here; what it adds is not drawn.")
+        if name not in READ:
+            report.note("warned", "", f"The file requires the extension {name}, which is not known here; what it adds is not drawn.")
 
 
 def _glb_json(source: Path, head: bytes, rest: bytes, size: int) -> bytes:

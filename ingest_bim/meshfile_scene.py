@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_bim.citymodel_textures import Pictures
+from ingest_bim.meshfile_gltf import Use, marked, name_and_use
 from twin.errors import UnreadableSource
 from twin.model import Material, Report
 
@@ -20,6 +21,8 @@ F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
+#: Where a scene keeps how its materials use their textures.
+USES = "wuyi_twin_uses"
 #: More face colours than these become colours of corners.
 MAX_COLORS = 256
 
@@ -85,9 +88,12 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
 
     settings: dict[str, Any] = {"split_objects": True} if kind == "obj" else {}
     try:
-        return trimesh.load_scene(io.BytesIO(source.read_bytes()), file_type=kind, resolver=Beside(), process=False, **settings)
+        data, uses = marked(source.read_bytes(), kind, report) if kind in ("gltf", "glb") else (source.read_bytes(), {})
+        scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=Beside(), process=False, **settings)
     except Exception as error:  # the loaders raise anything from KeyError to struct.error; all mean unreadable
         raise UnreadableSource(f"{source.name} cannot be read as {kind.upper()}: {type(error).__name__}: {str(error)[:150]}.", "Export it again.") from error
+    scene.metadata[USES] = uses
+    return scene
 
 
 def pieces(scene: Any, report: Report, pictures: Pictures, *, srgb: bool) -> list[Piece]:
@@ -98,7 +104,7 @@ def pieces(scene: Any, report: Report, pictures: Pictures, *, srgb: bool) -> lis
         transform, name = scene.graph[node]
         report.read += 1
         if name not in shapes:
-            shapes[name] = _shape(str(name), scene.geometry[name], report, pictures, srgb)
+            shapes[name] = _shape(str(name), scene.geometry[name], report, Drawing(pictures, scene.metadata.get(USES, {}), srgb))
         shape = shapes[name]
         if shape is None:
             continue
@@ -195,7 +201,16 @@ class _Shape:
     extras: dict[str, Any]
 
 
-def _shape(name: str, geometry: Any, report: Report, pictures: Pictures, srgb: bool) -> _Shape | None:
+@dataclass(frozen=True)
+class Drawing:
+    """What the looks of a file's shapes are made with: its images, how materials (by number) use them, whether its colours are sRGB."""
+
+    pictures: Pictures
+    uses: dict[int, Use]
+    srgb: bool
+
+
+def _shape(name: str, geometry: Any, report: Report, drawing: Drawing) -> _Shape | None:
     if not hasattr(geometry, "faces") or not len(geometry.faces):
         report.note("skipped", name, f"{type(geometry).__name__} without triangles is not drawn.")
         return None
@@ -207,7 +222,7 @@ def _shape(name: str, geometry: Any, report: Report, pictures: Pictures, srgb: b
     good = np.logical_and(good, np.all(np.isfinite(vertices[np.where(good[:, None], faces, 0)]), axis=(1, 2)))
     if not good.all():
         report.note("refused", name, f"{int((~good).sum())} of {len(faces)} triangles have wrong vertex numbers or coordinates that are not finite.")
-    looks = _looks(name, geometry, report, pictures, srgb).of(good)
+    looks = _looks(name, geometry, report, drawing).of(good)
     used, corners = np.unique(faces[good], return_inverse=True)
     if not len(used):
         return None
@@ -222,22 +237,22 @@ def _shape(name: str, geometry: Any, report: Report, pictures: Pictures, srgb: b
     return _Shape(positions, triangles[whole].astype(np.int32), looks.of(whole), dict(extras) if isinstance(extras, dict) else {})
 
 
-def _looks(name: str, geometry: Any, report: Report, pictures: Pictures, srgb: bool) -> _Looks:
+def _looks(name: str, geometry: Any, report: Report, drawing: Drawing) -> _Looks:
     """What the faces look like; what cannot be read is reported and grey."""
     plain = _Looks([Material()], np.zeros(len(geometry.faces), np.int32))
     visual = geometry.visual
     kind = getattr(visual, "kind", None)
     try:
         if kind == "texture":
-            return _textured(name, geometry, report, pictures, srgb)
+            return _textured(name, geometry, report, drawing)
         if kind == "face":
             colors = np.asarray(visual.face_colors, np.uint8)
             unique, number = np.unique(np.round(colors / 255, 2), axis=0, return_inverse=True)
             if len(unique) <= MAX_COLORS:
                 return _Looks([Material("", _four(c)) for c in unique], number.ravel().astype(np.int32))
-            return _corners(np.repeat(colors[:, None], 3, axis=1), srgb)
+            return _corners(np.repeat(colors[:, None], 3, axis=1), drawing.srgb)
         if kind == "vertex":
-            return _corners(np.asarray(visual.vertex_colors, np.uint8)[_inside(geometry)], srgb)
+            return _corners(np.asarray(visual.vertex_colors, np.uint8)[_inside(geometry)], drawing.srgb)
     except (ValueError, AttributeError, TypeError, IndexError, OSError) as error:
         report.note("warned", name, f"Its colours cannot be read ({str(error)[:80]}): grey is drawn.")
     return plain
@@ -258,24 +273,24 @@ def _corners(colors: U8, srgb: bool) -> _Looks:
     return _Looks([Material("", (1.0, 1.0, 1.0, 1.0))], np.zeros(len(colors), np.int32), None, np.ascontiguousarray(colors))
 
 
-def _textured(name: str, geometry: Any, report: Report, pictures: Pictures, srgb: bool) -> _Looks:
+def _textured(name: str, geometry: Any, report: Report, drawing: Drawing) -> _Looks:
     """One material, with its image where there is one and the vertices have coordinates."""
     visual, faces = geometry.visual, _inside(geometry)
-    material, image = _material(visual.material, srgb)
+    material, image, use = _material(visual.material, drawing)
     looks = _Looks([material], np.zeros(len(faces), np.int32))
     colors = getattr(visual, "vertex_attributes", {}).get("color")
     if colors is not None and len(colors) == len(geometry.vertices):
-        looks.colors = _corners(np.asarray(colors, np.uint8)[faces], srgb).colors
+        looks.colors = _corners(np.asarray(colors, np.uint8)[faces], drawing.srgb).colors
     if image is None:
         return looks
     if visual.uv is None or len(visual.uv) != len(geometry.vertices):
         report.note("skipped", name, "Its texture has no coordinates; it has a plain colour.")
         return looks
-    texture = pictures.embedded(f"of {name}", _file_of(image))
+    texture = drawing.pictures.embedded(f"of {name}", _file_of(image), use.wrap)
     if texture is None:
         return looks
     uv = np.asarray(visual.uv, np.float64)[faces][:, :, :2]
-    looks.uv = (uv * (1, -1) + (0, 1)).astype(np.float32)  # trimesh counts v from below
+    looks.uv = use.apply(uv * (1, -1) + (0, 1)).astype(np.float32)  # trimesh counts v from below
     looks.uv[~np.isfinite(looks.uv).all(axis=(1, 2))] = np.nan
     color = material.color if max(material.color[:3]) > 0 else (1.0, 1.0, 1.0, material.color[3])  # black, as some exporters write it, would hide the image
     looks.materials = [Material(material.name, color, material.double_sided, texture)]
@@ -292,13 +307,14 @@ def _file_of(image: Any) -> bytes:
     return file.getvalue()
 
 
-def _material(material: Any, srgb: bool) -> tuple[Material, Any]:
-    """(plain material, its image or None)."""
+def _material(material: Any, drawing: Drawing) -> tuple[Material, Any, Use]:
+    """(plain material, its image or None, how it uses that)."""
     color = np.asarray(material.main_color, np.float64) / 255
-    if not srgb:
+    if not drawing.srgb:
         color[:3] = _encoded(color[:3])
+    name, use = name_and_use(str(getattr(material, "name", "") or ""), drawing.uses)
     image = next((found for key in ("baseColorTexture", "image") if (found := getattr(material, key, None)) is not None), None)
-    return Material(str(getattr(material, "name", "") or ""), _four(color), bool(getattr(material, "doubleSided", False))), image
+    return Material(name, _four(color), bool(getattr(material, "doubleSided", False))), image, use
 
 
 def _encoded(linear: F64) -> F64:

@@ -181,15 +181,48 @@ def test_glb_nodes_of_several_primitives(tmp_path: Path) -> None:
     assert placed(mesh, 0).mean(0)[0] - placed(mesh, 1).mean(0)[0] == pytest.approx(5)
 
 
-def test_what_is_not_kept_of_gltf_is_said(tmp_path: Path) -> None:
-    scene = json.loads(trimesh.exchange.gltf.export_gltf(trimesh.creation.box((1, 1, 1)).scene())["model.gltf"])
-    for name, data in trimesh.exchange.gltf.export_gltf(trimesh.creation.box((1, 1, 1)).scene()).items():
-        (tmp_path / name).write_bytes(data)
-    scene |= {"extensionsUsed": ["KHR_texture_transform"], "samplers": [{"wrapS": 33071}]}
-    (tmp_path / "model.gltf").write_text(json.dumps(scene))
-    _, report = load(tmp_path / "model.gltf", **PLACE)
-    reasons = " ".join(n.reason for n in report.notes)
-    assert "KHR_texture_transform" in reasons and "wrap modes" in reasons
+def sheet(tmp_path: Path, **info: Any) -> Path:
+    """A square of two triangles with a texture; `info` goes into its texture reference."""
+    xyz = np.array([[0, 0, 0], [1, 0, 0], [1, 0, -1], [0, 0, -1]], "<f4")
+    uv, corners = np.array([[0, 1], [1, 1], [1, 0], [0, 0]], "<f4"), np.array([0, 1, 2, 0, 2, 3], "<u2")
+    quarters(tmp_path / "a.png")
+    body = xyz.tobytes() + uv.tobytes() + corners.tobytes()
+    (tmp_path / "b.bin").write_bytes(body)
+    views = [{"buffer": 0, "byteOffset": a, "byteLength": n} for a, n in ((0, 48), (48, 32), (80, 12))]
+    accessors = [{"bufferView": 0, "componentType": 5126, "count": 4, "type": "VEC3", "min": [0, 0, -1], "max": [1, 0, 0]},
+                 {"bufferView": 1, "componentType": 5126, "count": 4, "type": "VEC2"}, {"bufferView": 2, "componentType": 5123, "count": 6, "type": "SCALAR"}]  # fmt: skip
+    document = {
+        "asset": {"version": "2.0"}, "extensionsUsed": ["KHR_texture_transform"], "extensionsRequired": ["KHR_texture_transform"],
+        "buffers": [{"uri": "b.bin", "byteLength": len(body)}], "bufferViews": views, "accessors": accessors, "images": [{"uri": "a.png"}],
+        "samplers": [{"wrapS": 33071, "wrapT": 33648}], "textures": [{"source": 0, "sampler": 0}], "scenes": [{"nodes": [0]}], "scene": 0,
+        "materials": [{"name": "other"}, {"name": "paper", "pbrMetallicRoughness": {"baseColorTexture": {"index": 0, **info}}}], "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "TEXCOORD_0": 1}, "indices": 2, "material": 1}]}],
+    }  # fmt: skip
+    (tmp_path / "m.gltf").write_text(json.dumps(document))
+    return tmp_path / "m.gltf"
+
+
+@pytest.mark.parametrize(("moved", "expected"), [
+    ({}, {(0, 0): (0, 1), (1, 0): (1, 1), (1, 1): (1, 0), (0, 1): (0, 0)}),
+    ({"offset": [0.5, 0.25], "scale": [0.5, 2]}, {(0, 0): (0.5, 2.25), (1, 0): (1, 2.25), (1, 1): (1, 0.25), (0, 1): (0.5, 0.25)}),
+    # a quarter turn counter-clockwise on the image, v downwards, as CesiumJS (GltfLoaderUtil) and Babylon draw it: (u, v) -> (v, -u); scaled before
+    ({"rotation": np.pi / 2}, {(0, 0): (1, 0), (1, 0): (1, -1), (1, 1): (0, -1), (0, 1): (0, 0)}),
+    ({"rotation": np.pi / 2, "scale": [3, 1], "offset": [0, 1]}, {(0, 0): (1, 1), (1, 0): (1, -2), (1, 1): (0, -2), (0, 1): (0, 1)}),
+])  # fmt: skip
+def test_texture_transforms_and_wraps_of_gltf_are_kept(tmp_path: Path, moved: dict[str, Any], expected: dict[Any, Any]) -> None:
+    (mesh,), report = load(sheet(tmp_path, extensions={"KHR_texture_transform": moved}), **PLACE)
+    assert not [n for n in report.notes if "texture" in n.reason.lower()]
+    (texture,) = {m.texture for m in mesh.materials if m.texture}
+    assert texture.wrap == ("clamp", "mirror") and [m.name for m in mesh.materials if m.texture] == ["paper"]
+    at = mesh.positions[mesh.triangles] - mesh.positions[mesh.triangles].min(axis=(0, 1))
+    for corner, uv in zip(at.reshape(-1, 3), mesh.uv.reshape(-1, 2), strict=True):
+        along = round(corner[0]), round(1 - corner[2])
+        assert uv == pytest.approx(expected[along], abs=1e-6)
+
+
+def test_a_texture_on_a_second_set_of_coordinates_is_said(tmp_path: Path) -> None:
+    _, report = load(sheet(tmp_path, texCoord=1), **PLACE)
+    assert any("another set" in n.reason for n in report.notes)
 
 
 def test_inside_out_texture(tmp_path: Path) -> None:
