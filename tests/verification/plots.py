@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).parent)]
 
+import cross_cases as cross  # noqa: E402
 import flood_cases as cases  # noqa: E402
 import more_cases as more  # noqa: E402
 
@@ -110,6 +111,40 @@ def smooth_forms() -> None:
     save(figure, "smooth")
 
 
+def cross_checks(folder: Path) -> None:
+    """Rain in a valley beside landlab, backwater curves, ponds beside their sills."""
+    figure, axes = plt.subplots(1, 3, figsize=(13, 3.4))
+    fine = cross.rain_in_the_valley("hllc", 4)[0][-1]
+    place = (np.arange(cross.CELLS) + 0.5) * cross.CELL
+    for scheme, name in NAMES.items():
+        result = cross.rain_beside_landlab(scheme)
+        print("valley", scheme, result["error"], cross.rain_beside_finer(scheme))
+        axes[0].semilogy(place, result["h"][-1][:, 20], label=name, **STYLE[scheme])
+    axes[0].semilogy(place, result["known"][-1][:, 20], "k.", ms=4, label="landlab")
+    axes[0].semilogy(place, fine[:, 20], "k-", lw=0.7, label="first order, cells of 2.5 m")
+    axes[0].set_title("Rain in a valley, 30 min: depth across it (m)", fontsize=9)
+    axes[0].set_xlabel("y (m)", fontsize=8)
+    for case in ("M1", "M2", "S2"):
+        for scheme in NAMES if case != "S2" else ("hllc", "hllc2"):
+            result = cross.backwater(scheme, case)
+            print("backwater", case, scheme, result["error"], result["largest"])
+            axes[1].plot(result["x"][3:], result["h"][3:], label=NAMES[scheme] if case == "M1" else None, **STYLE[scheme])
+        axes[1].plot(result["x"][::12], result["exact"][::12], "k.", ms=4, label="Runge-Kutta" if case == "M1" else None)
+    axes[1].set_title("Backwater M1, M2, S2: depth (m)", fontsize=9)
+    axes[1].set_xlabel("x (m)", fontsize=8)
+    for scheme, mark in (("inertial", "bo"), ("hllc", "r+")):
+        result = cross.ponds(scheme, folder / "ea_test2")
+        print("ponds", scheme, np.round(result["level"] - result["sill"], 3), result["mass"])
+        axes[2].plot(np.arange(1, 17), result["depth"], mark, mfc="none", label=NAMES[scheme])
+    axes[2].plot(np.arange(1, 17), result["sill"] - result["bed"][result["at"]], "k_", ms=10, label="sill of the pond")
+    axes[2].set_title("Sixteen ponds after 48 h: depth at the points (m)", fontsize=9)
+    axes[2].set_xlabel("point", fontsize=8)
+    for ax in axes:
+        ax.legend(fontsize=7)
+        ax.tick_params(labelsize=7)
+    save(figure, "cross")
+
+
 def merewether(folder: Path) -> None:
     """Depth in the street and levels at the five points."""
     result = more.merewether("hllc", folder)
@@ -136,5 +171,7 @@ if __name__ == "__main__":
         smooth_forms()
     if len(sys.argv) > 1 and chosen in ("all", "published"):
         published(Path(sys.argv[1]))
+    if len(sys.argv) > 1 and chosen in ("all", "cross"):
+        cross_checks(Path(sys.argv[1]))
     if len(sys.argv) > 1 and chosen in ("all", "merewether"):
         merewether(Path(sys.argv[1]).parent / "dem_flood" / "merewether")
