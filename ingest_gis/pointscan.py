@@ -21,7 +21,7 @@ from ingest_gis.lasfile import AGAIN, RGB_AT, LasFile
 from ingest_gis.laszip import check_stream
 from twin.errors import UnreadableSource
 
-CHUNK = 1 << 18
+CHUNK = 1 << 19
 """Points in memory at once."""
 FLAGS_AT = 15
 NOISE = (7, 18)

@@ -33,7 +33,7 @@ from tiling.tileset import Tile, dump, tileset
 from twin import clouds, crs, registry
 from twin.archive import ArchiveWriter, Packed, pack
 from twin.errors import BadFeature
-from twin.model import Bounds, Column, Layer, LayerVersion, Part, Reference
+from twin.model import Bounds, Column, Layer, LayerVersion, Part, Reference, Report
 from twin.registry import TileJob
 
 CODE_VERSION = "4"
@@ -98,7 +98,11 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
                 job.progress(0.4 + 0.55 * sum(t.count for t in done) / total, "encoding tiles")
             done += [_store(archive, _encode(node, points, cube, look)) for points, nodes in ascent.finish() for node in nodes]
             facts = _finish(archive, done, frame, choice, parts, look, heights, job.about)
-        facts["stats"]["coincident"] = facts["report"]["coincident"] = coincident
+        report = Report(source=version.layer, read=total, kept=facts["stats"]["points"])
+        if coincident:
+            report.note("warned", "", f"{coincident:,} points lie in the very place of another; all are drawn")
+        facts["stats"]["coincident"] = coincident
+        facts["report"] = report.to_json()
         if options.subdivision == "implicit":
             document, facts["bytes"] = implicit.rewrite(job.out, implicit.octree(cube.low, cube.side))
             facts["root"] = _root(document)
@@ -248,7 +252,6 @@ def _finish(
         "entry": "tileset.json", "tiles": sum(1 for d in done if d.count), "bytes": archive.size,
         "heights": list(heights), "root": _root(document),
         "stats": {"points": written, "levels": max(d.node[0] for d in done) + 1, "spacing_m": SPACING * choice.cube.side / 2.0**choice.grid},
-        "report": {"read": total, "kept": written},
     }  # fmt: skip
 
 
