@@ -135,8 +135,8 @@ class Plain:
         dx, dy, dz = self._point(_name(direction))
         size = (dx * dx + dy * dy + dz * dz) ** 0.5
         height = float(depth)
-        if not (height > 0 and abs(dz) > 1e-6 * size > 0):
-            raise NotEvaluated("a push along its own plane")
+        if not (0 < height < float("inf") and abs(dz) > 1e-6 * size > 0):
+            raise NotEvaluated("a push along its own plane, or by no distance")
         base = np.zeros((sum(map(len, rings)), 3))
         base[:, :2] = np.concatenate(rings) if len(rings) > 1 else rings[0]
         points = np.concatenate([base, base + np.array((dx, dy, dz)) * (height / size)])

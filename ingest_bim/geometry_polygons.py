@@ -69,7 +69,7 @@ def prism(sizes: tuple[int, ...], caps: Triangles | None, *, up: bool) -> I32:
     return np.ascontiguousarray(triangles if up else triangles[:, ::-1])
 
 
-def cut(points: list[tuple[float, ...]], faces: list[list[list[int]]]) -> I32:
+def cut(points: Sequence[tuple[float, ...]], faces: list[list[list[int]]]) -> I32:
     """Triangles of flat faces (rings of vertices, the outer one first)."""
     made: list[Any] = []
     for rings in faces:
@@ -84,7 +84,9 @@ def cut(points: list[tuple[float, ...]], faces: list[list[list[int]]]) -> I32:
         normal = _normal([points[i] for i in outer])
         axis = max((0, 1, 2), key=lambda i: abs(normal[i]))
         if normal[axis] == 0.0:
-            continue  # no area
+            if np.linalg.matrix_rank(np.array([points[i] for i in outer]) - points[outer[0]]) > 1:
+                raise NotEvaluated("an outline that crosses itself")
+            continue  # points on a line bound nothing
         # seen along the coordinate axis where it is largest, its outer ring runs counterclockwise
         u, v = ((axis + 1) % 3, (axis + 2) % 3) if normal[axis] > 0 else ((axis + 2) % 3, (axis + 1) % 3)
         flat = [[(points[i][u], points[i][v]) for i in ring] for ring in rings]
