@@ -30,6 +30,7 @@ import { Sharing } from "./sharing";
 import { Selection } from "./selection";
 import { Drawing } from "./tools/drawing";
 import { Tools } from "./tools/tools";
+import { Steering } from "./steering";
 import { Viewpoint } from "./viewpoint";
 import { Waters } from "./waters";
 
@@ -83,6 +84,7 @@ export class CityApp {
 
   private readonly revival: Revival;
   private readonly waters: Waters;
+  private readonly steering: Steering;
   private readonly burst = new Burst();
   private readonly tileJsons = new Map<string, TileJson>();
   private readonly faults = new Map<string, { count: number; status: number | undefined; wait: number; timer: number }>();
@@ -107,6 +109,7 @@ export class CityApp {
     this.notebook = new Notebook(this, base, storage() ?? undefined);
     this.sharing = new Sharing(this);
     this.waters = new Waters(this);
+    this.steering = new Steering(this);
     this.revival = new Revival(this, container, () => this.build(), () => this.reread(true));
     this.health.changed.on(({ online, wait }) => {
       if (online) this.notices.replace("offline", "error.back", {}, "good");
@@ -191,6 +194,7 @@ export class CityApp {
       this.revival.begin("error.context", {});
     });
     this.selection.attach(widget);
+    this.steering.attach(widget);
     this.tools.forget();
     this.drawing.forget();
     this.section.renew();

@@ -39,6 +39,7 @@ export class CityTwin extends LitElement {
     :host { display: block; position: relative; width: 100%; height: 100%; min-height: 320px; overflow: hidden; background: #dfe7ec; }
     .scene, .scene > div { position: absolute; inset: 0; }
     .scene .cesium-widget, .scene canvas { width: 100%; height: 100%; display: block; touch-action: none; outline-offset: -2px; }
+    .scene:has(canvas:focus-visible)::after { content: ""; position: absolute; left: 50%; top: 50%; width: 18px; height: 18px; margin: -10px; border: 2px solid #fff; border-radius: 50%; box-shadow: 0 0 0 1.5px #14507a; pointer-events: none; }
     .side {
       position: absolute; left: 14px; top: 14px; width: 304px; max-height: calc(100% - 68px); display: flex; flex-direction: column;
       background: var(--paper); border-radius: 12px; box-shadow: 0 6px 28px rgba(18, 38, 56, 0.18); overflow: hidden;

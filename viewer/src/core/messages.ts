@@ -291,6 +291,7 @@ export const MESSAGES = {
   "nav.out": ["缩小", "Zoom out"],
   "nav.top": ["俯视", "Look straight down"],
   "nav.tilt": ["倾斜视角", "Look from an angle"],
+  "nav.keys": ["方向键移动，Shift 加方向键转向和俯仰，加减号缩放，空格点选画面中心，Home 回到城市", "Arrow keys move, with Shift they turn and tilt; plus and minus zoom; Space clicks the middle; Home returns to the city"],
   "nav.map": ["城市三维视图", "3D view of the city"],
 
   "progress.starting": ["正在打开城市…", "Opening the city…"],
