@@ -4,7 +4,7 @@ import { Api, ApiError } from "../src/api/client";
 import type { Process, ProcessInput } from "../src/api/types";
 import { Health } from "../src/core/health";
 import { Notices } from "../src/core/notices";
-import { collect, fieldsOf, parse } from "../src/core/schema-form";
+import { collect, DRAWN, fieldOf, fieldsOf, parse } from "../src/core/schema-form";
 
 const process = (inputs: Record<string, ProcessInput>): Process => ({ id: "p", inputs });
 const one = (input: ProcessInput) => fieldsOf(process({ x: input }))[0]!;
@@ -106,5 +106,17 @@ describe("notices", () => {
     expect(notices.all[0]!.tone).toBe("good");
     later.forEach((act) => act());
     expect(notices.all).toHaveLength(0);
+  });
+});
+
+describe("an area of rain", () => {
+  const pair = { type: "array", minItems: 2, maxItems: 2, prefixItems: [{ type: "number", minimum: -180, maximum: 180 }, { type: "number", minimum: -90, maximum: 90 }] };
+  const field = fieldOf("rain_area", { title: "Polygon within which the rain falls", minOccurs: 0, schema: { type: "array", items: pair, default: [], "x-geometry": "polygon" } });
+  it("is drawn as a polygon, may be left out, and is closed", () => {
+    expect(DRAWN).toContain(field.kind);
+    expect(field).toMatchObject({ kind: "polygon", required: false, initial: "" });
+    expect(parse(field, "")).toEqual({});
+    expect(parse(field, "113, 22; 113.1, 22; 113.1, 22.1").value).toEqual([[113, 22], [113.1, 22], [113.1, 22.1], [113, 22]]);
+    expect(parse(field, "113, 22; 113.1, 22").fault).toEqual({ key: "form.corners", n: 3 });
   });
 });
