@@ -80,11 +80,17 @@ class Elements:
         store.release()
         return result
 
+    def save(self) -> None:
+        """Move everything to files, once, so that other processes can be given the elements.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        self.shapes.store.write()
+        self.table = self.shapes.store.keep_table(_TABLE, self.table)
+
     def __getstate__(self) -> dict[str, Any]:
-        """For another process: the triangles and the table stay where they are, in files."""
-        store = self.shapes.store
-        store.write()
-        store.keep_table(_TABLE, self.table)
+        """For another process, after `save`: triangles and table stay where they are, in files."""
         return {**self.__dict__, "table": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

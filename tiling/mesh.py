@@ -95,7 +95,10 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
     style = Style(schema, options.crease, options.compression if tree.total >= PACKED else "none", options.budget,
                   Quality(0.0, options.textures, options.texels, options.texture_quality))  # fmt: skip
     ledger = Ledger()
-    with Pool(job.workers if tree.total > ALONE else 1) as pool, ArchiveWriter(job.out) as archive:
+    workers = job.workers if tree.total > ALONE else 1
+    if workers > 1:
+        elements.save()
+    with Pool(workers) as pool, ArchiveWriter(job.out) as archive:
         work = Assembly(past, archive, ledger, rewritten=options.subdivision == "implicit")
         for unit in pool.map(bake_unit, _tasks(elements, style, tree, work, _keys(version, elements, style, tree, rewritten=work.rewritten))):
             for one in unit:

@@ -39,12 +39,9 @@ class Store:
         self._maps: dict[str, mmap.mmap] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Where the files are: everything is written first.
-
-        Raises:
-            StorageError: the disk is full.
-        """
-        self.write()
+        """Where the files are; everything has been written (`write`)."""
+        if not self._files or self._held:
+            raise ValueError("a store is written before another process is given it")
         return {**self.__dict__, "_views": {}, "_maps": {}}
 
     def add(self, name: str, rows: NDArray[Any]) -> None:
@@ -65,6 +62,8 @@ class Store:
     def write(self) -> None:
         """Move what is in memory to the files."""
         self._files = True
+        if not self._held and self._folder.exists():
+            return
         with storage_errors("keeping a layer's triangles while it is tiled"):
             self._folder.mkdir(parents=True, exist_ok=True)
             for name, waiting in self._waiting.items():
@@ -108,7 +107,7 @@ class Store:
 
     def keep_table(self, name: str, table: pa.Table) -> pa.Table:
         """The same table, in a file if the store's columns are, or it is large itself."""
-        if not self._files and self._held + table.nbytes <= self._limit:
+        if (self._folder / name).exists() or (not self._files and self._held + table.nbytes <= self._limit):
             return table
         self.write()
         with (
