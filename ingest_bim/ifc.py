@@ -45,8 +45,8 @@ from twin.registry import ReaderOptions
 
 #: Part of the cache's key: what is kept from one release is not shape for another.
 CODE_VERSION = "2"
-#: Bytes of text up to which equal shapes are looked for (it takes five times that in memory).
-MAX_SCANNED = 1 << 28
+#: Bytes of text up to which it is scanned: for equal shapes, the cache, plain bodies and values. It takes six times that in memory, as the parser does.
+MAX_SCANNED = 1 << 30
 
 
 class Options(ReaderOptions):
@@ -190,7 +190,7 @@ def _request(options: Options) -> Request:
 def _plan(step: StepFile, structure: Structure, drawable: dict[int, tuple[str, ...]], units: Units, options: Options, report: Report) -> tuple[Plan, StepText | None]:
     """What is shaped and what is placed, and the text. A text too large to be looked through shares nothing."""
     if step.size > MAX_SCANNED:
-        report.note("warned", "", f"The model is larger than {MAX_SCANNED >> 20} MiB: equal shapes are not looked for, and every element is shaped.")
+        report.note("warned", "", f"The model is larger than {MAX_SCANNED >> 20} MiB: equal shapes are not looked for, and every element is shaped by a kernel.")
         return Plan(drawable), None
     angle = units.by_type["PLANEANGLEUNIT"].factor if "PLANEANGLEUNIT" in units.by_type else 1.0
     salt = f"{CODE_VERSION} {parser().version} {options.kernel} {units.length!r} {angle!r} {step.schema}"

@@ -223,6 +223,16 @@ def test_a_wrong_engine_is_found_out(model_file: ModelFile, step: Step, monkeypa
     assert any(PLAIN in line and "not used" in line for line in facts["guard"])
 
 
+def test_a_text_too_large_to_scan_goes_to_the_kernels(model_file: ModelFile, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ifc, "MAX_SCANNED", 100)
+    report = Report()
+    list(ifc.read(model_file(step(*walls(4), *TRICKY)), ifc.Options(**PLACED), report))  # type: ignore[arg-type]
+    facts = report.facts["geometry"]
+    assert facts["drawn"] == 6
+    assert PLAIN not in facts["kernels"]
+    assert any("shaped by a kernel" in note.reason for note in report.notes)
+
+
 def test_usual_looks_are_the_kernels(model_file: ModelFile, step: Step) -> None:
     kinds = ("BEAM", "DOOR", "MEMBER", "RAILING", "PLATE", "SLAB", "WINDOW", "WALLSTANDARDCASE", "FOOTING")
     lines = [line.replace("WALL(", f"{kind}(").replace("'20000000000000000000", f"'3{k:02d}00000000000000000")
