@@ -52,18 +52,22 @@ export class Cuts {
   private put(what: Clipped, cuts: readonly Cut[], frame: () => Matrix4): boolean {
     if ((this.done.get(what) ?? 0) === this.turn) return false;
     this.done.set(what, this.turn);
-    what.clippingPlanes = cuts.length > 0 ? planes(cuts, frame()) : undefined;
+    // Models go on referring to a collection that was taken away, and fail with it; so each keeps its own, and it is switched off.
+    const kept = what.clippingPlanes ?? new ClippingPlaneCollection({ unionClippingRegions: true, edgeWidth: 1.5, edgeColor: EDGE });
+    kept.removeAll();
+    for (const plane of cuts.length > 0 ? planes(cuts, frame()) : []) kept.add(plane);
+    kept.enabled = cuts.length > 0;
+    if (what.clippingPlanes !== kept) what.clippingPlanes = kept;
     return true;
   }
 }
 
 /** Planes given in the earth's frame, written in the frame that `origin` maps to the earth's. */
-function planes(cuts: readonly Cut[], origin: Matrix4): ClippingPlaneCollection {
+function planes(cuts: readonly Cut[], origin: Matrix4): ClippingPlane[] {
   const back = Matrix4.inverseTransformation(origin, new Matrix4());
-  const made = cuts.map(({ point, normal }) => {
+  return cuts.map(({ point, normal }) => {
     const [p, n] = [Matrix4.multiplyByPoint(back, point, new Cartesian3()), Matrix4.multiplyByPointAsVector(back, normal, new Cartesian3())];
     Cartesian3.normalize(n, n);
     return new ClippingPlane(n, -Cartesian3.dot(n, p));
   });
-  return new ClippingPlaneCollection({ planes: made, unionClippingRegions: true, edgeWidth: 1.5, edgeColor: EDGE });
 }
