@@ -128,6 +128,11 @@ def test_cancelling_stops_within_a_second_of_computing(lake: Lake, tmp_path: Pat
     ({"rain": "csv", "rain_csv": "time_min,rain_mm\n0,1\n5,-2\n10,1"}, BadInput, "line 3: -2 is impossible"),
     ({"rain": "csv", "rain_csv": "time_min,rain_mm\n0,1\n5,\n10,1"}, BadInput, "line 3"),
     ({"inflow_m3_s": 3.0}, BadOption, "inflow needs inflow_point"),
+    ({"inflow_point": place(40, 40), "inflow_csv": "time_min,flow\n0,1\n5,2"}, BadInput, "unit is missing"),
+    ({"inflow_point": place(40, 40), "inflow_csv": "time,flow_m3_s\n2026-05-01T00:00,1\n2026-05-01T00:05,2"}, BadInput, "no time zone"),
+    ({"inflow_point": place(40, 40), "inflow_csv": "time_min,flow_m3_s\n0,1\n0,2"}, BadInput, "does not ascend"),
+    ({"rain": "csv", "rain_csv": "minutes,rain_mm\n0,1\n5,2"}, BadInput, "names its first column 'minutes'"),
+    ({"rain": "uniform", "cell": 4000}, BadOption, "less than or equal to 500"),
 ])  # fmt: skip
 def test_bad_runs_are_refused(lake: Lake, tmp_path: Path, params: dict, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +49,41 @@ def test_a_cancelled_run_leaves_its_outputs_so_far_and_a_state_to_go_on_from(lak
     assert any("partial result: cancelled" in note.reason for note in world.report.notes)
     with np.load(tmp_path / driver.LAST_GOOD) as saved:
         assert float(saved["time"]) == until
+
+
+KILLED = """
+import os, pickle, signal, sys
+from pathlib import Path
+from scenarios import driver, flood
+from scenarios.contract import World
+lake, version, params, checkpoint = pickle.loads(Path(sys.argv[1]).read_bytes())
+driver.CHECKPOINT_SECONDS = driver.CHECK_SECONDS = 0.0
+
+def progress(fraction, message):
+    if fraction > 0.4:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+driver.drive(flood, flood.Params(**params), World(lake, {"dem": version}), progress, Path(checkpoint))
+"""
+
+
+def test_a_killed_process_goes_on_from_its_last_checkpoint_to_the_same_answer(lake: Lake, tmp_path: Path) -> None:
+    version = terrain(lake, 10 + np.add.outer(np.arange(40) - 20.0, np.arange(40) - 20.0) ** 2 / 200)
+    params = {**RAIN, "hours": 0.5, "frames": 10}
+    (tmp_path / "task").write_bytes(pickle.dumps((lake, version, params, str(tmp_path / "killed" / "checkpoint.npz"))))
+    died = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "task")], timeout=120, check=False)
+    assert died.returncode == -signal.SIGKILL
+    with np.load(tmp_path / "killed" / "checkpoint.npz") as saved:
+        assert 0 < float(saved["time"]) < 1800
+    results = {}
+    for name in ("killed", "whole"):
+        world = World(lake, {"dem": version}, Report(source="flood"))
+        results[name] = driver.drive(flood, parse_options(flood.Params, params, "flood"), world, lambda *_: None, tmp_path / name / "checkpoint.npz"), world
+    assert "resumed_at_s" in results["killed"][1].report.facts
+    for name in ("depth", "velocity"):
+        assert np.array_equal(results["killed"][0][name][0].data, results["whole"][0][name][0].data), name
+    assert [f.properties["time"] for f in results["killed"][0]["frames"]] == [f.properties["time"] for f in results["whole"][0]["frames"]]
+    assert all(np.array_equal(a.data, b.data) for a, b in zip(results["killed"][0]["frames"], results["whole"][0]["frames"], strict=True))
 
 
 def test_a_run_that_breaks_down_names_cell_and_time_and_keeps_its_last_good_state(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
