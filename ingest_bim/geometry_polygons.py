@@ -137,3 +137,10 @@ def balanced(triangles: I32) -> bool:
     edges = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)
     n = int(edges.max()) + 1
     return bool(np.array_equal(np.sort(edges[:, 0] * n + edges[:, 1]), np.sort(edges[:, 1] * n + edges[:, 0])))
+
+
+def cross(a: F64, b: F64) -> F64:
+    """Cross products along the last axis; for small arrays several times as fast as NumPy's."""
+    x, y, z = a[..., 0], a[..., 1], a[..., 2]
+    u, v, w = b[..., 0], b[..., 1], b[..., 2]
+    return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=-1)

@@ -15,8 +15,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.citymodel_faces import cross
 from ingest_bim.geometry_host import Task, receive, send
+from ingest_bim.geometry_polygons import cross
 from twin.errors import UnreadableSource
 
 FAST, MIDDLE, REFERENCE = "hybrid-manifold-opencascade", "hybrid-cgal-simple-opencascade", "opencascade"

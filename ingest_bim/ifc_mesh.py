@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ingest_bim.citymodel_faces import cross
+from ingest_bim.geometry_polygons import cross
 from ingest_bim.ifc_geometry import Shape, is_closed
 from ingest_bim.ifc_placement import Placement
 from ingest_bim.ifc_structure import Structure
