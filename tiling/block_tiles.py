@@ -16,11 +16,12 @@ import shapely
 from numpy.typing import NDArray
 
 from tiling import block_kernels as kernels
-from tiling import metadata, solids
+from tiling import masses, metadata, partition, solids
 from tiling.anchors import numbers
 from tiling.arrow_bytes import whole
+from tiling.block_glb import primitives
 from tiling.boxes import enu_frames
-from tiling.gltf import LATTICE, Compression, Ready, Surface, glb
+from tiling.gltf import Compression, Surface, glb
 from tiling.rows import Rows
 from tiling.table_slices import Slices
 from tiling.tileset import Finished
@@ -31,14 +32,12 @@ from twin.model import Reference
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-SPLIT = 8_000.0
-"""Metres: a tile that is wider than float32 can hold is cut into primitives of this size."""
 _GROUND_CELL = 0.02
 """Degrees: the terrain is read in windows of about this size, so that a city-wide tile never loads a city-wide raster."""
 SURFACE = Surface((0.86, 0.85, 0.83, 1.0), name="block")
 
-Wanted = tuple[str, tuple[float, float], I64]
-"""A tile to be built: its name, the middle of its cell (degrees), its rows."""
+Wanted = tuple[partition.Cell, I64]
+"""A tile to be built: its cell, its rows."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Made:
     Attributes:
         names: their ids. slices: their attributes. foot, top: ellipsoidal heights in metres. spoilt: whether a corner cannot be used.
         before, lost: how many parts a row had, and how many of them are nothing.
-        owner: the row of each solid of `shape`, ascending.
+        owner: the row of each solid of `shape`, ascending. masses: (N, 6) what each row adds to the masses.
     """
 
     names: pa.Array
@@ -73,20 +72,21 @@ class Made:
     lost: NDArray[Any]
     owner: I64
     shape: solids.Solids
+    masses: F64
 
 
 def build_unit(task: tuple[Source, metadata.Schema, list[Wanted]]) -> list[Finished]:
     """The tiles of one unit of work, finished and deflated."""
     source, schema, wanted = task
-    table = source.rows.take(np.concatenate([rows for _, _, rows in wanted]))
-    count = [len(rows) for _, _, rows in wanted]
+    table = source.rows.take(np.concatenate([rows for _, rows in wanted]))
+    count = [len(rows) for _, rows in wanted]
     first = np.concatenate([[0], np.cumsum(count)])
     rings, xy = solids.outlines(whole(table.column("geometry")))
     lon, lat = crs.to_lonlat(source.reference.horizontal, xy[:, 0], xy[:, 1])
     owner = rings.owner[rings.polygon[rings.ring]]
     height = numbers(table, source.height)
     foot = _feet(source, table, owner, lon, lat)
-    frames = np.repeat(enu_frames(*np.array([centre for _, centre, _ in wanted]).T), count, axis=0)
+    frames = np.repeat(enu_frames(*np.array([cell.centre() for cell, _ in wanted]).T), count, axis=0)
     base, up = np.empty((len(lon), 3)), np.empty((len(lon), 3))
     kernels.place_corners(lon, lat, foot, frames, owner, crs.WGS84_A, crs.WGS84_E2, base, up)
     # a row with one unusable corner is refused whole: half a building would be a lie
@@ -99,11 +99,12 @@ def build_unit(task: tuple[Source, metadata.Schema, list[Wanted]]) -> list[Finis
     order = np.flatnonzero(whole_rows)[order]
     shape = solids.extrude(rings, base[order], height[owner[order]], up[order])
     lost = before - np.bincount(rings.owner, minlength=len(table))
-    made = Made(whole(table.column("id")), Slices(schema, table), foot, foot + height, spoilt, before, lost, rings.owner, shape)
-    return [build_tile(source, made, int(a), int(b)) for a, b in pairwise(first)]
+    made = Made(whole(table.column("id")), Slices(schema, table), foot, foot + height, spoilt, before, lost, rings.owner, shape,
+                masses.buildings(shape, rings.owner, lon[order], lat[order], foot, height))  # fmt: skip
+    return [build_tile(source, made, cell, int(a), int(b)) for (cell, _), (a, b) in zip(wanted, pairwise(first), strict=True)]
 
 
-def build_tile(source: Source, made: Made, a: int, b: int) -> Finished:
+def build_tile(source: Source, made: Made, cell: partition.Cell, a: int, b: int) -> Finished:
     """The solids of rows a to b of a unit as a packed glb; each row ends up kept, or in `notes` with the reason."""
     built = Finished()
     low, high = (int(p) for p in np.searchsorted(made.owner, (a, b)))
@@ -118,10 +119,11 @@ def build_tile(source: Source, made: Made, a: int, b: int) -> Finished:
         built.notes.append(("warned", made.names[int(made.owner[p])].as_py(), "its outline crosses itself: roof and floor are not exact"))
     number = np.cumsum(present) - 1
     built.low, built.high = made.shape.extremes(low, high)
-    ready = _primitives(made.shape, low, high, number[owner], built.low, built.high)
+    ready = primitives(made.shape, low, high, number[owner], built.low, built.high)
     table = made.slices.encode(a, b) if present.all() else made.slices.schema.encode(made.slices.table.slice(a, b - a).filter(pa.array(present)))
     built.packed = squeeze(glb((), [SURFACE], table, compression=source.compression, ready=ready))
     built.heights = (float(made.foot[rows][present].min()), float(made.top[rows][present].max()))
+    built.mass = masses.summary(made.masses[a:b][present], (cell.level, cell.x, cell.y)).tobytes()
     built.kept, built.vertices, built.triangles = int(present.sum()), sum(len(one.steps) for one in ready), sum(len(one.triangles) for one in ready)
     return built
 
@@ -139,30 +141,6 @@ def _tell(built: Finished, made: Made, a: int, b: int, present: NDArray[np.bool_
         built.notes.append(("refused", made.names[a + int(i)].as_py(), reason))
     for i in np.flatnonzero((lost > 0) & present):
         built.notes.append(("repaired", made.names[a + int(i)].as_py(), f"{int(lost[i])} of {int(before[i])} parts have no area and were left out"))
-
-
-def _primitives(shape: solids.Solids, first: int, last: int, feature: I64, low: F64, high: F64) -> list[Ready]:
-    """The solids `first` to before `last`, one primitive, or for a tile wider than float32 can hold, one for each quarter of it."""
-    number = np.zeros(last, np.int64)
-    number[first:] = feature
-    if (high - low).max() < 2 * SPLIT:
-        return [_primitive(shape, np.arange(first, last), number, low, high)]
-    cell = np.floor(shape.base[shape.start[first:last], :2] / SPLIT).astype(np.int64)
-    _, quarter = np.unique(cell, axis=0, return_inverse=True)
-    result = []
-    for q in range(int(quarter.max()) + 1):
-        pick = first + np.flatnonzero(quarter.ravel() == q)
-        ends = [shape.extremes(int(p), int(p) + 1) for p in pick]
-        result.append(_primitive(shape, pick, number, np.min([e[0] for e in ends], axis=0), np.max([e[1] for e in ends], axis=0)))
-    return result
-
-
-def _primitive(shape: solids.Solids, pick: I64, number: I64, low: F64, high: F64) -> Ready:
-    scale = float(2**LATTICE)
-    middle = (low + high) / 2
-    origin = np.floor(np.array([middle[0], middle[2], -middle[1]]) * scale) / scale
-    made = shape.faces(pick, number, origin, scale)
-    return Ready(origin, made.lattice, made.normal, made.feature, made.triangles)
 
 
 # --- where they stand ---------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from tiling import implicit, metadata, partition
+from tiling import implicit, masses, metadata, partition
 from tiling.anchors import Anchors, Look, look
 from tiling.block_tiles import Source, Wanted, build_unit
 from tiling.boxes import enu_frames
@@ -33,13 +33,15 @@ from twin.errors import BadFeature, MissingReference
 from twin.model import ABOVE_GROUND, LayerVersion, Report
 from twin.registry import TileJob
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
 BY_HAND = 262_144
 """Rows that are kept at hand where only some tiles are built: those that went lie in the row groups of the tiles that they left."""
 UNIT = 32
 """Budgets of weight in a unit of work, as far as it comes to no more than `UNIT_WEIGHT` vertices (some 50 MB)."""
+MASSES = 200
+"""Mass tiles in a unit of work."""
 UNIT_WEIGHT = 512_000
 _NO_ROWS = np.zeros(0, np.int64)
 
@@ -50,6 +52,7 @@ class Options(registry.Options):
     budget: int = Field(16_000, ge=100, le=1_000_000, description="Vertices that a leaf tile may hold.")
     in_memory: int = Field(partition.LIMIT, ge=1, description="Buildings whose places are held in memory at a time; the tiles do not depend on it.")
     compression: Compression = Field("meshopt", description="EXT_meshopt_compression of triangles, or none for clients without it.")
+    masses: bool = Field(True, description="Blocks of summed-up volume stand for what is too small to be drawn from afar (not with implicit subdivision).")
     subdivision: implicit.Subdivision = Field("explicit", description="How the tree is written: explicit in tileset.json, or implicit in subtrees.")
 
 
@@ -92,20 +95,21 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         ledger = Ledger(notes=anchors.notes)
         with ArchiveWriter(job.out) as archive:
             built = _write(job, source, schema, anchors, past, pool, archive, cells, ledger, report)
+            far = _write_masses(job, cells, built, past, pool, archive, ledger) if job.options.masses and job.options.subdivision == "explicit" else []
             report.kept = sum(one.kept for one in built)
             if not report.kept:
                 reasons = " ".join(f"{n.feature}: {n.reason}." for n in report.notes[:3])
                 raise BadFeature(f"Layer {version.layer}: no building could be built. {reasons}", "Check heights, outlines and terrain.")
             largest = max(float(one.shown().size.max(initial=0.0)) for one in anchors.places)
             told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys), "about": job.about}
-            document = tileset(_tree(cells, built), error=ABSENCE * largest, **told)
+            document = tileset(_tree(cells, built, far), error=ABSENCE * largest, **told)
             archive.add("tileset.json", dump(document))
             size_now = archive.size
         sidecars = anchors.sidecars | {LEDGER: ledger.save(job.lake)}
         if job.options.subdivision == "implicit":
             document, size_now = implicit.rewrite(job.out, implicit.mercator())
         job.progress(1.0, "done")
-        return _facts(document, built, report, size_now) | {"sidecars": sidecars}
+        return _facts(document, [*built, *(one for _, one in far)], report, size_now) | {"sidecars": sidecars}
 
 
 def _write(
@@ -130,7 +134,7 @@ def _write(
             known.append((name, key, old))
             cells.append(partition.Cell(cell.level, cell.x, cell.y, _NO_ROWS, cell.parent, cell.error))
             if old is None:
-                unit.append((name, cell.centre(), cell.rows))
+                unit.append((cells[-1], cell.rows))
                 weight += cell.weight
             if weight >= min(UNIT * job.options.budget, max(UNIT_WEIGHT, job.options.budget)):
                 yield source, schema, unit
@@ -168,6 +172,33 @@ def _write(
         job.progress(0.1 + 0.88 * min(1.0, done / total), f"building tiles ({len(built)})")
     copy()
     return built
+
+
+def _write_masses(
+    job: TileJob, cells: list[partition.Cell], built: list[Finished], past: Past, pool: Pool, archive: ArchiveWriter, ledger: Ledger,
+) -> list[tuple[masses.Mass, Finished]]:  # fmt: skip
+    """The mass tiles behind the others: those of the last build are copied. Fills `ledger`."""
+    compression = job.options.compression
+    found = masses.collect(cells, built, common_key({"code": CODE_VERSION, "compression": compression}))
+    old = [past.find(mass.name, mass.key) for mass in found]
+    new = [(mass, cells[mass.cell]) for mass, known in zip(found, old, strict=True) if known is None]
+    made = (one for some in pool.map(masses.build_many, ((compression, new[k : k + MASSES]) for k in range(0, len(new), MASSES))) for one in some)
+    result = []
+    copies: dict[str, int] = {}
+    for mass, known in zip(found, old, strict=True):
+        one, check = known or (next(made), 0)
+        if known is not None:
+            copies[f"{mass.name}.glb"] = check
+        elif one.packed is not None:
+            past.copy(archive, copies)
+            copies.clear()
+            check = one.packed.check
+            archive.add_packed(f"{mass.name}.glb", one.packed)
+            one.packed = Packed(b"", 0, one.packed.size, False)
+        ledger.add(mass.name, mass.key, check, one)
+        result.append((mass, one))
+    past.copy(archive, copies)
+    return result
 
 
 def _depends(source: Source, schema: metadata.Schema) -> dict[str, Any]:
@@ -212,10 +243,20 @@ def _arrow(rows: Rows, names: list[str]) -> pa.Schema:
     return pa.schema([whole.field(name) for name in ["id", *(n for n in names if n != "id")]])
 
 
-def _tree(cells: list[partition.Cell], built: list[Finished]) -> list[Tile]:
+def _tree(cells: list[partition.Cell], built: list[Finished], far: list[tuple[masses.Mass, Finished]]) -> list[Tile]:
+    """The cells, which add to those above them; a mass tile stands between a cell and its children, and they replace it."""
     side = np.exp2(np.array([cell.level for cell in cells]))
     lon, lat = partition.unproject(*((np.array([getattr(cell, axis) for cell in cells]) + 0.5) / side for axis in "xy"))
-    return [
-        Tile(frame, ABSENCE * cell.error, cell.parent, one.low, one.high, f"{cell.name}.glb" if one.packed else None)
-        for frame, cell, one in zip(enu_frames(lon, lat), cells, built, strict=True)
-    ]
+    between = {mass.cell: (mass, one) for mass, one in far}
+    above: list[int] = []  # where the children of each cell hang
+    tiles: list[Tile] = []
+    for at, (frame, cell, one) in enumerate(zip(enu_frames(lon, lat), cells, built, strict=True)):
+        parent = above[cell.parent] if cell.parent >= 0 else -1
+        replaced = {"refine": "ADD"} if cell.parent in between else {}
+        tiles.append(Tile(frame, ABSENCE * cell.error, parent, one.low, one.high, f"{cell.name}.glb" if one.packed else None, replaced))
+        if at in between:
+            mass, drawn = between[at]
+            tiles[-1].error = max(tiles[-1].error, ABSENCE * mass.error)
+            tiles.append(Tile(frame, ABSENCE * cell.error, len(tiles) - 1, drawn.low, drawn.high, f"{mass.name}.glb", {"refine": "REPLACE"}))
+        above.append(len(tiles) - 1)
+    return tiles

@@ -32,7 +32,7 @@ from twin.lake import Lake
 from twin.registry import TileJob
 
 LEDGER = "ledger"
-_FORMAT = 2
+_FORMAT = 3
 _COLUMNS = ("code", "size", "weight", "tie", "row", "mark")
 
 
@@ -87,14 +87,14 @@ _BOX = ("west", "south", "low", "east", "north", "high")
 _TILE = pa.schema([
     ("name", pa.string()), ("key", pa.binary()), ("check", pa.uint32()), ("place", pa.string()), ("drawn", pa.bool_()), ("size", pa.int64()),
     *((name, pa.float64()) for name in _BOX), ("bottom", pa.float64()), ("top", pa.float64()),
-    ("kept", pa.int64()), ("vertices", pa.int64()), ("triangles", pa.int64()), ("notes", pa.string()), ("error", pa.float64()),
+    ("kept", pa.int64()), ("vertices", pa.int64()), ("triangles", pa.int64()), ("notes", pa.string()), ("error", pa.float64()), ("mass", pa.binary()),
 ])  # fmt: skip
 
 
 def _flat(tile: Finished) -> tuple[Any, ...]:
     box = [float("nan")] * 6 if tile.low is None or tile.high is None else [float(v) for v in (*tile.low, *tile.high)]
     notes = json.dumps(tile.notes, ensure_ascii=False) if tile.notes else ""
-    return (tile.packed is not None, tile.packed.size if tile.packed else 0, *box, *map(float, tile.heights), tile.kept, tile.vertices, tile.triangles, notes, tile.error)
+    return (tile.packed is not None, tile.packed.size if tile.packed else 0, *box, *map(float, tile.heights), tile.kept, tile.vertices, tile.triangles, notes, tile.error, tile.mass)
 
 
 class Assembly:
@@ -224,7 +224,7 @@ class Past:
         of = {name: column[row] for name, column in self._columns.items()}
         notes = [(action, feature, reason) for action, feature, reason in json.loads(of["notes"])] if of["notes"] else []
         packed, low, high = (Packed(b"", 0, of["size"], False), self._boxes[row, :3], self._boxes[row, 3:]) if of["drawn"] else (None, None, None)
-        return Finished(packed, low, high, (of["bottom"], of["top"]), of["kept"], of["vertices"], of["triangles"], notes, of["error"]), of["check"]
+        return Finished(packed, low, high, (of["bottom"], of["top"]), of["kept"], of["vertices"], of["triangles"], notes, of["error"], of["mass"]), of["check"]
 
     def stored(self, name: str, check: int) -> Packed:
         """The bytes of a tile as they are stored in an archive that was rewritten.

@@ -36,6 +36,8 @@ class Finished:
     triangles: int = 0
     notes: list[tuple[str, str, str]] = field(default_factory=list)
     error: float = 0.0
+    mass: bytes = b""
+    """What the tile adds to the masses above it (`tiling.masses`)."""
 
 
 @dataclass

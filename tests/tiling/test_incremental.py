@@ -14,7 +14,7 @@ import shapely
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tiling import anchors, block_tiles, blocks
+from tiling import anchors, block_tiles, blocks, masses
 from tiling.arrow_bytes import offsets_and_data
 from tiling.digest_kernel import hash_bytes
 from tiling.digests import digests
@@ -36,12 +36,16 @@ def build(lake: Lake, version: LayerVersion, out: str, previous: Previous | None
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How many tiles were built and how many rows measured, from now on."""
-    counts = {"tiles": 0, "rows": 0}
-    real_tile, real_measure = block_tiles.build_tile, anchors.measure
+    counts = {"tiles": 0, "rows": 0, "masses": 0}
+    real_tile, real_measure, real_mass = block_tiles.build_tile, anchors.measure, masses.build
 
     def build_tile(*args: Any) -> Any:
         counts["tiles"] += 1
         return real_tile(*args)
+
+    def mass(*args: Any) -> Any:
+        counts["masses"] += 1
+        return real_mass(*args)
 
     def measure(task: Any) -> Any:
         counts["rows"] += sum(group[3] for group in task[0].rows.groups[task[2] : task[3]])
@@ -49,6 +53,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
     monkeypatch.setattr(block_tiles, "build_tile", build_tile)
     monkeypatch.setattr(anchors, "measure", measure)
+    monkeypatch.setattr(masses, "build", mass)
     return counts
 
 
@@ -141,6 +146,7 @@ def test_only_what_changed_is_read_and_built(lake: Lake, monkeypatch: pytest.Mon
     assert fast == full
     assert counts["rows"] == 2
     assert 1 <= counts["tiles"] <= 12
+    assert 1 <= counts["masses"] <= 12, "those above the two"
     assert facts["tiles"] > 200
 
 
@@ -155,7 +161,7 @@ def test_a_whole_new_delivery_is_read_again_but_its_tiles_are_not_built_again(la
     counts = counted(monkeypatch)
     fast, _ = build(lake, shuffled, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]))
     assert fast == full
-    assert counts == {"rows": 2000, "tiles": 1}
+    assert counts == {"rows": 2000, "tiles": 1, "masses": 0}, "its attributes changed, not its shape"
 
 
 def test_other_options_or_ground_reuse_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +171,7 @@ def test_other_options_or_ground_reuse_nothing(lake: Lake, monkeypatch: pytest.M
     counts = counted(monkeypatch)
     previous = Previous((lake.root / "a.3tz",), facts["sidecars"])
     assert build(lake, version, "b.3tz", previous, ground=6.0)[0] == build(lake, version, "c.3tz", ground=6.0)[0]
-    assert counts["tiles"] == 2 * facts["tiles"]
+    assert counts["tiles"] + counts["masses"] == 2 * facts["tiles"]
 
 
 @pytest.mark.parametrize("damage", ["archive body", "archive gone", "archive cut", "ledger", "index", "sidecars gone"])

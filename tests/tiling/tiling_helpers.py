@@ -98,5 +98,5 @@ def _drawn(data: bytes, uri: str, matrix: np.ndarray) -> list[tuple[str, np.ndar
                 result.append((row["id"], world[triangles], uri, row))
                 continue
             owner = primitive.feature_ids[0].ids[triangles[:, 0]]
-            result.extend((rows[i]["id"], world[triangles[owner == i]], uri, rows[i]) for i in np.unique(owner))
+            result.extend((rows[i].get("id", ""), world[triangles[owner == i]], uri, rows[i]) for i in np.unique(owner))
     return result

@@ -1,0 +1,126 @@
+"""Mass tiles: whatever cut a client draws, every building stands there once, as itself or in a mass."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+import trimesh
+
+from tiling import blocks, masses
+from twin.bench.cities import generate_buildings
+from twin.lake import Lake
+from twin.model import Report
+from twin.parts import write_version
+from twin.registry import TileJob
+
+sys.path[:0] = [str(Path(__file__).parent)]
+from tiling_helpers import tree  # noqa: E402
+
+COUNT = 1500
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A tiled layer and the batch that it was made of."""
+    lake = Lake(tmp_path_factory.mktemp("lake"))
+    batch = next(iter(generate_buildings(COUNT, 3)))
+    version = write_version(lake, "b", "blocks", [batch], Report("g"), provenance={}, style={"height": "height"})
+    blocks.tile(version, TileJob(lake, lake.root / "out.3tz", blocks.Options(ground=20.0, budget=2000)))
+    return lake.root / "out.3tz", batch
+
+
+def is_mass(tile: dict[str, Any]) -> bool:
+    return str(tile["uri"]).startswith("mass/")
+
+
+def test_every_cut_shows_every_building_once(city: tuple[Path, Any]) -> None:
+    """Random cuts of the tree, by the rules of 3D Tiles: ADD draws a tile and its children, REPLACE the children instead."""
+    tiles = tree(city[0])
+    children: dict[int, list[int]] = {}
+    for number, tile in enumerate(tiles):
+        children.setdefault(tile["parent"], []).append(number)
+    rng = np.random.default_rng(1)
+    for deep in np.linspace(0, 1, 12):
+        shown: list[str] = []
+        counted = 0
+        stack = [0]
+        while stack:
+            at = stack.pop()
+            mass, below = is_mass(tiles[at]), children.get(at, [])
+            # a cell always brings the masses of what is below it; they are refined or not
+            refined = bool(below) and (not mass or rng.random() < deep)
+            if not mass:
+                shown += [name for name, *_ in tiles[at]["drawn"]]
+            elif not refined:
+                counted += sum(row["buildings"] for *_, row in tiles[at]["drawn"])
+            if refined:
+                stack += below
+        assert len(shown) == len(set(shown))
+        assert len(shown) + counted == COUNT
+        assert counted or deep > 0.5
+
+
+def test_the_masses_have_the_area_and_the_volume_of_the_buildings(city: tuple[Path, Any]) -> None:
+    path, batch = city
+    tiles = tree(path)
+    area = dict(zip(batch.ids.to_pylist(), shapely.area(batch.geometry), strict=True))
+    height = dict(zip(batch.ids.to_pylist(), batch.attributes["height"].to_pylist(), strict=True))
+    top = next(number for number, tile in enumerate(tiles) if is_mass(tile))
+    drawn_above = {name for name, *_ in tiles[0]["drawn"]}
+    rest = [name for name in area if name not in drawn_above]
+    assert tiles[top]["parent"] == 0
+    drawn = tiles[top]["drawn"]
+    assert sum(row["buildings"] for *_, row in drawn) == len(rest)
+    assert sum(row["area"] for *_, row in drawn) == pytest.approx(sum(area[name] for name in rest), rel=1e-3)  # grid metres are not metres
+    volume = 0.0
+    for _, triangles, _, row in drawn:
+        corners = triangles.reshape(-1, 3)
+        solid = trimesh.Trimesh(np.round(corners - corners[0], 4), np.arange(len(corners)).reshape(-1, 3))
+        solid.merge_vertices(digits_vertex=2)
+        assert solid.is_watertight
+        assert solid.volume == pytest.approx(row["area"] * row["height"], rel=2e-3)
+        volume += solid.volume
+    assert volume == pytest.approx(sum(area[name] * height[name] for name in rest), rel=3e-3)
+
+
+def test_the_plan_is_the_same_without_them_and_implicit_trees_have_none(lake: Lake) -> None:
+    version = write_version(lake, "b", "blocks", generate_buildings(400, 3), Report("g"), provenance={}, style={"height": "height"})
+    names = {}
+    for name, options in {"with": {}, "without": {"masses": False}, "implicit": {"subdivision": "implicit"}}.items():
+        blocks.tile(version, TileJob(lake, lake.root / f"{name}.3tz", blocks.Options(ground=20.0, budget=1000, **options)))
+        with zipfile.ZipFile(lake.root / f"{name}.3tz") as file:
+            names[name] = {n for n in file.namelist() if n.endswith(".glb")}
+            document = json.loads(file.read("tileset.json"))
+            assert ("REPLACE" in json.dumps(document)) == (name == "with")
+    assert {n for n in names["with"] if not n.startswith("mass/")} == names["without"]
+    assert any(n.startswith("mass/") for n in names["with"])
+    assert not any(n.startswith("mass/") for n in names["implicit"])
+
+
+def test_summaries_add_up() -> None:
+    """Against sums by hand; a summary of summaries is that of the whole, but for the squares that rows lie in."""
+    rng = np.random.default_rng(2)
+    level, x, y = 12, 3333, 1780
+    u, v = (x + rng.random(500)) / 2**level, (y + rng.random(500)) / 2**level
+    rows = np.column_stack([u * 360 - 180, np.degrees(np.arctan(np.sinh(np.pi * (1 - 2 * v)))), rng.uniform(20, 900, 500), rng.uniform(3, 60, 500),
+                            rng.uniform(0, 9, 500), np.ones(500)])  # fmt: skip
+    found = masses.summary(rows, (level, x, y))
+    assert len(found) == 16
+    square = ((v * 2**level - y) * 4).astype(int) * 4 + ((u * 2**level - x) * 4).astype(int)
+    for row, number in zip(found, np.unique(square), strict=True):
+        mine = rows[square == number]
+        assert row[masses.COUNT] == len(mine)
+        assert row[masses.FOOT] == mine[:, masses.FOOT].min()
+        assert row[masses.AREA] == pytest.approx(mine[:, masses.AREA].sum())
+        for k in (masses.LON, masses.LAT, masses.HEIGHT):
+            assert row[k] == pytest.approx(np.average(mine[:, k], weights=mine[:, masses.AREA]))
+    again = masses.summary(np.concatenate([masses.summary(rows[:250], (level, x, y)), masses.summary(rows[250:], (level, x, y))]), (level, x, y))
+    assert np.allclose(again[:, masses.AREA], found[:, masses.AREA])
+    assert np.allclose(again[:, masses.HEIGHT], found[:, masses.HEIGHT])

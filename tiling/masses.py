@@ -1,0 +1,162 @@
+"""What a city looks like from afar: the masses of the buildings that are not drawn yet (ADR 0013).
+
+Every cell of the plan that has descendants gets a mass tile: for each sixteenth of a child's cell one block with the area of all
+buildings in it, their mean height, on their lowest foot. It stands between the cell and its children and is *replaced* by them, while the cells
+themselves only add: so a cut shows each building at most once, and where it does not, its share of a mass.
+
+A tile that is built hands on a summary of its own buildings (at most sixteen rows); summaries of tiles that are copied come with
+them, so an edit changes the mass tiles above it and no others, and no building is read for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from numpy.typing import NDArray
+
+from tiling import solids
+from tiling.block_glb import primitives
+from tiling.boxes import enu_frames
+from tiling.gltf import Compression, Surface, glb
+from tiling.metadata import Schema, schema_of
+from tiling.partition import Cell
+from tiling.tileset import Finished
+from twin import crs
+from twin.archive import squeeze
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+SIDE = 4
+"""Squares of a cell, a side."""
+LON, LAT, AREA, HEIGHT, FOOT, COUNT = range(6)
+"""Columns of a summary: area-weighted place (degrees), area (m²), area-weighted height, lowest foot (ellipsoidal, m), number of buildings."""
+SURFACE = Surface((0.80, 0.80, 0.79, 1.0), name="mass")
+
+
+@njit(cache=True, nogil=True)
+def _gather(rows, level, x, y, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Rows summed up in the squares of a cell; result: (SIDE², 6), written (rows of count 0 mean nothing)."""
+    result[:] = 0.0
+    scale = 2.0**level
+    for i in range(len(rows)):
+        lon, lat, area = rows[i, LON], rows[i, LAT], max(rows[i, AREA], 1e-3)
+        u = (lon + 180.0) / 360.0 * scale - x
+        v = (1.0 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2.0 * scale - y
+        at = min(max(int(v * SIDE), 0), SIDE - 1) * SIDE + min(max(int(u * SIDE), 0), SIDE - 1)
+        one = result[at]
+        one[FOOT] = rows[i, FOOT] if one[COUNT] == 0 else min(one[FOOT], rows[i, FOOT])
+        for k in (LON, LAT, HEIGHT):
+            one[k] += (rows[i, k] - one[k]) * area / (one[AREA] + area)
+        one[AREA] += area
+        one[COUNT] += rows[i, COUNT]
+
+
+def summary(rows: F64, cell: tuple[int, int, int]) -> F64:
+    """(K, 6) masses of buildings, or of other masses, in the squares of a cell (level, x, y) of the plan's grid; K ≤ 16.
+
+    `rows`: (N, 6), in the order in which they are to be added up.
+    """
+    result = np.empty((SIDE * SIDE, 6))
+    _gather(rows, *cell, result)
+    return result[result[:, COUNT] > 0]
+
+
+def buildings(shape: solids.Solids, owner: I64, lon: F64, lat: F64, foot: F64, height: F64) -> F64:
+    """(N, 6) one row a building, those without a solid of count 0.
+
+    Args:
+        shape: solids in tiles' frames; owner: (P,) row of each solid. lon, lat: (C,) degrees of their corners. foot, height: (N,).
+    """
+    rows = np.zeros((len(foot), 6))
+    corners = np.diff(shape.start)
+    row = np.repeat(owner, corners)
+    first = np.repeat(shape.start[:-1], corners)
+    p, q = shape.base - shape.base[first], shape.base[shape.after] - shape.base[first]
+    rows[:, AREA] = np.abs(np.bincount(row, p[:, 0] * q[:, 1] - q[:, 0] * p[:, 1], minlength=len(rows))) / 2
+    number = np.maximum(np.bincount(row, minlength=len(rows)), 1)
+    for k, values in ((LON, lon), (LAT, lat)):
+        rows[:, k] = np.bincount(row, values, minlength=len(rows)) / number
+    rows[:, HEIGHT], rows[:, FOOT] = height, foot
+    rows[np.unique(owner), COUNT] = 1
+    return rows
+
+
+@dataclass
+class Mass:
+    """A mass tile to be made: `cell` is the position of its cell in the plan, `name` its own, `rows` (K, 6) what it shows, `key` of its bytes."""
+
+    cell: int
+    name: str
+    rows: F64
+    key: bytes
+
+    @property
+    def error(self) -> float:
+        """Size of the largest block, metres: what is missing where the tile is not drawn."""
+        return float(np.sqrt(2 * self.rows[:, AREA] + self.rows[:, HEIGHT] ** 2).max())
+
+
+def collect(cells: list[Cell], built: list[Finished], common: bytes) -> list[Mass]:
+    """The mass tiles of a plan, in its order.
+
+    Args:
+        cells, built: of the plan, parents first; `Finished.mass` holds the summary of a tile's own buildings.
+        common: what the bytes of all mass tiles depend on.
+    """
+    below: list[list[F64]] = [[] for _ in cells]
+    found = []
+    for at in range(len(cells) - 1, -1, -1):
+        cell = cells[at]
+        rows = np.frombuffer(built[at].mass).reshape(-1, 6)
+        if below[at]:
+            shown = np.concatenate(below[at][::-1])
+            name = f"mass/{cell.name}"
+            key = hashlib.blake2b(common + name.encode() + b"\0" + shown.tobytes(), digest_size=16).digest()
+            found.append(Mass(at, name, shown, key))
+            rows = summary(np.concatenate([rows, shown]), (cell.level, cell.x, cell.y))
+        if cell.parent >= 0 and len(rows):
+            below[cell.parent].append(rows)
+        below[at] = []
+    return found[::-1]
+
+
+@cache
+def schema() -> Schema:
+    """The class of masses: how many buildings each stands for, their area and mean height."""
+    return schema_of("mass", _table(np.ones((1, 6))))
+
+
+def _table(rows: F64) -> pa.Table:
+    return pa.table({"buildings": rows[:, COUNT].astype(np.int32), "area": rows[:, AREA].astype(np.float32), "height": rows[:, HEIGHT].astype(np.float32)})
+
+
+def build_many(task: tuple[Compression, list[tuple[Mass, Cell]]]) -> list[Finished]:
+    """Some mass tiles: a unit of work."""
+    compression, wanted = task
+    return [build(mass, cell, compression) for mass, cell in wanted]
+
+
+def build(mass: Mass, cell: Cell, compression: Compression) -> Finished:
+    """A mass tile: upright blocks on squares of the summed-up area."""
+    rows = mass.rows
+    half = np.sqrt(rows[:, AREA]) / 2
+    frame = enu_frames(*(np.array([value]) for value in cell.centre()))[0]
+    local = (crs.geodetic_to_ecef(rows[:, [LON, LAT, FOOT]]) - frame[:3, 3]) @ frame[:3, :3]
+    axes = enu_frames(rows[:, LON], rows[:, LAT])[:, :3, :3].transpose(0, 2, 1) @ frame[:3, :3]  # east, north, up of each block, in the tile's frame
+    turn = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    base = (local[:, None] + half[:, None, None] * (turn[None, :, :1] * axes[:, None, 0] + turn[None, :, 1:] * axes[:, None, 1])).reshape(-1, 3)
+    count = len(rows)
+    numbers = np.arange(count)
+    rings = solids.Rings(np.repeat(numbers, 4), numbers, np.zeros(count, bool), numbers)
+    shape = solids.extrude(rings, base, np.repeat(rows[:, HEIGHT], 4), np.repeat(axes[:, 2], 4, axis=0))
+    low, high = shape.extremes(0, count)
+    ready = primitives(shape, 0, count, numbers, low, high)
+    data = glb((), [SURFACE], schema().encode(_table(rows)), compression=compression, ready=ready)
+    heights = float(rows[:, FOOT].min()), float((rows[:, FOOT] + rows[:, HEIGHT]).max())
+    return Finished(squeeze(data), low, high, heights, 0, sum(len(one.steps) for one in ready), sum(len(one.triangles) for one in ready))
