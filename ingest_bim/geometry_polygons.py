@@ -46,7 +46,7 @@ def triangulated(rings: list[F64]) -> NDArray[np.int64]:
     Raises:
         NotEvaluated: it crosses itself, or has no area.
     """
-    points = np.concatenate(rings) if len(rings) > 1 else rings[0]
+    points = (np.concatenate(rings) if len(rings) > 1 else rings[0]) - rings[0][0]  # far coordinates would cost ear clipping its digits
     area = area_of(rings[0]) - sum(abs(area_of(ring)) for ring in rings[1:])
     ends = np.cumsum([len(ring) for ring in rings]).astype(np.uint32)
     made: NDArray[np.int64] = mapbox_earcut.triangulate_float64(np.ascontiguousarray(points), ends).reshape(-1, 3).astype(np.int64)

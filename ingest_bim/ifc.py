@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 from typing import Any, Literal
 
 import numpy as np
@@ -39,7 +40,7 @@ from ingest_bim.step_access import attribute, parser, uncollected
 from ingest_bim.step_guard import StepFile, guarded
 from ingest_bim.step_scan import StepText
 from twin import reading
-from twin.errors import BadFeature, BadOption, BadReference, UnreadableSource
+from twin.errors import BadFeature, BadOption, BadReference, Cancelled, UnreadableSource
 from twin.model import Batch, Report, Table
 from twin.registry import ReaderOptions
 
@@ -201,12 +202,23 @@ def _plan(step: StepFile, structure: Structure, drawable: dict[int, tuple[str, .
 def _start(stack: ExitStack, host: Host, plan: Plan, options: Options, plain: PlainShapes | None) -> Callable[[], Shapes]:
     """Begin to shape in other processes; calling what is returned waits for the shapes, telling progress (and so cancelling)."""
     around = reading.current()
-    done = [0]
+    done, stopped = [0], Event()
+
+    def stop(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            stopped.set()
+            host.stop()
+
+    def told(count: int) -> None:
+        if stopped.is_set():
+            raise Cancelled("Shaping was stopped.")
+        done[0] = count
+
     aside = stack.enter_context(ThreadPoolExecutor(1))
     # where reading ends early, before the thread is waited for: it would go on to the last element
-    stack.push(lambda kind, *_: host.stop() if kind is not None else None)
+    stack.push(stop)
     cache = ShapeCache(around.cache) if around.cache is not None else None
-    task = aside.submit(shape_model, host, plan, options.kernel, cache, lambda count: done.__setitem__(0, count), plain)
+    task = aside.submit(shape_model, host, plan, options.kernel, cache, told, plain)
 
     def wait() -> Shapes:
         total = max(len(plan.drawable), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from ingest_bim.ifc_properties import read_definitions
 from ingest_bim.ifc_structure import read_structure
 from ingest_bim.ifc_units import Units
 from ingest_bim.step_scan import StepText
+from twin import reading
+from twin.errors import Cancelled
 from twin.model import Mesh, Report
 
 Step = Callable[..., str]
@@ -100,6 +103,14 @@ def test_any_star_has_the_volume_that_shapely_says(radii: list[float], turned: b
     shape = body(f"#1=IFCEXTRUDEDAREASOLID(#2,$,#12,{depth!r});", "#2=IFCARBITRARYCLOSEDPROFILEDEF(.AREA.,$,#20);", *polyline(20, 21, ring))
     assert volume(shape) == pytest.approx(shapely.Polygon(ring).area * depth, rel=1e-9)
     assert balanced(shape.triangles)
+
+
+def test_map_coordinates_in_millimetres_cost_no_digits() -> None:
+    """An L of centimetres with a hole, 9,000 km from the origin."""
+    outer = [(9e9 + x, 7e8 + y) for x, y in ((0, 0), (30, 0), (30, 10), (10, 10), (10, 20), (0, 20))]
+    inner = [(9e9 + x, 7e8 + y) for x, y in ((2, 2), (5, 2), (5, 5), (2, 5))]
+    shape = body("#1=IFCEXTRUDEDAREASOLID(#2,$,#12,20.);", "#2=IFCARBITRARYPROFILEDEFWITHVOIDS(.AREA.,$,#20,(#40));", *polyline(20, 21, outer), *polyline(40, 41, inner), length=1e-3)
+    assert volume(shape) == pytest.approx(20e-3 * (400 - 9) * 1e-6, rel=1e-4)
 
 
 # --- faces -------------------------------------------------------------------------------------------------------
@@ -282,3 +293,23 @@ def test_values_from_the_text_are_the_parser_s(model_file: ModelFile, step: Step
     assert values["柱"] == ("柱", None, "IfcText")
     assert values["d"] == ("-0.0015", -0.0015, "IfcReal")
     assert values["h"][1] == pytest.approx(0.012)
+
+
+def test_a_dismissed_reading_ends_without_shaping_the_rest(model_file: ModelFile, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 40 walls takes a tenth of a second here: after the first half second progress is told, and raising from it ends the work."""
+    made: list[int] = []
+    right = Plain.solid
+
+    def slow(self: Plain, item: int) -> Any:
+        made.append(item)
+        time.sleep(0.1)
+        return right(self, item)
+
+    def dismissed(fraction: float, message: str) -> None:
+        if "shapes" in message:
+            raise Cancelled("dismissed")
+
+    monkeypatch.setattr(Plain, "solid", slow)
+    with reading.given(reading.Surroundings(progress=dismissed)), pytest.raises(Cancelled):
+        list(ifc.read(model_file(step(*walls(40))), ifc.Options(**PLACED), Report()))  # type: ignore[arg-type]
+    assert 0 < len(made) < 30
