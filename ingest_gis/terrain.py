@@ -24,7 +24,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from ingest_gis import raster_source, terrain_mosaic
-from twin import crs, sources
+from twin import crs, reading, sources
 from twin.errors import BadFeature, BadInput, BadOption, MissingReference, UnreadableSource
 from twin.model import ABOVE_GROUND, Asset, Batch, Bounds, Reference, Report
 from twin.registry import ReaderOptions
@@ -49,7 +49,7 @@ class Options(ReaderOptions):
     member: str | None = Field(None, description="Which raster of a ZIP, where it holds several.")
     references: dict[str, str] = Field({}, description="CRS and datum by file name: PATTERN=CRS+VERTICAL, separated by commas, e.g. survey*.tif=EPSG:4547+5737 or old*.tif=+EGM96.")
     blend: float | None = Field(None, gt=0, description="Metres over which a finer raster runs out into the next coarser one; by default two of its cells.")
-    water: str | None = Field(None, description="Water for the water mask: a vector file of polygons, or a raster whose cells above 0 are water.")
+    water: str | None = Field(None, description="Water for the water mask: a layer of the city with polygons, a vector file of them, or a raster whose cells above 0 are water.")
 
     @field_validator("references", mode="before")
     @classmethod
@@ -120,8 +120,9 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
         if options.water is not None:
             from ingest_gis.terrain_water import water_table  # noqa: PLC0415  loads pandas; few terrains have a water mask
 
-            yield water_table(Path(options.water), report)
-        if len(rasters) == 1:
+            yield water_table(options.water, report)
+        under = reading.current().under
+        if len(rasters) == 1 and under is None:
             yield _one(*rasters[0], options, Path(scratch) / "terrain.tif", report)
             return
         assets = []
@@ -133,7 +134,7 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
                 report.note(note.action, name, note.reason)
         if options.blend is None and len(rasters) > 1:
             report.note("assumed", "", "the width of the blended seams is two cells of the coarser raster, at least ten of the finer (--option blend=METRES)")
-        found = terrain_mosaic.stack(assets, options.blend, Path(scratch), report)
+        found = terrain_mosaic.stack(assets, options.blend, Path(scratch), report, under)
         low, high = (edge(value for a in found for value in (a.bounds.minz, a.bounds.maxz)) for edge in (min, max))
         report.facts.update(cells=report.read, voids=report.read - report.kept, min=low, max=high, resolution=found[0].properties["resolution"])
         yield from found

@@ -80,35 +80,48 @@ def unused(references: dict[str, str], names: Sequence[str]) -> None:
 
 
 def cell_metres(asset: Asset) -> float:
-    """Metres a cell is wide, typically: the root of its area in the middle of the raster."""
-    box, (columns, rows) = asset.bounds, asset.properties["size"]
+    """Metres a cell is wide, typically."""
+    return _cell_metres(asset.reference, asset.bounds, *asset.properties["size"])
+
+
+def _cell_below(ground: Ground) -> float:
+    """Metres a cell of the uppermost raster of a ground is wide."""
+    with rasterio.open(ground.path) as file:
+        return _cell_metres(ground.reference, file.bounds, file.width, file.height)
+
+
+def _cell_metres(reference: Reference, bounds: Any, columns: int, rows: int) -> float:
+    """The root of a cell's area on the ground in the middle of a raster; `bounds`: of a `Bounds` or of rasterio."""
+    box = bounds if isinstance(bounds, Bounds) else Bounds(*bounds)
     x, y = (box.minx + box.maxx) / 2, (box.miny + box.maxy) / 2
     dx, dy = (box.maxx - box.minx) / columns, (box.maxy - box.miny) / rows
-    lon, lat = crs.to_lonlat(asset.reference.horizontal, np.array([x, x + dx, x]), np.array([y, y, y + dy]))
+    lon, lat = crs.to_lonlat(reference.horizontal, np.array([x, x + dx, x]), np.array([y, y, y + dy]))
     at = crs.geodetic_to_ecef(np.column_stack([lon, lat, np.zeros(3)]))
     return float(np.sqrt(np.linalg.norm(at[1] - at[0]) * np.linalg.norm(at[2] - at[0])))
 
 
-def stack(assets: list[tuple[str, Asset]], blend: float | None, folder: Path, report: Report) -> list[Asset]:
-    """The rasters finest first, all but the last dressed, each with its own reference in its properties.
+def stack(assets: list[tuple[str, Asset]], blend: float | None, folder: Path, report: Report, under: Ground | None = None) -> list[Asset]:
+    """The rasters finest first, each with its own reference in its properties; all but the last dressed (that too, where there is ground under it).
 
     Args:
         assets: names and rasters as they were read, in the order in which equals of the same cell size count.
         blend: metres of the rims; by default two cells of the next coarser raster, at least ten of its own.
         folder: where dressed files are written.
+        under: the ground they are laid on, for an update of a terrain; it stays as it is.
     """
     order = sorted(assets, key=lambda pair: round(math.log2(cell_metres(pair[1])) * 16))
-    below: Ground | None = None
+    below, beneath = under, None if under is None else _cell_below(under)
     done: list[tuple[str, Asset, Rim | None]] = []
     for k in range(len(order) - 1, -1, -1):
         name, asset = order[k]
         rim = None
-        if below is not None:
-            wide = blend if blend is not None else max(2 * cell_metres(order[k + 1][1]), 10 * cell_metres(asset))
+        own = cell_metres(asset)
+        if below is not None and beneath is not None:
+            wide = blend if blend is not None else max(2 * beneath, 10 * own)
             asset, rim = _dress(asset, below, wide, folder / f"dressed{k}.tif")
             report.note("repaired", name, f"runs out into the coarser ground within {rim.blend:g} m; of its cells without data {rim.filled} were filled "
                         f"by that, {rim.left} are left to the coarser ground")  # fmt: skip
-        below = Ground(asset.path, asset.reference, name, below)
+        below, beneath = Ground(asset.path, asset.reference, name, below), own
         done.insert(0, (name, asset, rim))
     first = done[0][1].reference
     report.facts["sources"] = [{"file": name, "reference": asdict(asset.reference), "cell_m": round(cell_metres(asset), 4), "voids": asset.properties["voids"],

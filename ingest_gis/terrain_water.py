@@ -1,4 +1,4 @@
-"""The water of a terrain: polygons of a vector file, or the cells above 0 of a raster, as WGS 84 polygons in a table."""
+"""The water of a terrain: polygons of a layer of the city or of a vector file, or the cells above 0 of a raster, as WGS 84 polygons in a table."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rasterio import features
 
 from ingest_gis import ogr, raster_source
 from ingest_gis.rows import VectorOptions
-from twin import crs
-from twin.errors import BadFeature, BadOption, MissingReference
+from twin import crs, reading
+from twin.errors import BadFeature, BadOption, MissingReference, NotFound
 from twin.model import Report, Table
 
 Shapes = NDArray[np.object_]
@@ -21,18 +21,20 @@ RASTERS = (".tif", ".tiff", ".asc")
 MOST_CELLS = 200_000_000
 
 
-def water_table(source: Path, report: Report) -> Table:
-    """Table `water` with column `geometry` (WKB polygons, degrees).
+def water_table(named: str, report: Report) -> Table:
+    """Table `water` with column `geometry` (WKB polygons, degrees); `named`: a path, or the name of a layer where there is no such file.
 
     Raises:
-        BadOption: there is no such file, or a raster too large to be traced.
+        BadOption: there is neither, or a raster too large to be traced, or a layer without features.
         UnreadableSource: it cannot be read.
         MissingReference: it states no CRS.
         BadFeature: it holds no water.
     """
+    source = Path(named)
     if not source.exists():
-        raise BadOption(f"water: there is no file {source}.", "Name a vector file of polygons or a raster; a layer is exported first: twin export LAYER --to water.gpkg.")
-    horizontal, shapes = _cells(source) if source.suffix.lower() in RASTERS else _polygons(source, report)
+        horizontal, shapes = _layer(named)
+    else:
+        horizontal, shapes = _cells(source) if source.suffix.lower() in RASTERS else _polygons(source, report)
     flat = shapely.get_parts(shapely.force_2d(shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]))
     polygons = flat[shapely.get_type_id(flat) == 3]
     if len(polygons) < len(flat):
@@ -46,6 +48,17 @@ def water_table(source: Path, report: Report) -> Table:
     lonlat = shapely.transform(polygons, lambda xy: np.column_stack(crs.to_lonlat(horizontal, xy[:, 0], xy[:, 1])))
     report.facts["water"] = {"source": source.name, "polygons": len(polygons)}
     return Table("water", pa.table({"geometry": pa.array(shapely.to_wkb(lonlat), pa.binary())}))
+
+
+def _layer(name: str) -> tuple[str, Shapes]:
+    """The shapes of a published layer of the city."""
+    try:
+        chunks = list(reading.current().layer(name))
+    except NotFound as error:
+        raise BadOption(f"water: there is neither a file nor a layer {name!r}.", "Name a layer of polygons, a vector file of them, or a raster.") from error
+    if not chunks:
+        raise BadFeature(f"water: layer {name!r} holds no features.", "Name another layer.")
+    return chunks[0].reference.horizontal, np.concatenate([np.asarray(chunk.geometry, dtype=object) for chunk in chunks])
 
 
 def _polygons(source: Path, report: Report) -> tuple[str, Shapes]:

@@ -12,20 +12,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import rasterio
 import shapely
 from numpy.typing import NDArray
 from pydantic import Field
 from rasterio import features as rio_features
 from rasterio.transform import Affine
-from rasterio.windows import Window, from_bounds
 
 from scenarios.contract import Output, World, layer_field
 from scenarios.contract import Params as BaseParams
 from scenarios.kernels.connected import connected_below
 from twin import crs
 from twin.errors import BadOption
-from twin.model import Batch, Column, Features, Grid, Reference
+from twin.model import Batch, Bounds, Column, Features, Grid, Reference
 
 TITLE = {"zh": "静态淹没", "en": "Static inundation"}
 DESCRIPTION = {
@@ -144,18 +142,18 @@ def start(params: Params, world: World) -> Inundation:
     """
     ground = world.ground(params.terrain)
     reference = ground.reference
-    with rasterio.open(ground.path) as file:
-        window = Window(0, 0, file.width, file.height)
-        if params.bbox is not None:
-            box = shapely.box(*params.bbox)
-            xy = shapely.get_coordinates(shapely.segmentize(box, (params.bbox[2] - params.bbox[0]) / 20 or 1e-4))
-            x, y = crs.from_lonlat(reference.horizontal, xy[:, 0], xy[:, 1])
-            try:
-                window = from_bounds(x.min(), y.min(), x.max(), y.max(), file.transform).round_offsets().round_lengths().intersection(window)
-            except rasterio.errors.WindowError as error:
-                raise BadOption(f"bbox {params.bbox} lies outside the terrain {params.terrain!r}.", "Choose an area inside it.") from error
-        heights = file.read(1, window=window, masked=True).astype(np.float64).filled(np.nan)
-        transform = file.window_transform(window)
+    area = None
+    if params.bbox is not None:
+        box = shapely.box(*params.bbox)
+        xy = shapely.get_coordinates(shapely.segmentize(box, (params.bbox[2] - params.bbox[0]) / 20 or 1e-4))
+        x, y = crs.from_lonlat(reference.horizontal, xy[:, 0], xy[:, 1])
+        area = Bounds(float(x.min()), float(y.min()), float(x.max()), float(y.max()))
+    heights, numbers = ground.window(area)
+    if not heights.size:
+        raise BadOption(f"bbox {params.bbox} lies outside the terrain {params.terrain!r}.", "Choose an area inside it.")
+    transform = Affine(*numbers)
+    if ground.under is not None:
+        world.report.note("assumed", params.terrain, f"its rasters are taken together on cells of {numbers[0]:g} × {-numbers[4]:g}")
     source = _source(params, world, reference, transform, heights.shape)
     low = source & (np.nan_to_num(heights, nan=np.inf) < params.level)
     if not low.any():

@@ -267,7 +267,7 @@ class HeightField:
             own: only cells with data, no filling and no apron (another raster goes on below).
         """
         lon = self.turned(lon)
-        near_c, near_r = self._near_lon(lon, own), self._near_lat(lat, own)
+        near_c, near_r = self._near(lon, lat, 0.0 if own else 1.05 * self.apron)
         if not near_c.any() or not near_r.any():
             return
         c, r = _whole_tiles(near_c), _whole_tiles(near_r)  # so that the projection can be interpolated
@@ -283,18 +283,30 @@ class HeightField:
                     break
             total[r, c], rest[r, c] = heights, lack + share
 
+    def touches(self, lon: F64, lat: F64, margin: float) -> bool:
+        """Whether any position of a lattice (degrees) is within so many metres of the raster's extent."""
+        lon = self.turned(lon)
+        return bool(self._near(lon, lat, margin)[0].any() and self._near(lon, lat, margin)[1].any())
+
+    def covers(self, lon: F64, lat: F64) -> bool:
+        """Whether a lattice (degrees) lies wholly on the raster, some cells away from its rim."""
+        lon = self.turned(lon)
+        x, y = np.append(lon[::16], lon[-1]), np.append(lat[::16], lat[-1])
+        column, row = self._to_cells(*(np.concatenate(v) for v in ([x, x, np.full(len(y), x[0]), np.full(len(y), x[-1])], [np.full(len(x), y[0]), np.full(len(x), y[-1]), y, y])))
+        rim = [max(2.0, 0.01 * side) for side in self.size]
+        with np.errstate(invalid="ignore"):
+            return bool(((column > rim[0]) & (column < self.size[0] - rim[0]) & (row > rim[1]) & (row < self.size[1] - rim[1])).all())
+
     def turned(self, lon: F64) -> F64:
         """The same longitudes within half a turn of the raster's middle, which may lie on the 180th meridian."""
         middle = (self.extent.minx + self.extent.maxx) / 2
         return (lon - middle + 180.0) % 360.0 - 180.0 + middle
 
-    def _near_lon(self, lon: F64, own: bool) -> NDArray[np.bool_]:
-        margin = 0.0 if own else 1.05 * self.apron / DEGREE / max(math.cos(math.radians(min(abs(self.extent.miny), abs(self.extent.maxy), 89.0) + 0.1)), 0.01)
-        return np.asarray((lon >= self.extent.minx - margin) & (lon <= self.extent.maxx + margin))
-
-    def _near_lat(self, lat: F64, own: bool) -> NDArray[np.bool_]:
-        margin = 0.0 if own else 1.05 * self.apron / DEGREE
-        return np.asarray((lat >= self.extent.miny - margin) & (lat <= self.extent.maxy + margin))
+    def _near(self, lon: F64, lat: F64, margin: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which columns and rows of a lattice are within `margin` metres of the extent."""
+        high = margin / DEGREE
+        wide = high / max(math.cos(math.radians(min(abs(self.extent.miny), abs(self.extent.maxy), 89.0) + 0.1)), 0.01)
+        return (lon >= self.extent.minx - wide) & (lon <= self.extent.maxx + wide), (lat >= self.extent.miny - high) & (lat <= self.extent.maxy + high)
 
     def _cells(self, lon: F64, lat: F64, z: int) -> tuple[F64, F64]:
         """Fractional column and row of the full raster at each lattice point; NaN where the projection does not reach."""

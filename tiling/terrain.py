@@ -12,7 +12,7 @@ import json
 import math
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,15 @@ from pydantic import Field
 from tiling import quantized_mesh as qm
 from tiling import rtin, terrain_levels
 from tiling.audit import Audit, draw_audit
+from tiling.reuse import Past, Spoilt, common_key
 from tiling.rtin import STEPS
 from tiling.terrain_glb import GroundTile, ground_tile, ground_tileset
 from tiling.terrain_levels import Block, Rect, spacing
 from tiling.terrain_pack import pack_mesh
-from tiling.terrain_surface import Surface
+from tiling.terrain_reuse import Inputs, Record, key_of, known
+from tiling.terrain_surface import Surface, lattice
 from tiling.terrain_water import Water, read_water
+from tiling.tileset import dump
 from twin.archive import ArchiveWriter, Packed
 from twin.errors import BadOption
 from twin.ground import raster_parts
@@ -36,7 +39,7 @@ from twin.model import Bounds, LayerVersion
 from twin.registry import Options as BaseOptions
 from twin.registry import TileJob
 
-CODE_VERSION = "terrain-2"
+CODE_VERSION = "terrain-3"
 BLOCK = 16
 MOST_TILES = 4_000_000
 #: Levels from one tile with metadata to the next; each says which of its descendants there are, so many levels deep.
@@ -106,6 +109,24 @@ class Plan:
         return terrain_levels.tolerance(z, self.options.tolerance, self.options.finest_error)
 
 
+    def depends(self, block: Block, inputs: Inputs) -> Any:
+        """What a block's bytes depend on besides code and options (JSON values)."""
+        z, tiles, size = block.z, [*block.places()], 180 / 2**block.z
+        found: dict[str, Any] = {"rasters": inputs.reaching(self.surface, block, spacing(z))}
+        if self.water is not None:
+            found["water"] = self.water.near(Bounds(block.x0 * size - 180, block.y0 * size - 90, (block.x1 + 1) * size - 180, (block.y1 + 1) * size - 90))
+        if z % METADATA_EVERY == 0:
+            found["below"] = [terrain_levels.below(self.levels, *tile, METADATA_EVERY) for tile in tiles]
+        if self.options.models:
+            found["split"] = [terrain_levels.holds(self.levels, z + 1, 2 * x, 2 * y) for _, x, y in tiles]
+        return found
+
+    def names(self, block: Block) -> list[str]:
+        """Its files, in the order in which they are written."""
+        kinds = [kind for kind, wanted in ((".terrain", self.options.meshes), (".glb", self.options.models)) if wanted]
+        return [f"{z}/{x}/{y}{kind}" for z, x, y in block.places() for kind in kinds]
+
+
 @dataclass
 class Made:
     """What became of a block: files in order, measurements, and the 3D tiles' places."""
@@ -139,51 +160,81 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
             raise BadOption(f"{version.layer}: {total:,} tiles down to level {max(finest)} are too many.", "Choose a coarser one: --option max_level=N.")
         with rasterio.Env(GDAL_CACHEMAX=96):  # MB; each block of the rasters is read once or twice
             plan = Plan(surface, draw_audit(surface.fields), levels, read_water(version, job.lake), options)
-            stats, root = _write(plan, job, version)
+            past = Past(job)
+            try:
+                stats, root, record = _write(plan, job, version, past)
+            except Spoilt as error:
+                past.forget(f"The tiles of the version before cannot be used ({error}); all were made anew.")
+                stats, root, record = _write(plan, job, version, past)
+            finally:
+                past.close()
         voids = [part.properties["voids"] if "voids" in part.properties else field.voids() for part, field in zip(raster_parts(version), surface.fields, strict=True)]
     finally:
         surface.close()
     treatment = "filled from the data around them; at sea level where that is more than about 128 cells away" if options.voids == "fill" else "at sea level"
     report = {"voids": sum(v or 0 for v in voids), "void_treatment": treatment if any(voids) else "none",
-              "outside": f"falls to the EGM96 sea level within {options.apron:g} m of the raster"}  # fmt: skip
+              "outside": f"falls to the EGM96 sea level within {options.apron:g} m of the raster", "copied": record.copied} | (
+        {"notes": [{"action": "warned", "feature": "", "reason": past.trouble}]} if past.trouble else {})  # fmt: skip
     bounds = np.maximum.accumulate([level.dem_error for level in stats][::-1])[::-1]
     described = [{**_level_json(z, level, plan), "error_bound": float(bound)} for z, (level, bound) in enumerate(zip(stats, bounds, strict=True))]
     info = {"entry": "layer.json" if options.meshes else "tileset.json", "tiles": total, "bytes": job.out.stat().st_size,
-            "heights": [float(stats[-1].low), float(stats[-1].high)], "stats": {"levels": described}, "report": report}  # fmt: skip
+            "heights": [float(stats[-1].low), float(stats[-1].high)], "stats": {"levels": described}, "report": report, "sidecars": record.save(job, total)}  # fmt: skip
     return info | ({"root": root, "tileset": "tileset.json"} if root else {})
 
 
-def _write(plan: Plan, job: TileJob, version: LayerVersion) -> tuple[list[LevelStats], dict[str, Any] | None]:
-    stats, grounds = [LevelStats() for _ in plan.levels], list[GroundTile]()
+def _write(plan: Plan, job: TileJob, version: LayerVersion, past: Past) -> tuple[list[LevelStats], dict[str, Any] | None, Record]:
+    """All blocks into the archive, in order: those that are as they were are copied, the others are made."""
+    stats, grounds, record = [LevelStats() for _ in plan.levels], list[GroundTile](), Record()
     total, done = sum(terrain_levels.count(rects) for rects in plan.levels), 0
+    common = common_key({"code": CODE_VERSION, "options": plan.options.model_dump(), "water": plan.water is not None})
+    inputs = Inputs.of(version)
     blocks = terrain_levels.blocks(plan.levels, BLOCK)
     with ArchiveWriter(job.out) as archive, ThreadPoolExecutor(max(1, job.workers)) as pool:
         if plan.options.meshes:
             archive.add("layer.json", layer_json(plan, version))
-        waiting: deque[tuple[Block, Future[Made]]] = deque()
+        waiting: deque[tuple[Block, bytes, Future[Made] | Known]] = deque()
         try:
             while True:
                 while len(waiting) < job.workers + 1 and (block := next(blocks, None)) is not None:
-                    waiting.append((block, pool.submit(make_block, plan, block)))
+                    key = key_of(common, block, plan.depends(block, inputs))
+                    waiting.append((block, key, known(past, block, key, plan.names(block)) or pool.submit(make_block, plan, block)))
                 if not waiting:
                     break
-                block, future = waiting.popleft()
-                made = future.result()
-                for name, packed in made.files:
-                    archive.add_packed(name, packed)
-                stats[block.z].add(made.stats)
-                grounds.extend(made.grounds)
+                block, key, work = waiting.popleft()
+                checks, measured, places = _file(archive, work) if isinstance(work, Future) else _copy(archive, past, work)
+                record.copied += 0 if isinstance(work, Future) else block.tiles
+                record.add(block, key, checks, astuple(measured), places)
+                stats[block.z].add(measured)
+                grounds.extend(places)
                 done += block.tiles
                 job.progress(done / total, f"level {block.z} of {len(plan.levels) - 1}")
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
         if not plan.options.models:
-            return stats, None
-        value = ground_tileset(grounds, [max(level.dem_error, level.mesh_error) for level in stats])
-        archive.add("tileset.json", json.dumps(value, separators=(",", ":")).encode())
+            return stats, None, record
+        value = ground_tileset(grounds, [max(level.dem_error, level.mesh_error) for level in stats], job.about)
+        archive.add("tileset.json", dump(value))
     root = {key: v for key, v in value["root"].items() if key in ("boundingVolume", "geometricError", "transform")}
-    return stats, root
+    return stats, root, record
+
+
+Known = tuple[dict[str, int], list[float], list[GroundTile]]
+
+
+def _file(archive: ArchiveWriter, work: Future[Made]) -> tuple[dict[str, int], LevelStats, list[GroundTile]]:
+    """Write a block that was made."""
+    made = work.result()
+    for name, packed in made.files:
+        archive.add_packed(name, packed)
+    return {name: packed.check for name, packed in made.files}, made.stats, made.grounds
+
+
+def _copy(archive: ArchiveWriter, past: Past, work: Known) -> tuple[dict[str, int], LevelStats, list[GroundTile]]:
+    """Copy a block of the build before."""
+    checks, measured, grounds = work
+    past.copy(archive, checks)
+    return checks, LevelStats(*measured), grounds  # type: ignore[arg-type]
 
 
 def layer_json(plan: Plan, version: LayerVersion) -> bytes:
@@ -200,12 +251,6 @@ def layer_json(plan: Plan, version: LayerVersion) -> bytes:
         "available": terrain_levels.available(plan.levels),
     }  # fmt: skip
     return json.dumps(value, ensure_ascii=False, indent=1).encode()
-
-
-def lattice(first: int, last: int, z: int, south: float) -> F64:
-    """Degrees of the lattice positions of tiles first … last (ends included, shared ends once) from −180 or −90."""
-    whole = np.arange(first, last + 1)[:, None] + qm.QUANTA[None, :STEPS] / 32767
-    return np.asarray(np.append(whole.ravel(), last + 1.0) * (180 / 2**z) + south)
 
 
 def make_block(plan: Plan, block: Block) -> Made:

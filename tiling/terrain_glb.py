@@ -23,6 +23,7 @@ from tiling.tileset import Tile, tileset
 from twin import crs
 from twin.archive import Packed, pack
 from twin.crs import WGS84_E2
+from twin.model import Layer
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
@@ -105,12 +106,13 @@ def _skirt(vertices: I32) -> tuple[NDArray[np.int64], I32]:
     return np.concatenate(rim), np.concatenate(walls).astype(np.int32)
 
 
-def ground_tileset(tiles: Sequence[GroundTile], errors: Sequence[float]) -> dict[str, Any]:
+def ground_tileset(tiles: Sequence[GroundTile], errors: Sequence[float], about: Layer | None = None) -> dict[str, Any]:
     """tileset.json: from the finest level of at most four tiles down to what there is.
 
     Args:
         tiles: all tiles, coarse levels first.
         errors: the largest error that was measured on each level, metres; a level counts as no better than those below it.
+        about: the layer, whose name, CIM group and grade the contents' group tells.
     """
     bound = np.maximum.accumulate(np.asarray(errors)[::-1])[::-1]
     counts = np.bincount([t.z for t in tiles], minlength=len(bound))
@@ -123,4 +125,4 @@ def ground_tileset(tiles: Sequence[GroundTile], errors: Sequence[float]) -> dict
         place[t.z, t.x, t.y] = len(tree)
         tree.append(Tile(t.frame, float(bound[t.z]), parent, t.low, t.high, t.uri))
     reach = max(float(np.linalg.norm(np.maximum(np.abs(t.low), np.abs(t.high)))) for t in shown if t.z == start)
-    return tileset(tree, error=max(reach, tree[0].error), refine="REPLACE")
+    return tileset(tree, error=max(reach, tree[0].error), refine="REPLACE", about=about)

@@ -35,6 +35,10 @@ class Block:
         """How many tiles it has."""
         return (self.x1 - self.x0 + 1) * (self.y1 - self.y0 + 1)
 
+    def places(self) -> Iterator[tuple[int, int, int]]:
+        """Level, column and row of its tiles, row by row from the south."""
+        return ((self.z, x, y) for y in range(self.y0, self.y1 + 1) for x in range(self.x0, self.x1 + 1))
+
 
 def tolerance(z: int, share: float, least: float) -> float:
     """Metres by which the mesh of a level may miss its height field: a share of what Cesium assumes, at least `least`."""
@@ -66,7 +70,7 @@ def level_rects(fields: Sequence[HeightField], finest: Sequence[int], *, whole: 
     levels = []
     for z in range(max(finest) + 1):
         rects: list[Rect] = [(0, 0, 1, 0)] if z == 0 else []
-        for field, last in zip(fields, finest, strict=True):
+        for field, last in [*zip(fields, finest, strict=True)][::-1]:  # the ground of all first: what is laid over it later changes nothing of it
             if z and last >= z:
                 for x0, y0, x1, y1 in touched(field.extent, z):
                     rects.extend(_minus((x0 & ~1, y0 & ~1, x1 | 1, y1 | 1) if whole else (x0, y0, x1, y1), rects))

@@ -17,6 +17,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tiling.heights import HeightField
+from tiling.quantized_mesh import QUANTA
+from tiling.rtin import STEPS
 from twin import crs
 from twin.errors import MissingReference
 from twin.ground import raster_parts, reference_of
@@ -59,6 +61,11 @@ class Surface:
         for field in self.fields:
             field.close()
 
+    @staticmethod
+    def counts(field: HeightField, spacing: float) -> bool:
+        """Whether a finer raster shows at all where lattice points are `spacing` metres apart."""
+        return bool(spacing < SPECK * field.cell[0] * field.size[0])
+
     def sample(self, lon: F64, lat: F64, z: int, spacing: float) -> F64:
         """(rows, columns) ellipsoidal metres at the lattice of WGS 84 degrees lon (columns,) × lat (rows,) of tile level z.
 
@@ -66,7 +73,7 @@ class Surface:
         """
         total, rest = np.zeros((len(lat), len(lon))), np.ones((len(lat), len(lon)))
         ellipsoidal = np.zeros_like(rest) if any(f.reference.vertical == ELLIPSOID for f in self.fields) else None
-        steps: Iterable[tuple[HeightField, bool]] = [*((f, True) for f in self.fields[:-1] if spacing < SPECK * f.cell[0] * f.size[0]), (self.fields[-1], False),
+        steps: Iterable[tuple[HeightField, bool]] = [*((f, True) for f in self.fields[:-1] if self.counts(f, spacing)), (self.fields[-1], False),
                                                      *((f, False) for f in self.fields[:-1])]  # fmt: skip
         for field, own in steps:
             before = rest.copy() if ellipsoidal is not None and field.reference.vertical == ELLIPSOID else None
@@ -79,6 +86,12 @@ class Surface:
         sea = np.zeros_like(total)
         add_geoid(lon, lat, sea)
         return np.asarray(total + (1 - ellipsoidal) * sea)
+
+
+def lattice(first: int, last: int, z: int, south: float) -> F64:
+    """Degrees of the lattice positions of tiles first … last (ends included, shared ends once) from −180 or −90."""
+    whole = np.arange(first, last + 1)[:, None] + QUANTA[None, :STEPS] / 32767
+    return np.asarray(np.append(whole.ravel(), last + 1.0) * (180 / 2**z) + south)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -6,6 +6,7 @@ WGS 84 degrees, kept in the version as table `water` (column `geometry`, WKB).
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from rasterio.features import rasterize
 from rasterio.transform import from_bounds
 
 from twin.lake import Lake
-from twin.model import LayerVersion
+from twin.model import Bounds, LayerVersion
 from twin.parts import read_table
 
 SIDE = 256
@@ -28,6 +29,11 @@ class Water:
 
     shapes: NDArray[np.object_]
     tree: shapely.STRtree
+
+    def near(self, box: Bounds) -> list[str]:
+        """A digest of each polygon that touches a box of degrees."""
+        found = np.sort(self.tree.query(shapely.box(box.minx, box.miny, box.maxx, box.maxy), predicate="intersects"))
+        return [hashlib.sha256(wkb).hexdigest()[:16] for wkb in shapely.to_wkb(self.shapes[found])]
 
     def mask(self, z: int, x: int, y: int) -> bytes:
         """One byte (0 land, 255 water) where the tile is all one, else 65,536."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,17 @@ class City:
         if not any(part.role == "features" for part in version.parts):
             raise BadOption(f"Layer {layer!r} ({version.kind}) has no features.", "Name a layer of footprints or vectors.")
         return query.item(self.lake, version, identity), version.style
+
+    def features_of(self, layer: str) -> Iterator[Features]:
+        """The features that a layer shows, chunk by chunk.
+
+        Raises:
+            NotFound: no such layer; BadOption: it has no features.
+        """
+        version = self.published(layer)[1]
+        if not any(part.role == "features" for part in version.parts):
+            raise BadOption(f"Layer {layer!r} ({version.kind}) has no features.", "Name a layer of footprints or vectors.")
+        yield from parts.read_features(self.lake, version)
 
     def ground_at(self, lon: float, lat: float) -> float | None:
         """Ellipsoidal height of the published terrain at a place in metres, None where there is none."""

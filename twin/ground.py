@@ -6,7 +6,8 @@ that has data all around it. (The finer ones run out into the coarser ones, so t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin import crs
+from twin.clouds import bounds_in
 from twin.errors import BadFeature
 from twin.lake import Lake
-from twin.model import LayerVersion, Part, Reference
+from twin.model import Bounds, LayerVersion, Part, Reference
 
 F64 = NDArray[np.float64]
+STRIP = 256
+MOST_CELLS = 50_000_000
 
 
 @dataclass
@@ -76,6 +80,59 @@ class Ground:
         height[lacking] = np.where(np.isnan(below), height[lacking], below)
         return height
 
+    def bounds(self) -> Bounds:
+        """The box around all rasters of the ground, in the uppermost one's coordinates (heights are NaN)."""
+        import rasterio  # noqa: PLC0415  only terrain users pay for GDAL
+
+        with rasterio.open(self.path) as file:
+            own = Bounds(*file.bounds)
+        return own if self.under is None else Bounds.union([own, _flat_in(self.reference, self.under)])
+
+    def window(self, box: Bounds | None = None, most: int = MOST_CELLS) -> tuple[F64, tuple[float, ...]]:
+        """Heights on the cells of the uppermost raster, carried on over the rasters below it where it ends or has no data.
+
+        Args:
+            box: in its coordinates, widened to whole cells; by default (and at most) all of the ground.
+            most: cells; where a ground of several rasters would have more, the cells are 2, 4, 8 … times as wide (means of four).
+
+        Returns:
+            ((rows, columns) heights in its own datum and unit, NaN where there are none; geotransform a, b, c, d, e, f).
+            On its own cells the heights are theirs, exactly. No rows or columns where the box lies elsewhere.
+        """
+        import rasterio  # noqa: PLC0415  only terrain users pay for GDAL
+        from rasterio.windows import Window  # noqa: PLC0415
+
+        with rasterio.open(self.path) as file:
+            t, whole = file.transform, self.bounds()
+            box = whole if box is None else Bounds(max(box.minx, whole.minx), max(box.miny, whole.miny), min(box.maxx, whole.maxx), min(box.maxy, whole.maxy))
+            wide, tall, k = t.a, -t.e, 1
+            while self.under is not None and (box.maxx - box.minx) * (box.maxy - box.miny) / (wide * tall * k * k) > most:
+                k *= 2
+            left, right = math.floor((box.minx - t.c) / wide / k + 1e-6) * k, math.ceil((box.maxx - t.c) / wide / k - 1e-6) * k
+            top, bottom = math.floor((t.f - box.maxy) / tall / k + 1e-6) * k, math.ceil((t.f - box.miny) / tall / k - 1e-6) * k
+            columns, rows = max((right - left) // k, 0), max((bottom - top) // k, 0)
+            heights = np.full((rows, columns), np.nan)
+            for first in range(0, rows if columns else 0, STRIP):
+                r = np.arange(first, min(first + STRIP, rows))
+                if k == 1:  # its own cells as they are; the ground below is asked only where they are lacking
+                    heights[r] = file.read(1, window=Window(left, top + first, columns, len(r)), boundless=True, masked=True).astype(np.float64).filled(np.nan)
+                if self.under is not None:
+                    i, j = np.nonzero(np.isnan(heights[r]))
+                    heights[first + i, j] = self._mean(t.c + (left + j * k) * wide, t.f - (top + (first + i) * k) * tall, wide * k, tall * k, 1 if k == 1 else 2)
+        return heights, (wide * k, 0.0, t.c + left * wide, 0.0, -tall * k, t.f - top * tall)
+
+    def _mean(self, x: F64, y: F64, wide: float, tall: float, side: int) -> F64:
+        """Mean height of cells by their north-west corners, from side × side places in each that have one."""
+        total, count = np.zeros(x.shape), np.zeros(x.shape)
+        offsets = (np.arange(side) + 0.5) / side
+        for dx, dy in [(dx, dy) for dx in offsets for dy in offsets]:
+            value = self.sample(x + dx * wide, y - dy * tall)
+            known = ~np.isnan(value)
+            total += np.where(known, value, 0.0)
+            count += known
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
     def _sample(self, x: F64, y: F64) -> tuple[F64, F64]:
         """(heights of this raster alone, 0…1 how much of each comes from cells with data)."""
         import rasterio  # noqa: PLC0415  only terrain users pay for GDAL
@@ -100,6 +157,13 @@ class Ground:
         return result.reshape(shape), weight.reshape(shape)
 
 
+def _flat_in(target: Reference, ground: Ground) -> Bounds:
+    """The box of a ground in the horizontal coordinates of another reference."""
+    box = ground.bounds()
+    flat = Bounds(box.minx, box.miny, box.maxx, box.maxy, 0.0, 0.0)
+    return bounds_in(Reference(target.horizontal, "EPSG:4979"), Reference(ground.reference.horizontal, "EPSG:4979"), flat, ground.path.name)
+
+
 def raster_parts(version: LayerVersion) -> list[Part]:
     """The rasters that a terrain shows, finest first.
 
@@ -116,6 +180,28 @@ def reference_of(version: LayerVersion, part: Part) -> Reference:
     """In what coordinates and heights a raster part is written: its own, else the layer's."""
     stated = part.properties.get("reference")
     return Reference(**stated) if stated else version.reference
+
+
+def merge(base: LayerVersion, change: LayerVersion) -> LayerVersion:
+    """A terrain with newer rasters laid over it: they rule where they have data, and their rims run out into what lies below.
+
+    (The rims are the reader's work, which was given the ground of `base`.) Water of the change takes the place of the base's.
+
+    Raises:
+        BadReference: a new raster lies where the layer's reference has no coordinates.
+    """
+    new = [part for part in change.parts if part.role == "raster"]
+    told = {part.role for part in change.parts} - {"raster"}
+    placed = []
+    for part in new:
+        assert part.bounds is not None
+        properties = {**part.properties, "reference": asdict(reference_of(change, part))}
+        placed.append(replace(part, bounds=bounds_in(base.reference, change.reference, part.bounds, str(part.properties.get("file", part.key[:12]))), properties=properties))
+    parts = (*placed, *(part for part in base.parts if part.role not in told), *(part for part in change.parts if part.role in told))
+    boxes = [part.bounds for part in parts if part.role == "raster" and part.bounds is not None]
+    facts = {**change.report.get("facts", {}), "rasters_added": len(new), "rasters": len(boxes)}
+    return replace(base, parts=parts, count=base.count + sum(part.count for part in new), extent=crs.extent_of(base.reference, Bounds.union(boxes)),
+                   report={**change.report, "facts": facts}, provenance={**change.provenance, "tile_options": base.provenance.get("tile_options", {})})  # fmt: skip
 
 
 def bilinear(data: F64, column: F64, row: F64) -> tuple[F64, F64]:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 
-from twin import clouds, crs, meshes
+from twin import clouds, crs, ground, meshes
 from twin.errors import BadFeature, BadReference, Conflict, NotFound
 from twin.lake import Lake
 from twin.meshes import read_meshes as read_meshes  # noqa: PLC0414  readers of versions find it here
@@ -156,15 +156,17 @@ def merge(lake: Lake, base: LayerVersion, change: LayerVersion) -> LayerVersion:
     The parts of `base` stay as they are; each only lists which of its ids are now shown by a later part. So an edit of ten
     features costs one small part.
 
-    Point clouds are merged file by file instead (see `clouds`).
+    Point clouds are merged file by file instead (see `clouds`), terrains by laying the new rasters over the old (see `ground`).
 
     Raises:
-        Conflict: the layer is made of neither features nor clouds (rasters and models are replaced as a whole).
+        Conflict: the layer is made of none of these (rasters and models are replaced as a whole).
         BadReference, BadFeature: the change is in another reference, or has other columns.
     """
     where = change.report.get("source", "The change")
     if base.kind == change.kind == "points":
         return clouds.merge(base, change)
+    if base.kind == change.kind == "terrain":
+        return ground.merge(base, change)
     if base.kind not in ("blocks", "vector"):
         raise Conflict(f"Layer {base.layer!r} ({base.kind}) cannot be updated feature by feature.", "Ingest the whole new state without --update.")
     if change.reference != base.reference:

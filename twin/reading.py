@@ -6,14 +6,15 @@ A reader gets these without knowing the city: whoever runs it says `with given(S
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twin.errors import BadOption
+from twin.errors import BadOption, NotFound
+from twin.ground import Ground
 from twin.model import Features
 
 
@@ -23,6 +24,10 @@ def _quiet(fraction: float, message: str) -> None:
 
 def _nowhere(name: str) -> tuple[Features, dict[str, Any]]:
     raise BadOption(f"{name!r} names a feature of a city, and this file is not read into one.", "Use it with twin ingest.")
+
+
+def _layerless(name: str) -> Iterable[Features]:
+    raise NotFound(f"{name!r} names a layer of a city, and this file is not read into one.", "Use it with twin ingest.")
 
 
 def _groundless(lon: float, lat: float) -> float | None:  # noqa: ARG001
@@ -38,12 +43,16 @@ class Surroundings:
         cache: folder for what can be made again, kept between readings; None where there is none.
         feature: `LAYER/ID` → that one published feature in its layer's reference, and the layer's style. Raises NotFound, BadOption.
         ground: longitude, latitude (degrees) → ellipsoidal height of the city's terrain in metres, None where there is none.
+        layer: the features of a published layer by its name, chunk by chunk. Raises NotFound; BadOption where it has none.
+        under: the ground that a terrain will lie on when it is read as an update of one, else None.
     """
 
     progress: Callable[[float, str], None] = _quiet
     cache: Path | None = None
     feature: Callable[[str], tuple[Features, dict[str, Any]]] = _nowhere
     ground: Callable[[float, float], float | None] = _groundless
+    layer: Callable[[str], Iterable[Features]] = _layerless
+    under: Ground | None = None
 
 
 _CURRENT: ContextVar[Surroundings] = ContextVar("reading", default=Surroundings())  # noqa: B039  frozen

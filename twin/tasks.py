@@ -16,12 +16,14 @@ from twin import __version__, ahead, archive_set, grading, parts, reading, regis
 from twin.catalog import Derivation
 from twin.city import City
 from twin.errors import BadInput, BadOption, Conflict, NotFound
+from twin.ground import Ground
 from twin.jobs import Context, Job, Jobs, Task
 from twin.model import LABELS, Group, Layer, LayerKind, LayerVersion, Report
 from twin.processes import is_gone
 
 LAYER_NAME = re.compile(r"^[^\W_][\w.-]{0,62}$")
 PROBED = 500  # files of a folder that are looked at to find its reader
+NOTES = 12  # of the tiler that a command shows; all are in the tileset's report
 CACHE_AGE = 90 * 86_400.0  # seconds after which gc removes what readers keep to be quick
 DESCRIBE = ("title_zh", "title_en", "group", "grade", "licence", "label", "description")
 
@@ -158,9 +160,10 @@ def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
         options, tile_options = split_options(entry, params["options"])
         if params["publish"]:
             ahead.start(registry.tilers().get(entry.kind))
-        version = _read(city, context, entry, source, name, options, tile_options)
-        if params.get("update"):
-            version = parts.merge(city.lake, city.manifest(city.catalog.version(name, _shown(city, name)).manifest), version)
+        base = city.manifest(city.catalog.version(name, _shown(city, name)).manifest) if params.get("update") else None
+        version = _read(city, context, entry, source, name, options, tile_options, base)
+        if base is not None:
+            version = parts.merge(city.lake, base, version)
         describe = params["describe"]
         title = {lang: describe[f"title_{lang}"] for lang in ("zh", "en") if describe.get(f"title_{lang}")}
         extra = {key: describe[key] for key in ("group", "grade", "licence", "label", "description") if key in describe}
@@ -221,7 +224,7 @@ def _group(kind: str) -> str:
     return {"mesh": "工程建设项目", "raster": "时空基础"}.get(kind, "时空基础")
 
 
-def _read(city: City, context: Context, entry: registry.Entry, paths: list[Path], name: str, options: Any, tile_options: dict[str, Any]) -> LayerVersion:
+def _read(city: City, context: Context, entry: registry.Entry, paths: list[Path], name: str, options: Any, tile_options: dict[str, Any], base: LayerVersion | None) -> LayerVersion:
     context.stage("reading", sources.title(paths))
     report = Report(source=sources.title(paths))
 
@@ -235,7 +238,8 @@ def _read(city: City, context: Context, entry: registry.Entry, paths: list[Path]
     provenance = {"source": sources.title(paths), "sha256": sources.sha256(paths), "reader": entry.name, "release": __version__,
                   "options": options.model_dump(exclude_none=True), "tile_options": tile_options, "who": city.settings.who}  # fmt: skip
     kind = cast("LayerKind", entry.kind)  # readers make layers; only scenarios have the other kind
-    around = reading.Surroundings(context.progress, city.settings.home / "cache", city.feature, city.ground_at)
+    under = Ground.of(city.lake, base) if base is not None and base.kind == kind == "terrain" else None
+    around = reading.Surroundings(context.progress, city.settings.home / "cache", city.feature, city.ground_at, city.features_of, under)
     with reading.given(around):
         version = parts.write_version(city.lake, name, kind, batches(), report, provenance=provenance)
     version.report["facts"]["grade"] = grading.grade(kind, report.facts).to_json()
@@ -276,7 +280,8 @@ def _derive_and_publish(city: City, context: Context, name: str, number: int, ve
         shown = [p for p in city.catalog.published(name) if p.number == number and p.derivation == key]
         if not shown:
             city.catalog.publish(connection, name, number, manifest, key, city.settings.who)
-    return {"published": True, "tileset": key, "tiles": derivation.info.get("tiles") if derivation else None}
+    info = derivation.info if derivation else {}
+    return {"published": True, "tileset": key, "tiles": info.get("tiles"), "tile_notes": (info.get("report") or {}).get("notes", [])[:NOTES]}
 
 
 def _derive(city: City, context: Context, name: str, number: int, version: LayerVersion) -> Derivation | None:

@@ -115,9 +115,10 @@ def _say_spikes(bed: NDArray[np.float64], params: Params, world: World) -> None:
 
 def _frame(params: Params, ground: Ground) -> tuple[str, tuple[float, float, float, float], float]:
     """(CRS in metres, west/south/east/north in it, size of a terrain pixel in m). The terrain's own CRS is kept where it is metric."""
+    whole = ground.bounds()
+    left, bottom, right, top = whole.minx, whole.miny, whole.maxx, whole.maxy
     with rasterio.open(ground.path) as file:
-        left, bottom, right, top = file.bounds
-        width, height = file.width, file.height
+        wide, tall = file.res
     own = ground.reference.horizontal
     axis = crs.crs_of(own)
     metric = axis.is_projected and all(abs(a.unit_conversion_factor - 1) < 1e-9 for a in axis.axis_info[:2])
@@ -134,7 +135,7 @@ def _frame(params: Params, ground: Ground) -> tuple[str, tuple[float, float, flo
         lon, lat = crs.to_lonlat(own, x, y)
     horizontal = own if metric else crs.metric_frame(float(np.mean(lon)), float(np.mean(lat)))
     x, y = crs.from_lonlat(horizontal, lon, lat)
-    px = np.array([left, left + (right - left) / width, left]), np.array([bottom, bottom, bottom + (top - bottom) / height])
+    px = np.array([left, left + wide, left]), np.array([bottom, bottom, bottom + tall])
     fx, fy = crs.convert(own, horizontal, *px)
     box = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
     if metric:

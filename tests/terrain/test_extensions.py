@@ -74,7 +74,7 @@ def test_water_masks_are_the_polygons(tmp_path: Path, lake: Lake, ingest: Ingest
 
 def test_water_that_is_none(tmp_path: Path, ingest: Ingest) -> None:
     source = write_dem(tmp_path / "a.tif", hills(20, 20))
-    with pytest.raises(BadOption, match="no file"):
+    with pytest.raises(BadOption, match="neither a file nor a layer"):
         ingest(source, vertical="EGM96", water=str(tmp_path / "none.gpkg"))
     with pytest.raises(BadFeature, match="no water"):
         ingest(source, vertical="EGM96", water=str(write_water(tmp_path / "p.geojson", shapely.Point(113, 22))))

@@ -1,0 +1,147 @@
+"""A new survey laid over a terrain: exact where it was measured, no step at its rim, and every other tile byte for byte as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from terrain_helpers import Tiles, write_dem
+from test_mosaic import LIFT, UTM, coarse, fine, ground, inside, places
+from test_tiles import edge_pairs
+
+from tiling import terrain
+from twin import crs, tasks
+from twin.archive import Archive
+from twin.city import City
+from twin.errors import BadInput
+from twin.ground import Ground
+from twin.model import LayerVersion
+from twin.registry import TileJob
+from twin.settings import Settings
+
+
+@pytest.fixture
+def city(tmp_path: Path) -> City:
+    return City(Settings(home=tmp_path / "city"))
+
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def ingest(city: City) -> Run:
+    def run(source: Path, update: bool = False, layer: str = "dem", reader: str = "terrain", **options: Any) -> dict[str, Any]:
+        params = tasks.ingest_params(source, layer, reader=reader, options=options, update=update)
+        return tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
+
+    return run
+
+
+def shown(city: City) -> tuple[LayerVersion, Path, dict[str, Any]]:
+    """What the layer shows: its version, its archive, what its tiler said."""
+    _, version, derivation = city.published("dem")
+    assert derivation is not None
+    return version, city.lake.path(derivation.archive), derivation.info
+
+
+def bodies(path: Path) -> dict[str, bytes]:
+    archive = Archive(path)
+    return {name: archive.read(name) for name in archive.names()}
+
+
+def test_an_update_copies_what_it_does_not_touch(tmp_path: Path, city: City, ingest: Run) -> None:
+    ingest(coarse(tmp_path / "old.tif"), vertical="EGM96", output="both", max_level=16, apron=300)
+    old, before, _ = shown(city)
+    before_bodies = bodies(before)
+    survey = fine(tmp_path / "new.tif", LIFT, side=160)
+    done = ingest(survey, update=True, vertical="EGM96", blend=60.0)
+    version, after, info = shown(city)
+    assert done["version"] == 2
+    assert [p.key for p in version.parts if p.role == "raster"][1:] == [p.key for p in old.parts if p.role == "raster"], "the old raster stays"
+    assert info["report"]["copied"] > 0
+    now = bodies(after)
+    same = [name for name in now if before_bodies.get(name) == now[name]]
+    assert len(same) > 0.3 * len(before_bodies)
+    assert info["report"]["copied"] > 0.3 * info["tiles"]
+    plain = tmp_path / "full.3tz"
+    derivation = city.published("dem")[2]
+    assert derivation is not None
+    terrain.tile(version, TileJob(city.lake, plain, terrain.Options.model_validate(derivation.inputs["options"]), workers=2, about=city.catalog.layer("dem")))
+    assert plain.read_bytes() == after.read_bytes(), "an update and a full build are the same bytes"
+    lon, lat = places()
+    above = Ground.of(city.lake, version).ellipsoidal(lon, lat) - crs.undulation(lon, lat) - ground(lon, lat)
+    assert np.abs(above[inside(survey, lon, lat, 3.1)] - LIFT).max() < 0.02
+    assert np.abs(above[~inside(survey, lon, lat, -100)]).max() < 0.25
+    tiles, pairs = Tiles(after, info), 0
+    for one, two, side, other in edge_pairs(tiles):
+        a, b = tiles.tile(*one), tiles.tile(*two)
+        assert np.array_equal(a.uvh[a.edges[side], 1 if side == 2 else 0], b.uvh[b.edges[other], 1 if side == 2 else 0])
+        assert np.abs(a.lonlath[a.edges[side], 2] - b.lonlath[b.edges[other], 2]).max() <= ((a.high - a.low) + (b.high - b.low)) / 32767 / 2 + 1e-3
+        pairs += 1
+    assert pairs > 100
+
+
+def test_a_patch_of_a_patch_and_a_damaged_archive(tmp_path: Path, city: City, ingest: Run) -> None:
+    """A coarser, newer survey rules over a finer, older one; where the old tiles are damaged all are made anew, and it is said."""
+    ingest(coarse(tmp_path / "old.tif"), vertical="EGM96")
+    ingest(fine(tmp_path / "a.tif", LIFT, side=160), update=True, vertical="EGM96", blend=60.0)
+    _, archive, _ = shown(city)
+    raw = bytearray(archive.read_bytes())
+    raw[2000 : len(raw) // 2] = b"\x00" * (len(raw) // 2 - 2000)
+    archive.write_bytes(bytes(raw))
+    newer = fine(tmp_path / "b.tif", 2 * LIFT, side=40, cell=10.0)
+    ingest(newer, update=True, vertical="EGM96", blend=60.0)
+    version, after, info = shown(city)
+    assert "cannot be used" in info["report"]["notes"][0]["reason"]
+    assert info["report"]["copied"] == 0
+    plain = tmp_path / "full.3tz"
+    terrain.tile(version, TileJob(city.lake, plain, terrain.Options.model_validate({}), about=city.catalog.layer("dem")))
+    assert plain.read_bytes() == after.read_bytes()
+    lon, lat = places()
+    above = Ground.of(city.lake, version).ellipsoidal(lon, lat) - crs.undulation(lon, lat) - ground(lon, lat)
+    on = inside(newer, lon, lat, 12)
+    assert on.sum() > 5
+    assert np.abs(above[on] - 2 * LIFT).max() < 0.1
+
+
+def test_another_datum_and_an_impossible_place(tmp_path: Path, city: City, ingest: Run) -> None:
+    ingest(coarse(tmp_path / "old.tif"), vertical="EGM96")
+    x0, y0 = (round(v) for v in UTM.transform(113.03, 22.57))
+    from pyproj import Transformer
+
+    c, r = np.meshgrid(np.arange(60) + 0.5, np.arange(60) + 0.5)
+    lon, lat = Transformer.from_crs("EPSG:32649", "EPSG:4326", always_xy=True).transform(x0 + c * 10, y0 - r * 10)
+    z = ground(lon, lat) + LIFT + crs.undulation(lon, lat)
+    ingest(write_dem(tmp_path / "n.tif", z.astype(np.float32), crs="EPSG:32649", west=x0, north=y0, cell=10), update=True, vertical="ellipsoid")
+    version, _, _ = shown(city)
+    above = Ground.of(city.lake, version).ellipsoidal(lon[5:-5, 5:-5], lat[5:-5, 5:-5]) - crs.undulation(lon, lat)[5:-5, 5:-5] - ground(lon, lat)[5:-5, 5:-5]
+    assert np.abs(above - LIFT).max() < 0.02
+    with pytest.raises(BadInput, match="vertical datum"):
+        ingest(tmp_path / "n.tif", update=True)
+
+
+def test_water_of_a_layer_and_the_group_of_the_tiles(tmp_path: Path, city: City, ingest: Run) -> None:
+    """`water=LAYER` makes the masks that a file of the same polygons makes; the 3D tiles tell the layer's CIM group and grade."""
+    lake = shapely.Point(113.03, 22.57).buffer(0.005)
+    (tmp_path / "w.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {"name": "湖"}, "geometry": json.loads(shapely.to_geojson(lake))}]}))
+    ingest(tmp_path / "w.geojson", layer="lakes", reader="vector")
+    source = coarse(tmp_path / "old.tif")
+    ingest(source, vertical="EGM96", water="lakes", output="both")
+    by_layer = bodies(shown(city)[1])
+    ingest(source, vertical="EGM96", water=str(tmp_path / "w.geojson"), output="both")
+    by_file = bodies(shown(city)[1])
+    assert by_layer.keys() == by_file.keys()
+    assert all(by_layer[name] == by_file[name] for name in by_layer if name.endswith(".terrain"))
+    assert "watermask" in json.loads(by_layer["layer.json"])["extensions"]
+    document = json.loads(by_layer["tileset.json"])
+    assert document["groups"][0]["properties"]["grade"] == city.catalog.layer("dem").grade != ""
+    assert document["groups"][0]["properties"]["group"] == "时空基础"
+    with pytest.raises(BadInput, match="neither a file nor a layer"):
+        ingest(source, vertical="EGM96", water="seas")
+    with pytest.raises(BadInput, match="has no features"):
+        ingest(source, vertical="EGM96", water="dem")
