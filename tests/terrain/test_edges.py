@@ -11,7 +11,7 @@ import rasterio
 from pyproj import Transformer
 from rasterio.transform import Affine
 from terrain_helpers import Tiles, hills, write_dem
-from test_tiles import check_mesh, check_vertices, edge_pairs, mesh_heights
+from test_tiles import check_mesh, check_vertices, edges_meet, mesh_heights
 
 from tiling.check import check_layer
 from twin.errors import BadFeature, BadInput, TwinError
@@ -25,12 +25,7 @@ def sound(tiles: Tiles) -> None:
     """Meshes are sound, sides meet in positions and normals, errors are stated and never grow with the level."""
     for key in tiles.all_keys()[:: max(1, len(tiles.names) // 40)]:
         check_mesh(tiles.tile(*key))
-    for one, two, side, other in edge_pairs(tiles)[::3]:
-        a, b = tiles.tile(*one), tiles.tile(*two)
-        along, ia, ib = 1 if side == 2 else 0, a.edges[side], b.edges[other]
-        assert np.array_equal(a.uvh[ia, along], b.uvh[ib, along])
-        assert np.abs(a.lonlath[ia, 2] - b.lonlath[ib, 2]).max() <= ((a.high - a.low) + (b.high - b.low)) / 32767 / 2 + 1e-3
-        assert np.array_equal(a.normals()[ia], b.normals()[ib])
+    edges_meet(tiles, 3)
     bounds = [level["error_bound"] for level in tiles.facts["stats"]["levels"]]
     assert bounds == sorted(bounds, reverse=True)
     assert all(level["error_bound"] >= level["dem_error"] for level in tiles.facts["stats"]["levels"])

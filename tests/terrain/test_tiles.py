@@ -69,6 +69,9 @@ def test_real_rasters(shared_data: Path, ingest: Ingest, tiled: Tiled, name: str
     )  # fmt: skip
     stats = tiles.facts["stats"]["levels"]
     assert stats[-1]["dem_rms"] < 0.7
+    bounds = [level["error_bound"] for level in stats]
+    assert bounds == sorted(bounds, reverse=True)
+    assert edges_meet(tiles) > 50
     for key in tiles.keys()[::13]:
         check_mesh(tiles.tile(*key))
 
@@ -80,6 +83,7 @@ def test_srtm_tile_with_sea(shared_data: Path, ingest: Ingest, tiled: Tiled) -> 
     assert tiles.facts["report"]["voids"] == 1595
     assert tiles.facts["heights"][0] > 0
     assert len(tiles.keys(9)) == len({(x, y) for _, x, y in tiles.keys(9)}) >= 9
+    assert edges_meet(tiles) > 9
 
 
 def test_projected_raster_against_every_cell(tmp_path: Path, ingest: Ingest, tiled: Tiled) -> None:
@@ -235,6 +239,18 @@ def edge_pairs(tiles: Tiles) -> list[tuple[tuple[int, int, int], tuple[int, int,
             if n in keys]  # fmt: skip
 
 
+def edges_meet(tiles: Tiles, every: int = 1) -> int:
+    """No cracks: neighbours have the same vertices on their common side, the same normals, and heights no farther apart than their quanta; returns how many pairs."""
+    pairs = edge_pairs(tiles)[::every]
+    for one, two, side, other in pairs:
+        a, b = tiles.tile(*one), tiles.tile(*two)
+        along, ia, ib = 1 if side == 2 else 0, a.edges[side], b.edges[other]
+        assert np.array_equal(a.uvh[ia, along], b.uvh[ib, along]), (one, two)
+        assert np.abs(a.lonlath[ia, 2] - b.lonlath[ib, 2]).max() <= ((a.high - a.low) + (b.high - b.low)) / 32767 / 2 + 1e-3, (one, two)
+        assert np.array_equal(a.normals()[ia], b.normals()[ib]), (one, two)
+    return len(pairs)
+
+
 @pytest.mark.parametrize("kind", ["geographic", "projected"])
 def test_neighbours_share_their_edge(tmp_path: Path, ingest: Ingest, tiled: Tiled, kind: str) -> None:
     """Same vertices at the same places; heights apart by no more than the two tiles' height quanta; same normals."""
@@ -242,16 +258,7 @@ def test_neighbours_share_their_edge(tmp_path: Path, ingest: Ingest, tiled: Tile
     z[100:140, 60:300] = -9999  # a void across tiles
     place = {"cell": 0.0002} if kind == "geographic" else {"crs": "EPSG:4526", "west": 38508000, "north": 2498000, "cell": 20}
     tiles = tiled(ingest(write_dem(tmp_path / "a.tif", z, nodata=-9999, **place), vertical="EPSG:5737"), max_level=14)
-    pairs = edge_pairs(tiles)
-    assert len(pairs) > 150
-    for one, two, side, other in pairs:
-        a, b = tiles.tile(*one), tiles.tile(*two)
-        along = 1 if side == 2 else 0
-        ia, ib = a.edges[side], b.edges[other]
-        assert np.array_equal(a.uvh[ia, along], b.uvh[ib, along]), (one, two)
-        quantum = ((a.high - a.low) + (b.high - b.low)) / 32767 / 2
-        assert np.abs(a.lonlath[ia, 2] - b.lonlath[ib, 2]).max() <= quantum + 1e-3, (one, two)
-        assert np.array_equal(a.normals()[ia], b.normals()[ib]), (one, two)
+    assert edges_meet(tiles) > 150
 
 
 def test_bytes_do_not_depend_on_workers_or_blocks(tmp_path: Path, ingest: Ingest, tiled: Tiled, monkeypatch: pytest.MonkeyPatch) -> None:
