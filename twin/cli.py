@@ -149,7 +149,7 @@ def text_of(name: str, value: str) -> str:
 @click.option("--grade", help="CIM grade, CIM1 to CIM7, in place of the one found by rule.")
 @click.option("--licence", help="Licence of the data.")
 @click.option("--label", type=click.Choice(["open", "internal", "restricted"]), help="Security label.")
-@click.option("--update", is_flag=True, help="SOURCE holds only what is new or changed: features by id, point clouds by file name.")
+@click.option("--update", is_flag=True, help="SOURCE holds only what is new or changed: features by id, point clouds by file name, a survey laid over a terrain.")
 @click.option("--publish/--no-publish", default=True, show_default=True, help="Tile and show it at once.")
 def ingest(shell: Shell, source: tuple[Path, ...], layer: str, reader: str | None, crs: str | None, vertical: str | None, options: tuple[str, ...],
            title: str | None, title_en: str | None, group: str | None, grade: str | None, licence: str | None, label: str | None, publish: bool, update: bool) -> None:  # fmt: skip
@@ -180,6 +180,7 @@ def _ingest_text(result: dict[str, Any]) -> str:
     lines.extend(f"  {note['action']:>8}  {note['feature']}  {note['reason']}" for note in report["notes"][:12])
     if len(report["notes"]) > 12:
         lines.append(f"  … all notes: twin info {result['layer']} --json")
+    lines.extend(f"  {note['action']:>8}  {note['feature']}  {note['reason']}" for note in result.get("tile_notes", []))
     lines.append(f"published, {result['tiles']} tiles" if result.get("tileset") else "published" if result.get("published") else f"not published: twin publish {result['layer']} {result['version']}")
     return "\n".join(lines)
 

@@ -87,7 +87,7 @@ def test_formats_versions_and_compressions_mix_in_one_layer(tmp_path: Path, lake
 
 ODD: dict[str, dict[str, Any]] = {
     "one point": {"count": 1}, "two": {"count": 2},
-    "all in one place": {"count": 6_000, "x": np.full(6_000, 500_000.5), "y": np.full(6_000, 2_500_000.5), "z": np.full(6_000, 3.0)},
+    "all in one place": {"count": 60_000, "x": np.full(60_000, 500_000.5), "y": np.full(60_000, 2_500_000.5), "z": np.full(60_000, 3.0)},
     "half of them twice": {"count": 60_000, **{a: np.tile(o + np.random.default_rng(k).integers(0, 100_000, 30_000) / 1000, 2)
                                              for k, (a, o) in enumerate((("x", 500_000), ("y", 2_500_000), ("z", 0)))}},
     "a line": {"count": 60_000, "x": np.linspace(500_000, 500_900, 60_000), "y": np.full(60_000, 2_500_000.0), "z": np.zeros(60_000)},

@@ -141,7 +141,7 @@ class Clouds:
         rows = self.order[np.searchsorted(x, low[0]) : np.searchsorted(x, high[0])]
         rows = rows[((self.wanted[rows] >= low) & (self.wanted[rows] <= high)).all(axis=1)]
         if len(rows):
-            distance, _ = cKDTree(points).query(self.wanted[rows])
+            distance, _ = _tree(points).query(self.wanted[rows])
             self.found[rows] = np.minimum(self.found[rows], distance)
 
     def finish(self, where: Where) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class Clouds:
         points = np.concatenate(self.sample)
         errors = np.full(len(points), np.inf)
         for _, _, xyz in self._chunks():
-            distance, _ = cKDTree((xyz - self.origin) * self.unit).query(points, distance_upper_bound=1000.0)
+            distance, _ = _tree((xyz - self.origin) * self.unit).query(points, distance_upper_bound=1000.0)
             errors = np.minimum(errors, distance)
         at = 0
         for own, where in zip(self.sample, self.places, strict=True):
@@ -180,6 +180,15 @@ class Clouds:
             elif bulk > self.precise:
                 where.error("POSITION_OFF", f"{100 - BULK:g} % of the points lie more than {bulk:.3f} m from any point of the source (limit {self.precise:.3f} m)")
         return errors
+
+
+def _tree(points: F64) -> cKDTree:
+    """A search tree of (N, 3) places, each once: thousands in one place (scanners put what they miss at their origin) would be a list and no tree."""
+    key = np.zeros(len(points), np.uint64)
+    for column in np.ascontiguousarray(points).view(np.uint64).T:  # all bits go into a number by which places are told apart
+        key = (key ^ column ^ (column >> np.uint64(32))) * np.uint64(0xFF51AFD7ED558CCD)
+        key ^= key >> np.uint64(29)
+    return cKDTree(points[np.unique(key, return_index=True)[1]])
 
 
 def _xyz(chunk: Any) -> F64:
