@@ -18,7 +18,7 @@ from scenarios.flood.rainfall import Rainfall
 from scenarios.flood.swmm import Drainage
 
 KINDS = {"initial": "source", "rain": "source", "inflow": "source", "level_boundary": "boundary", "infiltration": "loss", "drainage": "drain",
-         "network_inlets": "drain", "network_manholes": "drain", "edge": "boundary", "pump": "structure", "stored": "stored", "imbalance": "imbalance"}  # fmt: skip
+         "network_inlets": "drain", "network_manholes": "drain", "network_outfalls": "drain", "edge": "boundary", "pump": "structure", "stored": "stored", "imbalance": "imbalance"}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ class Params(BaseParams):
     network_runoff: Literal["surface", "subcatchments"] = _field("surface", "管网产流", "Rain runs off on the surface model (the file's subcatchments are left out), or also in them")
     inlet_area_m2: float = _field(0.5, "雨水口面积（平方米）", "Clear opening of the inlets at a node, m²", gt=0, le=1000)
     inlet_perimeter_m: float = _field(3.0, "雨水口周长（米）", "Length over which water falls into a node's inlets, m", gt=0, le=1000)
+    outfalls: Literal["surface", "file"] = _field("surface", "排放口", "Outfalls of the network inside the area: exchange water with the surface, or keep the file's boundary")
     inlets: tuple[Inlet, ...] = _field((), "雨水口（表）", "Inlets of single nodes: rows of node, area_m2, perimeter_m, sealed")
     structures: tuple[Structure, ...] = _field((), "水工建筑物（表或GeoJSON）", "Levees, barriers, weirs, gates, bridges, culverts, pumps: rows or GeoJSON")
     structures_layer: str = layer_field("vector", zh="水工建筑物图层", en="Layer of lines with the columns of such rows (kind, crest, …); empty: none", default="")

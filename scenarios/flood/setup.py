@@ -78,7 +78,10 @@ def single(params: Params, world: World) -> Flood:
         world.report.note("assumed", "scheme", "local inertial: fit for slow flow over gentle ground; a breach, a dam break or a steep street needs scheme=hllc")
     model.parts = _structures(p, world, domain, solver)
     if p.network_inp.strip():
-        drainage = swmm.build(p, world, domain, solver)
+        held_cells = np.zeros(domain.bed.shape, np.bool_)
+        if model.level is not None:
+            held_cells[model.level[1]] = True
+        drainage = swmm.build(p, world, domain, solver, held_cells)
         model.parts.append(drainage)
         if p.roof == "network" and model.rain is not None:
             _roofs_to_network(model, drainage)

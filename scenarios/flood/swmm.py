@@ -30,6 +30,7 @@ from scenarios.contract import World
 from scenarios.flood import inp
 from scenarios.flood.domain import Domain
 from scenarios.flood.network_params import Inlet
+from scenarios.flood.outfalls import Outfalls, candidates, few, judge
 from scenarios.flood.params import Params
 from scenarios.flood.solver import Solver
 from scenarios.kernels.shallow import G
@@ -46,7 +47,7 @@ NEAR = 3
 class Child:
     """The SWMM process."""
 
-    def __init__(self, text: str, names: list[str], areas: NDArray[np.float64]) -> None:
+    def __init__(self, text: str, names: list[str], areas: NDArray[np.float64], outfalls: list[str]) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="swmm-")
         path = Path(self.folder.name) / "network.inp"
         path.write_text(text, "utf-8")
@@ -55,7 +56,7 @@ class Child:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)}
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
         try:
-            self.facts = self.ask("open", str(path), names, areas)
+            self.facts = self.ask("open", str(path), names, areas, outfalls)
         except BadInput:
             report = path.with_suffix(".rpt")
             said = [line.strip() for line in report.read_text("utf-8", "replace").splitlines() if "ERROR" in line][:3] if report.exists() else []
@@ -109,6 +110,7 @@ class Drainage:
     cells: tuple[NDArray[np.int64], NDArray[np.int64]]
     inlets: tuple[NDArray[np.float64], NDArray[np.float64]]
     child: Child
+    mouths: Outfalls
     name: str = "network"
     record: list[tuple[int, int, float]] = field(default_factory=list)
     count: int = 0
@@ -176,14 +178,16 @@ class Drainage:
         self.record.extend((self.count, int(i), float(volume[i])) for i in np.flatnonzero(volume))
         self.times.append(until)
         self.count += 1
-        self.state = self.child.ask("advance", until, volume)
+        self.state = self.child.ask("advance", until, volume, self.mouths.stages(self.count - 1))
+        self.mouths.move(self.state["left"])
 
     def step(self, start: float, end: float) -> None:
         """Nothing between the intervals."""
 
     def ledger(self) -> dict[str, float]:
         """Inlets and manholes; roofs went into the network without touching the surface."""
-        return {"network_inlets": -float(self.inflow.sum()), "network_manholes": float(self.outflow.sum())}
+        return {"network_inlets": -float(self.inflow.sum()), "network_manholes": float(self.outflow.sum()),
+                **({"network_outfalls": float(self.mouths.out.sum() - self.mouths.back.sum())} if self.mouths.coupled.any() else {})}  # fmt: skip
 
     def facts(self) -> dict[str, Any]:
         """By node what it took and gave; SWMM's account beside ours, and its own continuity error apart."""
@@ -196,7 +200,7 @@ class Drainage:
                  for i, name in enumerate(self.names) if self.inflow[i] or self.outflow[i]}  # fmt: skip
         return {"coupled_nodes": len(self.names), "taken_m3": float(self.taken.sum()), "roofs_m3": float(self.roofs.sum()), "entered_swmm_m3": float(entered.sum()),
                 "in_transit_m3": float(pending.sum()), "exchange_error_m3": float(np.abs(handed - entered - pending).max(initial=0.0)),
-                **self.balance, "nodes": nodes}  # fmt: skip
+                **self.balance, "nodes": nodes, "outfalls": self.mouths.facts()}  # fmt: skip
 
     def _finish(self) -> None:
         if not self.closed:
@@ -206,17 +210,20 @@ class Drainage:
     def saved(self) -> dict[str, NDArray[Any]]:
         """The recorded exchange and the sums."""
         return {"record": np.array(self.record, np.float64).reshape(-1, 3), "times": np.array(self.times), "taken": self.taken, "inflow": self.inflow, "outflow": self.outflow,
-                "roofs": self.roofs, "peak": self.peak, "peak_time": self.peak_time, "series": np.array(self.series, np.float64).reshape(-1, 4)}  # fmt: skip
+                "roofs": self.roofs, "peak": self.peak, "peak_time": self.peak_time, "series": np.array(self.series, np.float64).reshape(-1, 4), **self.mouths.saved()}  # fmt: skip
 
     def restore(self, saved: dict[str, NDArray[Any]]) -> None:
         """Replay the recorded exchange to the new SWMM process; it does the same again, to the bit."""
         record = saved["record"]
         first = np.searchsorted(record[:, 0], np.arange(len(saved["times"]) + 1))
+        self.mouths.restore(saved)
+        stages = np.full(len(self.mouths.names), np.nan)
         for k, until in enumerate(saved["times"]):
             volume = np.zeros(len(self.names))
             rows = record[first[k] : first[k + 1]]
             volume[rows[:, 1].astype(np.int64)] = rows[:, 2]
-            self.state = self.child.ask("advance", float(until), volume)
+            stages = self.mouths.replayed(k, stages)
+            self.state = self.child.ask("advance", float(until), volume, stages)
         self.record = [(int(a), int(b), float(c)) for a, b, c in record]
         self.times, self.count = saved["times"].tolist(), len(saved["times"])
         for name in ("taken", "inflow", "outflow", "roofs", "peak", "peak_time"):
@@ -233,8 +240,8 @@ class Drainage:
 EVERY = 10.0
 
 
-def build(p: Params, world: World, domain: Domain, solver: Solver) -> Drainage:
-    """Read the network, find the cells of its nodes, start SWMM.
+def build(p: Params, world: World, domain: Domain, solver: Solver, held: NDArray[np.bool_]) -> Drainage:
+    """Read the network, find the cells of its nodes, start SWMM; `held`: (rows, columns) cells whose level is given.
 
     Raises:
         BadInput: not a SWMM file, or SWMM refuses it. MissingReference, BadReference: its CRS. BadOption: no node in the area, an inlet that names no node.
@@ -244,13 +251,13 @@ def build(p: Params, world: World, domain: Domain, solver: Solver) -> Drainage:
     places = {name: place for name, (section, place) in inp.nodes(found).items() if section in ("JUNCTIONS", "STORAGE") and place is not None}
     unplaced = [name for name, (section, place) in inp.nodes(found).items() if section in ("JUNCTIONS", "STORAGE") and place is None]
     if unplaced:
-        world.report.note("skipped", _few(unplaced), "nodes without [COORDINATES]")
+        world.report.note("skipped", few(unplaced), "nodes without [COORDINATES]")
     if not places:
         raise BadOption("network_inp: no junction or storage has coordinates.", "Add [COORDINATES], or use drainage_mm_h (capacity only).")
     rows = {row.node: row for row in p.inlets}
     unknown = sorted(set(rows) - set(places))
     if unknown:
-        raise BadOption(f"inlets: {_few(unknown)} are no junctions or storages with coordinates in network_inp.", "Check the names.")
+        raise BadOption(f"inlets: {few(unknown)} are no junctions or storages with coordinates in network_inp.", "Check the names.")
     xy = np.array(list(places.values()))
     x, y = crs.convert(horizontal, domain.horizontal, xy[:, 0], xy[:, 1])
     names, cells = _cells(list(places), x, y, rows, domain, world)
@@ -261,7 +268,10 @@ def build(p: Params, world: World, domain: Domain, solver: Solver) -> Drainage:
     text = inp.prepare(p.network_inp, p.hours, keep_hydrology=p.network_runoff == "subcatchments", report=world.report)
     if inp.options(found).get("ALLOW_PONDING", "NO").upper() != "YES":
         text = inp.forbid_ponding(text)
-    drainage = Drainage(solver, names, cells, (area, perimeter), Child(text, names, np.full(len(names), SHAFT)))
+    mouths = _mouths(p, found, horizontal, domain, solver, world)
+    drainage = Drainage(solver, names, cells, (area, perimeter), Child(text, names, np.full(len(names), SHAFT), mouths.names), mouths)
+    mouths.invert = drainage.state["outfall_invert"]
+    judge(mouths, drainage.state["outfall_crown"], held, domain, world)
     _compare_rims(drainage, domain, world)
     if drainage.state["routing_step"] > 10:
         world.report.note("warned", "network_inp", f"ROUTING_STEP is {drainage.state['routing_step']:g} s: the exchange is no finer than that")
@@ -295,11 +305,35 @@ def _cells(names: list[str], x: NDArray[np.float64], y: NDArray[np.float64], row
         raise BadOption(f"network_inp: none of its {len(names)} nodes lies in the area of the run ({span}).", "Check network_crs, or move bbox.")
     for who, why in ((outside, "nodes outside the area are not coupled; they stay in the network"), (walled, "nodes in buildings or voids are not coupled: no open ground near")):
         if who:
-            world.report.note("skipped", _few(who), f"{len(who)} {why}")
+            world.report.note("skipped", few(who), f"{len(who)} {why}")
     if moved:
-        world.report.note("repaired", _few(moved), f"{len(moved)} nodes in a building moved to open ground within {NEAR} cells")
+        world.report.note("repaired", few(moved), f"{len(moved)} nodes in a building moved to open ground within {NEAR} cells")
     at = np.array(cells, np.int64)
     return chosen, (at[:, 0], at[:, 1])
+
+
+def _mouths(p: Params, found: dict[str, list[str]], horizontal: str, domain: Domain, solver: Solver, world: World) -> Outfalls:
+    """The outfalls inside the area that the file leaves free; none with `outfalls` = file."""
+    free, staged = candidates(found)
+    places = inp.nodes(found)
+    chosen, cells, outside = [], [], []
+    for name in free if p.outfalls == "surface" else []:
+        place = places[name][1]
+        x, y = crs.convert(horizontal, domain.horizontal, *(np.array([v]) for v in place)) if place is not None else (np.array([np.nan]), np.array([np.nan]))
+        column, row = ~domain.transform * (x[0], y[0])
+        inside = 0 <= row < domain.bed.shape[0] and 0 <= column < domain.bed.shape[1]
+        cell = _open_cell(domain.walls, int(row), int(column)) if inside else None
+        if cell is None:
+            outside.append(name)
+        else:
+            chosen.append(name)
+            cells.append(cell)
+    if outside:
+        world.report.note("skipped", few(outside), f"{len(outside)} outfalls outside the area, or without open ground near: their water leaves the model")
+    if staged and p.outfalls == "surface":
+        world.report.note("assumed", few(staged), f"{len(staged)} outfalls keep the stage that the file gives them; their water leaves the model")
+    at = np.array(cells, np.int64).reshape(-1, 2)
+    return Outfalls(solver, chosen, (at[:, 0], at[:, 1]), np.zeros(len(chosen)), np.zeros(len(chosen), np.bool_))
 
 
 def _open_cell(walls: NDArray[np.bool_], row: int, column: int) -> tuple[int, int] | None:
@@ -317,9 +351,5 @@ def _compare_rims(drainage: Drainage, domain: Domain, world: World) -> None:
     far = np.abs(off) > 0.5
     if far.any():
         worst = int(np.argmax(np.abs(off)))
-        world.report.note("assumed", _few([drainage.names[i] for i in np.flatnonzero(far)]),
+        world.report.note("assumed", few([drainage.names[i] for i in np.flatnonzero(far)]),
                           f"{int(far.sum())} rims differ from the ground by more than 0.5 m (up to {off[worst]:+.2f} m at {drainage.names[worst]}); each rim is taken to lie at the ground")  # fmt: skip
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

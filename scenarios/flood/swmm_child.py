@@ -1,7 +1,7 @@
 """A SWMM 5 run in a process of its own: SWMM keeps one model in global memory, and a crash there must not take the flood with it.
 
 Started as a script with the number of its parent process; speaks pickled tuples over its standard streams, one answer a request:
-`("open", inp path, coupled names, ponded areas) → facts`, `("advance", time s, volumes m³) → state`, `("close",) → balance`.
+`("open", inp path, coupled names, ponded areas, outfalls) → facts`, `("advance", time s, volumes m³, stages m) → state`, `("close",) → balance`.
 
 Lateral inflow enters SWMM by its trapezoidal rule, ½(q_old + q_new)·dt a routing step. The child repeats this sum for each coupled
 node, so it knows to the last bit what SWMM has booked; what SWMM has not yet taken of a volume waits in `pending` for its next step.
@@ -36,6 +36,7 @@ class Network:
     path: Path
     names: list[str]
     areas: NDArray[np.float64]
+    outfalls: list[str]
     time: float = 0.0
     steps: int = 0
     step: float = 0.0
@@ -59,11 +60,15 @@ class Network:
         self.area = np.array([self._get(i, "POND_AREA") for i in self.index]) * self.metre**2
         invert = np.array([self._get(i, "INVERT_ELEVATION") for i in self.index]) * self.metre
         depth = np.array([self._get(i, "FULL_DEPTH") for i in self.index]) * self.metre
+        self.mouths = [order[name] for name in self.outfalls]
+        low = np.array([self._get(i, "INVERT_ELEVATION") for i in self.mouths]) * self.metre
+        crown = low + np.array([self._get(i, "FULL_DEPTH") for i in self.mouths]) * self.metre
+        self.left, self.leaving, self.stage = np.zeros(len(self.mouths)), np.zeros(len(self.mouths)), np.full(len(self.mouths), np.nan)
         solver.swmm_start(0)
         size = len(self.names)
         self.q, self.pending, self.entered = np.zeros(size), np.zeros(size), np.zeros(size)
         self.step = float(solver.simulation_get_parameter(enum.SimSetting.ROUTE_STEP))
-        return {"rim": invert + depth, "area": self.area, "routing_step": self.step, **self._state()}
+        return {"rim": invert + depth, "area": self.area, "routing_step": self.step, "outfall_invert": low, "outfall_crown": crown, **self._state()}
 
     def _get(self, node: int, name: str) -> float:
         return float(self.swmm.node_get_parameter(node, self.enum.NodeProperty[name]))
@@ -72,11 +77,24 @@ class Network:
         result, get = self.enum.NodeResult, self.swmm.node_get_result
         head = np.array([get(i, result.HEAD) for i in self.index]) * self.metre
         flow = np.array([get(i, result.TOTAL_INFLOW) - get(i, result.TOTAL_OUTFLOW) for i in self.index]) * self.unit if self.steps else np.zeros(len(self.index))
-        return {"head": head, "net": flow - self.q, "entered": self.entered.copy(), "pending": self.pending.copy(), "time": self.time, "step": self.step}
+        return {"head": head, "net": flow - self.q, "entered": self.entered.copy(), "pending": self.pending.copy(), "left": self.left.copy(), "time": self.time, "step": self.step}
 
-    def advance(self, until: float, volumes: NDArray[np.float64]) -> dict[str, Any]:
-        """Hand over volumes (m³, + into the network) and route up to a time; heads (m) and net pipe flow into the nodes (m³/s)."""
+    def _outflow(self) -> NDArray[np.float64]:
+        """(outfalls,) m³/s out of the network; negative where it flows back (SWMM then repeats the flow as the node's inflow)."""
+        result, get = self.enum.NodeResult, self.swmm.node_get_result
+        flows = [(get(i, result.TOTAL_INFLOW), get(i, result.TOTAL_OUTFLOW)) for i in self.mouths]
+        return np.array([-out if out > 0 else into for into, out in flows], np.float64) * self.unit
+
+    def advance(self, until: float, volumes: NDArray[np.float64], stages: NDArray[np.float64]) -> dict[str, Any]:
+        """Hand over volumes (m³, + into the network) and stages of the outfalls (m; NaN: the file's), route up to a time.
+
+        Returns heads (m), net pipe flow into the nodes (m³/s) and what has left through the outfalls (m³).
+        """
         self.pending += volumes
+        for k, i in enumerate(self.mouths):
+            if not np.isnan(stages[k]) and stages[k] != self.stage[k]:
+                self.swmm.outfall_set_stage(i, float(stages[k]) / self.metre)
+                self.stage[k] = stages[k]
         while self.time < until - 1e-6 and not self.done:
             rate = self.pending / max(self.step, 1e-3)
             rate[np.abs(rate) < TINY] = 0
@@ -91,6 +109,9 @@ class Network:
             gone = (self.q + rate) / 2 * dt
             self.entered += gone
             self.pending -= gone
+            flow = self._outflow()
+            self.left += (self.leaving + flow) / 2 * dt
+            self.leaving = flow
             self.q, self.time, self.step, self.steps = rate, elapsed, dt, self.steps + 1
         return self._state()
 
@@ -122,12 +143,12 @@ def main() -> None:
             return
         try:
             if request[0] == "open":
-                network = Network(Path(request[1]), request[2], request[3])
+                network = Network(Path(request[1]), *request[2:])
                 answer: Any = network.open()
             elif network is None:
                 answer = RuntimeError("no network is open")
             elif request[0] == "advance":
-                answer = network.advance(request[1], request[2])
+                answer = network.advance(*request[1:])
             else:
                 answer = network.close()
         except Exception as error:  # noqa: BLE001  goes to the parent, which knows what to say
