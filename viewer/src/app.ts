@@ -187,8 +187,11 @@ export class CityApp {
       this.terrainPending = left;
       this.onProgress();
     });
-    widget.scene.renderError.addEventListener((_scene: unknown, error: unknown) =>
-      this.revival.begin("error.render", { why: String(error) }));
+    widget.scene.renderError.addEventListener((_scene: unknown, error: unknown) => {
+      // The frame that a lost device could not draw may be told before the loss itself.
+      if (widget.canvas.getContext("webgl2")?.isContextLost()) this.revival.begin("error.context", {});
+      else this.revival.begin("error.render", { why: error instanceof Error ? error.message : String(error).split("\n")[0]!.slice(0, 200) });
+    });
     widget.canvas.addEventListener("webglcontextlost", (event) => {
       event.preventDefault();
       this.revival.begin("error.context", {});

@@ -1,5 +1,5 @@
 /** `<city-twin src="…">`: the whole viewer as one element. `src` is where the API lives, relative to the page. */
-import { css, html, LitElement, nothing, type TemplateResult } from "lit";
+import { css, html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import { Math as CesiumMath } from "@cesium/engine";
 import { CityApp } from "./app";
@@ -13,6 +13,7 @@ import "./panels/legends";
 import "./panels/notice-list";
 import "./panels/scenario-panel";
 import "./panels/search-box";
+import "./panels/second-view";
 import "./panels/status-bar";
 import "./panels/time-slider";
 import "./panels/tools-panel";
@@ -33,10 +34,17 @@ export interface RunFinished {
   layers: string[];
 }
 
+/** Pixels: a page so wide or less is a phone's, as in the style below. */
+const NARROW = 720;
+
 @customElement("city-twin")
 export class CityTwin extends LitElement {
   static override styles = [look, css`
     :host { display: block; position: relative; width: 100%; height: 100%; min-height: 320px; overflow: hidden; background: #dfe7ec; }
+    .main { position: absolute; inset: 0; }
+    .main.half { right: 50%; }
+    .half .time { left: 14px; bottom: 74px; }
+    .half .notices { left: 60px; }
     .scene, .scene > div { position: absolute; inset: 0; }
     .scene .cesium-widget, .scene canvas { width: 100%; height: 100%; display: block; touch-action: none; outline-offset: -2px; }
     .scene:has(canvas:focus-visible)::after { content: ""; position: absolute; left: 50%; top: 50%; width: 18px; height: 18px; margin: -10px; border: 2px solid #fff; border-radius: 50%; box-shadow: 0 0 0 1.5px #14507a; pointer-events: none; }
@@ -104,7 +112,10 @@ export class CityTwin extends LitElement {
   /** `high` or `low`; chosen from the graphics device when absent. */
   @property() quality: Quality | "" = "";
   @state() private tab: "layers" | "scenarios" | "tools" = "layers";
-  @state() private folded = false;
+  /** The panel begins folded away. */
+  @property({ type: Boolean }) folded = false;
+  /** A second view of the same city stands beside the first. */
+  @state() private second = false;
   @query(".scene > div") private scene!: HTMLElement;
   @query("twin-status-bar") private statusBar!: StatusBar;
 
@@ -116,7 +127,7 @@ export class CityTwin extends LitElement {
     const app = new CityApp(new URL(this.src, document.baseURI).href, this.scene);
     this.app = app;
     this.handle = new TwinHandle(app);
-    this.folded = window.innerWidth <= 720;
+    this.folded ||= window.innerWidth <= NARROW;
     document.documentElement.lang = app.lang === "zh" ? "zh-CN" : "en";
     app.changed.on(() => this.requestUpdate());
     this.addEventListener("keydown", this.key);
@@ -164,6 +175,8 @@ export class CityTwin extends LitElement {
 
   /** Enter ends a drawing, Escape leaves the tool; typing in a field is not meant. */
   private key = (event: KeyboardEvent): void => {
+    // The keys of a second view are its own.
+    if (event.composedPath().find((one) => one instanceof CityTwin) !== this) return;
     const { tools, drawing } = this.app ?? {};
     if (!tools || !drawing || (!tools.tool && !drawing.order) || event.composedPath().some((one) => one instanceof HTMLInputElement || one instanceof HTMLSelectElement || one instanceof HTMLTextAreaElement)) return;
     if (event.key === "Enter" && event.composedPath()[0] instanceof HTMLButtonElement) return;
@@ -183,6 +196,10 @@ export class CityTwin extends LitElement {
     });
   }
 
+  protected override updated(changed: PropertyValues): void {
+    if (changed.has("language") && this.language && this.app && this.app.lang !== this.language) this.app.setLang(this.language, false);
+  }
+
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     this.app?.destroy();
@@ -190,7 +207,7 @@ export class CityTwin extends LitElement {
 
   protected override render(): TemplateResult {
     const { app } = this;
-    return html`<div class="scene" @mousemove=${(event: MouseEvent) => this.statusBar?.follow(event.offsetX, event.offsetY)}><div></div></div>
+    return html`<div class="main ${this.second ? "half" : ""}"><div class="scene" @mousemove=${(event: MouseEvent) => this.statusBar?.follow(event.offsetX, event.offsetY)}><div></div></div>
       ${app ? html`${app.noGraphics ? this.excuse(app) : nothing}${this.layout === "full" ? this.side(app) : nothing}
         ${this.layout === "wall" ? html`<twin-wall-screen .app=${app}></twin-wall-screen>` : nothing}${app.noGraphics || this.layout === "wall" ? nothing : this.nav(app)}
         ${app.split === null ? nothing : this.swipe(app, app.split)}
@@ -199,7 +216,8 @@ export class CityTwin extends LitElement {
         <div class="time"><twin-time-slider .app=${app}></twin-time-slider></div>
         <div class="notices"><twin-notices .app=${app}></twin-notices></div>` : nothing}
       <div class="status">${app ? html`<twin-status-bar .app=${app}></twin-status-bar>` : nothing}</div>
-      <div class="credits">${app?.t("app.made") ?? ""}</div>`;
+      <div class="credits">${app?.t("app.made") ?? ""}</div></div>
+      ${app && this.second ? html`<twin-second-view .app=${app}></twin-second-view>` : nothing}`;
   }
 
   private side(app: CityApp): TemplateResult {
@@ -232,6 +250,8 @@ export class CityTwin extends LitElement {
       ${button("north", "nav.north", () => app.camera.turn(0))}
       ${button(app.camera.flat ? "cube" : "map", app.camera.flat ? "nav.round" : "nav.flat", () => app.camera.setFlat(!app.camera.flat))}
       ${app.camera.flat ? nothing : button("top", app.camera.topDown ? "nav.tilt" : "nav.top", () => app.camera.turn(undefined, app.camera.topDown ? -38 : -90))}
+      ${this.dataset["role"] === "second" || window.innerWidth <= NARROW ? nothing
+        : button("beside", this.second ? "nav.one" : "nav.two", () => { this.second = !this.second; this.folded ||= this.second; })}
     </nav>`;
   }
 
@@ -240,7 +260,7 @@ export class CityTwin extends LitElement {
     const drag = (event: PointerEvent) => {
       const handle = event.currentTarget as HTMLElement;
       if (event.type === "pointerdown") handle.setPointerCapture(event.pointerId);
-      else if (handle.hasPointerCapture(event.pointerId)) move((event.clientX - this.getBoundingClientRect().left) / this.clientWidth);
+      else if (handle.hasPointerCapture(event.pointerId)) move((event.clientX - this.scene.getBoundingClientRect().left) / Math.max(1, this.scene.clientWidth));
     };
     return html`<div class="swipe" style="left:${at * 100}%" role="slider" tabindex="0" aria-label=${app.t("look.split.handle")} title=${app.t("look.split.handle")}
       aria-valuemin="0" aria-valuemax="100" aria-valuenow=${Math.round(at * 100)} @pointerdown=${drag} @pointermove=${drag}

@@ -26,7 +26,7 @@ export interface Detail {
   cacheMegabytes: number;
 }
 
-/** Two full-HD screens' worth: what a graphics device of a wall computer draws smoothly with shadows. */
+/** A 4K screen's: what a graphics device of a wall computer draws smoothly with shadows. */
 const MOST_PIXELS = 8_300_000;
 const PHONE = 520;
 

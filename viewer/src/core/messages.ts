@@ -291,6 +291,8 @@ export const MESSAGES = {
   "nav.out": ["缩小", "Zoom out"],
   "nav.top": ["俯视", "Look straight down"],
   "nav.tilt": ["倾斜视角", "Look from an angle"],
+  "nav.two": ["双屏对照", "Two views side by side"],
+  "nav.one": ["单屏", "One view"],
   "nav.keys": ["方向键移动，Shift 加方向键转向和俯仰，加减号缩放，空格点选画面中心，Home 回到城市", "Arrow keys move, with Shift they turn and tilt; plus and minus zoom; Space clicks the middle; Home returns to the city"],
   "nav.map": ["城市三维视图", "3D view of the city"],
 

@@ -87,6 +87,7 @@ const PATHS: Record<string, TemplateResult> = {
   pin: svg`<path d="M12 21s6.500-6.200 6.500-11.200A6.500 6.500 0 0 0 5.500 9.800C5.500 14.800 12 21 12 21z"/><circle cx="12" cy="9.800" r="2.300"/>`,
   map: svg`<path d="M3.500 6.500 9 4l6 2.500L20.500 4v13.500L15 20l-6-2.500L3.500 20zM9 4v13.500M15 6.500V20"/>`,
   cube: svg`<path d="M12 3.500 20 8v8l-8 4.500L4 16V8zM4 8l8 4.500L20 8M12 12.500v8"/>`,
+  beside: svg`<path d="M3.500 5h17v14h-17zM12 5v14"/>`,
   swipe: svg`<path d="M8 7.500 3.500 12 8 16.500M16 7.500l4.500 4.500-4.500 4.500M3.500 12h17"/>`,
   search: svg`<circle cx="10.500" cy="10.500" r="6"/><path d="M15 15l5.500 5.500"/>`,
   sliders: svg`<path d="M4 7h9M17 7h3M4 17h3M11 17h9"/><circle cx="15" cy="7" r="2"/><circle cx="9" cy="17" r="2"/>`,
