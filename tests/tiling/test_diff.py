@@ -114,7 +114,7 @@ def test_the_same_bytes_at_another_place_are_moved_features(lake: Lake, city: Fe
     (b / "tileset.json").write_text(json.dumps(document), "utf-8")
     result = diff_tilesets(a, b / "tileset.json")
     assert result["entry_changed"]
-    assert result["tiles"]["same"] == 0
+    assert result["tiles"]["same"] == len(list(a.glob("mass/**/*.glb"))), "masses are no features that could move"
     assert {c["moved_m"] for c in result["features"]["changed"]} == {3.0}
     assert len(result["features"]["changed"]) == 400
 

@@ -32,7 +32,7 @@ from twin.bench.cities import generate_buildings  # noqa: E402
 
 def tiled(lake: Lake, version: LayerVersion, name: str, **options: Any) -> tuple[Path, dict[str, Any]]:
     out = lake.root.parent / f"{name}.3tz"
-    return out, blocks.tile(version, TileJob(lake, out, blocks.Options(ground=20.0, **options)))
+    return out, blocks.tile(version, TileJob(lake, out, blocks.Options(ground=20.0, masses=False, **options)))
 
 
 @pytest.fixture

@@ -106,6 +106,9 @@ def test_blocks_become_b3dm_with_all_that_they_said(houses: Path, tmp_path: Path
         local = content.get_vertices() * np.array(gltf.nodes[0].scale or [1, 1, 1]) + np.array(gltf.nodes[0].translation)
         world = np.column_stack([local[:, 0], -local[:, 2], local[:, 1]]) @ matrix[:3, :3].T + matrix[:3, 3]
         heights = table.get_binary_property("height")
+        if "mass" in Path(tile.content_uri).parts:
+            assert set(batch) == {"buildings", "area", "height"}
+            continue
         assert batch["height"]["componentType"] == "DOUBLE"
         assert binary
         for row, name in enumerate(table.header.data["id"]):
