@@ -23,9 +23,9 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from twin.errors import BadFeature, BadInput, BadOption, UnreadableSource
 
-#: What GDAL may do while a source is open: no sidecar XML, compound CRS reported, a bounded block cache (MB).
+#: What GDAL may do while a source is open: no sidecar XML, compound CRS reported, a bounded block cache (bytes: rasterio hands the number on as it is).
 SAFE = {
-    "GDAL_PAM_ENABLED": "NO", "GTIFF_REPORT_COMPD_CS": "YES", "GDAL_CACHEMAX": 128, "GDAL_NUM_THREADS": "2",
+    "GDAL_PAM_ENABLED": "NO", "GTIFF_REPORT_COMPD_CS": "YES", "GDAL_CACHEMAX": 64 << 20, "GDAL_NUM_THREADS": "2",
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none", "VRT_SHARED_SOURCE": "0",
 }  # fmt: skip
 MEMBERS = (".tif", ".tiff", ".asc", ".hgt")

@@ -42,6 +42,8 @@ from twin.registry import TileJob
 CODE_VERSION = "terrain-3"
 BLOCK = 16
 MOST_TILES = 4_000_000
+CACHE = 64 << 20
+"""Bytes of unpacked blocks that GDAL keeps: enough to read each once or twice. (rasterio takes bytes here, where GDAL itself takes megabytes.)"""
 #: Levels from one tile with metadata to the next; each says which of its descendants there are, so many levels deep.
 METADATA_EVERY = 10
 
@@ -158,7 +160,7 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
         total = sum(terrain_levels.count(rects) for rects in levels)
         if total > MOST_TILES:
             raise BadOption(f"{version.layer}: {total:,} tiles down to level {max(finest)} are too many.", "Choose a coarser one: --option max_level=N.")
-        with rasterio.Env(GDAL_CACHEMAX=96):  # MB; each block of the rasters is read once or twice
+        with rasterio.Env(GDAL_CACHEMAX=CACHE):
             plan = Plan(surface, draw_audit(surface.fields), levels, read_water(version, job.lake), options)
             past = Past(job)
             try:

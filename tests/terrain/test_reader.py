@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.env import get_gdal_config
 from rasterio.transform import Affine
 from terrain_helpers import hills, write_dem
 
+from ingest_gis import raster_source
 from ingest_gis import terrain as reader
+from tiling import terrain as tiler
 from twin.errors import BadFeature, BadInput, BadOption, BadReference, MissingReference, TwinError, UnreadableSource
 from twin.model import Asset, Report
 
@@ -321,3 +324,10 @@ def test_every_refusal_is_an_input_error() -> None:
     for kind in (UnreadableSource, MissingReference, BadFeature, BadOption):
         assert issubclass(kind, BadInput)
         assert issubclass(kind, TwinError)
+
+
+def test_gdal_keeps_the_blocks_it_unpacked() -> None:
+    """The cache's size is in bytes here: a few of them would mean that every block is unpacked again for each window."""
+    for size in (raster_source.SAFE["GDAL_CACHEMAX"], tiler.CACHE):
+        with rasterio.Env(GDAL_CACHEMAX=size):
+            assert 32 << 20 <= get_gdal_config("GDAL_CACHEMAX") <= 256 << 20
