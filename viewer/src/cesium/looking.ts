@@ -1,7 +1,7 @@
 /** Ways of looking at the city: sun by date and hour, a ground one sees through, and what stands in the way of a sight or of the sun. */
 import {
   Cartesian3, Cartographic, Color, JulianDate, Math as CesiumMath, Matrix3, NearFarScalar, Ray,
-  sampleTerrainMostDetailed, Simon1994PlanetaryPositions, Transforms, type CesiumWidget,
+  sampleTerrain, sampleTerrainMostDetailed, Simon1994PlanetaryPositions, Transforms, type CesiumWidget,
 } from "@cesium/engine";
 import type { Place } from "./pick";
 
@@ -69,11 +69,21 @@ export function sunHours(widget: CesiumWidget, spot: Place, date: string, step =
   return { hours: lit.filter(({ sun }) => sun).length * step, lit };
 }
 
-/** Ellipsoidal heights of the ground at its finest, metres; NaN where there is none. */
-export async function groundHeights(widget: CesiumWidget, spots: readonly { lon: number; lat: number }[]): Promise<number[]> {
+/** Places along the side of a terrain tile that is just fine enough for them. */
+const PER_TILE = 32;
+const METRES_PER_DEGREE = 111_320;
+
+/**
+ * Ellipsoidal heights of the ground, metres; NaN where there is none. At its finest, or, for places `spacing` metres apart, as fine as they can
+ * show: kilometres around at the finest level would be thousands of tiles.
+ */
+export async function groundHeights(widget: CesiumWidget, spots: readonly { lon: number; lat: number }[], spacing = 0): Promise<number[]> {
   const wanted = spots.map(({ lon, lat }) => Cartographic.fromDegrees(lon, lat));
   const provider = widget.scene.terrainProvider;
   if (!provider.availability) return wanted.map((spot) => (widget.scene.globe.getHeight(spot) as number | undefined) ?? 0);
-  const found = await sampleTerrainMostDetailed(provider, wanted);
-  return found.map(({ height }) => ((height as number | undefined) ?? NaN));
+  const level = spacing > 0 ? Math.ceil(Math.log2((180 * METRES_PER_DEGREE) / (spacing * PER_TILE))) : Infinity;
+  const { availability } = provider;
+  const everywhere = Number.isFinite(level) && wanted.every((spot) => level < availability.computeMaximumLevelAtPosition(spot));
+  await (everywhere ? sampleTerrain(provider, level, wanted) : sampleTerrainMostDetailed(provider, wanted));
+  return wanted.map(({ height }) => ((height as number | undefined) ?? NaN));
 }

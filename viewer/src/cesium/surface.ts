@@ -4,7 +4,7 @@ import { middles, refine, gridAround, type Grid } from "../core/grid";
 import { toEcef, toEnu, type Spot } from "../core/measure";
 import { groundHeights } from "./looking";
 
-/** Where the picture is taken from, metres above the middle: higher than anything that stands. */
+/** Where the picture is taken from, metres above the highest ground: higher than anything that stands on it. */
 const ABOVE = 1500;
 /** Terrain is asked for at so many places along a side and interpolated between. */
 const GROUND_SIDE = 96;
@@ -33,9 +33,9 @@ interface Offscreen {
 export async function surfaceAround(widget: CesiumWidget, origin: Spot, grid: Grid): Promise<Float64Array> {
   const coarse = gridAround(origin, (grid.cell * grid.columns) / 2, Math.min(GROUND_SIDE, grid.columns));
   const spots = middles(coarse);
-  const heights = await groundHeights(widget, spots);
+  const heights = await groundHeights(widget, spots, coarse.cell);
   const ground = refine(spots.map((spot, i) => toEnu(origin, { ...spot, height: heights[i]! })[2]), coarse, grid);
-  const drawn = await drawnFromAbove(widget, origin, grid);
+  const drawn = await drawnFromAbove(widget, origin, grid, ground.reduce((most, up) => (up > most ? up : most), 0) + ABOVE);
   middles(grid).forEach((spot, i) => {
     const up = drawn({ ...spot, height: origin.height });
     if (Number.isFinite(up) && !(ground[i]! >= up)) ground[i] = up;
@@ -44,7 +44,7 @@ export async function surfaceAround(widget: CesiumWidget, origin: Spot, grid: Gr
 }
 
 /** Takes the picture; answers with the height, above the tangent plane, of what is drawn over a spot (NaN for nothing). */
-async function drawnFromAbove(widget: CesiumWidget, origin: Spot, grid: Grid): Promise<(spot: Spot) => number> {
+async function drawnFromAbove(widget: CesiumWidget, origin: Spot, grid: Grid, above: number): Promise<(spot: Spot) => number> {
   const scene = widget.scene as unknown as Offscreen;
   const { picking, context } = scene;
   const plain = picking._pickOffscreenView;
@@ -52,7 +52,7 @@ async function drawnFromAbove(widget: CesiumWidget, origin: Spot, grid: Grid): P
   const width = grid.cell * grid.columns * 1.01;
   const middle = Cartesian3.fromDegrees(origin.lon, origin.lat, origin.height);
   const up = widget.scene.globe.ellipsoid.geodeticSurfaceNormal(middle, new Cartesian3())!;
-  const top = Cartesian3.add(middle, Cartesian3.multiplyByScalar(up, ABOVE, new Cartesian3()), new Cartesian3());
+  const top = Cartesian3.add(middle, Cartesian3.multiplyByScalar(up, above, new Cartesian3()), new Cartesian3());
   const Larger = plain.constructor as new (scene: unknown, camera: unknown, viewport: BoundingRectangle) => View;
   const view = new Larger(scene, plain.camera, new BoundingRectangle(0, 0, side, side));
   const usual = plain.camera.frustum.width;
@@ -77,7 +77,7 @@ async function drawnFromAbove(widget: CesiumWidget, origin: Spot, grid: Grid): P
       if (column < 0 || row < 0 || column >= side || row >= side) return NaN;
       for (const part of depths) {
         const depth = part ? unpacked(part.pixels, 4 * (row * side + column)) : 0;
-        if (part && depth > 0 && depth < 1) return ABOVE - (part.start + depth * part.span);
+        if (part && depth > 0 && depth < 1) return above - (part.start + depth * part.span);
       }
       return NaN;
     };

@@ -48,7 +48,8 @@ export class ToolsPanel extends Panel {
   protected override updated(): void {
     const task = this.renderRoot.querySelector<HTMLElement>(".task");
     const now = task ? `${task.dataset["task"]}/${task.dataset["state"]}` : "";
-    if (task && now !== this.seen) task.scrollIntoView({ block: "nearest" });
+    // A frame later its own parts are drawn, and it is as high as it will be.
+    if (task && now !== this.seen) requestAnimationFrame(() => task.scrollIntoView({ block: "nearest" }));
     this.seen = now;
   }
   private seen = "";

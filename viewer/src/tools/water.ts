@@ -18,7 +18,7 @@ async function preview({ app, widget, spots: [spot], settings: { basin }, overla
   const grid = gridAround(spot!, basin, SIDE);
   // Levels above a datum need the server; without it they are said above the ellipsoid.
   const asked = app.api.position(spot!.lon, spot!.lat).then(({ datum }) => datum, () => null);
-  const heights = Float64Array.from(await groundHeights(widget, middles(grid)));
+  const heights = Float64Array.from(await groundHeights(widget, middles(grid), grid.cell));
   const from = (SIDE * SIDE - 1) / 2;
   const level = (Number.isFinite(heights[from]) ? heights[from]! : spot!.height) + FIRST;
   return filled({ kind: "flood", grid, heights, from, level, datum: await asked }, level, overlay);
