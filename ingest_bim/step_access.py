@@ -35,7 +35,7 @@ def parser() -> Any:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without the collector of cyclic garbage: reading makes a great many small objects that stay, and it would look at all of them over and over (a fifth of the time)."""
+    """Without the collector of cyclic garbage: reading makes a great many small objects that stay, and it would look at all of them over and over (about a sixth of the time)."""
     was = gc.isenabled()
     gc.disable()
     try:
