@@ -127,7 +127,7 @@ def see(viewer: Any, city: Any, spot: tuple[float, float], pictures: Path) -> No
     viewer.click(*city.degrees(*spot), city.ground(*spot))
     viewer.page.wait_for_selector("[data-task=viewshed][data-state=done]")
     rng = np.random.default_rng(3)
-    radius, turn = 150 * np.sqrt(rng.random(2500)), 2 * np.pi * rng.random(2500)
+    radius, turn = 150 * np.sqrt(rng.random(1200)), 2 * np.pi * rng.random(1200)
     ends = np.column_stack([spot[0] + radius * np.cos(turn), spot[1] + radius * np.sin(turn)])
     seen = np.mean([clear(city, spot, (x, y)) for x, y in ends])
     assert 0.2 < seen < 0.8
