@@ -36,7 +36,8 @@ HUGE = 1e30
 LOWEST, LOW, HIGHEST = -12_000.0, -500.0, 9_000.0
 UNITS = {"m": 1.0, "metre": 1.0, "meter": 1.0, "metres": 1.0, "meters": 1.0, "ft": 0.3048, "foot": 0.3048, "feet": 0.3048,
          "us-ft": 1200 / 3937, "us survey foot": 1200 / 3937, "cm": 0.01, "dm": 0.1, "mm": 0.001}  # fmt: skip
-STRIP = 1024
+STRIP = 512
+"""Cells: a raster is looked at in windows of so many rows and eight times as many columns, however large it is."""
 SUFFIXES = (".tif", ".tiff", ".asc", ".hgt", ".zip")
 
 

@@ -272,7 +272,7 @@ class HeightField:
             return
         c, r = _whole_tiles(near_c), _whole_tiles(near_r)  # so that the projection can be interpolated
         column, row = self._cells(lon[c], lat[r], z)
-        heights, lack = total[r, c].copy(), rest[r, c].copy()  # of one layout, so that there is one version of each kernel to load
+        heights, lack = np.ascontiguousarray(total[r, c]), np.ascontiguousarray(rest[r, c])  # of one layout: fewer versions of each kernel to load
         share = np.empty_like(lack)
         box = _part(column, row, *self.size, *self.cell, 0.0 if own else self.apron, lack, share)
         if box[0] <= box[1]:
@@ -281,7 +281,9 @@ class HeightField:
             for k in range(level, min(last, len(self.sizes) - 1) + 1):
                 if not self._add(k, column, row, box, heights, share, 0.0 if own else 2.0 if k == level else 1.0):
                     break
-            total[r, c], rest[r, c] = heights, lack + share
+            lack += share
+            if not np.may_share_memory(heights, total):
+                total[r, c], rest[r, c] = heights, lack
 
     def touches(self, lon: F64, lat: F64, margin: float) -> bool:
         """Whether any position of a lattice (degrees) is within so many metres of the raster's extent."""
@@ -312,9 +314,7 @@ class HeightField:
         """Fractional column and row of the full raster at each lattice point; NaN where the projection does not reach."""
         if self.reference.horizontal == "EPSG:4326" and self.inverse.b == 0 == self.inverse.d:
             shape = (len(lat), len(lon))
-            column, row = np.empty(shape), np.empty(shape)
-            column[:], row[:] = self.inverse.a * lon + self.inverse.c, (self.inverse.e * lat + self.inverse.f)[:, None]
-            return column, row
+            return np.broadcast_to(self.inverse.a * lon + self.inverse.c, shape), np.broadcast_to((self.inverse.e * lat + self.inverse.f)[:, None], shape)
         if z < SMALL:
             return self._to_cells(*np.meshgrid(lon, lat))
         at_x, at_y = np.arange(len(lon))[::16], np.arange(len(lat))[::16]

@@ -19,16 +19,20 @@ LEVEL = 10
 
 
 def warm() -> None:
-    """Call every kernel that a terrain needs, with arrays of the types that it has."""
+    """Call every kernel that a terrain needs, with arrays of the types that it has (places in degrees are laid out differently from others)."""
     with tempfile.TemporaryDirectory(prefix="twin-warm-") as folder:
-        path = Path(folder) / "flat.tif"
-        with rasterio.open(path, "w", driver="GTiff", width=8, height=8, count=1, dtype="float32", crs="EPSG:32631", transform=from_origin(5e5, 5e6, 100, 100)) as file:
-            file.write(np.zeros((8, 8), np.float32), 1)
-        surface = Surface([HeightField(path, Reference("EPSG:32631", "EGM96"))])
-        try:
-            levels = terrain_levels.level_rects(surface.fields, [LEVEL])
-            plan = terrain.Plan(surface, draw_audit(surface.fields), levels, None, terrain.Options.model_validate({}))
-            x0, y0, *_ = levels[LEVEL][0]
-            terrain.make_block(plan, terrain_levels.Block(LEVEL, x0, y0, x0, y0))
-        finally:
-            surface.close()
+        for reference, west, north, cell in (("EPSG:32631", 5e5, 5e6, 100.0), ("EPSG:4326", 3.0, 45.0, 0.001)):
+            path = Path(folder) / f"{cell}.tif"
+            with rasterio.open(path, "w", driver="GTiff", width=8, height=8, count=1, dtype="float32", crs=reference, transform=from_origin(west, north, cell, cell)) as file:
+                file.write(np.zeros((8, 8), np.float32), 1)
+            _tile(Surface([HeightField(path, Reference(reference, "EGM96"))]))
+
+
+def _tile(surface: Surface) -> None:
+    try:
+        levels = terrain_levels.level_rects(surface.fields, [LEVEL])
+        plan = terrain.Plan(surface, draw_audit(surface.fields), levels, None, terrain.Options.model_validate({}))
+        x0, y0, *_ = levels[LEVEL][0]
+        terrain.make_block(plan, terrain_levels.Block(LEVEL, x0, y0, x0, y0))
+    finally:
+        surface.close()
