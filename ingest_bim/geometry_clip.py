@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.geometry_faces import TESSELLATED, Style, faces_of, material_style, style_of
+from ingest_bim.geometry_faces import TESSELLATED, Style, default_look, faces_of, material_style, style_of
 from ingest_bim.ifc_frames import axis_matrix, local_matrix, operator_matrix
 from ingest_bim.step_access import attribute, is_kind
 
@@ -62,7 +62,7 @@ class Evaluator:
             NotEvaluated: with the reason.
         """
         by_style: dict[Style | None, list[Any]] = {}
-        fallback = material_style(product)
+        fallback = material_style(product) or default_look(product.is_a())
         for item in body_items(product):
             by_style.setdefault(_look(item) or fallback, []).append(self._solid(item, 0))
         if not by_style:

@@ -34,7 +34,7 @@ def tessellated(product: Any, items: Iterator[Any], length: float) -> tuple[F64,
     triangles: list[I32] = []
     rows: list[I32] = []
     styles: dict[Style, int] = {}
-    fallback = material_style(product)
+    fallback = material_style(product) or default_look(product.is_a())
     start = 0
     for item, matrix, outer in _placed(items, np.eye(4), None, 0):
         points, corners = faces_of(item, length)
@@ -149,6 +149,8 @@ def default_look(kind: str) -> Style:
 
 def material_look(definition: Any) -> Style | None:
     """The surface style of what an element is associated with, if that is one material (a set of one layer, profile or part counts)."""
+    if definition is None:
+        return None
     for name in ("ForLayerSet", "ForProfileSet"):
         definition = attribute(definition, name, definition)
     parts = next((found for name in ("MaterialLayers", "Materials") if (found := attribute(definition, name)) is not None), None)
@@ -162,8 +164,8 @@ def material_style(product: Any) -> Style | None:
     kinds = [r.RelatingType for r in (*attribute(product, "IsTypedBy", ()), *attribute(product, "IsDefinedBy", ())) if r.is_a("IfcRelDefinesByType")]
     for owner in (product, *kinds):
         for relation in attribute(owner, "HasAssociations", ()):
-            if relation.is_a("IfcRelAssociatesMaterial") and relation.RelatingMaterial is not None and relation.RelatingMaterial.is_a("IfcMaterial"):
-                found = look_of(relation.RelatingMaterial)
+            if relation.is_a("IfcRelAssociatesMaterial"):
+                found = material_look(relation.RelatingMaterial)
                 if found is not None:
                     return found
     return None
