@@ -42,6 +42,7 @@ class Elements:
         feature: (P,) the feature of each piece; the pieces of a feature follow one another.
         first: (P + 1,) and instance: the instances of piece p are instance[first[p] : first[p + 1]].
         weight: (P,) estimated vertices of each piece: twice its triangles.
+        lost: of features, how many triangles have a corner that is not finite and are left out.
     """
 
     shapes: Shapes
@@ -50,6 +51,7 @@ class Elements:
     first: I64
     instance: I64
     weight: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    lost: dict[int, int] = field(default_factory=dict)
 
     @staticmethod
     def of(lake: Lake, version: LayerVersion, most: int, folder: Path, limit: int) -> Elements:
@@ -76,6 +78,9 @@ class Elements:
         table = store.keep_table(_TABLE, _attributes(paths, used))
         result = Elements(shapes, table, np.arange(len(table)), first, order)
         result.weight = result._weights()
+        for broken, many in shapes.lost.items():
+            for f in feature[store["prototype"] == broken].tolist():
+                result.lost[f] = result.lost.get(f, 0) + many
         result._cut(most)
         store.release()
         return result

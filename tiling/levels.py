@@ -102,7 +102,7 @@ def plan(code: U64, weight: I64, tie: U64, budget: float, storeys: Storeys | Non
         else:
             parts = _quadrants(rows, anchors, level)
         if len(parts) == 1:  # all at one place: runs of what a leaf may hold
-            runs = (np.cumsum(weight[rows]) - weight[rows]) // budget
+            runs = _runs(weight[rows], budget)
             stack.extend((rows[runs == k], here, group, f"-{k}") for k in np.unique(runs)[::-1])
         else:
             stack.extend((part, here, group, "") for part in parts[::-1])
@@ -127,6 +127,17 @@ def thin(cells: list[Cell], expected: list[float], load: list[float], most: floa
         place[i], above[i] = len(kept), expected[i]
         kept.append(replace(cell, parent=parent))
     return kept
+
+
+def _runs(weight: I64, budget: float) -> I64:
+    """(N,) number of the run that each is in: as many one after the other as weigh no more than the budget, at least one."""
+    result, run, total = np.empty(len(weight), np.int64), 0, 0.0
+    for i, own in enumerate(weight.tolist()):
+        if total and total + own > budget:
+            run, total = run + 1, 0.0
+        result[i] = run
+        total += own
+    return result
 
 
 def _group(storeys: Storeys, rows: I64, group: str) -> str:

@@ -82,10 +82,10 @@ def _note_losses(elements: Elements, good: I64, report: Report) -> None:
     ids = elements.table.column("id")
     for lost in np.setdiff1d(np.arange(len(elements.table)), elements.feature[good]):
         report.note("refused", ids[int(lost)].as_py(), "no triangles, or coordinates that are not finite")
-    partly = np.setdiff1d(np.flatnonzero(elements.weight > 0), good)
-    for feature in np.intersect1d(elements.feature[partly], elements.feature[good]):
-        gone = int(elements.weight[partly[elements.feature[partly] == feature]].sum()) // 2
-        report.note("repaired", ids[int(feature)].as_py(), f"{gone} triangles beside coordinates that are not finite were left out")
+    drawn = set(elements.feature[good].tolist())
+    for feature, gone in sorted(elements.lost.items()):
+        if feature in drawn:
+            report.note("repaired", ids[feature].as_py(), f"{gone} triangles beside coordinates that are not finite were left out")
 
 
 def _storeys(elements: Elements, pieces: I64, code: NDArray[np.uint64], unit: F64, options: Any) -> Storeys | None:

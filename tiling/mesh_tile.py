@@ -110,7 +110,9 @@ def encode(
     result.notes.extend(("warned", "", problem) for problem in look.problems if notes)
     table = style.schema.encode(elements.table.take(pa.array(features[present])))
     result.packed = pack(glb(made, look.surfaces, table, tolerance=tolerance, compression=style.compression, instanced=many))
-    result.low, result.high = extremes(*(p.positions for p in made), *(group.corners for group, _ in shared))
+    low, high = extremes(*(p.positions for p in made), *(group.corners for group, _ in shared))
+    moved = tolerance - TOLERANCE  # the tileset's own margin is for what a leaf is moved by
+    result.low, result.high = low - moved, high + moved
     heights = [one.heights for one in [*([] if soup is None else [soup]), *(group.soup for group, _ in shared)]]
     result.heights, result.kept = (min(h[0] for h in heights), max(h[1] for h in heights)), len(present)
     result.vertices = sum(len(p.positions) for p in made) + sum(len(p.positions) for m in many for p in m.primitives)

@@ -78,6 +78,7 @@ class Shapes:
     Attributes:
         store: the columns. reference: of the placed coordinates. images: files of the textures.
         materials: ordered by look; `rank` is the place of each number in the store.
+        count: of prototypes. lost: of prototypes, triangles that were left out because a corner is not finite.
     """
 
     store: Store
@@ -87,6 +88,8 @@ class Shapes:
     rank: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
     start: I64 = field(default_factory=lambda: np.zeros((1, 4), np.int64))
     looks: Looks = field(default_factory=Looks)
+    count: int = 0
+    lost: dict[int, int] = field(default_factory=dict)
 
     @staticmethod
     def read(lake: Lake, version: LayerVersion, store: Store, ids: pa.ChunkedArray) -> Shapes:
@@ -110,8 +113,17 @@ class Shapes:
         return result
 
     def add(self, positions: F64, triangles: NDArray[np.int32], materials: I64, uv: Any, colors: Any) -> None:
-        """Another prototype; its materials are numbers of the store."""
+        """Another prototype, without what is not finite; its materials are numbers of the store."""
         store = self.store
+        finite: NDArray[np.bool_] = np.asarray(np.isfinite(positions).all(axis=1))
+        if not finite.all():
+            whole = finite[triangles].all(axis=1)
+            if not whole.all():
+                self.lost[self.count] = int((~whole).sum())
+            used, local = np.unique(triangles[whole], return_inverse=True)
+            positions, triangles, materials = positions[used], local.reshape(-1, 3).astype(np.int32), materials[whole]
+            uv, colors = (None if column is None else column[whole] for column in (uv, colors))
+        self.count += 1
         counts = [len(positions), len(triangles), 0 if uv is None else len(uv), 0 if colors is None else len(colors)]
         store.add("positions", positions)
         store.add("triangles", triangles)
@@ -205,11 +217,7 @@ class Shape:
 
 
 def _box(positions: F64, triangles: NDArray[np.int32]) -> F64:
-    """(2, 3) extremes of the vertices; of those that are drawn if others are not finite; NaN where there is no triangle."""
+    """(2, 3) extremes of the vertices; NaN where there is no triangle."""
     if not len(positions) or not len(triangles):
         return np.full((2, 3), np.nan)
-    found = np.array([positions.min(axis=0), positions.max(axis=0)])
-    if not np.isfinite(found).all():
-        drawn = positions[np.unique(triangles)]
-        found = np.array([drawn.min(axis=0), drawn.max(axis=0)])
-    return found
+    return np.array([positions.min(axis=0), positions.max(axis=0)])

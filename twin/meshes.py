@@ -46,7 +46,8 @@ def tables(mesh: Mesh, stored: set[str]) -> tuple[list[File], Features]:
         "transform": pa.FixedSizeListArray.from_arrays(pa.array(mesh.transforms.reshape(-1)), type=_TRANSFORM),
     })  # fmt: skip
     boxes, outline = _outlines(mesh)
-    bounds = Bounds.of(boxes.reshape(-1, 3)) if len(boxes) else None
+    placed = boxes[np.isfinite(boxes).all(axis=(1, 2))]
+    bounds = Bounds.of(placed.reshape(-1, 3)) if len(placed) else None
     files: list[File] = [("mesh:prototypes", prototypes, bounds, {"materials": [_material_json(m) for m in mesh.materials]}), ("mesh:instances", instances, bounds, {})]
     new = sorted({m.texture.image for m in mesh.materials if m.texture is not None} - stored)
     if new:
@@ -88,7 +89,7 @@ def _outlines(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
         high = np.full((len(mesh), 3), -np.inf)
         np.minimum.at(low, mesh.instance_feature, boxes[:, 0])
         np.maximum.at(high, mesh.instance_feature, boxes[:, 1])
-        has = np.isfinite(low[:, 0])
+        has = np.isfinite(low).all(axis=1) & np.isfinite(high).all(axis=1)
         corners = np.stack([
             np.column_stack([low[has, 0], low[has, 1]]), np.column_stack([high[has, 0], low[has, 1]]),
             np.column_stack([high[has, 0], high[has, 1]]), np.column_stack([low[has, 0], high[has, 1]]),

@@ -188,6 +188,8 @@ def test_a_stack_at_one_place_is_cut_too() -> None:
     assert len(leaves) == 5
     assert sorted(np.concatenate([c.rows for c in leaves]).tolist()) == list(range(50))
     assert len({c.name for c in cells}) == len(cells)
+    uneven = [c for c in plan(code[:5], np.array([90, 90, 30, 60, 250]), np.arange(5, dtype=np.uint64), 100) if c.leaf]
+    assert [len(c.rows) for c in uneven] == [1, 1, 2, 1]
 
 
 # --- simplification and distance, each against another library ---------------------------------------------------------

@@ -22,7 +22,7 @@ NOTHING = 1e-3
 
 @dataclass(frozen=True)
 class _Shapes:
-    """Prototypes of one part: vertices that some triangle with an area uses, those of any triangle, how many triangles."""
+    """Prototypes of one part: vertices that some triangle with an area uses, finite ones of any triangle, how many triangles."""
 
     solid: list[F64]
     every: list[F64]
@@ -125,8 +125,10 @@ def _shapes(prototypes: Any) -> _Shapes:
     for raw, corners in zip(prototypes.column("positions").to_pylist(), prototypes.column("triangles").to_pylist(), strict=True):
         vertices, triangles = np.frombuffer(raw, "<f8").reshape(-1, 3), np.frombuffer(corners, "<i4").reshape(-1, 3)
         a, b, c = (vertices[triangles[:, k]] for k in range(3))
-        area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+        with np.errstate(invalid="ignore"):  # what is not finite has no area, and is not drawn
+            area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
         solid.append(vertices[np.unique(triangles[area > NOTHING])])
-        every.append(vertices[np.unique(triangles)])
+        drawn = vertices[np.unique(triangles)]
+        every.append(drawn[np.isfinite(drawn).all(axis=1)])
         count.append(len(triangles))
     return _Shapes(solid, every, count)
