@@ -21,7 +21,6 @@ const OF_TOOL: Partial<Record<Tool, readonly NumberSetting[]>> = { corridor: ["w
 export class ToolSettings extends Panel {
   static override styles = [look, css`
     :host { display: grid; gap: 6px; }
-    :host(:empty) { display: none; }
     label { display: grid; grid-template-columns: 1fr 7em; gap: 8px; align-items: center; }
     input { font: inherit; padding: 3px 6px; border: 1px solid var(--line); border-radius: 6px; min-width: 0; width: 100%; background: #fff; }
   `];
