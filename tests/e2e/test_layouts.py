@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.e2e import golden
 from tests.e2e.conftest import PATIENCE, ROOT, Viewer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("browser")]
@@ -66,7 +67,8 @@ def test_the_big_screen(sized: Any, small_city: Any, pictures: Path) -> None:
     assert wall.text("twin-wall-screen [data-figure=buildings]") == str(len(small_city.buildings()))
     assert wall.page.locator("twin-wall-screen li").count() >= 1
     assert wall.page.locator(".side").count() == 0
-    middle = np.asarray(Image.open(wall.shot(pictures / "wall.png")).convert("RGB").crop((500, 200, 1420, 1000)), np.int16)
+    wall.shot(pictures / "wall.png")
+    middle = np.asarray(Image.open(pictures / "wall.png").convert("RGB").crop((500, 200, 1420, 1000)), np.int16)
     assert middle.std(axis=(0, 1)).min() > 10, "no city behind the figures"
     assert faults(wall) == []
     assert wall.errors == []
@@ -77,6 +79,7 @@ def test_the_phone(sized: Any, small_city: Any, pictures: Path) -> None:
     page = phone.page
     assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"), "the page scrolls sideways"
     phone.shot(pictures / "phone.png")
+    assert golden.compare(pictures / "phone.png", "phone", (0, 310, 330, 570)).alike
     page.click(".side .icon[aria-expanded]")
     page.wait_for_selector("twin-search")
     box = page.locator(".side").bounding_box()

@@ -78,4 +78,61 @@ def test_a_filter_hides_what_does_not_match(viewer: Any, small_city: Any, pictur
         assert (hit["id"] == building.id) is drawn, f"{building.id} ({building.height} m)"
     page.click(".condition button")
     page.wait_for_function("() => twin.layers.find(layer => layer.id === 'buildings').state.conditions.length === 0")
+    by_place(viewer, small_city)
+    drawn_vectors(viewer, small_city, pictures)
     assert viewer.errors == []
+
+
+def by_place(viewer: Any, city: Any) -> None:
+    """A drawn area leaves the blocks that touch it, in the tiles and in the count."""
+    page = viewer.page
+    low, high = (350.0, 420.0), (560.0, 555.0)
+    viewer.look(*city.degrees(420.0, 470.0), city.ground(420.0, 470.0), pitch=-89, span=560, heading=0)
+    page.evaluate("() => document.querySelector('city-twin').app.selection.clear()")  # its card would take the clicks
+    page.click("[data-role=add-place]")
+    for count, spot in enumerate((low, (high[0], low[1]), high, (low[0], high[1])), 1):
+        viewer.click(*city.degrees(*spot), city.ground(*spot))
+        page.wait_for_selector(f"[data-drawing='{count}']")
+    page.keyboard.press("Enter")
+    touched = [one for one in city.buildings() if low[0] - one.wide / 2 < one.x < high[0] + one.wide / 2 and low[1] - one.deep / 2 < one.y < high[1] + one.deep / 2]
+    page.wait_for_function("text => document.querySelector('city-twin').app.questions.matched.get('buildings') === text", arg=len(touched))
+    viewer.tiles()
+    outside = min((one for one in city.buildings() if one not in touched), key=lambda one: abs(one.x - 455) + abs(one.y - 470))
+    for building, drawn in ((touched[0], True), (outside, False)):
+        hit = page.evaluate("([lon, lat, height]) => twin.pick(lon, lat, height)", [*building.degrees, building.roof])
+        assert (hit["id"] == building.id) is drawn, building.id
+    page.click("[data-place] button")
+
+
+def drawn_vectors(viewer: Any, city: Any, pictures: Path) -> None:
+    """A filter and a colouring of streets reach their picture on the ground."""
+    page = viewer.page
+    roads = [(99.0 + 78.0 * column, 222.0) for column in (3, 4)]
+    viewer.look(*city.degrees(370.0, 222.0), city.ground(370.0, 222.0), pitch=-89, span=240, heading=0)
+
+    def colours(name: str) -> list[tuple[int, int, int]]:
+        viewer.tiles()
+        path = viewer.shot(pictures / name)
+        return [viewer.color(path, *city.degrees(*road), city.ground(*road)) for road in roads]
+
+    def shown() -> None:
+        page.wait_for_function("() => { const { ground, states } = document.querySelector('city-twin').app; "
+                               "return ground.settled('roads', states.get('roads')); }")  # fmt: skip
+
+    plain = colours("roads-plain.png")
+    page.click("[data-layer=roads] .name")
+    panel = "[data-layer=roads] twin-layer-style"
+    page.click(f"{panel} [data-role=add-condition]")
+    page.select_option(f"{panel} .condition select >> nth=0", "name")
+    page.fill(f"{panel} .condition input", "四马路")
+    page.keyboard.press("Tab")
+    shown()
+    left = colours("roads-filter.png")
+    assert np.abs(np.subtract(left[0], plain[0])).max() < 12, "the street that matches stays"
+    assert np.subtract(plain[1], left[1]).max() > 25, "the other is gone: the field shows"
+    page.click(f"{panel} .condition button")
+    page.select_option(f"{panel} [data-role=colour-by]", "attribute:name_en")
+    page.wait_for_selector("twin-legends [data-legend=roads]")
+    shown()
+    coloured = colours("roads-colour.png")
+    assert np.abs(np.subtract(coloured[0], coloured[1])).max() > 40, "two names, two colours"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 from pyproj import Geod
+
+from tests.e2e import golden
+from twin.city import City
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("browser")]
 
@@ -16,6 +21,8 @@ AREA = (360.0, 230.0, 600.0, 440.0)
 """West, south, east, north of the flooded part, metres from the city's corner: the river bed and both banks."""
 BARRIER = ((480.0, 303.0), (480.0, 367.0))
 SOURCE = (400.0, 335.0)
+FLOODED = (560, 60, 930, 440)
+"""Part of the picture that shows the flood and no panel: left, top, right, bottom."""
 DONE = "[data-run][data-status=successful], [data-run][data-status=failed]"
 
 
@@ -41,14 +48,37 @@ def moment(viewer: Any, index: int) -> None:
 def finish(viewer: Any, number: int) -> str:
     """Wait for the newest run; its id."""
     page = viewer.page
-    page.wait_for_function(f"() => document.querySelector('city-twin').app.runs.list.filter(run => run.job.status === 'successful' || run.job.status === 'failed').length === {number}")
+    page.wait_for_function(
+        f"() => document.querySelector('city-twin').app.runs.list.filter(run => run.job.status === 'successful' || run.job.status === 'failed').length === {number}"
+    )
     newest = page.locator(DONE).first
     assert newest.get_attribute("data-status") == "successful", newest.inner_text()
     page.wait_for_selector(f"[data-run='{newest.get_attribute('data-run')}'] [data-role=play]")
     return str(newest.get_attribute("data-run"))
 
 
-def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: Any, pictures: Path) -> None:
+def difference_is_right(viewer: Any, city: City) -> None:
+    """The table's figures of both runs and B less A, against the depths and buildings as they lie in the lake."""
+
+    def told(quantity: str) -> list[float]:
+        cells = viewer.page.locator(f"[data-role=difference] [data-figure='{quantity}'] td").all_inner_texts()
+        return [float(re.sub(r"[^\d.\-]", "", cell.replace("m²", "").replace("−", "-"))) for cell in cells]
+
+    depths, cell, hit = [], [], []
+    for run in ("flood", "flood-2"):
+        version = city.published(f"{run}-depth")[1]
+        with rasterio.open(city.lake.path(version.parts[0].key)) as source:
+            depth = source.read(1, masked=True).filled(0) * version.parts[0].properties.get("scale", 1)
+            cell.append(source.transform.a * -source.transform.e)
+        depths.append(np.nan_to_num(depth))
+        hit.append(viewer.page.request.get(f"{viewer.url}/collections/{run}-buildings/items?limit=1000").json()["numberMatched"])
+    deepest, wet = [float(depth.max()) for depth in depths], [float((depth > 0).sum()) * area for depth, area in zip(depths, cell, strict=True)]
+    assert deepest[0] != deepest[1], "the barrier makes no difference: nothing is compared"
+    for quantity, (a, b), close in (("depth_max", deepest, 0.006), ("flooded_area", wet, 0.6), ("buildings_flooded", hit, 0)):
+        assert told(quantity) == pytest.approx([a, b, b - a], abs=close), quantity
+
+
+def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: Any, served: Any, pictures: Path) -> None:
     city = small_city
     viewer.open()
     page = viewer.page
@@ -61,6 +91,7 @@ def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: An
     box = (*city.degrees(*AREA[:2]), *city.degrees(*AREA[2:]))
     fill(page, bbox=", ".join(f"{angle:.6f}" for angle in box), cell="5", hours="0.25", frames="5", inflow_m3_s="250")
 
+    assert page.locator("[data-draw=rain_area]").inner_text() == "在图上画范围", "an area of rain is drawn, not typed"
     page.click("[data-draw=inflow_point]")
     viewer.click(*city.degrees(*SOURCE), city.ground(*SOURCE))
     page.wait_for_function("() => document.querySelector('city-twin').app.drawing.order === null")
@@ -93,6 +124,7 @@ def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: An
     moment(viewer, 5)
     late = deep(viewer.shot(pictures / "flood-5.png"))
     assert late > early + 0.1, "the water spreads while the clock runs"
+    assert golden.compare(pictures / "flood-5.png", "flood", FLOODED).alike
     assert viewer.text("[data-role=clock]") == "0:15:00"
     card = page.locator(f"[data-run='{first}']")
     card.locator("[data-role=details]").click()
@@ -117,9 +149,12 @@ def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: An
     page.click("[data-role=compare] summary")
     page.click("[data-role=compare-show]")
     page.wait_for_selector("[data-role=difference]")
-    sides = page.evaluate("() => twin.layers.filter(layer => layer.state.visible && layer.kind === 'raster' && layer.run).map(layer => [layer.id, layer.state.side])")
+    sides = page.evaluate(
+        "() => twin.layers.filter(layer => layer.state.visible && layer.kind === 'raster' && layer.run).map(layer => [layer.id, layer.state.side])"
+    )
     assert sorted(sides) == [["flood-2-frames", "right"], ["flood-frames", "left"]]
     moment(viewer, 5)
     page.locator("[data-role=difference]").scroll_into_view_if_needed()
     viewer.shot(pictures / "flood-compare.png")
+    difference_is_right(viewer, City.open(served.home))
     assert viewer.errors == []

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.e2e import golden
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("browser")]
 
 MAP = (330, 60, 930, 580)
@@ -29,6 +31,7 @@ def commonest(picture: np.ndarray) -> float:
 def test_city_opens_and_clicks_tell_the_truth(viewer: Any, small_city: Any, pictures: Path) -> None:
     viewer.open()
     first = pixels(viewer.shot(pictures / "city.png"))
+    assert golden.compare(pictures / "city.png", "city", MAP).alike
     assert commonest(first) < 0.6, "an empty globe"
     assert first.std(axis=(0, 1)).min() > 12
     wet, dry = (viewer.color(pictures / "city.png", *small_city.degrees(480.0, y), small_city.ground(480.0, y)) for y in (335.0, 265.0))
@@ -85,9 +88,28 @@ def test_language_layers_and_opacity(viewer: Any, pictures: Path) -> None:
     viewer.tiles()
     hidden = pixels(viewer.shot(pictures / "no-buildings.png"))
     assert (np.abs(shown - hidden).max(axis=-1) > 24).mean() > 0.03, "hiding the buildings changed nothing"
+    assert not golden.compare(pictures / "no-buildings.png", "city", MAP).alike, "the golden picture would not notice that the buildings are gone"
     viewer.page.click("[data-layer=ortho] .name")
     viewer.page.locator("[data-layer=ortho] input[type=range]").fill("0")
     assert viewer.page.evaluate("() => twin.layers.find(layer => layer.id === 'ortho').state.opacity") == 0
+    lost_and_found(viewer, pictures)
+
+
+def lost_and_found(viewer: Any, pictures: Path) -> None:
+    """The graphics device goes away: the page says so and puts the same picture up again by itself."""
+    viewer.tiles()
+    before = viewer.page.evaluate("() => twin.view")
+    viewer.shot(pictures / "context-before.png")
+    viewer.page.evaluate("() => { window.lost = twin.viewer; twin.viewer.canvas.getContext('webgl2').getExtension('WEBGL_lose_context').loseContext(); }")
+    viewer.page.wait_for_selector("[data-notice=scene].bad")
+    assert "graphics device" in viewer.text("[data-notice=scene]")
+    viewer.page.wait_for_selector("[data-notice=scene]", state="detached")
+    viewer.tiles()
+    assert viewer.page.evaluate("() => window.lost !== twin.viewer && document.querySelector('city-twin').shadowRoot.querySelectorAll('canvas').length") == 1
+    assert viewer.page.evaluate("() => twin.view.lon") == pytest.approx(before["lon"], abs=1e-5)
+    viewer.shot(pictures / "context-after.png")
+    found = golden.difference(*(Image.open(pictures / f"context-{when}.png").crop(MAP) for when in ("before", "after")))
+    assert found.alike, f"the picture came back as another: {found}"
 
 
 def test_scenario_from_the_form_to_the_result(viewer: Any, small_city: Any, pictures: Path) -> None:
