@@ -11,7 +11,8 @@ from pydantic import Field
 from twin.api.common import CityDep, href, json_response
 from twin.api.definition import answers
 from twin.api.jobs import job_of, status_info
-from twin.api.schemas import Document, StatusInfo
+from twin.api.schemas import Document
+from twin.api.schemas_processes import StatusInfo
 
 router = APIRouter(tags=["Jobs"])
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from twin.api.common import CityDep, body_response, href, json_response, knows, link, not_modified, timestamp
 from twin.api.definition import answers, binary
 from twin.api.errors import Problem
-from twin.api.schemas import JobList, Results, StatusInfo
+from twin.api.schemas_processes import JobList, Results, StatusInfo
 from twin.city import City
 from twin.errors import NotFound
 from twin.jobs import Job, Jobs

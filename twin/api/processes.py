@@ -12,7 +12,7 @@ from twin.api.common import CityDep, href, json_response, link
 from twin.api.definition import answers
 from twin.api.errors import Problem
 from twin.api.jobs import status_info
-from twin.api.schemas import Process, Processes, StatusInfo
+from twin.api.schemas_processes import Process, Processes, StatusInfo
 
 router = APIRouter(tags=["Processes"])
 
