@@ -21,6 +21,7 @@ export function snapshot(app: CityApp, shape: number, pixels: number): Snapshot 
   const { canvas } = widget;
   const [wide, high] = [canvas.clientWidth, canvas.clientHeight];
   const across = Math.min(wide, high * shape);
+  const perPixel = metresPerPixel(app);
   const usual = widget.resolutionScale;
   const now = canvas.width / wide;
   const scale = Math.min(FINER * now, pixels / across, MOST_PIXELS / Math.max(wide, high));
@@ -34,7 +35,6 @@ export function snapshot(app: CityApp, shape: number, pixels: number): Snapshot 
     const cut = document.createElement("canvas");
     [cut.width, cut.height] = [Math.round(across * k), Math.round((across / shape) * k)];
     cut.getContext("2d")!.drawImage(canvas, Math.round(((wide - across) / 2) * k), Math.round(((high - across / shape) / 2) * k), cut.width, cut.height, 0, 0, cut.width, cut.height);
-    const perPixel = metresPerPixel(app);
     return { url: cut.toDataURL("image/jpeg", 0.92), metresAcross: perPixel && perPixel * across };
   } finally {
     if (widget.resolutionScale !== usual) {

@@ -2,7 +2,7 @@
 import { Cartographic, Math as CesiumMath, sampleTerrainMostDetailed } from "@cesium/engine";
 import type { Bbox, PlaceFound } from "./api/types";
 import type { CityApp } from "./app";
-import { groundAt } from "./cesium/pick";
+import { ellipsoidAt, groundAt } from "./cesium/pick";
 import { flyToView, setFlat, setSun, setView, viewBox, viewFrom } from "./cesium/scene";
 import { openingView, type View } from "./core/camera";
 import { union } from "./core/layers";
@@ -113,7 +113,9 @@ export class Viewpoint {
   currentView(): View | null {
     const { widget } = this.app;
     if (!widget) return null;
-    const middle = groundAt(widget, widget.canvas.clientWidth / 2, widget.canvas.clientHeight / 2);
+    const [x, y] = [widget.canvas.clientWidth / 2, widget.canvas.clientHeight / 2];
+    // Where the ground is cut away the ellipsoid stands for it: a link still says where one looks.
+    const middle = groundAt(widget, x, y) ?? (this.app.section.box ? ellipsoidAt(widget, x, y) : null);
     return middle && viewFrom(widget, middle);
   }
 

@@ -52,6 +52,12 @@ export function groundAt(widget: CesiumWidget, x: number, y: number): Place | nu
   return point ? toPlace(point) : null;
 }
 
+/** Point of the ellipsoid below a pixel. */
+export function ellipsoidAt(widget: CesiumWidget, x: number, y: number): Place | null {
+  const point = widget.camera.pickEllipsoid(new Cartesian2(x, y), widget.scene.globe.ellipsoid);
+  return point ? toPlace(point) : null;
+}
+
 function toPlace(point: Cartesian3): Place | null {
   const carto = Cartographic.fromCartesian(point) as Cartographic | undefined;
   if (!carto) return null;

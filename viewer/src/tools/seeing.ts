@@ -45,10 +45,11 @@ async function around({ widget, spots: [spot], settings: { eye, radius, heading,
   return { kind: "viewshed", cell: grid.cell, ...found } as const;
 }
 
-/** A box of a size that suits the view, turned with it. */
+/** A box of a size that suits the view, turned with it; on the ground, also where a roof was clicked. */
 function cutbox({ app, spots: [spot] }: Task): null {
   const view = app.camera.currentView();
   const size = Math.min(2000, Math.max(20, Math.round((view?.range ?? 300) / 30) * 10));
-  app.section.setBox(boxAround(spot!, size, Math.round(view?.heading ?? 0) % 360));
+  const height = app.camera.groundHeight(spot!.lon, spot!.lat) ?? spot!.height;
+  app.section.setBox(boxAround({ ...spot!, height }, size, Math.round(view?.heading ?? 0) % 360));
   return null;
 }
