@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -141,11 +142,14 @@ def _updated(what: Look, past: Past, dead: dict[str, NDArray[np.int64]], indexes
         more = np.setdiff1d(drawn, now) if drawn is not None else np.setdiff1d(before, now)
         gone.append(_drawable(less, index) + first)
         come.append(_drawable(more, index) + first)
-    here = [np.sort(one.shown().row) for one in places]
+
+    @cache
+    def here() -> list[NDArray[np.int64]]:
+        return [np.sort(one.shown().row) for one in places]
 
     def again(column: str) -> Census:
         tables = [pa.table({column: what.rows.column(column, number).take(pa.array(rows - first))})
-                  for number, (rows, (_, _, first)) in enumerate(zip(here, what.rows.parts, strict=True)) if len(rows)]  # fmt: skip
+                  for number, (rows, (_, _, first)) in enumerate(zip(here(), what.rows.parts, strict=True)) if len(rows)]  # fmt: skip
         return Census.merged([Census.of(table) for table in tables])
 
     went, came = (_described(what.rows.take(np.concatenate(some))) for some in (gone, come))

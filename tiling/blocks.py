@@ -28,7 +28,7 @@ from tiling.reuse import LEDGER, Ledger, Past, Spoilt, common_key, tile_key
 from tiling.rows import Rows
 from tiling.tileset import Finished, Tile, dump, tileset
 from twin import registry
-from twin.archive import ArchiveWriter, Packed
+from twin.archive import ArchiveWriter, Packed, squeeze
 from twin.errors import BadFeature, MissingReference
 from twin.model import ABOVE_GROUND, LayerVersion, Report
 from twin.registry import TileJob
@@ -100,10 +100,10 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             if not report.kept:
                 reasons = " ".join(f"{n.feature}: {n.reason}." for n in report.notes[:3])
                 raise BadFeature(f"Layer {version.layer}: no building could be built. {reasons}", "Check heights, outlines and terrain.")
-            largest = max(float(one.shown().size.max(initial=0.0)) for one in anchors.places)
+            largest = max(one.largest() for one in anchors.places)
             told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys), "about": job.about}
             document = tileset(_tree(cells, built, far), error=ABSENCE * largest, **told)
-            archive.add("tileset.json", dump(document))
+            archive.add_packed("tileset.json", squeeze(dump(document)))
             size_now = archive.size
         sidecars = anchors.sidecars | {LEDGER: ledger.save(job.lake)}
         if job.options.subdivision == "implicit":

@@ -49,7 +49,7 @@ class Census:
         many: dict[str, int] = {}
         doubtful = []
         for name, survey in self.columns.items():
-            left = _without(survey, less.columns[name], self.many.get(name))
+            left = _without(survey, less.columns[name], more.columns[name], self.many.get(name))
             if left is None:
                 doubtful.append(name)
                 continue
@@ -72,13 +72,13 @@ class Census:
         return Census({name: Survey(**survey) for name, survey in value["columns"].items()}, value["many"])
 
 
-def _without(total: Survey, gone: Survey, many: int | None) -> Survey | None:
-    """The survey of the rows that stay, None where it cannot be told."""
+def _without(total: Survey, gone: Survey, come: Survey, many: int | None) -> Survey | None:
+    """The survey of the rows that stay, None where it cannot be told. Its extremes may be too wide where those of `come` are as wide."""
     if gone.rows == 0:
         return total
-    reaches = (gone.low is not None and total.low is not None and gone.low <= total.low) or (
-        gone.high is not None and total.high is not None and gone.high >= total.high
-    )
+    lowest = gone.low is not None and total.low is not None and gone.low <= total.low and not (come.low is not None and come.low <= total.low)
+    highest = gone.high is not None and total.high is not None and gone.high >= total.high and not (come.high is not None and come.high >= total.high)
+    reaches = lowest or highest
     if reaches or (total.nul and gone.nul == total.nul) or total.ragged:
         return None
     texts = total.texts

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tiling.partition_kernels import prefix, subtree
 from twin.keys import DEPTH as DEPTH  # noqa: PLC0414  the grid is the one that parts are sorted by
 from twin.keys import deinterleave as deinterleave  # noqa: PLC0414
 from twin.keys import interleave as interleave  # noqa: PLC0414
@@ -78,6 +79,10 @@ class Places:
             keep[self.gone] = False
             rest = self.part(keep)
         return replace(rest, row=rest.row + np.int64(self.base), base=0) if self.base else rest
+
+    def largest(self) -> float:
+        """Largest size that is shown, 0 without any."""
+        return float((np.delete(self.size, self.gone) if len(self.gone) else self.size).max(initial=0.0))
 
     @staticmethod
     def merged(many: Sequence[Places]) -> Places:
@@ -191,63 +196,28 @@ def _survey(pieces: Iterator[Places], share: float) -> tuple[int, int, float, Pl
         if len(piece):
             first, last = min(first, int(piece.code[0])), max(last, int(piece.code[-1]))
             total += float(np.asarray(piece.weight, np.float64).sum())
-            top.append(piece.part(np.sort(_prefix(np.asarray(piece.size), np.asarray(piece.weight), share)[0])))
+            top.append(piece.part(np.sort(prefix(np.array(piece.size, np.float64), np.array(piece.weight, np.float64), float(share))[0])))
     return first, last, total, Places.merged(top)
 
 
 def _split(top: Places, share: float) -> tuple[Places, Places]:
     """(the largest up to `share`, the others) of places in order."""
-    ranked, count = _prefix(top.size, top.weight, share)
+    ranked, count = prefix(np.array(top.size, np.float64), np.array(top.weight, np.float64), float(share))
     mine = np.zeros(len(top), bool)
     mine[ranked[:count]] = True
     return top.part(mine), top.part(~mine)
 
 
-def _prefix(size: NDArray[Any], weight: NDArray[Any], share: float) -> tuple[NDArray[np.int64], int]:
-    """(positions by falling size, ties as they come, up to the first beyond `share` and at least two; how many are within `share`, at least one)."""
-    wanted = 256
-    while True:
-        wanted = min(wanted, len(size))
-        least = np.partition(size, len(size) - wanted)[len(size) - wanted] if wanted < len(size) else -np.inf
-        among = np.flatnonzero(size >= least)
-        ranked = among[np.argsort(-size[among], kind="stable")]
-        count = max(1, int(np.searchsorted(np.cumsum(weight[ranked], dtype=np.float64), share, side="right")))
-        if count < len(ranked) or len(ranked) == len(size):
-            return ranked[: count + 1], count
-        wanted *= 4
-
-
 def _in_memory(places: Places, parent: int, number: int, budget: float, share: float) -> Iterator[Cell]:
-    """The subtree of all of `places`; its first cell gets `number`. A feature that is drawn becomes of size −1 and weight 0."""
-    code, size, weight = places.code, np.array(places.size, np.float64), np.array(places.weight, np.float64)
-    stack: list[tuple[int, int, int]] = [(0, len(code), parent)]
-    while stack:
-        a, b, above = stack.pop()
-        while a < b and size[a] < 0:
-            a += 1
-        while a < b and size[b - 1] < 0:
-            b -= 1
-        if a == b:
-            continue
-        level = _common_level(int(code[a]), int(code[b - 1]))
-        total, error = float(weight[a:b].sum()), 0.0
-        leaf = level == DEPTH or total <= budget
-        if leaf:
-            own = np.flatnonzero(size[a:b] >= 0) + a
-        else:
-            ranked, count = _prefix(size[a:b], weight[a:b], share)
-            count = min(count, int((size[a:b][ranked] >= 0).sum()))
-            error = max(0.0, float(size[a:b][ranked[count:]].max(initial=0.0)))
-            own = np.sort(ranked[:count]) + a
-            total = float(weight[own].sum())
-        shift = 2 * (DEPTH - level)
-        cell = int(code[a]) >> shift
-        yield Cell(level, *deinterleave(cell), places.row[own], above, error, total, places.mark[own] if len(places.mark) else _NONE)
-        if not leaf:
-            size[own], weight[own] = -1, 0
-            edges = a + np.searchsorted(code[a:b], np.array([(cell << shift) + (q << shift - 2) for q in range(5)], np.uint64))
-            stack.extend((int(edges[q]), int(edges[q + 1]), number) for q in (3, 2, 1, 0))
-        number += 1
+    """The subtree of all of `places`; its first cell gets `number`."""
+    if not len(places):
+        return
+    code, size, weight = np.asarray(places.code).astype(np.int64), np.array(places.size, np.float64), np.array(places.weight, np.float64)
+    cells, numbers, own = subtree(code, size, weight, float(budget), float(share))
+    rows, marks, first = places.row[own], places.mark[own] if len(places.mark) else _NONE, 0
+    for (level, x, y, above, last), (error, total) in zip(cells.tolist(), numbers.tolist(), strict=True):
+        yield Cell(level, x, y, rows[first:last], parent if above < 0 else number + above, error, total, marks[first:last])
+        first = last
 
 
 def _common_level(first: int, last: int) -> int:

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from deflate import crc32
 from numpy.typing import NDArray
 
 from tiling.partition import Places
@@ -78,7 +78,8 @@ class Ledger:
     def save(self, lake: Lake) -> str:
         """Store it; returns its key in the lake."""
         rows = [(name, key, self.places.get(name, ("", check))[1], self.places.get(name, (None, 0))[0], *_flat(tile)) for name, (key, check, tile) in self.tiles.items()]
-        arrays = [pa.array([row[k] for row in rows], kind) for k, kind in enumerate(_TILE.types)]
+        columns = list(zip(*rows, strict=True)) or [()] * len(_TILE)
+        arrays = [pa.array(column, kind) for column, kind in zip(columns, _TILE.types, strict=True)]
         about = {b"notes": json.dumps(self.notes, ensure_ascii=False).encode()}
         return _save(lake, pa.table(arrays, schema=_TILE).replace_schema_metadata(about))
 
@@ -92,7 +93,7 @@ _TILE = pa.schema([
 
 
 def _flat(tile: Finished) -> tuple[Any, ...]:
-    box = [float("nan")] * 6 if tile.low is None or tile.high is None else [float(v) for v in (*tile.low, *tile.high)]
+    box = [float("nan")] * 6 if tile.low is None or tile.high is None else [*np.asarray(tile.low, np.float64).tolist(), *np.asarray(tile.high, np.float64).tolist()]
     notes = json.dumps(tile.notes, ensure_ascii=False) if tile.notes else ""
     return (tile.packed is not None, tile.packed.size if tile.packed else 0, *box, *map(float, tile.heights), tile.kept, tile.vertices, tile.triangles, notes, tile.error, tile.mass)
 
@@ -180,17 +181,16 @@ class Past:
         self.notes: dict[str, Any] = {}
         self.archives: list[Archive] = []
         self.trouble = ""
-        self._columns: dict[str, list[Any]] = {}
-        self._place: dict[str, int] = {}
+        self._tiles: dict[str, tuple[Any, ...]] = {}  # by name, the columns of `_TILE` but those of the box, and where that is in `_boxes`
         if job.previous is None or LEDGER not in job.previous.sidecars:
             return
         self.sidecars = dict(job.previous.sidecars)
         try:
             table = _load(job.lake, self.sidecars[LEDGER])
             self.notes = json.loads(table.schema.metadata[b"notes"])
-            self._columns = {name: table.column(name).to_pylist() for name in table.column_names if name not in _BOX}
+            columns = [_values(table.column(one.name)) for one in _TILE if one.name not in _BOX]
             self._boxes = np.column_stack([table.column(name).to_numpy() for name in _BOX])
-            self._place = {name: row for row, name in enumerate(self._columns["name"])}
+            self._tiles = {values[0]: values for values in zip(*columns, range(len(table)), strict=True)}
             for path in job.previous.archives:
                 self.archives.append(Archive(path))
                 self.archives[-1].records  # noqa: B018  a damaged directory shows now
@@ -200,7 +200,7 @@ class Past:
     def forget(self, why: str) -> None:
         """Use nothing of it any more."""
         self.close()
-        self.trouble, self.archives, self._place, self.notes, self.sidecars = why, [], {}, {}, {}
+        self.trouble, self.archives, self._tiles, self.notes, self.sidecars = why, [], {}, {}, {}
 
     def close(self) -> None:
         """Let the archive go."""
@@ -218,13 +218,13 @@ class Past:
 
     def find(self, name: str, key: bytes) -> tuple[Finished, int] | None:
         """(the finished tile, CRC of its stored bytes) if the last build made the same tile."""
-        row = self._place.get(name)
-        if row is None or self._columns["key"][row] != key:
+        found = self._tiles.get(name)
+        if found is None or found[1] != key:
             return None
-        of = {name: column[row] for name, column in self._columns.items()}
-        notes = [(action, feature, reason) for action, feature, reason in json.loads(of["notes"])] if of["notes"] else []
-        packed, low, high = (Packed(b"", 0, of["size"], False), self._boxes[row, :3], self._boxes[row, 3:]) if of["drawn"] else (None, None, None)
-        return Finished(packed, low, high, (of["bottom"], of["top"]), of["kept"], of["vertices"], of["triangles"], notes, of["error"], of["mass"]), of["check"]
+        _, _, check, _, drawn, size, bottom, top, kept, vertices, triangles, told, error, mass, row = found
+        notes = [(action, feature, reason) for action, feature, reason in json.loads(told)] if told else []
+        packed, low, high = (Packed(b"", 0, size, False), self._boxes[row, :3], self._boxes[row, 3:]) if drawn else (None, None, None)
+        return Finished(packed, low, high, (bottom, top), kept, vertices, triangles, notes, error, mass), check
 
     def stored(self, name: str, check: int) -> Packed:
         """The bytes of a tile as they are stored in an archive that was rewritten.
@@ -232,7 +232,7 @@ class Past:
         Raises:
             Spoilt: they are not there, or not what they were.
         """
-        place = self._columns["place"][self._place[name]] or f"{name}.glb"
+        place = self._tiles[name][3] or f"{name}.glb"
         for archive in self.archives:
             try:
                 found = archive.packed(place)
@@ -264,6 +264,12 @@ class Past:
                 writer.copy(holder, some)
             except (BadTileset, NotFound) as error:
                 raise Spoilt(error.message) from error
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """A column as Python values; by way of numpy where that is faster."""
+    found: list[Any] = column.to_numpy().tolist() if pa.types.is_primitive(column.type) and not column.null_count else column.to_pylist()
+    return found
 
 
 def common_key(values: dict[str, Any]) -> bytes:
@@ -306,10 +312,10 @@ def _load(lake: Lake, key: str) -> pa.Table:
 
 def _crc(table: pa.Table) -> int:
     """CRC-32 of all values (not of the padding between them)."""
-    crc = zlib.crc32(repr(table.schema.names).encode())
+    crc = crc32(repr(table.schema.names).encode())
     for column in table.columns:
         for chunk in column.chunks:
             for buffer in chunk.buffers():
                 if buffer is not None:
-                    crc = zlib.crc32(buffer, crc)
+                    crc = crc32(buffer, crc)
     return crc

@@ -50,7 +50,7 @@ class Rows:
         for part in version.parts:
             if part.role == "features":
                 path = lake.path(part.key)
-                about = pq.read_metadata(path)
+                about = result._file(path).metadata
                 result.parts.append((part, len(result.groups), first))
                 for number in range(about.num_row_groups):
                     rows = about.row_group(number).num_rows

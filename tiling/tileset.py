@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from tiling import boxes
@@ -77,7 +78,7 @@ def tileset(
         about: the layer: all contents are in one group that tells its name, kind, CIM group and grade, titles and so on.
 
     Raises:
-        ValueError: no tile has content.
+        ValueError: no tile has content, or a box, frame or error is not finite.
     """
     if not tiles:
         raise ValueError("a tileset needs content")
@@ -93,6 +94,8 @@ def tileset(
     children: list[list[dict[str, Any]]] = [[] for _ in tiles]
     root: dict[str, Any] = {}
     errors = _monotone(tiles)
+    if not (np.isfinite(volumes).all() and np.isfinite(placed.relative).all() and np.isfinite(errors).all()):
+        raise ValueError("a box, a frame or an error of a tile is not finite")
     for position in range(len(tiles) - 1, -1, -1):
         if not full[position]:
             continue
@@ -140,8 +143,15 @@ def with_group(schema: dict[str, Any] | None, about: Layer) -> tuple[dict[str, A
 
 
 def dump(document: dict[str, Any]) -> bytes:
-    """A tileset as the bytes that are stored: compact, UTF-8."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    """A tileset (or any JSON document) as the bytes that are stored: compact, UTF-8, the tree of tiles last.
+
+    Raises:
+        ValueError: a number outside the tree is not finite; `tileset` looks at those in it.
+    """
+    head = json.dumps({k: v for k, v in document.items() if k != "root"}, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    if "root" not in document:
+        return head
+    return head[:-1] + (b',"root":' if len(head) > 2 else b'"root":') + orjson.dumps(document["root"], option=orjson.OPT_SERIALIZE_NUMPY) + b"}"
 
 
 def relative_frame(parent: F64, child: F64) -> F64:

@@ -1,0 +1,106 @@
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator,no-any-return"
+# ruff: noqa: ANN001, ANN201, ANN202  (types are in the docstrings: numba infers them)
+"""The loops of the plan (`tiling.partition`), compiled by numba: a million features are planned at every update.
+
+Weights are added up one by one: the plan is the same for any grouping, as they are whole numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from twin.keys import DEPTH
+
+
+@njit(cache=True, nogil=True)
+def prefix(size, weight, share):
+    """The largest features up to a share of weight.
+
+    Args:
+        size, weight: (N,) float64; N > 0.
+
+    Returns:
+        (positions by falling size, ties as they come, up to the first beyond `share` and at least two; how many are within `share`, at least one)
+    """
+    wanted = 256
+    while True:
+        wanted = min(wanted, len(size))
+        least = np.partition(size, len(size) - wanted)[len(size) - wanted] if wanted < len(size) else -np.inf
+        among = np.flatnonzero(size >= least)
+        ranked = among[np.argsort(-size[among], kind="mergesort")]
+        count, total = 0, 0.0
+        while count < len(ranked) and total + weight[ranked[count]] <= share:
+            total += weight[ranked[count]]
+            count += 1
+        count = max(1, count)
+        if count < len(ranked) or len(ranked) == len(size):
+            return ranked[: count + 1], count
+        wanted *= 4
+
+
+@njit(cache=True, nogil=True)
+def _level(first, last):
+    """Level of the smallest cell that holds both codes."""
+    differ, level = first ^ last, DEPTH
+    while differ:
+        differ >>= 2
+        level -= 1
+    return level
+
+
+@njit(cache=True, nogil=True)
+def _every_second_bit(code):
+    value = 0
+    for bit in range(DEPTH):
+        value |= (code >> 2 * bit & 1) << bit
+    return value
+
+
+@njit(cache=True, nogil=True)
+def subtree(code, size, weight, budget, share):
+    """All cells of some features, parents before children, in Morton order.
+
+    Args:
+        code: (N,) int64, ascending. size, weight: (N,) float64, written to: a feature that is drawn becomes of size −1 and weight 0.
+
+    Returns:
+        ((K, 5) level, x, y, position of the parent (−1 for the root), end of the cell's features in the last result;
+        (K, 2) error, weight; (N,) positions of the features, cell by cell, in Morton order)
+    """
+    cells, numbers = [(0, 0, 0, 0, 0)], [(0.0, 0.0)]  # of a known type; taken away at the end
+    own, filled = np.empty(len(code), np.int64), 0
+    stack = [(0, len(code), -1)]
+    while stack:
+        a, b, above = stack.pop()
+        while a < b and size[a] < 0:
+            a += 1
+        while a < b and size[b - 1] < 0:
+            b -= 1
+        if a == b:
+            continue
+        level = _level(code[a], code[b - 1])
+        total, error, start = weight[a:b].sum(), 0.0, filled
+        leaf = level == DEPTH or total <= budget
+        if leaf:
+            mine = np.flatnonzero(size[a:b] >= 0)
+        else:
+            ranked, count = prefix(size[a:b], weight[a:b], share)
+            while size[a + ranked[count - 1]] < 0:
+                count -= 1
+            for k in ranked[count:]:
+                error = max(error, size[a + k])
+            mine = np.sort(ranked[:count])
+            total = weight[a:b][mine].sum()
+        own[filled : filled + len(mine)] = mine + a
+        filled += len(mine)
+        cell = code[a] >> 2 * (DEPTH - level)
+        cells.append((level, _every_second_bit(cell), _every_second_bit(cell >> 1), above, filled))
+        numbers.append((error, total))
+        if not leaf:
+            size[own[start:filled]], weight[own[start:filled]] = -1.0, 0.0
+            shift = 2 * (DEPTH - level - 1)
+            for q in (3, 2, 1, 0):
+                low, high = np.searchsorted(code[a:b], ((cell << 2) + q) << shift), np.searchsorted(code[a:b], ((cell << 2) + q + 1) << shift)
+                stack.append((a + low, a + high, len(cells) - 2))
+    return np.array(cells[1:]), np.array(numbers[1:]), own
