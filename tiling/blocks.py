@@ -23,7 +23,7 @@ from tiling.block_tiles import Source, Wanted, build_unit
 from tiling.boxes import enu_frames
 from tiling.gltf import Compression
 from tiling.levels import ABSENCE
-from tiling.pool import Pool
+from tiling.pool import Pool, uncollected
 from tiling.reuse import LEDGER, Ledger, Past, Spoilt, common_key, tile_key
 from tiling.rows import Rows
 from tiling.tileset import Finished, Tile, dump, tileset
@@ -66,9 +66,13 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     source = _source(version, job)
     if job.options.subdivision == "implicit":  # that archive is rewritten afterwards: its tiles are in other frames
         job = replace(job, previous=None)
-    past = Past(job)
+    with uncollected():
+        past = Past(job)
     try:
-        return _build(version, job, source, past)
+        if not past.archives:
+            return _build(version, job, source, past)
+        with uncollected():
+            return _build(version, job, source, past)
     except Spoilt as error:
         past.forget(f"The tiles of the version before cannot be used ({error}); all were made anew.")
         return _build(version, job, source, past)
