@@ -33,7 +33,7 @@ from twin.errors import BadFeature, MissingReference
 from twin.model import ABOVE_GROUND, LayerVersion, Report
 from twin.registry import TileJob
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
 BY_HAND = 262_144

@@ -137,26 +137,35 @@ def _table(rows: F64) -> pa.Table:
 
 
 def build_many(task: tuple[Compression, list[tuple[Mass, Cell]]]) -> list[Finished]:
-    """Some mass tiles: a unit of work."""
+    """Some mass tiles: a unit of work. Every number is computed element by element, so that no tile's bytes depend on its unit."""
     compression, wanted = task
-    return [build(mass, cell, compression) for mass, cell in wanted]
+    first = np.cumsum([0, *(len(mass.rows) for mass, _ in wanted)]).tolist()
+    shape = _blocks(np.concatenate([mass.rows for mass, _ in wanted]), np.repeat(enu_frames(*np.array([cell.centre() for _, cell in wanted]).T), np.diff(first), axis=0))
+    return [build(mass, shape, at, compression) for (mass, _), at in zip(wanted, first, strict=False)]
 
 
-def build(mass: Mass, cell: Cell, compression: Compression) -> Finished:
-    """A mass tile: upright blocks on squares of the summed-up area."""
-    rows = mass.rows
+def _blocks(rows: F64, frames: F64) -> solids.Solids:
+    """Upright blocks on squares of the summed-up areas; frames: (N, 4, 4) of the tile of each row."""
     half = np.sqrt(rows[:, AREA]) / 2
-    frame = enu_frames(*(np.array([value]) for value in cell.centre()))[0]
-    local = (crs.geodetic_to_ecef(rows[:, [LON, LAT, FOOT]]) - frame[:3, 3]) @ frame[:3, :3]
-    axes = enu_frames(rows[:, LON], rows[:, LAT])[:, :3, :3].transpose(0, 2, 1) @ frame[:3, :3]  # east, north, up of each block, in the tile's frame
-    turn = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-    base = (local[:, None] + half[:, None, None] * (turn[None, :, :1] * axes[:, None, 0] + turn[None, :, 1:] * axes[:, None, 1])).reshape(-1, 3)
-    count = len(rows)
-    numbers = np.arange(count)
-    rings = solids.Rings(np.repeat(numbers, 4), numbers, np.zeros(count, bool), numbers)
-    shape = solids.extrude(rings, base, np.repeat(rows[:, HEIGHT], 4), np.repeat(axes[:, 2], 4, axis=0))
-    low, high = shape.extremes(0, count)
-    ready = primitives(shape, 0, count, numbers, low, high)
+    local = _turned(crs.geodetic_to_ecef(rows[:, [LON, LAT, FOOT]]) - frames[:, :3, 3], frames)
+    own = enu_frames(rows[:, LON], rows[:, LAT])
+    east, north, up = (_turned(own[:, :3, k], frames) for k in range(3))
+    corners = [local + half[:, None] * (x * east + y * north) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    numbers = np.arange(len(rows))
+    rings = solids.Rings(np.repeat(numbers, 4), numbers, np.zeros(len(rows), bool), numbers)
+    return solids.extrude(rings, np.stack(corners, axis=1).reshape(-1, 3), np.repeat(rows[:, HEIGHT], 4), np.repeat(up, 4, axis=0))
+
+
+def _turned(vectors: F64, frames: F64) -> F64:
+    """(N, 3) vectors of ECEF in the axes of the frames."""
+    return np.stack([vectors[:, 0] * frames[:, 0, k] + vectors[:, 1] * frames[:, 1, k] + vectors[:, 2] * frames[:, 2, k] for k in range(3)], axis=1)
+
+
+def build(mass: Mass, shape: solids.Solids, first: int, compression: Compression) -> Finished:
+    """A mass tile of the blocks from `first` on."""
+    rows, last = mass.rows, first + len(mass.rows)
+    low, high = shape.extremes(first, last)
+    ready = primitives(shape, first, last, np.arange(len(rows)), low, high)
     data = glb((), [SURFACE], schema().encode(_table(rows)), compression=compression, ready=ready)
     heights = float(rows[:, FOOT].min()), float((rows[:, FOOT] + rows[:, HEIGHT]).max())
     return Finished(squeeze(data), low, high, heights, 0, sum(len(one.steps) for one in ready), sum(len(one.triangles) for one in ready))

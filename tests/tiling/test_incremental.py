@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,13 @@ from hypothesis import strategies as st
 
 from tiling import anchors, block_tiles, blocks, masses
 from tiling.arrow_bytes import offsets_and_data
+from tiling.census import Census
 from tiling.digest_kernel import hash_bytes
 from tiling.digests import digests
+from tiling.pool import uncollected
 from twin import parts
 from twin.bench.cities import generate_buildings
+from twin.errors import TwinError
 from twin.lake import Lake
 from twin.model import Features, LayerVersion, Reference, Report
 from twin.registry import Previous, TileJob
@@ -257,3 +261,33 @@ def test_hidden_ids_that_cannot_be_told_by_hash_are_looked_up(lake: Lake, monkey
     monkeypatch.setattr(anchors, "id_hash", lambda ids: np.zeros(len(ids), np.uint64))
     hidden = parts.without(lake, version, {"b9"})
     assert build(lake, hidden, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]))[0] == build(lake, hidden, "full.3tz")[0]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_survey_is_kept_up_to_date_and_made_again_only_in_doubt(data: st.DataObject) -> None:
+    """Values at the extremes come and go; what was not surveyed again is what a survey of all says."""
+    value = st.one_of(st.none(), st.integers(-2, 2))
+    stay, gone, come = (data.draw(st.lists(value, min_size=1, max_size=6)) for _ in range(3))
+    tables = [pa.table({"n": pa.array(rows, pa.int32())}) for rows in (stay + gone, gone, come, stay + come)]
+    asked: list[str] = []
+
+    def again(column: str) -> Census:
+        asked.append(column)
+        return Census.of(tables[3])
+
+    found = Census.of(tables[0]).updated(tables[1], tables[2], again)
+    assert found == Census.of(tables[3])
+    numbers = [[n for n in rows if n is not None] for rows in (stay + gone, gone, come)]
+    if all(numbers) and min(numbers[2]) <= min(numbers[0]) and max(numbers[2]) >= max(numbers[0]):
+        assert not asked, "those that came reach as far"
+
+
+def test_the_collector_is_as_it_was() -> None:
+    """An update runs without it; whatever comes out, it is on again afterwards."""
+    with pytest.raises(TwinError), uncollected():
+        with uncollected():
+            pass
+        assert not gc.isenabled()
+        raise TwinError("no")
+    assert gc.isenabled()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiling.partition import DEPTH, Cell, deinterleave, interleave, plan, project, units, unproject
+from tiling.partition_kernels import prefix
 from tiling.rows import id_hash
 
 
@@ -122,3 +123,22 @@ def test_hashes_are_of_the_text_alone() -> None:
 @pytest.mark.parametrize("lat", [-90.0, 90.0])
 def test_poles_do_not_break(lat: float) -> None:
     assert len(plan(project(np.array([0.0]), np.array([lat])), np.ones(1), np.ones(1), np.zeros(1, np.uint64), budget=1, share=1)) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 50)), min_size=1, max_size=2500), st.integers(0, 20_000))
+def test_the_largest_are_those_of_a_plain_sort(features: list[tuple[int, int]], share: int) -> None:
+    """Many equal sizes, shares from less than one feature to all of them."""
+    size, weight = (np.array(column, np.float64) for column in zip(*features, strict=True))
+    ranked, count = prefix(size, weight, float(share))
+    order = sorted(range(len(size)), key=lambda i: (-size[i], i))
+    within = max(1, sum(total <= share for total in np.cumsum(weight[order])))
+    assert count == within
+    assert ranked.tolist() == order[: within + 1]
+
+
+def test_the_largest_of_very_many() -> None:
+    size = np.random.default_rng(2).lognormal(2, 1, 300_000)
+    for values in (size, np.sort(size), np.sort(size)[::-1].copy()):
+        ranked, count = prefix(values, np.full(len(values), 30.0), 5333.0)
+        assert (count, ranked.tolist()) == (177, np.argsort(-values, kind="stable")[:178].tolist())

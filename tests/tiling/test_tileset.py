@@ -84,6 +84,23 @@ def test_no_content_is_an_error() -> None:
         tileset([Tile(np.eye(4), 0.0)], error=1)
 
 
+def test_the_bytes_say_what_the_document_says() -> None:
+    document = tileset([Tile(np.eye(4), 1e-7, -1, np.zeros(3), np.full(3, 1e5 / 3), "江门.glb")], error=1, statistics={"名": 1e-9})
+    assert json.loads(dump(document)) == document
+    assert json.loads(dump({"zoom": 3})) == {"zoom": 3}
+    assert json.loads(dump({"root": {}})) == {"root": {}}
+
+
+@pytest.mark.parametrize("bad", [{"error": np.inf}, {"low": np.full(3, -1e308 * 10)}, {"frame": np.full((4, 4), np.nan)}])
+def test_what_is_not_finite_is_never_written(bad: dict[str, Any]) -> None:
+    tiles = [Tile(np.eye(4), 1.0, -1, np.zeros(3), np.ones(3), "a.glb"), Tile(**{"frame": np.eye(4), "error": 0.5, "parent": 0, "low": np.zeros(3), "high": np.ones(3), "uri": "b.glb", **bad})]
+    if "low" in bad:  # a tile without a known extent has no content to draw
+        assert "children" not in tileset(tiles, error=1)["root"]
+        return
+    with pytest.raises(ValueError, match="not finite"):
+        tileset(tiles, error=1)
+
+
 def test_relative_frames_compose() -> None:
     a, b = enu_frame(113.1, 22.5, 10), enu_frame(113.2, 22.6, 0)
     assert np.abs(a @ relative_frame(a, b) - b).max() < 1e-8
