@@ -105,7 +105,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
         with ExitStack() as stack:
             stack.enter_context(uncollected())
             host = None if options.kernel == "none" else stack.enter_context(_host(step, options))
-            model = _open(step, source, report)
+            model, text = _open_and_scan(step, source, report, scanned=host is not None)
             units = Units(model)
             if not units.stated:
                 report.note("assumed", "", "The model states no length unit: metres are taken.")
@@ -116,9 +116,9 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             if not structure.elements:
                 raise BadFeature(f"{source.name} holds no project and no products.", "Export the model again.")
             drawable, lines = groups_of(structure)
-            shaping, text = None, None
+            shaping = None
             if host is not None:
-                plan, text = _plan(step, structure, drawable, units, options, report)
+                plan = _plan(step, structure, drawable, units, options, report, text)
                 plain = PlainShapes(model, structure, text, plan, units.length) if text is not None else None
                 shaping = _start(stack, host, plan, options, plain)
             definitions = read_definitions(model, structure, units, report, text)
@@ -143,6 +143,17 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
 
 def _host(step: StepFile, options: Options) -> Host:
     return Host(step.path, options.workers or min(os.cpu_count() or 1, 16), options.element_seconds)
+
+
+def _open_and_scan(step: StepFile, source: Path, report: Report, *, scanned: bool) -> tuple[Any, StepText | None]:
+    """The parser's model, and the text if it is to be looked through and not too large: the parser lets go of the interpreter, so both at once."""
+    if not scanned or step.size > MAX_SCANNED:
+        return _open(step, source, report), None
+    parser()  # its import tampers with the standard output, so it is not for a thread
+    with ThreadPoolExecutor(1) as aside:
+        opening = aside.submit(_open, step, source, report)
+        text = StepText.of(step.path)
+        return opening.result(), text
 
 
 def _open(step: StepFile, source: Path, report: Report) -> Any:
@@ -188,15 +199,16 @@ def _request(options: Options) -> Request:
     )  # fmt: skip
 
 
-def _plan(step: StepFile, structure: Structure, drawable: dict[int, tuple[str, ...]], units: Units, options: Options, report: Report) -> tuple[Plan, StepText | None]:
-    """What is shaped and what is placed, and the text. A text too large to be looked through shares nothing."""
-    if step.size > MAX_SCANNED:
+def _plan(
+    step: StepFile, structure: Structure, drawable: dict[int, tuple[str, ...]], units: Units, options: Options, report: Report, text: StepText | None
+) -> Plan:
+    """What is shaped and what is placed. A text too large to be looked through shares nothing."""
+    if text is None:
         report.note("warned", "", f"The model is larger than {MAX_SCANNED >> 20} MiB: equal shapes are not looked for, and every element is shaped by a kernel.")
-        return Plan(drawable), None
+        return Plan(drawable)
     angle = units.by_type["PLANEANGLEUNIT"].factor if "PLANEANGLEUNIT" in units.by_type else 1.0
     salt = f"{CODE_VERSION} {parser().version} {options.kernel} {units.length!r} {angle!r} {step.schema}"
-    text = StepText.of(step.path)
-    return plan_of(structure, drawable, text, units.length, salt), text
+    return plan_of(structure, drawable, text, units.length, salt)
 
 
 def _start(stack: ExitStack, host: Host, plan: Plan, options: Options, plain: PlainShapes | None) -> Callable[[], Shapes]:

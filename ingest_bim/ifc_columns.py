@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ COMMON = (
     ("FireRating", "fire_rating", pa.string(), "", "耐火等级"), ("ThermalTransmittance", "thermal_transmittance", pa.float64(), "W/(m²·K)", "传热系数"),
     ("Reference", "reference", pa.string(), "", "参考号"), ("Status", "status", pa.string(), "", "状态"),
 )  # fmt: skip
+_COMMON = {prop: (column, str(kind)) for prop, column, kind, *_ in COMMON}
 QUANTITIES = (
     (("Length",), "length", "m", "长度"), (("Width",), "width", "m", "宽度"), (("Height",), "height", "m", "高度"),
     (("NetFloorArea", "GrossFloorArea"), "floor_area", "m²", "建筑面积"), (("NetSideArea", "NetArea", "GrossSideArea", "GrossArea"), "area", "m²", "面积"),
@@ -50,8 +52,7 @@ def attribute_table(
     sunk = below_ground(shapes, level)
     length = associations.length
     elements = structure.elements
-    columns: dict[str, list[Any]] = {name: [] for name in TITLES}
-    columns |= {column: [] for _, column, *_ in COMMON} | {column: [] for _, column, *_ in QUANTITIES}
+    rows: list[dict[str, Any]] = []
     spatial = _levels(structure)
     by_item = layers(model)
     groups = {e.id(): e for e in elements if is_kind(e, "IfcGroup")}
@@ -68,16 +69,16 @@ def attribute_table(
             "class": element.is_a(), "name": info["Name"], "description": info["Description"], "tag": info["Tag"],
             "object_type": info["ObjectType"], "predefined_type": predefined, "long_name": info["LongName"],
             **_place(step, structure, spatial, places), "type_name": kind.Name if kind is not None else None,
-            "materials": _joined(row[0] for row in associations.materials_of(step)[0]),
-            "system": _joined(g.Name for g in belongs if g.is_a("IfcSystem")), "zone": _joined(g.Name for g in belongs if g.is_a("IfcZone")),
+            "materials": _joined([row[0] for row in associations.materials_of(step)[0]]),
+            "system": _joined([g.Name for g in belongs if g.is_a("IfcSystem")]), "zone": _joined([g.Name for g in belongs if g.is_a("IfcZone")]),
             "layer": _joined(layers_of(element, by_item)), "has_geometry": step in shapes.shapes, "not_drawn": shapes.skipped[step][1] if step in shapes.skipped else None,
             "below_ground": sunk.get(step), "psets": as_json(properties), "quantities": as_json(quantities), **_common(properties), **_sizes(quantities),
         }  # fmt: skip
         if values["storey_elevation"] is not None:
             values["storey_elevation"] = float(values["storey_elevation"]) * length
-        for name, column in columns.items():
-            column.append(values.get(name))
-    return pa.table([pa.array(columns[f.name], f.type) for f in _schema()], schema=_schema())
+        rows.append(values)
+    schema = _schema()
+    return pa.table([pa.array([row.get(name) for row in rows], kind) for name, kind in zip(schema.names, schema.types, strict=True)], schema=schema)
 
 
 def _schema() -> pa.Schema:
@@ -92,9 +93,8 @@ def _field(name: str, kind: pa.DataType, unit: str, zh: str, en: str) -> pa.Fiel
     return pa.field(name, kind, metadata={b"unit": unit.encode(), b"title_zh": zh.encode(), b"title_en": en.encode()})
 
 
-def _joined(names: Any) -> str | None:
-    text = "; ".join(dict.fromkeys(n for n in names if n))
-    return text or None
+def _joined(names: Collection[str | None]) -> str | None:
+    return "; ".join(dict.fromkeys(n for n in names if n)) or None if names else None
 
 
 def _levels(structure: Structure) -> dict[int, tuple[str, str | None, float | None]]:
@@ -131,14 +131,13 @@ def _place(
 def _common(properties: list[tuple[Value, str]] | None) -> dict[str, Any]:
     """Values of the Pset_…Common properties that have a column."""
     found: dict[str, Any] = {}
-    wanted = {prop: (column, kind) for prop, column, kind, *_ in COMMON}
     for value, _ in properties or ():
-        if value.name in wanted and value.set_name.startswith("Pset_") and value.set_name.endswith("Common"):
-            column, kind = wanted[value.name]
-            if pa.types.is_boolean(kind):
+        if value.name in _COMMON and value.set_name.startswith("Pset_") and value.set_name.endswith("Common"):
+            column, kind = _COMMON[value.name]
+            if kind == "bool":
                 if isinstance(value.plain, bool):
                     found.setdefault(column, value.plain)
-            elif pa.types.is_floating(kind):
+            elif kind == "double":
                 found.setdefault(column, value.number)
             else:
                 found.setdefault(column, value.text)

@@ -56,9 +56,11 @@ class Group:
 def share(elements: Elements, wanted: list[Item], frame: F64) -> tuple[list[Item], list[Group]]:
     """(what has to be drawn out, what can be instanced) of a tile's parts."""
     alike: dict[tuple[int, int, int], list[int]] = {}
-    for i, (_, instance) in enumerate(wanted):
-        if not mirrored(elements.shapes.transform(instance)):
-            alike.setdefault(elements.shapes.mark_of(instance), []).append(i)
+    instances = np.array([instance for _, instance in wanted], np.int64)
+    turned = mirrored(elements.shapes.store["transform"][instances]).tolist()
+    for i, mark in enumerate(elements.shapes.marks_of(instances)):
+        if not turned[i]:
+            alike.setdefault(mark, []).append(i)
     groups: list[Group] = []
     gone: set[int] = set()
     for (_, _, triangles), members in alike.items():

@@ -31,6 +31,8 @@ KINDS: Kinds = {
 }  # fmt: skip
 """Of corners and triangles; of prototypes (how many vertices, triangles, uv and colours they have); of instances."""
 _CHUNK = 65_536
+Prototype = tuple[F64, NDArray[np.int32], I64, NDArray[np.float32] | None, NDArray[np.uint8] | None]
+"""Positions, triangles, materials, uv and colours, as `Shapes.add` takes them."""
 
 
 class Looks:
@@ -101,8 +103,7 @@ class Shapes:
         for shape_part, place_part in zip(shapes, placed, strict=True):
             own = np.array([result.looks.number(m) for m in materials_of(shape_part)], np.int64)
             for some in stream_prototypes(lake, shape_part):
-                for one in some:
-                    result.add(one["positions"], one["triangles"], own[one["materials"]], one.get("uv"), one.get("colors"))
+                result.extend([(one["positions"], one["triangles"], own[one["materials"]], one.get("uv"), one.get("colors")) for one in some])
             for prototype, feature, transform in stream_instances(lake, place_part):
                 store.add("row", pc.index_in(feature, ids).to_numpy(zero_copy_only=False).astype(np.int64))
                 store.add("prototype", prototype + first)
@@ -111,6 +112,32 @@ class Shapes:
         result.rank, result.materials = result.looks.ranked()
         result.close()
         return result
+
+    def extend(self, many: list[Prototype]) -> None:
+        """More prototypes, as by `add`; those that are whole and carry nothing else, as most do, go into the store together."""
+        sizes = np.array([(len(p), len(t), 0 if uv is None else len(uv), 0 if colors is None else len(colors)) for p, t, _, uv, colors in many], np.int64)
+        positions = np.concatenate([p for p, *_ in many])
+        if not sizes[:, :2].all() or sizes[:, 2:].any() or not np.isfinite(positions).all():
+            for one in many:
+                self.add(*one)
+            return
+        materials, first = np.concatenate([m for _, _, m, *_ in many]), np.cumsum(sizes[:, :2], axis=0) - sizes[:, :2]
+        for name, column in (("positions", positions), ("triangles", np.concatenate([t for _, t, *_ in many])), ("materials", materials), ("counts", sizes)):
+            self.store.add(name, column)
+        self.store.add("box", np.stack([np.minimum.reduceat(positions, first[:, 0]), np.maximum.reduceat(positions, first[:, 0])], axis=1))
+        heads = np.ascontiguousarray(sizes, "<i8")
+        digests = b"".join(self._digest(head, p, t, None, None, m) for head, (p, t, m, *_) in zip(heads, many, strict=True))
+        self.store.add("mark", np.frombuffer(digests, "<u8"))
+        self.count += len(many)
+
+    def _digest(self, counts: I64, positions: F64, triangles: NDArray[np.int32], uv: Any, colors: Any, materials: I64) -> bytes:
+        """Of all that a prototype draws."""
+        digest = hashlib.blake2b(counts.tobytes(), digest_size=8)
+        for part in (positions, triangles, uv, colors):
+            if part is not None and len(part):
+                digest.update(np.ascontiguousarray(part).data)
+        digest.update(self.looks.digest(materials))
+        return digest.digest()
 
     def add(self, positions: F64, triangles: NDArray[np.int32], materials: I64, uv: Any, colors: Any) -> None:
         """Another prototype, without what is not finite; its materials are numbers of the store."""
@@ -128,18 +155,13 @@ class Shapes:
         store.add("positions", positions)
         store.add("triangles", triangles)
         store.add("materials", materials)
-        digest = hashlib.blake2b(np.array(counts, "<i8").tobytes(), digest_size=8)
-        for part in (positions, triangles, uv, colors):
-            if part is not None and len(part):
-                digest.update(np.ascontiguousarray(part).data)
         if uv is not None:
             store.add("uv", uv)
         if colors is not None:
             store.add("colors", colors)
-        digest.update(self.looks.digest(materials))
         store.add("counts", np.array(counts, np.int64))
         store.add("box", _box(positions, triangles))
-        store.add("mark", np.frombuffer(digest.digest(), "<u8"))
+        store.add("mark", np.frombuffer(self._digest(np.array(counts, "<i8"), positions, triangles, uv, colors, materials), "<u8"))
 
     def split(self, instance: int, runs: list[I64]) -> int:
         """New prototypes of some triangles each of an instance's prototype, with an instance of each; returns the number of the first. Then `close`."""
@@ -175,10 +197,16 @@ class Shapes:
         p = self.store["prototype"][instance]
         return self.start[p + 1, 1] - self.start[p, 1]
 
-    def mark_of(self, instance: int) -> tuple[int, int, int]:
-        """What tells the prototype of an instance from others."""
-        p = int(self.store["prototype"][instance])
-        return (int(self.store["mark"][p]), *(int(n) for n in self.store["counts"][p, :2]))  # type: ignore[return-value]
+    def marks_of(self, instances: I64) -> Iterator[tuple[int, int, int]]:
+        """What tells the prototypes of instances from others."""
+        p = self.store["prototype"][instances]
+        counts = self.store["counts"][p]
+        return zip(self.store["mark"][p].tolist(), counts[:, 0].tolist(), counts[:, 1].tolist(), strict=True)
+
+    def rows_of(self, instances: I64) -> tuple[I64, I64]:
+        """((K, 4) where the rows of the prototype of each instance begin, (K, 4) how many there are): vertices, triangles, uv, colours."""
+        p = self.store["prototype"][instances].astype(np.int64)
+        return self.start[p], self.start[p + 1] - self.start[p]
 
     def transform(self, instance: int) -> F64:
         """(4, 4) of an instance, prototype-local → reference."""
@@ -203,6 +231,11 @@ class Shapes:
             corners = box[prototype[some]][:, pick, np.arange(3)[:, None]].transpose(0, 2, 1)
             placed = np.einsum("ijk,ilk->ilj", t[:, :3, :3], corners) + t[:, None, :3, 3]
             yield slice(at, at + len(some)), np.stack([placed.min(axis=1), placed.max(axis=1)], axis=1)
+
+
+def runs(first: I64, size: I64) -> I64:
+    """The numbers first … first + size − 1 of each run, one run after the other."""
+    return np.asarray(np.repeat(first - (np.cumsum(size) - size), size) + np.arange(int(size.sum())), np.int64)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from tiling.elements import Elements
 from tiling.gltf import Surface
+from tiling.shapes import runs
+from tiling.store import Store
 from twin import crs
+from twin.meshes import placed_alike
 from twin.model import Material
 
 F64 = NDArray[np.float64]
@@ -87,30 +90,40 @@ def place(elements: Elements, wanted: list[Item], frame: F64) -> Soup | None:
     Args:
         frame: (4, 4) the tile's frame → ECEF.
     """
-    placed, triangles, owners, materials = [], [], [], []
-    uv: list[Any] = []
-    colors: list[Any] = []
-    count = 0
-    for position, instance in wanted:
-        own = elements.shapes.shape(instance)
-        if not len(own.positions) or not len(own.triangles):
-            continue
-        t = elements.shapes.transform(instance)
-        placed.append(own.positions @ t[:3, :3].T + t[:3, 3])
-        turn = slice(None, None, -1) if mirrored(t) else slice(None)
-        triangles.append(own.triangles[:, turn].astype(np.int64) + count)
-        owners.append(np.full(len(own.triangles), position))
-        materials.append(own.material)
-        uv.append(None if own.uv is None else own.uv[:, turn])
-        colors.append(None if own.colors is None else own.colors[:, turn])
-        count += len(own.positions)
-    if not placed:
+    shapes, store = elements.shapes, elements.shapes.store
+    owner, instance = np.array(wanted, np.int64).reshape(-1, 2).T
+    first, size = shapes.rows_of(instance)
+    drawn = np.flatnonzero((size[:, 0] > 0) & (size[:, 1] > 0))
+    if not len(drawn):
         return None
-    counts = [len(t) for t in triangles]
-    geodetic = crs.to_geodetic(elements.reference, np.concatenate(placed))
+    first, size, t = first[drawn], size[drawn], store["transform"][instance[drawn]]
+    start, placed = np.cumsum(size[:, 0]) - size[:, 0], np.empty((int(size[:, 0].sum()), 3))
+    for some, where in placed_alike(store["positions"], first[:, 0], size[:, 0], t):
+        placed[start[some][:, None] + np.arange(where.shape[1])] = where
+    rows, turned = runs(first[:, 1], size[:, 1]), np.repeat(mirrored(t), size[:, 1])
+    triangles = store["triangles"][rows].astype(np.int64)
+    triangles[turned] = triangles[turned, ::-1]
+    triangles += np.repeat(start, size[:, 1])[:, None]
+    geodetic = crs.to_geodetic(elements.reference, placed)
     positions = (crs.geodetic_to_ecef(geodetic) - frame[:3, 3]) @ frame[:3, :3]
-    return Soup(positions, np.concatenate(triangles), np.concatenate(owners), np.concatenate(materials), _joined(uv, counts, 2, np.nan, np.float32),
-                _joined(colors, counts, 4, 255, np.uint8), elements.materials, (float(geodetic[:, 2].min()), float(geodetic[:, 2].max())))  # fmt: skip
+    uv, colors = (_corners(store, name, first[:, k], size[:, [1, k]], turned, empty) for name, k, empty in (("uv", 2, np.nan), ("colors", 3, 255)))
+    return Soup(positions, triangles, np.repeat(owner[drawn], size[:, 1]), shapes.rank[store["materials"][rows]], uv, colors,
+                elements.materials, (float(geodetic[:, 2].min()), float(geodetic[:, 2].max())))  # fmt: skip
+
+
+def _corners(store: Store, name: str, first: I64, size: I64, turned: NDArray[np.bool_], empty: float) -> Any:
+    """(T, 3, …) a column of corners for all triangles, `empty` where a shape has none; None where no shape has any.
+
+    Args:
+        size: (K, 2) of each shape, how many triangles it has, and how many of them have the column (all or none).
+    """
+    if not size[:, 1].any():
+        return None
+    found = store[name][runs(first, size[:, 1])]
+    result = np.full((len(turned), *found.shape[1:]), empty, found.dtype)
+    result[np.repeat(size[:, 1] > 0, size[:, 0])] = found
+    result[turned] = result[turned, ::-1]
+    return result
 
 
 def gathered(elements: Elements, wanted: list[Item], frame: F64, aim: float, most: int) -> tuple[Soup | None, float]:
@@ -156,7 +169,7 @@ def _distinct(rows: I64) -> tuple[I64, I64]:
     return first, which.ravel()
 
 
-def mirrored(t: F64) -> bool:
-    """Whether a transform turns right hands into left ones."""
-    (a, b, c), (d, e, f), (g, h, k) = t[:3, :3].tolist()
-    return bool(a * (e * k - f * h) - b * (d * k - f * g) + c * (d * h - e * g) < 0)
+def mirrored(t: F64) -> NDArray[np.bool_]:
+    """(K,) whether transforms (K, 4, 4) turn right hands into left ones."""
+    a, b, c, d, e, f, g, h, k = t[:, :3, :3].reshape(-1, 9).T
+    return np.asarray(a * (e * k - f * h) - b * (d * k - f * g) + c * (d * h - e * g) < 0)

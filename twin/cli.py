@@ -157,10 +157,12 @@ def ingest(shell: Shell, source: tuple[Path, ...], layer: str, reader: str | Non
 
     Point clouds may be many: several files, a folder, or a quoted pattern; each keeps its own CRS.
     """
-    from twin import tasks  # noqa: PLC0415
-    from twin.processes import spare_pandas  # noqa: PLC0415
+    from twin.processes import collect_seldom, spare_pandas  # noqa: PLC0415
 
+    collect_seldom()
     spare_pandas()
+    from twin import tasks  # noqa: PLC0415
+
     given: dict[str, Any] = pairs(options, "--option")
     given |= {key: value for key, value in (("crs", crs), ("vertical", vertical)) if value is not None}
     texts = {"title_zh": title, "title_en": title_en, "group": group, "grade": grade, "licence": licence, "label": label}
@@ -452,7 +454,20 @@ def bench(shell: Shell, name: str | None, size: float, write: bool) -> None:
 
 from twin import cli_runs  # noqa: E402  its commands join the group above
 
-__all__ = ["NotFound", "cli_runs", "main"]
+__all__ = ["NotFound", "cli_runs", "main", "run"]
+
+
+def run() -> None:
+    """The command as a process of its own."""
+    from twin.processes import leave  # noqa: PLC0415
+
+    try:
+        cli_runs.main()
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            leave(end.code or 0)
+        raise
+
 
 if __name__ == "__main__":
-    cli_runs.main()
+    run()

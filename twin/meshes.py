@@ -23,6 +23,8 @@ GROUP = 1 << 24
 """Bytes of prototypes in a row group, about."""
 ROWS = 64
 """Prototypes that are read at a time."""
+AT_A_TIME = 1 << 20
+"""Vertices that are placed at a time, about."""
 ALWAYS = ("id", "parent", "geometry", "bbox")
 _TRANSFORM = pa.list_(pa.float64(), 16)
 #: Columns of prototypes that hold one array each: (name in the table, type in the file, numbers a row).
@@ -78,11 +80,9 @@ def _outlines(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
     """((I, 2, 3) boxes of the placed instances, (F,) plan rectangle with the lowest height of each feature, None without geometry)."""
     count = len(mesh.instance_prototype)
     boxes = np.empty((count, 2, 3))
-    for i in range(count):
-        p = mesh.instance_prototype[i]
-        t = mesh.transforms[i]
-        placed = mesh.positions[mesh.vertex_start[p] : mesh.vertex_start[p + 1]] @ t[:3, :3].T + t[:3, 3]
-        boxes[i] = placed.min(axis=0), placed.max(axis=0)
+    first = mesh.vertex_start[mesh.instance_prototype]
+    for some, placed in placed_alike(mesh.positions, first, mesh.vertex_start[mesh.instance_prototype + 1] - first, mesh.transforms):
+        boxes[some, 0], boxes[some, 1] = placed.min(axis=1), placed.max(axis=1)
     outline = np.full(len(mesh), None, dtype=object)
     if count:
         low = np.full((len(mesh), 3), np.inf)
@@ -101,6 +101,26 @@ def _outlines(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
         own = np.array([shape is not None for shape in mesh.outlines])
         outline[own] = mesh.outlines[own]
     return boxes, outline
+
+
+def placed_alike(
+    positions: NDArray[np.float64], first: NDArray[np.int64], count: NDArray[np.int64], transforms: NDArray[np.float64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Instances with as many vertices as each other at a time: ((K,) which they are, (K, V, 3) their vertices where they stand), about a million vertices at most.
+
+    Args:
+        positions: (N, 3) vertices of all prototypes. first, count: (I,) where those of each instance begin, and how many there are.
+        transforms: (I, 4, 4).
+    """
+    order = np.argsort(count, kind="stable")
+    for alike in np.split(order, np.flatnonzero(np.diff(count[order])) + 1):
+        size = int(count[alike[0]]) if len(alike) else 0
+        step = max(1, AT_A_TIME // max(size, 1))
+        for at in range(0, len(alike), step):
+            some = alike[at : at + step]
+            t = transforms[some]
+            # one product for each instance, as if each were multiplied by itself: not a bit differs
+            yield some, positions[first[some][:, None] + np.arange(size)] @ t[:, :3, :3].transpose(0, 2, 1) + t[:, None, :3, 3]
 
 
 def read_meshes(lake: Lake, version: LayerVersion) -> Iterator[Mesh]:

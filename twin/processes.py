@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -10,6 +12,7 @@ import threading
 import time
 from importlib.abc import MetaPathFinder
 from pathlib import Path
+from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1
 
@@ -43,6 +46,30 @@ def spare_pandas() -> None:
         pa.array([0])
     finally:
         sys.meta_path.remove(finder)
+
+
+def collect_seldom() -> None:
+    """For a command that makes a great many objects that stay and then ends: look for cyclic garbage after 100,000 new objects instead of 700.
+
+    Loading the libraries alone costs forty looks at everything loaded so far; what cycles there are is small.
+    """
+    gc.set_threshold(100_000, 50, 50)
+
+
+def leave(status: int) -> NoReturn:
+    """End this process as `sys.exit` does, without taking every module and object apart first (0.1 s): the system takes the memory back anyhow.
+
+    What is registered to be done at the end is done and the output is flushed. Where a thread still runs, it is an ordinary `sys.exit`, which waits.
+    """
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        sys.exit(status)
+    atexit._run_exitfuncs()  # noqa: SLF001  as the interpreter itself does
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.exit(status)  # the interpreter says what is wrong with the output
+    os._exit(status)
 
 
 class _NoPandas(MetaPathFinder):
