@@ -5,8 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 SPARE = """
 import sys
+
+import pytest
 from twin.processes import spare_pandas
 spare_pandas()
 import pyarrow as pa
@@ -28,3 +32,39 @@ def test_small_models_load_no_compiler() -> None:
     """Numba costs half a second and scipy a tenth: reading a model and tiling it as one tile needs neither."""
     code = "import sys, twin.tasks, ingest_bim.ifc, tiling.mesh; print(sorted({'numba', 'scipy', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.strip() == "[]"
+
+
+LEAVE = """
+import atexit, sys, threading, time
+from twin.processes import leave
+atexit.register(lambda: print("at the end", flush=False))
+print("said", end=" ")
+def late():
+    time.sleep(0.3)
+    print("late", end=" ")
+if len(sys.argv) > 1:
+    threading.Thread(target=late).start()
+leave(7)
+"""
+
+
+@pytest.mark.parametrize(("arguments", "said"), [((), "said at the end\n"), (("thread",), "said late at the end\n")])
+def test_leaving_loses_no_output_no_duty_and_no_status(arguments: tuple[str, ...], said: str) -> None:
+    done = subprocess.run([sys.executable, "-c", LEAVE, *arguments], check=False, timeout=60, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (7, said, "")
+
+
+def test_computing_without_its_texts_computes() -> None:
+    code = """
+import sys
+
+import pytest
+from twin.processes import spare_pandas
+spare_pandas()
+import pyarrow as pa, pyarrow.compute as pc
+assert pc.round(pa.scalar(2.456), ndigits=1).as_py() == 2.5
+assert pc.index_in(pa.array(["b", "x"]), pa.array(["a", "b"])).to_pylist() == [1, None]
+from pyarrow.vendored.docscrape import NumpyDocString
+assert NumpyDocString("Text.")["Summary"] == ["Text."]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
