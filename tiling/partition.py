@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiling.partition_kernels import prefix, subtree
 from twin.keys import DEPTH as DEPTH  # noqa: PLC0414  the grid is the one that parts are sorted by
 from twin.keys import deinterleave as deinterleave  # noqa: PLC0414
 from twin.keys import interleave as interleave  # noqa: PLC0414
@@ -191,6 +190,8 @@ def _without(places: Places, taken: NDArray[Any]) -> Places:
 
 def _survey(pieces: Iterator[Places], share: float) -> tuple[int, int, float, Places]:
     """(first code, last code, weight, the largest features up to the first beyond `share`) of what comes in pieces."""
+    from tiling.partition_kernels import prefix  # noqa: PLC0415  numba takes half a second to load: layers of one tile never need it
+
     first, last, total, top = 1 << 63, 0, 0.0, []
     for piece in pieces:
         if len(piece):
@@ -202,6 +203,8 @@ def _survey(pieces: Iterator[Places], share: float) -> tuple[int, int, float, Pl
 
 def _split(top: Places, share: float) -> tuple[Places, Places]:
     """(the largest up to `share`, the others) of places in order."""
+    from tiling.partition_kernels import prefix  # noqa: PLC0415  numba takes half a second to load: layers of one tile never need it
+
     ranked, count = prefix(np.array(top.size, np.float64), np.array(top.weight, np.float64), float(share))
     mine = np.zeros(len(top), bool)
     mine[ranked[:count]] = True
@@ -213,10 +216,17 @@ def _in_memory(places: Places, parent: int, number: int, budget: float, share: f
     if not len(places):
         return
     code, size, weight = np.asarray(places.code).astype(np.int64), np.array(places.size, np.float64), np.array(places.weight, np.float64)
+    level, total = _common_level(int(code[0]), int(code[-1])), float(weight.sum())
+    if (level == DEPTH or total <= budget) and bool((size >= 0).all()):
+        cell = int(code[0]) >> 2 * (DEPTH - level)
+        yield Cell(level, *deinterleave(cell), places.row, parent, 0.0, total, places.mark if len(places.mark) else _NONE)
+        return
+    from tiling.partition_kernels import subtree  # noqa: PLC0415  numba takes half a second to load: layers of one tile never need it
+
     cells, numbers, own = subtree(code, size, weight, float(budget), float(share))
     rows, marks, first = places.row[own], places.mark[own] if len(places.mark) else _NONE, 0
-    for (level, x, y, above, last), (error, total) in zip(cells.tolist(), numbers.tolist(), strict=True):
-        yield Cell(level, x, y, rows[first:last], parent if above < 0 else number + above, error, total, marks[first:last])
+    for (level, x, y, above, last), (error, held) in zip(cells.tolist(), numbers.tolist(), strict=True):
+        yield Cell(level, x, y, rows[first:last], parent if above < 0 else number + above, error, held, marks[first:last])
         first = last
 
 
