@@ -161,7 +161,9 @@ def test_updates_that_do_not_fit_are_refused(grown: City, tmp_path: Path) -> Non
     frame.to_file(tmp_path / "narrow.gpkg", driver="GPKG", layer="houses")
     answer = grown("ingest", str(tmp_path / "narrow.gpkg"), "--layer", "houses", "--option", "id=gid", "--update", code=2)
     assert "name" in answer["error"]["message"]
-    answer = grown("ingest", str(dem(tmp_path / "d.tif", 4.0)), "--layer", "terrain", "--vertical", "EPSG:5737", "--update", code=2)
+    picture = ("--layer", "depths", "--reader", "raster")
+    grown("ingest", str(dem(tmp_path / "d.tif", 4.0)), *picture)
+    answer = grown("ingest", str(dem(tmp_path / "e.tif", 5.0)), *picture, "--update", code=2)
     assert "feature by feature" in answer["error"]["message"]
     assert "no layer" in grown("ingest", str(houses(tmp_path / "y.gpkg")), "--layer", "nothing", "--update", code=1)["error"]["message"]
 
