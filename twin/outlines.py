@@ -200,6 +200,21 @@ def _ends(start, rings, j):
 
 
 @njit(cache=True, nogil=True)
+def _broad(x, y, start, rings):
+    """Whether no ring is a sliver, whose area would be lost in the rounding of its coordinates (GEOS then finds none)."""
+    for r in range(rings):
+        first, last = start[r], start[r + 1]
+        twice = wide = 0.0
+        for i in range(first + 1, last - 1):
+            ax, ay, bx, by = x[i] - x[first], y[i] - y[first], x[i + 1] - x[first], y[i + 1] - y[first]
+            twice += ax * by - ay * bx
+            wide = max(wide, ax * ax + ay * ay)
+        if abs(twice) <= 1e-6 * wide:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
 def inspect(offsets, data, sizes, boxes, sure):
     """Box of each geometry, and whether it is surely a valid polygon or multipolygon with an area.
 
@@ -238,6 +253,6 @@ def inspect(offsets, data, sizes, boxes, sure):
                 good &= x[start[rings]] == x[n - 1] and y[start[rings]] == y[n - 1]
                 rings += 1
         start[rings] = n
-        if good and _valid(x, y, start, part, rings):
+        if good and _broad(x, y, start, rings) and _valid(x, y, start, part, rings):
             sure[i] = True
             boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3] = x[:n].min(), y[:n].min(), x[:n].max(), y[:n].max()
