@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 from pyproj import Geod
 
 from tests.e2e import golden
+from twin.city import City
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("browser")]
 
@@ -52,6 +55,28 @@ def finish(viewer: Any, number: int) -> str:
     assert newest.get_attribute("data-status") == "successful", newest.inner_text()
     page.wait_for_selector(f"[data-run='{newest.get_attribute('data-run')}'] [data-role=play]")
     return str(newest.get_attribute("data-run"))
+
+
+def difference_is_right(viewer: Any, city: City) -> None:
+    """The table's figures of both runs and B less A, against the depths and buildings as they lie in the lake."""
+
+    def told(quantity: str) -> list[float]:
+        cells = viewer.page.locator(f"[data-role=difference] [data-figure='{quantity}'] td").all_inner_texts()
+        return [float(re.sub(r"[^\d.\-]", "", cell.replace("m²", "").replace("−", "-"))) for cell in cells]
+
+    depths, cell, hit = [], [], []
+    for run in ("flood", "flood-2"):
+        version = city.published(f"{run}-depth")[1]
+        with rasterio.open(city.lake.path(version.parts[0].key)) as source:
+            depth = source.read(1, masked=True).filled(0) * version.parts[0].properties.get("scale", 1)
+            cell.append(source.transform.a * -source.transform.e)
+        depths.append(np.nan_to_num(depth))
+        hit.append(viewer.page.request.get(f"{viewer.url}/collections/{run}-buildings/items?limit=1000").json().get("numberMatched"))  # no layer where none is hit
+    deepest, wet = [float(depth.max()) for depth in depths], [float((depth > 0).sum()) * area for depth, area in zip(depths, cell, strict=True)]
+    assert deepest[0] != deepest[1], "the barrier makes no difference: nothing is compared"
+    figures = [("depth_max", deepest, 0.006), ("flooded_area", wet, 0.6)] + ([] if None in hit else [("buildings_flooded", hit, 0)])
+    for quantity, (a, b), close in figures:
+        assert told(quantity) == pytest.approx([a, b, b - a], abs=close), quantity
 
 
 def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: Any, served: Any, pictures: Path) -> None:
@@ -132,4 +157,5 @@ def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: An
     moment(viewer, 5)
     page.locator("[data-role=difference]").scroll_into_view_if_needed()
     viewer.shot(pictures / "flood-compare.png")
+    difference_is_right(viewer, City.open(served.home))
     assert viewer.errors == []
