@@ -36,12 +36,13 @@ from ingest_bim.ifc_shapes import shape_model
 from ingest_bim.ifc_sharing import Plan, plan_of
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
 from ingest_bim.ifc_units import Units
-from ingest_bim.step_access import attribute, parser, uncollected
+from ingest_bim.step_access import attribute, parser
 from ingest_bim.step_guard import StepFile, guarded
 from ingest_bim.step_scan import StepText
 from twin import reading
 from twin.errors import BadFeature, BadOption, BadReference, Cancelled, UnreadableSource
 from twin.model import Batch, Report, Table
+from twin.processes import uncollected
 from twin.registry import ReaderOptions
 
 #: Part of the cache's key: what is kept from one release is not shape for another.

@@ -6,10 +6,8 @@ ifcopenshell's own attribute access, asked for a name that a class does not have
 
 from __future__ import annotations
 
-import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from functools import lru_cache
 from io import StringIO
 from typing import Any
@@ -31,18 +29,6 @@ def parser() -> Any:
     import ifcopenshell as module  # noqa: PLC0415
 
     return module
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the collector of cyclic garbage: reading makes a great many small objects that stay, and it would look at all of them over and over (about a sixth of the time)."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def attribute(entity: Any, name: str, default: Any = None) -> Any:

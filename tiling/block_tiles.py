@@ -26,7 +26,7 @@ from tiling.rows import Rows
 from tiling.table_slices import Slices
 from tiling.tileset import Finished
 from twin import crs
-from twin.archive import squeeze
+from twin.archive import pack
 from twin.ground import Ground
 from twin.model import Reference
 
@@ -121,7 +121,7 @@ def build_tile(source: Source, made: Made, cell: partition.Cell, a: int, b: int)
     built.low, built.high = made.shape.extremes(low, high)
     ready = primitives(made.shape, low, high, number[owner], built.low, built.high)
     table = made.slices.encode(a, b) if present.all() else made.slices.schema.encode(made.slices.table.slice(a, b - a).filter(pa.array(present)))
-    built.packed = squeeze(glb((), [SURFACE], table, compression=source.compression, ready=ready))
+    built.packed = pack(glb((), [SURFACE], table, compression=source.compression, ready=ready))
     built.heights = (float(made.foot[rows][present].min()), float(made.top[rows][present].max()))
     built.mass = masses.summary(made.masses[a:b][present], (cell.level, cell.x, cell.y)).tobytes()
     built.kept, built.vertices, built.triangles = int(present.sum()), sum(len(one.steps) for one in ready), sum(len(one.triangles) for one in ready)

@@ -23,14 +23,15 @@ from tiling.block_tiles import Source, Wanted, build_unit
 from tiling.boxes import enu_frames
 from tiling.gltf import Compression
 from tiling.levels import ABSENCE
-from tiling.pool import Pool, uncollected
+from tiling.pool import Pool
 from tiling.reuse import LEDGER, Ledger, Past, Spoilt, common_key, tile_key
 from tiling.rows import Rows
 from tiling.tileset import Finished, Tile, dump, tileset
 from twin import registry
-from twin.archive import ArchiveWriter, Packed, squeeze
+from twin.archive import ArchiveWriter, Packed
 from twin.errors import BadFeature, MissingReference
 from twin.model import ABOVE_GROUND, LayerVersion, Report
+from twin.processes import uncollected
 from twin.registry import TileJob
 
 CODE_VERSION = "6"
@@ -107,7 +108,7 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             largest = max(one.largest() for one in anchors.places)
             told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys), "about": job.about}
             document = tileset(_tree(cells, built, far), error=ABSENCE * largest, **told)
-            archive.add_packed("tileset.json", squeeze(dump(document)))
+            archive.add("tileset.json", dump(document))
             size_now = archive.size
         sidecars = anchors.sidecars | {LEDGER: ledger.save(job.lake)}
         if job.options.subdivision == "implicit":

@@ -28,7 +28,7 @@ from tiling.metadata import Schema, schema_of
 from tiling.partition import Cell
 from tiling.tileset import Finished
 from twin import crs
-from twin.archive import squeeze
+from twin.archive import pack
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -168,4 +168,4 @@ def build(mass: Mass, shape: solids.Solids, first: int, compression: Compression
     ready = primitives(shape, first, last, np.arange(len(rows)), low, high)
     data = glb((), [SURFACE], schema().encode(_table(rows)), compression=compression, ready=ready)
     heights = float(rows[:, FOOT].min()), float((rows[:, FOOT] + rows[:, HEIGHT]).max())
-    return Finished(squeeze(data), low, high, heights, 0, sum(len(one.steps) for one in ready), sum(len(one.triangles) for one in ready))
+    return Finished(pack(data), low, high, heights, 0, sum(len(one.steps) for one in ready), sum(len(one.triangles) for one in ready))

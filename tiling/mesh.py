@@ -36,7 +36,7 @@ from twin.model import LayerVersion, Report
 from twin.registry import TileJob
 
 U64 = NDArray[np.uint64]
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 ALONE = 4_000_000
 """Vertices below which starting worker processes costs more than it saves."""
 PACKED = 250_000

@@ -36,7 +36,7 @@ from twin.errors import BadFeature
 from twin.model import Bounds, Column, Layer, LayerVersion, Part, Reference, Report
 from twin.registry import TileJob
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 BUCKET = 1 << 20
 """Points of a bucket: about 100 MB while it is worked on."""
 IN_MEMORY = 1 << 22

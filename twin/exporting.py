@@ -15,7 +15,7 @@ import geopandas
 import pyarrow as pa
 
 from twin import formats, parts, registry
-from twin.archive import INDEX, LOCAL_SIZE, Archive, ArchiveWriter, index_offsets, name_hash, repack
+from twin.archive import INDEX, LOCAL_SIZE, Archive, ArchiveWriter, index_offsets, name_hash
 from twin.archive_set import ArchiveSet, merge
 from twin.catalog import Derivation
 from twin.city import City
@@ -150,7 +150,7 @@ def pack(folder: Path, path: Path) -> int:
     with _whole(path) as place, ArchiveWriter(place) as writer:
         for name in order:
             data = entries[name].read_bytes()
-            writer.add_packed(name, repack(data, room.get(name)))
+            writer.add(name, data, deflate=room.get(name) != len(data))
     return len(order)
 
 

@@ -17,6 +17,7 @@ from pyproj import Transformer
 from ingest_gis import points as reader
 from tiling import meshopt
 from tiling import points as tiler
+from tiling.check.layer import check_layer
 from twin import crs, parts
 from twin.archive import Archive
 from twin.lake import Lake
@@ -87,6 +88,20 @@ def decode(data: bytes) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]
             column = np.column_stack([xyz[:, 0], -xyz[:, 2], xyz[:, 1]])
         columns[name] = column
     return columns, document
+
+
+def ingest(lake: Lake, source: Any, **options: Any) -> tuple[LayerVersion, Report]:
+    """A layer version of one file or a delivery of several; `options` are the reader's."""
+    report = Report(source=source.name if isinstance(source, Path) else "delivery")
+    return parts.write_version(lake, "cloud", "points", reader.read(source, reader.Options(**options), report), report, provenance={}), report
+
+
+def tile(lake: Lake, version: LayerVersion, out: Path, **options: Any) -> Tiled:
+    """Tile a layer version and check the archive against it; `options` are the tiler's."""
+    facts = tiler.tile(version, TileJob(lake, out, tiler.Options(**options), None, 2))
+    found = check_layer(version, lake, out, info=facts)
+    assert not found.errors, found.errors[:3]
+    return Tiled(out, facts, version)
 
 
 @pytest.fixture

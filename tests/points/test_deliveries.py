@@ -13,30 +13,15 @@ import pytest
 from ingest_gis import points as reader
 from tests.conftest import shared_path
 from tests.ingest_gis.conftest import write_las
-from tests.points.conftest import Tiled
+from tests.points.conftest import ingest, tile
 from tiling import points as tiler
-from tiling.check.layer import check_layer
-from twin import parts
 from twin.errors import BadReference, TwinError
 from twin.lake import Lake
-from twin.model import LayerVersion, Report
-from twin.registry import TileJob
+from twin.model import Report
 
 HERE = {"crs": "EPSG:32650", "vertical": "EGM96"}
 EGM = {"vertical": "EGM96"}
 FRANCE = {"crs": "EPSG:2154", "vertical": "EPSG:5720"}
-
-
-def ingest(lake: Lake, source: Any, options: dict[str, Any]) -> tuple[LayerVersion, Report]:
-    report = Report(source=source.name if isinstance(source, Path) else "delivery")
-    return parts.write_version(lake, "cloud", "points", reader.read(source, reader.Options(**options), report), report, provenance={}), report
-
-
-def tile(lake: Lake, version: LayerVersion, out: Path, **options: Any) -> Tiled:
-    facts = tiler.tile(version, TileJob(lake, out, tiler.Options(**options), None, 2))
-    found = check_layer(version, lake, out, info=facts)
-    assert not found.errors, found.errors[:3]
-    return Tiled(out, facts, version)
 
 
 # file → options, and the points that laspy counts, or why it is refused (laspy_simple.copc: feet under a CRS in metres)
@@ -65,11 +50,11 @@ def test_every_public_cloud_has_its_verdict(lake: Lake) -> None:
     assert found.keys() == VERDICTS.keys()
     for name, (options, verdict) in VERDICTS.items():
         if isinstance(verdict, int):
-            version, report = ingest(lake, found[name], options)
+            version, report = ingest(lake, found[name], **options)
             assert (version.count, report.read) == (verdict, verdict), name
             continue
         with pytest.raises(TwinError, match=verdict) as caught:
-            ingest(lake, found[name], options)
+            ingest(lake, found[name], **options)
         assert found[name].name in str(caught.value)
 
 
@@ -78,7 +63,7 @@ def test_formats_versions_and_compressions_mix_in_one_layer(tmp_path: Path, lake
     names = ["ign_classified_77050_627755.laz", "ign_lidarhd_77055_627755.laz", "ign_lidarhd_77055_627760.laz", "ign_lidarhd_77060_627755.laz"]
     files = [shared_path("pointcloud", name) for name in names]
     laspy.convert(laspy.read(files[1]), point_format_id=7).write(tmp_path / "seven.las")
-    version, report = ingest(lake, [files[0], tmp_path / "seven.las", *files[2:]], EGM)
+    version, report = ingest(lake, [files[0], tmp_path / "seven.las", *files[2:]], **EGM)
     assert {(p.properties["point_format"], p.properties["version"]) for p in version.parts} == {(3, "1.2"), (7, "1.4"), (8, "1.4")}
     assert version.count == report.read == 84_524 + 72_770 + 60_653 + 83_518
     result = tile(lake, version, tmp_path / "m.3tz")
@@ -101,7 +86,7 @@ def test_odd_clouds_are_whole_and_valid(tmp_path: Path, lake: Lake, monkeypatch:
     """Checked against laspy by `twin check`; points in the place of another are counted as numpy counts them."""
     monkeypatch.setattr(tiler, "BUCKET", 20_000)
     path = write_las(tmp_path / "o.las", **ODD[name])
-    version, _ = ingest(lake, path, HERE)
+    version, _ = ingest(lake, path, **HERE)
     result = tile(lake, version, tmp_path / "o.3tz", points_per_tile=5_000)
     las = laspy.read(path)
     same = len(las) - len(np.unique(np.column_stack([las.X, las.Y, las.Z]), axis=0))
@@ -118,19 +103,18 @@ def test_counts_that_lie_are_said(tmp_path: Path) -> None:
         (asset,) = reader.read(path, reader.Options(**HERE), report)
         return asset.count, " ".join(note.reason for note in report.notes)
 
-    path = write_las(tmp_path / "few.las", 1_000)
-    raw = bytearray(path.read_bytes())
-    raw[107:111] = struct.pack("<I", 400)
-    path.write_bytes(raw)
-    count, said = told(path)
+    def stating(path: Path, points: int) -> tuple[int, str]:
+        raw = bytearray(path.read_bytes())
+        raw[107:111] = struct.pack("<I", points)
+        path.write_bytes(raw)
+        return told(path)
+
+    count, said = stating(write_las(tmp_path / "few.las", 1_000), 400)
     assert count == 400
     assert "room for 600 more" in said
     path = write_las(tmp_path / "two.las", 1_000, version="1.4")
     assert "states" not in told(path)[1]
-    raw = bytearray(path.read_bytes())
-    raw[107:111] = struct.pack("<I", 999)
-    path.write_bytes(raw)
-    count, said = told(path)
+    count, said = stating(path, 999)
     assert count == 1_000
     assert "999 in the field for old programs" in said
 
@@ -142,4 +126,4 @@ def test_coordinates_of_no_place_are_refused(tmp_path: Path, lake: Lake, far: fl
     raw[155:163] = struct.pack("<d", far)
     path.write_bytes(raw)
     with pytest.raises(BadReference, match=r"far\.las: .* cannot be in WGS 84"):
-        ingest(lake, path, HERE)
+        ingest(lake, path, **HERE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import laspy
 import numpy as np
@@ -14,28 +13,12 @@ from scipy.spatial import cKDTree
 
 from ingest_gis import points as reader
 from tests.ingest_gis.conftest import write_las
-from tests.points.conftest import Tiled, exact
-from tiling import points as tiler
-from tiling.check.layer import check_layer
+from tests.points.conftest import exact, ingest, tile
 from twin import crs, parts
 from twin.errors import BadFeature, BadOption, BadReference, UnreadableSource
 from twin.lake import Lake
-from twin.model import LayerVersion, Report
-from twin.registry import TileJob
 
 HERE = {"crs": "EPSG:32650", "vertical": "EGM96"}
-
-
-def ingest(lake: Lake, source: Any, **options: Any) -> tuple[LayerVersion, Report]:
-    report = Report(source="delivery")
-    return parts.write_version(lake, "cloud", "points", reader.read(source, reader.Options(**options), report), report, provenance={}), report
-
-
-def tile(lake: Lake, version: LayerVersion, out: Path, **options: Any) -> Tiled:
-    facts = tiler.tile(version, TileJob(lake, out, tiler.Options(**options), None, 2))
-    found = check_layer(version, lake, out, info=facts)
-    assert not found.errors, found.errors[:3]
-    return Tiled(out, facts, version)
 
 
 def moved(path: Path, target: Path, horizontal: str, shift: float) -> Path:
