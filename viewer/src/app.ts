@@ -179,7 +179,10 @@ export class CityApp {
     const widget = createStage(this.container, this.detail);
     this.widget = widget;
     const fault: TileFault = (layer, part, status) => this.onFault(layer, part, status);
-    this.tilesets = new Tilesets(widget, this.detail, fault, () => this.onProgress());
+    this.tilesets = new Tilesets(widget, this.detail, fault, () => this.onProgress(), (id) => {
+      const layer = this.layer(id);
+      if (layer) this.questions.colourPoints(layer);
+    });
     this.ground = new Ground(widget, fault);
     this.labels = new Labels(widget);
     this.marks = new Marks(widget);

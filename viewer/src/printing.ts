@@ -16,7 +16,7 @@ const MM_PER_INCH = 25.4;
 export function makeSheet(app: CityApp, format: SheetFormat, title: string): string {
   const { lang } = app;
   const { map } = partsOf(format);
-  const { url, metresAcross } = snapshot(app, map.width / map.height, (map.width / MM_PER_INCH) * DPI);
+  const { url, metresAcross } = app.section.unmarked(() => snapshot(app, map.width / map.height, (map.width / MM_PER_INCH) * DPI));
   const camera = app.widget!.camera;
   const upright = app.camera.flat || camera.pitch < -CesiumMath.toRadians(88);
   return sheetSvg({

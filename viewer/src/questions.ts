@@ -3,6 +3,7 @@ import { ApiError } from "./api/client";
 import type { CityApp } from "./app";
 import { places, toCql2, type Condition } from "./core/filter";
 import type { Layer } from "./core/layers";
+import { pointLegend } from "./core/points";
 import type { Thematic } from "./core/thematic";
 
 /** Features that a place may leave in the tiles; more are not asked one by one. */
@@ -27,6 +28,7 @@ export class Questions {
       return;
     }
     const { column, ...how } = thematic;
+    if (layer.kind === "points") return this.colourPoints(layer);
     try {
       const legend = await this.app.api.style(layer.id, column, how);
       if (turn !== this.latest.get(`colour:${layer.id}`)) return;
@@ -36,6 +38,17 @@ export class Questions {
       this.tell(error);
       if (turn === this.latest.get(`colour:${layer.id}`)) this.app.setState(layer.id, { thematic: null });
     }
+    this.app.changed.emit();
+  }
+
+  /** A cloud's legend is made here, from its tiles; until the first has come there is none, and `app.tilesets` calls again. */
+  colourPoints(layer: Layer): void {
+    const thematic = this.app.states.get(layer.id)?.thematic;
+    if (!thematic) return;
+    const legend = pointLegend(thematic, layer, this.app.tilesets.pointFacts(layer.id));
+    if (legend) this.app.themes.set(layer.id, legend);
+    else this.app.themes.delete(layer.id);
+    this.app.tilesets.setTheme(layer.id, legend);
     this.app.changed.emit();
   }
 

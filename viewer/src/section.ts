@@ -46,6 +46,16 @@ export class Section {
     this.drawHandles();
   }
 
+  /** What is done without edges and knobs in the picture. */
+  unmarked<T>(act: () => T): T {
+    this.handles?.show(false);
+    try {
+      return act();
+    } finally {
+      this.handles?.show(true);
+    }
+  }
+
   private drawHandles(): void {
     const { widget } = this.app;
     if (!widget || widget.isDestroyed() || (!this.box && !this.handles)) return;

@@ -6,6 +6,7 @@ import type { CityApp } from "./app";
 import { pickAt, type Hit, type Place } from "./cesium/pick";
 import { around } from "./core/camera";
 import { toCql2 } from "./core/filter";
+import { number } from "./core/format";
 import type { Layer } from "./core/layers";
 
 export interface Found {
@@ -109,8 +110,13 @@ export class Selection {
 
   private showTile(layer: Layer, place: Place | null, properties: Record<string, unknown>): void {
     this.begin();
-    const id = String(properties["id"] ?? properties["class"] ?? layer.id);
+    const id = String(properties["id"] ?? properties["class_" + this.app.lang] ?? properties["class"] ?? this.massName(properties) ?? layer.id);
     this.set({ kind: "feature", place, layer, feature: { type: "Feature", id, geometry: null, properties }, from: [] });
+  }
+
+  /** Afar, a tile has masses in place of buildings: they have no id, and say how many they stand for. */
+  private massName({ buildings }: Record<string, unknown>): string | undefined {
+    return typeof buildings === "number" ? this.app.t("pick.mass", { n: number(this.app.lang, buildings, 0) }) : undefined;
   }
 
   /** Asks every visible vector layer what lies within a few pixels of a place. */

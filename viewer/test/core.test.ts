@@ -170,7 +170,7 @@ describe("format", () => {
     expect(number("zh", NaN)).toBe("–");
     expect(withUnit("3", "m2")).toBe("3 m²");
     expect(metres("zh", 12_345)).toBe("12.3 km");
-    expect(degrees(-113.5, "lon")).toBe("113.500000° W");
+    expect(degrees("zh", -113.5, "lon")).toBe("113.500000° W");
   });
   it("writes any attribute", () => {
     expect(attribute("zh", true)).toBe("是");

@@ -9,6 +9,12 @@ import { stopAt, stops } from "../src/core/versions";
 const desk: Machine = { software: false, width: 1600, height: 900, ratio: 1, coarsePointer: false };
 
 describe("detail", () => {
+  it("draws a wall coarser in software, a window as it is", () => {
+    expect(detailFor({ ...desk, software: true, width: 1000, height: 620 })).toMatchObject({ resolution: 1, loading: 60 });
+    const wall = detailFor({ ...desk, software: true, width: 1920, height: 1080 });
+    expect(1920 * 1080 * wall.resolution ** 2).toBeCloseTo(1e6, 0);
+    expect(detailFor({ ...desk, width: 1920, height: 1080 }, "low")).toMatchObject({ resolution: 1, loading: 5 });
+  });
   it("is full on a desk, plain in software, light on a phone", () => {
     expect(detailFor(desk)).toMatchObject({ quality: "high", error: 1, shadows: true, occlusion: true, samples: 4, resolution: 1 });
     expect(detailFor({ ...desk, software: true })).toMatchObject({ quality: "low", shadows: false, occlusion: false, samples: 1 });

@@ -51,6 +51,11 @@ export class BoxHandles {
     this.entities = [...edges, ...knobs];
   }
 
+  /** Whether edges and knobs are drawn; a printed sheet shows the cut, not the tool. */
+  show(shown: boolean): void {
+    for (const entity of this.entities) entity.show = shown;
+  }
+
   destroy(): void {
     if (!this.handler.isDestroyed()) this.handler.destroy();
   }

@@ -1,6 +1,6 @@
 /** The stage: globe, sky, sun, fog and how much the machine can bear. Knows nothing of layers. */
 import {
-  BoundingSphere, buildModuleUrl, Cartesian3, CesiumWidget, Color, EllipsoidTerrainProvider, HeadingPitchRange,
+  BoundingSphere, buildModuleUrl, Cartesian2, Cartesian3, CesiumWidget, Color, EllipsoidTerrainProvider, HeadingPitchRange,
   ImageryLayer, JulianDate, Math as CesiumMath, Matrix4, Rectangle, SunLight, TileMapServiceImageryProvider,
 } from "@cesium/engine";
 import type { Bbox } from "../api/types";
@@ -80,6 +80,9 @@ function dress(widget: CesiumWidget, detail: Detail): void {
     skyAtmosphere.brightnessShift = 0.05;
     skyAtmosphere.saturationShift = -0.12;
   }
+  // Cesium gives a frame 5 ms for tiles that have come. Where the frame itself takes a hundred times that, the picture would wait for frames.
+  Object.assign((globe as unknown as { _surface: object })._surface, { _loadQueueTimeSlice: detail.loading });
+  scene.preUpdate.addEventListener(() => { if (skyAtmosphere) skyAtmosphere.show = skyShows(widget); });
   if (detail.occlusion) {
     // Corners and courtyards a little darker: blocks without textures gain most from it.
     const { ambientOcclusion } = scene.postProcessStages;
@@ -102,6 +105,18 @@ function dress(widget: CesiumWidget, detail: Detail): void {
   const control = scene.screenSpaceCameraController;
   control.minimumZoomDistance = 3;
   control.maximumZoomDistance = 30_000_000;
+}
+
+/**
+ * Whether any sky may be in the picture. The air costs as much as all the rest where no graphics device draws it, and a reader who looks down on
+ * a city has none of it in sight: the earth seen from outside is convex, so with its four corners the whole picture is ground.
+ */
+function skyShows({ camera, canvas, scene }: CesiumWidget): boolean {
+  const { globe } = scene;
+  if (globe.translucency.enabled || globe.clippingPlanes) return true;
+  const [right, bottom] = [canvas.clientWidth, canvas.clientHeight];
+  const corners: [number, number][] = [[0, 0], [right, 0], [0, bottom], [right, bottom]];
+  return corners.some(([x, y]) => !camera.pickEllipsoid(new Cartesian2(x, y), globe.ellipsoid));
 }
 
 /** Natural Earth ships inside Cesium, so the far globe is there without any network. It fades out near the ground. */

@@ -1,6 +1,6 @@
 /** 3D Tiles layers: blocks, models, point clouds. Colour, opacity and the picked feature are one style each. */
 import {
-  Cartesian3, Cesium3DTileColorBlendMode, Cesium3DTileset, Cesium3DTileStyle, ClippingPolygon, ClippingPolygonCollection, Color, type CesiumWidget,
+  Cartesian3, Cesium3DTileColorBlendMode, Cesium3DTileset, type Cesium3DTileContent, Cesium3DTileStyle, ClippingPolygon, ClippingPolygonCollection, Color, type CesiumWidget,
 } from "@cesium/engine";
 import type { Legend } from "../api/types";
 import { places, toStyle } from "../core/filter";
@@ -8,9 +8,11 @@ import type { Detail } from "../core/device";
 import type { Layer, LayerState } from "../core/layers";
 import { depthColumn, heightColumn, useColumn } from "../core/layers";
 import { classConditions, DEPTHS, HEIGHTS, PLAIN, useConditions } from "../core/palette";
+import { classRows, intensityRange, type PointFacts } from "../core/points";
 import { legendConditions } from "../core/thematic";
 import { facadeShader } from "./facade";
 import { SPLIT, type TileFault } from "./ground";
+import { pointShader, type Painted } from "./point-shader";
 
 export const PICKED = "#ff7a1a";
 
@@ -27,6 +29,8 @@ interface Shown {
   style: string;
   /** Places by which a layer without features is cut, as text. */
   clip: string;
+  /** A cloud's colours by its theme, and the legend that they were made of. */
+  painted: (Painted & { legend: Legend }) | null;
 }
 
 /** Pixels of error that a reader does not mind, by kind; software drawing gets coarser tiles. */
@@ -38,6 +42,7 @@ export class Tilesets {
   private readonly themes = new Map<string, Legend>();
   /** Likewise the features that the places of filters leave. */
   private readonly within = new Map<string, ReadonlySet<string>>();
+  private readonly points = new Map<string, PointFacts>();
   /** Tiles asked for and not yet drawn, by layer. */
   readonly pending = new Map<string, number>();
   /** When a layer of the first look was first drawn as fine as asked for (`performance.now()`), or null before. */
@@ -51,6 +56,8 @@ export class Tilesets {
     private readonly detail: Detail,
     private readonly fault: TileFault,
     private readonly progress: () => void,
+    /** Told when a cloud's first tile has said which classes there are. */
+    private readonly learned: (layer: string) => void = () => undefined,
   ) {
     this.facade = facadeShader(widget, false);
     this.overlay = facadeShader(widget, true);
@@ -85,9 +92,10 @@ export class Tilesets {
     tileset.tileFailed.addEventListener((failure: { message?: string }) =>
       this.fault(layer.id, "tiles3d", statusIn(failure.message)));
     tileset.splitDirection = SPLIT[state.side];
+    if (layer.kind === "points") this.learn(layer.id, tileset);
     this.remove(layer.id);
     this.widget.scene.primitives.add(tileset);
-    this.shown.set(layer.id, { layer, state, tileset, hidden: new Set(), picked: null, theme: this.themes.get(layer.id) ?? null, within: this.within.get(layer.id) ?? null, style: "", clip: "[]" });
+    this.shown.set(layer.id, { layer, state, tileset, hidden: new Set(), picked: null, theme: this.themes.get(layer.id) ?? null, within: this.within.get(layer.id) ?? null, style: "", clip: "[]", painted: null });
     this.restyle(layer.id);
   }
 
@@ -145,6 +153,7 @@ export class Tilesets {
     const entry = this.shown.get(id);
     if (!entry) return;
     this.widget.scene.primitives.remove(entry.tileset);
+    entry.painted?.release();
     this.shown.delete(id);
     this.pending.delete(id);
     this.widget.scene.requestRender();
@@ -164,17 +173,49 @@ export class Tilesets {
     return [...this.shown.values()].every(({ tileset }) => !tileset.show || tileset.tilesLoaded);
   }
 
+  /** What is known of a cloud now. */
+  pointFacts(id: string): PointFacts {
+    return this.points.get(id) ?? { classes: null, intensity: null };
+  }
+
+  /** All tiles of a cloud carry the same table of classes: the first that comes tells them. */
+  private learn(id: string, tileset: Cesium3DTileset): void {
+    this.points.set(id, { classes: null, intensity: intensityRange((tileset as unknown as { metadataExtension?: { statistics?: unknown } }).metadataExtension?.statistics) });
+    const off = tileset.tileLoad.addEventListener(({ content }: { content: Cesium3DTileContent }) => {
+      const rows = Array.from({ length: content.featuresLength }, (_, row) => {
+        const feature = content.getFeature(row);
+        return Object.fromEntries(["classification", "class_zh", "class_en"].map((name) => [name, feature.getProperty(name) as unknown]));
+      });
+      if (rows.length === 0) return;
+      off();
+      this.points.set(id, { ...this.pointFacts(id), classes: classRows(rows) });
+      this.learned(id);
+    });
+  }
+
   centre(id: string): Cartesian3 | null {
     return this.shown.get(id)?.tileset.boundingSphere.center ?? null;
+  }
+
+  /** Clouds are coloured by a shader; see `point-shader`. */
+  private paint(entry: Shown): void {
+    const legend = entry.state.thematic ? entry.theme : null;
+    if (legend === (entry.painted?.legend ?? null)) return;
+    const before = entry.painted;
+    entry.painted = legend && { ...pointShader(this.widget, entry.state.thematic!.column, legend), legend };
+    entry.tileset.customShader = entry.painted?.shader;
+    before?.release();
+    this.widget.scene.requestRender();
   }
 
   private restyle(id: string): void {
     const entry = this.shown.get(id);
     if (!entry) return;
     if (!entry.layer.links.items) clip(entry);
+    if (entry.layer.kind === "points") this.paint(entry);
     const description = styleOf(entry);
     // A model's own colours are shaded by a highlight, but a theme must not mix with them.
-    entry.tileset.colorBlendMode = entry.layer.kind === "blocks" || (entry.state.thematic && entry.theme)
+    entry.tileset.colorBlendMode = entry.layer.kind === "blocks" || (entry.layer.kind !== "points" && entry.state.thematic && entry.theme)
       ? Cesium3DTileColorBlendMode.REPLACE : Cesium3DTileColorBlendMode.HIGHLIGHT;
     const text = JSON.stringify(description);
     if (text === entry.style) return;
@@ -212,7 +253,7 @@ function clip(entry: Pick<Shown, "state" | "tileset" | "clip">): void {
 /** The 3D Tiles style of a layer, or null when the tiles' own colours stay as they are. */
 export function styleOf(entry: Pick<Shown, "layer" | "state" | "hidden" | "picked" | "theme">): object | null {
   const { layer, state, hidden, picked, theme } = entry;
-  const rows = state.thematic && theme ? legendConditions(state.thematic.column, layer.schema, theme) : colourRows(layer, state);
+  const rows = layer.kind === "points" ? [] : state.thematic && theme ? legendConditions(state.thematic.column, layer.schema, theme) : colourRows(layer, state);
   const plain = layer.kind === "blocks" ? [] : [["true", "color('white')"] as [string, string]];
   const conditions = rows.length > 0 ? rows : plain;
   const mark = picked !== null && layer.kind !== "points" ? sameId(picked) : null;

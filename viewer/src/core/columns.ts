@@ -15,6 +15,7 @@ const COMMON: Record<string, readonly [zh: string, en: string]> = {
   depth: ["水深", "Depth"], invert: ["管底高程", "Invert level"], diameter: ["管径", "Diameter"], material: ["材质", "Material"],
   species: ["树种", "Species"], crown: ["冠幅", "Crown"], storey: ["楼层", "Storey"], description: ["描述", "Description"],
   global_id: ["全局编号", "GlobalId"], globalid: ["全局编号", "GlobalId"], object_type: ["对象类型", "Object type"], tag: ["标记", "Tag"],
+  classification: ["点类别", "Point class"], intensity: ["回波强度", "Intensity"], buildings: ["栋数", "Buildings"], class_zh: ["类别（中文）", "Class (Chinese)"], class_en: ["类别（英文）", "Class (English)"],
   status: ["状态", "Status"], owner: ["权属", "Owner"], remark: ["备注", "Remark"], capacity: ["能力", "Capacity"], bim: ["对应 BIM", "BIM model"],
 };
 

@@ -24,10 +24,14 @@ export interface Detail {
   waves: boolean;
   samples: 1 | 4;
   cacheMegabytes: number;
+  /** Milliseconds of each frame for ground that has come. */
+  loading: number;
 }
 
 /** A 4K screen's: what a graphics device of a wall computer draws smoothly with shadows. */
 const MOST_PIXELS = 8_300_000;
+/** What a processor that draws by itself bears: what a laptop shows. A wall is drawn coarser rather than once in three seconds. */
+const MOST_IN_SOFTWARE = 1_000_000;
 const PHONE = 520;
 
 /** @param asked what the page prescribes; the machine decides when absent. */
@@ -36,12 +40,14 @@ export function detailFor(machine: Machine, asked?: Quality): Detail {
   const phone = coarsePointer && Math.min(width, height) <= PHONE;
   const quality = asked ?? (software ? "low" : "high");
   const fits = Math.sqrt(MOST_PIXELS / Math.max(1, width * height));
-  if (quality === "low") return { quality, error: phone ? 2.2 : 1.6, resolution: 1, shadows: false, occlusion: false, waves: false, samples: 1, cacheMegabytes: phone ? 128 : 384 };
+  const bears = software ? Math.min(1, Math.sqrt(MOST_IN_SOFTWARE / Math.max(1, width * height))) : 1;
+  const loading = software ? 60 : 5;
+  if (quality === "low") return { quality, error: phone ? 2.2 : 1.6, resolution: bears, shadows: false, occlusion: false, waves: false, samples: 1, cacheMegabytes: phone ? 128 : 384, loading };
   // A hand's breadth of screen shows neither fine corners nor half a storey of error, and its battery pays for both.
-  if (phone) return { quality, error: 1.6, resolution: Math.min(1.5, ratio), shadows: false, occlusion: false, waves: false, samples: 1, cacheMegabytes: 192 };
+  if (phone) return { quality, error: 1.6, resolution: Math.min(1.5, ratio), shadows: false, occlusion: false, waves: false, samples: 1, cacheMegabytes: 192, loading };
   const weak = memory !== undefined && memory <= 4;
   return {
     quality, error: weak ? 1.3 : 1, resolution: Math.max(1, Math.min(2, ratio, fits)), shadows: !weak, occlusion: !weak, waves: !weak, samples: 4,
-    cacheMegabytes: weak ? 256 : 512,
+    cacheMegabytes: weak ? 256 : 512, loading,
   };
 }

@@ -54,9 +54,9 @@ export function metres(lang: Lang, value: number, digits = 1): string {
   return `${number(lang, value, digits)} m`;
 }
 
-export function degrees(value: number, axis: "lon" | "lat"): string {
+export function degrees(lang: Lang, value: number, axis: "lon" | "lat"): string {
   const side = axis === "lon" ? (value < 0 ? "W" : "E") : value < 0 ? "S" : "N";
-  return `${Math.abs(value).toFixed(6)}° ${side}`;
+  return `${fixed(lang, Math.abs(value), 6)}° ${side}`;
 }
 
 /** An attribute value of any JSON type. Whole numbers in id-like columns are not grouped: 441301 is a code, not a sum. */

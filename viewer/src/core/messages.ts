@@ -248,6 +248,7 @@ export const MESSAGES = {
   "legend.title": ["图例", "Legend"],
   "legend.hide": ["收起图例", "Hide legend"],
 
+  "pick.mass": ["{n} 栋建筑（远看合为一体，走近再点）", "{n} buildings, drawn as one from afar: go nearer to pick one"],
   "pick.title": ["属性", "Attributes"],
   "pick.id": ["编号", "Id"],
   "pick.layer": ["所属图层", "Layer"],

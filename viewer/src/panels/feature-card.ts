@@ -116,7 +116,7 @@ export class FeatureCard extends Panel {
   }
 
   private position({ lon, lat, height }: Place): TemplateResult {
-    const text = `${degrees(lon, "lon")}  ${degrees(lat, "lat")}`;
+    const text = `${degrees(this.app.lang, lon, "lon")}  ${degrees(this.app.lang, lat, "lat")}`;
     return html`<footer><span data-field="position">${text}<br />${this.t("coord.height")} ${number(this.app.lang, height, 2)} m</span>
       <button class="icon" title=${this.t("coord.copy")} aria-label=${this.t("coord.copy")}
         @click=${() => void navigator.clipboard?.writeText(`${lon.toFixed(8)},${lat.toFixed(8)},${height.toFixed(3)}`)}>${icon("copy")}</button>

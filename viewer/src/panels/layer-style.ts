@@ -5,6 +5,7 @@ import { columnTitle } from "../core/attributes";
 import { columnKind, comparisons, cornersOf, WITHIN, type Comparison, type Condition } from "../core/filter";
 import { number } from "../core/format";
 import { colourings, type Colouring, type Layer, type LayerState } from "../core/layers";
+import { CLASS, pointColumns } from "../core/points";
 import { placesText } from "../core/schema-form";
 import { METHODS, RAMPS, thematicColumns, type Method, type Ramp, type Thematic } from "../core/thematic";
 import { icon, look, Panel } from "./base";
@@ -38,12 +39,13 @@ export class LayerStylePanel extends Panel {
   protected override render(): TemplateResult | typeof nothing {
     const shown = this.app.states.get(this.layer.id);
     if (!shown) return nothing;
-    return html`${this.layer.kind === "points" ? nothing : this.colours(shown)}${this.filters(shown)}`;
+    return html`${this.colours(shown)}${this.filters(shown)}`;
   }
 
   private colours(shown: LayerState): TemplateResult | typeof nothing {
     const { layer } = this;
-    const columns = layer.links.items ? thematicColumns(layer.schema) : [];
+    const columns = layer.kind === "points" ? pointColumns(layer, this.app.tilesets.pointFacts(layer.id)).map((name) => ({ name, type: "number" }))
+      : layer.links.items ? thematicColumns(layer.schema) : [];
     const ways = colourings(layer).length > 0 ? colourings(layer) : (["plain"] as Colouring[]);
     if (columns.length === 0 && ways.length < 2) return nothing;
     const now = shown.thematic ? ATTRIBUTE + shown.thematic.column : shown.colouring;
@@ -66,6 +68,7 @@ export class LayerStylePanel extends Panel {
   }
 
   private classes(thematic: Thematic): TemplateResult | typeof nothing {
+    if (this.layer.kind === "points") return thematic.column === CLASS ? nothing : this.ramps(thematic);
     const column = this.layer.schema.find(({ name }) => name === thematic.column);
     if (!column || columnKind(column.type) !== "number") return nothing;
     const set = (change: Partial<Thematic>) => void this.app.questions.colour(this.layer, { ...thematic, ...change });
@@ -74,13 +77,16 @@ export class LayerStylePanel extends Panel {
       <select data-role="method" @change=${(event: Event) => set({ method: chosen(event) as Method })}>
         ${METHODS.map((method) => html`<option value=${method} ?selected=${method === thematic.method}>${this.t(`layer.method.${method}`)}</option>`)}
       </select></label>
-      <div class="two"><label>${this.t("layer.ramp")}
-        <select data-role="ramp" @change=${(event: Event) => set({ ramp: chosen(event) as Ramp })}>
-          ${RAMPS.map((ramp) => html`<option value=${ramp} ?selected=${ramp === thematic.ramp}>${this.t(`layer.ramp.${ramp}`)}</option>`)}
-        </select></label>
+      <div class="two">${this.ramps(thematic)}
       ${thematic.method === "continuous" ? nothing : html`<label>${this.t("layer.classes")}
         <input type="number" min="1" max="10" .value=${String(thematic.classes)}
           @change=${(event: Event) => set({ classes: Math.min(10, Math.max(1, Number(chosen(event)) || 5)) })} /></label>`}</div>`;
+  }
+
+  private ramps(thematic: Thematic): TemplateResult {
+    const set = (event: Event) => void this.app.questions.colour(this.layer, { ...thematic, ramp: (event.target as HTMLSelectElement).value as Ramp });
+    return html`<label>${this.t("layer.ramp")}<select data-role="ramp" @change=${set}>
+      ${RAMPS.map((ramp) => html`<option value=${ramp} ?selected=${ramp === thematic.ramp}>${this.t(`layer.ramp.${ramp}`)}</option>`)}</select></label>`;
   }
 
   private filters(shown: LayerState): TemplateResult {

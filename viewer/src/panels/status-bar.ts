@@ -48,7 +48,7 @@ export class StatusBar extends Panel {
     const { place, progress } = this;
     return html`<div class="strip" role="status">
       ${this.loading(progress)}
-      ${place ? html`<span data-field="lon">${degrees(place.lon, "lon")}</span><span data-field="lat">${degrees(place.lat, "lat")}</span>
+      ${place ? html`<span data-field="lon">${degrees(this.app.lang, place.lon, "lon")}</span><span data-field="lat">${degrees(this.app.lang, place.lat, "lat")}</span>
         <span class="wide">${this.t("coord.height")} ${number(lang, place.height, 1)} m</span>
         <span class="wide">${this.t("coord.eye", { h: metres(lang, this.eye, 0) })}</span>` : nothing}
       <span class="gap"></span><slot></slot></div>`;
