@@ -187,10 +187,21 @@ class Viewer:
         return path
 
 
+def _fresh(browser: Any, served: Served) -> Iterator[Viewer]:
+    context = browser.new_context(viewport={"width": 1000, "height": 620}, locale="zh-CN")
+    yield Viewer(context.new_page(), served.url)
+    context.close()
+
+
 @pytest.fixture
 def viewer(browser: Any, served: Served) -> Iterator[Viewer]:
     """A fresh page on the served city, in Chinese."""
-    context = browser.new_context(viewport={"width": 1000, "height": 620}, locale="zh-CN")
-    page = context.new_page()
-    yield Viewer(page, served.url)
-    context.close()
+    yield from _fresh(browser, served)
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Any, served: Served) -> Iterator[Viewer]:
+    """An open page that the tests of a file share, in their order: opening the city is half of what a test costs."""
+    for viewer in _fresh(browser, served):
+        yield viewer.open()
+        assert viewer.errors == []

@@ -68,6 +68,7 @@ def test_the_big_screen(sized: Any, small_city: Any, pictures: Path) -> None:
     assert wall.page.locator("twin-wall-screen li").count() >= 1
     assert wall.page.locator(".side").count() == 0
     wall.shot(pictures / "wall.png")
+    assert golden.compare(pictures / "wall.png", "wall", (460, 100, 1460, 1040)).alike
     middle = np.asarray(Image.open(pictures / "wall.png").convert("RGB").crop((500, 200, 1420, 1000)), np.int16)
     assert middle.std(axis=(0, 1)).min() > 10, "no city behind the figures"
     assert faults(wall) == []

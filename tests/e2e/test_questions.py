@@ -11,8 +11,14 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("browser")]
 
 
+@pytest.fixture
+def viewer(shared: Any) -> Any:
+    """The file's page, with nothing selected."""
+    shared.page.evaluate("() => document.querySelector('city-twin').app.selection.clear()")
+    return shared
+
+
 def test_search_flies_to_what_was_found(viewer: Any, small_city: Any) -> None:
-    viewer.open()
     page = viewer.page
     wanted = small_city.buildings()[5]
     page.fill("twin-search input[role=combobox]", wanted.name)
@@ -35,7 +41,6 @@ def test_search_flies_to_what_was_found(viewer: Any, small_city: Any) -> None:
 
 
 def test_colours_follow_the_values(viewer: Any, small_city: Any, pictures: Path) -> None:
-    viewer.open()
     page = viewer.page
     every = sorted(small_city.buildings(), key=lambda building: building.height)
     page.click("[data-layer=buildings] .name")
@@ -55,10 +60,11 @@ def test_colours_follow_the_values(viewer: Any, small_city: Any, pictures: Path)
         path = viewer.shot(pictures / f"theme-{building.id}.png")
         bright.append(sum(viewer.color(path, *building.degrees, building.roof)))
     assert bright[1] - bright[0] > 120, f"the highest building is not brighter than the lowest on this ramp: {bright}"
+    page.select_option("[data-role=colour-by]", "use")
+    page.click("[data-layer=buildings] .name")
 
 
 def test_a_filter_hides_what_does_not_match(viewer: Any, small_city: Any, pictures: Path) -> None:
-    viewer.open()
     page = viewer.page
     low, high = min(small_city.buildings(), key=lambda b: b.height), max(small_city.buildings(), key=lambda b: b.height)
     limit = (low.height + high.height) / 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 import re
 from pathlib import Path
@@ -101,6 +103,7 @@ def test_measuring_asking_and_sharing(viewer: Any, small_city: Any, pictures: Pa
     assert after["range"] == pytest.approx(before["range"], rel=0.02)
     assert page.evaluate("() => [twin.language, twin.layers.find(layer => layer.id === 'ortho').state.opacity]") == ["en", 0.5]
     assert page.evaluate("() => document.querySelector('city-twin').app.section.box.top") == 20, "the link cuts the city as it was"
+    viewer.shot(pictures / "share-restored.png")
     page.click("[data-tab=tools]")
     assert page.locator("[data-kept=notes] .kept input").input_value() == "施工围挡"
     page.click("[data-role=box-reset]")
@@ -183,6 +186,11 @@ def section(viewer: Any, city: Any, spot: tuple[float, float], pictures: Path) -
     assert math.dist(viewer.color(viewer.shot(pictures / "tool-cutbox.png"), *away), before) > 25, "the ground outside is gone"
 
 
+def orange(picture: Image.Image) -> int:
+    """Pixels in the colour of the section box's edges and knobs."""
+    return int((np.abs(np.asarray(picture.convert("RGB"), np.int16) - (217, 98, 10)).max(axis=-1) < 30).sum())
+
+
 def sheet(viewer: Any, city: Any, pictures: Path) -> None:
     """A printed sheet: its size, its words, and a scale bar that is as long as the ground says."""
     page = viewer.page
@@ -197,6 +205,10 @@ def sheet(viewer: Any, city: Any, pictures: Path) -> None:
     text = page.evaluate("() => document.querySelector('iframe[data-role=print]').srcdoc")
     for words in ("蓬江 &#60;规划&#62; 图", "图例", "居住", "正射影像 v1", "EPSG:4547", "size: 297mm 210mm"):
         assert words in text
+    printed = re.search(r'href="data:image/jpeg;base64,([^"]+)"', text)
+    assert printed is not None
+    assert orange(Image.open(io.BytesIO(base64.b64decode(printed[1])))) == 0, "the box's knobs are a tool, not the city"
+    assert orange(Image.open(viewer.shot(pictures / "tool-knobs.png"))) > 20, "on the screen they are back"
     metres, length = (float(re.search(rf'data-{key}="([\d.]+)"', text)[1]) for key in ("metres", "mm"))  # type: ignore[index]
     frame = re.search(r'<image x="[\d.]+" y="[\d.]+" width="([\d.]+)" height="([\d.]+)"', text)
     assert frame is not None

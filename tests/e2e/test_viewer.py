@@ -28,8 +28,8 @@ def commonest(picture: np.ndarray) -> float:
     return float(np.unique(coarse, axis=0, return_counts=True)[1].max() / len(coarse))
 
 
-def test_city_opens_and_clicks_tell_the_truth(viewer: Any, small_city: Any, pictures: Path) -> None:
-    viewer.open()
+def test_city_opens_and_clicks_tell_the_truth(shared: Any, small_city: Any, pictures: Path) -> None:
+    viewer = shared
     first = pixels(viewer.shot(pictures / "city.png"))
     assert golden.compare(pictures / "city.png", "city", MAP).alike
     assert commonest(first) < 0.6, "an empty globe"
@@ -61,8 +61,8 @@ def test_city_opens_and_clicks_tell_the_truth(viewer: Any, small_city: Any, pict
     assert viewer.foreign == [], "the viewer asked somebody else"
 
 
-def test_ground_shows_what_lies_there(viewer: Any, small_city: Any) -> None:
-    viewer.open()
+def test_ground_shows_what_lies_there(shared: Any, small_city: Any) -> None:
+    viewer = shared
     x, y = 450.0, sum(small_city.RIVER) / 2
     lon, lat = small_city.degrees(x, y)
     viewer.look(lon, lat, small_city.ground(x, y), span=400)
@@ -103,6 +103,7 @@ def lost_and_found(viewer: Any, pictures: Path) -> None:
     viewer.page.evaluate("() => { window.lost = twin.viewer; twin.viewer.canvas.getContext('webgl2').getExtension('WEBGL_lose_context').loseContext(); }")
     viewer.page.wait_for_selector("[data-notice=scene].bad")
     assert "graphics device" in viewer.text("[data-notice=scene]")
+    viewer.page.screenshot(path=str(pictures / "device-lost.png"))
     viewer.page.wait_for_selector("[data-notice=scene]", state="detached")
     viewer.tiles()
     assert viewer.page.evaluate("() => window.lost !== twin.viewer && document.querySelector('city-twin').shadowRoot.querySelectorAll('canvas').length") == 1
@@ -112,8 +113,9 @@ def lost_and_found(viewer: Any, pictures: Path) -> None:
     assert found.alike, f"the picture came back as another: {found}"
 
 
-def test_scenario_from_the_form_to_the_result(viewer: Any, small_city: Any, pictures: Path) -> None:
-    viewer.open()
+def test_scenario_from_the_form_to_the_result(shared: Any, small_city: Any, pictures: Path) -> None:
+    viewer = shared
+    viewer.page.evaluate("() => document.querySelector('city-twin').app.selection.clear()")
     page = viewer.page
     page.click("[data-tab=scenarios]")
     page.click("[data-process=inundation]")
@@ -139,8 +141,8 @@ def test_scenario_from_the_form_to_the_result(viewer: Any, small_city: Any, pict
     assert viewer.errors == []
 
 
-def test_server_gone_and_back(viewer: Any, served: Any, pictures: Path) -> None:
-    viewer.open()
+def test_server_gone_and_back(shared: Any, served: Any, pictures: Path) -> None:
+    viewer = shared
     served.stop()
     try:
         viewer.page.evaluate("() => twin.reload().catch(() => undefined)")

@@ -33,10 +33,13 @@ def moment(text: str) -> float:
 
 
 def shown_at(city: City, layer: str, seconds: float) -> Publication | None:
-    """What a layer showed at a moment, or None before its first publication. Rollbacks count as what they are: showing again."""
+    """What a layer showed at a moment, or None before its first publication. Rollbacks count as what they are: showing again.
+
+    Both are compared as they are told, in milliseconds: asked for the very time that `versions` names, that version was shown.
+    """
     shown: Publication | None = None
     for event in city.catalog.shown(layer):
-        if event.at > seconds:
+        if timestamp(event.at) > timestamp(seconds):
             break
         shown = event
     return shown

@@ -2,6 +2,7 @@
 import { css, html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import type { Feature, FeatureHistory } from "../api/types";
+import type { CityApp } from "../app";
 import { columnTitle, featureName } from "../core/attributes";
 import { attribute, number } from "../core/format";
 import { layerTitle, type Layer } from "../core/layers";
@@ -36,29 +37,40 @@ export class FeatureMore extends Panel {
   @state() private tree: Family | null = null;
   @state() private past: FeatureHistory | null = null;
   @state() private why: Partial<Record<Part, string>> = {};
-  private open = new Set<Part>();
+  /** What the reader opened stays open from card to card: each is an element of its own, and a tree is walked through many. */
+  private static readonly opened = new WeakMap<CityApp, Set<Part>>();
+
+  private get open(): Set<Part> {
+    const known = FeatureMore.opened.get(this.app) ?? new Set<Part>();
+    FeatureMore.opened.set(this.app, known);
+    return known;
+  }
 
   protected override willUpdate(changed: PropertyValues): void {
-    const before = changed.get("feature") as Feature | undefined;
-    if (!before || before === this.feature) return;
+    if (!changed.has("feature") || changed.get("feature") === this.feature) return;
     this.tree = null;
     this.past = null;
     this.why = {};
-    for (const part of this.open) void this.read(part);
+    for (const part of this.parts()) if (this.open.has(part)) void this.read(part);
   }
 
-  protected override render(): TemplateResult | typeof nothing {
-    if (!this.layer.links.items) return nothing;
+  /** What there is to open about this feature. */
+  private parts(): Part[] {
+    if (!this.layer.links.items) return [];
     const related = this.layer.kind === "mesh" || parentOf(this.feature) !== null;
-    return html`${related ? this.section("tree", () => this.treeOf(this.tree!), this.tree !== null) : nothing}
-      ${(this.layer.version ?? 1) > 1 ? this.section("history", () => this.historyOf(this.past!), this.past !== null) : nothing}`;
+    return [...(related ? ["tree" as const] : []), ...((this.layer.version ?? 1) > 1 ? ["history" as const] : [])];
   }
 
-  private section(name: Part, content: () => TemplateResult, there: boolean): TemplateResult {
+  protected override render(): TemplateResult {
+    const content = { tree: this.tree && (() => this.treeOf(this.tree!)), history: this.past && (() => this.historyOf(this.past!)) };
+    return html`${this.parts().map((part) => this.section(part, content[part]))}`;
+  }
+
+  private section(name: Part, content: (() => TemplateResult) | null): TemplateResult {
     const why = this.why[name];
     return html`<details data-more=${name} ?open=${this.open.has(name)} @toggle=${(event: Event) => this.toggle(name, (event.target as HTMLDetailsElement).open)}>
       <summary>${icon("chevron")}${this.t(`more.${name}`)}</summary>
-      ${why ? html`<p class="bad" role="alert">${this.t("pick.failed", { why })}</p>` : there ? content() : html`<p role="status">${this.t("pick.loading")}</p>`}</details>`;
+      ${why ? html`<p class="bad" role="alert">${this.t("pick.failed", { why })}</p>` : content ? content() : html`<p role="status">${this.t("pick.loading")}</p>`}</details>`;
   }
 
   private toggle(name: Part, open: boolean): void {
