@@ -186,11 +186,6 @@ def section(viewer: Any, city: Any, spot: tuple[float, float], pictures: Path) -
     assert math.dist(viewer.color(viewer.shot(pictures / "tool-cutbox.png"), *away), before) > 25, "the ground outside is gone"
 
 
-def orange(picture: Image.Image) -> int:
-    """Pixels in the colour of the section box's edges and knobs."""
-    return int((np.abs(np.asarray(picture.convert("RGB"), np.int16) - (217, 98, 10)).max(axis=-1) < 30).sum())
-
-
 def sheet(viewer: Any, city: Any, pictures: Path) -> None:
     """A printed sheet: its size, its words, and a scale bar that is as long as the ground says."""
     page = viewer.page
@@ -207,8 +202,14 @@ def sheet(viewer: Any, city: Any, pictures: Path) -> None:
         assert words in text
     printed = re.search(r'href="data:image/jpeg;base64,([^"]+)"', text)
     assert printed is not None
-    assert orange(Image.open(io.BytesIO(base64.b64decode(printed[1])))) == 0, "the box's knobs are a tool, not the city"
-    assert orange(Image.open(viewer.shot(pictures / "tool-knobs.png"))) > 20, "on the screen they are back"
+    paper = Image.open(io.BytesIO(base64.b64decode(printed[1]))).convert("RGB")
+    screen = Image.open(viewer.shot(pictures / "tool-knobs.png")).convert("RGB")
+    x, y = page.evaluate("""() => { const { section, widget } = document.querySelector('city-twin').app;
+        const { x, y } = widget.scene.cartesianToCanvasCoordinates(section.handles.middles[5]); return [x, y]; }""")
+    across = min(1000, 620 * paper.width / paper.height)
+    there = [round((place - (size - cut) / 2) * paper.width / across) for place, size, cut in ((x, 1000, across), (y, 620, across * paper.height / paper.width))]
+    assert min(screen.getpixel((round(x), round(y)))) > 240, "the knob of the box's top is white on the screen"
+    assert min(paper.getpixel((there[0], there[1]))) < 235, "on paper the city is there, not the tool"
     metres, length = (float(re.search(rf'data-{key}="([\d.]+)"', text)[1]) for key in ("metres", "mm"))  # type: ignore[index]
     frame = re.search(r'<image x="[\d.]+" y="[\d.]+" width="([\d.]+)" height="([\d.]+)"', text)
     assert frame is not None
