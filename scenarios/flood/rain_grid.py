@@ -32,7 +32,7 @@ ROUNDING = 0.1
 _LENGTHS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 _TIMES = {name: seconds for seconds, names in ((1.0, "s sec second seconds"), (60.0, "min minute minutes"), (3600.0, "h hr hour hours"), (86400.0, "d day days"))
           for name in names.split()}  # fmt: skip
-_FACTOR = re.compile(r"(/|\bper\s)?\s*([A-Za-z]+)(-?\d+)?")
+_FACTOR = re.compile(r"(/)?\s*([A-Za-z]+)(-?\d+)?")
 FIX = "Set the unit in the file, or give rain_grid_unit, e.g. mm/h, kg m-2 s-1, mm."
 
 
@@ -42,7 +42,7 @@ def unit_of(text: str, where: str) -> tuple[float, bool]:
     Raises:
         BadInput: another quantity (dBZ, K, none); says what to do.
     """
-    plain = re.sub(r"\*\*|\^", "", text.strip()).replace("·", " ").replace("²", "2").replace("⁻", "-").replace("¹", "1").replace("(", " ").replace(")", " ")
+    plain = re.sub(r"\*\*|\^", "", re.sub(r"\bper\b", "/", text.strip())).replace("·", " ").replace("²", "2").replace("⁻", "-").replace("¹", "1").replace("(", " ").replace(")", " ")
     powers: dict[str, int] = {}
     for sign, name, power in _FACTOR.findall(plain):
         powers[name] = powers.get(name, 0) + (-1 if sign else 1) * int(power or 1)
