@@ -9,7 +9,7 @@ is transformed on its own (law 4); walls are plumb.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -30,11 +30,11 @@ from tiling.tileset import Finished, Tile, dump, tileset
 from twin import registry
 from twin.archive import ArchiveWriter, Packed
 from twin.errors import BadFeature, MissingReference
-from twin.model import ABOVE_GROUND, LayerVersion, Report
+from twin.model import ABOVE_GROUND, Bounds, LayerVersion, Report
 from twin.processes import uncollected
 from twin.registry import TileJob
 
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
 BY_HAND = 262_144
@@ -122,7 +122,7 @@ def _write(
     cells: list[partition.Cell], ledger: Ledger, report: Report,
 ) -> list[Finished]:  # fmt: skip
     """All tiles into the archive, in the order of the plan: those of the last build are copied, the others are built. Fills `cells`, `ledger`, `report`."""
-    common = common_key(_depends(source, schema))
+    common = _keys(source, schema, max(one.largest() for one in anchors.places))
     known: deque[tuple[str, bytes, tuple[Finished, int] | None]] = deque()
     total = sum(len(one) - len(one.gone) for one in anchors.places) or 1
     copies: dict[str, int] = {}
@@ -134,7 +134,7 @@ def _write(
         weight = 0.0
         for cell in partition.stream(anchors.places, budget=job.options.budget, share=job.options.budget / 3, limit=job.options.in_memory):
             name = cell.name
-            key = tile_key(common, name, cell.mark)
+            key = tile_key(common(cell), name, cell.mark)
             old = past.find(name, key)
             known.append((name, key, old))
             cells.append(partition.Cell(cell.level, cell.x, cell.y, _NO_ROWS, cell.parent, cell.error))
@@ -206,13 +206,35 @@ def _write_masses(
     return result
 
 
-def _depends(source: Source, schema: metadata.Schema) -> dict[str, Any]:
-    """What every tile's bytes depend on besides its place and its features."""
+def _keys(source: Source, schema: metadata.Schema, largest: float) -> Callable[[partition.Cell], bytes]:
+    """A digest of what a tile's bytes depend on besides its place and its features: of the ground, the rasters that reach it.
+
+    `largest`: metres; no building of a tile sticks out of its cell by more.
+    """
     fields = [asdict(replace(f, values=())) for f in schema.fields]  # a tile lists only the values that occur in it
-    return {
+    told = {
         "code": CODE_VERSION, "class": [schema.class_id, schema.name], "fields": fields, "reference": asdict(source.reference), "height": source.height,
-        "base": source.base, "ground": source.ground.key if source.ground else None, "level": source.level, "compression": source.compression,
+        "base": source.base, "level": source.level, "compression": source.compression,
     }  # fmt: skip
+    made: dict[tuple[str, ...], bytes] = {}
+
+    def key(cell: partition.Cell) -> bytes:
+        ground = source.ground
+        names = () if ground is None else (ground.key,) if ground.under is None else tuple(ground.names_at(_reach(cell, largest)))
+        if names not in made:
+            made[names] = common_key({**told, "ground": names})
+        return made[names]
+
+    return key
+
+
+def _reach(cell: partition.Cell, largest: float) -> Bounds:
+    """The box in degrees in which the corners of a cell's buildings lie."""
+    side = 1 << cell.level
+    (west, east), (north, south) = partition.unproject(np.array([cell.x, cell.x + 1]) / side, np.array([cell.y, cell.y + 1]) / side)
+    up = largest / 110_000
+    along = up / max(np.cos(np.radians(min(max(abs(north), abs(south)) + up, 89.0))), 0.01)
+    return Bounds(west - along, south - up, east + along, north + up)
 
 
 def _facts(document: dict[str, Any], built: list[Finished], report: Report, size: int) -> dict[str, Any]:

@@ -12,21 +12,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import rasterio
 import shapely
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from rasterio.transform import from_origin
 
 from tiling import anchors, block_tiles, blocks, masses
 from tiling.arrow_bytes import offsets_and_data
 from tiling.census import Census
 from tiling.digest_kernel import hash_bytes
 from tiling.digests import digests
-from tiling.pool import uncollected
 from twin import parts
 from twin.bench.cities import generate_buildings
 from twin.errors import TwinError
+from twin.ground import Ground
 from twin.lake import Lake
 from twin.model import Features, LayerVersion, Reference, Report
+from twin.processes import uncollected
 from twin.registry import Previous, TileJob
 
 REFERENCE = Reference("EPSG:4547", "above ground")
@@ -292,3 +295,35 @@ def test_the_collector_is_as_it_was() -> None:
         assert not gc.isenabled()
         raise TwinError("no")
     assert gc.isenabled()
+
+
+def raster(path: Path, west: float, south: float, side: float, cell: float, height: float, crs: str = "EPSG:4547") -> Path:
+    """A sloping ground over a square."""
+    count = round(side / cell)
+    j, i = np.meshgrid(np.arange(count), np.arange(count))
+    profile = {"driver": "GTiff", "width": count, "height": count, "count": 1, "dtype": "float64", "crs": crs, "transform": from_origin(west, south + side, cell, cell)}
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(height + (0.01 * j + 0.02 * i) * cell, 1)
+    return path
+
+
+def test_a_survey_laid_over_the_terrain_builds_what_it_touches(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another raster over a corner of the ground: the bytes of a full build, and tiles away from it are copied."""
+    rng = np.random.default_rng(8)
+    version = store(lake, of({f"b{i}": row(rng) for i in range(2000)}))
+    base = Ground(raster(tmp_path / "base.tif", X - 500, Y - 500, 4200, 30, 10.0), Reference("EPSG:4547", "EPSG:4979"), "base")
+    survey = raster(tmp_path / "survey.tif", X + 100, Y + 100, 400, 2, 14.0)
+    over = Ground(survey, Reference("EPSG:4547", "EPSG:4979"), "survey+base", base)
+
+    def built(out: str, ground: Ground, previous: Previous | None = None) -> tuple[bytes, dict[str, Any]]:
+        job = TileJob(lake, lake.root / out, blocks.Options(budget=400), ground, previous=previous)
+        facts = blocks.tile(version, job)
+        return job.out.read_bytes(), facts
+
+    first, facts = built("a.3tz", base)
+    full, _ = built("full.3tz", over)
+    counts = counted(monkeypatch)
+    fast, _ = built("fast.3tz", over, Previous((lake.root / "a.3tz",), facts["sidecars"]))
+    assert fast == full != first
+    assert 0 < counts["tiles"] < 0.2 * facts["tiles"]
+    assert counts["rows"] == 0
