@@ -14,11 +14,11 @@ from typing import Any
 
 import lazrs
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ingest_gis.lasfile import AGAIN, RGB_AT, LasFile
 from ingest_gis.laszip import check_stream
+from twin.compiled import njit
 from twin.errors import UnreadableSource
 
 CHUNK = 1 << 19
