@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ingest_gis import cf, raster_legend
+from ingest_gis import cf, netcdf_classic, raster_legend
 from twin.errors import BadFeature, BadOption, OverLimit, UnreadableSource
 from twin.model import Batch, Column, Grid, Reference, Report
 from twin.registry import ReaderOptions
@@ -122,12 +122,15 @@ def _opened(source: Path) -> Iterator[Any]:
     if not source.is_file() or source.stat().st_size == 0:
         raise UnreadableSource(f"{source.name} is {'empty (0 bytes)' if source.is_file() else 'no file'}.", "Export or download it again.")
     with source.open("rb") as stream:
-        if not stream.read(8).startswith(MAGIC):
-            raise UnreadableSource(f"{source.name} is no NetCDF file.", "Readable: classic NetCDF (CDF-1, -2, -5) and NetCDF-4.")
+        head = stream.read(8)
+    if not head.startswith(MAGIC):
+        raise UnreadableSource(f"{source.name} is no NetCDF file.", "Readable: classic NetCDF (CDF-1, -2, -5) and NetCDF-4.")
+    if head.startswith(b"CDF"):
+        netcdf_classic.check(source)
     try:
         with import_module("netCDF4").Dataset(str(source.resolve()), "r") as file:
             yield file
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:  # the last: names that are no text
         raise UnreadableSource(f"{source.name} is cut short or damaged ({error}).", "Export or download it again.") from error
 
 

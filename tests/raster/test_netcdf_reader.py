@@ -168,3 +168,21 @@ def test_what_cannot_be_placed_is_refused_by_name(lake: Lake, tmp_path: Path, ma
 def test_broken_files_are_refused(lake: Lake, tmp_path: Path, spoil: Callable[[Path], Path], error: type[TwinError], text: str) -> None:
     with pytest.raises(error, match=text):
         ingest(lake, spoil(write(tmp_path / "bad.nc", np.ones((3, 4, 5)))))
+
+
+@pytest.mark.parametrize("kind", ["NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"])
+def test_a_classic_file_that_lost_bytes_is_refused_and_not_read_as_zeros(lake: Lake, tmp_path: Path, kind: str) -> None:
+    """With its record dimension unlimited, as radars write; any cut within header or data is seen, wherever it lies."""
+    path = tmp_path / "r.nc"
+    write(tmp_path / "whole.nc", np.arange(60.0).reshape(3, 4, 5), kind=kind)
+    with xarray.open_dataset(tmp_path / "whole.nc") as data:
+        data.load().to_netcdf(path, format=kind, unlimited_dims=["time"], engine="netcdf4")
+    assert len(ingest(lake, path)[0].parts) == 3
+    raw = path.read_bytes()
+    for length in (len(raw) - 1, len(raw) - 200, len(raw) // 2, 90, 9):
+        path.write_bytes(raw[:length])
+        with pytest.raises(UnreadableSource, match="cut short or damaged"):
+            ingest(lake, path)
+    path.write_bytes(raw[:12] + b"\x7f" + raw[13:])
+    with pytest.raises(UnreadableSource, match="cut short or damaged"):
+        ingest(lake, path)
