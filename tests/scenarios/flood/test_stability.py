@@ -66,3 +66,12 @@ def test_tiles_joined_to_strips_compute_what_each_computes_alone(scheme: str, mo
     assert (found[0][1] == found[1][1]).all() and not found[0][1].all()
     assert found[0][2:] == pytest.approx(found[1][2:], rel=1e-6)
     assert found[0][2] < 0
+
+
+@pytest.mark.parametrize(("scheme", "most"), [("hllc", 44), ("inertial", 44), ("hllc2", 60)])
+def test_the_state_takes_no_more_bytes_a_cell_than_said(scheme: str, most: int) -> None:
+    one = solver.Solver(np.zeros((1000, 1000)), CELL, 0.03, scheme)
+    held = [*one.buffers, one.z, one.n, one.weight]
+    assert sum(array.nbytes for array in held) / 1.02e6 <= most
+    rest = [value for name, value in vars(one).items() if isinstance(value, np.ndarray) and name not in ("bed", "blocked") and not any(value is array for array in held)]
+    assert sum(array.nbytes for array in rest) < 0.1e6, "nothing else grows with the cells"
