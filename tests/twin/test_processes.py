@@ -68,3 +68,22 @@ from pyarrow.vendored.docscrape import NumpyDocString
 assert NumpyDocString("Text.")["Summary"] == ["Text."]
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_kernels_load_no_linear_algebra_and_those_that_need_it_get_it() -> None:
+    code = """
+import sys
+from twin.processes import spare_scipy
+spare_scipy()
+spare_scipy()
+assert len([f for f in sys.meta_path if type(f).__name__ == "_Kernels"]) == 1
+import numba, numpy as np
+add = numba.njit(lambda a: a.sum() + 1.0)
+assert add(np.ones(3)) == 4.0
+assert "scipy.linalg" not in sys.modules and "numba.np.arraymath" in sys.modules
+times = numba.njit(lambda a, b: np.dot(a, b))
+assert np.array_equal(times(np.eye(2), np.full((2, 2), 3.0)), np.full((2, 2), 3.0))
+import scipy.linalg
+assert scipy.linalg.det(np.eye(2)) == 1.0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
