@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from twin.errors import StorageError
-from twin.processes import die_with_parent, spare_pandas, spare_scipy
+from twin.processes import die_with_parent, spare_pandas
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -108,5 +108,4 @@ def _start(parent: int) -> None:
     import pyarrow as pa  # noqa: PLC0415
 
     spare_pandas()
-    spare_scipy()
     pa.set_cpu_count(1)

@@ -15,11 +15,11 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
 from tiling.elements import Elements
 from tiling.levels import SEPARATOR, Storeys
+from twin.compiled import njit
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]

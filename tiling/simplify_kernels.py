@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from twin.compiled import njit
 
 TURN = 0.2
 """Cosine of the angle by which a collapse may turn a triangle."""

@@ -463,9 +463,8 @@ __all__ = ["NotFound", "cli_runs", "main", "run"]
 
 def run() -> None:
     """The command as a process of its own."""
-    from twin.processes import leave, spare_scipy  # noqa: PLC0415
+    from twin.processes import leave  # noqa: PLC0415
 
-    spare_scipy()
     try:
         cli_runs.main()
     except SystemExit as end:

@@ -10,10 +10,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -42,20 +41,22 @@ def spare_pandas() -> None:
     """
     if "pandas" in sys.modules:
         return
-    with _without("pandas"):
+    with without("pandas"):
         import pyarrow as pa  # noqa: PLC0415  slow import, and most commands that need it call this first
 
         pa.array([0])
     _without_texts()
 
 
-def spare_scipy() -> None:
-    """Keep numba from loading scipy's linear algebra (0.3 s) with the first kernel: one of its modules looks whether it is there, for `np.convolve` and the like.
-
-    No kernel of ours uses those; one that multiplies matrices would still get scipy, which is looked for again then.
-    """
-    if not any(isinstance(finder, _Kernels) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Kernels())
+@contextmanager
+def without(name: str) -> Iterator[None]:
+    """In here an import of a library that is not loaded yet fails, in this thread alone: for others that load it where they can do without."""
+    finder = _Refused(name)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
 
 
 def _without_texts() -> None:
@@ -108,57 +109,17 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-@contextmanager
-def _without(package: str) -> Iterator[None]:
-    """While this thread is in here, there is no such package (or part of one) for it."""
-    finder = _Refused(package)
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
-
-
 class _Refused(MetaPathFinder):
-    """Says to one thread that there is no such package."""
+    """Says to one thread that a library is not installed."""
 
-    def __init__(self, package: str) -> None:
-        self.package, self.thread = package, threading.get_ident()
+    def __init__(self, name: str) -> None:
+        self.name, self.thread = name, threading.get_ident()
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
-        """Refuse the package, leave the rest to the next finder."""
+        """Refuse the library, leave the rest to the next finder."""
         del path, target
-        if fullname == self.package and threading.get_ident() == self.thread:
+        if fullname == self.name and threading.get_ident() == self.thread:
             raise ImportError(fullname)
-
-
-class _Kernels(MetaPathFinder):
-    """Finds the one module of numba's that asks for scipy without need, and loads it without."""
-
-    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """That module, as every other finder would find it but for its loader."""
-        if fullname != "numba.np.arraymath":
-            return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None and "scipy.linalg" not in sys.modules:
-            spec.loader = _Alone(spec.loader)
-        return spec
-
-
-class _Alone(Loader):
-    """Loads a module while there is no linear algebra of scipy for it."""
-
-    def __init__(self, loader: Loader) -> None:
-        self.loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """As always."""
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Without it."""
-        with _without("scipy.linalg"):
-            self.loader.exec_module(module)
 
 
 def _watch(parent: int) -> None:

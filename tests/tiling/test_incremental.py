@@ -128,12 +128,12 @@ def versions(lake: Lake, seed: int, rounds: list[list[tuple[str, int]]]) -> Iter
 
 
 @settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(deliveries(), st.integers(0, 1000))
-def test_any_edits_give_the_bytes_of_a_full_build(lake: Lake, rounds: list[list[tuple[str, int]]], seed: int) -> None:
+@given(deliveries(), st.integers(0, 1000), st.sampled_from(("explicit", "implicit")))
+def test_any_edits_give_the_bytes_of_a_full_build(lake: Lake, rounds: list[list[tuple[str, int]]], seed: int, subdivision: str) -> None:
     previous = None
     for version in versions(lake, seed, rounds):
-        full, facts = build(lake, version, "full.3tz")
-        fast, quick = build(lake, version, "fast.3tz", previous)
+        full, facts = build(lake, version, "full.3tz", subdivision=subdivision)
+        fast, quick = build(lake, version, "fast.3tz", previous, subdivision=subdivision)
         assert fast == full
         assert quick["report"] == facts["report"]
         assert {k: v for k, v in quick.items() if k != "sidecars"} == {k: v for k, v in facts.items() if k != "sidecars"}
@@ -141,20 +141,22 @@ def test_any_edits_give_the_bytes_of_a_full_build(lake: Lake, rounds: list[list[
         previous = Previous((lake.root / "before.3tz",), quick["sidecars"])
 
 
-def test_only_what_changed_is_read_and_built(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("subdivision", ["explicit", "implicit"])
+def test_only_what_changed_is_read_and_built(lake: Lake, monkeypatch: pytest.MonkeyPatch, subdivision: str) -> None:
+    options = {"budget": 1000, "subdivision": subdivision}
     rng = np.random.default_rng(3)
     rows = {f"b{i}": row(rng) for i in range(5000)}
     version = store(lake, of(rows))
-    _, facts = build(lake, version, "a.3tz", budget=1000)
+    _, facts = build(lake, version, "a.3tz", **options)
     changed = {id_: edited("height", rows[id_], rng) for id_ in ("b17", "b4711")}
     update = parts.merge(lake, version, store(lake, of(changed)))
-    full, _ = build(lake, update, "full.3tz", budget=1000)
+    full, _ = build(lake, update, "full.3tz", **options)
     counts = counted(monkeypatch)
-    fast, _ = build(lake, update, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]), budget=1000)
+    fast, _ = build(lake, update, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]), **options)
     assert fast == full
     assert counts["rows"] == 2
     assert 1 <= counts["tiles"] <= 12
-    assert 1 <= counts["masses"] <= 12, "those above the two"
+    assert counts["masses"] == 0 if subdivision == "implicit" else 1 <= counts["masses"] <= 12, "those above the two"
     assert facts["tiles"] > 200
 
 

@@ -149,11 +149,10 @@ def stages(path: Path) -> dict[str, float]:
     from twin import parts, registry  # noqa: PLC0415
     from twin.lake import Lake  # noqa: PLC0415
     from twin.model import Report  # noqa: PLC0415
-    from twin.processes import spare_pandas, spare_scipy  # noqa: PLC0415
+    from twin.processes import spare_pandas  # noqa: PLC0415
 
     found: dict[str, float] = {}
     spare_pandas()
-    spare_scipy()
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
         start = time.perf_counter()
