@@ -76,10 +76,16 @@ class TileJob:
 
 
 @cache
+def _points() -> Any:
+    """Those of all installed packages: to find them takes a while."""
+    return entry_points()
+
+
+@cache
 def _table(group: str) -> dict[str, Entry]:
     builtin = {"readers": READERS, "tilers": TILERS, "scenarios": SCENARIOS}[group]
     table = {entry.name: entry for entry in builtin}
-    for point in entry_points(group=f"wuyi_twin.{group}"):
+    for point in _points().select(group=f"wuyi_twin.{group}"):
         entry: Entry = point.load()
         table[entry.name] = entry
     return table
