@@ -49,6 +49,7 @@ READERS: tuple[Entry, ...] = (
     Entry("vector", "ingest_gis.vector", "vector", _VECTOR),
     Entry("terrain", "ingest_gis.terrain", "terrain", (".tif", ".tiff", ".asc", ".hgt", ".zip"), several=True),
     Entry("raster", "ingest_gis.raster", "raster", (".tif", ".tiff", ".png", ".jpg", ".jp2", ".asc")),
+    Entry("netcdf", "ingest_gis.netcdf", "raster", (".nc", ".nc4", ".cdf")),
     Entry("points", "ingest_gis.points", "points", (".las", ".laz", ".e57"), several=True),
     Entry("meshfile", "ingest_bim.meshfile", "mesh", (".obj", ".gltf", ".glb", ".ply", ".stl", ".zip")),
     Entry("ifc", "ingest_bim.ifc", "mesh", (".ifc", ".ifczip", ".ifcxml"), ahead="ingest_bim.geometry_start:begin"),
