@@ -1,6 +1,6 @@
 """The process that turns IFC elements into triangles, so that no element can hang or crash the reader.
 
-Run as ``python -m ingest_bim.geometry_host MODEL WORKERS SECONDS``. It opens the model once and forks workers from
+Run as ``python -m ingest_bim.geometry_host`` (`geometry_start`). It is told (model, workers, seconds) first, opens the model once and forks workers from
 there (a fork costs milliseconds, another opening up to a second). Each worker limits itself with kernel timers before
 each element (CPU seconds, and twenty times that in wall time, as a busy machine is no fault of the element): a stuck
 kernel never returns to Python, but the signal ends the process. The host then knows which element it was, says so,
@@ -20,7 +20,6 @@ import resource
 import select
 import signal
 import struct
-import sys
 from collections import Counter
 from contextlib import suppress
 from typing import IO, Any, Protocol
@@ -303,15 +302,21 @@ def collect(
 
 
 def main() -> None:
-    """Open the model and serve over stdin and stdout; what the C++ side prints goes to stderr."""
-    path, count, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    """Load the libraries, open the model that is named and serve over stdin and stdout; what the C++ side prints goes to stderr."""
     die_with_parent()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     commands = Exact(os.dup(0))
-    model = parser().open(path)
-    send(answers, "ready")
-    serve(model, count, seconds, commands, answers)
+    parser()
+    import ifcopenshell.geom  # noqa: F401, PLC0415  before the model is known, so that it need not wait
+
+    asked = receive(commands)
+    if asked is not None:
+        path, count, seconds = asked
+        model = parser().open(path)
+        send(answers, "ready")
+        serve(model, count, seconds, commands, answers)
+    os._exit(0)  # its objects need not be taken apart: nothing waits to be written
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from ingest_bim.geometry_host import Task, receive, send
 from ingest_bim.geometry_polygons import cross
+from ingest_bim.geometry_start import take
 from twin.errors import UnreadableSource
 
 FAST, MIDDLE, REFERENCE = "hybrid-manifold-opencascade", "hybrid-cgal-simple-opencascade", "opencascade"
@@ -61,12 +61,9 @@ class Host:
     """The geometry process (`ingest_bim.geometry_host`) as a context; `run` shapes elements in it."""
 
     def __init__(self, path: Path, workers: int, seconds: float) -> None:
-        command = [sys.executable, "-m", "ingest_bim.geometry_host", str(path), str(workers), str(seconds)]
-        root = str(Path(__file__).resolve().parents[1])
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment(root)
-        )
+        self.process = take()
         self.answers: SimpleQueue[Any] = SimpleQueue()
+        self._tell((str(path.resolve()), workers, seconds))  # it may have been started elsewhere
         # a thread empties the pipe, so that workers never wait for a parent that is busy with properties
         self.drain = threading.Thread(target=self._drain, daemon=True)
         self.drain.start()
@@ -80,9 +77,12 @@ class Host:
 
     def submit(self, tasks: list[Task]) -> None:
         """Queue tasks; their outcomes come by `results`."""
+        self._tell(tasks)
+
+    def _tell(self, what: Any) -> None:
         assert self.process.stdin is not None
         try:
-            send(self.process.stdin, tasks)
+            send(self.process.stdin, what)
         except OSError:
             self.answers.put(None)
 
@@ -122,14 +122,6 @@ class Host:
             self.process.wait()
         self.drain.join(timeout=5)
         self.process.stdout.close()
-
-
-def _environment(root: str) -> dict[str, str]:
-    import os  # noqa: PLC0415
-
-    paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    # the geometry kernels' own threads would fight with our processes
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "TBB_NUM_THREADS": "1"}
 
 
 # --- measures ----------------------------------------------------------------------------------------------------

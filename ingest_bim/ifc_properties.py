@@ -107,14 +107,13 @@ class _Reader:
             kind, name = definition.is_a(), attribute(definition, "Name") or definition.is_a()
             values: list[Value] = []
             try:
-                if kind == "IfcElementQuantity":
+                members = self.singles.members(key) if self.singles is not None else None
+                if members is not None and self.singles is not None:
+                    values.extend(self._plainly(name, members, self.singles, kind == "IfcElementQuantity"))
+                elif kind == "IfcElementQuantity":
                     values.extend(self._quantities(name, attribute(definition, "Quantities", ()), "", 0))
                 elif kind == "IfcPropertySet":
-                    members = self.singles.members(key) if self.singles is not None else None
-                    if members is not None and self.singles is not None:
-                        values.extend(self._plainly(name, members, self.singles))
-                    else:
-                        values.extend(self._properties(name, attribute(definition, "HasProperties", ()), "", 0))
+                    values.extend(self._properties(name, attribute(definition, "HasProperties", ()), "", 0))
                 else:
                     values.extend(self._predefined(name, definition))
             except DAMAGED as error:
@@ -122,12 +121,13 @@ class _Reader:
             self.read[key] = (kind == "IfcElementQuantity", values)
         return self.read[key]
 
-    def _plainly(self, name: str, members: list[int], singles: Singles) -> Iterator[Value]:
-        """The properties of a set; those that are not plain single values by the parser."""
+    def _plainly(self, name: str, members: list[int], singles: Singles, sizes: bool) -> Iterator[Value]:
+        """The properties of a set, or its quantities (`sizes`); those that are not plain single values by the parser."""
+        plainly, others = (singles.size, self._quantities) if sizes else (singles.of, self._properties)
         for step in members:
-            plain = singles.of(step)
+            plain = plainly(step)
             if plain is None:
-                yield from self._properties(name, (singles.entity(step),), "", 0)
+                yield from others(name, (singles.entity(step),), "", 0)
             else:
                 label, raw, kind, unit = plain
                 yield _value(name, label, raw, kind, self.units.own(singles.entity(unit)) if unit else self.units.of_measure(kind))

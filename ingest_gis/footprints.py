@@ -19,8 +19,8 @@ from pydantic import Field
 
 from ingest_gis import columns, ids
 from ingest_gis.chunks import Chunk, read_chunks
-from ingest_gis.ogr import open_source
 from ingest_gis.rows import Source, VectorOptions, reference_of
+from ingest_gis.vector_source import open_source
 from twin.errors import BadOption, MissingReference, TwinError
 from twin.model import Features, Reference, Report
 from twin.spool import PackedFeatures

@@ -19,33 +19,18 @@ import pyogrio
 from numpy.typing import NDArray
 from pyogrio.errors import DataSourceError
 
-from ingest_gis import geoparquet, nodelink
 from ingest_gis.rows import CHUNK, Rows, Source, VectorOptions, check_text, undecodable
-from ingest_gis.sniff import HEAD, identify, sibling
+from ingest_gis.sniff import HEAD, sibling
 from twin.errors import BadOption, UnreadableSource
 from twin.model import Report
 
 
-def open_source(path: Path, options: VectorOptions, report: Report | None = None) -> Source:
-    """Open a vector file of any supported format; what GDAL warns of while reading goes into the report.
+def open_gdal(path: Path, driver: str, options: VectorOptions, report: Report) -> Source:
+    """Open a file with the GDAL driver that `sniff` found.
 
     Raises:
-        UnreadableSource: empty, truncated, damaged, of an unsupported format, or its texts cannot be decoded.
-        BadOption: several tables and no choice, no such table, or an option that this format has no use for.
+        UnreadableSource: empty, truncated, damaged, or its texts cannot be decoded. BadOption: several tables and no choice, or no such table.
     """
-    driver = identify(path)
-    if options.encoding and driver != "ESRI Shapefile":
-        raise BadOption(f"{path.name}: encoding applies to Shapefiles; a {driver} file is UTF-8.", "Leave the option out.")
-    if options.table and driver in ("Parquet", "NodeLink"):
-        raise BadOption(f"{path.name}: a {driver} file holds one table.", "Leave the option table out.")
-    if driver == "Parquet":
-        return geoparquet.open_parquet(path)
-    if driver == "NodeLink":
-        return nodelink.open_nodelink(path)
-    return _open_gdal(path, driver, options, report or Report())
-
-
-def _open_gdal(path: Path, driver: str, options: VectorOptions, report: Report) -> Source:
     guard = _Guard(path, report)
     target = f"GeoJSON:{path}" if driver == "GeoJSON" else str(path)
     encoding = _shapefile_encoding(path, options.encoding) if driver == "ESRI Shapefile" else None

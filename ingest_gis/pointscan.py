@@ -14,11 +14,12 @@ from typing import Any
 
 import lazrs
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ingest_gis.lasfile import AGAIN, RGB_AT, LasFile
 from ingest_gis.laszip import check_stream
+from twin.clouds import decompressor
+from twin.compiled import njit
 from twin.errors import UnreadableSource
 
 CHUNK = 1 << 19
@@ -189,7 +190,7 @@ def raw_chunks(las: LasFile) -> Iterator[NDArray[Any]]:
         buffer = np.empty(min(CHUNK, las.count) * las.record, np.uint8)
         done = 0
         try:
-            decoder = lazrs.ParLasZipDecompressor(file, how, selection())
+            decoder = decompressor(file, how)
             while done < las.count:
                 view = buffer[: min(CHUNK, las.count - done) * las.record]
                 decoder.decompress_many(view)
@@ -221,13 +222,3 @@ def _plain(las: LasFile, starts: Iterable[int]) -> Iterator[NDArray[Any]]:
 
 def _undecodable(las: LasFile, done: int, error: BaseException) -> UnreadableSource:
     return UnreadableSource(f"{las.path.name}: the compressed points cannot be decoded after point {done} of {las.count}: {error}.", AGAIN)
-
-
-def selection() -> Any:
-    """What is decoded of the layered formats (6–10): place, flags, intensity, class, colour; GPS time and the like are never used."""
-    wanted = (lazrs.SELECTIVE_DECOMPRESS_XY_RETURNS_CHANNEL, lazrs.SELECTIVE_DECOMPRESS_Z, lazrs.SELECTIVE_DECOMPRESS_INTENSITY,
-              lazrs.SELECTIVE_DECOMPRESS_FLAGS, lazrs.SELECTIVE_DECOMPRESS_CLASSIFICATION, lazrs.SELECTIVE_DECOMPRESS_RGB)  # fmt: skip
-    mask = 0
-    for part in wanted:
-        mask |= part
-    return lazrs.DecompressionSelection(mask)

@@ -10,8 +10,9 @@ import shapely
 from numpy.typing import NDArray
 from rasterio import features
 
-from ingest_gis import ogr, raster_source
+from ingest_gis import raster_source
 from ingest_gis.rows import VectorOptions
+from ingest_gis.vector_source import open_source
 from twin import crs, reading
 from twin.errors import BadFeature, BadOption, MissingReference, NotFound
 from twin.model import Report, Table
@@ -62,7 +63,7 @@ def _layer(name: str) -> tuple[str, Shapes]:
 
 
 def _polygons(source: Path, report: Report) -> tuple[str, Shapes]:
-    opened = ogr.open_source(source, VectorOptions.model_validate({}), report)
+    opened = open_source(source, VectorOptions.model_validate({}), report)
     if not opened.crs:
         raise MissingReference(f"water: {source.name} states no coordinate reference system.", "Write it with one, e.g. as GeoPackage.")
     chunks = [np.asarray(shapely.from_wkb(chunk.wkb, on_invalid="fix"), dtype=object) for chunk in opened.chunks()]

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from ingest_gis import columns, footprints, ids
 from ingest_gis.chunks import read_chunks
-from ingest_gis.ogr import open_source
 from ingest_gis.rows import Source, VectorOptions, reference_of
+from ingest_gis.vector_source import open_source
 from twin.errors import BadOption, MissingReference
 from twin.model import Features, Reference, Report
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tiling.heights import HeightField
 from tiling.rtin import STEPS, surface
 from twin import crs
+from twin.compiled import njit
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from twin.compiled import njit
 
 FLOOR, ENDS, STARTS = range(3)
 """Three of the six vertices of a corner: of the floor, of the wall that ends and of the one that starts there. The others are those at the roof."""

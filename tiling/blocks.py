@@ -8,8 +8,7 @@ is transformed on its own (law 4); walls are plumb.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -24,17 +23,17 @@ from tiling.boxes import enu_frames
 from tiling.gltf import Compression
 from tiling.levels import ABSENCE
 from tiling.pool import Pool
-from tiling.reuse import LEDGER, Ledger, Past, Spoilt, common_key, tile_key
+from tiling.reuse import LEDGER, Assembly, Ledger, Past, Spoilt, common_key, tile_key
 from tiling.rows import Rows
 from tiling.tileset import Finished, Tile, dump, tileset
 from twin import registry
-from twin.archive import ArchiveWriter, Packed
+from twin.archive import ArchiveWriter
 from twin.errors import BadFeature, MissingReference
-from twin.model import ABOVE_GROUND, LayerVersion, Report
+from twin.model import ABOVE_GROUND, Bounds, LayerVersion, Report
 from twin.processes import uncollected
 from twin.registry import TileJob
 
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
 BY_HAND = 262_144
@@ -65,8 +64,6 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
         MissingReference: neither terrain, nor base heights, nor `ground` say where the blocks stand.
     """
     source = _source(version, job)
-    if job.options.subdivision == "implicit":  # that archive is rewritten afterwards: its tiles are in other frames
-        job = replace(job, previous=None)
     with uncollected():
         past = Past(job)
     try:
@@ -98,9 +95,11 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         schema = metadata.plan(version.layer, _arrow(source.rows, names), surveys, version.columns)
         cells: list[partition.Cell] = []
         ledger = Ledger(notes=anchors.notes)
+        implicitly = job.options.subdivision == "implicit"
         with ArchiveWriter(job.out) as archive:
-            built = _write(job, source, schema, anchors, past, pool, archive, cells, ledger, report)
-            far = _write_masses(job, cells, built, past, pool, archive, ledger) if job.options.masses and job.options.subdivision == "explicit" else []
+            work = Assembly(past, archive, ledger, rewritten=implicitly)
+            built = _write(job, source, schema, anchors, pool, work, cells, report)
+            far = _write_masses(job, cells, built, pool, work) if job.options.masses and not implicitly else []
             report.kept = sum(one.kept for one in built)
             if not report.kept:
                 reasons = " ".join(f"{n.feature}: {n.reason}." for n in report.notes[:3])
@@ -110,35 +109,27 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             document = tileset(_tree(cells, built, far), error=ABSENCE * largest, **told)
             archive.add("tileset.json", dump(document))
             size_now = archive.size
+        if implicitly:
+            document, size_now = implicit.rewrite(job.out, implicit.mercator(), work)
         sidecars = anchors.sidecars | {LEDGER: ledger.save(job.lake)}
-        if job.options.subdivision == "implicit":
-            document, size_now = implicit.rewrite(job.out, implicit.mercator())
         job.progress(1.0, "done")
         return _facts(document, [*built, *(one for _, one in far)], report, size_now) | {"sidecars": sidecars}
 
 
 def _write(
-    job: TileJob, source: Source, schema: metadata.Schema, anchors: Anchors, past: Past, pool: Pool, archive: ArchiveWriter,
-    cells: list[partition.Cell], ledger: Ledger, report: Report,
+    job: TileJob, source: Source, schema: metadata.Schema, anchors: Anchors, pool: Pool, work: Assembly, cells: list[partition.Cell], report: Report,
 ) -> list[Finished]:  # fmt: skip
-    """All tiles into the archive, in the order of the plan: those of the last build are copied, the others are built. Fills `cells`, `ledger`, `report`."""
-    common = common_key(_depends(source, schema))
-    known: deque[tuple[str, bytes, tuple[Finished, int] | None]] = deque()
+    """All tiles into the archive, in the order of the plan: those of the last build are copied, the others are built. Fills `cells` and `report`."""
+    common = _keys(source, schema, max(one.largest() for one in anchors.places))
     total = sum(len(one) - len(one.gone) for one in anchors.places) or 1
-    copies: dict[str, int] = {}
-    built: list[Finished] = []
-    done = 0
 
     def tasks() -> Iterator[tuple[Source, metadata.Schema, list[Wanted]]]:
         unit: list[Wanted] = []
         weight = 0.0
         for cell in partition.stream(anchors.places, budget=job.options.budget, share=job.options.budget / 3, limit=job.options.in_memory):
-            name = cell.name
-            key = tile_key(common, name, cell.mark)
-            old = past.find(name, key)
-            known.append((name, key, old))
             cells.append(partition.Cell(cell.level, cell.x, cell.y, _NO_ROWS, cell.parent, cell.error))
-            if old is None:
+            name = cell.name
+            if work.want(name, tile_key(common(cell, cells[0].name if work.rewritten else ""), name, cell.mark)):
                 unit.append((cells[-1], cell.rows))
                 weight += cell.weight
             if weight >= min(UNIT * job.options.budget, max(UNIT_WEIGHT, job.options.budget)):
@@ -147,72 +138,71 @@ def _write(
         if unit:
             yield source, schema, unit
 
-    def copy() -> None:
-        """What is to be copied, up to the next tile that is built."""
-        while known and known[0][2] is not None:
-            name, key, (one, check) = known.popleft()  # type: ignore[misc]
-            if one.packed is not None:
-                copies[f"{name}.glb"] = check
-            enter(name, key, check, one)
-        past.copy(archive, copies)
-        copies.clear()
-
-    def enter(name: str, key: bytes, check: int, one: Finished) -> None:
-        for action, feature, reason in one.notes:
-            report.note(action, feature, reason)  # type: ignore[arg-type]
-        ledger.add(name, key, check, one)
-        built.append(one)
-
     for unit in pool.map(build_unit, tasks()):
         for one in unit:
-            copy()
-            name, key, _ = known.popleft()
-            check = 0
-            if one.packed is not None:
-                check = one.packed.check
-                archive.add_packed(f"{name}.glb", one.packed)
-                one.packed = Packed(b"", 0, one.packed.size, False)
-            enter(name, key, check, one)
-        done = sum(one.kept for one in built)
-        job.progress(0.1 + 0.88 * min(1.0, done / total), f"building tiles ({len(built)})")
-    copy()
+            work.enter(one)
+        done = sum(one.kept for one in work.tiles)
+        job.progress(0.1 + 0.88 * min(1.0, done / total), f"building tiles ({len(work.tiles)})")
+    work.copy()
+    built = list(work.tiles)
+    for one in built:
+        for action, feature, reason in one.notes:
+            report.note(action, feature, reason)  # type: ignore[arg-type]
     return built
 
 
-def _write_masses(
-    job: TileJob, cells: list[partition.Cell], built: list[Finished], past: Past, pool: Pool, archive: ArchiveWriter, ledger: Ledger,
-) -> list[tuple[masses.Mass, Finished]]:  # fmt: skip
-    """The mass tiles behind the others: those of the last build are copied. Fills `ledger`."""
+def _write_masses(job: TileJob, cells: list[partition.Cell], built: list[Finished], pool: Pool, work: Assembly) -> list[tuple[masses.Mass, Finished]]:
+    """The mass tiles behind the others: those of the last build are copied."""
     compression = job.options.compression
     found = masses.collect(cells, built, common_key({"code": CODE_VERSION, "compression": compression}))
-    old = [past.find(mass.name, mass.key) for mass in found]
-    new = [(mass, cells[mass.cell]) for mass, known in zip(found, old, strict=True) if known is None]
-    made = (one for some in pool.map(masses.build_many, ((compression, new[k : k + MASSES]) for k in range(0, len(new), MASSES))) for one in some)
-    result = []
-    copies: dict[str, int] = {}
-    for mass, known in zip(found, old, strict=True):
-        one, check = known or (next(made), 0)
-        if known is not None:
-            copies[f"{mass.name}.glb"] = check
-        elif one.packed is not None:
-            past.copy(archive, copies)
-            copies.clear()
-            check = one.packed.check
-            archive.add_packed(f"{mass.name}.glb", one.packed)
-            one.packed = Packed(b"", 0, one.packed.size, False)
-        ledger.add(mass.name, mass.key, check, one)
-        result.append((mass, one))
-    past.copy(archive, copies)
-    return result
+
+    def tasks() -> Iterator[tuple[Compression, list[tuple[masses.Mass, partition.Cell]]]]:
+        unit: list[tuple[masses.Mass, partition.Cell]] = []
+        for mass in found:
+            if work.want(mass.name, mass.key):
+                unit.append((mass, cells[mass.cell]))
+            if len(unit) == MASSES:
+                yield compression, unit
+                unit = []
+        if unit:
+            yield compression, unit
+
+    for unit in pool.map(masses.build_many, tasks()):
+        for one in unit:
+            work.enter(one)
+    work.copy()
+    return list(zip(found, work.tiles[len(built) :], strict=True))
 
 
-def _depends(source: Source, schema: metadata.Schema) -> dict[str, Any]:
-    """What every tile's bytes depend on besides its place and its features."""
+def _keys(source: Source, schema: metadata.Schema, largest: float) -> Callable[[partition.Cell, str], bytes]:
+    """A digest of what a tile's bytes depend on besides its place and its features: of the ground, the rasters that reach it.
+
+    `largest`: metres; no building of a tile sticks out of its cell by more. The second argument names the root cell where tiles are seen from its frame.
+    """
     fields = [asdict(replace(f, values=())) for f in schema.fields]  # a tile lists only the values that occur in it
-    return {
+    told = {
         "code": CODE_VERSION, "class": [schema.class_id, schema.name], "fields": fields, "reference": asdict(source.reference), "height": source.height,
-        "base": source.base, "ground": source.ground.key if source.ground else None, "level": source.level, "compression": source.compression,
+        "base": source.base, "level": source.level, "compression": source.compression,
     }  # fmt: skip
+    made: dict[tuple[str, ...], bytes] = {}
+
+    def key(cell: partition.Cell, root: str) -> bytes:
+        ground = source.ground
+        names = () if ground is None else (ground.key,) if ground.under is None else tuple(ground.names_at(_reach(cell, largest)))
+        if names not in made:
+            made[names] = common_key({**told, "ground": names, "root": root})
+        return made[names]
+
+    return key
+
+
+def _reach(cell: partition.Cell, largest: float) -> Bounds:
+    """The box in degrees in which the corners of a cell's buildings lie."""
+    side = 1 << cell.level
+    (west, east), (north, south) = partition.unproject(np.array([cell.x, cell.x + 1]) / side, np.array([cell.y, cell.y + 1]) / side)
+    up = largest / 110_000
+    along = up / max(np.cos(np.radians(min(max(abs(north), abs(south)) + up, 89.0))), 0.01)
+    return Bounds(west - along, south - up, east + along, north + up)
 
 
 def _facts(document: dict[str, Any], built: list[Finished], report: Report, size: int) -> dict[str, Any]:

@@ -14,8 +14,9 @@ accurate Hausdorff distance calculation between meshes" (2005), for halving by b
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from twin.compiled import njit
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]

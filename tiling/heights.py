@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from numba import njit
 from numpy.typing import NDArray
 from rasterio.fill import fillnodata
 from rasterio.windows import Window
@@ -28,6 +27,7 @@ from rasterio.windows import Window
 from tiling.quantized_mesh import QUANTA
 from tiling.rtin import STEPS
 from twin import crs
+from twin.compiled import njit
 from twin.model import Bounds, Reference
 
 F32 = NDArray[np.float32]

@@ -17,7 +17,6 @@ from functools import cache
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
 from tiling import solids
@@ -29,6 +28,7 @@ from tiling.partition import Cell
 from tiling.tileset import Finished
 from twin import crs
 from twin.archive import pack
+from twin.compiled import njit
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]

@@ -36,7 +36,7 @@ from twin.model import LayerVersion, Report
 from twin.registry import TileJob
 
 U64 = NDArray[np.uint64]
-CODE_VERSION = "7"
+CODE_VERSION = "8"
 ALONE = 4_000_000
 """Vertices below which starting worker processes costs more than it saves."""
 PACKED = 250_000
@@ -48,7 +48,7 @@ UNIT = 8 * 60_000
 class Options(registry.Options):
     """How meshes are tiled."""
 
-    budget: int = Field(60_000, ge=100, le=5_000_000, description="Vertices that a leaf tile may hold.")
+    budget: int = Field(60_000, ge=100, le=5_000_000, description="Vertices that a leaf tile may hold; a layer of up to twice as many is one tile.")
     compression: Compression = Field("meshopt", description="EXT_meshopt_compression of a large model's triangles, or none for clients without it.")
     textures: Format = Field("webp", description="Image format of the tiles' textures (webp, png or jpeg for clients without EXT_texture_webp), or none.")
     texture_quality: int = Field(80, ge=1, le=100, description="Quality of WebP and JPEG textures.")

@@ -10,9 +10,9 @@ Source: EXT_meshopt_compression (Khronos vendor extension, Kapoulkine 2022), app
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from tiling.meshopt_kernels import NOT_STORED, TOO_LARGE, TOO_LONG, TRUNCATED
+from twin.compiled import njit
 
 # --- numbers of one to five bytes -------------------------------------------------------------------------------------
 

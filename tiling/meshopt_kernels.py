@@ -10,7 +10,8 @@ Source: EXT_meshopt_compression (Khronos vendor extension, Kapoulkine 2022), app
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from twin.compiled import njit
 
 FAULTS = {
     -1: "it ends too early",

@@ -8,8 +8,8 @@ Weights are added up one by one: the plan is the same for any grouping, as they 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from twin.compiled import njit
 from twin.keys import DEPTH
 
 

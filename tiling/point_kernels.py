@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from twin.compiled import njit
 
 BITS = 21
 """Octree levels in a Morton code (63 bits)."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tiling import point_kernels as kernels
 from tiling.point_frame import Patches
 from tiling.point_kernels import BITS
+from twin.clouds import decompressor
 from twin.errors import UnreadableSource
 from twin.model import Part
 
@@ -175,7 +176,7 @@ class Cloud:
             how = file.read(layout["laszip"][1])
             file.seek(layout["start"])
             try:
-                decoder = lazrs.ParLasZipDecompressor(file, how, _selection())
+                decoder = decompressor(file, how)
                 for start in range(0, count, CHUNK):
                     raw = np.empty(min(CHUNK, count - start) * record, np.uint8)
                     decoder.decompress_many(raw)
@@ -212,15 +213,6 @@ class Cloud:
         coarse = 3 * (BITS - KEY_LEVEL)
         order = kernels.sorted_order(codes, np.arange(count, dtype=np.int32), coarse, 3 * KEY_LEVEL)
         return Run((codes[order] >> np.uint64(coarse)).astype(np.uint32), Columns(places, colors, intensity).take(order))
-
-
-def _selection() -> Any:
-    wanted = (lazrs.SELECTIVE_DECOMPRESS_XY_RETURNS_CHANNEL, lazrs.SELECTIVE_DECOMPRESS_Z, lazrs.SELECTIVE_DECOMPRESS_INTENSITY,
-              lazrs.SELECTIVE_DECOMPRESS_FLAGS, lazrs.SELECTIVE_DECOMPRESS_CLASSIFICATION, lazrs.SELECTIVE_DECOMPRESS_RGB)  # fmt: skip
-    mask = 0
-    for part in wanted:
-        mask |= part
-    return lazrs.DecompressionSelection(mask)
 
 
 # --- buckets -----------------------------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tiling.rtin import STEPS
+from twin.compiled import njit
 from twin.crs import WGS84_A, WGS84_E2, WGS84_F
 
 MAX = 32767

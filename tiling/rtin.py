@@ -14,8 +14,9 @@ All kernels are pure array functions; the tests hold plain references beside the
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from twin.compiled import njit
 
 STEPS = 64
 EARTH_RADIUS = 6_371_000.0

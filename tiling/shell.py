@@ -15,11 +15,11 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
 from tiling.elements import Elements
 from tiling.levels import SEPARATOR, Storeys
+from twin.compiled import njit
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -117,19 +117,34 @@ def _draw(corners, hides, number, views, depth, look, close, seen):
             area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
             if area == 0.0:
                 continue
+            # barycentric coordinates, and with them the distance, are linear along a row: the row's pixels inside are a span
+            bx, by, cx, cy = (y2 - y0) / area, (x0 - x2) / area, (y0 - y1) / area, (x1 - x0) / area
+            zx = bx * (z1 - z0) + cx * (z2 - z0)
+            left, right = max(int(np.ceil(min(x0, x1, x2) - 0.5)), 0), min(int(np.floor(max(x0, x1, x2) - 0.5)), side - 1)
             for j in range(max(int(np.ceil(min(y0, y1, y2) - 0.5)), 0), min(int(np.floor(max(y0, y1, y2) - 0.5)), side - 1) + 1):
-                for i in range(max(int(np.ceil(min(x0, x1, x2) - 0.5)), 0), min(int(np.floor(max(x0, x1, x2) - 0.5)), side - 1) + 1):
-                    x, y = i + 0.5, j + 0.5
-                    b = ((x - x0) * (y2 - y0) - (x2 - x0) * (y - y0)) / area
-                    c = ((x1 - x0) * (y - y0) - (x - x0) * (y1 - y0)) / area
-                    if b < 0.0 or c < 0.0 or b + c > 1.0:
-                        continue
-                    z = z0 + b * (z1 - z0) + c * (z2 - z0)
-                    if not look:
-                        depth[v, j, i] = min(depth[v, j, i], np.float32(z))
-                    elif z <= depth[v, j, i] + close:
-                        seen[number] = True
-                        return
+                b, c = (0.5 - x0) * bx + (j + 0.5 - y0) * by, (0.5 - x0) * cx + (j + 0.5 - y0) * cy
+                first, last = _span(left, right, b, bx)
+                first, last = _span(first, last, c, cx)
+                first, last = _span(first, last, 1.0 - b - c, -bx - cx)
+                z = z0 + b * (z1 - z0) + c * (z2 - z0)
+                if look:
+                    for i in range(first, last + 1):
+                        if z + i * zx <= depth[v, j, i] + close:
+                            seen[number] = True
+                            return
+                else:
+                    for i in range(first, last + 1):
+                        depth[v, j, i] = min(depth[v, j, i], np.float32(z + i * zx))
+
+
+@njit(cache=True, nogil=True)
+def _span(first, last, value, slope):
+    """The pixels i of a span where value + slope · i is not negative."""
+    if slope > 0.0:
+        return int(np.ceil(min(max(-value / slope, first), last + 1.0))), last
+    if slope < 0.0:
+        return first, int(np.floor(max(min(-value / slope, last), first - 1.0)))
+    return first, last if value >= 0.0 else first - 1
 
 
 @njit(cache=True, nogil=True)

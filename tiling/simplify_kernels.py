@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from twin.compiled import njit
 
 TURN = 0.2
 """Cosine of the angle by which a collapse may turn a triangle."""
@@ -87,30 +88,31 @@ def _cheapest(u, after, last, at, face, quadric, start, fans):
 def _cost(quadric, u, v, at):
     """The larger mean squared distance of v's place to the planes of u and of v: so that much flat ground does not excuse a small wall."""
     x, y, z = at[v, 0], at[v, 1], at[v, 2]
-    return max(_mean(quadric[u], x, y, z), _mean(quadric[v], x, y, z))
+    return max(_mean(quadric, u, x, y, z), _mean(quadric, v, x, y, z))
 
 
 @njit(cache=True, nogil=True)
-def _mean(q, x, y, z):
-    if q[10] <= 0.0:
+def _mean(q, i, x, y, z):
+    if q[i, 10] <= 0.0:
         return 0.0
-    value = x * (q[0] * x + 2.0 * (q[1] * y + q[2] * z + q[6])) + y * (q[3] * y + 2.0 * (q[4] * z + q[7])) + z * (q[5] * z + 2.0 * q[8]) + q[9]
-    return max(value, 0.0) / q[10]
+    value = x * (q[i, 0] * x + 2.0 * (q[i, 1] * y + q[i, 2] * z + q[i, 6])) + y * (q[i, 3] * y + 2.0 * (q[i, 4] * z + q[i, 7]))
+    value = value + z * (q[i, 5] * z + 2.0 * q[i, 8]) + q[i, 9]
+    return max(value, 0.0) / q[i, 10]
 
 
 @njit(cache=True, nogil=True)
-def _slot(corners, place):
-    """Which corner of a triangle is at a place; −1 if none."""
-    return 0 if corners[0] == place else 1 if corners[1] == place else 2 if corners[2] == place else -1
+def _slot(face, t, place):
+    """Which corner of triangle t is at a place; −1 if none."""
+    return 0 if face[t, 0] == place else 1 if face[t, 1] == place else 2 if face[t, 2] == place else -1
 
 
 @njit(cache=True, nogil=True)
 def _heir(t, u, v, face, corner, label, start, fans):
     """The triangle on the edge u–v whose data at u are those of triangle t, which takes over its data at v; −1 if none."""
-    mine = label[corner[t, _slot(face[t], u)]]
+    mine = label[corner[t, _slot(face, t, u)]]
     for j in range(start[u], start[u + 1]):
         s = fans[j]
-        if _slot(face[s], v) >= 0 and label[corner[s, _slot(face[s], u)]] == mine:
+        if _slot(face, s, v) >= 0 and label[corner[s, _slot(face, s, u)]] == mine:
             return s
     return -1
 
@@ -120,21 +122,33 @@ def _allowed(u, v, at, face, corner, label, start, fans):
     """Whether u may move onto v: no triangle turns over, and what is carried around u goes on at v."""
     for i in range(start[u], start[u + 1]):
         t = fans[i]
-        if _slot(face[t], v) < 0 and (_heir(t, u, v, face, corner, label, start, fans) < 0 or _turns(face[t], u, v, at)):
+        if _slot(face, t, v) < 0 and (_heir(t, u, v, face, corner, label, start, fans) < 0 or _turns(face, t, u, v, at)):
             return False
     return True
 
 
 @njit(cache=True, nogil=True)
-def _turns(corners, u, v, at):
-    """Whether a triangle's direction changes much, or its area vanishes, when its corner u moves to v."""
-    k = _slot(corners, u)
-    b, c = at[corners[(k + 1) % 3]], at[corners[(k + 2) % 3]]
-    old, new = np.cross(b - at[u], c - at[u]), np.cross(b - at[v], c - at[v])
-    lengths = np.sqrt((old * old).sum() * (new * new).sum())
-    if (old * old).sum() == 0.0:
+def _turns(face, t, u, v, at):
+    """Whether a triangle's direction changes much, or its area vanishes, when its corner u moves to v; number by number, as arrays would be made for each."""
+    k = _slot(face, t, u)
+    b, c = face[t, (k + 1) % 3], face[t, (k + 2) % 3]
+    ox, oy, oz = _normal(at, u, b, c)
+    old = ox * ox + oy * oy + oz * oz
+    if old == 0.0:
         return False
-    return (old * new).sum() <= TURN * lengths or (new * new).sum() < 1e-6 * ((b - c) * (b - c)).sum() ** 2
+    nx, ny, nz = _normal(at, v, b, c)
+    new = nx * nx + ny * ny + nz * nz
+    dx, dy, dz = at[b, 0] - at[c, 0], at[b, 1] - at[c, 1], at[b, 2] - at[c, 2]
+    side = dx * dx + dy * dy + dz * dz
+    return ox * nx + oy * ny + oz * nz <= TURN * np.sqrt(old * new) or new < 1e-6 * side**2
+
+
+@njit(cache=True, nogil=True)
+def _normal(at, a, b, c):
+    """Twice the area of a triangle, as a vector across it."""
+    px, py, pz = at[b, 0] - at[a, 0], at[b, 1] - at[a, 1], at[b, 2] - at[a, 2]
+    qx, qy, qz = at[c, 0] - at[a, 0], at[c, 1] - at[a, 1], at[c, 2] - at[a, 2]
+    return py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx
 
 
 @njit(cache=True, nogil=True)
@@ -145,16 +159,16 @@ def _move(u, v, face, corner, label, start, fans, alive, touched, stale):
         for k in range(3):
             touched[face[t, k]] = True
             stale[face[t, k]] = True
-        if _slot(face[t], v) >= 0:
+        if _slot(face, t, v) >= 0:
             alive[t] = False
         else:
             s = _heir(t, u, v, face, corner, label, start, fans)
-            corner[t, _slot(face[t], u)] = corner[s, _slot(face[s], v)]
+            corner[t, _slot(face, t, u)] = corner[s, _slot(face, s, v)]
     for i in range(start[v], start[v + 1]):  # what v costs has changed for all around it
         for k in range(3):
             stale[face[fans[i], k]] = True
     for i in range(start[u], start[u + 1]):
         t = fans[i]
         if alive[t]:
-            face[t, _slot(face[t], u)] = v
+            face[t, _slot(face, t, u)] = v
     stale[u] = False

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tiling.gltf import Primitive, Surface, glb
@@ -22,6 +21,7 @@ from tiling.terrain_levels import ROOT_ERROR
 from tiling.tileset import Tile, tileset
 from twin import crs
 from twin.archive import Packed, pack
+from twin.compiled import njit
 from twin.crs import WGS84_E2
 from twin.model import Layer
 

@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tiling.heights import HeightField
 from tiling.quantized_mesh import QUANTA
 from tiling.rtin import STEPS
 from twin import crs
+from twin.compiled import njit
 from twin.errors import MissingReference
 from twin.ground import raster_parts, reference_of
 from twin.lake import Lake

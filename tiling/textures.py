@@ -11,14 +11,16 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from tiling.gltf import Surface
 from twin.model import Material, Texture
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -154,6 +156,8 @@ def _texel(pixels: F64, corners: F64) -> float:
 
 def _opened(data: bytes, picture: _Picture) -> Image.Image:
     """The pixels of a picture, cropped and scaled; RGBA only where some are clear."""
+    from PIL import Image  # noqa: PLC0415  most models have no textures
+
     with Image.open(io.BytesIO(data)) as file:
         if file.size != picture.texture.size:
             raise ValueError(f"it has {file.size[0]} by {file.size[1]} pixels, not {picture.texture.size[0]} by {picture.texture.size[1]}")
@@ -180,6 +184,8 @@ def _own(result: Dressed, picture: _Picture, look: Material, image: Image.Image,
 
 def _atlas(result: Dressed, members: list[tuple[_Picture, Image.Image, int, int]], surface: Surface, flat: F64, how: Quality) -> None:
     """Paste images at their places, each with a rim of its own edge pixels, and move their coordinates there."""
+    from PIL import Image  # noqa: PLC0415  most models have no textures
+
     rim = how.rim
     width = max(x + p.size[0] + rim for p, _, x, _ in members)
     height = max(y + p.size[1] + rim for p, _, _, y in members)

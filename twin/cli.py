@@ -157,6 +157,10 @@ def ingest(shell: Shell, source: tuple[Path, ...], layer: str, reader: str | Non
 
     Point clouds may be many: several files, a folder, or a quoted pattern; each keeps its own CRS.
     """
+    from twin import ahead  # noqa: PLC0415
+
+    if not reader:
+        ahead.reading(source, options)
     from twin.processes import collect_seldom, spare_pandas  # noqa: PLC0415
 
     collect_seldom()

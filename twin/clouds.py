@@ -7,6 +7,7 @@ Files are stored as delivered and placed only when they are tiled, so nothing is
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -71,3 +72,18 @@ def merge(base: LayerVersion, change: LayerVersion) -> LayerVersion:
     facts = {**change.report.get("facts", {}), "files_replaced": replaced, "files_added": len(moved) - replaced, "files_kept": len(kept)}
     return replace(base, parts=parts, count=sum(part.count for part in parts), extent=crs.extent_of(base.reference, Bounds.union(boxes)),
                    report={**change.report, "facts": facts}, provenance={**change.provenance, "tile_options": base.provenance.get("tile_options", {})})  # fmt: skip
+
+
+def decompressor(file: BinaryIO, how: bytes) -> Any:
+    """lazrs's decoder over all cores, for a file that stands at its points and the record of its LASzip VLR.
+
+    Of the layered formats (6–10) it decodes place, flags, intensity, class and colour; GPS time and the like are never used.
+    """
+    import lazrs  # noqa: PLC0415  only readers and tilers of clouds need it
+
+    wanted = (lazrs.SELECTIVE_DECOMPRESS_XY_RETURNS_CHANNEL, lazrs.SELECTIVE_DECOMPRESS_Z, lazrs.SELECTIVE_DECOMPRESS_INTENSITY,
+              lazrs.SELECTIVE_DECOMPRESS_FLAGS, lazrs.SELECTIVE_DECOMPRESS_CLASSIFICATION, lazrs.SELECTIVE_DECOMPRESS_RGB)  # fmt: skip
+    mask = 0
+    for part in wanted:
+        mask |= part
+    return lazrs.ParLasZipDecompressor(file, how, lazrs.DecompressionSelection(mask))

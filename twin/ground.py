@@ -41,6 +41,7 @@ class Ground:
     key: str
     under: Ground | None = None
     _file: Any = field(default=None, repr=False, compare=False)
+    _box: Bounds | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, lake: Lake, version: LayerVersion) -> Ground:
@@ -57,12 +58,38 @@ class Ground:
         return ground
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "reference": self.reference, "key": self.key, "under": self.under, "_file": None}
+        return {"path": self.path, "reference": self.reference, "key": self.key, "under": self.under, "_file": None, "_box": self._box}
 
     def ellipsoidal(self, lon: F64, lat: F64) -> F64:
-        """Ellipsoidal ground height in metres at WGS 84 degrees, bilinear between cell centres; NaN outside and in voids."""
-        x, y = crs.from_lonlat(self.reference.horizontal, lon, lat)
-        return self.sample(x, y) * self.reference.vertical_unit + crs.datum_shift(self.reference, lon, lat)
+        """Ellipsoidal ground height in metres at WGS 84 degrees, bilinear between cell centres; NaN outside and in voids.
+
+        To the last bit a function of the rasters that reach the place (`names_at`).
+        """
+        lon, lat = np.broadcast_arrays(np.asarray(lon, np.float64), np.asarray(lat, np.float64))
+        height, weight = self._sample(*crs.from_lonlat(self.reference.horizontal, lon, lat))
+        height = height * self.reference.vertical_unit + crs.datum_shift(self.reference, lon, lat)
+        if self.under is not None and (lacking := weight < 1).any():
+            below = self.under.ellipsoidal(lon[lacking], lat[lacking])
+            height[lacking] = np.where(np.isnan(below), height[lacking], below)
+        return height
+
+    def names_at(self, box: Bounds) -> list[str]:
+        """Names in the lake of the rasters on which heights in a box of WGS 84 degrees may depend, uppermost first."""
+        own = self._extent()
+        touches = own.minx <= box.maxx and box.minx <= own.maxx and own.miny <= box.maxy and box.miny <= own.maxy
+        below = self.under.names_at(box) if self.under is not None else []
+        return [self.key.partition("+")[0], *below] if touches else below
+
+    def _extent(self) -> Bounds:
+        """The box around this raster alone in WGS 84 degrees, a cell wider on each side (read once)."""
+        if self._box is None:
+            import rasterio  # noqa: PLC0415  only terrain users pay for GDAL
+
+            with rasterio.open(self.path) as file:
+                west, south, east, north = file.bounds
+                wide, tall = abs(file.transform.a), abs(file.transform.e)
+            self._box = crs.extent_of(self.reference, Bounds(west - wide, south - tall, east + wide, north + tall))
+        return self._box
 
     def sample(self, x: F64, y: F64) -> F64:
         """Height in the terrain's own datum and unit at coordinates of its own CRS, bilinear; NaN outside and in voids.

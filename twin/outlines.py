@@ -12,7 +12,8 @@ Floating-Point Arithmetic (1997), `ccwerrboundA`.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from twin.compiled import njit
 
 MOST = 96
 """Points of a geometry that are compared with one another."""

@@ -41,15 +41,22 @@ def spare_pandas() -> None:
     """
     if "pandas" in sys.modules:
         return
-    finder = _NoPandas()
-    sys.meta_path.insert(0, finder)
-    try:
+    with without("pandas"):
         import pyarrow as pa  # noqa: PLC0415  slow import, and most commands that need it call this first
 
         pa.array([0])
+    _without_texts()
+
+
+@contextmanager
+def without(name: str) -> Iterator[None]:
+    """In here an import of a library that is not loaded yet fails, in this thread alone: for others that load it where they can do without."""
+    finder = _Refused(name)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
     finally:
         sys.meta_path.remove(finder)
-    _without_texts()
 
 
 def _without_texts() -> None:
@@ -102,13 +109,16 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-class _NoPandas(MetaPathFinder):
-    """Says that there is no pandas."""
+class _Refused(MetaPathFinder):
+    """Says to one thread that a library is not installed."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.thread = name, threading.get_ident()
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
-        """Refuse pandas, leave the rest to the next finder."""
+        """Refuse the library, leave the rest to the next finder."""
         del path, target
-        if fullname == "pandas":
+        if fullname == self.name and threading.get_ident() == self.thread:
             raise ImportError(fullname)
 
 

@@ -1,8 +1,7 @@
-"""The one table of readers, tilers and scenarios. A new format or scenario is one file and one line here.
+"""Readers, tilers and scenarios by name, their options, and what a tiler is given. The table itself is `twin.entries`.
 
 Third parties add theirs by entry points in the groups ``wuyi_twin.readers``, ``wuyi_twin.tilers`` and
-``wuyi_twin.scenarios`` (each naming an `Entry`). Modules are imported only when used, so that the command starts fast
-and so that nothing but this table ties the city to its pipelines.
+``wuyi_twin.scenarios`` (each naming an `Entry`).
 """
 
 from __future__ import annotations
@@ -14,14 +13,16 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from twin.entries import CHECKER, CONVERTER, READERS, SCENARIOS, TILERS
+from twin.entries import Entry as Entry  # noqa: PLC0414  part of this module's interface
 from twin.errors import BadOption, NotFound
 from twin.ground import Ground
 from twin.lake import Lake
-from twin.model import Layer, LayerKind
+from twin.model import Layer
 
 
 class Options(BaseModel):
@@ -36,30 +37,6 @@ class ReaderOptions(Options):
     crs: str | None = Field(None, description="Horizontal CRS, e.g. EPSG:4547, or compound EPSG:4547+5737; overrides the file's.")
     vertical: str | None = Field(None, description="Vertical datum: EPSG:5737 (1985), EGM96, ellipsoid, 'above ground'.")
     vertical_offset: float = Field(0.0, description="Metres from the geoid model's zero up to the datum's zero.")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the table.
-
-    A reader's module has ``Options`` (a `ReaderOptions`) and ``read(source: Path, options, report) -> Iterator[Batch]``;
-    where suffixes are shared it also has ``detect(source, options) -> bool``.
-    A tiler's module has ``Options``, ``CODE_VERSION: str`` and ``tile(version, job) -> dict`` (see `tiling`).
-    A scenario's module has what `scenarios.contract` says.
-    """
-
-    name: str
-    module: str
-    kind: LayerKind | Literal["scenario"]
-    suffixes: tuple[str, ...] = ()
-    several: bool = False
-    """Whether a reader's `read` also takes a folder or a list of files as `source`."""
-    ahead: str = ""
-    """What a tiler likes to have called while its layer is being read ("module:function", `twin.ahead`)."""
-
-    def load(self) -> Any:
-        """Import the module."""
-        return import_module(self.module)
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -98,46 +75,17 @@ class TileJob:
     about: Layer | None = None
 
 
-_VECTOR = (".gpkg", ".geojson", ".json", ".shp", ".parquet", ".geoparquet", ".fgb")
-
-READERS: tuple[Entry, ...] = (
-    Entry("cityjson", "ingest_bim.cityjson", "mesh", (".json", ".jsonl", ".zip"), several=True),
-    Entry("citygml", "ingest_bim.citygml", "mesh", (".gml", ".citygml", ".xml", ".zip"), several=True),
-    Entry("tileset", "ingest_bim.adopted", "tileset", (".json", ".3tz")),
-    Entry("footprints", "ingest_gis.footprints", "blocks", _VECTOR),
-    Entry("vector", "ingest_gis.vector", "vector", _VECTOR),
-    Entry("terrain", "ingest_gis.terrain", "terrain", (".tif", ".tiff", ".asc", ".hgt", ".zip"), several=True),
-    Entry("raster", "ingest_gis.raster", "raster", (".tif", ".tiff", ".png", ".jpg", ".jp2", ".asc")),
-    Entry("points", "ingest_gis.points", "points", (".las", ".laz", ".e57"), several=True),
-    Entry("meshfile", "ingest_bim.meshfile", "mesh", (".obj", ".gltf", ".glb", ".ply", ".stl", ".zip")),
-    Entry("ifc", "ingest_bim.ifc", "mesh", (".ifc", ".ifczip", ".ifcxml")),
-)
-
-TILERS: tuple[Entry, ...] = (
-    Entry("blocks", "tiling.blocks", "blocks"),
-    Entry("mesh", "tiling.mesh", "mesh"),
-    Entry("tileset", "tiling.adopted", "tileset"),
-    Entry("points", "tiling.points", "points"),
-    Entry("terrain", "tiling.terrain", "terrain", ahead="tiling.terrain_warm:warm"),
-)
-
-#: The module that verifies tiles: ``check_tileset(path)`` and ``check_layer(version, lake, archive, …)``.
-CHECKER = "tiling.check"
-
-#: The module that writes finished tiles for old clients: ``convert(archive, folder, listen) -> number of files``.
-CONVERTER = "tiling.legacy"
-
-SCENARIOS: tuple[Entry, ...] = (
-    Entry("inundation", "scenarios.inundation", "scenario"),
-    Entry("flood", "scenarios.flood", "scenario"),
-)
+@cache
+def _points() -> Any:
+    """Those of all installed packages: to find them takes a while."""
+    return entry_points()
 
 
 @cache
 def _table(group: str) -> dict[str, Entry]:
     builtin = {"readers": READERS, "tilers": TILERS, "scenarios": SCENARIOS}[group]
     table = {entry.name: entry for entry in builtin}
-    for point in entry_points(group=f"wuyi_twin.{group}"):
+    for point in _points().select(group=f"wuyi_twin.{group}"):
         entry: Entry = point.load()
         table[entry.name] = entry
     return table

@@ -19,6 +19,7 @@ from scenarios.flood.params import Params
 from twin import crs, parts
 from twin.errors import BadOption, OverLimit
 from twin.ground import Ground
+from twin.model import Part
 
 BYTES_PER_CELL = 180  # solver 60, maxima 20, bed and masks in float64 while it is built
 RAISED = 5.0
@@ -174,25 +175,38 @@ def _sample(ground: Ground, horizontal: str, transform: Affine, rows: int, colum
     return bed
 
 
-def sample_raster(world: World, layer: str, domain: Domain, band: int = 1) -> NDArray[np.float64]:
-    """(rows, columns) values of one band of a raster layer at the cells' centres (the pixel they lie in), NaN outside and where it has no data."""
-    version = world.version(layer)
-    with rasterio.open(world.lake.path(parts.raster_part(version).key)) as file:
-        values = np.ma.filled(file.read(band, masked=True).astype(np.float64), np.nan)
-        inverse = ~file.transform
-    rows, columns = domain.bed.shape
-    height, width = values.shape
-    found = np.empty((rows, columns))
-    for first in range(0, rows, 256):
-        r = np.arange(first, min(first + 256, rows))
-        x, y = domain.transform * np.meshgrid(np.arange(columns) + 0.5, r + 0.5)
-        shape = x.shape
-        if version.reference.horizontal != domain.horizontal:
-            x, y = crs.convert(domain.horizontal, version.reference.horizontal, x.ravel(), y.ravel())
-        j, i = (np.floor(v).astype(np.int64).reshape(shape) for v in inverse * (x, y))
-        inside = (i >= 0) & (j >= 0) & (i < height) & (j < width)
-        found[r] = np.where(inside, values[np.clip(i, 0, height - 1), np.clip(j, 0, width - 1)], np.nan)
-    return found
+class Pixels:
+    """Values of a raster layer at the centres of the grid's cells (the pixel they lie in); where those pixels are is looked up once a raster's frame."""
+
+    def __init__(self, world: World, layer: str, domain: Domain) -> None:
+        self._lake, self._version, self._domain = world.lake, world.version(layer), domain
+        self._frame: Any = None
+        self._index = np.zeros(0, np.int64)
+
+    def values(self, part: Part | None = None, band: int = 1) -> NDArray[np.float64]:
+        """(rows, columns) values of one band of a part (by default the layer's first raster), NaN outside and where it has no data."""
+        part = part or parts.raster_part(self._version)
+        with rasterio.open(self._lake.path(part.key)) as file:
+            values = np.ma.filled(file.read(band, masked=True).astype(np.float64), np.nan) * float(part.properties.get("scale", 1.0))
+            frame = (tuple(file.transform), values.shape)
+        if frame != self._frame:
+            self._frame, self._index = frame, self._places(~file.transform, values.shape)
+        return np.asarray(np.append(values.ravel(), np.nan)[self._index])
+
+    def _places(self, inverse: Affine, shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """(rows, columns) number of the pixel of each cell in row order; one past the last where it lies outside."""
+        height, width = shape
+        rows, columns = self._domain.bed.shape
+        found = np.empty((rows, columns), np.int64)
+        for first in range(0, rows, 256):
+            r = np.arange(first, min(first + 256, rows))
+            x, y = self._domain.transform * np.meshgrid(np.arange(columns) + 0.5, r + 0.5)
+            window = x.shape
+            if self._version.reference.horizontal != self._domain.horizontal:
+                x, y = crs.convert(self._domain.horizontal, self._version.reference.horizontal, x.ravel(), y.ravel())
+            j, i = (np.floor(v).astype(np.int64).reshape(window) for v in inverse * (x, y))
+            found[r] = np.where((i >= 0) & (j >= 0) & (i < height) & (j < width), i * width + j, height * width)
+        return found
 
 
 def burn(world: World, layer: str, horizontal: str, transform: Affine, shape: tuple[int, ...], *, touched: bool = False) -> NDArray[np.bool_]:

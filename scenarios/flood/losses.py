@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rasterio import features as rio_features
 
 from scenarios.contract import World
-from scenarios.flood.domain import Domain, move, sample_raster
+from scenarios.flood.domain import Domain, Pixels, move
 from scenarios.flood.params import Params
 from scenarios.flood.solver import Solver
 from scenarios.kernels import sources
@@ -88,7 +88,7 @@ def _pervious(p: Params, world: World, domain: Domain) -> NDArray[np.float64]:
     if not p.impervious:
         return share
     if world.version(p.impervious).kind == "raster":
-        value = sample_raster(world, p.impervious, domain)
+        value = Pixels(world, p.impervious, domain).values()
         known = ~np.isnan(value)
         scale = 100.0 if np.nanmax(value, initial=0.0) > 1 else 1.0
         if known.any() and (np.nanmin(value) < 0 or np.nanmax(value) > 100):

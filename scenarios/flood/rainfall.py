@@ -7,22 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import rasterio
 import shapely
 from numpy.typing import NDArray
 from rasterio import features as rio_features
 
 from scenarios.contract import World
-from scenarios.flood import series
-from scenarios.flood.domain import Domain, sample_raster
+from scenarios.flood import rain_grid, series
+from scenarios.flood.domain import Domain
 from scenarios.flood.params import Params
 from scenarios.flood.solver import Solver
 from scenarios.kernels import sources
-from twin import crs, parts
-from twin.errors import BadInput, BadOption
+from twin import crs
+from twin.errors import BadOption
 
-MAX_RATE = 3600.0
-"""mm/h; more than the world's record over minutes (GB/T 28592 calls 250 mm a day 特大暴雨) is a wrong unit."""
 NEAREST = 1e-6
 
 
@@ -70,43 +67,6 @@ class Gauges:
     def pattern(self, number: int) -> NDArray[np.float32] | None:
         """As in `Source`."""
         return self.weights[number]
-
-
-@dataclass
-class Frames:
-    """A raster's bands, each the intensity (mm/h) during one step of time, sampled at the cells' centres."""
-
-    world: World
-    layer: str
-    domain: Domain
-    step: float
-    count: int
-    factor: float = 1.0
-    _held: tuple[int, NDArray[np.float32]] | None = None
-
-    def fallen(self, start: float, end: float) -> Iterator[tuple[int, float]]:
-        """As in `Source`: the pattern is in mm/h, so the depth is hours/1000."""
-        k = int(start // self.step)
-        while k * self.step < end and k < self.count:
-            seconds = min(end, (k + 1) * self.step) - max(start, k * self.step)
-            if seconds > 0 and self.pattern(k).any():
-                yield k, seconds / 3.6e6 * self.factor
-            k += 1
-
-    def pattern(self, number: int) -> NDArray[np.float32]:
-        """As in `Source`; refuses negative and impossible intensities, names the band."""
-        if self._held is None or self._held[0] != number:
-            self._held = number, self._read(number + 1)
-        return self._held[1]
-
-    def _read(self, band: int) -> NDArray[np.float32]:
-        values = sample_raster(self.world, self.layer, self.domain, band)
-        if np.nanmin(values, initial=0.0) < 0 or np.nanmax(values, initial=0.0) > MAX_RATE:
-            raise BadInput(f"rain_grid, band {band}: intensities from {np.nanmin(values):g} to {np.nanmax(values):g} mm/h.", "Negative rain and more than 3,600 mm/h are refused.")
-        void = np.isnan(values) & ~self.domain.walls
-        if void.any():
-            raise BadInput(f"rain_grid, band {band}: no data over {int(void.sum()):,} cells of the area.", "Give a raster that covers it (0 where it did not rain).")
-        return np.nan_to_num(values).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -179,7 +139,7 @@ class Rainfall:
     def _weights(self, solver: Solver, number: int) -> tuple[Any, float, NDArray[np.float64]]:
         """(weights as the kernel wants them, their sum, sum over the roofs of each drain)."""
         if number not in self._sums:
-            if isinstance(getattr(self.source, "source", self.source), Frames):
+            if isinstance(getattr(self.source, "source", self.source), rain_grid.Frames):
                 self._sums.clear()  # one at a time: a storm may have thousands
             pattern = self.source.pattern(number)
             weight = solver.weight
@@ -245,19 +205,10 @@ def _source(p: Params, world: World, domain: Domain) -> Source | None:
         places = np.column_stack(crs.from_lonlat(domain.horizontal, lonlat[:, 0], lonlat[:, 1]))
         return Gauges(rains, gauge_weights(domain, places, p.rain_interpolation))
     if p.rain == "grid":
-        return _frames(p, world, domain)
+        return rain_grid.build(p, world, domain)
     return None
 
 
 def scaled(rain: series.Rain, factor: float) -> series.Rain:
     """All depths times a factor."""
     return rain if factor == 1 else series.Rain(rain.times, rain.depths * factor)
-
-
-def _frames(p: Params, world: World, domain: Domain) -> Frames:
-    with rasterio.open(world.lake.path(parts.raster_part(world.version(p.rain_grid)).key)) as file:
-        count = file.count
-    step = p.rain_grid_step_min * 60
-    if count * step < p.hours * 3600:
-        world.report.note("assumed", p.rain_grid, f"its {count} bands of {p.rain_grid_step_min:g} min end at {count * step:.0f} s; no rain after that")
-    return Frames(world, p.rain_grid, domain, step, count, p.rain_factor)

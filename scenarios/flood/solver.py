@@ -24,6 +24,8 @@ CFL_LIMIT = {"hllc": 0.5, "hllc2": 0.5, "inertial": 0.66}
 """Courant numbers aimed at, and those beyond which a step is taken again, shorter. Local inertial: without friction a checkerboard of the
 surface grows from √(θ/2) = 0.6708 on (two dimensions; θ = 0.9), by von Neumann's analysis of λ² − (a + 1 − 8C²)λ + a = 0, a = 2θ − 1."""
 LONGEST_STEP = 10.0
+LONGEST_STRIP, FEWEST_STRIPS = 8, 16
+"""Most tiles that are computed as one strip; strips are shorter where a grid would have fewer than so many, which its threads share."""
 DEEP = 1e-12
 
 
@@ -219,11 +221,30 @@ class Solver:
     def _list_tiles(self) -> None:
         active = ndimage.binary_dilation(self.wet.reshape(self.tile_grid), np.ones((3, 3))).ravel()
         self.active = np.flatnonzero(active)
-        self.tiles = np.ascontiguousarray(self.all_tiles[self.active])
-        self.lined = np.ascontiguousarray(self.all_lined[self.active])
-        self.result = np.zeros((len(self.tiles), 2))
-        # a thread without a tile only spins
-        self.threads = max(1, min(numba.config.NUMBA_NUM_THREADS, len(self.tiles)))
+        self.result = np.zeros((len(self.active), 2))
+        self.strips = self._join()
+        # a thread without a strip only spins
+        self.threads = max(1, min(numba.config.NUMBA_NUM_THREADS, len(self.strips)))
+
+    def _join(self) -> NDArray[np.int64]:
+        """Active tiles that lie beside each other as strips (see `shallow.advance`): memory is read several times as fast along whole rows as by tiles.
+
+        Their length depends on the grid alone and not on the threads, so that any number of these gives the same bits; tiles with closed faces
+        and without are kept apart.
+        """
+        if not len(self.active):
+            return np.zeros((0, 6), np.int64)
+        longest = max(1, min(LONGEST_STRIP, len(self.all_tiles) // FEWEST_STRIPS))
+        lined, index = self.all_lined[self.active], np.arange(len(self.active))
+        new = np.ones(len(self.active), np.bool_)
+        new[1:] = (np.diff(self.active) > 1) | (self.active[1:] % self.tile_grid[1] == 0) | (lined[1:] != lined[:-1])
+        begin = np.flatnonzero(new)
+        runs = np.diff(begin, append=len(index))
+        even = -(-runs // -(-runs // longest))  # a run of 9 becomes 5 + 4, not 8 + 1
+        first = np.flatnonzero((index - np.repeat(begin, runs)) % np.repeat(even, runs) == 0)
+        last = np.append(first[1:], len(index)) - 1
+        tiles = self.all_tiles[self.active]
+        return np.ascontiguousarray(np.column_stack([tiles[first, :3], tiles[last, 3], first, lined[first]]))
 
     # --- time --------------------------------------------------------------------------------------------------
 
@@ -233,7 +254,7 @@ class Solver:
         Raises:
             BadInput: the step that stability allows has shrunk below a millionth of a second; names the cell.
         """
-        if not len(self.tiles):
+        if not len(self.strips):
             dt = min(longest, LONGEST_STEP)
             self.time += dt
             return dt
@@ -265,18 +286,18 @@ class Solver:
         self._fill_edges(now)
         self.edges[:] = 0
         if self.scheme == "inertial":
-            inertial.advance(now, after, self.z, self.n, self.tiles, dt, self.cell, self.dry, self.edges, self.result, self.mask, self.lined)
+            inertial.advance(now, after, self.z, self.n, self.strips, dt, self.cell, self.dry, self.edges, self.result, self.mask)
             speed, flows = float(self.result[:, 0].max()), self.edges
         elif self.scheme == "hllc":
-            shallow.advance(now, now, after, self.z, self.n, self.tiles, dt, self.cell, self.dry, 1.0, False, self.edges, self.result, self.mask, self.lined)
+            shallow.advance(now, now, after, self.z, self.n, self.strips, dt, self.cell, self.dry, 1.0, False, self.edges, self.result, self.mask)
             speed, flows = float(self.result[:, 0].max()), self.edges
         else:
             last = next(b for b in self.buffers if b is not now and b is not after)
-            shallow.advance(now, now, after, self.z, self.n, self.tiles, dt, self.cell, self.dry, 1.0, True, self.edges, self.result, self.mask, self.lined)
+            shallow.advance(now, now, after, self.z, self.n, self.strips, dt, self.cell, self.dry, 1.0, True, self.edges, self.result, self.mask)
             speed = float(self.result[:, 0].max())
             if speed * dt <= CFL_LIMIT[self.scheme] * self.cell:
                 self._fill_edges(after)
-                shallow.advance(now, after, last, self.z, self.n, self.tiles, dt, self.cell, self.dry, 0.5, True, self.edges, self.result, self.mask, self.lined)
+                shallow.advance(now, after, last, self.z, self.n, self.strips, dt, self.cell, self.dry, 0.5, True, self.edges, self.result, self.mask)
                 speed = max(speed, float(self.result[:, 0].max()))
             flows, after = self.edges / 2, last
         if speed * dt <= CFL_LIMIT[self.scheme] * self.cell:

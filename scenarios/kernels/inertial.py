@@ -20,7 +20,7 @@ import numpy as np
 
 from scenarios.kernels._numeric import apart, inverse_cube_root, parallel, serial
 from scenarios.kernels.lines import EAST, SOUTH, close_faces
-from scenarios.kernels.shallow import G
+from scenarios.kernels.shallow import G, tell
 
 GHOST = 3
 THETA = 0.9
@@ -84,8 +84,8 @@ def _update_row(base: Any, out: Any, x: Any, y: Any, i: int, row: int, c0: int, 
 
 
 @serial
-def _tile(base: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0: int, c1: int, dt: Any, dx: Any, dry: Any, edges: Any, mask: Any, lined: bool) -> Any:
-    """Advance the cells [r0, r1) × [c0, c1); the greatest depth."""
+def _strip(base: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0: int, c1: int, dt: Any, dx: Any, dry: Any, edges: Any, mask: Any, lined: bool, deepest: Any) -> None:
+    """Advance the cells [r0, r1) × [c0, c1); greatest depths by column go to `deepest`."""
     g = (dry / dry) * np.float32(G)
     rows, columns, ratio = r1 - r0, c1 - c0, dt / dx
     x, y, share = np.zeros((rows + 6, columns + 6), z.dtype), np.zeros((rows + 6, columns + 6), z.dtype), np.zeros((rows + 6, columns + 6), z.dtype)
@@ -101,7 +101,6 @@ def _tile(base: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0: int, c1: in
         _share_row(x, y, base, share, i, r0 - 3 + i, c0, columns + 2, ratio, dry)
     for i in range(2, rows + 3):
         _limit_row(x, y, share, i, columns + 1)
-    deepest = np.zeros(columns, z.dtype)
     total_rows, total_columns = z.shape[0] - 6, z.shape[1] - 6
     for i in range(3, rows + 3):
         row = r0 - 3 + i
@@ -118,14 +117,15 @@ def _tile(base: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0: int, c1: in
         if row == total_rows + 2:
             for j in range(columns):
                 edges[total_columns + c0 - 3 + j] -= np.float64(y[i, 3 + j])
-    return np.max(deepest)
 
 
 @parallel
-def advance(base: Any, out: Any, z: Any, n: Any, tiles: Any, dt: float, dx: float, dry: float, edges: Any, result: Any, mask: Any, lined: Any) -> None:
-    """One step of the tiles named, `base` → `out`; arguments as in `shallow.advance`. `result` (N, 2): long-wave speed (m/s), greatest depth (m)."""
+def advance(base: Any, out: Any, z: Any, n: Any, strips: Any, dt: float, dx: float, dry: float, edges: Any, result: Any, mask: Any) -> None:
+    """One step of the strips named, `base` → `out`; arguments as in `shallow.advance`. `result` (tiles, 2): long-wave speed (m/s), greatest depth (m)."""
     kind = z.dtype.type
     step, cell, film = kind(dt), kind(dx), kind(dry)
-    for t in numba.prange(len(tiles)):
-        depth = _tile(base, out, z, n, tiles[t, 0], tiles[t, 1], tiles[t, 2], tiles[t, 3], step, cell, film, edges, mask, lined[t])
-        result[t, 0], result[t, 1] = np.sqrt(kind(G) * depth), depth
+    for t in numba.prange(len(strips)):
+        r0, r1, c0, c1 = strips[t, 0], strips[t, 1], strips[t, 2], strips[t, 3]
+        deepest = np.zeros(c1 - c0, z.dtype)
+        _strip(base, out, z, n, r0, r1, c0, c1, step, cell, film, edges, mask, strips[t, 5] > 0, deepest)
+        tell(result, strips[t, 4], np.sqrt(kind(G) * np.max(deepest)), deepest)

@@ -101,16 +101,15 @@ def _hllc(g: Any, half: Any, quarter: Any, tiny: Any, h_l: Any, e_l: Any, z_l: A
 
 
 @apart
-def _primitives(state: Any, z: Any, p: Any, r0: int, c0: int, rows: int, columns: int, dry: Any) -> None:
-    """Depth ≥ 0, bed, u and v of a window into the scratch array `p` (≥ 4, rows, columns); no speed below the dry depth."""
+def _primitives(state: Any, z: Any, p: Any, row: int, c0: int, k: int, columns: int, dry: Any) -> None:
+    """Depth ≥ 0, bed, u and v of one row into row `k` of the scratch array `p` (4, rows, columns); no speed below the dry depth."""
     zero = dry - dry
-    for i in range(rows):
-        h, hu, hv, bed = state[0, r0 + i, c0 : c0 + columns], state[1, r0 + i, c0 : c0 + columns], state[2, r0 + i, c0 : c0 + columns], z[r0 + i, c0 : c0 + columns]
-        p_h, p_z, p_u, p_v = p[0, i], p[1, i], p[2, i], p[3, i]
-        for j in range(columns):
-            depth = max(h[j], zero)
-            inverse = (np.float32(1.0) if depth > dry else zero) / max(depth, dry)
-            p_h[j], p_z[j], p_u[j], p_v[j] = depth, bed[j], hu[j] * inverse, hv[j] * inverse
+    h, hu, hv, bed = state[0, row, c0:], state[1, row, c0:], state[2, row, c0:], z[row, c0:]
+    p_h, p_z, p_u, p_v = p[0, k], p[1, k], p[2, k], p[3, k]
+    for j in range(columns):
+        depth = max(h[j], zero)
+        inverse = (np.float32(1.0) if depth > dry else zero) / max(depth, dry)
+        p_h[j], p_z[j], p_u[j], p_v[j] = depth, bed[j], hu[j] * inverse, hv[j] * inverse
 
 
 @apart
@@ -131,12 +130,12 @@ def _first_order_row(p: Any, a: int, b: int, start: int, shift: int, count: int,
 
 
 @apart
-def _second_order_row(p: Any, s: Any, a: int, b: int, start: int, shift: int, count: int, along: int, flux: Any, g: Any, half: Any, quarter: Any, tiny: Any) -> Any:
-    """As `_first_order_row`, with half-slopes `s` (surface, depth, u, v) of the cells."""
+def _second_order_row(p: Any, s: Any, a: int, b: int, s_a: int, s_b: int, start: int, shift: int, count: int, along: int, flux: Any, g: Any, half: Any, quarter: Any, tiny: Any) -> Any:
+    """As `_first_order_row`, with half-slopes `s` (surface, depth, u, v) of the cells in its rows `s_a` and `s_b`."""
     h_l, z_l, u_l, v_l = p[0, a, start:], p[1, a, start:], p[along, a, start:], p[5 - along, a, start:]
     h_r, z_r, u_r, v_r = p[0, b, start + shift :], p[1, b, start + shift :], p[along, b, start + shift :], p[5 - along, b, start + shift :]
-    se_l, sh_l, su_l, sv_l = s[0, a, start:], s[1, a, start:], s[along, a, start:], s[5 - along, a, start:]
-    se_r, sh_r, su_r, sv_r = s[0, b, start + shift :], s[1, b, start + shift :], s[along, b, start + shift :], s[5 - along, b, start + shift :]
+    se_l, sh_l, su_l, sv_l = s[0, s_a, start:], s[1, s_a, start:], s[along, s_a, start:], s[5 - along, s_a, start:]
+    se_r, sh_r, su_r, sv_r = s[0, s_b, start + shift :], s[1, s_b, start + shift :], s[along, s_b, start + shift :], s[5 - along, s_b, start + shift :]
     f0, f1, f2, f3 = flux[0], flux[1], flux[2], flux[3]
     fastest = flux[4]
     for j in range(count):
@@ -167,14 +166,14 @@ def _closed_row(p: Any, a: int, b: int, start: int, shift: int, count: int, alon
 
 
 @apart
-def _half_slopes(p: Any, s: Any, i: int, up: int, shift: int, columns: int, half: Any) -> None:
-    """Half of the limited difference over cells, row `i` of the window, from rows `i ∓ up` and columns `∓ shift`; (surface, depth, u, v)."""
+def _half_slopes(p: Any, s: Any, before: int, here: int, after: int, shift: int, k: int, columns: int, half: Any) -> None:
+    """Half of the limited difference over the cells of row `here` of `p`, from rows `before` and `after` and columns `∓ shift`, into row `k` of `s`; (surface, depth, u, v)."""
     zero, one, extra, sixteen, film = half - half, half + half, half * np.float32(2.0 * (STEEP - 1.0)), half * np.float32(32.0), half * np.float32(2e-9)
-    h_b, h_h, h_a = p[0, i - up, 1 - shift :], p[0, i, 1:], p[0, i + up, 1 + shift :]
-    z_b, z_h, z_a = p[1, i - up, 1 - shift :], p[1, i, 1:], p[1, i + up, 1 + shift :]
-    u_b, u_h, u_a = p[2, i - up, 1 - shift :], p[2, i, 1:], p[2, i + up, 1 + shift :]
-    v_b, v_h, v_a = p[3, i - up, 1 - shift :], p[3, i, 1:], p[3, i + up, 1 + shift :]
-    s_e, s_h, s_u, s_v = s[0, i, 1:], s[1, i, 1:], s[2, i, 1:], s[3, i, 1:]
+    h_b, h_h, h_a = p[0, before, 1 - shift :], p[0, here, 1:], p[0, after, 1 + shift :]
+    z_b, z_h, z_a = p[1, before, 1 - shift :], p[1, here, 1:], p[1, after, 1 + shift :]
+    u_b, u_h, u_a = p[2, before, 1 - shift :], p[2, here, 1:], p[2, after, 1 + shift :]
+    v_b, v_h, v_a = p[3, before, 1 - shift :], p[3, here, 1:], p[3, after, 1 + shift :]
+    s_e, s_h, s_u, s_v = s[0, k, 1:], s[1, k, 1:], s[2, k, 1:], s[3, k, 1:]
     for j in range(columns - 2):
         uneven = sixteen * max(abs(z_a[j] - z_h[j]), abs(z_h[j] - z_b[j]))
         steep = one + extra * max(zero, one - uneven / max(h_h[j], film))
@@ -217,16 +216,16 @@ def _update_first(base: Any, out: Any, n: Any, row: int, c0: int, count: int, fx
 
 
 @apart
-def _update_second(base: Any, stage: Any, out: Any, n: Any, p: Any, row: int, i: int, c0: int, count: int, fx: Any, fa: Any, fb: Any, weight: Any, push: Any, dtdx: Any, pull: Any,
-                   dry: Any, sx: Any, sy: Any, deepest: Any) -> None:  # fmt: skip
-    """As `_update_first`: base + weight·((stage − base) + dt·L(stage)), then friction; `pull` is 2·g·dt/dx."""
+def _update_second(base: Any, stage: Any, out: Any, n: Any, p: Any, row: int, k: int, c0: int, count: int, fx: Any, fa: Any, fb: Any, weight: Any, push: Any, dtdx: Any, pull: Any,
+                   dry: Any, sx: Any, sy: Any, s_k: int, deepest: Any) -> None:  # fmt: skip
+    """As `_update_first`: base + weight·((stage − base) + dt·L(stage)), then friction; `pull` is 2·g·dt/dx; the row is `k` of `p`, 0 of `sx`, `s_k` of `sy`."""
     rest = dry / dry - weight
     h0, q0, r0, k0 = base[0, row, c0:], base[1, row, c0:], base[2, row, c0:], base[3, row, c0:]
     h1, q1, r1, k1 = stage[0, row, c0:], stage[1, row, c0:], stage[2, row, c0:], stage[3, row, c0:]
     h2, q2, r2, k2, rough = out[0, row, c0:], out[1, row, c0:], out[2, row, c0:], out[3, row, c0:], n[row, c0:]
     m0, m2, m3, w0, w1, w3 = fx[0], fx[2], fx[3], fx[0, 1:], fx[1, 1:], fx[3, 1:]
     a0, a2, a3, b0, b1, b3 = fa[0], fa[2], fa[3], fb[0], fb[1], fb[3]
-    gx, gy, depth = sx[0, i, 2:], sy[0, i, 2:], p[0, i, 2:]
+    gx, gy, depth = sx[0, 0, 2:], sy[0, s_k, 2:], p[0, k, 2:]
     for j in range(count):
         old = h0[j]
         change = weight * ((h1[j] - old) - dtdx * ((w0[j] - m0[j]) + (b0[j] - a0[j])) + k1[j]) + rest * k0[j]
@@ -243,35 +242,40 @@ def _update_second(base: Any, stage: Any, out: Any, n: Any, p: Any, row: int, i:
 
 
 @serial
-def _tile(base: Any, stage: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0: int, c1: int, dt: Any, dx: Any, dry: Any, weight: Any, second: bool, edges: Any,
-          mask: Any, lined: bool) -> Any:  # fmt: skip
-    """Advance the cells [r0, r1) × [c0, c1); (fastest wave, greatest depth). Adds mass through the domain's edges to `edges`."""
+def _strip(base: Any, stage: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0: int, c1: int, dt: Any, dx: Any, dry: Any, weight: Any, second: bool, edges: Any,
+           mask: Any, lined: bool, deepest: Any) -> Any:  # fmt: skip
+    """Advance the cells [r0, r1) × [c0, c1); the fastest wave. Adds mass through the domain's edges to `edges`, greatest depths by column go to `deepest`.
+
+    Rows pass through scratch arrays of four rows (window row i stands in row i & 3), so that these stay in the nearest cache.
+    """
     kind = dry / dry
     half, quarter, g, tiny = kind * np.float32(0.5), kind * np.float32(0.25), kind * np.float32(G), kind * np.float32(1e-12)
     pull = (g + g) * dt / dx
     rows, columns = r1 - r0, c1 - c0
-    p = np.empty((4, rows + 4, columns + 4), base.dtype)
-    _primitives(stage, z, p, r0 - 2, c0 - 2, rows + 4, columns + 4, dry)
+    p = np.empty((4, 4, columns + 4), base.dtype)
     # row 4 of a flux array keeps a maximum by column: a running maximum in one scalar would keep the loops from vectorising
     flux_x, flux_a, flux_b = np.zeros((5, columns + 1), p.dtype), np.zeros((5, columns), p.dtype), np.zeros((5, columns), p.dtype)
-    deepest = np.zeros(columns, p.dtype)
-    sx, sy = (np.empty((4, rows + 4, columns + 4), p.dtype), np.empty((4, rows + 4, columns + 4), p.dtype)) if second else (p, p)
+    sx, sy = (np.empty((4, 1, columns + 4), p.dtype), np.empty((4, 2, columns + 4), p.dtype)) if second else (p, p)
+    for i in range(3 if second else 2):
+        _primitives(stage, z, p, r0 - 2 + i, c0 - 2, i, columns + 4, dry)
     if second:
-        for i in range(1, rows + 3):
-            _half_slopes(p, sx, i, 0, 1, columns + 4, half)
-            _half_slopes(p, sy, i, 1, 0, columns + 4, half)
-            if lined:
-                flatten_slopes(sx, mask, r0 - 2 + i, c0 - 1, i, columns + 2, EAST)
-                flatten_slopes(sy, mask, r0 - 2 + i, c0 - 1, i, columns + 2, SOUTH)
+        _half_slopes(p, sy, 0, 1, 2, 0, 1, columns + 4, half)
+        if lined:
+            flatten_slopes(sy, mask, r0 - 1, c0 - 1, 1, columns + 2, SOUTH)
     total_rows, total_columns = z.shape[0] - 4, z.shape[1] - 4
     for i in range(1, rows + 2):
+        row, a, b = r0 + i - 2, i & 3, (i + 1) & 3
         if second:
-            _second_order_row(p, sy, i, i + 1, 2, 0, columns, 3, flux_b, g, half, quarter, tiny)
+            _primitives(stage, z, p, row + 2, c0 - 2, (i + 2) & 3, columns + 4, dry)
+            _half_slopes(p, sy, a, b, (i + 2) & 3, 0, (i + 1) & 1, columns + 4, half)
+            if lined:
+                flatten_slopes(sy, mask, row + 1, c0 - 1, (i + 1) & 1, columns + 2, SOUTH)
+            _second_order_row(p, sy, a, b, i & 1, (i + 1) & 1, 2, 0, columns, 3, flux_b, g, half, quarter, tiny)
         else:
-            _first_order_row(p, i, i + 1, 2, 0, columns, 3, flux_b, g, half, quarter, tiny)
-        row = r0 + i - 2
+            _primitives(stage, z, p, row + 1, c0 - 2, b, columns + 4, dry)
+            _first_order_row(p, a, b, 2, 0, columns, 3, flux_b, g, half, quarter, tiny)
         if lined:
-            _closed_row(p, i, i + 1, 2, 0, columns, 3, flux_b, g, half, quarter, tiny, mask, row, c0, SOUTH)
+            _closed_row(p, a, b, 2, 0, columns, 3, flux_b, g, half, quarter, tiny, mask, row, c0, SOUTH)
         if i == 1 and r0 == 2:
             for j in range(columns):
                 edges[c0 - 2 + j] += np.float64(flux_b[0, j])
@@ -280,41 +284,54 @@ def _tile(base: Any, stage: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0:
                 edges[total_columns + c0 - 2 + j] -= np.float64(flux_b[0, j])
         if i > 1:
             if second:
-                _second_order_row(p, sx, i, i, 1, 1, columns + 1, 2, flux_x, g, half, quarter, tiny)
+                _half_slopes(p, sx, a, a, a, 1, 0, columns + 4, half)
+                if lined:
+                    flatten_slopes(sx, mask, row, c0 - 1, 0, columns + 2, EAST)
+                _second_order_row(p, sx, a, a, 0, 0, 1, 1, columns + 1, 2, flux_x, g, half, quarter, tiny)
             else:
-                _first_order_row(p, i, i, 1, 1, columns + 1, 2, flux_x, g, half, quarter, tiny)
+                _first_order_row(p, a, a, 1, 1, columns + 1, 2, flux_x, g, half, quarter, tiny)
             if lined:
-                _closed_row(p, i, i, 1, 1, columns + 1, 2, flux_x, g, half, quarter, tiny, mask, row, c0 - 1, EAST)
+                _closed_row(p, a, a, 1, 1, columns + 1, 2, flux_x, g, half, quarter, tiny, mask, row, c0 - 1, EAST)
             if c0 == 2:
                 edges[2 * total_columns + row - 2] += np.float64(flux_x[0, 0])
             if c1 == total_columns + 2:
                 edges[2 * total_columns + total_rows + row - 2] -= np.float64(flux_x[0, columns])
             if second:
-                _update_second(base, stage, out, n, p, row, i, c0, columns, flux_x, flux_a, flux_b, weight, weight * dt * g, dt / dx, pull, dry, sx, sy, deepest)
+                _update_second(base, stage, out, n, p, row, a, c0, columns, flux_x, flux_a, flux_b, weight, weight * dt * g, dt / dx, pull, dry, sx, sy, i & 1, deepest)
             else:
                 _update_first(base, out, n, row, c0, columns, flux_x, flux_a, flux_b, dt * g, dt / dx, dry, deepest)
         flux_a, flux_b = flux_b, flux_a
-    return max(np.max(flux_x[4]), np.max(flux_a[4]), np.max(flux_b[4])), np.max(deepest)
+    return max(np.max(flux_x[4]), np.max(flux_a[4]), np.max(flux_b[4]))
+
+
+@serial
+def tell(result: Any, first: int, speed: Any, deepest: Any) -> None:
+    """The strip's fastest wave and the greatest depth of each of its tiles into their rows of `result`, from row `first`."""
+    for k in range(-(-len(deepest) // TILE_COLUMNS)):
+        result[first + k, 0], result[first + k, 1] = speed, np.max(deepest[k * TILE_COLUMNS : (k + 1) * TILE_COLUMNS])
 
 
 @parallel
-def advance(base: Any, stage: Any, out: Any, z: Any, n: Any, tiles: Any, dt: float, dx: float, dry: float, weight: float, second: bool, edges: Any, result: Any,
-            mask: Any, lined: Any) -> None:  # fmt: skip
-    """One Euler stage over the tiles named: out = base + weight·((stage − base) + dt·L(stage)), then friction.
+def advance(base: Any, stage: Any, out: Any, z: Any, n: Any, strips: Any, dt: float, dx: float, dry: float, weight: float, second: bool, edges: Any, result: Any,
+            mask: Any) -> None:  # fmt: skip
+    """One Euler stage over the strips named: out = base + weight·((stage − base) + dt·L(stage)), then friction.
 
     Args:
         base, stage, out: (4, R, C) fields; `stage` is `base` in a single or first stage; `out` may be `base` in the second.
         z, n: (R, C) bed (m) and Manning's n (s·m^(-1/3)).
-        tiles: (N, 4) int64 r0, r1, c0, c1 of array cells, ghosts left out.
+        strips: (N, 6) int64: r0, r1, c0, c1 of array cells, ghosts left out; the row of `result` of the first tile; 1 where the strip holds or
+            touches a closed face (all others never read `mask`). A strip is one or more tiles beside each other.
         dt, dx, dry: s, m, m (a depth below `dry` does not move).
         weight: 1, or ½ in the second stage of Heun's method.
         second: MUSCL with minmod if true.
         edges: (2·columns + 2·rows,) float64 depth·velocity inwards through the north, south, west and east faces, weight·added.
-        result: (N, 2) float64 fastest wave (m/s) and greatest depth (m) of each tile.
-        mask: (R, C) uint8 closed faces (see `lines`); lined: (N,) bool, tiles that hold or touch one (all others never read `mask`).
+        result: (tiles, 2) float64 fastest wave (m/s) of the strip and greatest depth (m) of each tile.
+        mask: (R, C) uint8 closed faces (see `lines`).
     """
     kind = z.dtype.type
     step, cell, film, share = kind(dt), kind(dx), kind(dry), kind(weight)
-    for t in numba.prange(len(tiles)):
-        speed, depth = _tile(base, stage, out, z, n, tiles[t, 0], tiles[t, 1], tiles[t, 2], tiles[t, 3], step, cell, film, share, second, edges, mask, lined[t])
-        result[t, 0], result[t, 1] = speed, depth
+    for t in numba.prange(len(strips)):
+        r0, r1, c0, c1 = strips[t, 0], strips[t, 1], strips[t, 2], strips[t, 3]
+        deepest = np.zeros(c1 - c0, z.dtype)
+        speed = _strip(base, stage, out, z, n, r0, r1, c0, c1, step, cell, film, share, second, edges, mask, strips[t, 5] > 0, deepest)
+        tell(result, strips[t, 4], speed, deepest)

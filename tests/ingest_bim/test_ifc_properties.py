@@ -10,6 +10,12 @@ from typing import Any
 import pytest
 
 from ingest_bim import ifc
+from ingest_bim.ifc_properties import read_definitions
+from ingest_bim.ifc_singles import Singles
+from ingest_bim.ifc_structure import read_structure
+from ingest_bim.ifc_units import Units
+from ingest_bim.step_access import parser
+from ingest_bim.step_scan import StepText
 from twin.errors import BadInput
 from twin.model import Mesh, Report
 
@@ -194,3 +200,29 @@ def test_bad_options(options: dict[str, object]) -> None:
 
     with pytest.raises(BadInput):
         parse_options(ifc.Options, options, "ifc")
+
+
+def test_quantities_of_the_text_are_those_of_the_parser(model_file: ModelFile, step: Step) -> None:
+    """Every way of writing one, odd ones too: read from the text where that is plain, else by the parser, which reads all of them here for comparison."""
+    lines = [
+        "#331=IFCQUANTITYLENGTH('Length',$,$,3000.,$);", "#332=IFCQUANTITYAREA('Area','it''s',#370,-1.5E-3,'l*w');", "#333=IFCQUANTITYCOUNT('Bolts',$,$,4,$);",
+        "#334= IFCQUANTITYVOLUME ( 'NetVolume' , $ , $ , 6.25 , $ ) ;", "#335=IFCQUANTITYWEIGHT('\\X2\\91CD\\X0\\',$,$,7.,$);", "#336=IFCQUANTITYTIME('T',$,$,1.E3,$);",
+        "#337=IFCPHYSICALCOMPLEXQUANTITY('Layer',$,(#331,#334),'layer',$,$);", "#338=IFCQUANTITYLENGTH('Whole',$,$,12,$);",
+        "#370=IFCSIUNIT(*,.AREAUNIT.,.MILLI.,.SQUARE_METRE.);",
+        "#330=IFCELEMENTQUANTITY('3000000000000000000003',$,'Qto',$,$,(#331,#332,#333,#334,#335,#336,#337,#338));",
+        "#340=IFCRELDEFINESBYPROPERTIES('3000000000000000000004',$,$,$,(#100),#330);",
+    ]  # fmt: skip
+    opened = parser().open(str(model_file(step(*lines, prefix=".MILLI."))))
+    text = StepText(model_file(step(*lines, prefix=".MILLI.")).read_bytes())
+    singles = Singles(text, opened.by_id)
+    assert [n for n in range(331, 339) if singles.size(n) is None] == [332, 333, 335, 337, 338]
+    found = []
+    for source in (text, None):
+        report = Report()
+        units = Units(opened)
+        found.append((read_definitions(opened, read_structure(opened, report), units, report, source).quantities, report.notes))
+    assert found[0] == found[1]
+    values = {value.name: value for value, _ in found[0][0][100]}
+    assert list(values) == ["Length", "Area", "Bolts", "NetVolume", "重", "T", "Layer.Length", "Layer.NetVolume", "Whole"]
+    assert (values["Area"].number, values["Area"].unit) == (pytest.approx(-1.5e-9), "m²")
+    assert (values["T"].number, values["T"].type) == (1000.0, "IfcTimeMeasure")

@@ -20,8 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import LineString, Point, box
 
-from ingest_gis import columns, footprints, ids, nodelink, ogr, vector
+from ingest_gis import columns, footprints, ids, nodelink, vector
 from ingest_gis.rows import VectorOptions
+from ingest_gis.vector_source import open_source
 from tests.conftest import shared_path
 from twin.errors import BadOption, MissingReference, UnreadableSource
 from twin.model import Features, Report
@@ -301,4 +302,4 @@ def test_opening_reads_no_other_file(tmp_path: Path) -> None:
     """A GeoPackage's crs and tables are read by the driver that its bytes name."""
     path = tmp_path / "x.txt.gpkg"
     geopandas.GeoDataFrame({"a": [1]}, geometry=[Point(0, 0)], crs=4326).to_file(path, driver="GPKG")
-    assert ogr.open_source(path, VectorOptions()).driver == "GPKG"
+    assert open_source(path, VectorOptions()).driver == "GPKG"

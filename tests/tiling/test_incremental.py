@@ -12,21 +12,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import rasterio
 import shapely
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from rasterio.transform import from_origin
 
 from tiling import anchors, block_tiles, blocks, masses
 from tiling.arrow_bytes import offsets_and_data
 from tiling.census import Census
 from tiling.digest_kernel import hash_bytes
 from tiling.digests import digests
-from tiling.pool import uncollected
 from twin import parts
 from twin.bench.cities import generate_buildings
 from twin.errors import TwinError
+from twin.ground import Ground
 from twin.lake import Lake
 from twin.model import Features, LayerVersion, Reference, Report
+from twin.processes import uncollected
 from twin.registry import Previous, TileJob
 
 REFERENCE = Reference("EPSG:4547", "above ground")
@@ -125,12 +128,12 @@ def versions(lake: Lake, seed: int, rounds: list[list[tuple[str, int]]]) -> Iter
 
 
 @settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(deliveries(), st.integers(0, 1000))
-def test_any_edits_give_the_bytes_of_a_full_build(lake: Lake, rounds: list[list[tuple[str, int]]], seed: int) -> None:
+@given(deliveries(), st.integers(0, 1000), st.sampled_from(("explicit", "implicit")))
+def test_any_edits_give_the_bytes_of_a_full_build(lake: Lake, rounds: list[list[tuple[str, int]]], seed: int, subdivision: str) -> None:
     previous = None
     for version in versions(lake, seed, rounds):
-        full, facts = build(lake, version, "full.3tz")
-        fast, quick = build(lake, version, "fast.3tz", previous)
+        full, facts = build(lake, version, "full.3tz", subdivision=subdivision)
+        fast, quick = build(lake, version, "fast.3tz", previous, subdivision=subdivision)
         assert fast == full
         assert quick["report"] == facts["report"]
         assert {k: v for k, v in quick.items() if k != "sidecars"} == {k: v for k, v in facts.items() if k != "sidecars"}
@@ -138,20 +141,22 @@ def test_any_edits_give_the_bytes_of_a_full_build(lake: Lake, rounds: list[list[
         previous = Previous((lake.root / "before.3tz",), quick["sidecars"])
 
 
-def test_only_what_changed_is_read_and_built(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("subdivision", ["explicit", "implicit"])
+def test_only_what_changed_is_read_and_built(lake: Lake, monkeypatch: pytest.MonkeyPatch, subdivision: str) -> None:
+    options = {"budget": 1000, "subdivision": subdivision}
     rng = np.random.default_rng(3)
     rows = {f"b{i}": row(rng) for i in range(5000)}
     version = store(lake, of(rows))
-    _, facts = build(lake, version, "a.3tz", budget=1000)
+    _, facts = build(lake, version, "a.3tz", **options)
     changed = {id_: edited("height", rows[id_], rng) for id_ in ("b17", "b4711")}
     update = parts.merge(lake, version, store(lake, of(changed)))
-    full, _ = build(lake, update, "full.3tz", budget=1000)
+    full, _ = build(lake, update, "full.3tz", **options)
     counts = counted(monkeypatch)
-    fast, _ = build(lake, update, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]), budget=1000)
+    fast, _ = build(lake, update, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]), **options)
     assert fast == full
     assert counts["rows"] == 2
     assert 1 <= counts["tiles"] <= 12
-    assert 1 <= counts["masses"] <= 12, "those above the two"
+    assert counts["masses"] == 0 if subdivision == "implicit" else 1 <= counts["masses"] <= 12, "those above the two"
     assert facts["tiles"] > 200
 
 
@@ -292,3 +297,35 @@ def test_the_collector_is_as_it_was() -> None:
         assert not gc.isenabled()
         raise TwinError("no")
     assert gc.isenabled()
+
+
+def raster(path: Path, west: float, south: float, side: float, cell: float, height: float, crs: str = "EPSG:4547") -> Path:
+    """A sloping ground over a square."""
+    count = round(side / cell)
+    j, i = np.meshgrid(np.arange(count), np.arange(count))
+    profile = {"driver": "GTiff", "width": count, "height": count, "count": 1, "dtype": "float64", "crs": crs, "transform": from_origin(west, south + side, cell, cell)}
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(height + (0.01 * j + 0.02 * i) * cell, 1)
+    return path
+
+
+def test_a_survey_laid_over_the_terrain_builds_what_it_touches(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another raster over a corner of the ground: the bytes of a full build, and tiles away from it are copied."""
+    rng = np.random.default_rng(8)
+    version = store(lake, of({f"b{i}": row(rng) for i in range(2000)}))
+    base = Ground(raster(tmp_path / "base.tif", X - 500, Y - 500, 4200, 30, 10.0), Reference("EPSG:4547", "EPSG:4979"), "base")
+    survey = raster(tmp_path / "survey.tif", X + 100, Y + 100, 400, 2, 14.0)
+    over = Ground(survey, Reference("EPSG:4547", "EPSG:4979"), "survey+base", base)
+
+    def built(out: str, ground: Ground, previous: Previous | None = None) -> tuple[bytes, dict[str, Any]]:
+        job = TileJob(lake, lake.root / out, blocks.Options(budget=400), ground, previous=previous)
+        facts = blocks.tile(version, job)
+        return job.out.read_bytes(), facts
+
+    first, facts = built("a.3tz", base)
+    full, _ = built("full.3tz", over)
+    counts = counted(monkeypatch)
+    fast, _ = built("fast.3tz", over, Previous((lake.root / "a.3tz",), facts["sidecars"]))
+    assert fast == full != first
+    assert 0 < counts["tiles"] < 0.2 * facts["tiles"]
+    assert counts["rows"] == 0

@@ -84,6 +84,20 @@ def test_elements_arrive_closed_turned_mirrored_and_shared(lake: Lake) -> None:
     assert facts["tiles"] == 1
 
 
+def test_a_layer_of_up_to_two_budgets_is_one_tile(lake: Lake) -> None:
+    """Twelve triangles a box, two vertices estimated for each: 20 boxes weigh 480, so that a budget of 240 still makes one tile and 230 makes a tree."""
+    boxes = model([BOX], [(0, k, place(10 * k)) for k in range(20)], [f"w{k}" for k in range(20)])
+    alone, tree = run(lake, boxes, budget=240), run(lake, boxes, name="tree.3tz", budget=230)
+    assert (alone["tiles"], alone["stats"]["coarse_tiles"]) == (1, 0)
+    assert tree["tiles"] > 2
+    assert tree["stats"]["coarse_tiles"] >= 1
+    whole, parts = ({id_: np.sort(found.reshape(-1, 9), axis=0) for id_, found, _, _ in decoded(lake.root / name)} for name in ("out.3tz", "tree.3tz"))
+    assert set(whole) == set(parts) == {f"w{k}" for k in range(20)}
+    assert all(np.allclose(whole[k], parts[k], rtol=0, atol=0.002) for k in whole)
+    ball = run(lake, model([BALL], [(0, 0, place())], ["b"]), name="ball.3tz", budget=len(BALL.faces))  # one feature is not cut either
+    assert (ball["tiles"], ball["stats"]["triangles"]) == (1, len(BALL.faces))
+
+
 def test_every_vertex_against_pyproj(lake: Lake) -> None:
     """1 mm against PROJ's own projection of every vertex, 300 m from the model's origin too."""
     placed = [(0, 0, place()), (0, 1, place(300, 150, 40, 0.7))]

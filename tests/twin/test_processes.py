@@ -34,6 +34,56 @@ def test_small_models_load_no_compiler() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.strip() == "[]"
 
 
+COMPILED = """
+import sys, threading
+from twin.compiled import njit
+import tiling.block_kernels, tiling.partition_kernels
+add = njit(lambda a, b: a + b)
+assert add(1, 2) == 3
+print(sorted({"scipy", "pandas"} & set(sys.modules)))
+import scipy.linalg
+from numba import njit as compiled
+import numpy as np
+dot = compiled(lambda a, b: np.dot(a, b))
+assert dot(np.ones(3), np.ones(3)) == 3
+"""
+
+
+def test_the_compiler_is_loaded_without_scipy() -> None:
+    """Which those who ask for it later still get, kernels with `numpy.dot` among them."""
+    assert subprocess.run([sys.executable, "-c", COMPILED], check=True, timeout=120, capture_output=True, text=True).stdout.strip() == "[]"
+
+
+REFUSED = """
+import sys, threading
+from twin.processes import without
+found = []
+def other():
+    import colorsys
+    found.append(colorsys)
+with without("colorsys"):
+    try:
+        import colorsys
+    except ImportError:
+        found.append("refused")
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+import colorsys
+assert found == ["refused", colorsys]
+"""
+
+
+def test_a_library_is_refused_to_one_thread_alone() -> None:
+    subprocess.run([sys.executable, "-c", REFUSED], check=True, timeout=60)
+
+
+def test_a_parquet_file_is_read_without_gdal() -> None:
+    """GDAL's binding brings pandas: a third of a second."""
+    code = "import sys, twin.tasks, ingest_gis.footprints, tiling.blocks; print(sorted({'pyogrio', 'scipy', 'pandas'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.strip() == "[]"
+
+
 LEAVE = """
 import atexit, sys, threading, time
 from twin.processes import leave

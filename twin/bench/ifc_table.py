@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from twin.bench.bim import figures
 from twin.bench.measure import Cost
+from twin.errors import TwinError
 
 HEAD = """| file | MB | elements | open | properties | geometry | tiles | ours, whole: wall s (CPU-s, MB) | with the cache | py3dtiles[ifc] | × | iterator alone | ours / it |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|"""
@@ -27,7 +29,17 @@ def main() -> None:
     """Measure the files that are named."""
     print(HEAD)  # noqa: T201
     for name in sys.argv[1:]:
-        print(row(Path(name), figures(Path(name))), flush=True)  # noqa: T201
+        try:
+            line = row(Path(name), figures(Path(name)))
+        except TwinError as error:  # a refusal is a row too: what the file is, and why it is not read
+            line = f"| {Path(name).name} | {Path(name).stat().st_size / 1e6:.1f} | – {_reason(error)} |" + " – |" * 10
+        print(line, flush=True)  # noqa: T201
+
+
+def _reason(error: TwinError) -> str:
+    """What the command said, out of the JSON in which it says so."""
+    told = re.search(r'"message": "((?:[^"\\]|\\.)*)"', str(error))
+    return (told.group(1) if told else str(error))[:300].replace("|", "/").replace("\n", " ")
 
 
 if __name__ == "__main__":

@@ -175,3 +175,17 @@ def test_a_flow_that_breaks_down_names_where_and_keeps_the_last_good_state() -> 
     with pytest.raises(BadInput, match=r"broke down at t = .* row \d+, column 200"):
         s.step(1.0)
     assert s.state is before
+
+
+@pytest.mark.parametrize(("scheme", "slope", "fit"), [("inertial", 0.05, False), ("inertial", 0.0005, True), ("hllc", 0.05, True)])
+def test_the_run_says_whether_its_scheme_fits_the_case(lake: Lake, tmp_path: Path, scheme: str, slope: float, fit: bool) -> None:
+    """An inflow on a plane: uniform flow of 0.1 m²/s is beyond critical from a slope of g·n²/h^(1/3) ≈ 0.9% on (n = 0.02), slow below."""
+    bed = 20 - slope * CELL * np.arange(40)[None] * np.ones((20, 1))
+    rows = [{"name": "gutter", "line": [place(7, 5), place(7, 95)], "flow_m3_s": 9.0}]
+    _, world = run(lake, {"dem": terrain(lake, bed)}, tmp_path, hours=0.1, scheme=scheme, inflows=rows, roughness=0.02)
+    warned = [note.reason for note in world.report.notes if note.action == "warned" and note.feature == "scheme"]
+    assert bool(warned) is not fit
+    assert all("use scheme=hllc" in text and "Froude" in text for text in warned)
+    assert any(note.feature == "scheme" and "fit for slow flow" in note.reason for note in world.report.notes) is (scheme == "inertial")
+    words = "slow flow only" if scheme == "inertial" else "fit for slow and fast flow"
+    assert (words in world.page) is (fit)

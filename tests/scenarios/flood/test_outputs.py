@@ -17,6 +17,8 @@ from scenarios.contract import World
 from scenarios.flood.damage import damage_share
 from scenarios.flood.moments import Moments
 from scenarios.flood.output_params import CURVES, DamageCurve
+from scenarios.flood.solver import Solver
+from scenarios.kernels import sources
 from twin import parts
 from twin.errors import BadInput, BadOption
 from twin.lake import Lake
@@ -284,3 +286,35 @@ def test_table_layers_are_stored_and_read_as_layers(lake: Lake, tmp_path: Path) 
     back = list(parts.read_features(lake, version))
     assert version.extent is None
     assert sum(len(chunk) for chunk in back) == outputs["hydrographs"][0].attributes.num_rows > 100
+
+
+def test_maxima_of_a_pond_that_drains_by_hand(lake: Lake, tmp_path: Path) -> None:
+    """0.3 m of still water falls by a drain's 120 and half of an infiltration of 60 mm/h: 0.2 m are reached after 40 min; a raised house stays dry."""
+    house = layer(lake, "houses", "blocks", [shapely.box(E + 50, N - 70, E + 70, N - 50)], ["h"])
+    out, world = run(lake, {"dem": terrain(lake, np.full((20, 20), 10.0)), "houses": house}, tmp_path, hours=1, open_edges=False, initial_level=10.3, threshold=0.2,
+                     drainage_mm_h=120, infiltration="constant", infiltration_mm_h=60, pervious=0.5, buildings="houses", building_mode="raised")  # fmt: skip
+    wet = np.ones((20, 20), bool)
+    wet[10:14, 10:14] = False
+    found = {name: out[name][0].data[0] for name in ("depth", "hazard", "duration", "arrival", "velocity")}
+    assert all((values[~wet] == -9999).all() for values in found.values())
+    assert found["depth"][wet] == pytest.approx(0.3, abs=2e-3)
+    assert found["hazard"][wet] == pytest.approx(0.3 * 0.5 + 1, abs=2e-3), "Defra FD2321: depth × (speed + 0.5) + debris factor 1 above 0.25 m"
+    assert found["duration"][wet] == pytest.approx(2400, abs=11)
+    assert found["arrival"][wet].max() <= 10
+    assert found["velocity"][wet].max() < 1e-3
+    water, area = world.report.facts["water_m3"], wet.sum() * CELL**2
+    assert (water["drainage"], water["infiltration"]) == (pytest.approx(-0.12 * area, rel=1e-3), pytest.approx(-0.03 * area, rel=1e-3))
+
+
+def test_the_hazard_of_moving_water() -> None:
+    """0.2 m at 2 m/s: 0.2 × 2.5 + debris factor 0.5 (shallow); 0.5 m at 3 m/s, flowing at an angle: 0.5 × 3.5 + 1."""
+    one = Solver(np.zeros((3, 4)), CELL)
+    depth = np.where(np.arange(4) < 2, 0.2, 0.5) * np.ones((3, 1))
+    one.set_depth(depth)
+    one.set_velocity(np.where(depth < 0.3, 2.0, 1.8), np.where(depth < 0.3, 0.0, 2.4))
+    best = np.zeros((5, 3, 4), np.float32)
+    best[3] = -1
+    sources.record(one.state, best, one.ghost, 30.0, 10.0, 0.05, False)
+    assert best[2, 1] == pytest.approx([1.0, 1.0, 2.75, 2.75], rel=1e-5)
+    assert best[1, 1] == pytest.approx([2, 2, 3, 3], rel=1e-5)
+    assert (best[3:, 1] == [[30.0] * 4, [10.0] * 4]).all()

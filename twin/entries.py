@@ -1,0 +1,75 @@
+"""The one table of readers, tilers and scenarios. A new format or scenario is one file and one line here.
+
+Modules are imported only when used, so that the command starts fast and so that nothing but this table ties the city to its
+pipelines. The table itself loads nothing, so that it can be asked first of all what to begin with (`twin.ahead`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from twin.model import LayerKind
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the table.
+
+    A reader's module has ``Options`` (a `ReaderOptions`) and ``read(source: Path, options, report) -> Iterator[Batch]``;
+    where suffixes are shared it also has ``detect(source, options) -> bool``.
+    A tiler's module has ``Options``, ``CODE_VERSION: str`` and ``tile(version, job) -> dict`` (see `tiling`).
+    A scenario's module has what `scenarios.contract` says.
+    """
+
+    name: str
+    module: str
+    kind: LayerKind | Literal["scenario"]
+    suffixes: tuple[str, ...] = ()
+    several: bool = False
+    """Whether a reader's `read` also takes a folder or a list of files as `source`."""
+    ahead: str = ""
+    """"module:function", called in good time (`twin.ahead`): a tiler's without arguments while its layer is being read, a reader's with the options
+    that are given (texts by name) before anything else is loaded."""
+
+    def load(self) -> Any:
+        """Import the module."""
+        return import_module(self.module)
+
+
+_VECTOR = (".gpkg", ".geojson", ".json", ".shp", ".parquet", ".geoparquet", ".fgb")
+
+READERS: tuple[Entry, ...] = (
+    Entry("cityjson", "ingest_bim.cityjson", "mesh", (".json", ".jsonl", ".zip"), several=True),
+    Entry("citygml", "ingest_bim.citygml", "mesh", (".gml", ".citygml", ".xml", ".zip"), several=True),
+    Entry("tileset", "ingest_bim.adopted", "tileset", (".json", ".3tz")),
+    Entry("footprints", "ingest_gis.footprints", "blocks", _VECTOR),
+    Entry("vector", "ingest_gis.vector", "vector", _VECTOR),
+    Entry("terrain", "ingest_gis.terrain", "terrain", (".tif", ".tiff", ".asc", ".hgt", ".zip"), several=True),
+    Entry("raster", "ingest_gis.raster", "raster", (".tif", ".tiff", ".png", ".jpg", ".jp2", ".asc")),
+    Entry("netcdf", "ingest_gis.netcdf", "raster", (".nc", ".nc4", ".cdf")),
+    Entry("points", "ingest_gis.points", "points", (".las", ".laz", ".e57"), several=True),
+    Entry("meshfile", "ingest_bim.meshfile", "mesh", (".obj", ".gltf", ".glb", ".ply", ".stl", ".zip")),
+    Entry("ifc", "ingest_bim.ifc", "mesh", (".ifc", ".ifczip", ".ifcxml"), ahead="ingest_bim.geometry_start:begin"),
+)
+
+TILERS: tuple[Entry, ...] = (
+    Entry("blocks", "tiling.blocks", "blocks"),
+    Entry("mesh", "tiling.mesh", "mesh"),
+    Entry("tileset", "tiling.adopted", "tileset"),
+    Entry("points", "tiling.points", "points"),
+    Entry("terrain", "tiling.terrain", "terrain", ahead="tiling.terrain_warm:warm"),
+)
+
+#: The module that verifies tiles: ``check_tileset(path)`` and ``check_layer(version, lake, archive, …)``.
+CHECKER = "tiling.check"
+
+#: The module that writes finished tiles for old clients: ``convert(archive, folder, listen) -> number of files``.
+CONVERTER = "tiling.legacy"
+
+SCENARIOS: tuple[Entry, ...] = (
+    Entry("inundation", "scenarios.inundation", "scenario"),
+    Entry("flood", "scenarios.flood", "scenario"),
+)
