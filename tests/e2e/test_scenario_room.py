@@ -11,7 +11,6 @@ import pytest
 import rasterio
 from PIL import Image
 from pyproj import Geod
-from shapely.geometry import shape
 
 from tests.e2e import golden
 from twin.city import City
@@ -79,22 +78,6 @@ def difference_is_right(viewer: Any, city: City) -> None:
         assert told(quantity) == pytest.approx([a, b, b - a], abs=close), quantity
 
 
-def a_row_flies_there(viewer: Any) -> None:
-    """A click on who is hit opens its card and puts it in the middle of the picture."""
-    page = viewer.page
-    row = page.locator("[data-hits] tr[data-hit]").first
-    wanted = row.get_attribute("data-hit")
-    row.locator("button").click()
-    page.wait_for_function("id => twin.selection.kind === 'feature' && twin.selection.feature.id === id", arg=wanted)
-    layer, place = page.evaluate("() => [twin.selection.layer.id, twin.selection.place]")
-    page.wait_for_function("([lon, lat]) => twin.view && Math.hypot(twin.view.lon - lon, twin.view.lat - lat) < 5e-4", arg=[place["lon"], place["lat"]])
-    item = page.request.get(f"{viewer.url}/collections/{layer}/items/{wanted}").json()
-    box = shape(item["geometry"]).bounds
-    assert box[0] - 1e-4 < place["lon"] < box[2] + 1e-4
-    assert box[1] - 1e-4 < place["lat"] < box[3] + 1e-4
-    page.evaluate("() => document.querySelector('city-twin').app.selection.clear()")
-
-
 def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: Any, served: Any, pictures: Path) -> None:
     city = small_city
     viewer.open()
@@ -149,7 +132,6 @@ def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: An
     assert "m³/s" in viewer.text("twin-hydrographs [data-role=now]")
     page.wait_for_selector("[data-hits=buildings], [data-hits=roads]")
     viewer.shot(pictures / "flood-lists.png")
-    a_row_flies_there(viewer)
     report = page.request.get(page.locator("[data-role=report]").first.get_attribute("href"))
     assert report.ok
     assert "html" in report.headers["content-type"]
