@@ -80,8 +80,6 @@ function dress(widget: CesiumWidget, detail: Detail): void {
     skyAtmosphere.brightnessShift = 0.05;
     skyAtmosphere.saturationShift = -0.12;
   }
-  // Cesium gives a frame 5 ms for tiles that have come. Where the frame itself takes a hundred times that, the picture would wait for frames.
-  Object.assign((globe as unknown as { _surface: object })._surface, { _loadQueueTimeSlice: detail.loading });
   scene.preUpdate.addEventListener(() => { if (skyAtmosphere) skyAtmosphere.show = skyShows(widget); });
   if (detail.occlusion) {
     // Corners and courtyards a little darker: blocks without textures gain most from it.
@@ -105,6 +103,14 @@ function dress(widget: CesiumWidget, detail: Detail): void {
   const control = scene.screenSpaceCameraController;
   control.minimumZoomDistance = 3;
   control.maximumZoomDistance = 30_000_000;
+}
+
+/**
+ * Cesium gives a frame 5 ms for ground that has come; where the frame itself takes a hundred times that, the picture would wait for frames.
+ * Called once the city stands: until then the ground is not to take the line from it.
+ */
+export function hurry({ scene }: CesiumWidget, detail: Detail): void {
+  Object.assign((scene.globe as unknown as { _surface: object })._surface, { _loadQueueTimeSlice: detail.loading });
 }
 
 /**

@@ -10,6 +10,7 @@ import { depthColumn, heightColumn, useColumn } from "../core/layers";
 import { classConditions, DEPTHS, HEIGHTS, PLAIN, useConditions } from "../core/palette";
 import { classRows, intensityRange, type PointFacts } from "../core/points";
 import { legendConditions } from "../core/thematic";
+import { hurry } from "./scene";
 import { facadeShader } from "./facade";
 import { SPLIT, type TileFault } from "./ground";
 import { pointShader, type Painted } from "./point-shader";
@@ -84,7 +85,10 @@ export class Tilesets {
     // Baking an environment map per tileset is dear and, for plain blocks, changes nothing that one sees.
     tileset.environmentMapManager.enabled = this.detail.occlusion;
     if (layer.kind === "blocks") tileset.customShader = layer.run ? this.overlay : this.facade;
-    tileset.initialTilesLoaded.addEventListener(() => { this.firstPicture ??= performance.now(); });
+    tileset.initialTilesLoaded.addEventListener(() => {
+      this.firstPicture ??= performance.now();
+      hurry(this.widget, this.detail);
+    });
     tileset.loadProgress.addEventListener((waiting: number, processing: number) => {
       this.pending.set(layer.id, waiting + processing);
       this.progress();
