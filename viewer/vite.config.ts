@@ -50,12 +50,24 @@ function cesiumStatic(): Plugin {
   };
 }
 
+/** Lets the browser fetch what the entry is going to import while it still reads the entry. */
+function preload(): Plugin {
+  return {
+    name: "preload-page",
+    transformIndexHtml: {
+      order: "post",
+      handler: (_, { bundle }) => Object.values(bundle ?? {}).flatMap((file) => (file.type === "chunk" && /^(page|cesium)$/.test(file.name)
+        ? [{ tag: "link", attrs: { rel: "modulepreload", crossorigin: true, href: `./${file.fileName}` }, injectTo: "head" as const }] : [])),
+    },
+  };
+}
+
 const api = process.env["TWIN_API"] ?? "http://127.0.0.1:8000";
 const apiPaths = ["/collections", "/search", "/position", "/city", "/tiles3d", "/terrain", "/map", "/processes", "/jobs"];
 
 export default defineConfig({
   base: "./",
-  plugins: [cesiumStatic()],
+  plugins: [cesiumStatic(), preload()],
   build: {
     outDir: "dist",
     emptyOutDir: true,

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -85,14 +86,11 @@ def small_city() -> ModuleType:
     return _small_city()
 
 
-@pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory, small_city: ModuleType) -> Iterator[Served]:
-    """The small city, ingested by the product and served by `twin serve`."""
-    if not (ROOT / "viewer/dist/index.html").is_file():
-        pytest.fail("viewer/dist is missing; build it: cd viewer && npm ci && npm run build")
-    folder = tmp_path_factory.mktemp("e2e")
+@contextmanager
+def served_city(folder: Path, jobs: Iterable[dict[str, Any]]) -> Iterator[tuple[City, Served]]:
+    """A city of these deliveries (source, layer, reader, options, describe), each published, and `twin serve` on it."""
     city = City.open(folder / "city")
-    for job in small_city.write(folder / "delivery"):
+    for job in jobs:
         params = tasks.ingest_params(job["source"], job["layer"], reader=job["reader"], options=job["options"], describe=job["describe"], publish=True)
         tasks.require(tasks.work(city, tasks.submit(city, "ingest", params), None))
     with socket.socket() as free:
@@ -100,8 +98,20 @@ def served(tmp_path_factory: pytest.TempPathFactory, small_city: ModuleType) -> 
         port = free.getsockname()[1]
     server = Served(folder / "city", port)
     server.start()
-    yield server
-    server.stop()
+    try:
+        yield city, server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, small_city: ModuleType) -> Iterator[Served]:
+    """The small city, ingested by the product and served by `twin serve`."""
+    if not (ROOT / "viewer/dist/index.html").is_file():
+        pytest.fail("viewer/dist is missing; build it: cd viewer && npm ci && npm run build")
+    folder = tmp_path_factory.mktemp("e2e")
+    with served_city(folder, small_city.write(folder / "delivery")) as (_, server):
+        yield server
 
 
 @pytest.fixture(scope="session")

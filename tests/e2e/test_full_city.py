@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ import pytest
 from PIL import Image
 
 from tests.e2e import full_city
-from tests.e2e.conftest import Served, Viewer
-from twin import tasks
+from tests.e2e.conftest import Served, Viewer, served_city
 from twin.archive import Archive
-from twin.city import City
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("browser")]
 
@@ -24,24 +21,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_grou
 @pytest.fixture(scope="module")
 def city(tmp_path_factory: pytest.TempPathFactory, small_city: Any) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("full")
-    city = City.open(folder / "city")
-    for job in full_city.jobs(small_city, folder / "delivery"):
-        params = tasks.ingest_params(job["source"], job["layer"], reader=job["reader"], options=job["options"], describe=job["describe"], publish=True)
-        tasks.require(tasks.work(city, tasks.submit(city, "ingest", params), None))
-    _, _, derivation = city.published("buildings")
-    assert derivation is not None
-    with Archive(city.lake.path(derivation.archive)) as archive:
-        names = archive.names()
-        assert "implicitTiling" in json.loads(archive.read("tileset.json"))["root"]
-        assert any(n.endswith(".subtree") for n in names)
-        assert sum(n.endswith(".glb") for n in names) > 4
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = Served(folder / "city", port)
-    server.start()
-    yield server
-    server.stop()
+    with served_city(folder, full_city.jobs(small_city, folder / "delivery")) as (city, server):
+        _, _, derivation = city.published("buildings")
+        assert derivation is not None
+        with Archive(city.lake.path(derivation.archive)) as archive:
+            names = archive.names()
+            assert "implicitTiling" in json.loads(archive.read("tileset.json"))["root"]
+            assert any(n.endswith(".subtree") for n in names)
+            assert sum(n.endswith(".glb") for n in names) > 4
+        yield server
 
 
 @pytest.fixture(scope="module")

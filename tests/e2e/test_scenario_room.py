@@ -78,6 +78,22 @@ def difference_is_right(viewer: Any, city: City) -> None:
         assert told(quantity) == pytest.approx([a, b, b - a], abs=close), quantity
 
 
+def fly_to_a_hit(viewer: Any, city: Any) -> None:
+    """A click on a row of the list opens the card of what is hit and flies there. No frame is waited for: the camera says when it has arrived."""
+    page = viewer.page
+    row = page.locator("[data-hits] tr[data-hit]").first
+    hit = row.get_attribute("data-hit")
+    row.locator("button").click()
+    page.wait_for_function("id => twin.selection.kind === 'feature' && twin.selection.feature.id === id", arg=hit, polling=250)
+    assert viewer.text("twin-feature-card [data-field=id]") == hit
+    places = {one.id: one.degrees for one in city.buildings()} | {f"road-{i}": city.degrees(99.0 + 78.0 * i, city.DEPTH / 2) for i in range(10)}
+    page.wait_for_function(
+        "([lon, lat]) => { const { x, y, z } = twin.viewer.camera.positionWC; const [a, b] = [lon, lat].map(angle => angle * Math.PI / 180);"
+        "const spot = [Math.cos(b) * Math.cos(a), Math.cos(b) * Math.sin(a), Math.sin(b)].map(one => one * Math.hypot(x, y, z));"
+        "return Math.hypot(x - spot[0], y - spot[1], z - spot[2]) < 330; }", arg=list(places[hit]), polling=250)  # fmt: skip
+    page.evaluate("() => document.querySelector('city-twin').app.selection.clear()")
+
+
 def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: Any, served: Any, pictures: Path) -> None:
     city = small_city
     viewer.open()
@@ -132,6 +148,7 @@ def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: An
     assert "m³/s" in viewer.text("twin-hydrographs [data-role=now]")
     page.wait_for_selector("[data-hits=buildings], [data-hits=roads]")
     viewer.shot(pictures / "flood-lists.png")
+    fly_to_a_hit(viewer, city)
     report = page.request.get(page.locator("[data-role=report]").first.get_attribute("href"))
     assert report.ok
     assert "html" in report.headers["content-type"]

@@ -8,7 +8,7 @@ import type { Bbox, City, Legend, TileJson } from "./api/types";
 import { Ground, type TileFault } from "./cesium/ground";
 import { Labels } from "./cesium/labels";
 import { Marks } from "./cesium/marks";
-import { createStage, probeGraphics, thisMachine } from "./cesium/scene";
+import { createStage } from "./cesium/scene";
 import { Tilesets } from "./cesium/tilesets";
 import { detailFor, type Detail, type Quality } from "./core/device";
 import { Emitter } from "./core/emitter";
@@ -16,10 +16,13 @@ import { Health } from "./core/health";
 import { toCql2 } from "./core/filter";
 import { chooseLang, translate, type Lang } from "./core/i18n";
 import { labelsOf } from "./core/labels";
+import { Later } from "./core/later";
 import { firstState, layerTitle, toLayer, type Layer, type LayerState } from "./core/layers";
 import type { MessageKey } from "./core/messages";
 import { Notices } from "./core/notices";
 import { Burst, type Progress } from "./core/progress";
+import { Faults } from "./faults";
+import { probeGraphics, thisMachine } from "./graphics";
 import { Notebook } from "./notebook";
 import { Playback } from "./playback";
 import { Questions } from "./questions";
@@ -37,11 +40,8 @@ import { Waters } from "./waters";
 /** How often the catalogue is asked for new versions, milliseconds. */
 const POLL = 20_000;
 const LABEL_LIMIT = 2000;
-/** A layer whose tiles fail is read again after this long, then three times that, up to the last; milliseconds. */
-const REREAD_FIRST = 1_500;
-const REREAD_LAST = 300_000;
-/** Without a new failure for this long, milliseconds, a layer counts as whole again. */
-const QUIET = 8_000;
+/** Milliseconds after the opening when what waits for the first picture waits no longer: it may never come, as in a city without tiles. */
+const LATEST = 5_000;
 
 export class CityApp {
   readonly changed = new Emitter();
@@ -87,8 +87,14 @@ export class CityApp {
   private readonly steering: Steering;
   private readonly burst = new Burst();
   private readonly tileJsons = new Map<string, TileJson>();
-  private readonly faults = new Map<string, { count: number; status: number | undefined; wait: number; timer: number }>();
   private readonly dirty = new Set<string>();
+  private readonly faults = new Faults(this, this.dirty);
+  /** What the first picture can do without. */
+  readonly later = new Later();
+  /** Layers that nobody has shown yet, to be read after the first picture. */
+  private readonly unread = new Set<string>();
+  /** Names and layers that are being read behind the picture. */
+  private reading = 0;
   private terrainPending = 0;
   /** Some of the ground did not come: the provider is made anew with the next look at the catalogue. */
   private terrainLost = false;
@@ -150,6 +156,7 @@ export class CityApp {
         await this.refresh();
         break;
       } catch (error) {
+        this.draw();
         if (!(error instanceof ApiError) || !error.offline) this.notices.set("open", "error.layer", { name: "API", id: "", why: String(error) }, "bad");
         await this.waitOnline();
       }
@@ -157,8 +164,14 @@ export class CityApp {
     this.notices.clear("open");
     this.opened = true;
     this.timer = window.setInterval(() => void this.poll(), POLL);
-    void this.runs.load();
+    this.later.do(() => void this.runs.load());
+    window.setTimeout(() => this.later.release(), LATEST);
     this.changed.emit();
+  }
+
+  /** Starts to draw: once it is known where to look, or that this will take a while. */
+  private draw(): void {
+    if (this.widget) this.widget.useDefaultRenderLoop = true;
   }
 
   private async waitOnline(): Promise<void> {
@@ -206,6 +219,7 @@ export class CityApp {
     this.section.renew();
     this.waters.renew();
     this.notebook.draw(true);
+    if (this.city) this.draw();
   }
 
   private async poll(): Promise<void> {
@@ -234,17 +248,46 @@ export class CityApp {
     const restored = first && this.sharing.restoreView();
     const gone = [...before.keys()].filter((id) => !this.layers.some((layer) => layer.id === id));
     for (const id of gone) this.drop(id);
+    if (first) this.draw();
     this.changed.emit();
-    await this.applyTerrain();
-    if (first && !restored) void this.camera.settle();
-    await Promise.all(this.layers.map(async (layer) => {
-      const old = before.get(layer.id);
-      if (old && old.key === layer.key && !this.dirty.has(layer.id)) return;
-      await this.load(layer);
-    }));
-    await this.replaceBlocks();
+    const due = this.layers.filter((layer) => before.get(layer.id)?.key !== layer.key || this.dirty.has(layer.id));
+    for (const layer of due) if (first && this.hiddenAtFirst(layer)) this.unread.add(layer.id);
+    const ground = this.applyTerrain().then(() => { if (first && !restored) void this.camera.settle(); });
+    await Promise.all([ground, ...due.filter(({ id }) => !this.unread.has(id)).map((layer) => this.load(layer))]);
     if (first) this.sharing.restoreRest();
+    this.later.do(() => void this.behind(async () => {
+      await Promise.all([...this.unread].map((id) => this.loadUnread(id)));
+      await this.replaceBlocks();
+    }));
     this.changed.emit();
+  }
+
+  /** Whether a layer is off until the reader wants it; if so, its state is set. A picture's legend must be read to know. */
+  private hiddenAtFirst(layer: Layer): boolean {
+    if (layer.kind === "raster" && layer.run === null) return false;
+    const state = firstState(layer, null, this.layers);
+    if (!state.visible) this.states.set(layer.id, state);
+    return !state.visible;
+  }
+
+  private async loadUnread(id: string): Promise<void> {
+    const layer = this.layer(id);
+    if (this.unread.has(id) && layer) await this.load(layer);
+  }
+
+  /** Work that `idle` waits for. */
+  private async behind(work: () => Promise<void>): Promise<void> {
+    this.reading += 1;
+    try {
+      await work();
+    } finally {
+      this.reading -= 1;
+    }
+  }
+
+  /** Nothing is held back or being read any more; tiles are counted apart (`pendingTiles`). */
+  get idle(): boolean {
+    return this.later.released && this.reading === 0;
   }
 
   /** After an outage: everything that failed, or (`all`) everything. */
@@ -264,6 +307,7 @@ export class CityApp {
   /** Reads a layer's parts one by one: a picture that fails does not keep the buildings away. */
   private async load(layer: Layer): Promise<void> {
     this.dirty.delete(layer.id);
+    this.unread.delete(layer.id);
     const faults: unknown[] = [];
     const attempt = (part: Promise<unknown>) => part.catch((error: unknown) => faults.push(error));
     if (layer.links.map) await attempt(this.readMap(layer, layer.links.map));
@@ -272,7 +316,7 @@ export class CityApp {
     const map = this.tileJsons.get(layer.id);
     if (map) this.ground.addDrape(layer, map, (path) => this.api.url(path), state);
     if (layer.links.tiles3d) await attempt(this.tilesets.add(layer, this.api.url(layer.links.tiles3d), state));
-    if (state.visible) void this.loadLabels(layer);
+    if (state.visible) this.later.do(() => void this.loadLabels(layer));
     if (faults.length > 0) await this.layerFailed(layer, faults[0]);
     else this.notices.clear(`layer:${layer.id}`);
     this.changed.emit();
@@ -331,6 +375,7 @@ export class CityApp {
     if (!layer || !before) return;
     const state = { ...before, ...change };
     this.states.set(id, state);
+    if (state.visible) void this.behind(() => this.loadUnread(id));
     const shown = this.split === null ? { ...state, side: "both" as const } : state;
     this.tilesets.apply(id, shown);
     this.ground.applyDrape(id, shown);
@@ -342,7 +387,10 @@ export class CityApp {
 
   private async loadLabels(layer: Layer): Promise<void> {
     const column = layer.style.label;
-    if (!column || !layer.links.items || layer.kind !== "vector") return;
+    if (column && layer.links.items && layer.kind === "vector") await this.behind(() => this.readLabels(layer, column));
+  }
+
+  private async readLabels(layer: Layer, column: string): Promise<void> {
     try {
       const filter = toCql2(this.states.get(layer.id)?.conditions ?? [], layer.schema);
       const { features } = await this.api.items(layer.id, { limit: LABEL_LIMIT, filter });
@@ -395,37 +443,12 @@ export class CityApp {
 
   private onProgress(): void {
     this.progressed.emit(this.burst.update(this.pendingTiles));
+    if (this.tilesets.firstPicture !== null) this.later.release();
   }
 
   private onFault(id: string, part: Parameters<TileFault>[1], status: number | undefined): void {
     if (part === "terrain") this.terrainLost = true;
-    const fault = this.faults.get(id) ?? { count: 0, status, wait: REREAD_FIRST, timer: 0 };
-    fault.count += 1;
-    fault.status = status ?? fault.status;
-    this.faults.set(id, fault);
-    this.dirty.add(id);
-    // Failures come in swarms: say it once and read the layer again once, each time a little later.
-    if (!fault.timer) fault.timer = window.setTimeout(() => void this.settleFault(id), fault.wait);
-  }
-
-  private async settleFault(id: string): Promise<void> {
-    const fault = this.faults.get(id);
-    const layer = this.layer(id);
-    if (!fault) return;
-    fault.timer = 0;
-    fault.wait = Math.min(REREAD_LAST, fault.wait * 3);
-    if (!layer || !(await this.health.suspect())) return;
-    const why = fault.status === undefined ? "?" : `HTTP ${fault.status}`;
-    const values = { name: layerTitle(layer, this.lang), id, n: fault.count, why };
-    fault.count = 0;
-    this.notices.set(`tiles:${id}`, "error.tiles", values, "bad");
-    await this.refresh().catch(() => undefined);
-    // No new failure for a while: it is over.
-    window.setTimeout(() => {
-      if (this.dirty.has(id)) return;
-      this.notices.clear(`tiles:${id}`);
-      fault.wait = REREAD_FIRST;
-    }, QUIET);
+    this.faults.add(id, status);
   }
 
   destroy(): void {

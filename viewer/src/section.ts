@@ -48,12 +48,18 @@ export class Section {
 
   /** What is done without edges and knobs in the picture. */
   unmarked<T>(act: () => T): T {
-    this.handles?.show(false);
+    this.mark(false);
     try {
       return act();
     } finally {
-      this.handles?.show(true);
+      this.mark(true);
     }
+  }
+
+  private mark(shown: boolean): void {
+    const { widget, tilesets } = this.app;
+    this.handles?.show(shown);
+    if (widget && !widget.isDestroyed()) this.cuts.edges(widget, tilesets.all(), shown);
   }
 
   private drawHandles(): void {

@@ -59,7 +59,7 @@ export class TwinHandle {
     for (let quiet = 0; quiet < 3;) {
       await this.frame();
       const { widget, tilesets } = this.app;
-      const done = widget !== null && widget.scene.globe.tilesLoaded && tilesets.loaded && this.app.pendingTiles === 0;
+      const done = widget !== null && widget.scene.globe.tilesLoaded && tilesets.loaded && this.app.pendingTiles === 0 && this.app.idle;
       quiet = done ? quiet + 1 : 0;
     }
   }

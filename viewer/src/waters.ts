@@ -30,7 +30,7 @@ export class Waters {
       this.drawn.delete(id);
       water.clear(id);
     }
-    for (const layer of wanted) if (!this.drawn.has(layer.id)) void this.draw(layer, water);
+    for (const layer of wanted) if (!this.drawn.has(layer.id)) this.begin(layer, water);
     water.show(!app.layers.some((layer) => layer.run !== null && layer.kind === "raster" && app.states.get(layer.id)?.visible));
   }
 
@@ -40,8 +40,12 @@ export class Waters {
       && Boolean(state?.visible && state.opacity >= 1 && !state.thematic && state.conditions.length === 0);
   }
 
-  private async draw(layer: Layer, water: Water): Promise<void> {
+  private begin(layer: Layer, water: Water): void {
     this.drawn.set(layer.id, layer.key);
+    this.app.later.do(() => void this.draw(layer, water));
+  }
+
+  private async draw(layer: Layer, water: Water): Promise<void> {
     // Waves are an ornament: without them the water is there all the same.
     const found = await this.app.api.items(layer.id, { limit: LIMIT }).catch(() => null);
     if (found && water === this.water && this.drawn.get(layer.id) === layer.key) water.set(layer.id, found.features, layer.style.color ?? COLOR);

@@ -2,6 +2,7 @@
  * The one door to the server. Every failure becomes an `ApiError` that says whether it is worth trying again;
  * the viewer turns that into a sentence for the reader.
  */
+import { earlyFetch } from "../early";
 import type {
   Bbox, Change, City, Collection, Feature, FeatureCollection, FeatureHistory, Job, Legend, PlaceFound, PositionFound, Process, Statistics, TileJson, VersionEntry,
 } from "./types";
@@ -23,7 +24,7 @@ export type Fetch = (input: string, init?: RequestInit) => Promise<Response>;
 export class Api {
   readonly base: string;
   /** @param base any URL below which the API lives, e.g. `http://host:8000/`; a relative one is resolved by the caller. */
-  constructor(base: string, private readonly send: Fetch = (input, init) => fetch(input, init)) {
+  constructor(base: string, private readonly send: Fetch = earlyFetch) {
     this.base = base.endsWith("/") ? base : `${base}/`;
   }
 

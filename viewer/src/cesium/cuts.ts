@@ -11,6 +11,8 @@ interface Cut {
 type Clipped = { clippingPlanes: ClippingPlaneCollection | undefined };
 
 const EDGE = Color.fromCssColorString("#d9620a");
+/** Of the coloured edge along a cut, pixels. */
+const EDGE_WIDTH = 1.5;
 
 export class Cuts {
   private plane: Cut[] = [];
@@ -49,11 +51,16 @@ export class Cuts {
     if (changed.some(Boolean)) widget.scene.requestRender();
   }
 
+  /** Shows the coloured edges along the cuts, or the cuts alone, as on paper. */
+  edges(widget: CesiumWidget, tilesets: readonly Cesium3DTileset[], shown: boolean): void {
+    for (const { clippingPlanes } of [widget.scene.globe, ...tilesets] as unknown as Clipped[]) if (clippingPlanes) clippingPlanes.edgeWidth = shown ? EDGE_WIDTH : 0;
+  }
+
   private put(what: Clipped, cuts: readonly Cut[], frame: () => Matrix4): boolean {
     if ((this.done.get(what) ?? 0) === this.turn) return false;
     this.done.set(what, this.turn);
     // Models go on referring to a collection that was taken away, and fail with it; so each keeps its own, and it is switched off.
-    const kept = what.clippingPlanes ?? new ClippingPlaneCollection({ unionClippingRegions: true, edgeWidth: 1.5, edgeColor: EDGE });
+    const kept = what.clippingPlanes ?? new ClippingPlaneCollection({ unionClippingRegions: true, edgeWidth: EDGE_WIDTH, edgeColor: EDGE });
     kept.removeAll();
     for (const plane of cuts.length > 0 ? planes(cuts, frame()) : []) kept.add(plane);
     kept.enabled = cuts.length > 0;

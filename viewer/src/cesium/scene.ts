@@ -3,35 +3,22 @@ import {
   BoundingSphere, buildModuleUrl, Cartesian2, Cartesian3, CesiumWidget, Color, EllipsoidTerrainProvider, HeadingPitchRange,
   ImageryLayer, JulianDate, Math as CesiumMath, Matrix4, Rectangle, SunLight, TileMapServiceImageryProvider,
 } from "@cesium/engine";
+import * as engine from "@cesium/engine";
 import type { Bbox } from "../api/types";
 import type { View } from "../core/camera";
-import type { Detail, Machine } from "../core/device";
+import type { Detail } from "../core/device";
+import { reflectanceTable } from "../core/reflectance";
 
 /** Ground where no picture lies; also what the far globe fades into when one comes near. */
 export const GROUND_COLOR = "#e6e5dd";
 
+/** Places along a side of the table for reflections. */
+const REFLECTIONS = 32;
+
 /** Eye height above the ellipsoid, metres, from which corners are shaded no longer. */
 const OCCLUSION_BELOW = 900;
 
-/** WebGL 2 there, and how it is drawn; null when there is none. */
-export function probeGraphics(): { renderer: string; software: boolean } | null {
-  const gl = document.createElement("canvas").getContext("webgl2");
-  if (!gl) return null;
-  const info = gl.getExtension("WEBGL_debug_renderer_info");
-  const renderer = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
-  gl.getExtension("WEBGL_lose_context")?.loseContext();
-  return { renderer, software: /swiftshader|llvmpipe|software|basic render/i.test(renderer) };
-}
-
-/** The machine as this page sees it. */
-export function thisMachine(software: boolean, element: { clientWidth: number; clientHeight: number }): Machine {
-  const memory = (navigator as { deviceMemory?: number }).deviceMemory;
-  return {
-    software, width: element.clientWidth, height: element.clientHeight, ratio: window.devicePixelRatio || 1,
-    coarsePointer: window.matchMedia("(pointer: coarse)").matches, ...(memory === undefined ? {} : { memory }),
-  };
-}
-
+/** The scene, which draws nothing until it is told to (`widget.useDefaultRenderLoop`): a globe seen from afar before the city is known would be work for nothing. */
 export function createStage(container: HTMLElement, detail: Detail): CesiumWidget {
   const widget = new CesiumWidget(container, {
     baseLayer: false,
@@ -40,6 +27,9 @@ export function createStage(container: HTMLElement, detail: Detail): CesiumWidge
     // Cesium's own credit line stays out of sight: what the reader sees are our words in the status bar.
     creditContainer: document.createElement("div"),
     creditViewport: document.createElement("div"),
+    // Corners are smoothed where the scene is drawn (`msaaSamples`); the canvas only takes a copy.
+    contextOptions: { webgl: { antialias: false } },
+    useDefaultRenderLoop: false,
     requestRenderMode: true,
     maximumRenderTimeChange: Infinity,
     msaaSamples: detail.samples,
@@ -49,9 +39,24 @@ export function createStage(container: HTMLElement, detail: Detail): CesiumWidge
     orderIndependentTranslucency: detail.quality === "high",
   });
   widget.resolutionScale = detail.resolution;
+  if (detail.quality === "low") smallReflections(widget);
   dress(widget, detail);
   farGlobe(widget);
   return widget;
+}
+
+/**
+ * Before it draws its first model Cesium integrates a table for reflections, 256 × 256 places with 1,024 samples each: five seconds where no
+ * graphics device does it. A small table, made here, looks the same. There is no public way to hand one over.
+ */
+function smallReflections({ scene }: CesiumWidget): void {
+  const inner = scene as unknown as { context: unknown; _brdfLutGenerator?: { _colorTexture: unknown } };
+  if (!inner._brdfLutGenerator) return;
+  const { Texture } = engine as unknown as { Texture: new (options: object) => unknown };
+  inner._brdfLutGenerator._colorTexture = new Texture({
+    context: inner.context, width: REFLECTIONS, height: REFLECTIONS, flipY: false,
+    source: { arrayBufferView: reflectanceTable(REFLECTIONS), width: REFLECTIONS, height: REFLECTIONS },
+  });
 }
 
 function dress(widget: CesiumWidget, detail: Detail): void {

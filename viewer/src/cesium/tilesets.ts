@@ -46,7 +46,7 @@ export class Tilesets {
   private readonly points = new Map<string, PointFacts>();
   /** Tiles asked for and not yet drawn, by layer. */
   readonly pending = new Map<string, number>();
-  /** When a layer of the first look was first drawn as fine as asked for (`performance.now()`), or null before. */
+  /** When a layer of the first look was first on the screen as fine as asked for (`performance.now()`), or null before. */
   firstPicture: number | null = null;
   private readonly facade;
   /** For results, which are often the city's own buildings once more: drawn over them, without flicker. */
@@ -85,10 +85,7 @@ export class Tilesets {
     // Baking an environment map per tileset is dear and, for plain blocks, changes nothing that one sees.
     tileset.environmentMapManager.enabled = this.detail.occlusion;
     if (layer.kind === "blocks") tileset.customShader = layer.run ? this.overlay : this.facade;
-    tileset.initialTilesLoaded.addEventListener(() => {
-      this.firstPicture ??= performance.now();
-      hurry(this.widget, this.detail);
-    });
+    tileset.initialTilesLoaded.addEventListener(() => this.seen());
     tileset.loadProgress.addEventListener((waiting: number, processing: number) => {
       this.pending.set(layer.id, waiting + processing);
       this.progress();
@@ -101,6 +98,18 @@ export class Tilesets {
     this.widget.scene.primitives.add(tileset);
     this.shown.set(layer.id, { layer, state, tileset, hidden: new Set(), picked: null, theme: this.themes.get(layer.id) ?? null, within: this.within.get(layer.id) ?? null, style: "", clip: "[]", painted: null });
     this.restyle(layer.id);
+  }
+
+  /** The tiles are there; they are seen once the frame that has them is on the screen, and then the browser asks for another. */
+  private seen(): void {
+    const off = this.widget.scene.postRender.addEventListener(() => {
+      off();
+      requestAnimationFrame(() => {
+        this.firstPicture ??= performance.now();
+        if (!this.widget.isDestroyed()) hurry(this.widget, this.detail);
+        this.progress();
+      });
+    });
   }
 
   apply(id: string, state: LayerState): void {

@@ -15,7 +15,7 @@ export class StatusBar extends Panel {
     }
     .load { display: flex; align-items: center; gap: 8px; color: var(--accent); font-weight: 600; }
     .load i { display: block; width: 84px; height: 4px; border-radius: 2px; background: #d7e1e8; overflow: hidden; }
-    .load b { display: block; height: 100%; background: var(--accent); transition: width 0.2s; }
+    .load b { display: block; height: 100%; background: var(--accent); }
     .gap { flex: 1; }
     @media (max-width: 720px) { .wide { display: none; } .strip { gap: 10px; } }
   `];
