@@ -2,7 +2,7 @@
 import { cpSync, createReadStream, existsSync, statSync } from "node:fs";
 import { dirname, extname, join, normalize, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { defineConfig, type Plugin } from "vite";
+import { build, defineConfig, type Plugin } from "vite";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const engine = resolve(here, "node_modules/@cesium/engine");
@@ -13,6 +13,8 @@ const STATIC: Record<string, string> = {
   Workers: join(engine, "Build/Workers"),
   ThirdParty: join(engine, "Build/ThirdParty"),
 };
+/** Workers of the first picture: each made one file, where Cesium's build has twenty that are fetched one by one. */
+const WORKERS = ["createVerticesFromQuantizedTerrainMesh", "upsampleQuantizedTerrainMesh"];
 /** Files that only Cesium's own example widgets use. */
 const UNUSED = ["LensFlare", "maki", "google_earth_credit.png", "bing_maps_credit.png", "pin.svg"];
 
@@ -38,12 +40,22 @@ function cesiumStatic(): Plugin {
         createReadStream(file).pipe(response);
       });
     },
-    closeBundle() {
+    async closeBundle() {
       for (const [name, folder] of Object.entries(STATIC)) {
         if (!existsSync(folder)) throw new Error(`${folder} is missing: run "npm ci" in viewer/ first`);
         cpSync(folder, join(here, "dist/cesium", name), {
           recursive: true,
           filter: (source) => !UNUSED.some((part) => source.endsWith(part)),
+        });
+      }
+      for (const name of WORKERS) {
+        const entry = join(engine, "Build/Workers", `${name}.js`);
+        await build({
+          configFile: false, logLevel: "error", publicDir: false,
+          build: {
+            outDir: join(here, "dist/cesium/Workers"), emptyOutDir: false, target: "es2022",
+            lib: { entry, formats: ["es"], fileName: () => `${name}.js` }, rollupOptions: { output: { codeSplitting: false } },
+          } as object,
         });
       }
     },
@@ -73,11 +85,13 @@ export default defineConfig({
     emptyOutDir: true,
     target: "es2022",
     chunkSizeWarningLimit: 6000,
+    modulePreload: { polyfill: false },
     rollupOptions: {
       output: {
         // Cesium changes rarely and is large: its own file stays in the browser's cache over our releases.
         // ECharts is not in it: it comes with the first chart.
-        manualChunks: (id: string) => (id.includes("node_modules/") && !/\/lit|echarts|zrender|tslib/.test(id) ? "cesium" : undefined),
+        // The helper that imports lazily stands alone: the entry needs it, and must not wait for Cesium.
+        manualChunks: (id: string) => (id.includes("preload-helper") ? "lazy" : id.includes("node_modules/") && !/\/lit|echarts|zrender|tslib/.test(id) ? "cesium" : undefined),
       },
     },
   },

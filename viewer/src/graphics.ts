@@ -1,4 +1,4 @@
-/** What draws in this browser. Imports no Cesium: the entry asks it while Cesium is still on its way. */
+/** What draws in this browser. Imports no Cesium. */
 import type { Machine } from "./core/device";
 
 export interface Graphics {

@@ -3,7 +3,8 @@ import {
   BoundingSphere, buildModuleUrl, Cartesian2, Cartesian3, CesiumWidget, Color, EllipsoidTerrainProvider, HeadingPitchRange,
   ImageryLayer, JulianDate, Math as CesiumMath, Matrix4, Rectangle, SunLight, TileMapServiceImageryProvider,
 } from "@cesium/engine";
-import * as engine from "@cesium/engine";
+// @ts-expect-error: it is there, and Cesium's types leave it out.
+import { Texture } from "@cesium/engine";
 import type { Bbox } from "../api/types";
 import type { View } from "../core/camera";
 import type { Detail } from "../core/device";
@@ -52,8 +53,7 @@ export function createStage(container: HTMLElement, detail: Detail): CesiumWidge
 function smallReflections({ scene }: CesiumWidget): void {
   const inner = scene as unknown as { context: unknown; _brdfLutGenerator?: { _colorTexture: unknown } };
   if (!inner._brdfLutGenerator) return;
-  const { Texture } = engine as unknown as { Texture: new (options: object) => unknown };
-  inner._brdfLutGenerator._colorTexture = new Texture({
+  inner._brdfLutGenerator._colorTexture = new (Texture as new (options: object) => unknown)({
     context: inner.context, width: REFLECTIONS, height: REFLECTIONS, flipY: false,
     source: { arrayBufferView: reflectanceTable(REFLECTIONS), width: REFLECTIONS, height: REFLECTIONS },
   });
