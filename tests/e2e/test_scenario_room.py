@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,10 @@ def fly_to_a_hit(viewer: Any, city: Any) -> None:
     page.wait_for_function("id => twin.selection.kind === 'feature' && twin.selection.feature.id === id", arg=hit, polling=250)
     assert viewer.text("twin-feature-card [data-field=id]") == hit
     places = {one.id: one.degrees for one in city.buildings()} | {f"road-{i}": city.degrees(99.0 + 78.0 * i, city.DEPTH / 2) for i in range(10)}
-    page.wait_for_function(
-        "([lon, lat]) => { const { x, y, z } = twin.viewer.camera.positionWC; const [a, b] = [lon, lat].map(angle => angle * Math.PI / 180);"
-        "const spot = [Math.cos(b) * Math.cos(a), Math.cos(b) * Math.sin(a), Math.sin(b)].map(one => one * Math.hypot(x, y, z));"
-        "return Math.hypot(x - spot[0], y - spot[1], z - spot[2]) < 330; }", arg=list(places[hit]), polling=250)  # fmt: skip
+    # From straight above to 400 m off at 45 degrees: 283 m beside what was hit, and as high above it.
+    page.wait_for_function("() => Math.abs(twin.viewer.camera.pitch + Math.PI / 4) < 0.02", polling=250)
+    at = page.evaluate("() => { const at = twin.viewer.camera.positionCartographic; return [at.longitude, at.latitude].map(angle => angle * 180 / Math.PI); }")
+    assert Geod(ellps="WGS84").inv(*at, *places[hit])[2] == pytest.approx(400 / math.sqrt(2), abs=40)
     page.evaluate("() => document.querySelector('city-twin').app.selection.clear()")
 
 

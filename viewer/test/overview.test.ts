@@ -14,10 +14,14 @@ describe("big screen", () => {
     expect(figuresOf(layers).map(({ layer: { id }, count }) => [id, count])).toEqual([["blocks", 40], ["roads", 5]]);
   });
   it("puts failures before what runs, stale tiles and results", () => {
-    const layers = [layer("hit", { "twin:run": "j" }), layer("old", { "twin:stale": true })];
+    const layers = [layer("hit", { "twin:run": "j", "twin:count": 3 }), layer("old", { "twin:stale": true })];
     const jobs = [job("1", "successful"), job("2", "running", { progress: 41.6, processID: "flood" }), job("3", "failed", { message: "no terrain" })];
     expect(alertsOf(layers, jobs).map(({ key }) => key)).toEqual(["wall.failed", "wall.running", "wall.stale", "wall.result"]);
     expect(alertsOf(layers, jobs)[1]!.values).toMatchObject({ process: "flood", n: 42 });
     expect(alertsOf([], [job("1", "dismissed")])).toEqual([]);
+  });
+  it("counts what a result has of things, never its cells", () => {
+    const found = alertsOf([layer("hit", { "twin:run": "j", "twin:count": 12 }), layer("depth", { "twin:run": "j", "twin:kind": "raster", "twin:count": 39_600 })], []);
+    expect(found.map(({ key, values }) => [key, values])).toEqual([["wall.result", { n: 12 }], ["wall.ready", {}]]);
   });
 });

@@ -77,6 +77,8 @@ describe("legends", () => {
     const shown = shownLegends(layers, states, own, new Map());
     expect(shown.map((one) => one.layers.map(({ id }) => id))).toEqual([["a-depth", "b-depth"], ["closed"]]);
     expect(legendHeading("zh", shown[0]!)).toEqual({ title: "水深", unit: "m" });
+    const twice = { ...shown[0]!, legend: { ...shown[0]!.legend, title: { zh: "水深（米）", en: "Depth (m)" } } };
+    expect([legendHeading("zh", twice), legendHeading("en", twice)]).toEqual([{ title: "水深", unit: "m" }, { title: "Depth", unit: "m" }]);
     expect(entryText("en", shown[0]!, depth.entries![0]!)).toBe("0 – 0.5");
   });
   it("names a vector layer's own colour by the layer", () => {

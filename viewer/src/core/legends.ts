@@ -39,7 +39,9 @@ export function legendHeading(lang: Lang, { layers, legend, column }: ShownLegen
   const names = [...new Set(layers.map((layer) => layerTitle(layer, lang)))].join(" / ");
   const said = column === null ? bilingual(lang, legend.title, names)
     : `${names} · ${columnTitle(column, layers[0]!.schema.find(({ name }) => name === column), lang)}`;
-  return { title: said, unit: unitText(legend.unit) };
+  const unit = unitText(legend.unit);
+  // Some titles end in the unit in words, which would stand there twice.
+  return { title: unit ? said.replace(/\s*[（(][^（()）]*[)）]$/, "") : said, unit };
 }
 
 /** The entry's own words, else its value, else the name of what is drawn so; of an interval one end may be wanted. */

@@ -14,10 +14,12 @@ export interface Alert {
   layer?: Layer;
 }
 
+/** Whether a layer's count is one of things; a raster's is one of cells. */
+const counted = ({ kind, count }: Layer): boolean => count !== null && ["blocks", "mesh", "vector", "points"].includes(kind);
+
 /** Layers whose features can be counted like things, the largest first; results of runs are no stock of the city. */
 export function figuresOf(layers: readonly Layer[], most = 8): Figure[] {
-  return layers.filter(({ kind, run }) => !run && (kind === "blocks" || kind === "mesh" || kind === "vector" || kind === "points"))
-    .flatMap((layer) => (layer.count === null ? [] : [{ layer, count: layer.count }]))
+  return layers.filter((layer) => !layer.run && counted(layer)).map((layer) => ({ layer, count: layer.count! }))
     .sort((a, b) => b.count - a.count || a.layer.id.localeCompare(b.layer.id)).slice(0, most);
 }
 
@@ -29,7 +31,8 @@ export function alertsOf(layers: readonly Layer[], jobs: readonly Job[], most = 
     ...of("failed").slice(0, 3).map((job): Alert => ({ level: "bad", key: "wall.failed", values: name(job) })),
     ...of("running").map((job): Alert => ({ level: "info", key: "wall.running", values: name(job) })),
     ...layers.filter(({ stale }) => stale).map((layer): Alert => ({ level: "warn", key: "wall.stale", values: {}, layer })),
-    ...layers.filter(({ run }) => run).slice(0, 4).map((layer): Alert => ({ level: "good", key: "wall.result", values: { n: layer.count ?? 0 }, layer })),
+    ...layers.filter(({ run }) => run).slice(0, 4).map((layer): Alert =>
+      (counted(layer) ? { level: "good", key: "wall.result", values: { n: layer.count! }, layer } : { level: "good", key: "wall.ready", values: {}, layer })),
   ];
   return found.slice(0, most);
 }

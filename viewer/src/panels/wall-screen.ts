@@ -93,7 +93,7 @@ export class WallScreen extends Panel {
     const heights = answer.properties.filter(({ histogram, unit }) => histogram && unit === "m").slice(0, 1);
     return html`${sums.length > 0 ? html`<dl>${sums.slice(0, 2).map((column) => html`<dt>${this.caption(layer, column)}</dt>
         <dd>${number(this.app.lang, column.sum!, 0)} <small>${withUnit("", column.unit)}</small></dd>`)}</dl>` : nothing}
-      ${[...classes, ...heights].map((column) => html`<h2>${layerTitle(layer, this.app.lang)} · ${this.caption(layer, column)}</h2>
+      ${[...classes, ...heights].map((column) => html`<h2>${layerTitle(layer, this.app.lang)} · ${this.caption(layer, column)}${column.histogram && column.unit ? ` (${column.unit})` : ""}</h2>
         <twin-chart .label=${this.caption(layer, column)} .option=${chart(column, (v) => number(this.app.lang, v, 0))}></twin-chart>`)}`;
   }
 
@@ -103,7 +103,7 @@ export class WallScreen extends Panel {
   private alerts(): { level: Alert["level"]; text: string }[] {
     const { app } = this;
     const found = alertsOf(app.layers, this.jobs).map(({ level, key, values, layer }) =>
-      ({ level, text: this.t(key, { ...values, ...(layer ? { name: layerTitle(layer, app.lang) } : {}) }) }));
+      ({ level, text: this.t(key, { ...values, ...(typeof values["n"] === "number" ? { n: number(app.lang, values["n"], 0) } : {}), ...(layer ? { name: layerTitle(layer, app.lang) } : {}) }) }));
     return found.length > 0 ? found : [{ level: "good", text: this.t("wall.calm") }];
   }
 }
@@ -113,7 +113,7 @@ function chart(column: ColumnStatistics, text: (value: number) => string): objec
     ? column.histogram.counts.map((count, i) => ({ name: text(column.histogram!.edges[i]!), count }))
     : (column.values ?? []).slice(0, 8).map(({ value, count }) => ({ name: value, count }));
   return {
-    xAxis: { type: "category", data: bars.map(({ name }) => name), axisLabel: { interval: "auto" } }, yAxis: { type: "value", minInterval: 1 },
+    xAxis: { type: "category", data: bars.map(({ name }) => name), axisLabel: { interval: column.histogram ? Math.ceil(bars.length / 8) - 1 : 0, hideOverlap: true } }, yAxis: { type: "value", minInterval: 1 },
     series: [{ type: "bar", data: bars.map(({ count }) => count), itemStyle: { color: "#2f86b8" } }],
   };
 }
