@@ -108,8 +108,11 @@ def write_version(
 
 
 def _first_reasons(report: Report) -> str:
-    reasons = [f"{note.feature}: {note.reason}" if note.feature else note.reason for note in report.notes[:3]]
-    return " ".join(reasons) or "The source is empty."
+    """The first reasons why features were refused (what was only assumed explains nothing)."""
+    refused = [note for note in report.notes if note.action in ("refused", "skipped")] or report.notes
+    reasons = [f"{note.feature}: {note.reason}" if note.feature else note.reason for note in refused[:3]]
+    more = len(refused) - len(reasons)
+    return "; ".join(reasons) + (f"; and {more} more" if more else "") or "The source is empty."
 
 
 # --- features ----------------------------------------------------------------------------------------------------

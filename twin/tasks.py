@@ -91,6 +91,8 @@ def choose_reader(source: Path, name: str | None, options: dict[str, Any], table
     if not fitting:
         known = sorted({suffix for entry in table.values() for suffix in entry.suffixes})
         raise BadInput(f"No reader takes {source.name}.", f"Known suffixes: {' '.join(known)}. Name a reader with --reader if the suffix is unusual.")
+    if len(fitting) == 1:
+        return fitting[0]  # it says best itself what is wrong with a file that it does not recognise
     for entry in fitting:
         module = entry.load()
         detect = getattr(module, "detect", None)
