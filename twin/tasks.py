@@ -84,6 +84,7 @@ def choose_reader(source: Path, name: str | None, options: dict[str, Any], table
         NotFound: no such reader.
         BadInput: no reader takes this kind of file.
     """
+    alone = table is None
     table = registry.readers() if table is None else table
     if name is not None:
         return registry.find(table, name, "reader")
@@ -91,7 +92,7 @@ def choose_reader(source: Path, name: str | None, options: dict[str, Any], table
     if not fitting:
         known = sorted({suffix for entry in table.values() for suffix in entry.suffixes})
         raise BadInput(f"No reader takes {source.name}.", f"Known suffixes: {' '.join(known)}. Name a reader with --reader if the suffix is unusual.")
-    if len(fitting) == 1:
+    if alone and len(fitting) == 1:
         return fitting[0]  # it says best itself what is wrong with a file that it does not recognise
     for entry in fitting:
         module = entry.load()

@@ -200,6 +200,18 @@ def test_wrong_indices_and_bad_faces_are_reported(tmp_path: Path) -> None:
     assert "vertex 99" in reasons and "no area" in reasons and "not flat" in reasons and len(mesh.triangles) == 8
 
 
+def test_numbers_that_lead_nowhere_are_said(tmp_path: Path) -> None:
+    content = document(appearance={"materials": [{"diffuseColor": [1, 0, 0]}]})
+    solid = content["CityObjects"]["b1"]["geometry"][0]
+    solid["semantics"]["values"][0][2] = 9
+    solid["material"] = {"t": {"values": [[None, 0, 5, -1, None, None]]}}
+    content["CityObjects"]["b1"]["parents"] = ["nobody"]
+    (mesh,), report = load(save(tmp_path, content))
+    said = {n.action: n.reason for n in report.notes if n.feature == "b1"}
+    assert said["skipped"].startswith("3 numbers of surfaces or materials lead to nothing (3 surfaces, 1 materials)") and "'nobody'" in said["warned"]
+    assert len(mesh.triangles) == 12
+
+
 @pytest.mark.parametrize("text", [
     '{"type":"CityJSON","version":"2.0","CityObjects":{"a":{"type":"Buil', "", "[]", "{}", "null", '{"type":"CityJSON","version":"0.8"}',
     '{"type":"CityJSON","version":"2.0","CityObjects":{},"vertices":[]}', '{"type":"CityJSON","version":"2.0"}',
