@@ -34,7 +34,7 @@ from twin.model import ABOVE_GROUND, Bounds, LayerVersion, Report
 from twin.processes import uncollected
 from twin.registry import TileJob
 
-CODE_VERSION = "7"
+CODE_VERSION = "8"
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
 BY_HAND = 262_144
@@ -240,19 +240,22 @@ def _arrow(rows: Rows, names: list[str]) -> pa.Schema:
 
 
 def _tree(cells: list[partition.Cell], built: list[Finished], far: list[tuple[masses.Mass, Finished]]) -> list[Tile]:
-    """The cells, which add to those above them; a mass tile stands between a cell and its children, and they replace it."""
+    """The cells, which add to those above them. With masses only the root does; a mass tile is replaced by the cells below it and their mass tiles.
+
+    The error of a mass tile is that of its blocks, or of the buildings that are absent as such (as in levels of meshes, ADR 0005).
+    """
     side = np.exp2(np.array([cell.level for cell in cells]))
     lon, lat = partition.unproject(*((np.array([getattr(cell, axis) for cell in cells]) + 0.5) / side for axis in "xy"))
     between = {mass.cell: (mass, one) for mass, one in far}
-    above: list[int] = []  # where the children of each cell hang
+    below: list[int] = []  # where the children of each cell hang
     tiles: list[Tile] = []
     for at, (frame, cell, one) in enumerate(zip(enu_frames(lon, lat), cells, built, strict=True)):
-        parent = above[cell.parent] if cell.parent >= 0 else -1
-        replaced = {"refine": "ADD"} if cell.parent in between else {}
-        tiles.append(Tile(frame, ABSENCE * cell.error, parent, one.low, one.high, f"{cell.name}.glb" if one.packed else None, replaced))
+        parent = below[cell.parent] if at else -1
+        error = 0.0 if between and at else ABSENCE * max(cell.error, between[at][0].largest if between else 0.0)
+        tiles.append(Tile(frame, error, parent, one.low, one.high, f"{cell.name}.glb" if one.packed else None))
+        below.append(len(tiles) - 1)
         if at in between:
             mass, drawn = between[at]
-            tiles[-1].error = max(tiles[-1].error, ABSENCE * mass.error)
-            tiles.append(Tile(frame, ABSENCE * cell.error, len(tiles) - 1, drawn.low, drawn.high, f"{mass.name}.glb", {"refine": "REPLACE"}))
-        above.append(len(tiles) - 1)
+            tiles.append(Tile(frame, max(mass.error, ABSENCE * cell.error), parent if at else 0, drawn.low, drawn.high, f"{mass.name}.glb", {"refine": "REPLACE"}))
+            below[at] = len(tiles) - 1
     return tiles
