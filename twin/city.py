@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from twin import parts
+from twin import parts, uses
 from twin.catalog import Catalog, Derivation, Publication
 from twin.errors import BadOption, NotFound
 from twin.ground import Ground
@@ -116,7 +116,9 @@ class City:
         return None
 
     def is_stale(self, version: LayerVersion, derivation: Derivation | None) -> bool:
-        """Whether a layer's tiles stand on a terrain that is no longer the published one."""
+        """Whether a layer's tiles stand on a terrain that is no longer the published one, or it was read with what has changed in the city since."""
+        if uses.changed(self, version):
+            return True
         if derivation is None or "ground" not in derivation.inputs:
             return False
         ground = self.ground_for(version.extent)

@@ -253,6 +253,11 @@ def _write_grid(lake: Lake, grid: Grid) -> Part:
         return Part("raster", lake.put_file(path, ".cog", move=True), size, rows * columns, Bounds.of(corners), properties)
 
 
+def write_tables(lake: Lake, tables: Iterable[Table]) -> list[Part]:
+    """Tables by themselves, for a version whose other parts stay."""
+    return [_write_table(lake, table) for table in tables]
+
+
 def _write_table(lake: Lake, table: Table) -> Part:
     return _put_table(lake, f"table:{table.name}", table.rows, None, {})
 
