@@ -239,7 +239,7 @@ def _read(city: City, context: Context, entry: registry.Entry, paths: list[Path]
                   "options": options.model_dump(exclude_none=True), "tile_options": tile_options, "who": city.settings.who}  # fmt: skip
     kind = cast("LayerKind", entry.kind)  # readers make layers; only scenarios have the other kind
     under = Ground.of(city.lake, base) if base is not None and base.kind == kind == "terrain" else None
-    around = reading.Surroundings(context.progress, city.settings.home / "cache", city.feature, city.ground_at, city.features_of, under)
+    around = reading.Surroundings(context.progress, city.settings.cache, city.feature, city.ground_at, city.features_of, under)
     with reading.given(around):
         version = parts.write_version(city.lake, name, kind, batches(), report, provenance=provenance)
     version.report["facts"]["grade"] = grading.grade(kind, report.facts).to_json()
