@@ -93,9 +93,10 @@ class Early:
                 elif kind == "failed":
                     raise what
                 else:
-                    return
-        finally:
+                    return  # it ends by itself, and the thread waits for that
+        except BaseException:  # also a caller who wants no more
             self.stop()
+            raise
 
     def stop(self) -> None:
         """End it, if it still runs; it may put away its temporary files first."""

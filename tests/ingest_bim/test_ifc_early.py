@@ -61,7 +61,7 @@ def test_what_was_begun_is_what_is_read(model_file: ModelFile, step: Step, tmp_p
     report, plain = Report("given name"), Report("given name")
     with reading.given(reading.Surroundings(progress=lambda fraction, text: told.append(text))):
         elsewhere = list(ifc.read(path, options(TEXTS), report))
-    assert early.process.returncode == 0
+    assert early.process.wait(30) == 0
     assert told[:2] == ["opened", "properties"]
     here = list(ifc.read(path, options(TEXTS), plain))
     assert len(elsewhere) == len(here) > 5
@@ -76,7 +76,7 @@ def test_a_refusal_is_the_same(model_file: ModelFile, step: Step, tmp_path: Path
         early = begun(path, texts, tmp_path)
         with pytest.raises(expected) as elsewhere:
             list(ifc.read(path, options(texts), Report()))
-        assert early.process.poll() is not None
+        assert early.process.wait(30) is not None
         with pytest.raises(expected) as here:
             list(ifc.read(path, options(texts), Report()))
         assert str(elsewhere.value) == str(here.value)
