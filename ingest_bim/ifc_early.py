@@ -73,8 +73,9 @@ class Early:
         from twin.errors import UnreadableSource  # noqa: PLC0415
 
         around = reading.current()
+        ended = False
         try:
-            while True:
+            while not ended:
                 message = self._messages.get()
                 if message is None:
                     raise UnreadableSource(f"{self.source.name}: the reading process ended unexpectedly.", "The file may be damaged; export it again.")
@@ -93,10 +94,10 @@ class Early:
                 elif kind == "failed":
                     raise what
                 else:
-                    return  # it ends by itself, and the thread waits for that
-        except BaseException:  # also a caller who wants no more
-            self.stop()
-            raise
+                    ended = True  # it ends by itself, and the thread waits for that
+        finally:
+            if not ended:  # or the caller wants no more
+                self.stop()
 
     def stop(self) -> None:
         """End it, if it still runs; it may put away its temporary files first."""

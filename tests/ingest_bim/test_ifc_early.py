@@ -56,7 +56,7 @@ def test_what_was_begun_is_what_is_read(model_file: ModelFile, step: Step, tmp_p
     path = model_file(step(name="S\xe4ule"))  # raw text: rewritten into a temporary copy, and said so
     early = begun(path, TEXTS, tmp_path / "cache")
     ahead.reading([path], TEXTS, tmp_path / "cache")
-    assert ifc_early._READY == [early]  # not twice
+    assert [early] == ifc_early._READY  # not twice
     told: list[str] = []
     report, plain = Report("given name"), Report("given name")
     with reading.given(reading.Surroundings(progress=lambda fraction, text: told.append(text))):

@@ -87,6 +87,11 @@ def test_a_hang_and_a_crash_cost_one_element_each(served: Callable[..., dict[int
     assert {n: outcomes[n] for n in range(12) if n not in (3, 5)} == {n: ("ok", n * 10) for n in range(12) if n not in (3, 5)}
 
 
+def test_a_process_that_cannot_open_the_model_says_so(tmp_path: Path) -> None:
+    with Host.of_file(tmp_path / "missing.ifc", 1, 1.0) as host, pytest.raises(UnreadableSource):
+        host.result()
+
+
 def test_a_kind_that_always_hangs_is_given_up(served: Callable[..., dict[int, tuple[str, Any]]]) -> None:
     """40 elements that hang for ever at 0.3 s each, but only some are tried; the other group is not concerned."""
     outcomes = served([(n, 100 + n, "k", "bad") for n in range(40)] + [(50, 1, "k", "good")])
