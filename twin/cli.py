@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -166,6 +167,7 @@ def ingest(shell: Shell, source: tuple[Path, ...], layer: str, reader: str | Non
     """
     from twin import ahead  # noqa: PLC0415
 
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of numpy: starting them costs more than an ingest has for them to do
     given: dict[str, Any] = pairs(options, "--option")
     given |= {key: value for key, value in (("crs", crs), ("vertical", vertical)) if value is not None}
     if not reader:
