@@ -1,4 +1,4 @@
-"""Starting the geometry process: as a program of its own, or as a fork of a process that has nothing but the model."""
+"""Starting a process that reads or shapes: as a program of its own, or as a fork of one that has one thread and what the other needs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -36,9 +36,10 @@ class Started(Protocol):
 
 
 class Forked:
-    """A copy of this process that runs `serve(commands, answers)` and ends. For processes of one thread alone."""
+    """A copy of this process that runs `serve(commands, answers)` and ends; it reads nothing else and prints nothing. For processes of one thread alone."""
 
     def __init__(self, serve: Callable[[Exact, IO[bytes]], None]) -> None:
+        self._waiting = threading.Lock()
         down_read, down_write = os.pipe()
         up_read, up_write = os.pipe()
         self.pid = os.fork()
@@ -48,6 +49,10 @@ class Forked:
                 os.close(up_read)
                 die_with_parent()
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # who is interrupted at the keyboard ends this one
+                nothing = os.open(os.devnull, os.O_RDWR)
+                for standard in range(3):
+                    os.dup2(nothing, standard)
                 serve(Exact(down_read), os.fdopen(up_write, "wb"))
             finally:
                 os._exit(0)
@@ -59,11 +64,12 @@ class Forked:
 
     def poll(self) -> int | None:
         """See `Started`."""
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
-        return self.returncode
+        with self._waiting:
+            if self.returncode is None:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                if pid:
+                    self.returncode = os.waitstatus_to_exitcode(status)
+            return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """See `Started`."""
@@ -71,28 +77,27 @@ class Forked:
         while (status := self.poll()) is None:
             if time.monotonic() > end:
                 raise subprocess.TimeoutExpired("geometry", timeout or 0.0)
-            time.sleep(0.001)
+            time.sleep(0.002)
         return status
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """See `Started`."""
         if self.poll() is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, signal.SIGKILL)
 
 
 def spawned() -> subprocess.Popen[bytes]:
-    """A geometry process that is told its model on its standard input."""
-    command = program("ingest_bim.geometry_host")
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment())
+    """A geometry process that is told its model on its standard input. Nothing is imported from the current folder."""
+    command = [sys.executable, "-P", "-m", "ingest_bim.geometry_host"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment())
 
 
-def program(module: str) -> list[str]:
-    """The command that runs a module of ours; nothing is imported from the current folder."""
-    return [sys.executable, "-P", "-m", module]
-
-
-def environment() -> dict[str, str]:
-    """Of a process that reads or shapes: it finds this code, and its libraries start no threads, which would fight with our processes."""
+def _environment() -> dict[str, str]:
     paths = [str(Path(__file__).resolve().parents[1]), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    # the geometry kernels' own threads would fight with our processes
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "TBB_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

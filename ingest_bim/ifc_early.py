@@ -1,8 +1,8 @@
 """Reading a model in a process of its own, begun before the program that asks for it has loaded its libraries.
 
-`begin` is called by the command line first of all (`twin.ahead`), so this module loads nothing large. The other process
-(`ingest_bim.ifc_process`) loads what reading needs, reads, and sends batches, report and progress; meanwhile this one loads
-what a job and a tiler need, on the other core. A parser that crashes takes no city with it.
+`begin` is called by the command line first of all (`twin.ahead`). It loads what reading and the rest of the program have in common (NumPy,
+Arrow, PROJ) and divides: a fork of this process (`ingest_bim.ifc_process`) loads the parser, reads, and sends batches, report and
+progress; meanwhile this one loads what a job and a tiler need, on the other core. A parser that crashes takes no city with it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from ingest_bim.geometry_start import environment, program
-from ingest_bim.pipes import packed, send
+from ingest_bim.geometry_start import Forked
+from ingest_bim.pipes import Exact, packed, send
+from twin.processes import spare_pandas
 
 if TYPE_CHECKING:
     from ingest_bim.ifc import Options
@@ -39,9 +40,7 @@ class Early:
     def __init__(self, source: Path) -> None:
         self.source = source.resolve()
         self.options: Options | None = None
-        self.process = subprocess.Popen(
-            program("ingest_bim.ifc_process"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()
-        )
+        self.process = Forked(_read)
         self._messages: SimpleQueue[bytes | None] = SimpleQueue()
         # a thread empties the pipe, so that the other process never waits for one that is busy loading
         threading.Thread(target=self._drain, name="early-reading", daemon=True).start()
@@ -109,6 +108,12 @@ class Early:
                 self.process.kill()
 
 
+def _read(answers: Exact, out: IO[bytes]) -> None:
+    from ingest_bim import ifc_process  # noqa: PLC0415  for that process alone
+
+    ifc_process.serve(answers, out)
+
+
 def answer(around: Any, name: str, arguments: tuple[Any, ...]) -> tuple[bool, Any]:
     """What the city says to a question of the reader (`twin.reading.Surroundings`), or the error that it answers with."""
     try:
@@ -125,6 +130,13 @@ def begin(source: Path, texts: Mapping[str, str], cache: Path) -> None:
     """Begin to read. It ends by itself when this process does. Options that are refused are for the one who asks for the reading to refuse."""
     if _READY or not source.is_file():
         return
+    if threading.active_count() > 1:  # a copy would lack them
+        return
+    spare_pandas()
+    import shapely  # noqa: F401, PLC0415  here once instead of in both
+
+    from twin import crs  # noqa: F401, PLC0415
+
     early = Early(source)
     from ingest_bim.ifc import Options  # noqa: PLC0415  while the other process loads
 

@@ -1,4 +1,4 @@
-"""The process that `ingest_bim.ifc_early` starts: reads one model and sends what it reads.
+"""What the process does that `ingest_bim.ifc_early` starts: it reads one model and sends what it reads.
 
 Messages in: (path, options, names of those that were given, cache folder), later answers to questions. Out: ("batch", Batch), ("report", Report),
 ("progress", …), ("ask", (name, arguments)), ("failed", error), ("end", None).
@@ -15,16 +15,15 @@ from types import SimpleNamespace
 from typing import IO, Any, NoReturn
 
 from ingest_bim.ifc_open import opening
-from ingest_bim.pipes import receive, send
+from ingest_bim.pipes import Exact, receive, send
 from ingest_bim.step_access import parser
 from twin.errors import TwinError
-from twin.processes import die_with_parent, spare_pandas
 
 
 class Asker:
     """The city's side of `twin.reading.Surroundings`, asked through the pipe."""
 
-    def __init__(self, questions: IO[bytes], answers: IO[bytes]) -> None:
+    def __init__(self, questions: IO[bytes], answers: Exact) -> None:
         self.questions, self.answers = questions, answers
 
     def ask(self, name: str, *arguments: Any) -> Any:
@@ -47,8 +46,9 @@ class Asker:
         return self.ask("ground", lon, lat)
 
 
-def read(out: IO[bytes], answers: IO[bytes]) -> None:
+def read(out: IO[bytes], answers: Exact) -> None:
     """Read the model that is named, sending everything; an error is sent too."""
+    parser()  # while the options are being checked
     asked = receive(answers)
     if asked is None:
         return
@@ -57,7 +57,6 @@ def read(out: IO[bytes], answers: IO[bytes]) -> None:
     ended: tuple[str, Any] = ("end", None)
     try:
         with opening(Path(path), values["encoding"]) as opened:
-            spare_pandas()
             from ingest_bim import ifc_reading  # noqa: PLC0415  loaded while the parser works
             from twin import reading  # noqa: PLC0415
             from twin.model import Report  # noqa: PLC0415
@@ -82,21 +81,11 @@ def _end(*_: object) -> NoReturn:
     raise SystemExit(1)
 
 
-def main() -> None:
-    """Serve over stdin and stdout; what the C++ side prints goes to stderr."""
-    die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who is interrupted at the keyboard ends this one
+def serve(answers: Exact, out: IO[bytes]) -> None:
+    """The whole of the process: reads, and returns or ends."""
     signal.signal(signal.SIGTERM, _end)
     gc.disable()  # what it makes stays until it ends
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    parser()  # while the options are being checked
     try:
-        read(out, os.fdopen(os.dup(0), "rb"))
+        read(out, answers)
     except (SystemExit, BrokenPipeError):
         os._exit(1)
-    os._exit(0)  # its objects need not be taken apart: nothing waits to be written
-
-
-if __name__ == "__main__":
-    main()

@@ -168,13 +168,13 @@ def ingest(shell: Shell, source: tuple[Path, ...], layer: str, reader: str | Non
     from twin import ahead  # noqa: PLC0415
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of numpy: starting them costs more than an ingest has for them to do
+    from twin.processes import collect_seldom, spare_pandas  # noqa: PLC0415
+
+    collect_seldom()
     given: dict[str, Any] = pairs(options, "--option")
     given |= {key: value for key, value in (("crs", crs), ("vertical", vertical)) if value is not None}
     if not reader:
         ahead.reading(source, given, shell.settings.cache)
-    from twin.processes import collect_seldom, spare_pandas  # noqa: PLC0415
-
-    collect_seldom()
     spare_pandas()
     from twin import tasks  # noqa: PLC0415
 
