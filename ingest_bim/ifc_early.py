@@ -140,7 +140,12 @@ def begin(source: Path, texts: Mapping[str, str], cache: Path) -> None:
     early = Early(source)
     from ingest_bim.ifc import Options  # noqa: PLC0415  while the other process loads
 
-    early.begin(Options.model_validate({name: text for name, text in texts.items() if name in Options.model_fields}), cache)
+    try:
+        options = Options.model_validate({name: text for name, text in texts.items() if name in Options.model_fields})
+    except ValueError:
+        early.stop()
+        return
+    early.begin(options, cache)
     _READY.append(early)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,14 @@ def _nothing_begun() -> Iterator[None]:
     yield
     while ifc_early._READY:
         ifc_early._READY.pop().stop()
+    settle()
+
+
+def settle() -> None:
+    """Wait for the threads of readings that are ending: a process of several threads is not copied."""
+    for thread in threading.enumerate():
+        if thread.name == "early-reading":
+            thread.join(30)
 
 
 def options(texts: dict[str, str]) -> ifc.Options:
@@ -34,6 +43,7 @@ def options(texts: dict[str, str]) -> ifc.Options:
 
 
 def begun(path: Path, texts: dict[str, str], cache: Path) -> ifc_early.Early:
+    settle()
     ahead.reading([path], texts, cache)
     (early,) = ifc_early._READY
     return early
