@@ -114,7 +114,7 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
         text = " ".join(str(error).split())
         if text.startswith("No suitable IfcRepresentation"):
             return "empty", "no representation with a surface or solid"
-        return "failed", text.split(" Product: ")[0][:200]
+        return "failed", text.split(" Product: ")[0][:200].rstrip(".")
     geometry = made.geometry
     positions = np.frombuffer(geometry.verts_buffer, np.float64).reshape(-1, 3).copy()
     triangles = np.frombuffer(geometry.faces_buffer, np.int32).reshape(-1, 3).copy()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from ingest_bim.ifc_cache import ShapeCache
 from ingest_bim.ifc_columns import attribute_table
@@ -35,7 +36,7 @@ from ingest_bim.ifc_properties import Definitions, as_json, long_table, read_def
 from ingest_bim.ifc_shapes import shape_model
 from ingest_bim.ifc_sharing import Plan, plan_of
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
-from ingest_bim.ifc_units import Units
+from ingest_bim.ifc_units import Units, one_length
 from ingest_bim.step_access import attribute, parser
 from ingest_bim.step_guard import StepFile
 from ingest_bim.step_scan import StepText
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from ingest_bim.ifc import Options
 
 #: Part of the cache's key: what is kept from one release is not shape for another.
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 #: Bytes of text up to which it is scanned: for equal shapes, the cache, plain bodies and values. It takes six times that in memory, as the parser does.
 MAX_SCANNED = 1 << 30
 
@@ -80,6 +81,7 @@ def read(opened: Opening, options: Options, report: Report, *, alone: bool = Fal
         units = Units(model)
         if not units.stated:
             report.note("assumed", "", "The model states no length unit: metres are taken.")
+        one_length(model, name, report)
         placement = None if options.footprint else place(model, units.length, _request(options), report, name)
         around.progress(0.02, "opened")
         structure = read_structure(model, report)
@@ -97,6 +99,7 @@ def read(opened: Opening, options: Options, report: Report, *, alone: bool = Fal
         shapes = shaping() if shaping is not None else Shapes()
         shapes.skipped |= dict.fromkeys(lines, ("empty", "it has lines, points or texts alone"))
         _report(structure, shapes, report)
+        _note_far(shapes, structure, report)
         if placement is None:
             placement = _place_on_footprint(model, units, shapes, options, report, name)
         else:
@@ -202,8 +205,7 @@ def _check_reach(shapes: Shapes, placement: Placement, options: Options, where: 
     identity = bool(np.all(placement.matrix[:2, 3] == 0))  # the model is said to be in map coordinates
     if not shapes.shapes or options.confirm or identity:
         return
-    centers = [(s.matrix @ np.array([*((s.positions.min(0) + s.positions.max(0)) / 2), 1.0]))[:3] for s in shapes.shapes.values()]
-    middle = np.median(np.array(centers), axis=0)
+    middle = np.median(_corners(shapes), axis=0)
     origin = np.array(numbers(options.origin) if options.anchor or options.anchor_lonlat else placement.facts["site"]["origin"])
     distance = float(np.linalg.norm(middle - origin))
     if distance > FAR:
@@ -213,6 +215,24 @@ def _check_reach(shapes: Shapes, placement: Placement, options: Options, where: 
             f"If these are already map coordinates, use --crs with --option anchor=0,0,0; else name the model point at the anchor: "
             f"--option origin={x},{y},{z}. Or confirm with --option confirm=true.",
         )
+
+
+def _corners(shapes: Shapes) -> NDArray[np.float64]:
+    """(N, 3) one vertex of each shape, in the model's world."""
+    first = np.array([(*shape.positions[0], 1.0) for shape in shapes.shapes.values()])
+    placed: NDArray[np.float64] = np.einsum("nij,nj->ni", np.array([shape.matrix for shape in shapes.shapes.values()]), first)
+    return placed[:, :3]
+
+
+def _note_far(shapes: Shapes, structure: Structure, report: Report) -> None:
+    """Say which shapes lie far from nearly all others: of a second site in other coordinates, or misplaced."""
+    if len(shapes.shapes) < 2:
+        return
+    corners = _corners(shapes)
+    distances = np.linalg.norm(corners - np.median(corners, axis=0), axis=1)
+    steps = list(shapes.shapes)
+    for i in np.flatnonzero(distances > FAR):
+        report.note("warned", structure.ids[steps[i]], f"It lies {distances[i] / 1000:,.0f} km from the middle of the model, where its placement puts it: look at the coordinates of its site.")
 
 
 def _types(model: Any, structure: Structure, definitions: Definitions) -> Table:
