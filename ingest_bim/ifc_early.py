@@ -56,10 +56,14 @@ class Early:
             self._messages.put(message)
         self.process.wait()  # its CPU time then counts as ours
         self._messages.put(None)
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with suppress(OSError):  # what could not be sent any more
+                    stream.close()
 
     def _send(self, message: Any) -> None:
         assert self.process.stdin is not None
-        with suppress(OSError):  # that it is gone is told by the end of its messages
+        with suppress(OSError, ValueError):  # that it is gone is told by the end of its messages
             send(self.process.stdin, message)
 
     def batches(self, report: Report) -> Iterator[Batch]:
