@@ -177,6 +177,8 @@ class Document:
                     for kind in ("materials", "textures"):
                         self.themes[kind].update(str(name) for name in geometry.get(kind[:-1]) or {})
             return thing
+        if missing := [p for p in parents if p not in self.things]:
+            self.report.note("warned", name, f"{thing.kind}: its parent {missing[0]!r} is not among the objects of the file (or of its feature).")
         thing.lods = sorted({self._lod_of(g) for g in geometries if g.get("type") in (*DEPTH, *LINES, "GeometryInstance")}, key=lod_rank)
         if not lods:
             self._lines(thing, geometries)

@@ -26,6 +26,7 @@ import numpy as np
 
 from ingest_bim.geometry_clip import Evaluator, body_items
 from ingest_bim.geometry_faces import tessellated
+from ingest_bim.geometry_primitives import replace_round
 from ingest_bim.ifc_frames import local_matrix
 from ingest_bim.ifc_units import Units
 from ingest_bim.pipes import Exact, receive, send
@@ -114,6 +115,9 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
         text = " ".join(str(error).split())
         if text.startswith("No suitable IfcRepresentation"):
             return "empty", "no representation with a surface or solid"
+        with suppress(*DAMAGED):
+            if replace_round(model, model.by_id(step)):
+                return shape(model, settings, step, kernel)
         return "failed", text.split(" Product: ")[0][:200].rstrip(".")
     geometry = made.geometry
     positions = np.frombuffer(geometry.verts_buffer, np.float64).reshape(-1, 3).copy()

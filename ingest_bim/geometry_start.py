@@ -42,12 +42,13 @@ class Forked:
         self._waiting = threading.Lock()
         down_read, down_write = os.pipe()
         up_read, up_write = os.pipe()
+        parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             try:
                 os.close(down_write)
                 os.close(up_read)
-                die_with_parent()
+                die_with_parent(parent)
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # who is interrupted at the keyboard ends this one
                 nothing = os.open(os.devnull, os.O_RDWR)

@@ -12,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
@@ -37,18 +38,18 @@ class Early:
         options: once they are checked.
     """
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, encoding: str | None) -> None:
         self.source = source.resolve()
         self.options: Options | None = None
-        self.process = Forked(_read)
+        self.process = Forked(partial(_read, self.source, encoding))
         self._messages: SimpleQueue[bytes | None] = SimpleQueue()
         # a thread empties the pipe, so that the other process never waits for one that is busy loading
         threading.Thread(target=self._drain, name="early-reading", daemon=True).start()
 
     def begin(self, options: Options, cache: Path) -> None:
-        """Let it read: until now it loaded libraries."""
+        """Let it read: until now it loaded libraries and opened the file."""
         self.options = options
-        self._send((str(self.source), options.model_dump(), sorted(options.model_fields_set), str(cache)))
+        self._send((options.model_dump(), sorted(options.model_fields_set), str(cache)))
 
     def _drain(self) -> None:
         assert self.process.stdout is not None
@@ -56,10 +57,14 @@ class Early:
             self._messages.put(message)
         self.process.wait()  # its CPU time then counts as ours
         self._messages.put(None)
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with suppress(OSError):  # what could not be sent any more
+                    stream.close()
 
     def _send(self, message: Any) -> None:
         assert self.process.stdin is not None
-        with suppress(OSError):  # that it is gone is told by the end of its messages
+        with suppress(OSError, ValueError):  # that it is gone is told by the end of its messages
             send(self.process.stdin, message)
 
     def batches(self, report: Report) -> Iterator[Batch]:
@@ -108,10 +113,10 @@ class Early:
                 self.process.kill()
 
 
-def _read(answers: Exact, out: IO[bytes]) -> None:
+def _read(source: Path, encoding: str | None, answers: Exact, out: IO[bytes]) -> None:
     from ingest_bim import ifc_process  # noqa: PLC0415  for that process alone
 
-    ifc_process.serve(answers, out)
+    ifc_process.serve(source, encoding, answers, out)
 
 
 def answer(around: Any, name: str, arguments: tuple[Any, ...]) -> tuple[bool, Any]:
@@ -137,7 +142,7 @@ def begin(source: Path, texts: Mapping[str, str], cache: Path) -> None:
 
     from twin import crs  # noqa: F401, PLC0415
 
-    early = Early(source)
+    early = Early(source, texts.get("encoding"))
     from ingest_bim.ifc import Options  # noqa: PLC0415  while the other process loads
 
     try:

@@ -1,6 +1,6 @@
 """What the process does that `ingest_bim.ifc_early` starts: it reads one model and sends what it reads.
 
-Messages in: (path, options, names of those that were given, cache folder), later answers to questions. Out: ("batch", Batch), ("report", Report),
+Messages in: (options, names of those that were given, cache folder), later answers to questions. Out: ("batch", Batch), ("report", Report),
 ("progress", …), ("ask", (name, arguments)), ("failed", error), ("end", None).
 """
 
@@ -16,7 +16,6 @@ from typing import IO, Any, NoReturn
 
 from ingest_bim.ifc_open import opening
 from ingest_bim.pipes import Exact, receive, send
-from ingest_bim.step_access import parser
 from twin.errors import TwinError
 
 
@@ -46,21 +45,20 @@ class Asker:
         return self.ask("ground", lon, lat)
 
 
-def read(out: IO[bytes], answers: Exact) -> None:
-    """Read the model that is named, sending everything; an error is sent too."""
-    parser()  # while the options are being checked
-    asked = receive(answers)
-    if asked is None:
-        return
-    path, values, given, cache = asked
+def read(source: Path, encoding: str | None, out: IO[bytes], answers: Exact) -> None:
+    """Read a model, sending everything; an error is sent too."""
     report: Any = None
     ended: tuple[str, Any] = ("end", None)
     try:
-        with opening(Path(path), values["encoding"]) as opened:
-            from ingest_bim import ifc_reading  # noqa: PLC0415  loaded while the parser works
+        with opening(source, encoding) as opened:
+            from ingest_bim import ifc_reading  # noqa: PLC0415  loaded while the parser works, and while who asks checks the options
             from twin import reading  # noqa: PLC0415
             from twin.model import Report  # noqa: PLC0415
 
+            asked = receive(answers)
+            if asked is None:
+                return
+            values, given, cache = asked
             # the options were checked by who asks; their model takes as long to load as the parser
             options: Any = SimpleNamespace(**values, model_fields_set=set(given))
             report, asker = Report(), Asker(out, answers)
@@ -81,11 +79,11 @@ def _end(*_: object) -> NoReturn:
     raise SystemExit(1)
 
 
-def serve(answers: Exact, out: IO[bytes]) -> None:
+def serve(source: Path, encoding: str | None, answers: Exact, out: IO[bytes]) -> None:
     """The whole of the process: reads, and returns or ends."""
     signal.signal(signal.SIGTERM, _end)
     gc.disable()  # what it makes stays until it ends
     try:
-        read(out, answers)
+        read(source, encoding, out, answers)
     except (SystemExit, BrokenPipeError):
         os._exit(1)

@@ -1,4 +1,4 @@
-"""What can be begun in good time: a tiler's code is loaded while the source of its layer is still being read, a reader's helpers while the program is still loading.
+"""What can be begun in good time: a tiler's code is loaded while the source of its layer is still being read, a model is read while the program is still loading.
 
 Compiled kernels take up to a second to load, nearly as long as the whole of a small layer, and most readers wait for
 libraries that use one core. Who gains by it names a function in its line of the table (`twin.entries`).
@@ -22,7 +22,7 @@ def start(entry: Entry | None) -> None:
 
 
 def reading(sources: Sequence[Path], options: Mapping[str, str], cache: Path, readers: Sequence[Entry] = READERS) -> None:
-    """Call `ahead` of the readers that a source's suffix names, here and now: it loads next to nothing, and begins what then goes on by itself.
+    """Call `ahead` of the readers that a source's suffix names, here and now, before the rest of the program is loaded: it begins what then goes on by itself.
 
     Args:
         sources: as given on the command line; only a single one tells.

@@ -119,7 +119,10 @@ def test_a_coarse_parent_is_not_drawn_over_its_parts(tmp_path: Path) -> None:
         "p": part | {"type": "BuildingPart", "parents": ["b"]},
     }
     (mesh,), report = load(save(tmp_path, family))
-    assert 0 not in mesh.instance_feature and report.counts["skipped"] == 1 and mesh.parents.to_pylist()[1] == "b"
+    assert 0 not in mesh.instance_feature and report.counts == {"skipped": 1} and mesh.parents.to_pylist()[1] == "b"
+    del family["CityObjects"]["b"]
+    (mesh,), report = load(save(tmp_path, family))
+    assert [(n.action, n.feature) for n in report.notes] == [("warned", "p")] and "its parent 'b' is not among" in report.notes[0].reason
 
 
 def test_faces_given_twice_are_drawn_once(tmp_path: Path) -> None:

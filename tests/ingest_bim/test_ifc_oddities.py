@@ -77,3 +77,32 @@ def test_faces_have_their_own_colours(model_file: ModelFile, step: Step, kind: s
             assert color == ((1.0, 0.0, 0.0, alpha) if red else (0.0, 1.0, 0.0, alpha)), triangle
     plain, _ = read(model_file(step(*body)))
     assert all(material.color[0] == material.color[1] for material in plain.materials)
+
+
+@pytest.mark.parametrize("angle", ["#7", "#920"])
+def test_round_primitives_are_drawn(model_file: ModelFile, step: Step, angle: str) -> None:
+    """A cylinder, a cone on its side and a cylinder cut by another in a map: volumes by formula, boxes by hand; angles in radians and degrees."""
+    body = (
+        "#900=IFCRIGHTCIRCULARCYLINDER(#10,2.,0.5);", "#901=IFCRIGHTCIRCULARCONE(#902,3.,1.);", "#902=IFCAXIS2PLACEMENT3D(#903,#904,#905);",
+        "#903=IFCCARTESIANPOINT((10.,0.,0.));", "#904=IFCDIRECTION((1.,0.,0.));", "#905=IFCDIRECTION((0.,1.,0.));", "#906=IFCRIGHTCIRCULARCYLINDER(#10,2.,1.);",
+        "#907=IFCBOOLEANRESULT(.DIFFERENCE.,#906,#900);", "#908=IFCCSGSOLID(#907);", "#909=IFCSHAPEREPRESENTATION(#2,'Body','CSG',(#908));",
+        "#910=IFCREPRESENTATIONMAP(#10,#909);", "#911=IFCMAPPEDITEM(#910,#103);",
+        "#920=IFCCONVERSIONBASEDUNIT(#921,.PLANEANGLEUNIT.,'DEGREE',#922);", "#921=IFCDIMENSIONALEXPONENTS(0,0,0,0,0,0,0);",
+        "#922=IFCMEASUREWITHUNIT(IFCPLANEANGLEMEASURE(0.0174532925199433),#923);", "#923=IFCSIUNIT(*,.PLANEANGLEUNIT.,$,.RADIAN.);",
+        *(line for i, (item, kind) in enumerate((("#900", "CSG"), ("#901", "CSG"), ("#911", "MappedRepresentation"))) for line in (
+            f"#{930 + 3 * i}=IFCSHAPEREPRESENTATION(#2,'Body','{kind}',({item}));", f"#{931 + 3 * i}=IFCPRODUCTDEFINITIONSHAPE($,$,(#{930 + 3 * i}));",
+            f"#{932 + 3 * i}=IFCBUILDINGELEMENTPROXY('300000000000000000000{i}',$,'round',$,$,#40,#{931 + 3 * i},$,$);")),
+    )  # fmt: skip
+    mesh, report = read(model_file(step(*body, units=f"#4,#5,#6,{angle}")))
+    assert not notes(report, "skipped")
+    expected = ((np.pi * 0.25 * 2, (-0.5, -0.5, 0, 0.5, 0.5, 2)), (np.pi, (10, -1, -1, 13, 1, 1)), (np.pi * 0.75 * 2, (-1, -1, 0, 1, 1, 2)))
+    for i, (volume, box) in enumerate(expected):
+        at = int(np.flatnonzero(mesh.instance_feature == mesh.ids.to_pylist().index(f"300000000000000000000{i}"))[0])
+        p = int(mesh.instance_prototype[at])
+        matrix = mesh.transforms[at]
+        points = mesh.positions[mesh.vertex_start[p] : mesh.vertex_start[p + 1]] @ matrix[:3, :3].T + matrix[:3, 3] - [500000, 2500000, 0]
+        triangles = points[mesh.triangles[mesh.triangle_start[p] : mesh.triangle_start[p + 1]]]
+        a, b, c = (triangles[:, k] - points.mean(0) for k in range(3))
+        # what is round becomes a polygon with its corners on the circle: a little smaller
+        assert volume * 0.95 < np.einsum("ij,ij->", a, np.cross(b, c)) / 6 < volume * 1.0001
+        np.testing.assert_allclose([*points.min(0), *points.max(0)], box, atol=0.03)
