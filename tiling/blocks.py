@@ -21,6 +21,7 @@ from tiling.anchors import Anchors, Look, look
 from tiling.block_tiles import Source, Wanted, build_unit
 from tiling.boxes import enu_frames
 from tiling.gltf import Compression
+from tiling.ground_marks import Marks
 from tiling.levels import ABSENCE
 from tiling.pool import Pool
 from tiling.reuse import LEDGER, Assembly, Ledger, Past, Spoilt, common_key, tile_key
@@ -33,7 +34,7 @@ from twin.model import ABOVE_GROUND, Bounds, LayerVersion, Report
 from twin.processes import uncollected
 from twin.registry import TileJob
 
-CODE_VERSION = "7"
+CODE_VERSION = "8"
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
 BY_HAND = 262_144
@@ -94,11 +95,11 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         names = [n for n in surveys if n != "parent" or surveys[n].nulls < surveys[n].rows]
         schema = metadata.plan(version.layer, _arrow(source.rows, names), surveys, version.columns)
         cells: list[partition.Cell] = []
-        ledger = Ledger(notes=anchors.notes)
+        ledger, marks = Ledger(notes=anchors.notes), Marks(job.ground, job.lake, past)
         implicitly = job.options.subdivision == "implicit"
         with ArchiveWriter(job.out) as archive:
             work = Assembly(past, archive, ledger, rewritten=implicitly)
-            built = _write(job, source, schema, anchors, pool, work, cells, report)
+            built = _write(job, (source, schema, anchors, marks), pool, work, cells, report)
             far = _write_masses(job, cells, built, pool, work) if job.options.masses and not implicitly else []
             report.kept = sum(one.kept for one in built)
             if not report.kept:
@@ -111,16 +112,17 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             size_now = archive.size
         if implicitly:
             document, size_now = implicit.rewrite(job.out, implicit.mercator(), work)
-        sidecars = anchors.sidecars | {LEDGER: ledger.save(job.lake)}
+        sidecars = anchors.sidecars | marks.sidecars(past) | {LEDGER: ledger.save(job.lake)}
         job.progress(1.0, "done")
         return _facts(document, [*built, *(one for _, one in far)], report, size_now) | {"sidecars": sidecars}
 
 
 def _write(
-    job: TileJob, source: Source, schema: metadata.Schema, anchors: Anchors, pool: Pool, work: Assembly, cells: list[partition.Cell], report: Report,
+    job: TileJob, given: tuple[Source, metadata.Schema, Anchors, Marks], pool: Pool, work: Assembly, cells: list[partition.Cell], report: Report,
 ) -> list[Finished]:  # fmt: skip
     """All tiles into the archive, in the order of the plan: those of the last build are copied, the others are built. Fills `cells` and `report`."""
-    common = _keys(source, schema, max(one.largest() for one in anchors.places))
+    source, schema, anchors, marks = given
+    common = _keys(source, schema, marks, max(one.largest() for one in anchors.places))
     total = sum(len(one) - len(one.gone) for one in anchors.places) or 1
 
     def tasks() -> Iterator[tuple[Source, metadata.Schema, list[Wanted]]]:
@@ -174,8 +176,8 @@ def _write_masses(job: TileJob, cells: list[partition.Cell], built: list[Finishe
     return list(zip(found, work.tiles[len(built) :], strict=True))
 
 
-def _keys(source: Source, schema: metadata.Schema, largest: float) -> Callable[[partition.Cell, str], bytes]:
-    """A digest of what a tile's bytes depend on besides its place and its features: of the ground, the rasters that reach it.
+def _keys(source: Source, schema: metadata.Schema, marks: Marks, largest: float) -> Callable[[partition.Cell, str], bytes]:
+    """A digest of what a tile's bytes depend on besides its place and its features: of the ground, the cells that reach it.
 
     `largest`: metres; no building of a tile sticks out of its cell by more. The second argument names the root cell where tiles are seen from its frame.
     """
@@ -187,8 +189,7 @@ def _keys(source: Source, schema: metadata.Schema, largest: float) -> Callable[[
     made: dict[tuple[str, ...], bytes] = {}
 
     def key(cell: partition.Cell, root: str) -> bytes:
-        ground = source.ground
-        names = () if ground is None else (ground.key,) if ground.under is None else tuple(ground.names_at(_reach(cell, largest)))
+        names = marks.at(_reach(cell, largest)) if source.ground is not None else ()
         if names not in made:
             made[names] = common_key({**told, "ground": names, "root": root})
         return made[names]
@@ -239,19 +240,22 @@ def _arrow(rows: Rows, names: list[str]) -> pa.Schema:
 
 
 def _tree(cells: list[partition.Cell], built: list[Finished], far: list[tuple[masses.Mass, Finished]]) -> list[Tile]:
-    """The cells, which add to those above them; a mass tile stands between a cell and its children, and they replace it."""
+    """The cells, which add to those above them. With masses only the root does; a mass tile is replaced by the cells below it and their mass tiles.
+
+    The error of a mass tile is that of its blocks, or of the buildings that are absent as such (as in levels of meshes, ADR 0005).
+    """
     side = np.exp2(np.array([cell.level for cell in cells]))
     lon, lat = partition.unproject(*((np.array([getattr(cell, axis) for cell in cells]) + 0.5) / side for axis in "xy"))
     between = {mass.cell: (mass, one) for mass, one in far}
-    above: list[int] = []  # where the children of each cell hang
+    below: list[int] = []  # where the children of each cell hang
     tiles: list[Tile] = []
     for at, (frame, cell, one) in enumerate(zip(enu_frames(lon, lat), cells, built, strict=True)):
-        parent = above[cell.parent] if cell.parent >= 0 else -1
-        replaced = {"refine": "ADD"} if cell.parent in between else {}
-        tiles.append(Tile(frame, ABSENCE * cell.error, parent, one.low, one.high, f"{cell.name}.glb" if one.packed else None, replaced))
+        parent = below[cell.parent] if at else -1
+        error = 0.0 if between and at else ABSENCE * max(cell.error, between[at][0].largest if between else 0.0)
+        tiles.append(Tile(frame, error, parent, one.low, one.high, f"{cell.name}.glb" if one.packed else None))
+        below.append(len(tiles) - 1)
         if at in between:
             mass, drawn = between[at]
-            tiles[-1].error = max(tiles[-1].error, ABSENCE * mass.error)
-            tiles.append(Tile(frame, ABSENCE * cell.error, len(tiles) - 1, drawn.low, drawn.high, f"{mass.name}.glb", {"refine": "REPLACE"}))
-        above.append(len(tiles) - 1)
+            tiles.append(Tile(frame, max(mass.error, ABSENCE * cell.error), parent if at else 0, drawn.low, drawn.high, f"{mass.name}.glb", {"refine": "REPLACE"}))
+            below[at] = len(tiles) - 1
     return tiles

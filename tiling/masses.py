@@ -1,17 +1,17 @@
 """What a city looks like from afar: the masses of the buildings that are not drawn yet (ADR 0013).
 
 Every cell of the plan that has descendants gets a mass tile: for each sixteenth of a child's cell one block with the area of all
-buildings in it, their mean height, on their lowest foot. It stands between the cell and its children and is *replaced* by them, while the cells
-themselves only add: so a cut shows each building at most once, and where it does not, its share of a mass.
+buildings in it, their mean height, on their lowest foot. A mass tile is *replaced* by the cells below it and their mass tiles, all
+at once: so a cut shows each building at most once, and where it does not, its share of a mass. Its geometric error is how far its
+blocks are from the buildings that they stand for (`mass_kernels`).
 
 A tile that is built hands on a summary of its own buildings (at most sixteen rows); summaries of tiles that are copied come with
-them, so an edit changes the mass tiles above it and no others, and no building is read for them.
+them, so an edit changes the mass tiles above it and no others, and no building is read for it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,61 +19,43 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tiling import mass_kernels as kernels
 from tiling import solids
 from tiling.block_glb import primitives
 from tiling.boxes import enu_frames
 from tiling.gltf import Compression, Surface, glb
+from tiling.mass_kernels import AREA, COLUMNS, COUNT, FOOT, HEIGHT, LAT, LON, NEAR, TOP
 from tiling.metadata import Schema, schema_of
 from tiling.partition import Cell
 from tiling.tileset import Finished
 from twin import crs
 from twin.archive import pack
-from twin.compiled import njit
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 SIDE = 4
 """Squares of a cell, a side."""
-LON, LAT, AREA, HEIGHT, FOOT, COUNT = range(6)
-"""Columns of a summary: area-weighted place (degrees), area (m²), area-weighted height, lowest foot (ellipsoidal, m), number of buildings."""
 SURFACE = Surface((0.80, 0.80, 0.79, 1.0), name="mass")
 
 
-@njit(cache=True, nogil=True)
-def _gather(rows, level, x, y, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Rows summed up in the squares of a cell; result: (SIDE², 6), written (rows of count 0 mean nothing)."""
-    result[:] = 0.0
-    scale = 2.0**level
-    for i in range(len(rows)):
-        lon, lat, area = rows[i, LON], rows[i, LAT], max(rows[i, AREA], 1e-3)
-        u = (lon + 180.0) / 360.0 * scale - x
-        v = (1.0 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2.0 * scale - y
-        at = min(max(int(v * SIDE), 0), SIDE - 1) * SIDE + min(max(int(u * SIDE), 0), SIDE - 1)
-        one = result[at]
-        one[FOOT] = rows[i, FOOT] if one[COUNT] == 0 else min(one[FOOT], rows[i, FOOT])
-        for k in (LON, LAT, HEIGHT):
-            one[k] += (rows[i, k] - one[k]) * area / (one[AREA] + area)
-        one[AREA] += area
-        one[COUNT] += rows[i, COUNT]
+def summary(rows: F64, cell: tuple[int, int, int], *, single: bool = False) -> F64:
+    """(K, COLUMNS) masses of other masses, or of buildings (`single`), in the squares of a cell (level, x, y) of the plan's grid; K ≤ 16.
 
-
-def summary(rows: F64, cell: tuple[int, int, int]) -> F64:
-    """(K, 6) masses of buildings, or of other masses, in the squares of a cell (level, x, y) of the plan's grid; K ≤ 16.
-
-    `rows`: (N, 6), in the order in which they are to be added up.
+    `rows`: (N, COLUMNS), in the order in which they are to be added up.
     """
-    result = np.empty((SIDE * SIDE, 6))
-    _gather(rows, *cell, result)
+    result, square = np.empty((SIDE * SIDE, COLUMNS)), np.empty(len(rows), np.int64)
+    kernels.gather(rows, *cell, SIDE, result, square)
+    kernels.measure(rows, square, single, result)
     return result[result[:, COUNT] > 0]
 
 
 def buildings(shape: solids.Solids, owner: I64, lon: F64, lat: F64, foot: F64, height: F64) -> F64:
-    """(N, 6) one row a building, those without a solid of count 0.
+    """(N, COLUMNS) one row a building, those without a solid of count 0.
 
     Args:
         shape: solids in tiles' frames; owner: (P,) row of each solid. lon, lat: (C,) degrees of their corners. foot, height: (N,).
     """
-    rows = np.zeros((len(foot), 6))
+    rows = np.zeros((len(foot), COLUMNS))
     corners = np.diff(shape.start)
     row = np.repeat(owner, corners)
     first = np.repeat(shape.start[:-1], corners)
@@ -82,14 +64,15 @@ def buildings(shape: solids.Solids, owner: I64, lon: F64, lat: F64, foot: F64, h
     number = np.maximum(np.bincount(row, minlength=len(rows)), 1)
     for k, values in ((LON, lon), (LAT, lat)):
         rows[:, k] = np.bincount(row, values, minlength=len(rows)) / number
-    rows[:, HEIGHT], rows[:, FOOT] = height, foot
+    rows[:, HEIGHT], rows[:, FOOT], rows[:, TOP] = height, foot, foot + height
+    kernels.spans(rows, row, lon, lat)
     rows[np.unique(owner), COUNT] = 1
     return rows
 
 
 @dataclass
 class Mass:
-    """A mass tile to be made: `cell` is the position of its cell in the plan, `name` its own, `rows` (K, 6) what it shows, `key` of its bytes."""
+    """A mass tile to be made: `cell` is the position of its cell in the plan, `name` its own, `rows` (K, COLUMNS) what it shows, `key` of its bytes."""
 
     cell: int
     name: str
@@ -98,6 +81,11 @@ class Mass:
 
     @property
     def error(self) -> float:
+        """Metres within which the blocks have the surfaces of the buildings that they stand for, and the other way round."""
+        return float(self.rows[:, NEAR].max())
+
+    @property
+    def largest(self) -> float:
         """Size of the largest block, metres: what is missing where the tile is not drawn."""
         return float(np.sqrt(2 * self.rows[:, AREA] + self.rows[:, HEIGHT] ** 2).max())
 
@@ -113,7 +101,7 @@ def collect(cells: list[Cell], built: list[Finished], common: bytes) -> list[Mas
     found = []
     for at in range(len(cells) - 1, -1, -1):
         cell = cells[at]
-        rows = np.frombuffer(built[at].mass).reshape(-1, 6)
+        rows = np.frombuffer(built[at].mass).reshape(-1, COLUMNS)
         if below[at]:
             shown = np.concatenate(below[at][::-1])
             name = f"mass/{cell.name}"
@@ -129,7 +117,7 @@ def collect(cells: list[Cell], built: list[Finished], common: bytes) -> list[Mas
 @cache
 def schema() -> Schema:
     """The class of masses: how many buildings each stands for, their area and mean height."""
-    return schema_of("mass", _table(np.ones((1, 6))))
+    return schema_of("mass", _table(np.ones((1, COLUMNS))))
 
 
 def _table(rows: F64) -> pa.Table:
