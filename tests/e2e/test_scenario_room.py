@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -79,22 +78,6 @@ def difference_is_right(viewer: Any, city: City) -> None:
         assert told(quantity) == pytest.approx([a, b, b - a], abs=close), quantity
 
 
-def fly_to_a_hit(viewer: Any, city: Any) -> None:
-    """A click on a row of the list opens the card of what is hit and flies there. No frame is waited for: the camera says when it has arrived."""
-    page = viewer.page
-    row = page.locator("[data-hits] tr[data-hit]").first
-    hit = row.get_attribute("data-hit")
-    row.locator("button").click()
-    page.wait_for_function("id => twin.selection.kind === 'feature' && twin.selection.feature.id === id", arg=hit, polling=250)
-    assert viewer.text("twin-feature-card [data-field=id]") == hit
-    places = {one.id: one.degrees for one in city.buildings()} | {f"road-{i}": city.degrees(99.0 + 78.0 * i, city.DEPTH / 2) for i in range(10)}
-    # From straight above to 400 m off at 45 degrees: 283 m beside what was hit, and as high above it.
-    page.wait_for_function("() => Math.abs(twin.viewer.camera.pitch + Math.PI / 4) < 0.02", polling=250)
-    at = page.evaluate("() => { const at = twin.viewer.camera.positionCartographic; return [at.longitude, at.latitude].map(angle => angle * 180 / Math.PI); }")
-    assert Geod(ellps="WGS84").inv(*at, *places[hit])[2] == pytest.approx(400 / math.sqrt(2), abs=40)
-    page.evaluate("() => document.querySelector('city-twin').app.selection.clear()")
-
-
 def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: Any, served: Any, pictures: Path) -> None:
     city = small_city
     viewer.open()
@@ -149,7 +132,6 @@ def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: An
     assert "m³/s" in viewer.text("twin-hydrographs [data-role=now]")
     page.wait_for_selector("[data-hits=buildings], [data-hits=roads]")
     viewer.shot(pictures / "flood-lists.png")
-    fly_to_a_hit(viewer, city)
     report = page.request.get(page.locator("[data-role=report]").first.get_attribute("href"))
     assert report.ok
     assert "html" in report.headers["content-type"]
