@@ -186,6 +186,11 @@ def section(viewer: Any, city: Any, spot: tuple[float, float], pictures: Path) -
     assert math.dist(viewer.color(viewer.shot(pictures / "tool-cutbox.png"), *away), before) > 25, "the ground outside is gone"
 
 
+def orange(picture: Image.Image) -> int:
+    """Pixels in the colour of a cut's edge."""
+    return int((np.abs(np.asarray(picture, np.int16) - (217, 98, 10)).max(axis=-1) < 24).sum())
+
+
 def sheet(viewer: Any, city: Any, pictures: Path) -> None:
     """A printed sheet: its size, its words, and a scale bar that is as long as the ground says."""
     page = viewer.page
@@ -210,6 +215,9 @@ def sheet(viewer: Any, city: Any, pictures: Path) -> None:
     there = [round((place - (size - cut) / 2) * paper.width / across) for place, size, cut in ((x, 1000, across), (y, 620, across * paper.height / paper.width))]
     assert min(screen.getpixel((round(x), round(y)))) > 240, "the knob of the box's top is white on the screen"
     assert min(paper.getpixel((there[0], there[1]))) < 235, "on paper the city is there, not the tool"
+    edges = [orange(picture) for picture in (screen, paper.resize((paper.width * 620 // paper.height, 620)))]
+    assert edges[0] > 100, "the cut's edge is orange on the screen"
+    assert edges[1] < edges[0] / 20, "and not on paper"
     metres, length = (float(re.search(rf'data-{key}="([\d.]+)"', text)[1]) for key in ("metres", "mm"))  # type: ignore[index]
     frame = re.search(r'<image x="[\d.]+" y="[\d.]+" width="([\d.]+)" height="([\d.]+)"', text)
     assert frame is not None
