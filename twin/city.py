@@ -88,7 +88,7 @@ class City:
     def sweep_cache(self, age: float) -> int:
         """Remove what readers keep to be quick and have not touched for `age` seconds; returns bytes."""
         freed = 0
-        for path in (self.settings.home / "cache").glob("*"):
+        for path in (self.settings.cache).glob("*"):
             info = path.stat()
             if path.is_file() and time.time() - info.st_mtime > age:
                 path.unlink(missing_ok=True)
@@ -138,4 +138,4 @@ def _lake(settings: Settings) -> Lake:
         return Lake(settings.home / "lake")
     from twin.objects import ObjectLake  # noqa: PLC0415  its library is loaded by those alone who use it
 
-    return ObjectLake(settings.lake, settings.home / "cache", settings.cache_bytes)
+    return ObjectLake(settings.lake, settings.cache, settings.cache_bytes)

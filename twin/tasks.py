@@ -84,6 +84,7 @@ def choose_reader(source: Path, name: str | None, options: dict[str, Any], table
         NotFound: no such reader.
         BadInput: no reader takes this kind of file.
     """
+    alone = table is None
     table = registry.readers() if table is None else table
     if name is not None:
         return registry.find(table, name, "reader")
@@ -91,6 +92,8 @@ def choose_reader(source: Path, name: str | None, options: dict[str, Any], table
     if not fitting:
         known = sorted({suffix for entry in table.values() for suffix in entry.suffixes})
         raise BadInput(f"No reader takes {source.name}.", f"Known suffixes: {' '.join(known)}. Name a reader with --reader if the suffix is unusual.")
+    if alone and len(fitting) == 1:
+        return fitting[0]  # it says best itself what is wrong with a file that it does not recognise
     for entry in fitting:
         module = entry.load()
         detect = getattr(module, "detect", None)
@@ -241,7 +244,7 @@ def _read(city: City, context: Context, entry: registry.Entry, paths: list[Path]
     under = Ground.of(city.lake, base) if base is not None and base.kind == kind == "terrain" else None
     used = uses.Uses(city)
     provenance["uses"] = used.found  # filled while it reads
-    around = reading.Surroundings(context.progress, city.settings.home / "cache", used.feature, used.ground_at, used.features_of, under)
+    around = reading.Surroundings(context.progress, city.settings.cache, used.feature, used.ground_at, used.features_of, under)
     with reading.given(around):
         version = parts.write_version(city.lake, name, kind, batches(), report, provenance=provenance)
     version.report["facts"]["grade"] = grading.grade(kind, report.facts).to_json()
