@@ -184,8 +184,6 @@ class Document:
             self._lines(thing, geometries)
             return thing
         self._skips(name, geometries)
-        for parent in (p for p in parents if p not in self.things):
-            self.report.note("warned", name, f"Its parent {parent[:80]!r} is not in the file.")
         thing.lod = lods[0]
         if lod_rank(lods[0]) < finest:
             self.report.note("skipped", name, f"{thing.kind}: its LoD {lods[0]} is not drawn over its own parts of a finer LoD.")
