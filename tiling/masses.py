@@ -10,7 +10,6 @@ them, so an edit changes the mass tiles above it and no others, and no building 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +23,7 @@ from tiling.block_glb import primitives
 from tiling.boxes import enu_frames
 from tiling.gltf import Compression, Surface, glb
 from tiling.metadata import Schema, schema_of
-from tiling.partition import Cell
+from tiling.partition import Cell, Cells
 from tiling.tileset import Finished
 from twin import crs
 from twin.archive import pack
@@ -34,22 +33,25 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 SIDE = 4
 """Squares of a cell, a side."""
+_NO_ROWS = np.zeros(0, np.int64)
 LON, LAT, AREA, HEIGHT, FOOT, COUNT = range(6)
 """Columns of a summary: area-weighted place (degrees), area (m²), area-weighted height, lowest foot (ellipsoidal, m), number of buildings."""
+METRES, SQUARE, DEGREES = 0.5, 1.0, 1 / 131_072
+"""Steps to which a mass's height and foot (downwards), its area (m²) and its place are rounded: all far below the tens of metres for which it stands.
+So an edit ends where it no longer counts: 100 buildings that grow a little change a few dozen mass tiles and not all 245 above them."""
 SURFACE = Surface((0.80, 0.80, 0.79, 1.0), name="mass")
 
 
 @njit(cache=True, nogil=True)
-def _gather(rows, level, x, y, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Rows summed up in the squares of a cell; result: (SIDE², 6), written (rows of count 0 mean nothing)."""
-    result[:] = 0.0
+def _add(rows, level, x, y, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Add rows to the sums in the squares of a cell; sums: (SIDE², 6), of which rows of count 0 mean nothing."""
     scale = 2.0**level
     for i in range(len(rows)):
         lon, lat, area = rows[i, LON], rows[i, LAT], max(rows[i, AREA], 1e-3)
         u = (lon + 180.0) / 360.0 * scale - x
         v = (1.0 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2.0 * scale - y
         at = min(max(int(v * SIDE), 0), SIDE - 1) * SIDE + min(max(int(u * SIDE), 0), SIDE - 1)
-        one = result[at]
+        one = sums[at]
         one[FOOT] = rows[i, FOOT] if one[COUNT] == 0 else min(one[FOOT], rows[i, FOOT])
         for k in (LON, LAT, HEIGHT):
             one[k] += (rows[i, k] - one[k]) * area / (one[AREA] + area)
@@ -57,14 +59,58 @@ def _gather(rows, level, x, y, result):  # type: ignore[no-untyped-def]  # noqa:
         one[COUNT] += rows[i, COUNT]
 
 
+@njit(cache=True, nogil=True)
+def _rounded(sums, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The sums that mean something, rounded to `STEPS`, at the beginning of `result`; returns how many."""
+    count = 0
+    for i in range(len(sums)):
+        if sums[i, COUNT] > 0:
+            one = result[count]
+            one[:] = sums[i]
+            for k in (LON, LAT):
+                one[k] = math.floor(one[k] / DEGREES + 0.5) * DEGREES
+            one[AREA] = max(math.floor(one[AREA] / SQUARE + 0.5) * SQUARE, SQUARE)
+            one[HEIGHT] = max(math.floor(one[HEIGHT] / METRES + 0.5) * METRES, METRES)
+            one[FOOT] = math.floor(one[FOOT] / METRES) * METRES
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _collect(grid, own, first, result, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """The summary of every cell and of all below it.
+
+    grid: (N, 4) int64 level, x, y, parent. own[first[i]:first[i + 1]]: summary of a cell's own buildings; result: (N, SIDE², 6), count: (N,), both written.
+    """
+    head, after = np.full(len(grid), -1), np.full(len(grid), -1)
+    sums = np.empty((SIDE * SIDE, 6))
+    for i in range(len(grid) - 1, -1, -1):
+        level, x, y, parent = grid[i]
+        rows, below = own[first[i] : first[i + 1]], 0
+        sums[:] = 0.0
+        _add(rows, level, x, y, sums)
+        child = head[i]
+        while child >= 0:
+            _add(result[child, : count[child]], level, x, y, sums)
+            below += count[child]
+            child = after[child]
+        if below:
+            count[i] = _rounded(sums, result[i])
+        else:
+            count[i] = len(rows)
+            result[i, : len(rows)] = rows
+        if parent >= 0:
+            after[i], head[parent] = head[parent], i
+
+
 def summary(rows: F64, cell: tuple[int, int, int]) -> F64:
-    """(K, 6) masses of buildings, or of other masses, in the squares of a cell (level, x, y) of the plan's grid; K ≤ 16.
+    """(K, 6) masses of buildings, or of other masses, in the squares of a cell (level, x, y) of the plan's grid; K ≤ 16; rounded.
 
     `rows`: (N, 6), in the order in which they are to be added up.
     """
-    result = np.empty((SIDE * SIDE, 6))
-    _gather(rows, *cell, result)
-    return result[result[:, COUNT] > 0]
+    sums, result = np.zeros((SIDE * SIDE, 6)), np.empty((SIDE * SIDE, 6))
+    _add(rows, *cell, sums)
+    return result[: _rounded(sums, result)]
 
 
 def buildings(shape: solids.Solids, owner: I64, lon: F64, lat: F64, foot: F64, height: F64) -> F64:
@@ -87,43 +133,60 @@ def buildings(shape: solids.Solids, owner: I64, lon: F64, lat: F64, foot: F64, h
     return rows
 
 
-@dataclass
+@dataclass(frozen=True)
 class Mass:
-    """A mass tile to be made: `cell` is the position of its cell in the plan, `name` its own, `rows` (K, 6) what it shows, `key` of its bytes."""
+    """A mass tile to be made: the level, x and y of its cell, and the (K, 6) rows that it shows."""
 
-    cell: int
-    name: str
+    cell: tuple[int, int, int]
     rows: F64
-    key: bytes
 
-    @property
-    def error(self) -> float:
-        """Size of the largest block, metres: what is missing where the tile is not drawn."""
-        return float(np.sqrt(2 * self.rows[:, AREA] + self.rows[:, HEIGHT] ** 2).max())
+    def centre(self) -> tuple[float, float]:
+        """Longitude and latitude of the cell's middle in degrees."""
+        return Cell(*self.cell, _NO_ROWS, -1, 0.0).centre()
 
 
-def collect(cells: list[Cell], built: list[Finished], common: bytes) -> list[Mass]:
+@dataclass(frozen=True)
+class Masses:
     """The mass tiles of a plan, in its order.
 
-    Args:
-        cells, built: of the plan, parents first; `Finished.mass` holds the summary of a tile's own buildings.
-        common: what the bytes of all mass tiles depend on.
+    Attributes:
+        cell: (M,) positions of their cells in the plan. names: their own.
+        rows: what they show, one behind the other; first: (M + 1,) where each begins.
     """
-    below: list[list[F64]] = [[] for _ in cells]
-    found = []
-    for at in range(len(cells) - 1, -1, -1):
-        cell = cells[at]
-        rows = np.frombuffer(built[at].mass).reshape(-1, 6)
-        if below[at]:
-            shown = np.concatenate(below[at][::-1])
-            name = f"mass/{cell.name}"
-            key = hashlib.blake2b(common + name.encode() + b"\0" + shown.tobytes(), digest_size=16).digest()
-            found.append(Mass(at, name, shown, key))
-            rows = summary(np.concatenate([rows, shown]), (cell.level, cell.x, cell.y))
-        if cell.parent >= 0 and len(rows):
-            below[cell.parent].append(rows)
-        below[at] = []
-    return found[::-1]
+
+    cells: Cells
+    cell: I64
+    names: list[str]
+    rows: F64
+    first: I64
+
+    def errors(self) -> F64:
+        """(M,) size of the largest block of each, metres: what is missing where the tile is not drawn."""
+        size = np.sqrt(2 * self.rows[:, AREA] + self.rows[:, HEIGHT] ** 2)
+        return np.maximum.reduceat(size, self.first[:-1]) if len(self.cell) else np.zeros(0)
+
+    def mass(self, at: int) -> Mass:
+        """One of them."""
+        cell = int(self.cell[at])
+        place = int(self.cells.level[cell]), int(self.cells.x[cell]), int(self.cells.y[cell])
+        return Mass(place, self.rows[self.first[at] : self.first[at + 1]])
+
+
+def collect(cells: Cells, own: F64, first: I64) -> Masses:
+    """The mass tiles of a plan; every cell with buildings below it has one.
+
+    Args:
+        cells: of the plan, parents first. own: (R, 6) the summaries of the cells' own buildings, one behind the other; first: (N + 1,) where each cell's begins.
+    """
+    result, count = np.empty((len(cells), SIDE * SIDE, 6)), np.zeros(len(cells), np.int64)
+    _collect(np.column_stack([cells.level, cells.x, cells.y, cells.parent]), own, first, result, count)
+    below = np.flatnonzero((cells.parent >= 0) & (count > 0))
+    below = below[np.argsort(cells.parent[below], kind="stable")]
+    shown = result[below][np.arange(SIDE * SIDE) < count[below][:, None]]
+    above, start = np.unique(cells.parent[below], return_index=True)
+    ends = np.concatenate([[0], np.cumsum(count[below])])
+    names = [f"mass/{level}/{x}/{y}" for level, x, y in zip(*(getattr(cells, axis)[above].tolist() for axis in ("level", "x", "y")), strict=True)]
+    return Masses(cells, above, names, shown, ends[np.append(start, len(below))])
 
 
 @cache
@@ -136,12 +199,12 @@ def _table(rows: F64) -> pa.Table:
     return pa.table({"buildings": rows[:, COUNT].astype(np.int32), "area": rows[:, AREA].astype(np.float32), "height": rows[:, HEIGHT].astype(np.float32)})
 
 
-def build_many(task: tuple[Compression, list[tuple[Mass, Cell]]]) -> list[Finished]:
+def build_many(task: tuple[Compression, list[Mass]]) -> list[Finished]:
     """Some mass tiles: a unit of work. Every number is computed element by element, so that no tile's bytes depend on its unit."""
     compression, wanted = task
-    first = np.cumsum([0, *(len(mass.rows) for mass, _ in wanted)]).tolist()
-    shape = _blocks(np.concatenate([mass.rows for mass, _ in wanted]), np.repeat(enu_frames(*np.array([cell.centre() for _, cell in wanted]).T), np.diff(first), axis=0))
-    return [build(mass, shape, at, compression) for (mass, _), at in zip(wanted, first, strict=False)]
+    first = np.cumsum([0, *(len(mass.rows) for mass in wanted)]).tolist()
+    shape = _blocks(np.concatenate([mass.rows for mass in wanted]), np.repeat(enu_frames(*np.array([mass.centre() for mass in wanted]).T), np.diff(first), axis=0))
+    return [build(mass, shape, at, compression) for mass, at in zip(wanted, first, strict=False)]
 
 
 def _blocks(rows: F64, frames: F64) -> solids.Solids:
