@@ -6,6 +6,7 @@ as delivered for clouds. Features are sorted along a Morton curve so that a box 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
@@ -219,9 +220,21 @@ def without(lake: Lake, base: LayerVersion, ids: Iterable[str]) -> LayerVersion:
 
 
 def _held(lake: Lake, part: Part, ids: pa.Array) -> set[str]:
-    """Those of `ids` that a part holds."""
-    found = pq.read_table(lake.path(part.key), columns=["id"]).column("id")
+    """Those of `ids` that a part holds; only row groups are read between whose lowest and highest id one of them lies."""
+    wanted = sorted(ids.to_pylist())
+    with pq.ParquetFile(lake.path(part.key), memory_map=True, pre_buffer=False) as file:
+        at = next(number for number, name in enumerate(file.schema.names) if name == "id")
+        groups = [number for number in range(file.num_row_groups) if _may_hold(file.metadata.row_group(number).column(at).statistics, wanted)]
+        found = file.read_row_groups(groups, columns=["id"], use_threads=False).column("id")
     return set(found.filter(pc.is_in(found, value_set=ids)).to_pylist())
+
+
+def _may_hold(known: Any, wanted: list[str]) -> bool:
+    """Whether one of some sorted ids lies between the extremes of a column of a row group; yes where these are not known."""
+    if known is None or not known.has_min_max:
+        return True
+    at = bisect_left(wanted, known.min)
+    return at < len(wanted) and wanted[at] <= known.max
 
 
 # --- rasters, tables, manifests ----------------------------------------------------------------------------------
