@@ -7,7 +7,9 @@ than the few.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +19,14 @@ from tiling.reuse import Ledger, Past
 from tiling.tileset import Finished
 from twin.archive import ArchiveWriter, Packed
 
+_AT_ONCE, _BEHIND = 16, 4  # tiles of a step of the writing thread; steps that may wait for it
+
 
 class Assembly:
     """Writes the tiles of a plan into an archive and into a ledger.
 
     `want` is called for all tiles of the plan, in order (by the iterator that makes the tasks), `enter` for every tile that was built, in the same order.
+    The archive is written on a thread of its own, up to `settle`: as a context manager it is done with it when the archive is finished or given up.
     An archive that is `rewritten` afterwards (`tiling.implicit`) only gets what is new; `known` hands out the rest then, and `placed` writes down where it went.
     `done`, `kept`: tiles, and features in them, that are written.
     """
@@ -33,8 +38,17 @@ class Assembly:
         self._rows: list[int] = []  # of each tile: in the last build's ledger, or behind its end in this one's; −1 until it is built
         self._missing: deque[tuple[int, bytes]] = deque()
         self._drawn, self._holds = (past.tiles.column(name).to_numpy(zero_copy_only=False) for name in ("drawn", "kept"))
+        self._writer = ThreadPoolExecutor(1, "writer")
+        self._under_way: deque[Future[None]] = deque()
+        self._next: list[tuple[str, Packed]] = []
         self._reused: set[str] = set()
         self._placed: dict[str, tuple[str, int]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._writer.shutdown(wait=True, cancel_futures=True)
 
     def want(self, names: Sequence[str], keys: Sequence[bytes]) -> NDArray[np.intp]:
         """Which of these tiles, the next of the plan, have to be built: their positions among these."""
@@ -52,8 +66,10 @@ class Assembly:
         check = 0
         if one.packed is not None:
             check = one.packed.check
-            self.archive.add_packed(f"{self._names[at]}.glb", one.packed)
+            self._next.append((f"{self._names[at]}.glb", one.packed))
             one.packed = Packed(b"", 0, one.packed.size, False)
+        if len(self._next) >= _AT_ONCE:
+            self._write()
         self._rows[at] = len(self.past.tiles) + len(self.ledger.rows)
         self.ledger.add(self._names[at], key, check, one)
         self.done, self.kept = at + 1, self.kept + one.kept
@@ -62,7 +78,7 @@ class Assembly:
         """What is to be copied up to the next tile that is built.
 
         Raises:
-            Spoilt: it is not there any more, or damaged.
+            Spoilt: it is not there any more, or damaged (perhaps not before `settle`).
         """
         end = self._missing[0][0] if self._missing else len(self._names)
         if end <= self.done:
@@ -74,10 +90,36 @@ class Assembly:
         self.done = end
         if self.rewritten:
             self._reused.update(names)
-            for name in names:
-                self.archive.add_packed(name, Packed(b"", 0, 0, False))
+            self._next += [(name, Packed(b"", 0, 0, False)) for name in names]
         else:
-            self.past.copy(self.archive, {name: self.past.checks[row] for name, row in zip(names, rows[drawn].tolist(), strict=True)})
+            self._write()
+            wanted = {name: self.past.checks[row] for name, row in zip(names, rows[drawn].tolist(), strict=True)}
+            self._later(lambda: self.past.copy(self.archive, wanted))
+
+    def settle(self) -> None:
+        """Wait until all is written.
+
+        Raises:
+            StorageError: the disk is full. Spoilt: see `copy`.
+        """
+        self._write()
+        while self._under_way:
+            self._under_way.popleft().result()
+
+    def _write(self) -> None:
+        tiles, self._next = self._next, []
+
+        def write() -> None:
+            for name, packed in tiles:
+                self.archive.add_packed(name, packed)
+
+        self._later(write)
+
+    def _later(self, work: Callable[[], None]) -> None:
+        """Have the thread do this; it is at most a few steps behind."""
+        while len(self._under_way) >= _BEHIND:
+            self._under_way.popleft().result()
+        self._under_way.append(self._writer.submit(work))
 
     def known(self, uri: str) -> Packed | None:
         """The bytes of a tile that the last build made, as they are stored.

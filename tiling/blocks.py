@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from tiling.boxes import enu_frames
 from tiling.gltf import Compression
 from tiling.levels import ABSENCE
 from tiling.pool import Pool
-from tiling.reuse import LEDGER, Ledger, Past, Spoilt, boxes_of, common_key, notes_of, tile_key
+from tiling.reuse import LEDGER, Ledger, Past, Spoilt, boxes_of, common_key, notes_of, tile_keys
 from tiling.rows import Rows
 from tiling.tileset import Tile, dump, tileset
 from twin import registry
@@ -98,8 +97,7 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         schema = metadata.plan(version.layer, _arrow(source.rows, names), surveys, version.columns)
         ledger = Ledger(notes=anchors.notes)
         implicitly = job.options.subdivision == "implicit"
-        with ArchiveWriter(job.out) as archive:
-            work = Assembly(past, archive, ledger, rewritten=implicitly)
+        with ArchiveWriter(job.out) as archive, Assembly(past, archive, ledger, rewritten=implicitly) as work:
             cells = _write(job, source, schema, anchors, pool, work)
             built = work.table()
             for action, feature, reason in notes_of(built):
@@ -112,7 +110,9 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             largest = max(one.largest() for one in anchors.places)
             told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys), "about": job.about}
             document = tileset(_tree(cells, work.table(), far), error=ABSENCE * largest, **told)
-            archive.add("tileset.json", dump(document))
+            data = dump(document)
+            work.settle()
+            archive.add("tileset.json", data)
             size_now = archive.size
         if implicitly:
             document, size_now = implicit.rewrite(job.out, implicit.mercator(), work)
@@ -159,7 +159,7 @@ def _write_masses(job: TileJob, cells: partition.Cells, built: pa.Table, pool: P
     offsets, own = offsets_and_data(whole(built.column("mass")))
     found = masses.collect(cells, own.view(np.float64).reshape(-1, 6), offsets // (6 * 8))
     common = common_key({"code": CODE_VERSION, "compression": compression})
-    keys = [tile_key(common, name, found.rows[a:b]) for name, (a, b) in zip(found.names, pairwise(found.first.tolist()), strict=True)]
+    keys = tile_keys([common] * len(found.names), found.names, found.rows, found.first[1:].tolist())
     wanted = work.want(found.names, keys).tolist()
     tasks = ((compression, [found.mass(at) for at in wanted[start : start + MASSES]]) for start in range(0, len(wanted), MASSES))
     for unit in pool.map(masses.build_many, tasks):
@@ -190,9 +190,8 @@ def _keys(source: Source, schema: metadata.Schema, largest: float) -> Callable[[
 
     def keys(piece: partition.Cells, names: list[str], root: str) -> list[bytes]:
         several = ground is not None and ground.under is not None
-        same = common(piece, 0, root)
-        ends = pairwise([0, *piece.last.tolist()])
-        return [tile_key(common(piece, at, root) if several else same, name, piece.mark[a:b]) for at, (name, (a, b)) in enumerate(zip(names, ends, strict=True))]
+        commons = [common(piece, at, root) for at in range(len(piece))] if several else [common(piece, 0, root)] * len(piece)
+        return tile_keys(commons, names, piece.mark, piece.last.tolist())
 
     return keys
 

@@ -99,8 +99,7 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
     workers = job.workers if tree.total > ALONE else 1
     if workers > 1:
         elements.save()
-    with Pool(workers) as pool, ArchiveWriter(job.out) as archive:
-        work = Assembly(past, archive, ledger, rewritten=options.subdivision == "implicit")
+    with Pool(workers) as pool, ArchiveWriter(job.out) as archive, Assembly(past, archive, ledger, rewritten=options.subdivision == "implicit") as work:
         for unit in pool.map(bake_unit, _tasks(elements, style, tree, work, _keys(version, elements, style, tree, rewritten=work.rewritten))):
             for one in unit:
                 work.enter(one)
@@ -115,6 +114,7 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
         shown = surveys if drawn.all() else metadata.survey(elements.table.take(np.flatnonzero(drawn)))
         told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(shown), "about": job.about}
         document = tileset(tiles, error=ABSENCE * tree.largest, refine="REPLACE", **told)
+        work.settle()
         archive.add("tileset.json", dump(document))
         size = archive.size
     if options.subdivision == "implicit":

@@ -12,7 +12,6 @@ import numpy as np
 from twin.compiled import njit
 from twin.keys import DEPTH
 
-
 BINS = 1 << 12
 _SHIFT = 52 - 7  # bins of 1/128 of an octave: 32 octaves below the largest size are told apart
 

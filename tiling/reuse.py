@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -234,6 +235,16 @@ def common_key(values: dict[str, Any]) -> bytes:
 def tile_key(common: bytes, name: str, marks: NDArray[Any]) -> bytes:
     """The key of a tile: of what all tiles depend on, of its name (its place and frame) and of its features in their order."""
     return hashlib.blake2b(common + name.encode() + b"\0" + np.ascontiguousarray(marks).tobytes(), digest_size=16).digest()
+
+
+def tile_keys(commons: Sequence[bytes], names: Sequence[str], values: NDArray[Any], ends: Sequence[int]) -> list[bytes]:
+    """`tile_key` of many tiles: `values` (N, …) of all, one behind the other; `ends`: where those of each end."""
+    data, size = np.ascontiguousarray(values).tobytes(), values.itemsize * math.prod(values.shape[1:])
+    at, keys = 0, []
+    for common, name, end in zip(commons, names, ends, strict=True):
+        keys.append(hashlib.blake2b(b"".join((common, name.encode(), b"\0", data[at : end * size])), digest_size=16).digest())
+        at = end * size
+    return keys
 
 
 def recipe(values: dict[str, Any]) -> str:
