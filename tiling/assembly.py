@@ -95,6 +95,9 @@ class Assembly:
             self._write()
             wanted = {name: self.past.checks[row] for name, row in zip(names, rows[drawn].tolist(), strict=True)}
             self._later(lambda: self.past.copy(self.archive, wanted))
+        if not self._missing:
+            self._write()
+            self._later(self.archive.sync)  # the disk works while the rest is computed
 
     def settle(self) -> None:
         """Wait until all is written.
