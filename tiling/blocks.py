@@ -9,8 +9,9 @@ is transformed on its own (law 4); walls are plumb.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -86,9 +87,9 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         source.rows.held = BY_HAND
     if past.trouble:
         report.note("warned", "", past.trouble)
-    with Pool(job.workers if len(source.rows) > ALONE else 1) as pool:
+    with Pool(job.workers if len(source.rows) > ALONE else 1) as pool, _Plan(job.options) as plan:
         job.progress(0.0, "measuring buildings")
-        anchors = look(Look(source.rows, source.reference, source.height), job.lake, past, pool)
+        anchors = look(Look(source.rows, source.reference, source.height), job.lake, past, pool, plan.begin)
         report.read = anchors.read
         for feature, reason in anchors.refused:
             report.note("refused", feature, reason)
@@ -98,31 +99,61 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         ledger = Ledger(notes=anchors.notes)
         implicitly = job.options.subdivision == "implicit"
         with ArchiveWriter(job.out) as archive, Assembly(past, archive, ledger, rewritten=implicitly) as work:
-            cells = _write(job, source, schema, anchors, pool, work)
-            built = work.table()
-            for action, feature, reason in notes_of(built):
+            cells = _write(job, source, schema, anchors, plan, pool, work)
+            tiles = work.table()
+            for action, feature, reason in notes_of(tiles):
                 report.note(action, feature, reason)  # type: ignore[arg-type]
-            far = _write_masses(job, cells, built, pool, work) if job.options.masses and not implicitly else None
             report.kept = work.kept
             if not report.kept:
                 reasons = " ".join(f"{n.feature}: {n.reason}." for n in report.notes[:3])
                 raise BadFeature(f"Layer {version.layer}: no building could be built. {reasons}", "Check heights, outlines and terrain.")
+            far = _write_masses(job, cells, tiles, pool, work) if job.options.masses and not implicitly else None
             largest = max(one.largest() for one in anchors.places)
             told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys), "about": job.about}
-            document = tileset(_tree(cells, work.table(), far), error=ABSENCE * largest, **told)
+            tiles = work.table()
+            document = tileset(_tree(cells, tiles, far), error=ABSENCE * largest, **told)
             data = dump(document)
             work.settle()
             archive.add("tileset.json", data)
             size_now = archive.size
         if implicitly:
             document, size_now = implicit.rewrite(job.out, implicit.mercator(), work)
-        tiles = work.table()
+            tiles = work.table()
         sidecars = anchors.sidecars | {LEDGER: ledger.save(job.lake, tiles)}
         job.progress(1.0, "done")
         return _facts(document, tiles, report, size_now) | {"sidecars": sidecars}
 
 
-def _write(job: TileJob, source: Source, schema: metadata.Schema, anchors: Anchors, pool: Pool, work: Assembly) -> partition.Cells:
+class _Plan:
+    """The plan of the tiles; its first piece, most often all of it, is made on a thread while the columns are surveyed."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._thread = ThreadPoolExecutor(1, "planner")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._thread.shutdown(wait=True)
+
+    def begin(self, places: list[partition.Places]) -> None:
+        """The places are known."""
+        budget = self._options.budget
+        self._rest = partition.pieces(places, budget=budget, share=budget / 3, limit=self._options.in_memory)
+        self._first = self._thread.submit(next, self._rest, None)
+
+    def pieces(self) -> Iterator[partition.Cells]:
+        """See `partition.pieces`."""
+        first = self._first.result()
+        if first is not None:
+            yield first
+            yield from self._rest
+
+
+def _write(
+    job: TileJob, source: Source, schema: metadata.Schema, anchors: Anchors, plan: _Plan, pool: Pool, work: Assembly,
+) -> partition.Cells:  # fmt: skip
     """All tiles into the archive, in the order of the plan: those of the last build are copied, the others are built. Returns the plan."""
     keys = _keys(source, schema, max(one.largest() for one in anchors.places))
     total = sum(len(one) - len(one.gone) for one in anchors.places) or 1
@@ -132,7 +163,7 @@ def _write(job: TileJob, source: Source, schema: metadata.Schema, anchors: Ancho
     def tasks() -> Iterator[tuple[Source, metadata.Schema, list[Wanted]]]:
         unit: list[Wanted] = []
         weight = 0.0
-        for piece in partition.pieces(anchors.places, budget=job.options.budget, share=job.options.budget / 3, limit=job.options.in_memory):
+        for piece in plan.pieces():
             planned.append(piece.bare())
             names = piece.names()
             for at in work.want(names, keys(piece, names, planned[0].cell(0).name if work.rewritten else "")).tolist():

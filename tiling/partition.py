@@ -183,6 +183,9 @@ class Cells:
     @staticmethod
     def joined(many: Sequence[Cells]) -> Cells:
         """The pieces of a plan, which are bare, in one."""
+        if not many:
+            whole, real = np.zeros(0, np.int64), np.zeros(0)
+            return Cells(whole, whole, whole, whole, real, real, whole, whole)
         columns = {name: np.concatenate([getattr(one, name) for one in many]) for name in ("level", "x", "y", "parent", "error", "weight", "last")}
         return Cells(**columns, rows=many[0].rows)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -179,9 +180,9 @@ def merge(lake: Lake, base: LayerVersion, change: LayerVersion) -> LayerVersion:
         raise BadFeature(f"{where}: its columns are not those of the layer: {', '.join(differ[:6])}.", "Deliver the same columns and types, or the whole layer.")
     changed = pa.concat_arrays([chunk.ids.cast(pa.string()) for chunk in read_features(lake, change, [])])
     kept, replaced = [], 0
-    for part in base.parts:
+    for part, held in _holders(lake, base, changed):
         if part.role == "features":
-            hit = _held(lake, part, changed) - set(part.hidden)
+            hit = held - set(part.hidden)
             replaced += len(hit - set(base.tombstones))
             part = replace(part, hidden=tuple(sorted({*part.hidden, *hit})))  # noqa: PLW2901
         kept.append(part)
@@ -204,9 +205,9 @@ def without(lake: Lake, base: LayerVersion, ids: Iterable[str]) -> LayerVersion:
     if base.kind not in ("blocks", "vector"):
         raise Conflict(f"Features of layer {base.layer!r} ({base.kind}) cannot be deleted one by one.", "Ingest the whole new state.")
     missing, kept = wanted.copy(), []
-    for part in base.parts:
+    for part, held in _holders(lake, base, pa.array(sorted(wanted), pa.string())):
         if part.role == "features":
-            hit = _held(lake, part, pa.array(sorted(wanted), pa.string())) - set(part.hidden) - set(base.tombstones)
+            hit = held - set(part.hidden) - set(base.tombstones)
             missing -= hit
             part = replace(part, hidden=tuple(sorted({*part.hidden, *hit})))  # noqa: PLW2901
         kept.append(part)
@@ -217,6 +218,12 @@ def without(lake: Lake, base: LayerVersion, ids: Iterable[str]) -> LayerVersion:
         raise Conflict(f"That would delete all {base.count} features of layer {base.layer!r}.", "A layer without features cannot be shown.")
     report = Report(source=f"deletion of {len(wanted)} features", facts={"deleted": len(wanted)}).to_json()
     return replace(base, parts=tuple(kept), count=base.count - len(wanted), report=report)
+
+
+def _holders(lake: Lake, version: LayerVersion, ids: pa.Array) -> Iterator[tuple[Part, set[str]]]:
+    """The parts of a version with those of `ids` that they hold; several are read at a time."""
+    with ThreadPoolExecutor(2, "ids") as pool:
+        yield from zip(version.parts, pool.map(lambda part: _held(lake, part, ids) if part.role == "features" else set(), version.parts), strict=True)
 
 
 def _held(lake: Lake, part: Part, ids: pa.Array) -> set[str]:
