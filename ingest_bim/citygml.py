@@ -88,8 +88,9 @@ class _Model:
     def prepare(self, theme: str | None, report: Report) -> tuple[Reference, Pictures | None]:
         report.facts["driver"] = f"CityGML {self.head.version}"
         store, name = self.store, self.source.name
-        self.reference = city_reference(self.head.srs or store.first_srs, self.options, report, name)
-        north_first = _north_first(self.head, self.options, self.reference, report)
+        stated = self.head.srs or store.first_srs
+        self.reference = city_reference(stated, self.options, report, name)
+        north_first = _north_first(stated, self.head.corner, self.options, self.reference, report)
         store.place = (lambda points: points[:, [1, 0, 2]]) if north_first else (lambda points: points)
         store.looks.choose(theme, report)
         if self.options.textures:
@@ -146,7 +147,7 @@ def _first_place(element: object, store: Store, head: Head) -> None:
                 continue
 
 
-def _north_first(head: Head, options: Options, reference: Reference, report: Report) -> bool:
+def _north_first(stated: str, corner: tuple[float, ...], options: Options, reference: Reference, report: Report) -> bool:
     """Whether the first coordinate is the northing or latitude.
 
     By the rule of OGC 05-010 a urn or URL means the registered axis order; plain EPSG codes of projected CRS mean east
@@ -154,15 +155,14 @@ def _north_first(head: Head, options: Options, reference: Reference, report: Rep
     """
     if options.axis_order != "auto":
         return options.axis_order == "yx"
-    stated = head.srs
     parsed = CRS.from_user_input(crs_text(options.crs or stated))
     flat = parsed.sub_crs_list[0] if parsed.is_compound else parsed
     registered = bool(flat.axis_info) and flat.axis_info[0].direction.lower() in ("north", "south")
     formal = not stated or "opengis" in stated.lower() or stated.lower().startswith("urn:ogc")
     rule = registered and (flat.is_geographic or formal)
-    if len(head.corner) < 2:
+    if len(corner) < 2:
         return rule
-    first, second = head.corner[:2]
+    first, second = corner[:2]
     fits = {False: _inside(reference, first, second), True: _inside(reference, second, first)}
     chosen = rule if fits[rule] or not fits[not rule] else not rule
     if chosen != rule:

@@ -25,6 +25,8 @@ CITYGML = "http://www.opengis.net/citygml"
 XLINK = "{http://www.w3.org/1999/xlink}href"
 #: Children of the city model that are handed out; `core:featureMember` came with CityGML 1.
 MEMBERS = ("cityObjectMember", "featureMember")
+MANY = "featureMembers"
+"""GML's array of members: each child of it is one."""
 #: Handed out one by one, with their `theme`: one appearance may hold the textures of the whole file.
 SURFACE_DATA = "surfaceDataMember"
 
@@ -63,6 +65,7 @@ class _Reader:
         self.builder: TreeBuilder | None = None
         self.base = 0  # depth of the element that is being built
         self.appearance, self.theme = False, ""
+        self.many = False
         self.done: list[Element] = []
         self.parser = expat.ParserCreate(encoding, namespace_separator="}")
         self.parser.buffer_text = True
@@ -86,11 +89,15 @@ class _Reader:
         if self.depth == 1:
             self.head.version = _version(tag)
         elif self.builder is None and (
-            (self.depth == 2 and local(tag) in (*MEMBERS, "boundedBy")) or (self.appearance and self.depth == 4 and local(tag) in ("theme", SURFACE_DATA))
+            (self.depth == 2 and local(tag) in (*MEMBERS, "boundedBy"))
+            or (self.many and self.depth == 3)
+            or (self.appearance and self.depth == 4 and local(tag) in ("theme", SURFACE_DATA))
         ):
             self.builder, self.base = TreeBuilder(), self.depth
         elif self.depth == 2 and local(tag) == "appearanceMember":
             self.appearance, self.theme = True, ""
+        elif self.depth == 2 and local(tag) == MANY:
+            self.many = True
         if self.builder is not None:
             self.builder.start(tag, {f"{{{key}" if "}" in key else key: value for key, value in attributes.items()})
 
@@ -105,7 +112,11 @@ class _Reader:
             if self.depth == self.base - 1:
                 element = self.builder.close()
                 self.builder = None
-                if local(element.tag) == "boundedBy":
+                if self.many:
+                    member = Element(MEMBERS[1])
+                    member.append(element)
+                    self.done.append(member)
+                elif local(element.tag) == "boundedBy":
                     self._envelope(element)
                 elif local(element.tag) == "theme":
                     self.theme = (element.text or "").strip()
@@ -114,7 +125,7 @@ class _Reader:
                         element.set("theme", self.theme)
                     self.done.append(element)
         elif self.depth == 1:
-            self.appearance = False
+            self.appearance = self.many = False
 
     def _envelope(self, element: Element) -> None:
         for envelope in element.iter():

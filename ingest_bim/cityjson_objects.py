@@ -177,6 +177,8 @@ class Document:
                     for kind in ("materials", "textures"):
                         self.themes[kind].update(str(name) for name in geometry.get(kind[:-1]) or {})
             return thing
+        if missing := [p for p in parents if p not in self.things]:
+            self.report.note("warned", name, f"{thing.kind}: its parent {missing[0]!r} is not among the objects of the file (or of its feature).")
         thing.lods = sorted({self._lod_of(g) for g in geometries if g.get("type") in (*DEPTH, *LINES, "GeometryInstance")}, key=lod_rank)
         if not lods:
             self._lines(thing, geometries)
@@ -255,6 +257,7 @@ class Document:
         depth = DEPTH[geometry["type"]]
         faces: list[Face] = []
         wrong: list[int] = []
+        named, astray = len((geometry.get("semantics") or {}).get("surfaces") or []), 0
         values = (geometry.get("semantics") or {}).get("values")
         theme = (geometry.get("material") or {}).get(self.chosen["materials"]) or {}
         material = theme.get("values") if "values" in theme else _Same(theme.get("value"))
@@ -268,8 +271,11 @@ class Document:
             face = Face([list(ring) for ring in rings], first + value if isinstance(value, int) and value >= 0 else -1)
             if isinstance(color, int) and 0 <= color < len(self.looks.materials):
                 face.material = self.looks.materials[color]
+            astray += _leads_nowhere(value, named) + _leads_nowhere(color, len(self.looks.materials))
             unfit += not self._texture(face, corners)
             faces.append(face)
+        if astray:
+            self.report.note("skipped", name, f"{astray} numbers of surfaces or materials lead to nothing ({named} surfaces, {len(self.looks.materials)} materials).")
         if unfit:
             self.report.note("skipped", name, f"The texture coordinates of {unfit} faces do not fit their rings; they are drawn plain.")
         if wrong:
@@ -302,6 +308,10 @@ class Document:
             face.material = Material("", (1.0, 1.0, 1.0, 1.0), False, texture)
             face.uv = [self.looks.corners[ring[1:]] * (1, -1) + (0, 1) for ring in stated]
         return True
+
+
+def _leads_nowhere(number: Any, count: int) -> bool:
+    return number is not None and not (isinstance(number, int) and 0 <= number < count)
 
 
 class _Same:

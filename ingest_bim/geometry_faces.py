@@ -37,15 +37,16 @@ def tessellated(product: Any, items: Iterator[Any], length: float) -> tuple[F64,
     fallback = material_style(product) or default_look(product.is_a())
     start = 0
     for item, matrix, outer in _placed(items, np.eye(4), None, 0):
-        points, corners = faces_of(item, length)
-        style = style_of(item) or outer or fallback
-        row = -1 if style is None else styles.setdefault(style, len(styles))
+        colors = colors_of(item)
+        points, corners, groups = grouped_faces(item, length, None if colors is None else colors[1])
+        wanted = colors[0] if colors is not None else [style_of(item) or outer or fallback]
+        row = np.array([styles.setdefault(style, len(styles)) for style in wanted], np.int32)[groups]
         moved = matrix.copy()
         moved[:3, 3] *= length
         flipped = np.linalg.det(moved[:3, :3]) < 0
         positions.append(points @ moved[:3, :3].T + moved[:3, 3])
         triangles.append((corners[:, ::-1] if flipped else corners) + np.int32(start))
-        rows.append(np.full(len(corners), row, np.int32))
+        rows.append(row)
         start += len(points)
     if not positions:
         return np.zeros((0, 3)), np.zeros((0, 3), np.int32), np.zeros(0, np.int32), []
@@ -69,21 +70,45 @@ def _placed(items: Iterator[Any], matrix: F64, style: Style | None, depth: int) 
 
 def faces_of(item: Any, length: float) -> tuple[F64, I32]:
     """(points, triangles) of one face set, only the points that are used, equal ones merged."""
+    return grouped_faces(item, length, None)[:2]
+
+
+def grouped_faces(item: Any, length: float, groups: I32 | None) -> tuple[F64, I32, I32]:
+    """(points, triangles, group of each triangle) of one face set, only the points that are used, equal ones merged.
+
+    Args:
+        item: a class of `TESSELLATED`.
+        length: metres per unit.
+        groups: one for each face; None: all are in group 0.
+
+    Raises:
+        ValueError: an index that is none of a vertex, a coordinate that is not a number, or not one group for each face.
+    """
     points = np.array(item.Coordinates.CoordList, np.float64).reshape(-1, 3) * length
     if not np.isfinite(points).all():
         raise ValueError("coordinates that are not finite")
-    renamed = attribute(item, "PnIndex")
-    if is_kind(item, "IfcTriangulatedFaceSet"):
-        corners = _checked(np.array(item.CoordIndex, np.int64).reshape(-1, 3), renamed, len(points))
-        flags = attribute(item, "Flags")
-        if item.is_a("IfcTriangulatedIrregularNetwork") and flags is not None and len(flags) == len(corners):
-            corners = corners[np.array(flags) >= 0]  # −1 and −2 are voids and holes
-        points, merged = np.unique(points, axis=0, return_inverse=True)
-        corners = merged.reshape(-1)[corners]
-        real = (corners[:, 0] != corners[:, 1]) & (corners[:, 1] != corners[:, 2]) & (corners[:, 0] != corners[:, 2])
-        return _used(points, corners[real])
     points, merged = np.unique(points, axis=0, return_inverse=True)
-    names = merged.reshape(-1)
+    if is_kind(item, "IfcTriangulatedFaceSet"):
+        corners, groups = _triangles(item, merged.reshape(-1), groups)
+    else:
+        corners, groups = _polygons(item, points, merged.reshape(-1), groups)
+    used, local = np.unique(corners, return_inverse=True)
+    return points[used], local.reshape(-1, 3).astype(np.int32), groups
+
+
+def _triangles(item: Any, names: NDArray[np.int64], groups: I32 | None) -> tuple[NDArray[np.int64], I32]:
+    corners = _checked(np.array(item.CoordIndex, np.int64).reshape(-1, 3), attribute(item, "PnIndex"), len(names))
+    groups = _of_faces(groups, len(corners))
+    flags = attribute(item, "Flags")
+    corners = names[corners]
+    real = (corners[:, 0] != corners[:, 1]) & (corners[:, 1] != corners[:, 2]) & (corners[:, 0] != corners[:, 2])
+    if item.is_a("IfcTriangulatedIrregularNetwork") and flags is not None and len(flags) == len(corners):
+        real &= np.array(flags) >= 0  # −1 and −2 are voids and holes
+    return corners[real], groups[real]
+
+
+def _polygons(item: Any, points: F64, names: NDArray[np.int64], groups: I32 | None) -> tuple[NDArray[np.int64], I32]:
+    renamed = attribute(item, "PnIndex")
     if renamed is not None:
         names = names[_checked(np.array(renamed, np.int64), None, len(names))]
     table = [-1, *names.tolist()]
@@ -94,15 +119,33 @@ def faces_of(item: Any, length: float) -> tuple[F64, I32]:
             if not (min(ring) >= 1 and max(ring) < len(table)):
                 raise ValueError(f"a face names point {max(ring)} of {len(table) - 1}")
         faces.append([[table[i] for i in ring] for ring in rings])
+    groups = _of_faces(groups, len(faces))
     centred = points - points.mean(axis=0)
+    made, of = [], []
+    for group in np.unique(groups):
+        made.append(_cut(centred, [faces[i] for i in np.flatnonzero(groups == group)]))
+        of.append(np.full(len(made[-1]), group, np.int32))
+    if not made:
+        return np.zeros((0, 3), np.int64), np.zeros(0, np.int32)
+    return np.concatenate(made), np.concatenate(of)
+
+
+def _cut(centred: F64, faces: list[list[list[int]]]) -> NDArray[np.int64]:
     try:
-        corners = cut([(x, y, z) for x, y, z in centred.tolist()], faces).astype(np.int64)
+        return cut([(x, y, z) for x, y, z in centred.tolist()], faces).astype(np.int64)
     except NotEvaluated:  # outlines that cross themselves: as much as can be made of them
         from ingest_bim.citymodel import Face  # noqa: PLC0415  a third of a second of what the geometry process seldom needs
         from ingest_bim.citymodel_faces import triangulate  # noqa: PLC0415
 
-        corners = triangulate(centred, [Face(rings) for rings in faces]).triangles.astype(np.int64)
-    return _used(points, corners)
+        return triangulate(centred, [Face(rings) for rings in faces]).triangles.astype(np.int64)
+
+
+def _of_faces(groups: I32 | None, count: int) -> I32:
+    if groups is None:
+        return np.zeros(count, np.int32)
+    if len(groups) != count:
+        raise ValueError(f"colours for {len(groups)} of {count} faces")
+    return groups
 
 
 def _checked(indices: NDArray[np.int64], renamed: Any, count: int) -> NDArray[np.int64]:
@@ -117,11 +160,6 @@ def _checked(indices: NDArray[np.int64], renamed: Any, count: int) -> NDArray[np
     return indices - 1
 
 
-def _used(points: F64, corners: NDArray[np.int64]) -> tuple[F64, I32]:
-    used, local = np.unique(corners, return_inverse=True)
-    return points[used], local.reshape(-1, 3).astype(np.int32)
-
-
 # --- looks -------------------------------------------------------------------------------------------------------
 
 
@@ -131,6 +169,22 @@ def style_of(item: Any) -> Style | None:
         found = _surface(styled.Styles, 0)
         if found is not None:
             return found
+    return None
+
+
+def colors_of(item: Any) -> tuple[list[Style], I32] | None:
+    """(looks, which of them each face has) of a face set whose faces are coloured one by one (IfcIndexedColourMap), else None.
+
+    Raises:
+        ValueError: an index that is none of a colour.
+    """
+    for colored in attribute(item, "HasColours", ()):
+        opacity = float(attribute(colored, "Opacity", 1.0))
+        looks: list[Style] = [("", _clipped([*map(float, rgb), opacity])) for rgb in colored.Colours.ColourList]
+        index = np.array(colored.ColourIndex, np.int64)
+        if len(index) and not (index.min() >= 1 and index.max() <= len(looks)):
+            raise ValueError(f"a face has colour {int(index.max())} of {len(looks)}")
+        return looks, (index - 1).astype(np.int32)
     return None
 
 
@@ -202,5 +256,9 @@ def _color(shading: Any) -> tuple[float, float, float, float]:
     elif diffuse is not None:
         values = [v * diffuse.wrappedValue for v in values]
     values.append(1.0 - float(attribute(shading, "Transparency", 0.0)))
+    return _clipped(values)
+
+
+def _clipped(values: list[float]) -> tuple[float, float, float, float]:
     r, g, b, a = (min(max(float(v), 0.0), 1.0) if math.isfinite(v) else 0.8 for v in values)
     return r, g, b, a

@@ -1,94 +1,45 @@
 """The process that turns IFC elements into triangles, so that no element can hang or crash the reader.
 
-Run as ``python -m ingest_bim.geometry_host`` (`geometry_start`). It is told (model, workers, seconds) first, opens the model once and forks workers from
-there (a fork costs milliseconds, another opening up to a second). Each worker limits itself with kernel timers before
+Run as ``python -m ingest_bim.geometry_host``, where it is told (model, workers, seconds) first and opens the model once; or as a fork of a process that has the
+model open (`geometry_start`). It forks workers from there (a fork costs milliseconds, another opening up to a second). Each worker limits itself with kernel timers before
 each element (CPU seconds, and twenty times that in wall time, as a busy machine is no fault of the element): a stuck
 kernel never returns to Python, but the signal ends the process. The host then knows which element it was, says so,
 and forks a new worker for the rest.
 
-Protocol, both ways: 8-byte length, then a pickle. In: a list of (number, step id, kernel, group of like
+Messages (`pipes`). In: a list of (number, step id, kernel, group of like
 elements). Out, in any order: (number, "ok", Shape fields) or (number, "empty" | "failed" | "stalled" |
-"crashed", reason). Pickles come from our own processes alone.
+"crashed", reason).
 """
 
 from __future__ import annotations
 
 import math
 import os
-import pickle
 import resource
 import select
 import signal
-import struct
 from collections import Counter
 from contextlib import suppress
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 
 from ingest_bim.geometry_clip import Evaluator, body_items
 from ingest_bim.geometry_faces import tessellated
+from ingest_bim.geometry_primitives import replace_round
 from ingest_bim.ifc_frames import local_matrix
 from ingest_bim.ifc_units import Units
+from ingest_bim.pipes import Exact, receive, send
 from ingest_bim.step_access import DAMAGED, attribute, parser
 from twin.processes import die_with_parent
 
 MEMORY = 6 << 30  # address space of a worker: a shape that wants more is a failure, not the machine's end
 CHUNK = 8
 WALL = 20
-LENGTH = struct.Struct("<Q")
 GIVE_UP = 8  # stalls and crashes of one kernel in one group of elements, after which the rest is not tried
 Task = tuple[int, int, str, str]
 DIRECT, CLIP, PLAIN = "tessellation", "half spaces", "plain solids"
 """Evaluators of our own, beside the parser's kernels: `geometry_faces`, `geometry_clip` and, in the reading process, `geometry_plain`."""
-
-
-def send(stream: IO[bytes], value: Any) -> None:
-    """Write one message."""
-    data = pickle.dumps(value, protocol=5)
-    stream.write(LENGTH.pack(len(data)) + data)
-    stream.flush()
-
-
-def receive(stream: Readable) -> Any:
-    """Read one message; None at the end of the stream."""
-    head = stream.read(LENGTH.size)
-    if len(head) < LENGTH.size:
-        return None
-    size = LENGTH.unpack(head)[0]
-    data = stream.read(size)
-    return pickle.loads(data) if len(data) == size else None  # noqa: S301  written by our own processes
-
-
-class Exact:
-    """A pipe's reading end without a buffer, so that select() sees every message; `read` waits for all bytes it asks for."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.raw = os.fdopen(descriptor, "rb", buffering=0)
-
-    def fileno(self) -> int:
-        """For select()."""
-        return self.raw.fileno()
-
-    def close(self) -> None:
-        """Close the pipe."""
-        self.raw.close()
-
-    def read(self, size: int) -> bytes:
-        """`size` bytes, fewer only at the end."""
-        parts: list[bytes] = []
-        while size > 0 and (data := self.raw.read(size)):
-            parts.append(data)
-            size -= len(data)
-        return b"".join(parts)
-
-
-class Readable(Protocol):
-    """What messages are received from."""
-
-    def read(self, size: int, /) -> bytes:
-        """`size` bytes, fewer only at the end."""
-        ...
 
 
 class Worker:
@@ -164,7 +115,10 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
         text = " ".join(str(error).split())
         if text.startswith("No suitable IfcRepresentation"):
             return "empty", "no representation with a surface or solid"
-        return "failed", text.split(" Product: ")[0][:200]
+        with suppress(*DAMAGED):
+            if replace_round(model, model.by_id(step)):
+                return shape(model, settings, step, kernel)
+        return "failed", text.split(" Product: ")[0][:200].rstrip(".")
     geometry = made.geometry
     positions = np.frombuffer(geometry.verts_buffer, np.float64).reshape(-1, 3).copy()
     triangles = np.frombuffer(geometry.faces_buffer, np.int32).reshape(-1, 3).copy()

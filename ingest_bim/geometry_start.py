@@ -1,37 +1,100 @@
-"""Starting the geometry process, perhaps before it is needed: its libraries take a third of a second to load, on the other core.
-
-`begin` is called by the command line before anything large is loaded (`twin.ahead`), so this module loads nothing large either.
-"""
+"""Starting a process that reads or shapes: as a program of its own, or as a fork of one that has one thread and what the other needs."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Protocol
 
-_READY: list[subprocess.Popen[bytes]] = []
-"""A process that nobody uses yet, at most one."""
-
-
-def begin(options: Mapping[str, str]) -> None:
-    """Start a geometry process that waits for its model. It ends by itself when this one does."""
-    if options.get("kernel") != "none" and not _READY:
-        _READY.append(_started())
+from ingest_bim.pipes import Exact
+from twin.processes import die_with_parent
 
 
-def take() -> subprocess.Popen[bytes]:
-    """A geometry process of one's own: the one that waits, if it still does, else a new one. It is told its model on its standard input."""
-    while _READY:
-        process = _READY.pop()
-        if process.poll() is None:
-            return process
-    return _started()
+class Started(Protocol):
+    """What `subprocess.Popen` and `Forked` have in common."""
+
+    stdin: IO[bytes] | None
+    stdout: IO[bytes] | None
+
+    def poll(self) -> int | None:
+        """Its exit status, None while it runs."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; subprocess.TimeoutExpired if that takes longer."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once."""
+        ...
 
 
-def _started() -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "ingest_bim.geometry_host"]
+class Forked:
+    """A copy of this process that runs `serve(commands, answers)` and ends; it reads nothing else and prints nothing. For processes of one thread alone."""
+
+    def __init__(self, serve: Callable[[Exact, IO[bytes]], None]) -> None:
+        self._waiting = threading.Lock()
+        down_read, down_write = os.pipe()
+        up_read, up_write = os.pipe()
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.close(down_write)
+                os.close(up_read)
+                die_with_parent(parent)
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # who is interrupted at the keyboard ends this one
+                nothing = os.open(os.devnull, os.O_RDWR)
+                for standard in range(3):
+                    os.dup2(nothing, standard)
+                serve(Exact(down_read), os.fdopen(up_write, "wb"))
+            finally:
+                os._exit(0)
+        os.close(down_read)
+        os.close(up_write)
+        self.stdin: IO[bytes] | None = os.fdopen(down_write, "wb")
+        self.stdout: IO[bytes] | None = os.fdopen(up_read, "rb")
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """See `Started`."""
+        with self._waiting:
+            if self.returncode is None:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                if pid:
+                    self.returncode = os.waitstatus_to_exitcode(status)
+            return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """See `Started`."""
+        end = time.monotonic() + (1e9 if timeout is None else timeout)
+        while (status := self.poll()) is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired("geometry", timeout or 0.0)
+            time.sleep(0.002)
+        return status
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """See `Started`."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def spawned() -> subprocess.Popen[bytes]:
+    """A geometry process that is told its model on its standard input. Nothing is imported from the current folder."""
+    command = [sys.executable, "-P", "-m", "ingest_bim.geometry_host"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment())
 
 

@@ -1,54 +1,23 @@
-"""IFC 2x3, 4 and 4x3 → a Mesh of all elements with their attributes, and tables of properties, quantities and relations.
+"""The reader of IFC models: its options, and where the reading is done (`ingest_bim.ifc_reading`).
 
-Every product, group and the project is a feature (its GlobalId is the id, its container or whole the parent), also
-those without geometry, so that the tree is complete. What cannot be shown is listed in the report with its reason.
+`twin ingest` has begun to read in a process of its own before anything large was loaded here (`ingest_bim.ifc_early`); what that
+process has read is then handed on. Everybody else reads in place.
 """
 
 from __future__ import annotations
 
-import os
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
-from threading import Event
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import pyarrow as pa
 from pydantic import Field, field_validator
 
-from ingest_bim.ifc_cache import ShapeCache
-from ingest_bim.ifc_columns import attribute_table
-from ingest_bim.ifc_content import content
-from ingest_bim.ifc_footprint import outline, place_on
-from ingest_bim.ifc_geometry import Host, Shapes
-from ingest_bim.ifc_groups import groups_of
-from ingest_bim.ifc_map import ground_level
-from ingest_bim.ifc_materials import Associations
-from ingest_bim.ifc_mesh import SPACES, meshes
-from ingest_bim.ifc_placement import FAR, Placement, Request, place
-from ingest_bim.ifc_plain import PlainShapes
-from ingest_bim.ifc_properties import Definitions, as_json, long_table, read_definitions
-from ingest_bim.ifc_shapes import shape_model
-from ingest_bim.ifc_sharing import Plan, plan_of
-from ingest_bim.ifc_structure import Structure, read_structure, relation_table
-from ingest_bim.ifc_units import Units
-from ingest_bim.step_access import attribute, parser
-from ingest_bim.step_guard import StepFile, guarded
-from ingest_bim.step_scan import StepText
-from twin import reading
-from twin.errors import BadFeature, BadOption, BadReference, Cancelled, UnreadableSource
-from twin.model import Batch, Report, Table
-from twin.processes import uncollected
-from twin.registry import ReaderOptions
+from ingest_bim import ifc_early
+from ingest_bim.ifc_options import numbers
+from twin.options import ReaderOptions
 
-#: Part of the cache's key: what is kept from one release is not shape for another.
-CODE_VERSION = "2"
-#: Bytes of text up to which it is scanned: for equal shapes, the cache, plain bodies and values. It takes six times that in memory, as the parser does.
-MAX_SCANNED = 1 << 30
+if TYPE_CHECKING:  # so that `ifc_early` can check options before anything large is loaded
+    from twin.model import Batch, Report
 
 
 class Options(ReaderOptions):
@@ -78,14 +47,6 @@ class Options(ReaderOptions):
         return value
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """`1,2,3` → (1.0, 2.0, 3.0)."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not a list of numbers such as 1,2,3") from error
-
-
 def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     """Read a model.
 
@@ -97,206 +58,12 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
         MissingReference, BadReference: no place, or one that cannot be believed.
         BadFeature: no elements at all.
     """
-    report.source = report.source or source.name
-    with guarded(source, options.encoding) as step:
-        if step.encoding:
-            report.note("repaired", "", f"Raw {step.encoding} text{' (guessed)' if step.guessed else ''} is rewritten as STEP escapes.")
-        if step.broken:
-            report.note("repaired", "", f"{step.broken} backslashes begin no STEP escape and are kept as letters.")
-        with ExitStack() as stack:
-            stack.enter_context(uncollected())
-            host = None if options.kernel == "none" else stack.enter_context(_host(step, options))
-            model, text = _open_and_scan(step, source, report, scanned=host is not None)
-            units = Units(model)
-            if not units.stated:
-                report.note("assumed", "", "The model states no length unit: metres are taken.")
-            placement = None if options.footprint else place(model, units.length, _request(options), report, source.name)
-            around = reading.current()
-            around.progress(0.02, "opened")
-            structure = read_structure(model, report)
-            if not structure.elements:
-                raise BadFeature(f"{source.name} holds no project and no products.", "Export the model again.")
-            drawable, lines = groups_of(structure)
-            shaping = None
-            if host is not None:
-                plan = _plan(step, structure, drawable, units, options, report, text)
-                plain = PlainShapes(model, structure, text, plan, units.length) if text is not None else None
-                shaping = _start(stack, host, plan, options, plain)
-            definitions = read_definitions(model, structure, units, report, text)
-            associations = Associations(model, structure, units.length, report)
-            around.progress(0.1, "properties")
-            shapes = shaping() if shaping is not None else Shapes()
-            shapes.skipped |= dict.fromkeys(lines, ("empty", "it has lines, points or texts alone"))
-            _report(structure, shapes, report)
-            if placement is None:
-                placement = _place_on_footprint(model, units, shapes, options, report, source.name)
-            else:
-                _check_reach(shapes, placement, options, source.name)
-            report.facts["content"] = content(structure, definitions, associations, shapes)
-            attributes = attribute_table(model, structure, definitions, associations, shapes, ground_level(model, units.length)[0])
-        yield from meshes(structure, shapes.shapes, attributes, placement, report)
-        yield long_table("psets", definitions.psets, structure.ids)
-        yield long_table("quantities", definitions.quantities, structure.ids)
-        yield relation_table(structure)
-        yield from associations.tables()
-        yield _types(model, structure, definitions)
-
-
-def _host(step: StepFile, options: Options) -> Host:
-    return Host(step.path, options.workers or min(os.cpu_count() or 1, 16), options.element_seconds)
-
-
-def _open_and_scan(step: StepFile, source: Path, report: Report, *, scanned: bool) -> tuple[Any, StepText | None]:
-    """The parser's model, and the text if it is to be looked through and not too large: the parser lets go of the interpreter, so both at once."""
-    if not scanned or step.size > MAX_SCANNED:
-        return _open(step, source, report), None
-    parser()  # its import tampers with the standard output, so it is not for a thread
-    with ThreadPoolExecutor(1) as aside:
-        opening = aside.submit(_open, step, source, report)
-        text = StepText.of(step.path)
-        return opening.result(), text
-
-
-def _open(step: StepFile, source: Path, report: Report) -> Any:
-    ifcopenshell = parser()
-    log: Any = ifcopenshell.get_log
-    log()
-    try:
-        model = ifcopenshell.open(str(step.path))
-    except Exception as error:  # the parser raises many kinds; all mean that it cannot read the file
-        raise UnreadableSource(f"{source.name} cannot be parsed: {str(error)[:200]}.", "Export the model again.") from error
-    _note_log(log(), report)
-    report.facts |= {"driver": "ifcopenshell " + ifcopenshell.version, "schema": step.schema, "bytes": step.size}
-    return model
-
-
-def _note_log(log: str, report: Report) -> None:
-    """The parser's errors and warnings: a few of each kind, and how many there were."""
-    kinds: dict[str, list[str]] = defaultdict(list)
-    for line in dict.fromkeys(log.splitlines()):
-        if "[error]" in line.lower() or "[warning]" in line.lower():
-            text = line.split("] ", 2)[-1][:200]
-            kinds[" ".join(text.split()[:4])].append(text)
-    for texts in kinds.values():
-        for text in texts[:3]:
-            report.note("warned", "", f"parser: {text}")
-        if len(texts) > 3:
-            report.note("warned", "", f"parser: … and {len(texts) - 3} more like the last one.")
-
-
-def _request(options: Options) -> Request:
-    if options.footprint and (options.anchor or options.anchor_lonlat):
-        raise BadOption(f"footprint={options.footprint} and an anchor are both given.", "Give one.")
-    if options.footprint and options.kernel == "none":
-        raise BadOption("A model without shapes (kernel=none) cannot be laid on a footprint.", "Leave one of the two options out.")
-    origin = numbers(options.origin)
-    if len(origin) != 3:
-        raise BadOption(f"origin={options.origin} has {len(origin)} numbers.", "Give x,y,z in metres.")
-    return Request(
-        crs=options.crs, vertical=options.vertical, vertical_offset=options.vertical_offset,
-        anchor=numbers(options.anchor) if options.anchor else None, anchor_lonlat=numbers(options.anchor_lonlat) if options.anchor_lonlat else None,
-        rotation=options.rotation, height=options.height, origin=(origin[0], origin[1], origin[2]), scale=options.scale,
-        use=options.use, confirm=options.confirm,
-    )  # fmt: skip
-
-
-def _plan(
-    step: StepFile, structure: Structure, drawable: dict[int, tuple[str, ...]], units: Units, options: Options, report: Report, text: StepText | None
-) -> Plan:
-    """What is shaped and what is placed. A text too large to be looked through shares nothing."""
-    if text is None:
-        report.note("warned", "", f"The model is larger than {MAX_SCANNED >> 20} MiB: equal shapes are not looked for, and every element is shaped by a kernel.")
-        return Plan(drawable)
-    angle = units.by_type["PLANEANGLEUNIT"].factor if "PLANEANGLEUNIT" in units.by_type else 1.0
-    salt = f"{CODE_VERSION} {parser().version} {options.kernel} {units.length!r} {angle!r} {step.schema}"
-    return plan_of(structure, drawable, text, units.length, salt)
-
-
-def _start(stack: ExitStack, host: Host, plan: Plan, options: Options, plain: PlainShapes | None) -> Callable[[], Shapes]:
-    """Begin to shape in other processes; calling what is returned waits for the shapes, telling progress (and so cancelling)."""
-    around = reading.current()
-    done, stopped = [0], Event()
-
-    def stop(kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            stopped.set()
-            host.stop()
-
-    def told(count: int) -> None:
-        if stopped.is_set():
-            raise Cancelled("Shaping was stopped.")
-        done[0] = count
-
-    aside = stack.enter_context(ThreadPoolExecutor(1))
-    # where reading ends early, before the thread is waited for: it would go on to the last element
-    stack.push(stop)
-    cache = ShapeCache(around.cache) if around.cache is not None else None
-    task = aside.submit(shape_model, host, plan, options.kernel, cache, told, plain)
-
-    def wait() -> Shapes:
-        total = max(len(plan.drawable), 1)
-        while not wait_for((task,), timeout=0.5).done:
-            around.progress(min(0.9, done[0] / total), f"{done[0]:,} shapes of at most {total:,}")
-        host.close()
-        return task.result()
-
-    return wait
-
-
-def _report(structure: Structure, shapes: Shapes, report: Report) -> None:
-    report.read += len(structure.elements)
-    report.kept += len(structure.elements)
-    kinds = {e.id(): e.is_a() for e in structure.elements}
-    for element, (state, reason) in sorted(shapes.skipped.items()):
-        report.note("skipped", structure.ids[element], f"{kinds[element]} #{element}: its shape is {'not drawn' if state == 'empty' else state}: {reason}.")
-    report.facts["classes"] = dict(sorted(Counter(kinds.values()).items()))
-    report.facts["geometry"] = {**shapes.facts, "drawn": len(shapes.shapes), "not_drawn": dict(Counter(s for s, _ in shapes.skipped.values()))}
-    report.facts["style"] = {"label": "name", "category": "class", "hidden": {"class": [k for k in SPACES if k in kinds.values()]}, "underground": "below_ground"}
-
-
-def _place_on_footprint(model: Any, units: Units, shapes: Shapes, options: Options, report: Report, where: str) -> Placement:
-    assert options.footprint is not None
-    plan = outline([(s.positions, s.triangles, s.matrix) for s in shapes.shapes.values()])
-    origin = numbers(options.origin)
-    level, whose = ground_level(model, units.length)
-    if "origin" in options.model_fields_set and len(origin) == 3:
-        level = origin[2]
-    else:
-        report.note("assumed", "", f"The model's height {level:.3f} m (of its {whose}) is taken for the ground; --option origin=0,0,z names another.")
-    return place_on(options.footprint, plan, level, _request(options), reading.current(), report, where)
-
-
-def _check_reach(shapes: Shapes, placement: Placement, options: Options, where: str) -> None:
-    """Refuse a model whose shapes lie far from where its georeference (or the user) puts it: it was moved twice, or never.
-
-    Raises:
-        BadReference: the middle of the shapes is more than 50 km from the placed point, and `confirm` was not given.
-    """
-    identity = bool(np.all(placement.matrix[:2, 3] == 0))  # the model is said to be in map coordinates
-    if not shapes.shapes or options.confirm or identity:
+    early = ifc_early.take(source, options)
+    if early is not None:
+        yield from early.batches(report)
         return
-    centers = [(s.matrix @ np.array([*((s.positions.min(0) + s.positions.max(0)) / 2), 1.0]))[:3] for s in shapes.shapes.values()]
-    middle = np.median(np.array(centers), axis=0)
-    origin = np.array(numbers(options.origin) if options.anchor or options.anchor_lonlat else placement.facts["site"]["origin"])
-    distance = float(np.linalg.norm(middle - origin))
-    if distance > FAR:
-        x, y, z = (f"{v:.3f}" for v in middle)
-        raise BadReference(
-            f"{where}: the model's shapes lie around {x}, {y}, {z} m, {distance / 1000:,.0f} km from the point that is placed.",
-            f"If these are already map coordinates, use --crs with --option anchor=0,0,0; else name the model point at the anchor: "
-            f"--option origin={x},{y},{z}. Or confirm with --option confirm=true.",
-        )
+    from ingest_bim import ifc_reading  # noqa: PLC0415  a process that has the reading done elsewhere need not load it
+    from ingest_bim.ifc_open import opening  # noqa: PLC0415
 
-
-def _types(model: Any, structure: Structure, definitions: Definitions) -> Table:
-    """`types`: id, class, name, tag, predefined_type, psets and quantities (JSON), occurrences."""
-    counts = Counter(t.id() for t in structure.types.values())
-    types = sorted(model.by_type("IfcTypeObject"), key=lambda t: t.id())
-    rows = {
-        "id": [structure.ids[t.id()] for t in types], "class": [t.is_a() for t in types], "name": [t.Name for t in types],
-        "tag": [attribute(t, "Tag") for t in types], "predefined_type": [attribute(t, "PredefinedType") for t in types],
-        "psets": [as_json(definitions.psets.get(t.id())) for t in types],
-        "quantities": [as_json(definitions.quantities.get(t.id())) for t in types],
-    }  # fmt: skip
-    columns = {name: pa.array(values, pa.string()) for name, values in rows.items()}
-    return Table("types", pa.table({**columns, "occurrences": pa.array([counts[t.id()] for t in types], pa.int64())}))
+    with opening(source, options.encoding) as opened:
+        yield from ifc_reading.read(opened, options, report)

@@ -14,9 +14,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.geometry_host import Task, receive, send
+from ingest_bim.geometry_host import Task, serve
 from ingest_bim.geometry_polygons import cross
-from ingest_bim.geometry_start import take
+from ingest_bim.geometry_start import Forked, Started, spawned
+from ingest_bim.pipes import receive, send
 from twin.errors import UnreadableSource
 
 FAST, MIDDLE, REFERENCE = "hybrid-manifold-opencascade", "hybrid-cgal-simple-opencascade", "opencascade"
@@ -58,15 +59,30 @@ class Shapes:
 
 
 class Host:
-    """The geometry process (`ingest_bim.geometry_host`) as a context; `run` shapes elements in it."""
+    """The geometry process (`ingest_bim.geometry_host`) as a context: `submit` elements, and ask for each `result`.
 
-    def __init__(self, path: Path, workers: int, seconds: float) -> None:
-        self.process = take()
+    Args:
+        process: one that has its model.
+    """
+
+    def __init__(self, process: Started) -> None:
+        self.process = process
         self.answers: SimpleQueue[Any] = SimpleQueue()
-        self._tell((str(path.resolve()), workers, seconds))  # it may have been started elsewhere
         # a thread empties the pipe, so that workers never wait for a parent that is busy with properties
         self.drain = threading.Thread(target=self._drain, daemon=True)
         self.drain.start()
+
+    @classmethod
+    def of_file(cls, path: Path, workers: int, seconds: float) -> Self:
+        """One that opens the model itself, as the caller does at the same time."""
+        host = cls(spawned())
+        host._tell((str(path.resolve()), workers, seconds))
+        return host
+
+    @classmethod
+    def of_model(cls, model: Any, workers: int, seconds: float) -> Self:
+        """A fork of this process, which has the model open and runs no other thread."""
+        return cls(Forked(lambda commands, answers: serve(model, workers, seconds, commands, answers)))
 
     def _drain(self) -> None:
         assert self.process.stdout is not None

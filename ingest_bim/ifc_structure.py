@@ -8,7 +8,7 @@ GlobalIds becomes rows `from` (the relating one) → `to` (the related one).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,8 +81,8 @@ class Structure:
 
 def read_structure(model: Any, report: Report) -> Structure:
     """All elements and relations of a model; missing and repeated GlobalIds are repaired and reported."""
-    elements = sorted([*model.by_type("IfcProject"), *model.by_type("IfcProduct"), *model.by_type("IfcGroup")], key=lambda e: e.id())
-    types = sorted(model.by_type("IfcTypeObject"), key=lambda e: e.id())
+    elements = _once([*model.by_type("IfcProject"), *model.by_type("IfcProduct"), *model.by_type("IfcGroup")], report)
+    types = _once(model.by_type("IfcTypeObject"), report)
     known = {e.id() for e in elements}
     others = sorted((o for o in model.by_type("IfcObject") if o.id() not in known), key=lambda o: o.id())
     structure = Structure(elements, _unique_ids([*elements, *types, *others], report), others=others)
@@ -100,6 +100,16 @@ def read_structure(model: Any, report: Report) -> Structure:
             for item in association.RelatedObjects or ():
                 structure.materials.setdefault(item.id(), []).append(association.RelatingMaterial.id())
     return structure
+
+
+def _once(items: Iterable[Any], report: Report) -> list[Any]:
+    """Instances in the order of their lines; of two with one line's name, which a file must not have, that which the parser finds by it: the first."""
+    found: dict[int, Any] = {}
+    for item in items:
+        first = found.setdefault(item.id(), item)
+        if first is not item:
+            report.note("refused", str(item.GlobalId or ""), f"#{item.id()} is written twice in the file: this {item.is_a()} is lost, the first one counts. Export the model again.")
+    return [found[step] for step in sorted(found)]
 
 
 def _unique_ids(objects: list[Any], report: Report) -> dict[int, str]:

@@ -7,9 +7,13 @@ ISO 16739-1:2024, IfcMeasureResource: an IfcSIUnit's prefix applies to its base 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ingest_bim.step_access import attribute
+from twin.errors import UnreadableSource
+
+if TYPE_CHECKING:
+    from twin.model import Report
 
 PREFIX = {
     "EXA": 1e18, "PETA": 1e15, "TERA": 1e12, "GIGA": 1e9, "MEGA": 1e6, "KILO": 1e3, "HECTO": 1e2, "DECA": 1e1,
@@ -157,3 +161,24 @@ class Units:
         if kind in self.by_type:
             return self.by_type[kind]
         return Unit(1.0, SYMBOL[kind], SYMBOL[kind]) if kind in SYMBOL else NONE
+
+
+def one_length(model: Any, where: str, report: Report) -> None:
+    """Of several projects in one file (merged models) the first one's units are taken.
+
+    Raises:
+        UnreadableSource: another one measures lengths otherwise, so that part of the model would have the wrong size.
+    """
+    first, *others = model.by_type("IfcProject") or [None]
+    for project in others:
+        factors = {factor for factor in map(_length_of, (first, project)) if factor is not None}
+        if len(factors) > 1:
+            raise UnreadableSource(f"{where} holds {len(others) + 1} projects in different length units ({' and '.join(f'{f:g} m' for f in sorted(factors))}).",
+                                   "Deliver each project as a file of its own.")  # fmt: skip
+        report.note("warned", str(project.GlobalId or ""), f"#{project.id()} is a second IfcProject: units and georeference are those of the first.")
+
+
+def _length_of(project: Any) -> float | None:
+    assigned = attribute(project, "UnitsInContext")
+    lengths = [unit for unit in attribute(assigned, "Units", ()) if attribute(unit, "UnitType") == "LENGTHUNIT"] if assigned is not None else []
+    return read_unit(lengths[0]).factor if lengths else None

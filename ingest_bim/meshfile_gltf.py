@@ -25,6 +25,9 @@ MARK = "\x1f"
 """Between a material's number and its name."""
 WRAPS: dict[int, Wrap] = {10497: "repeat", 33648: "mirror", 33071: "clamp"}
 
+MODES = {2: "line loops", 3: "line strips", 6: "triangle fans"}
+COPIES = "EXT_mesh_gpu_instancing"
+
 
 @dataclass(frozen=True)
 class Use:
@@ -46,6 +49,7 @@ def marked(data: bytes, kind: str, report: Report) -> tuple[bytes, dict[int, Use
     """
     try:
         document, rest = (json.loads(data), b"") if kind == "gltf" else _opened(data)
+        _say_what_is_left_out(document, report)
         materials = document.get("materials", [])
         uses = {number: _use(document, material, report) for number, material in enumerate(materials)}
         for number, material in enumerate(materials):
@@ -57,6 +61,22 @@ def marked(data: bytes, kind: str, report: Report) -> tuple[bytes, dict[int, Use
         return text, uses
     text += b" " * (-len(text) % 4)
     return struct.pack("<4s4I", b"glTF", 2, 20 + len(text) + len(rest), len(text), 0x4E4F534A) + text + rest, uses
+
+
+def _say_what_is_left_out(document: dict[str, Any], report: Report) -> None:
+    """Note what trimesh skips without a word: loops, strips of lines and fans of triangles; bones, shapes between and copies are drawn once, at rest."""
+    for mesh in document.get("meshes", []):
+        for mode in sorted({part.get("mode", 4) for part in mesh.get("primitives", [])} & MODES.keys()):
+            report.note("skipped", str(mesh.get("name", "")), f"{MODES[mode]} (primitive mode {mode}) are not read; export triangles.")
+        if any("targets" in part for part in mesh.get("primitives", [])):
+            report.note("warned", str(mesh.get("name", "")), "Morph targets are not read: the mesh is drawn as it stands without them.")
+    for node in document.get("nodes", []):
+        if "skin" in node:
+            report.note("warned", str(node.get("name", "")), "Skins are not read: the mesh is drawn in its own place, not where its bones put it.")
+        if COPIES in node.get("extensions", {}):
+            report.note("skipped", str(node.get("name", "")), f"Copies by {COPIES} are not read; expand them, for example with gltf-transform.")
+    if document.get("animations"):
+        report.note("warned", "", "Animations are not read: everything is drawn as it stands.")
 
 
 def name_and_use(name: str, uses: Mapping[int, Use]) -> tuple[str, Use]:

@@ -19,7 +19,7 @@ _REFERENCE = re.compile(rb"#(\d++)")
 #: Texts without references up to this many bytes are their own digests.
 SHORT = 64
 #: What gives an instance its looks without being referred to by it: class → position of the attribute that points back.
-BACKWARD = {b"IFCSTYLEDITEM": 0, b"IFCMATERIALDEFINITIONREPRESENTATION": 3}
+BACKWARD = {b"IFCSTYLEDITEM": 0, b"IFCMATERIALDEFINITIONREPRESENTATION": 3, b"IFCINDEXEDCOLOURMAP": 0}
 
 
 class StepText:
@@ -33,7 +33,10 @@ class StepText:
     def __init__(self, data: bytes) -> None:
         if b"/*" in data:
             data = _COMMENT.sub(lambda m: m[0] if m[0][:1] == b"'" else b" ", data)
-        self.rows: dict[int, tuple[bytes, bytes]] = {int(name): (kind, text) for name, kind, text in _INSTANCE.findall(data)}
+        found = _INSTANCE.findall(data)
+        self.rows: dict[int, tuple[bytes, bytes]] = {int(name): (kind, text) for name, kind, text in found}
+        if len(self.rows) < len(found):  # a name is written twice: the parser finds the first
+            self.rows = {int(name): (kind, text) for name, kind, text in reversed(found)}
         self._digests: dict[int, bytes] = {}
         self._more: dict[int, list[int]] = defaultdict(list)
         for name, (kind, text) in self.rows.items():

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyogrio
 from numpy.typing import NDArray
+from pyogrio import _err
 from pyogrio.errors import DataSourceError
 
 from ingest_gis.rows import CHUNK, Rows, Source, VectorOptions, check_text, undecodable
@@ -48,7 +49,7 @@ def open_gdal(path: Path, driver: str, options: VectorOptions, report: Report) -
 
     def column(name: str) -> pa.ChunkedArray:
         with guard():
-            table = pyogrio.raw.read_arrow(target, columns=[name], read_geometry=False, **how)[1]
+            table = _plain(pyogrio.raw.read_arrow(target, columns=[name], read_geometry=False, **how)[1])
         check_text(path.name, table)
         return table.column(name)
 
@@ -80,11 +81,21 @@ def _choose_table(path: Path, layers: NDArray[np.object_], wanted: str | None) -
 def _schema(guard: _Guard, target: str, how: dict[str, Any]) -> tuple[pa.Schema, str]:
     with guard(), pyogrio.raw.open_arrow(target, use_pyarrow=True, **how) as (meta, reader):
         geometry = meta["geometry_name"] or "wkb_geometry"
-        return pa.schema([f for f in reader.schema if f.name != geometry]), geometry
+        return _plain(reader.schema.empty_table().drop_columns([geometry])).schema, geometry
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Columns as what they are stored as: a GeoJSON property of mixed types comes as the extension type arrow.json, which is text."""
+    for i, field in enumerate(table.schema):
+        if isinstance(field.type, pa.BaseExtensionType):
+            table = table.set_column(i, field.with_type(field.type.storage_type), table.column(i).cast(field.type.storage_type))
+    return table
 
 
 def _stream(guard: _Guard, target: str, how: dict[str, Any], geometry: str, stated: int) -> Iterator[Rows]:
     start = 0
+    # Readers may run in a thread of their own, and GDAL's warnings go to standard error in a thread that nobody has told otherwise.
+    _err._register_error_handler()  # noqa: SLF001  pyogrio calls it only for the thread that imports it
     with ExitStack() as stack:
         with guard():
             opened = pyogrio.raw.open_arrow(target, use_pyarrow=True, return_fids=True, batch_size=CHUNK, **how)
@@ -94,10 +105,10 @@ def _stream(guard: _Guard, target: str, how: dict[str, Any], geometry: str, stat
             if not batch.num_rows:
                 continue
             table = pa.Table.from_batches([batch])
-            attributes = table.drop_columns([n for n in (fid, geometry) if n in table.column_names])
+            attributes = _plain(table.drop_columns([n for n in (fid, geometry) if n in table.column_names]))
             check_text(guard.path.name, attributes)
             wkb = table.column(geometry).to_numpy()
-            yield Rows(start, wkb, attributes, table.column(fid).to_numpy(), _linear(target, how, start, len(wkb)))
+            yield Rows(start, wkb, attributes, table.column(fid).to_numpy(), _linear(guard, target, how, start, len(wkb)))
             start += batch.num_rows
     if stated >= 0 and start != stated:
         raise UnreadableSource(f"{guard.path.name}: {start} of {stated} features could be read; the file is damaged.", "Export it again.")
@@ -111,9 +122,10 @@ def _next(guard: _Guard, reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
             return None
 
 
-def _linear(target: str, how: dict[str, Any], start: int, count: int) -> Callable[[], NDArray[np.object_]]:
+def _linear(guard: _Guard, target: str, how: dict[str, Any], start: int, count: int) -> Callable[[], NDArray[np.object_]]:
     def read() -> NDArray[np.object_]:
-        return np.asarray(pyogrio.raw.read(target, columns=[], skip_features=start, max_features=count, **how)[2])
+        with guard():
+            return np.asarray(pyogrio.raw.read(target, columns=[], skip_features=start, max_features=count, **how)[2])
 
     return read
 

@@ -141,6 +141,18 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
         yield from found
 
 
+def renew(layers: Sequence[str], report: Report) -> Iterator[Batch]:
+    """What a terrain took from layers of the city, read again: its water.
+
+    Raises:
+        BadOption, BadFeature: as for `water=LAYER`.
+    """
+    from ingest_gis.terrain_water import water_table  # noqa: PLC0415  loads pandas; few terrains have a water mask
+
+    for layer in layers:
+        yield water_table(layer, report)
+
+
 def _one(name: str, source: Path, options: Options, cog: Path, report: Report) -> Asset:
     """One raster as a COG."""
     stated = dict(zip(("crs", "vertical"), terrain_mosaic.reference_for(name, options.references, options.crs, options.vertical), strict=True))

@@ -60,7 +60,7 @@ class Made:
     Attributes:
         names: their ids. slices: their attributes. foot, top: ellipsoidal heights in metres. spoilt: whether a corner cannot be used.
         before, lost: how many parts a row had, and how many of them are nothing.
-        owner: the row of each solid of `shape`, ascending. masses: (N, 6) what each row adds to the masses.
+        owner: the row of each solid of `shape`, ascending. masses: (N, columns) what each row adds to the masses.
     """
 
     names: pa.Array
@@ -123,7 +123,7 @@ def build_tile(source: Source, made: Made, cell: partition.Cell, a: int, b: int)
     table = made.slices.encode(a, b) if present.all() else made.slices.schema.encode(made.slices.table.slice(a, b - a).filter(pa.array(present)))
     built.packed = pack(glb((), [SURFACE], table, compression=source.compression, ready=ready))
     built.heights = (float(made.foot[rows][present].min()), float(made.top[rows][present].max()))
-    built.mass = masses.summary(made.masses[a:b][present], (cell.level, cell.x, cell.y)).tobytes()
+    built.mass = masses.summary(made.masses[a:b][present], (cell.level, cell.x, cell.y), single=True).tobytes()
     built.kept, built.vertices, built.triangles = int(present.sum()), sum(len(one.steps) for one in ready), sum(len(one.triangles) for one in ready)
     return built
 

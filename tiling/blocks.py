@@ -25,7 +25,9 @@ from tiling.assembly import Assembly
 from tiling.block_tiles import Source, Wanted, build_unit
 from tiling.boxes import enu_frames
 from tiling.gltf import Compression
+from tiling.ground_marks import Marks
 from tiling.levels import ABSENCE
+from tiling.mass_kernels import COLUMNS
 from tiling.pool import Pool
 from tiling.reuse import LEDGER, Ledger, Past, Spoilt, boxes_of, common_key, notes_of, tile_keys
 from tiling.rows import Rows
@@ -37,7 +39,7 @@ from twin.model import ABOVE_GROUND, Bounds, LayerVersion, Report
 from twin.processes import uncollected
 from twin.registry import TileJob
 
-CODE_VERSION = "8"
+CODE_VERSION = "9"
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
 BY_HAND = 262_144
@@ -96,10 +98,10 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         surveys = anchors.census.columns
         names = [n for n in surveys if n != "parent" or surveys[n].nulls < surveys[n].rows]
         schema = metadata.plan(version.layer, _arrow(source.rows, names), surveys, version.columns)
-        ledger = Ledger(notes=anchors.notes)
+        ledger, marks = Ledger(notes=anchors.notes), Marks(job.ground, job.lake, past)
         implicitly = job.options.subdivision == "implicit"
         with ArchiveWriter(job.out) as archive, Assembly(past, archive, ledger, rewritten=implicitly) as work:
-            cells = _write(job, source, schema, anchors, plan, pool, work)
+            cells = _write(job, (source, schema, anchors, marks), plan, pool, work)
             tiles = work.table()
             for action, feature, reason in notes_of(tiles):
                 report.note(action, feature, reason)  # type: ignore[arg-type]
@@ -119,7 +121,7 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         if implicitly:
             document, size_now = implicit.rewrite(job.out, implicit.mercator(), work)
             tiles = work.table()
-        sidecars = anchors.sidecars | {LEDGER: ledger.save(job.lake, tiles)}
+        sidecars = anchors.sidecars | marks.sidecars(past) | {LEDGER: ledger.save(job.lake, tiles)}
         job.progress(1.0, "done")
         return _facts(document, tiles, report, size_now) | {"sidecars": sidecars}
 
@@ -152,10 +154,11 @@ class _Plan:
 
 
 def _write(
-    job: TileJob, source: Source, schema: metadata.Schema, anchors: Anchors, plan: _Plan, pool: Pool, work: Assembly,
+    job: TileJob, given: tuple[Source, metadata.Schema, Anchors, Marks], plan: _Plan, pool: Pool, work: Assembly,
 ) -> partition.Cells:  # fmt: skip
     """All tiles into the archive, in the order of the plan: those of the last build are copied, the others are built. Returns the plan."""
-    keys = _keys(source, schema, max(one.largest() for one in anchors.places))
+    source, schema, anchors, marks = given
+    keys = _keys(source, schema, marks, max(one.largest() for one in anchors.places))
     total = sum(len(one) - len(one.gone) for one in anchors.places) or 1
     planned: list[partition.Cells] = []
     most = min(UNIT * job.options.budget, max(UNIT_WEIGHT, job.options.budget))
@@ -188,9 +191,9 @@ def _write_masses(job: TileJob, cells: partition.Cells, built: pa.Table, pool: P
     """The mass tiles behind the others: those of the last build are copied."""
     compression = job.options.compression
     offsets, own = offsets_and_data(whole(built.column("mass")))
-    found = masses.collect(cells, own.view(np.float64).reshape(-1, 6), offsets // (6 * 8))
+    found = masses.collect(cells, own.view(np.float64).reshape(-1, COLUMNS), offsets // (8 * COLUMNS))
     common = common_key({"code": CODE_VERSION, "compression": compression})
-    keys = tile_keys([common] * len(found.names), found.names, found.rows, found.first[1:].tolist())
+    keys = tile_keys([common] * len(found.names), found.names, found.rows[:, : masses.SHOWN], found.first[1:].tolist())
     wanted = work.want(found.names, keys).tolist()
     tasks = ((compression, [found.mass(at) for at in wanted[start : start + MASSES]]) for start in range(0, len(wanted), MASSES))
     for unit in pool.map(masses.build_many, tasks):
@@ -200,8 +203,8 @@ def _write_masses(job: TileJob, cells: partition.Cells, built: pa.Table, pool: P
     return found
 
 
-def _keys(source: Source, schema: metadata.Schema, largest: float) -> Callable[[partition.Cells, list[str], str], list[bytes]]:
-    """Digests of what the bytes of the tiles of a piece depend on: among it the ground, of which the rasters count that reach the tile.
+def _keys(source: Source, schema: metadata.Schema, marks: Marks, largest: float) -> Callable[[partition.Cells, list[str], str], list[bytes]]:
+    """Digests of what the bytes of the tiles of a piece depend on: among it the ground, of which the cells count that reach the tile.
 
     `largest`: metres; no building of a tile sticks out of its cell by more. The last argument names the root cell where tiles are seen from its frame.
     """
@@ -211,17 +214,15 @@ def _keys(source: Source, schema: metadata.Schema, largest: float) -> Callable[[
         "base": source.base, "level": source.level, "compression": source.compression,
     }  # fmt: skip
     made: dict[tuple[str, ...], bytes] = {}
-    ground = source.ground
 
     def common(piece: partition.Cells, at: int, root: str) -> bytes:
-        names = () if ground is None else (ground.key,) if ground.under is None else tuple(ground.names_at(_reach(piece.cell(at), largest)))
+        names = marks.at(_reach(piece.cell(at), largest)) if source.ground is not None else ()
         if names not in made:
             made[names] = common_key({**told, "ground": names, "root": root})
         return made[names]
 
     def keys(piece: partition.Cells, names: list[str], root: str) -> list[bytes]:
-        several = ground is not None and ground.under is not None
-        commons = [common(piece, at, root) for at in range(len(piece))] if several else [common(piece, 0, root)] * len(piece)
+        commons = [common(piece, at, root) for at in range(len(piece))] if source.ground is not None else [common(piece, 0, root)] * len(piece)
         return tile_keys(commons, names, piece.mark, piece.last.tolist())
 
     return keys
@@ -270,22 +271,28 @@ def _arrow(rows: Rows, names: list[str]) -> pa.Schema:
 
 
 def _tree(cells: partition.Cells, built: pa.Table, far: masses.Masses | None) -> list[Tile]:
-    """The cells, which add to those above them; a mass tile stands between a cell and its children, and they replace it."""
+    """The cells, which add to those above them. With masses only the root does; a mass tile is replaced by the cells below it and their mass tiles.
+
+    The error of a mass tile is that of its blocks, or of the buildings that are absent as such (as in levels of meshes, ADR 0005).
+    """
     side = np.exp2(cells.level)
     frames = enu_frames(*partition.unproject((cells.x + 0.5) / side, (cells.y + 0.5) / side))
     low, high = boxes_of(built)
-    drawn, error = built.column("drawn").to_numpy().tolist(), (ABSENCE * cells.error).tolist()
-    between = dict(zip(far.cell.tolist(), zip(far.names, (ABSENCE * far.errors()).tolist(), strict=True), strict=True)) if far is not None else {}
-    above: list[int] = []  # where the children of each cell hang
+    drawn, absent = built.column("drawn").to_numpy().tolist(), (ABSENCE * cells.error).tolist()
+    several = far is not None and len(far.cell) > 0
+    between = dict(zip(far.cell.tolist(), zip(far.names, far.errors().tolist(), strict=True), strict=True)) if far is not None else {}
+    top = max(absent[0], ABSENCE * far.largest()) if far is not None and several else absent[0]
+    below: list[int] = []  # where the children of each cell hang
     tiles: list[Tile] = []
     mass = len(cells)  # their rows come behind
-    for at, (name, parent) in enumerate(zip(cells.names(), cells.parent.tolist(), strict=True)):
-        replaced = {"refine": "ADD"} if parent in between else {}
-        tiles.append(Tile(frames[at], error[at], above[parent] if parent >= 0 else -1, low[at], high[at], f"{name}.glb" if drawn[at] else None, replaced))
+    for at, (name, above) in enumerate(zip(cells.names(), cells.parent.tolist(), strict=True)):
+        parent = below[above] if at else -1
+        error = (0.0 if several else absent[at]) if at else top
+        tiles.append(Tile(frames[at], error, parent, low[at], high[at], f"{name}.glb" if drawn[at] else None))
+        below.append(len(tiles) - 1)
         if at in between:
-            own, largest = between[at]
-            tiles[-1].error = max(error[at], largest)
-            tiles.append(Tile(frames[at], error[at], len(tiles) - 1, low[mass], high[mass], f"{own}.glb", {"refine": "REPLACE"}))
+            own, near = between[at]
+            tiles.append(Tile(frames[at], max(near, absent[at]), parent if at else 0, low[mass], high[mass], f"{own}.glb", {"refine": "REPLACE"}))
+            below[at] = len(tiles) - 1
             mass += 1
-        above.append(len(tiles) - 1)
     return tiles

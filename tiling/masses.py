@@ -1,16 +1,16 @@
 """What a city looks like from afar: the masses of the buildings that are not drawn yet (ADR 0013).
 
 Every cell of the plan that has descendants gets a mass tile: for each sixteenth of a child's cell one block with the area of all
-buildings in it, their mean height, on their lowest foot. It stands between the cell and its children and is *replaced* by them, while the cells
-themselves only add: so a cut shows each building at most once, and where it does not, its share of a mass.
+buildings in it, their mean height, on their lowest foot. A mass tile is *replaced* by the cells below it and their mass tiles, all
+at once: so a cut shows each building at most once, and where it does not, its share of a mass. Its geometric error is how far its
+blocks are from the buildings that they stand for (`mass_kernels`).
 
 A tile that is built hands on a summary of its own buildings (at most sixteen rows); summaries of tiles that are copied come with
-them, so an edit changes the mass tiles above it and no others, and no building is read for them.
+them, so an edit changes the mass tiles above it and no others, and no building is read for it.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,108 +18,45 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tiling import mass_kernels as kernels
 from tiling import solids
 from tiling.block_glb import primitives
 from tiling.boxes import enu_frames
 from tiling.gltf import Compression, Surface, glb
+from tiling.mass_kernels import AREA, COLUMNS, COUNT, FOOT, HEIGHT, LAT, LON, NEAR, TOP
 from tiling.metadata import Schema, schema_of
 from tiling.partition import Cell, Cells
 from tiling.tileset import Finished
 from twin import crs
 from twin.archive import pack
-from twin.compiled import njit
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 SIDE = 4
 """Squares of a cell, a side."""
 _NO_ROWS = np.zeros(0, np.int64)
-LON, LAT, AREA, HEIGHT, FOOT, COUNT = range(6)
-"""Columns of a summary: area-weighted place (degrees), area (m²), area-weighted height, lowest foot (ellipsoidal, m), number of buildings."""
-METRES, SQUARE, DEGREES = 0.5, 1.0, 1 / 131_072
-"""Steps to which a mass's height and foot (downwards), its area (m²) and its place are rounded: all far below the tens of metres for which it stands.
-So an edit ends where it no longer counts: 100 buildings that grow a little change a few dozen mass tiles and not all 245 above them."""
+SHOWN = COUNT + 1
+"""Columns on which the bytes of a mass tile depend; the others tell its error."""
 SURFACE = Surface((0.80, 0.80, 0.79, 1.0), name="mass")
 
 
-@njit(cache=True, nogil=True)
-def _add(rows, level, x, y, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Add rows to the sums in the squares of a cell; sums: (SIDE², 6), of which rows of count 0 mean nothing."""
-    scale = 2.0**level
-    for i in range(len(rows)):
-        lon, lat, area = rows[i, LON], rows[i, LAT], max(rows[i, AREA], 1e-3)
-        u = (lon + 180.0) / 360.0 * scale - x
-        v = (1.0 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2.0 * scale - y
-        at = min(max(int(v * SIDE), 0), SIDE - 1) * SIDE + min(max(int(u * SIDE), 0), SIDE - 1)
-        one = sums[at]
-        one[FOOT] = rows[i, FOOT] if one[COUNT] == 0 else min(one[FOOT], rows[i, FOOT])
-        for k in (LON, LAT, HEIGHT):
-            one[k] += (rows[i, k] - one[k]) * area / (one[AREA] + area)
-        one[AREA] += area
-        one[COUNT] += rows[i, COUNT]
+def summary(rows: F64, cell: tuple[int, int, int], *, single: bool = False) -> F64:
+    """(K, COLUMNS) masses of other masses, or of buildings (`single`), in the squares of a cell (level, x, y) of the plan's grid; K ≤ 16; rounded.
 
-
-@njit(cache=True, nogil=True)
-def _rounded(sums, result):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """The sums that mean something, rounded to `STEPS`, at the beginning of `result`; returns how many."""
-    count = 0
-    for i in range(len(sums)):
-        if sums[i, COUNT] > 0:
-            one = result[count]
-            one[:] = sums[i]
-            for k in (LON, LAT):
-                one[k] = math.floor(one[k] / DEGREES + 0.5) * DEGREES
-            one[AREA] = max(math.floor(one[AREA] / SQUARE + 0.5) * SQUARE, SQUARE)
-            one[HEIGHT] = max(math.floor(one[HEIGHT] / METRES + 0.5) * METRES, METRES)
-            one[FOOT] = math.floor(one[FOOT] / METRES) * METRES
-            count += 1
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _collect(grid, own, first, result, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """The summary of every cell and of all below it.
-
-    grid: (N, 4) int64 level, x, y, parent. own[first[i]:first[i + 1]]: summary of a cell's own buildings; result: (N, SIDE², 6), count: (N,), both written.
+    `rows`: (N, COLUMNS), in the order in which they are to be added up.
     """
-    head, after = np.full(len(grid), -1), np.full(len(grid), -1)
-    sums = np.empty((SIDE * SIDE, 6))
-    for i in range(len(grid) - 1, -1, -1):
-        level, x, y, parent = grid[i]
-        rows, below = own[first[i] : first[i + 1]], 0
-        sums[:] = 0.0
-        _add(rows, level, x, y, sums)
-        child = head[i]
-        while child >= 0:
-            _add(result[child, : count[child]], level, x, y, sums)
-            below += count[child]
-            child = after[child]
-        if below:
-            count[i] = _rounded(sums, result[i])
-        else:
-            count[i] = len(rows)
-            result[i, : len(rows)] = rows
-        if parent >= 0:
-            after[i], head[parent] = head[parent], i
-
-
-def summary(rows: F64, cell: tuple[int, int, int]) -> F64:
-    """(K, 6) masses of buildings, or of other masses, in the squares of a cell (level, x, y) of the plan's grid; K ≤ 16; rounded.
-
-    `rows`: (N, 6), in the order in which they are to be added up.
-    """
-    sums, result = np.zeros((SIDE * SIDE, 6)), np.empty((SIDE * SIDE, 6))
-    _add(rows, *cell, sums)
-    return result[: _rounded(sums, result)]
+    result, square = np.empty((SIDE * SIDE, COLUMNS)), np.empty(len(rows), np.int64)
+    kernels.add_up(rows, *cell, SIDE, single, result, square)
+    return result[result[:, COUNT] > 0]
 
 
 def buildings(shape: solids.Solids, owner: I64, lon: F64, lat: F64, foot: F64, height: F64) -> F64:
-    """(N, 6) one row a building, those without a solid of count 0.
+    """(N, COLUMNS) one row a building, those without a solid of count 0.
 
     Args:
         shape: solids in tiles' frames; owner: (P,) row of each solid. lon, lat: (C,) degrees of their corners. foot, height: (N,).
     """
-    rows = np.zeros((len(foot), 6))
+    rows = np.zeros((len(foot), COLUMNS))
     corners = np.diff(shape.start)
     row = np.repeat(owner, corners)
     first = np.repeat(shape.start[:-1], corners)
@@ -128,17 +65,24 @@ def buildings(shape: solids.Solids, owner: I64, lon: F64, lat: F64, foot: F64, h
     number = np.maximum(np.bincount(row, minlength=len(rows)), 1)
     for k, values in ((LON, lon), (LAT, lat)):
         rows[:, k] = np.bincount(row, values, minlength=len(rows)) / number
-    rows[:, HEIGHT], rows[:, FOOT] = height, foot
+    rows[:, HEIGHT], rows[:, FOOT], rows[:, TOP] = height, foot, foot + height
+    kernels.spans(rows, row, lon, lat)
     rows[np.unique(owner), COUNT] = 1
     return rows
 
 
 @dataclass(frozen=True)
 class Mass:
-    """A mass tile to be made: the level, x and y of its cell, and the (K, 6) rows that it shows."""
+    """A mass tile to be made: the level, x and y of its cell, its name, and the (K, COLUMNS) rows that it shows."""
 
     cell: tuple[int, int, int]
+    name: str
     rows: F64
+
+    @property
+    def error(self) -> float:
+        """Metres within which the blocks have the surfaces of the buildings that they stand for, and the other way round."""
+        return float(self.rows[:, NEAR].max())
 
     def centre(self) -> tuple[float, float]:
         """Longitude and latitude of the cell's middle in degrees."""
@@ -161,25 +105,29 @@ class Masses:
     first: I64
 
     def errors(self) -> F64:
-        """(M,) size of the largest block of each, metres: what is missing where the tile is not drawn."""
-        size = np.sqrt(2 * self.rows[:, AREA] + self.rows[:, HEIGHT] ** 2)
-        return np.maximum.reduceat(size, self.first[:-1]) if len(self.cell) else np.zeros(0)
+        """(M,) `Mass.error` of each."""
+        return np.maximum.reduceat(self.rows[:, NEAR], self.first[:-1]) if len(self.cell) else np.zeros(0)
+
+    def largest(self) -> float:
+        """Size of the largest block of the first, metres: what is missing where the tile is not drawn."""
+        rows = self.rows[: self.first[1]]
+        return float(np.sqrt(2 * rows[:, AREA] + rows[:, HEIGHT] ** 2).max())
 
     def mass(self, at: int) -> Mass:
         """One of them."""
         cell = int(self.cell[at])
         place = int(self.cells.level[cell]), int(self.cells.x[cell]), int(self.cells.y[cell])
-        return Mass(place, self.rows[self.first[at] : self.first[at + 1]])
+        return Mass(place, self.names[at], self.rows[self.first[at] : self.first[at + 1]])
 
 
 def collect(cells: Cells, own: F64, first: I64) -> Masses:
     """The mass tiles of a plan; every cell with buildings below it has one.
 
     Args:
-        cells: of the plan, parents first. own: (R, 6) the summaries of the cells' own buildings, one behind the other; first: (N + 1,) where each cell's begins.
+        cells: of the plan, parents first. own: (R, COLUMNS) the summaries of the cells' own buildings, one behind the other; first: (N + 1,) where each cell's begins.
     """
-    result, count = np.empty((len(cells), SIDE * SIDE, 6)), np.zeros(len(cells), np.int64)
-    _collect(np.column_stack([cells.level, cells.x, cells.y, cells.parent]), own, first, result, count)
+    result, count = np.empty((len(cells), SIDE * SIDE, COLUMNS)), np.zeros(len(cells), np.int64)
+    kernels.collect(np.column_stack([cells.level, cells.x, cells.y, cells.parent]), own, first, SIDE, result, count)
     below = np.flatnonzero((cells.parent >= 0) & (count > 0))
     below = below[np.argsort(cells.parent[below], kind="stable")]
     shown = result[below][np.arange(SIDE * SIDE) < count[below][:, None]]
@@ -192,7 +140,7 @@ def collect(cells: Cells, own: F64, first: I64) -> Masses:
 @cache
 def schema() -> Schema:
     """The class of masses: how many buildings each stands for, their area and mean height."""
-    return schema_of("mass", _table(np.ones((1, 6))))
+    return schema_of("mass", _table(np.ones((1, COLUMNS))))
 
 
 def _table(rows: F64) -> pa.Table:

@@ -34,6 +34,7 @@ from twin import crs, registry
 from twin.archive import ArchiveWriter
 from twin.errors import BadFeature
 from twin.model import LayerVersion, Report
+from twin.parts import first_reasons
 from twin.registry import TileJob
 
 U64 = NDArray[np.uint64]
@@ -108,7 +109,7 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
         built = finished_of(work.table())
         drawn = _settle(elements, tree, built, report)
         if not report.kept:
-            raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.")
+            raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.", first_reasons(version.report.get("notes", [])))
         tiles = [Tile(crs.enu_frame(*c.centre()), b.error, c.parent, b.low, b.high, f"{c.name}.glb" if b.packed else None)
                  for c, b in zip(tree.cells, built, strict=True)]  # fmt: skip
         shown = surveys if drawn.all() else metadata.survey(elements.table.take(np.flatnonzero(drawn)))

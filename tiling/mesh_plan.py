@@ -15,6 +15,7 @@ from tiling.rows import id_hash
 from twin import crs
 from twin.errors import BadFeature
 from twin.model import LayerVersion, Report
+from twin.parts import first_reasons
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -37,7 +38,7 @@ class Tree:
         good = np.flatnonzero(np.isfinite(box).all(axis=(1, 2)) & (elements.weight > 0))
         _note_losses(elements, good, report)
         if not len(good):
-            raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.")
+            raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.", first_reasons(version.report.get("notes", [])))
         self._elements, self._reference = elements, version.reference
         self._piece, self._box, self.weight = good, box[good], elements.weight[good]
         self._size = _sizes(elements.feature[good], self._box, self._metres)

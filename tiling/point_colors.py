@@ -45,8 +45,17 @@ def choose(wanted: str, colored: float, classes: int, intensity: tuple[int, int]
     if mode == "intensity":
         # Most returns are weak, a few very strong: the square root spreads them (as display gamma does).
         grey = np.rint(40 + 215 * np.sqrt(np.arange(256) / 255)).astype(np.uint8)
-        return Palette(2, intensity[0], max(intensity[1], intensity[0] + 1), np.repeat(grey[:, None], 3, axis=1))
+        weak, strong = _rounded(*intensity)
+        return Palette(2, weak, max(strong, weak + 1), np.repeat(grey[:, None], 3, axis=1))
     at = np.linspace(0, len(_RAMP) - 1, 256)
     ramp = np.column_stack([np.interp(at, np.arange(len(_RAMP)), _RAMP[:, k]) for k in range(3)])
-    low, high = ((value - cube.low[2]) / cube.step for value in heights)
+    low, high = ((value - cube.low[2]) / cube.step for value in _rounded(*heights))
     return Palette(3, low, max(high, low + 1.0), np.rint(ramp).astype(np.uint8), -cube.low[:2] / cube.step, cube.step / (2 * EARTH))
+
+
+def _rounded(low: float, high: float) -> tuple[float, float]:
+    """A range up to an eighth wider at each end, so that it stays as it is where a cloud grows a little."""
+    if not high > low:
+        return low, high
+    step = 2.0 ** np.floor(np.log2((high - low) / 8))
+    return float(np.floor(low / step) * step), float(np.ceil(high / step) * step)

@@ -21,6 +21,7 @@ GOAL = 2e-5
 MOST = 512
 """Patches along a side at most (50 MB of nodes)."""
 TESTS = 20_000
+METRES_A_DEGREE = 111_195.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,19 @@ def centre_of(reference: Reference, bounds: Bounds) -> tuple[float, float, float
     middle = np.array([[(bounds.minx + bounds.maxx) / 2, (bounds.miny + bounds.maxy) / 2, (bounds.minz + bounds.maxz) / 2]])
     lon, lat, height = crs.to_geodetic(reference, middle)[0]
     return float(lon), float(lat), float(height)
+
+
+def origin_for(reference: Reference, bounds: Bounds) -> tuple[float, float, float]:
+    """Longitude°, latitude° and ellipsoidal height m of the origin of a cloud's frame: near its middle, at a place of a grid half to once as wide.
+
+    So a cloud that grows a little keeps its frame, and with it every lattice place.
+    """
+    lon, lat, height = centre_of(reference, bounds)
+    corners = np.array([(x, y, z) for x in (bounds.minx, bounds.maxx) for y in (bounds.miny, bounds.maxy) for z in (bounds.minz, bounds.maxz)])
+    size = max(float(np.ptp(Frame.at(lon, lat, height).exact(reference, corners), axis=0).max()), 1.0)
+    step = 2.0 ** (np.ceil(np.log2(size)) - 1)
+    angle = step / METRES_A_DEGREE
+    return float(np.clip(round(lon / angle) * angle, -180, 180)), float(np.clip(round(lat / angle) * angle, -90, 90)), float(round(height / step) * step)
 
 
 def fit(reference: Reference, bounds: Bounds, frame: Frame, goal: float = GOAL) -> Patches:

@@ -8,6 +8,7 @@ spread like a Poisson disk sample, and a choice needs nothing but the cell's own
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,7 +49,7 @@ class Node:
 class Top:
     """A finished cell whose own tile waits for the parent's choice: the points it holds, and the error it has of those below.
 
-    A `crumb` is too small for a tile: what the parent does not choose it draws all the same.
+    A `crumb` is too small for a tile: what the parent does not choose it draws all the same. `mark`: a digest of everything in the cell.
     """
 
     level: int
@@ -56,6 +57,7 @@ class Top:
     points: Columns
     error: float
     crumb: bool
+    mark: bytes = b""
 
 
 def cell_name(level: int, prefix: int) -> str:
@@ -207,6 +209,15 @@ class _Planner:
 # --- above the buckets -------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Decided:
+    """Tiles of which it is decided what they draw: rows of `points`. `mark`: a digest of all that the decision depends on."""
+
+    points: Columns
+    nodes: list[Node]
+    mark: bytes
+
+
 @dataclass
 class Ascent:
     """Joins finished cells, which come in Morton order, into those above them; holds a few cells a level and no more."""
@@ -216,8 +227,8 @@ class Ascent:
     """By level: the cell on the way from the root to the last bucket, and its finished children."""
     root: Top | None = None
 
-    def add(self, top: Top) -> list[tuple[Columns, list[Node]]]:
-        """Take the next bucket's cell; -> the tiles that are decided by that (rows of the points beside them)."""
+    def add(self, top: Top) -> list[Decided]:
+        """Take the next bucket's cell; -> the tiles that are decided by that."""
         done = []
         while self.open and (len(self.open) > top.level or top.prefix >> (3 * (top.level - len(self.open) + 1)) != self.open[-1][0]):
             done.append(self._close())
@@ -226,14 +237,14 @@ class Ascent:
         self._finished(top)
         return done
 
-    def finish(self) -> list[tuple[Columns, list[Node]]]:
+    def finish(self) -> list[Decided]:
         """The tiles that are left, the root's last."""
         done = []
         while self.open:
             done.append(self._close())
         if self.root is not None:
             rows = np.arange(len(self.root.points), dtype=np.int32)
-            done.append((self.root.points, [Node(0, 0, rows, self.root.error)]))
+            done.append(Decided(self.root.points, [Node(0, 0, rows, self.root.error)], self.root.mark))
         return done
 
     def _finished(self, top: Top) -> None:
@@ -242,7 +253,7 @@ class Ascent:
         else:
             self.root = top
 
-    def _close(self) -> tuple[Columns, list[Node]]:
+    def _close(self) -> Decided:
         """Choose for the deepest open cell; its children's tiles draw the rest."""
         prefix, children = self.open.pop()
         level = len(self.open)
@@ -256,5 +267,6 @@ class Ascent:
             if not child.crumb:
                 nodes.append(Node(child.level, child.prefix, rows[at:end][~here[at:end]], child.error))
             at = end
-        self._finished(Top(level, prefix, points.take(rows[here]), error, crumb=False))
-        return points, nodes
+        mark = hashlib.blake2b(b"".join([cell_name(level, prefix).encode(), *(child.mark for child in children)]), digest_size=16).digest()
+        self._finished(Top(level, prefix, points.take(rows[here]), error, crumb=False, mark=mark))
+        return Decided(points, nodes, mark)

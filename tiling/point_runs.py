@@ -44,12 +44,15 @@ class Cube:
         return float(self.step * 2.0**self.bits)
 
     @staticmethod
-    def around(low: NDArray[np.float64], high: NDArray[np.float64], step: float = 2.0**-13) -> Cube:
-        """The smallest cube of a power of two steps; the step (0.12 mm) doubles where 31 bits do not reach (> 262 km)."""
-        size = float((high - low).max())
-        while size / step >= 2.0**31 - 1:
+    def about(reach: float, step: float = 2.0**-13) -> Cube:
+        """The smallest cube of a power of two steps whose middle is the origin and that holds what lies within `reach` metres of it along each axis.
+
+        The step (0.12 mm) doubles where 31 bits do not reach (> 262 km).
+        """
+        while 2.0 * reach / step >= 2.0**31 - 1:
             step *= 2
-        return Cube(low, step, max(1, int(np.ceil(np.log2(size / step + 1)))))
+        bits = max(1, int(np.ceil(np.log2(2.0 * reach / step + 1))))
+        return Cube(np.full(3, -step * 2.0 ** (bits - 1)), step, bits)
 
     def local(self, places: NDArray[np.int32]) -> NDArray[np.float64]:
         """(n, 3) lattice places → local metres."""
@@ -218,23 +221,83 @@ class Cloud:
 # --- buckets -----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Cells:
+    """Where the points of a file lie: cells of level `COUNT_LEVEL` (ascending Morton codes, (n,) uint32) and how many points are in each (int64)."""
+
+    codes: NDArray[np.uint32]
+    counts: NDArray[np.int64]
+
+    @staticmethod
+    def of(keys: NDArray[np.uint32]) -> Cells:
+        """Those of a run's keys."""
+        codes = keys >> np.uint32(3 * (KEY_LEVEL - COUNT_LEVEL))
+        starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
+        return Cells(codes[starts], np.diff(np.append(starts, len(codes))))
+
+    @staticmethod
+    def merged(many: list[Cells]) -> Cells:
+        """Those of several runs together."""
+        if len(many) == 1:
+            return many[0]
+        codes, where = np.unique(np.concatenate([one.codes for one in many]), return_inverse=True)
+        return Cells(codes, np.bincount(where, np.concatenate([one.counts for one in many]), minlength=len(codes)).astype(np.int64))
+
+    def meets(self, level: int, prefix: int) -> bool:
+        """Whether any point lies in a cell of a level up to `COUNT_LEVEL`."""
+        width = 8 ** (COUNT_LEVEL - level)
+        first, last = np.searchsorted(self.codes, [prefix * width, (prefix + 1) * width])
+        return bool(first < last)
+
+
 @dataclass
 class Spool:
-    """The runs of a cloud in their order, and how many points lie in each cell of level `COUNT_LEVEL`."""
+    """The runs of the files that were read, and where the points of all of them lie.
 
-    runs: list[Run | OnDisk] = field(default_factory=list)
-    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(8**COUNT_LEVEL, np.int64))
+    Attributes:
+        files: by file, None where none of its points is kept.
+        runs: of the files that were read, in their order: (file, run).
+    """
+
+    files: list[Cells | None]
+    runs: list[tuple[int, Run | OnDisk]] = field(default_factory=list)
     held: int = 0
+    _found: dict[int, list[Cells]] = field(default_factory=dict)
 
-    def add(self, run: Run | OnDisk, keys: NDArray[np.uint32]) -> None:
-        """Take over the next run, whose keys are these."""
-        kernels.tally(keys, np.uint32(3 * (KEY_LEVEL - COUNT_LEVEL)), self.counts)
+    def add(self, file: int, run: Run | OnDisk, keys: NDArray[np.uint32]) -> None:
+        """Take over the next run of a file, whose keys are these."""
+        self._found.setdefault(file, []).append(Cells.of(keys))
+        self.runs.append((file, run))
         self.held += len(run)
-        self.runs.append(run)
+
+    def close(self) -> None:
+        """All runs that were wanted are there: bring them into the order of the files."""
+        for file, found in self._found.items():
+            self.files[file] = Cells.merged(found)
+        self._found = {}
+        self.runs.sort(key=lambda pair: pair[0])
+        self.counts = np.zeros(8**COUNT_LEVEL, np.int64)
+        for cells in self.files:
+            if cells is not None:
+                self.counts[cells.codes] += cells.counts
 
     def occupied(self, level: int) -> int:
         """Cells of a level (≤ `COUNT_LEVEL`) that hold points."""
         return int(np.count_nonzero(self.counts.reshape(8**level, -1).any(axis=1)))
+
+    def cells_of(self, most: int) -> list[tuple[int, int, int]]:
+        """(level, prefix, points) of cells of at most `most` points (more only at level `COUNT_LEVEL`), in Morton order; together every point once."""
+        sums = [self.counts.reshape(8**level, -1).sum(axis=1) for level in range(COUNT_LEVEL)] + [self.counts]
+        found: list[tuple[int, int, int]] = []
+        waiting = [(0, 0)]
+        while waiting:
+            level, prefix = waiting.pop()
+            held = int(sums[level][prefix])
+            if held <= most or level == COUNT_LEVEL:
+                found.append((level, prefix, held))
+            else:
+                waiting += [(level + 1, (prefix << 3) + k) for k in range(7, -1, -1) if sums[level + 1][(prefix << 3) + k]]
+        return found
 
 
 @dataclass(frozen=True)
@@ -249,53 +312,48 @@ class Bucket:
     count: int
     slices: NDArray[np.int64]
 
-    def gather(self, runs: list[Run | OnDisk]) -> Columns:
+    def gather(self, runs: list[tuple[int, Run | OnDisk]]) -> Columns:
         """Its points, run by run."""
-        parts = [run.part(int(a), int(b)) for run, (a, b) in zip(runs, self.slices, strict=True) if a < b]
+        parts = [run.part(int(a), int(b)) for (_, run), (a, b) in zip(runs, self.slices, strict=True) if a < b]
         return parts[0] if len(parts) == 1 else Columns.join(parts)
 
 
-def buckets(spool: Spool, most: int) -> list[Bucket]:
-    """Cells of at most `most` points (more only at level `KEY_LEVEL`), in Morton order; together every point once."""
-    cells = _cells(spool, most)
-    starts = np.array([prefix << (3 * (KEY_LEVEL - level)) for level, prefix, _ in cells], np.uint32)
-    cuts = np.empty((len(spool.runs), len(cells) + 1), np.int64)
-    for row, run in zip(cuts, spool.runs, strict=True):
-        row[:-1], row[-1] = np.searchsorted(run.keys, starts), len(run)
-    return [Bucket(level, prefix, count, cuts[:, i : i + 2]) for i, (level, prefix, count) in enumerate(cells)]
+def buckets(spool: Spool, cells: list[tuple[int, int, int]], most: int) -> list[list[Bucket]]:
+    """Each of some cells (level, prefix, points) as cells of at most `most` points (more only at level `KEY_LEVEL`), in Morton order.
+
+    All files that reach them must have been read.
+    """
+    split = [_split(spool, cell, most) if cell[2] > most else [cell] for cell in cells]
+    flat = [cell for some in split for cell in some]
+    starts = np.array([prefix << (3 * (KEY_LEVEL - level)) for level, prefix, _ in flat], np.uint32)
+    ends = np.array([(prefix + 1) << (3 * (KEY_LEVEL - level)) for level, prefix, _ in flat], np.uint32)
+    cuts = np.empty((len(spool.runs), len(flat), 2), np.int64)
+    for row, (_, run) in zip(cuts, spool.runs, strict=True):
+        keys = run.keys
+        row[:, 0], row[:, 1] = np.searchsorted(keys, starts), np.searchsorted(keys, ends)
+    made = iter([Bucket(level, prefix, count, cuts[:, i]) for i, (level, prefix, count) in enumerate(flat)])
+    return [[next(made) for _ in some] for some in split]
 
 
-def _cells(spool: Spool, most: int) -> list[tuple[int, int, int]]:
-    """(level, prefix, points) of the buckets, in Morton order."""
+def _split(spool: Spool, cell: tuple[int, int, int], most: int) -> list[tuple[int, int, int]]:
+    """A crowded cell of level `COUNT_LEVEL` as cells below it."""
+    width = 8 ** (KEY_LEVEL - COUNT_LEVEL)
+    first = cell[1] * width
+    counts = np.zeros(width, np.int64)
+    for _, run in spool.runs:
+        keys = run.keys
+        a, b = np.searchsorted(keys, np.array([first, first + width], np.uint32))
+        counts += np.bincount(keys[a:b] - np.uint32(first), minlength=width)
     found: list[tuple[int, int, int]] = []
-    deeper = _deeper(spool, most)
-
-    def count(level: int, prefix: int) -> int:
-        if level <= COUNT_LEVEL:
-            width = 8 ** (COUNT_LEVEL - level)
-            return int(spool.counts[prefix * width : (prefix + 1) * width].sum())
-        up, width = 3 * (level - COUNT_LEVEL), 8 ** (KEY_LEVEL - level)
-        inside = prefix & ((1 << up) - 1)
-        return int(deeper[prefix >> up][inside * width : (inside + 1) * width].sum())
-
-    waiting = [(0, 0, spool.held)]
+    waiting = [cell]
     while waiting:
         level, prefix, held = waiting.pop()
         if held <= most or level == KEY_LEVEL:
             found.append((level, prefix, held))
             continue
-        below = [(level + 1, (prefix << 3) + k) for k in range(7, -1, -1)]
-        waiting += [(*cell, held) for cell in below if (held := count(*cell))]
+        each = 8 ** (KEY_LEVEL - level - 1)
+        for k in range(7, -1, -1):
+            at = (((prefix << 3) + k) * each) - first
+            if below := int(counts[at : at + each].sum()):
+                waiting.append((level + 1, (prefix << 3) + k, below))
     return found
-
-
-def _deeper(spool: Spool, most: int) -> dict[int, NDArray[np.int64]]:
-    """Crowded cells of level `COUNT_LEVEL` → how many points lie in each of their cells of level `KEY_LEVEL`."""
-    width = 8 ** (KEY_LEVEL - COUNT_LEVEL)
-    crowded = {int(prefix): np.zeros(width, np.int64) for prefix in np.flatnonzero(spool.counts > most)}
-    for run in spool.runs if crowded else ():
-        keys = run.keys
-        for prefix, counts in crowded.items():
-            a, b = np.searchsorted(keys, np.array([prefix * width, (prefix + 1) * width], np.uint32))
-            counts[:] += np.bincount(keys[a:b] - np.uint32(prefix * width), minlength=width)
-    return crowded

@@ -1,7 +1,7 @@
 """Point clouds → 3D Tiles 1.1 with glTF points: an additive octree in which every point is drawn exactly once.
 
 Source file → sorted runs (`point_runs`) → buckets, each a subtree of tiles, and the tiles above them (`point_octree`) → glb
-(`point_glb`). All steps are chunks of bounded size, shared among threads: the loops and the decoder run outside the
+(`point_glb`). What the last build made of the same files is copied (`point_reuse`). All steps are chunks of bounded size, shared among threads: the loops and the decoder run outside the
 interpreter lock, and threads start at once where processes would each load Python anew. The bytes do not depend on how many
 there are.
 """
@@ -9,11 +9,12 @@ there are.
 from __future__ import annotations
 
 import copy
+import hashlib
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -27,16 +28,18 @@ from tiling.metadata import schema_of
 from tiling.point_colors import choose
 from tiling.point_frame import Frame
 from tiling.point_glb import Look, encode
-from tiling.point_octree import SPACING, Ascent, Choice, Node, Top, cell_name, grid_of, subtree
+from tiling.point_octree import SPACING, Ascent, Choice, Decided, Node, Top, cell_name, grid_of, subtree
+from tiling.point_reuse import Branch, PointPast, PointRecord, Unit, mark_of, marks_of, shared, units
 from tiling.point_runs import Bucket, Cloud, Columns, Cube, OnDisk, Run, Spool, buckets
-from tiling.tileset import Tile, dump, tileset
+from tiling.reuse import Past, Spoilt
+from tiling.tileset import Finished, Tile, dump, tileset
 from twin import clouds, crs, registry
 from twin.archive import ArchiveWriter, Packed, pack
 from twin.errors import BadFeature
 from twin.model import Bounds, Column, Layer, LayerVersion, Part, Reference, Report
 from twin.registry import TileJob
 
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 BUCKET = 1 << 20
 """Points of a bucket: about 100 MB while it is worked on."""
 IN_MEMORY = 1 << 22
@@ -76,73 +79,161 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     Raises:
         BadFeature: the version holds no cloud. UnreadableSource: its file is damaged. Cancelled: by `job.progress`.
     """
+    past = Past(job)
+    try:
+        return _build(version, job, past)
+    except Spoilt as error:
+        past.forget(f"The tiles of the version before cannot be used ({error}); all were made anew.")
+        return _build(version, job, past)
+    finally:
+        past.close()
+
+
+def _build(version: LayerVersion, job: TileJob, past: Past) -> dict[str, Any]:
     parts = [part for part in version.parts if part.role == "cloud"]
     if not parts:
         raise BadFeature(f"Layer {version.layer} holds no point cloud.", "Ingest a LAS, LAZ or COPC file.")
     options: Options = job.options
     frame, frame_height, sources = _clouds(version, parts, job)
-    total = sum(part.count for part in parts)
-    with tempfile.TemporaryDirectory(prefix="points-", dir=job.out.parent) as scratch, ThreadPoolExecutor(max(1, job.workers)) as pool:
-        spool = _runs(sources, Path(scratch), pool, job, total)
-        cube = sources[0].cube
+    cube = sources[0].cube
+    marks, before = marks_of(sources, frame.matrix), PointPast(past, job.lake)
+    with (tempfile.TemporaryDirectory(prefix="points-", dir=job.out.parent) as scratch, (Path(scratch) / "tops").open("wb") as tops,
+          ThreadPoolExecutor(max(1, job.workers)) as pool):  # fmt: skip
+        spool = Spool([before.cells(mark) for mark in marks])
+        reading = _Reading(sources, spool, Path(scratch), pool, job)
+        reading.read([k for k, cells in enumerate(spool.files) if cells is None])
         choice = Choice(cube, grid_of(spool))
         heights = _extremes(version, parts)
         look = _look(version, parts, cube, options, (heights[0] - frame_height, heights[1] - frame_height))
-        ascent, done, coincident = Ascent(choice), list[_Done](), 0
+        work = units(spool, BUCKET, marks, shared(CODE_VERSION, options.model_dump(), choice, look))
+        reading.read(sorted({k for unit in work if not before.knows(unit) for k in unit.files} - reading.done))
         with ArchiveWriter(job.out) as archive:
-            work = _ordered(pool, lambda b: _bucket(b, spool, look, options.points_per_tile, choice), buckets(spool, BUCKET), job.workers)
-            for top, tiles, same in work:
-                above = [_encode(node, points, cube, look) for points, nodes in ascent.add(top) for node in nodes]
-                done += [_store(archive, each) for each in (*above, *tiles)]
-                coincident += same
-                job.progress(0.4 + 0.55 * sum(t.count for t in done) / total, "encoding tiles")
-            done += [_store(archive, _encode(node, points, cube, look)) for points, nodes in ascent.finish() for node in nodes]
-            facts = _finish(archive, done, frame, choice, parts, look, heights, job.about)
-        report = Report(source=version.layer, read=total, kept=facts["stats"]["points"])
-        if coincident:
-            report.note("warned", "", f"{coincident:,} points lie in the very place of another; all are drawn")
-        facts["stats"]["coincident"] = coincident
+            record = PointRecord(archive, past, tops, options.subdivision == "implicit")
+            making = _Making(record, choice, look, sum(part.count for part in parts), job)
+            making.all(work, before, spool, pool)
+            facts = _finish(archive, making.tiles, frame, choice, parts, look, heights, job.about)
+        report = Report(source=version.layer, read=making.total, kept=facts["stats"]["points"])
+        if past.trouble:
+            report.note("warned", "", past.trouble)
+        if making.coincident:
+            report.note("warned", "", f"{making.coincident:,} points lie in the very place of another; all are drawn")
+        facts["stats"]["coincident"] = making.coincident
         facts["report"] = report.to_json()
         if options.subdivision == "implicit":
-            document, facts["bytes"] = implicit.rewrite(job.out, implicit.octree(cube.low, cube.side))
+            document, facts["bytes"] = implicit.rewrite(job.out, implicit.octree(cube.low, cube.side), record)
             facts["root"] = _root(document)
         facts["stats"]["projection_error_m"] = max(c.patches.error for c in sources)
+        facts["sidecars"] = record.save(job.lake, spool, marks)
     return facts
 
 
 def _clouds(version: LayerVersion, parts: list[Part], job: TileJob) -> tuple[Frame, float, list[Cloud]]:
-    """The local frame at the middle of all clouds, its ellipsoidal height, and each cloud with its interpolation table in one cube."""
+    """The local frame near the middle of all clouds, its ellipsoidal height, and each cloud with its interpolation table in one cube."""
     whole = Bounds.union(part.bounds for part in parts if part.bounds is not None)
-    centre = point_frame.centre_of(version.reference, whole)
-    frame = Frame.at(*centre)
+    origin = point_frame.origin_for(version.reference, whole)
+    frame = Frame.at(*origin)
     boxes = [clouds.own_bounds(part) for part in parts]
     tables = [point_frame.fit(clouds.own_reference(version, part), box, frame) for part, box in zip(parts, boxes, strict=True)]
     ranges = [table.range_of(box.minz, box.maxz) for table, box in zip(tables, boxes, strict=True)]
-    cube = Cube.around(np.min([low for low, _ in ranges], axis=0), np.max([high for _, high in ranges], axis=0))
-    return frame, centre[2], [Cloud(job.lake.path(part.key), part, table, cube) for part, table in zip(parts, tables, strict=True)]
+    cube = Cube.about(float(np.abs(ranges).max()))
+    return frame, origin[2], [Cloud(job.lake.path(part.key), part, table, cube) for part, table in zip(parts, tables, strict=True)]
 
 
-def _runs(sources: list[Cloud], scratch: Path, pool: ThreadPoolExecutor, job: TileJob, total: int) -> Spool:
-    """All points as sorted runs; those behind the first `IN_MEMORY` records on disk."""
-    spool = Spool()
+@dataclass
+class _Reading:
+    """Reads files into sorted runs; those behind the first `IN_MEMORY` records lie on disk."""
 
-    def chunks() -> Iterator[tuple[Cloud, NDArray[np.uint8], Path | None]]:
-        seen = number = 0
-        for cloud in sources:
+    sources: list[Cloud]
+    spool: Spool
+    scratch: Path
+    pool: ThreadPoolExecutor
+    job: TileJob
+    done: set[int] = field(default_factory=set)
+    _seen: int = 0
+    _number: int = 0
+
+    def read(self, files: list[int]) -> None:
+        """All points of some files."""
+        total = sum(cloud.part.count for cloud in self.sources)
+        for file, found, keys in _ordered(self.pool, self._run, self._chunks(files), self.job.workers):
+            if len(found):
+                self.spool.add(file, found, keys)
+            self.job.progress(min(0.4, 0.4 * self.spool.held / total), "reading points")
+        self.done |= set(files)
+        self.spool.close()
+
+    def _chunks(self, files: list[int]) -> Iterator[tuple[int, NDArray[np.uint8], Path | None]]:
+        for file in files:
+            cloud = self.sources[file]
             for raw in cloud.chunks():
-                seen, number = seen + len(raw) // int(cloud.layout["record"]), number + 1
-                yield cloud, raw, scratch / str(number) if seen > IN_MEMORY else None
+                self._seen, self._number = self._seen + len(raw) // int(cloud.layout["record"]), self._number + 1
+                yield file, raw, self.scratch / str(self._number) if self._seen > IN_MEMORY else None
 
-    def run(task: tuple[Cloud, NDArray[np.uint8], Path | None]) -> tuple[Run | OnDisk, NDArray[np.uint32]]:
-        cloud, raw, path = task
-        found = cloud.run(raw)
-        return found if path is None else found.spill(path), found.keys
+    def _run(self, task: tuple[int, NDArray[np.uint8], Path | None]) -> tuple[int, Run | OnDisk, NDArray[np.uint32]]:
+        file, raw, path = task
+        found = self.sources[file].run(raw)
+        return file, found if path is None else found.spill(path), found.keys
 
-    for found, keys in _ordered(pool, run, chunks(), job.workers):
-        if len(found):
-            spool.add(found, keys)
-        job.progress(0.4 * spool.held / total, "reading points")
-    return spool
+
+@dataclass
+class _Making:
+    """Makes the tiles of a cloud, or copies them, in their order."""
+
+    record: PointRecord
+    choice: Choice
+    look: Look
+    total: int
+    job: TileJob
+    tiles: list[_Done] = field(default_factory=list)
+    coincident: int = 0
+
+    def all(self, work: list[Unit], before: PointPast, spool: Spool, pool: ThreadPoolExecutor) -> None:
+        """All units, each followed by the tiles above it that are decided by it."""
+        options: Options = self.job.options
+        fresh = [unit for unit in work if not before.knows(unit)]
+        split = dict(zip([unit.name for unit in fresh], buckets(spool, [(u.level, u.prefix, u.count) for u in fresh], BUCKET), strict=True))
+
+        def make(task: tuple[Unit, Bucket | None]) -> tuple[Unit, list[tuple[Branch, list[_Done] | None]]]:
+            unit, bucket = task
+            if bucket is None:
+                return unit, [(branch, None) for branch in before.branches(unit)]
+            top, tiles, same = _bucket(bucket, spool, self.look, options.points_per_tile, self.choice)
+            names = [_name(one.node) for one in tiles]
+            return unit, [(Branch(replace(top, mark=mark_of(unit, bucket.level, bucket.prefix)), names, same), tiles)]
+
+        tasks = [(unit, bucket) for unit in work for bucket in split.get(unit.name, [None])]
+        ascent = Ascent(self.choice)
+        for unit, made in _ordered(pool, make, tasks, self.job.workers):
+            for branch, tiles in made:
+                self._above(ascent.add(branch.top))
+                for k, name in enumerate(branch.tiles):
+                    self._take(name, unit.key, tiles[k] if tiles is not None else None)
+                self.record.branch(unit, branch)
+                self.coincident += branch.coincident
+            self.job.progress(0.4 + 0.55 * sum(t.count for t in self.tiles) / self.total, "encoding tiles")
+        self._above(ascent.finish())
+        self.record.flush()
+
+    def _above(self, decided: list[Decided]) -> None:
+        """Tiles of which it is decided what they draw."""
+        for one in decided:
+            for node in one.nodes:
+                name = _name((node.level, node.prefix))
+                key = hashlib.blake2b(one.mark + name.encode(), digest_size=16).digest()
+                if (known := self.record.copy(name, key)) is not None:
+                    self.tiles.append(_of_finished(name, known))
+                else:
+                    self._take(name, key, _encode(node, one.points, self.choice.cube, self.look))
+
+    def _take(self, name: str, key: bytes, made: _Done | None) -> None:
+        """Write a tile that was made, or copy it."""
+        if made is None:
+            known = self.record.copy(name, key)
+            assert known is not None
+            self.tiles.append(_of_finished(name, known))
+            return
+        self.record.add(name, key, Finished(made.packed, made.low, made.high, kept=made.count, error=made.error))
+        self.tiles.append(replace(made, packed=None))
 
 
 def _ordered(pool: ThreadPoolExecutor, function: Callable[[A], B], tasks: Iterable[A], workers: int) -> Iterator[B]:
@@ -177,16 +268,14 @@ def _encode(node: Node, points: Columns, cube: Cube, look: Look) -> _Done:
     return _Done(place, error, len(node.rows), low, high, pack(data, deflate=False))
 
 
-def _store(archive: ArchiveWriter, done: _Done) -> _Done:
-    """Write the tile and forget its bytes."""
-    if done.packed is None:
-        return done
-    archive.add_packed(_uri(done.node), done.packed)
-    return replace(done, packed=None)
+def _of_finished(name: str, one: Finished) -> _Done:
+    """A tile that the last build made."""
+    digits = name.rpartition("/r")[2]
+    return _Done((len(digits), int(digits or "0", 8)), one.error, one.kept, one.low, one.high, None)
 
 
-def _uri(node: tuple[int, int]) -> str:
-    return f"points/{cell_name(*node)}.glb"
+def _name(node: tuple[int, int]) -> str:
+    return f"points/{cell_name(*node)}"
 
 
 def _look(version: LayerVersion, parts: list[Part], cube: Cube, options: Options, heights: tuple[float, float]) -> Look:
@@ -240,7 +329,7 @@ def _finish(
         level, prefix = one.node
         place[one.node] = len(tiles)
         parent = place[level - 1, prefix >> 3] if level else -1
-        uri = _uri(one.node) if one.count else None
+        uri = f"{_name(one.node)}.glb" if one.count else None
         tiles.append(Tile(frame.matrix, one.error, parent, one.low, one.high, uri))
     written = sum(d.count for d in done)
     if written != total:

@@ -18,6 +18,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -73,9 +74,13 @@ TILE = pa.schema([
 
 @dataclass
 class Ledger:
-    """Tiles of a build with their keys; what else the next build wants to know is in `notes` (JSON values)."""
+    """Tiles of a build with their keys; what else the next build wants to know is in `notes` (JSON values).
+
+    `places`: of tiles whose bytes are not at `<name>.glb` in the archive, where they are and the CRC of what is stored there.
+    """
 
     rows: list[tuple[Any, ...]] = field(default_factory=list)
+    places: dict[str, tuple[str, int]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
     def add(self, name: str, key: bytes, check: int, tile: Finished) -> None:
@@ -87,7 +92,10 @@ class Ledger:
 
     def table(self) -> pa.Table:
         """The rows, as `TILE` has them."""
-        columns = list(zip(*self.rows, strict=True)) or [()] * len(TILE)
+        rows = self.rows
+        if self.places:
+            rows = [(name, key, *reversed(self.places.get(name, (place, check))), *rest) for name, key, check, place, *rest in rows]
+        columns = list(zip(*rows, strict=True)) or [()] * len(TILE)
         return pa.table([pa.array(column, kind) for column, kind in zip(columns, TILE.types, strict=True)], schema=TILE)
 
     def save(self, lake: Lake, table: pa.Table | None = None) -> str:
@@ -166,6 +174,7 @@ class Past:
         self.close()
         self.trouble, self.archives, self.notes, self.sidecars = why, [], {}, {}
         self.tiles, self.checks, self._keys, self._rows = TILE.empty_table(), [], [], {}
+        self.__dict__.pop("finished", None)
 
     def close(self) -> None:
         """Let the archive go."""
@@ -180,6 +189,11 @@ class Past:
             return Index.load(self.lake, self.sidecars[name])
         except (TwinError, OSError, pa.ArrowInvalid, ValueError, KeyError, TypeError):
             return None
+
+    @cached_property
+    def finished(self) -> list[Finished]:
+        """`tiles` as workers hand them back, without their bytes."""
+        return finished_of(self.tiles)
 
     def find(self, name: str, key: bytes) -> int:
         """The row in `tiles` (and in `checks`) of the same tile if the last build made it, else −1."""

@@ -1,4 +1,4 @@
-"""What can be begun in good time: a tiler's code is loaded while the source of its layer is still being read, a reader's helpers while the program is still loading.
+"""What can be begun in good time: a tiler's code is loaded while the source of its layer is still being read, a model is read while the program is still loading.
 
 Compiled kernels take up to a second to load, nearly as long as the whole of a small layer, and most readers wait for
 libraries that use one core. Who gains by it names a function in its line of the table (`twin.entries`).
@@ -7,7 +7,7 @@ libraries that use one core. Who gains by it names a function in its line of the
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -21,19 +21,19 @@ def start(entry: Entry | None) -> None:
         threading.Thread(target=_load, args=(entry.ahead,), name=f"ahead-{entry.name}").start()
 
 
-def reading(sources: Sequence[Path], options: Iterable[str], readers: Sequence[Entry] = READERS) -> None:
-    """Call `ahead` of the readers that a source's suffix names, here and now: it loads next to nothing, and begins what then goes on by itself.
+def reading(sources: Sequence[Path], options: Mapping[str, str], cache: Path, readers: Sequence[Entry] = READERS) -> None:
+    """Call `ahead` of the readers that a source's suffix names, here and now, before the rest of the program is loaded: it begins what then goes on by itself.
 
     Args:
         sources: as given on the command line; only a single one tells.
-        options: `name=value`, as given there.
+        options: of the reader, as given there.
+        cache: folder for what readers keep (`twin.reading.Surroundings`).
     """
     if len(sources) != 1:
         return
-    given = dict(text.partition("=")[::2] for text in options)
     for entry in readers:
         if entry.ahead and sources[0].name.lower().endswith(entry.suffixes):
-            _load(entry.ahead, given)
+            _load(entry.ahead, sources[0], options, cache)
 
 
 def _load(name: str, *arguments: object) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from twin import parts
+from twin import parts, uses
 from twin.catalog import Catalog, Derivation, Publication
 from twin.errors import BadOption, NotFound
 from twin.ground import Ground
@@ -88,7 +88,7 @@ class City:
     def sweep_cache(self, age: float) -> int:
         """Remove what readers keep to be quick and have not touched for `age` seconds; returns bytes."""
         freed = 0
-        for path in (self.settings.home / "cache").glob("*"):
+        for path in (self.settings.cache).glob("*"):
             info = path.stat()
             if path.is_file() and time.time() - info.st_mtime > age:
                 path.unlink(missing_ok=True)
@@ -116,7 +116,9 @@ class City:
         return None
 
     def is_stale(self, version: LayerVersion, derivation: Derivation | None) -> bool:
-        """Whether a layer's tiles stand on a terrain that is no longer the published one."""
+        """Whether a layer's tiles stand on a terrain that is no longer the published one, or it was read with what has changed in the city since."""
+        if uses.changed(self, version):
+            return True
         if derivation is None or "ground" not in derivation.inputs:
             return False
         ground = self.ground_for(version.extent)
@@ -136,4 +138,4 @@ def _lake(settings: Settings) -> Lake:
         return Lake(settings.home / "lake")
     from twin.objects import ObjectLake  # noqa: PLC0415  its library is loaded by those alone who use it
 
-    return ObjectLake(settings.lake, settings.home / "cache", settings.cache_bytes)
+    return ObjectLake(settings.lake, settings.cache, settings.cache_bytes)

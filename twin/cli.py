@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -27,11 +28,18 @@ class Shell:
         self.home, self.as_json = home, as_json
 
     @functools.cached_property
+    def settings(self) -> Any:
+        """Of the city, from the command line and the environment."""
+        from twin.settings import Settings  # noqa: PLC0415
+
+        return Settings.from_environment(self.home)
+
+    @functools.cached_property
     def city(self) -> Any:
         """The city, opened on first use."""
         from twin.city import City  # noqa: PLC0415  keeps `twin --help` quick
 
-        return City.open(self.home)
+        return City(self.settings)
 
     def say(self, value: Any, text: str | None = None) -> None:
         """Print a result: JSON with --json, else `text` (or the JSON, indented)."""
@@ -159,16 +167,17 @@ def ingest(shell: Shell, source: tuple[Path, ...], layer: str, reader: str | Non
     """
     from twin import ahead  # noqa: PLC0415
 
-    if not reader:
-        ahead.reading(source, options)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of numpy: starting them costs more than an ingest has for them to do
     from twin.processes import collect_seldom, spare_pandas  # noqa: PLC0415
 
     collect_seldom()
+    given: dict[str, Any] = pairs(options, "--option")
+    given |= {key: value for key, value in (("crs", crs), ("vertical", vertical)) if value is not None}
+    if not reader:
+        ahead.reading(source, given, shell.settings.cache)
     spare_pandas()
     from twin import tasks  # noqa: PLC0415
 
-    given: dict[str, Any] = pairs(options, "--option")
-    given |= {key: value for key, value in (("crs", crs), ("vertical", vertical)) if value is not None}
     texts = {"title_zh": title, "title_en": title_en, "group": group, "grade": grade, "licence": licence, "label": label}
     describe = {key: value for key, value in texts.items() if value is not None}
     params = tasks.ingest_params(source, layer, reader=reader, options=given, describe=describe, publish=publish, update=update)

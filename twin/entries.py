@@ -31,8 +31,8 @@ class Entry:
     several: bool = False
     """Whether a reader's `read` also takes a folder or a list of files as `source`."""
     ahead: str = ""
-    """"module:function", called in good time (`twin.ahead`): a tiler's without arguments while its layer is being read, a reader's with the options
-    that are given (texts by name) before anything else is loaded."""
+    """"module:function", called in good time (`twin.ahead`): a tiler's without arguments while its layer is being read, a reader's with the
+    source, the options that are given (texts by name) and the cache's folder, before anything else is loaded."""
 
     def load(self) -> Any:
         """Import the module."""
@@ -52,7 +52,7 @@ READERS: tuple[Entry, ...] = (
     Entry("netcdf", "ingest_gis.netcdf", "raster", (".nc", ".nc4", ".cdf")),
     Entry("points", "ingest_gis.points", "points", (".las", ".laz", ".e57"), several=True),
     Entry("meshfile", "ingest_bim.meshfile", "mesh", (".obj", ".gltf", ".glb", ".ply", ".stl", ".zip")),
-    Entry("ifc", "ingest_bim.ifc", "mesh", (".ifc", ".ifczip", ".ifcxml"), ahead="ingest_bim.geometry_start:begin"),
+    Entry("ifc", "ingest_bim.ifc", "mesh", (".ifc", ".ifczip", ".ifcxml"), ahead="ingest_bim.ifc_early:begin"),
 )
 
 TILERS: tuple[Entry, ...] = (

@@ -6,6 +6,8 @@ that has data all around it. (The finer ones run out into the coarser ones, so t
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,6 +25,8 @@ from twin.model import Bounds, LayerVersion, Part, Reference
 F64 = NDArray[np.float64]
 STRIP = 256
 MOST_CELLS = 50_000_000
+WIDE = 5.0
+"""Degrees: what is wider than this is taken to reach all of a raster."""
 
 
 @dataclass
@@ -32,7 +36,7 @@ class Ground:
     Attributes:
         path: COG of one band of heights.
         reference: its CRS and vertical datum.
-        key: names of the parts in the lake; goes into the derivation key of whatever stands on this ground.
+        key: names its rasters, uppermost first, joined by "+": bytes and reference; goes into the derivation key of whatever stands on it.
         under: the next coarser raster of the layer, or None.
     """
 
@@ -41,7 +45,7 @@ class Ground:
     key: str
     under: Ground | None = None
     _file: Any = field(default=None, repr=False, compare=False)
-    _box: Bounds | None = field(default=None, repr=False, compare=False)
+    _shape: tuple[Any, int, int] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, lake: Lake, version: LayerVersion) -> Ground:
@@ -52,44 +56,66 @@ class Ground:
         """
         ground: Ground | None = None
         for part in reversed(raster_parts(version)):
-            key = part.key if ground is None else f"{part.key}+{ground.key}"
-            ground = cls(lake.path(part.key), reference_of(version, part), key, ground)
+            reference = reference_of(version, part)
+            name = f"{part.key}@{reference_digest(reference)}"  # the same cells in another datum are another ground
+            ground = cls(lake.path(part.key), reference, name if ground is None else f"{name}+{ground.key}", ground)
         assert ground is not None
         return ground
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "reference": self.reference, "key": self.key, "under": self.under, "_file": None, "_box": self._box}
+        return {"path": self.path, "reference": self.reference, "key": self.key, "under": self.under, "_file": None, "_shape": self._shape}
 
     def ellipsoidal(self, lon: F64, lat: F64) -> F64:
         """Ellipsoidal ground height in metres at WGS 84 degrees, bilinear between cell centres; NaN outside and in voids.
 
-        To the last bit a function of the rasters that reach the place (`names_at`).
+        To the last bit a function of the cells that `reach` gives for the place, of this raster and of those under it.
         """
         lon, lat = np.broadcast_arrays(np.asarray(lon, np.float64), np.asarray(lat, np.float64))
-        height, weight = self._sample(*crs.from_lonlat(self.reference.horizontal, lon, lat))
+        height, weight = self._sample(*self._own(lon, lat))
         height = height * self.reference.vertical_unit + crs.datum_shift(self.reference, lon, lat)
         if self.under is not None and (lacking := weight < 1).any():
             below = self.under.ellipsoidal(lon[lacking], lat[lacking])
             height[lacking] = np.where(np.isnan(below), height[lacking], below)
         return height
 
-    def names_at(self, box: Bounds) -> list[str]:
-        """Names in the lake of the rasters on which heights in a box of WGS 84 degrees may depend, uppermost first."""
-        own = self._extent()
-        touches = own.minx <= box.maxx and box.minx <= own.maxx and own.miny <= box.maxy and box.miny <= own.maxy
-        below = self.under.names_at(box) if self.under is not None else []
-        return [self.key.partition("+")[0], *below] if touches else below
+    def reach(self, box: Bounds) -> tuple[int, int, int, int] | None:
+        """Cells of this raster alone on which heights in a box of WGS 84 degrees may depend; None where it does not reach the box.
 
-    def _extent(self) -> Bounds:
-        """The box around this raster alone in WGS 84 degrees, a cell wider on each side (read once)."""
-        if self._box is None:
+        Returns:
+            first column, first row, last column, last row; some beyond the raster where the box reaches its rim.
+        """
+        transform, width, height = self.shape
+        every = -1, -1, width, height
+        if max(box.maxx - box.minx, box.maxy - box.miny) > WIDE:
+            return every
+        lon, lat = np.array([box.minx, (box.minx + box.maxx) / 2, box.maxx]), np.array([box.miny, (box.miny + box.maxy) / 2, box.maxy])
+        column, row = ~transform * self._own(np.tile(lon, 3), np.repeat(lat, 3))
+        first, last = np.array([column.min(), row.min()]), np.array([column.max(), row.max()])
+        if not np.isfinite([first, last]).all():
+            return every
+        room = 2.0 + 0.01 * (last - first)  # a cell for the neighbours, and the sides of the box bend
+        c0, r0, c1, r1 = (int(v) for v in np.floor(np.clip([*(first - room), *(last + room)], -1, max(width, height))))
+        return (c0, r0, min(c1, width), min(r1, height)) if c1 >= 0 and r1 >= 0 and c0 < width and r0 < height else None
+
+    @property
+    def shape(self) -> tuple[Any, int, int]:
+        """(affine transform, columns, rows) of this raster alone (read once)."""
+        if self._shape is None:
             import rasterio  # noqa: PLC0415  only terrain users pay for GDAL
 
             with rasterio.open(self.path) as file:
-                west, south, east, north = file.bounds
-                wide, tall = abs(file.transform.a), abs(file.transform.e)
-            self._box = crs.extent_of(self.reference, Bounds(west - wide, south - tall, east + wide, north + tall))
-        return self._box
+                self._shape = file.transform, file.width, file.height
+        return self._shape
+
+    def _own(self, lon: F64, lat: F64) -> tuple[F64, F64]:
+        """Degrees in this raster's coordinates; of one in degrees that crosses the 180th meridian, on the side where it has them."""
+        x, y = crs.from_lonlat(self.reference.horizontal, lon, lat)
+        transform, width, _ = self.shape
+        if crs.crs_of(self.reference.horizontal).is_geographic and not -180 <= transform.c <= transform.c + transform.a * width <= 180:
+            for turn in (-360.0, 360.0):
+                there = ((x < transform.c) | (x > transform.c + transform.a * width)) & (x + turn >= transform.c) & (x + turn <= transform.c + transform.a * width)
+                x = np.where(there, x + turn, x)
+        return x, y
 
     def sample(self, x: F64, y: F64) -> F64:
         """Height in the terrain's own datum and unit at coordinates of its own CRS, bilinear; NaN outside and in voids.
@@ -209,6 +235,11 @@ def reference_of(version: LayerVersion, part: Part) -> Reference:
     return Reference(**stated) if stated else version.reference
 
 
+def reference_digest(reference: Reference) -> str:
+    """A short digest of CRS, vertical datum, unit and offset."""
+    return hashlib.sha256(json.dumps(asdict(reference), sort_keys=True).encode()).hexdigest()[:12]
+
+
 def merge(base: LayerVersion, change: LayerVersion) -> LayerVersion:
     """A terrain with newer rasters laid over it: they rule where they have data, and their rims run out into what lies below.
 
@@ -226,9 +257,11 @@ def merge(base: LayerVersion, change: LayerVersion) -> LayerVersion:
         placed.append(replace(part, bounds=bounds_in(base.reference, change.reference, part.bounds, str(part.properties.get("file", part.key[:12]))), properties=properties))
     parts = (*placed, *(part for part in base.parts if part.role not in told), *(part for part in change.parts if part.role in told))
     boxes = [part.bounds for part in parts if part.role == "raster" and part.bounds is not None]
+    water = base if "table:water" not in told else change  # that of the change takes the place of the base's, whatever each was made from
+    uses = water.provenance.get("uses", {})
     facts = {**change.report.get("facts", {}), "rasters_added": len(new), "rasters": len(boxes)}
     return replace(base, parts=parts, count=base.count + sum(part.count for part in new), extent=crs.extent_of(base.reference, Bounds.union(boxes)),
-                   report={**change.report, "facts": facts}, provenance={**change.provenance, "tile_options": base.provenance.get("tile_options", {})})  # fmt: skip
+                   report={**change.report, "facts": facts}, provenance={**change.provenance, "tile_options": base.provenance.get("tile_options", {}), "uses": uses})  # fmt: skip
 
 
 def bilinear(data: F64, column: F64, row: F64) -> tuple[F64, F64]:

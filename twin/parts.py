@@ -97,7 +97,7 @@ def write_version(
             spool.remove()
     bounds = [part.bounds for part in parts if part.bounds is not None]
     if reference is None or not parts or not (bounds or any(p.role.startswith("features") for p in parts)):
-        raise BadFeature(f"{report.source}: nothing could be kept of {report.read} features.", _first_reasons(report))
+        raise BadFeature(f"{report.source}: nothing could be kept of {report.read} features.", first_reasons(report.to_json()["notes"]) or "The source is empty.")
     extent = None
     if bounds:
         box = Bounds.union(bounds)
@@ -109,9 +109,12 @@ def write_version(
                         {**provenance, "vertical": crs.vertical_path(reference)}, style)  # fmt: skip
 
 
-def _first_reasons(report: Report) -> str:
-    reasons = [f"{note.feature}: {note.reason}" if note.feature else note.reason for note in report.notes[:3]]
-    return " ".join(reasons) or "The source is empty."
+def first_reasons(notes: list[dict[str, Any]]) -> str:
+    """Why nothing is left: the first notes (of a report as JSON) of what was refused or skipped; what was only assumed explains nothing."""
+    lost = [note for note in notes if note["action"] in ("refused", "skipped")] or notes
+    reasons = [f"{note['feature']}: {note['reason']}" if note["feature"] else note["reason"] for note in lost[:3]]
+    more = len(lost) - len(reasons)
+    return "; ".join(reason.rstrip(".") for reason in reasons) + (f"; and {more} more" if more else "") + "." * bool(reasons)
 
 
 # --- features ----------------------------------------------------------------------------------------------------
@@ -268,6 +271,11 @@ def _write_grid(lake: Lake, grid: Grid) -> Part:
         properties = {**grid.properties, "bands": [band.name for band in grid.bands], "nodata": grid.nodata, "legend": grid.legend}
         size = path.stat().st_size
         return Part("raster", lake.put_file(path, ".cog", move=True), size, rows * columns, Bounds.of(corners), properties)
+
+
+def write_tables(lake: Lake, tables: Iterable[Table]) -> list[Part]:
+    """Tables by themselves, for a version whose other parts stay."""
+    return [_write_table(lake, table) for table in tables]
 
 
 def _write_table(lake: Lake, table: Table) -> Part:

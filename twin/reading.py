@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twin.errors import BadOption, NotFound
-from twin.ground import Ground
-from twin.model import Features
+
+if TYPE_CHECKING:  # a reader that asks for neither need not load them
+    from twin.ground import Ground
+    from twin.model import Features
 
 
 def _quiet(fraction: float, message: str) -> None:

@@ -13,9 +13,9 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel
 
 from twin.entries import CHECKER, CONVERTER, READERS, SCENARIOS, TILERS
 from twin.entries import Entry as Entry  # noqa: PLC0414  part of this module's interface
@@ -23,23 +23,9 @@ from twin.errors import BadOption, NotFound
 from twin.ground import Ground
 from twin.lake import Lake
 from twin.model import Layer
-
-
-class Options(BaseModel):
-    """Base of all option models: unknown names are errors, and names and titles come from the fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ReaderOptions(Options):
-    """What every reader understands."""
-
-    crs: str | None = Field(None, description="Horizontal CRS, e.g. EPSG:4547, or compound EPSG:4547+5737; overrides the file's.")
-    vertical: str | None = Field(None, description="Vertical datum: EPSG:5737 (1985), EGM96, ellipsoid, 'above ground'.")
-    vertical_offset: float = Field(0.0, description="Metres from the geoid model's zero up to the datum's zero.")
-
-
-M = TypeVar("M", bound=BaseModel)
+from twin.options import Options as Options  # noqa: PLC0414  part of this module's interface, as the next two are
+from twin.options import ReaderOptions as ReaderOptions  # noqa: PLC0414
+from twin.options import parse_options as parse_options  # noqa: PLC0414
 
 
 @dataclass(frozen=True)
@@ -121,23 +107,6 @@ def find(table: dict[str, Entry], name: str, what: str) -> Entry:
     if name not in table:
         raise NotFound(f"There is no {what} {name!r}.", f"Known: {', '.join(sorted(table))}.")
     return table[name]
-
-
-def parse_options(model: type[M], values: dict[str, Any], where: str) -> M:
-    """Values from the command line or a request → the option model.
-
-    Raises:
-        BadOption: an unknown name or a value that does not fit, each named.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        problems = []
-        for problem in error.errors():
-            name = ".".join(str(part) for part in problem["loc"]) or "options"
-            problems.append(f"{name}: {'unknown option' if problem['type'] == 'extra_forbidden' else problem['msg']}")
-        known = ", ".join(model.model_fields)
-        raise BadOption(f"{where}: {'; '.join(problems)}.", f"Options: {known}.") from error
 
 
 def from_text(model: type[BaseModel], texts: dict[str, str]) -> dict[str, Any]:

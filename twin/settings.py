@@ -38,6 +38,11 @@ class Settings:
     cache_bytes: int = 20 << 30
     archive_bytes: int = 2 << 30
 
+    @property
+    def cache(self) -> Path:
+        """Folder for what can be made again."""
+        return self.home / "cache"
+
     @staticmethod
     def from_environment(home: Path | None = None) -> Settings:
         """`home`, else ``TWIN_HOME``, else ``./city``; ``TWIN_WORKERS`` limits the processes.

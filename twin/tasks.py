@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from twin import __version__, ahead, archive_set, grading, parts, reading, registry, sources
+from twin import __version__, ahead, archive_set, grading, parts, reading, registry, sources, uses
 from twin.catalog import Derivation
 from twin.city import City
 from twin.errors import BadInput, BadOption, Conflict, NotFound
@@ -84,6 +84,7 @@ def choose_reader(source: Path, name: str | None, options: dict[str, Any], table
         NotFound: no such reader.
         BadInput: no reader takes this kind of file.
     """
+    alone = table is None
     table = registry.readers() if table is None else table
     if name is not None:
         return registry.find(table, name, "reader")
@@ -91,6 +92,8 @@ def choose_reader(source: Path, name: str | None, options: dict[str, Any], table
     if not fitting:
         known = sorted({suffix for entry in table.values() for suffix in entry.suffixes})
         raise BadInput(f"No reader takes {source.name}.", f"Known suffixes: {' '.join(known)}. Name a reader with --reader if the suffix is unusual.")
+    if alone and len(fitting) == 1:
+        return fitting[0]  # it says best itself what is wrong with a file that it does not recognise
     for entry in fitting:
         module = entry.load()
         detect = getattr(module, "detect", None)
@@ -239,7 +242,9 @@ def _read(city: City, context: Context, entry: registry.Entry, paths: list[Path]
                   "options": options.model_dump(exclude_none=True), "tile_options": tile_options, "who": city.settings.who}  # fmt: skip
     kind = cast("LayerKind", entry.kind)  # readers make layers; only scenarios have the other kind
     under = Ground.of(city.lake, base) if base is not None and base.kind == kind == "terrain" else None
-    around = reading.Surroundings(context.progress, city.settings.home / "cache", city.feature, city.ground_at, city.features_of, under)
+    used = uses.Uses(city)
+    provenance["uses"] = used.found  # filled while it reads
+    around = reading.Surroundings(context.progress, city.settings.cache, used.feature, used.ground_at, used.features_of, under)
     with reading.given(around):
         version = parts.write_version(city.lake, name, kind, batches(), report, provenance=provenance)
     version.report["facts"]["grade"] = grading.grade(kind, report.facts).to_json()
@@ -255,17 +260,39 @@ def _keep(city: City, context: Context, layer: Layer, version: LayerVersion, *, 
 
 def tile(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
     """Derive a version's tiles again where they are missing or stale, and show them if that version is published."""
-    name, number = params["layer"], params.get("version")
-    if number is None:
-        shown = city.catalog.published(name)
-        number = shown[0].number if shown else None
-    row = city.catalog.version(name, number)
+    name, named = params["layer"], params.get("version")
+    shown = [publication.number for publication in city.catalog.published(name)]
+    renewed = _renewed(city, context, name, *shown) if named is None else None
+    row = city.catalog.version(name, renewed or named or next(iter(shown), None))
     version = city.manifest(row.manifest)
-    shown = city.catalog.published(name)
-    if params.get("publish") or (shown and shown[0].number == row.number):
-        return {"layer": name, "version": row.number} | _derive_and_publish(city, context, name, row.number, version)
+    if params.get("publish") or (shown and row.number in (*shown, renewed)):
+        result = {"layer": name, "version": row.number} | _derive_and_publish(city, context, name, row.number, version)
+        if stale := uses.changed(city, version):
+            result["tile_notes"] = [f"{name} was read with {', '.join(stale)}, which has changed since: ingest it again", *result["tile_notes"]]
+        return result
     derivation = _derive(city, context, name, row.number, version)
     return {"layer": name, "version": row.number, "tileset": derivation.key if derivation else None}
+
+
+def _renewed(city: City, context: Context, name: str, number: int | None = None) -> int | None:
+    """A new version of a layer whose reader took something from layers that have changed since, with that read again; None where there is no need or no way."""
+    done = city.catalog.version_of_job(name, context.job.id)
+    if done is not None:
+        return done.number
+    version = city.manifest(city.catalog.version(name, number).manifest)
+    entry = registry.readers().get(version.provenance.get("reader", ""))
+    renew = getattr(entry.load(), "renew", None) if entry is not None else None
+    stale = uses.changed(city, version)
+    if renew is None or not stale:
+        return None
+    context.stage("reading", ", ".join(stale))
+    report, used = Report(source=version.report.get("source", "")), uses.Uses(city)
+    with reading.given(reading.Surroundings(context.progress, feature=used.feature, ground=used.ground_at, layer=used.features_of)):
+        tables = parts.write_tables(city.lake, renew(stale, report))
+    told = {**version.report, "facts": {**version.report["facts"], **report.facts}, "notes": [*version.report["notes"], *report.to_json()["notes"]]}
+    fresh = replace(version, parts=(*(part for part in version.parts if part.role not in {table.role for table in tables}), *tables),
+                    report=told, provenance=uses.renewed(version, used.found))  # fmt: skip
+    return _keep(city, context, city.catalog.layer(name), fresh)
 
 
 def _derive_and_publish(city: City, context: Context, name: str, number: int, version: LayerVersion) -> dict[str, Any]:

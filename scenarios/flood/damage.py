@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +16,8 @@ from scenarios.flood.params import Params
 from twin.errors import BadInput, BadOption
 from twin.model import Features
 
-if TYPE_CHECKING:
-    from scenarios.flood.impact import Columns
+Columns = dict[str, tuple[Any, str, str, str]]
+"""By name: values (an array a row), unit, Chinese and English title."""
 
 
 def losses(p: Params, world: World, chunk: Features, rows: NDArray[np.bool_], depth: NDArray[np.float64], domain: Domain) -> Columns:

@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from scenarios.contract import World
-from scenarios.flood.damage import losses
+from scenarios.flood.damage import Columns, losses
 from scenarios.flood.domain import Domain, move
 from scenarios.flood.params import Params
 from twin.model import Features
-
-Columns = dict[str, tuple[Any, str, str, str]]
-"""By name: values (an array a row), unit, Chinese and English title."""
 
 
 def buildings(world: World, p: Params, domain: Domain, best: NDArray[np.float32]) -> list[Features]:

@@ -10,7 +10,17 @@ from typing import Any
 import numba
 import numpy as np
 
-from scenarios.kernels._numeric import parallel, serial
+from scenarios.kernels._numeric import inline, parallel, serial
+
+
+@inline
+def add(h: Any, rest: Any, j: int, amount: Any) -> None:
+    """Add `amount` (m) to the depth of cell j of a row; what float32 cannot hold of it stays in `rest` for the next time (Kahan 1965)."""
+    change = rest[j] + amount
+    old = h[j]
+    new = old + change
+    rest[j] = change - (new - old)
+    h[j] = new
 
 
 @parallel
@@ -21,11 +31,7 @@ def rain(state: Any, weight: Any, depth: float, ghost: int) -> None:
     for i in numba.prange(ghost, rows - ghost):
         h, rest, share = state[0, i], state[3, i], weight[i]
         for j in range(ghost, columns - ghost):
-            change = rest[j] + amount * share[j]
-            old = h[j]
-            new = old + change
-            rest[j] = change - (new - old)
-            h[j] = new
+            add(h, rest, j, amount * share[j])
 
 
 @parallel
@@ -39,11 +45,7 @@ def take(state: Any, share: Any, limit: float, ghost: int, taken: Any) -> None:
         h, rest, part = state[0, i], state[3, i], share[i]
         for j in range(ghost, columns - ghost):
             amount = min(max(h[j], zero), most * part[j])
-            change = rest[j] - amount
-            old = h[j]
-            new = old + change
-            rest[j] = change - (new - old)
-            h[j] = new
+            add(h, rest, j, -amount)
             total += np.float64(amount)
         taken[i] += total
 
@@ -71,11 +73,7 @@ def green_ampt(state: Any, share: Any, soaked: Any, conductivity: Any, suction: 
             b = step - two * f
             amount = min(max(h[j], zero), half * (b + np.sqrt(b * b + eight * step * (head[j] + f))) * part[j])
             depth[j] = f + (amount / part[j] if part[j] > zero else zero)
-            change = rest[j] - amount
-            old = h[j]
-            new = old + change
-            rest[j] = change - (new - old)
-            h[j] = new
+            add(h, rest, j, -amount)
             total += np.float64(amount)
         taken[i] += total
 

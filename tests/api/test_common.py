@@ -171,6 +171,9 @@ def test_what_is_not_there_is_a_problem(sample, path):
 def test_a_wrong_method_is_a_problem(sample):
     answer = sample.client.delete("/collections")
     is_problem(answer, 405)
+    answer = sample.client.options("/jobs/x")
+    is_problem(answer, 405)
+    assert answer.headers["allow"] == "DELETE, GET, HEAD"
     assert "GET" in answer.headers["allow"]
 
 

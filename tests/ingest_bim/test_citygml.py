@@ -130,6 +130,23 @@ def test_latitude_first(tmp_path: Path) -> None:
         assert mesh.reference.vertical == "EPSG:6695"
 
 
+def test_a_crs_on_the_geometry_alone_and_an_array_of_members(tmp_path: Path) -> None:
+    """GML lets a geometry name its CRS where no envelope does, and lets members stand in one featureMembers."""
+    path = save(tmp_path, building(hull(), "b1") + building(hull().replace("s-", "t-"), "b2"))
+    text = re.sub(r"<gml:boundedBy>.*?</gml:boundedBy>", "", path.read_text("utf-8"), count=1, flags=re.DOTALL)
+    text = text.replace("<gml:Solid>", '<gml:Solid srsName="urn:ogc:def:crs,crs:EPSG::25832,crs:EPSG::5783">')
+    path.write_text(text, "utf-8")
+    (one,), _ = load(path)
+    start, end = text.index("<core:cityObjectMember>"), text.rindex("</core:cityObjectMember>") + len("</core:cityObjectMember>")
+    inner = text[start:end].replace("<core:cityObjectMember>", "").replace("</core:cityObjectMember>", "")
+    path.write_text(f"{text[:start]}<gml:featureMembers>{inner}</gml:featureMembers>{text[end:]}", "utf-8")
+    (other,), _ = load(path)
+    for mesh in (one, other):
+        assert (mesh.reference.horizontal, mesh.reference.vertical) == ("EPSG:25832", "EPSG:5783")
+        assert [name for name in mesh.ids.to_pylist() if "#" not in name] == ["b1", "b2"]
+        assert volume(mesh).volume == pytest.approx(2000)
+
+
 def test_implicit_geometry_is_shared(tmp_path: Path) -> None:
     def tree(name: str, geometry: str, east: float) -> str:
         return (f'<core:cityObjectMember><veg:SolitaryVegetationObject gml:id="{name}"><veg:lod2ImplicitRepresentation><core:ImplicitGeometry>'

@@ -119,7 +119,10 @@ def test_a_coarse_parent_is_not_drawn_over_its_parts(tmp_path: Path) -> None:
         "p": part | {"type": "BuildingPart", "parents": ["b"]},
     }
     (mesh,), report = load(save(tmp_path, family))
-    assert 0 not in mesh.instance_feature and report.counts["skipped"] == 1 and mesh.parents.to_pylist()[1] == "b"
+    assert 0 not in mesh.instance_feature and report.counts == {"skipped": 1} and mesh.parents.to_pylist()[1] == "b"
+    del family["CityObjects"]["b"]
+    (mesh,), report = load(save(tmp_path, family))
+    assert [(n.action, n.feature) for n in report.notes] == [("warned", "p")] and "its parent 'b' is not among" in report.notes[0].reason
 
 
 def test_faces_given_twice_are_drawn_once(tmp_path: Path) -> None:
@@ -198,6 +201,18 @@ def test_wrong_indices_and_bad_faces_are_reported(tmp_path: Path) -> None:
     (mesh,), report = load(save(tmp_path, bad))
     reasons = " ".join(n.reason for n in report.notes)
     assert "vertex 99" in reasons and "no area" in reasons and "not flat" in reasons and len(mesh.triangles) == 8
+
+
+def test_numbers_that_lead_nowhere_are_said(tmp_path: Path) -> None:
+    content = document(appearance={"materials": [{"diffuseColor": [1, 0, 0]}]})
+    solid = content["CityObjects"]["b1"]["geometry"][0]
+    solid["semantics"]["values"][0][2] = 9
+    solid["material"] = {"t": {"values": [[None, 0, 5, -1, None, None]]}}
+    content["CityObjects"]["b1"]["parents"] = ["nobody"]
+    (mesh,), report = load(save(tmp_path, content))
+    said = {n.action: n.reason for n in report.notes if n.feature == "b1"}
+    assert said["skipped"].startswith("3 numbers of surfaces or materials lead to nothing (3 surfaces, 1 materials)") and "'nobody'" in said["warned"]
+    assert len(mesh.triangles) == 12
 
 
 @pytest.mark.parametrize("text", [

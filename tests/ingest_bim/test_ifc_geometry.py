@@ -6,8 +6,6 @@ import io
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest_bim import geometry_host, geometry_start, ifc
-from ingest_bim.geometry_host import CLIP, Exact, receive, send
+from ingest_bim import geometry_host, ifc
+from ingest_bim.geometry_host import CLIP
 from ingest_bim.ifc_geometry import FAST, MIDDLE, REFERENCE, Host, Shape, compare, is_closed, volume_of
 from ingest_bim.ifc_ladder import shape_all
-from twin import ahead
+from ingest_bim.pipes import LENGTH, Exact, receive, send
 from twin.errors import BadReference, UnreadableSource
 from twin.model import Mesh, Report
 
@@ -89,33 +87,9 @@ def test_a_hang_and_a_crash_cost_one_element_each(served: Callable[..., dict[int
     assert {n: outcomes[n] for n in range(12) if n not in (3, 5)} == {n: ("ok", n * 10) for n in range(12) if n not in (3, 5)}
 
 
-def test_a_process_that_was_started_early_is_the_one_that_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(geometry_start, "_READY", [])
-    ahead.reading([tmp_path / "a.obj"], [])
-    ahead.reading([tmp_path / "a.ifc"], ["kernel=none"])
-    ahead.reading([tmp_path / "a.ifc", tmp_path / "b.ifc"], [])
-    assert not geometry_start._READY
-    ahead.reading([tmp_path / "a.IFC"], ["kernel=fast", "crs=EPSG:4547"])
-    ahead.reading([tmp_path / "b.ifczip"], [])
-    (early,) = geometry_start._READY
-    with Host(tmp_path / "missing.ifc", 1, 1.0) as host:
-        assert host.process is early
-        with pytest.raises(UnreadableSource):
-            host.result()
-    assert early.returncode is not None
-    geometry_start.begin({})
-    gone = geometry_start._READY[0]
-    gone.kill()
-    gone.wait()
-    other = geometry_start.take()
-    assert other.pid != gone.pid
-    assert other.communicate(timeout=60)[0] == b""  # not told any model it ends by itself
-    assert other.returncode == 0
-
-
-def test_starting_early_loads_nothing_large() -> None:
-    code = "import sys, twin.cli, twin.ahead, ingest_bim.geometry_start; print(sorted({'numpy', 'pyarrow', 'pydantic', 'ifcopenshell'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.strip() == "[]"
+def test_a_process_that_cannot_open_the_model_says_so(tmp_path: Path) -> None:
+    with Host.of_file(tmp_path / "missing.ifc", 1, 1.0) as host, pytest.raises(UnreadableSource):
+        host.result()
 
 
 def test_a_kind_that_always_hangs_is_given_up(served: Callable[..., dict[int, tuple[str, Any]]]) -> None:
@@ -132,7 +106,7 @@ def test_messages_survive_a_pipe_in_pieces() -> None:
 
     def write() -> None:
         with os.fdopen(up, "wb", buffering=0) as stream:
-            stream.write(geometry_host.LENGTH.pack(len(data)))
+            stream.write(LENGTH.pack(len(data)))
             for at in range(0, len(data), 1000):
                 stream.write(data[at : at + 1000])
 

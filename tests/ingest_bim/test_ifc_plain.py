@@ -15,7 +15,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest_bim import geometry_polygons, ifc
+from ingest_bim import geometry_polygons, ifc, ifc_reading
 from ingest_bim.geometry_host import PLAIN
 from ingest_bim.geometry_plain import Plain
 from ingest_bim.geometry_polygons import NotEvaluated, balanced, cut
@@ -235,7 +235,7 @@ def test_a_wrong_engine_is_found_out(model_file: ModelFile, step: Step, monkeypa
 
 
 def test_a_text_too_large_to_scan_goes_to_the_kernels(model_file: ModelFile, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ifc, "MAX_SCANNED", 100)
+    monkeypatch.setattr(ifc_reading, "MAX_SCANNED", 100)
     report = Report()
     list(ifc.read(model_file(step(*walls(4), *TRICKY)), ifc.Options(**PLACED), report))  # type: ignore[arg-type]
     facts = report.facts["geometry"]

@@ -225,6 +225,24 @@ def test_a_texture_on_a_second_set_of_coordinates_is_said(tmp_path: Path) -> Non
     assert any("another set" in n.reason for n in report.notes)
 
 
+def test_what_of_a_gltf_is_not_drawn_is_said(tmp_path: Path) -> None:
+    path = sheet(tmp_path)
+    document = json.loads(path.read_text())
+    whole = document["meshes"][0]["primitives"][0]
+    document["meshes"][0] = {"name": "roof", "primitives": [whole, {**whole, "mode": 6}, {**whole, "mode": 3, "targets": [{"POSITION": 0}]}]}
+    document["nodes"] = [{"mesh": 0, "name": "tree", "extensions": {"EXT_mesh_gpu_instancing": {"attributes": {"TRANSLATION": 0}}}}]
+    document["extensionsUsed"].append("EXT_mesh_gpu_instancing")
+    path.write_text(json.dumps(document))
+    (mesh,), report = load(path, **PLACE)
+    assert len(mesh.triangles) == 2
+    said = {(n.action, n.feature): n.reason for n in report.notes}
+    assert {"skipped", "warned"} == {action for action, _ in said}
+    reasons = " ".join(n.reason for n in report.notes)
+    for what in ("fans (primitive mode 6)", "line strips (primitive mode 3)", "Morph targets", "EXT_mesh_gpu_instancing"):
+        assert what in reasons, what
+    assert ("skipped", "tree") in said and ("skipped", "roof") in said
+
+
 def test_inside_out_texture(tmp_path: Path) -> None:
     """Turning a closed shape turns its texture's corners with it."""
     quarters(tmp_path / "a.png")

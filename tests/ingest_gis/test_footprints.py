@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,19 @@ def test_texts_with_units(tmp_path: Path, ingest: Ingest) -> None:
     assert [heights(batches)[f"b{i}"][0] for i in range(6)] == pytest.approx([12, 12.5, 12.192, 6, 10, 7.5])
     table = pa.concat_tables([b.attributes for b in batches])
     assert set(table.column("source_height").to_pylist()) == {"12 m", "12,5", "40 ft", "6米", "1e1", " 7.5m "}
+
+
+def test_numbers_and_texts_in_one_geojson_property(tmp_path: Path, ingest: Ingest) -> None:
+    """GDAL hands such a property over as an extension type (arrow.json), not as text."""
+    ring = [[112.9, 22.5], [112.901, 22.5], [112.901, 22.501], [112.9, 22.5]]
+    features = [{"type": "Feature", "id": f"b{i}", "properties": {"height": h, "extra": e}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+                for i, (h, e) in enumerate([("12m", {"a": 1}), (9, 3), (7.5, None), (None, "x")])]  # fmt: skip
+    path = tmp_path / "mixed.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    _, report, batches = ingest("footprints", path, default_height=3)
+    assert {k: v[0] for k, v in heights(batches).items()} == {"b0": 12, "b1": 9, "b2": 7.5, "b3": 3}
+    assert [note.feature for note in report.notes if note.reason.startswith("states no height")] == ["b3"]
+    assert batches[0].attributes.column("extra").to_pylist() == ['{ "a": 1 }', "3", None, "x"]
 
 
 def test_unit_of_the_column(tmp_path: Path, ingest: Ingest) -> None:

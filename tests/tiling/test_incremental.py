@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from rasterio.transform import from_origin
 
-from tiling import anchors, block_tiles, blocks, masses
+from tiling import anchors, block_tiles, blocks, ground_marks, masses
 from tiling.arrow_bytes import offsets_and_data
 from tiling.census import Census
 from tiling.digest_kernel import hash_bytes
@@ -356,3 +356,36 @@ def test_a_survey_laid_over_the_terrain_builds_what_it_touches(lake: Lake, tmp_p
     assert fast == full != first
     assert 0 < counts["tiles"] < 0.2 * facts["tiles"]
     assert counts["rows"] == 0
+
+
+def test_a_terrain_in_place_of_another_builds_what_stands_on_other_heights(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole new raster of which a corner differs: the bytes of a full build, twice; a raster whose digests were left is not read again."""
+    rng = np.random.default_rng(8)
+    version = store(lake, of({f"b{i}": row(rng) for i in range(2000)}))
+    first = raster(tmp_path / "first.tif", X - 500, Y - 500, 4200, 15, 10.0)
+    with rasterio.open(first) as file:
+        cells, profile = file.read(1), file.profile
+    cells[-70:, :70] += 1.0
+    with rasterio.open(tmp_path / "second.tif", "w", **profile) as file:
+        file.write(cells, 1)
+
+    def built(out: str, name: str, previous: Previous | None = None, vertical: str = "EPSG:4979") -> tuple[bytes, dict[str, Any]]:
+        ground = Ground(tmp_path / f"{name}.tif", Reference("EPSG:4547", vertical), name)
+        job = TileJob(lake, lake.root / out, blocks.Options(budget=400), ground, previous=previous)
+        facts = blocks.tile(version, job)
+        return job.out.read_bytes(), facts
+
+    before, facts = built("a.3tz", "first")
+    full, _ = built("full.3tz", "second")
+    counts = counted(monkeypatch)
+    fast, quick = built("fast.3tz", "second", Previous((lake.root / "a.3tz",), facts["sidecars"]))
+    assert fast == full != before
+    assert 0 < counts["tiles"] < 0.25 * facts["tiles"]
+    assert counts["rows"] == 0
+    monkeypatch.setattr(ground_marks, "_digest", lambda _cells: pytest.fail("read again"))
+    assert built("again.3tz", "second", Previous((lake.root / "fast.3tz",), quick["sidecars"]))[0] == full
+    monkeypatch.undo()
+    counts = counted(monkeypatch)
+    moved, _ = built("moved.3tz", "second", Previous((lake.root / "fast.3tz",), quick["sidecars"]), "EPSG:5773")
+    assert moved != full
+    assert counts["tiles"] + counts["masses"] == facts["tiles"], "the same cells in another datum"

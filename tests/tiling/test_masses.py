@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyproj
 import pytest
+import pyvista
 import shapely
 import trimesh
 
 from tiling import blocks, masses
+from tiling.levels import ABSENCE
+from twin import crs
 from twin.bench.cities import generate_buildings
 from twin.lake import Lake
 from twin.model import Report
@@ -24,15 +28,19 @@ sys.path[:0] = [str(Path(__file__).parent)]
 from tiling_helpers import tree  # noqa: E402
 
 COUNT = 1500
+NEAR: dict[str, float] = {}
+"""By uri, what the mass tiles of the city were said to be away from their buildings."""
 
 
 @pytest.fixture(scope="module")
 def city(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """A tiled layer and the batch that it was made of."""
-    lake = Lake(tmp_path_factory.mktemp("lake"))
+    lake, real = Lake(tmp_path_factory.mktemp("lake")), masses.build
     batch = next(iter(generate_buildings(COUNT, 3)))
     version = write_version(lake, "b", "blocks", [batch], Report("g"), provenance={}, style={"height": "height"})
-    blocks.tile(version, TileJob(lake, lake.root / "out.3tz", blocks.Options(ground=20.0, budget=2000)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(masses, "build", lambda mass, *rest: (NEAR.update({f"{mass.name}.glb": mass.error}), real(mass, *rest))[1])
+        blocks.tile(version, TileJob(lake, lake.root / "out.3tz", blocks.Options(ground=20.0, budget=2000)))
     return lake.root / "out.3tz", batch
 
 
@@ -65,6 +73,50 @@ def test_every_cut_shows_every_building_once(city: tuple[Path, Any]) -> None:
         assert len(shown) == len(set(shown))
         assert len(shown) + counted == COUNT
         assert counted or deep > 0.5
+
+
+def enu(place: np.ndarray) -> np.ndarray:
+    """(4, 4) axes east, north, up at a place of ECEF."""
+    lon, lat, height = pyproj.Transformer.from_crs("EPSG:4978", "EPSG:4979", always_xy=True).transform(*place)
+    return crs.enu_frame(lon, lat, height)
+
+
+def surface(features: list[Any], frame: np.ndarray) -> pyvista.PolyData:
+    """Decoded triangles as a surface of VTK, in metres."""
+    corners = (np.concatenate([triangles.reshape(-1, 3) for _, triangles, *_ in features]) - frame[:3, 3]) @ frame[:3, :3]
+    return pyvista.PolyData(corners, np.column_stack([np.full(len(corners) // 3, 3), np.arange(len(corners)).reshape(-1, 3)]).ravel())
+
+
+def one_sided(a: pyvista.PolyData, b: pyvista.PolyData) -> float:
+    """The farthest that a place of `a` is from the surface `b`, by VTK's distance filter, at its corners and in its faces."""
+    dense = a.subdivide(3, "linear") if a.n_cells < 1000 else a
+    return float(np.abs(dense.compute_implicit_distance(b)["implicit_distance"]).max())
+
+
+def test_the_error_of_a_mass_is_what_vtk_measures(city: tuple[Path, Any]) -> None:
+    """Its blocks against the finest buildings they stand for, both ways, and 4 × the size of the largest of these, which is absent."""
+    tiles = tree(city[0])
+    below: dict[int, list[int]] = {}
+    for number, tile in enumerate(tiles):
+        below.setdefault(tile["parent"], []).append(number)
+    apart_of, own = [], []
+    for top in [number for number, tile in enumerate(tiles) if is_mass(tile)][:14]:
+        stack, leaves = [*below[top]], []
+        while stack:
+            at = stack.pop()
+            stack += below.get(at, [])
+            leaves += [] if is_mass(tiles[at]) else tiles[at]["drawn"]
+        frame = enu(leaves[0][1][0, 0])
+        blocks_, buildings = surface(tiles[top]["drawn"], frame), surface(leaves, frame)
+        apart = max(one_sided(blocks_, buildings), one_sided(buildings, blocks_))
+        size = max(np.linalg.norm(np.ptp(triangles.reshape(-1, 3) @ frame[:3, :3], axis=0)) for _, triangles, *_ in leaves)
+        assert tiles[top]["error"] >= max(apart, 0.99 * ABSENCE * size)  # sizes are of boxes in the map's axes
+        assert tiles[top]["error"] <= 1.01 * max(NEAR[tiles[top]["uri"]], ABSENCE * size)
+        apart_of.append(apart)
+        own.append(NEAR[tiles[top]["uri"]])
+    ratios = np.divide(own, apart_of)
+    assert 1.0 <= ratios.min() <= ratios.max() < 2.5, "what they are away is stated by a bound that is near"
+    assert np.median(ratios) < 1.6
 
 
 def test_the_masses_have_the_area_and_the_volume_of_the_buildings(city: tuple[Path, Any]) -> None:
@@ -110,7 +162,7 @@ def test_summaries_add_up() -> None:
     level, x, y = 12, 3333, 1780
     u, v = (x + rng.random(500)) / 2**level, (y + rng.random(500)) / 2**level
     rows = np.column_stack([u * 360 - 180, np.degrees(np.arctan(np.sinh(np.pi * (1 - 2 * v)))), rng.uniform(20, 900, 500), rng.uniform(3, 60, 500),
-                            rng.uniform(0, 9, 500), np.ones(500)])  # fmt: skip
+                            rng.uniform(0, 9, 500), np.ones(500), np.zeros((500, 7))])  # fmt: skip
     found = masses.summary(rows, (level, x, y))
     assert len(found) == 16
     square = ((v * 2**level - y) * 4).astype(int) * 4 + ((u * 2**level - x) * 4).astype(int)
@@ -124,4 +176,6 @@ def test_summaries_add_up() -> None:
     again = masses.summary(np.concatenate([masses.summary(rows[:250], (level, x, y)), masses.summary(rows[250:], (level, x, y))]), (level, x, y))
     assert np.allclose(again[:, masses.AREA], found[:, masses.AREA], atol=1.5)
     assert np.allclose(again[:, masses.HEIGHT], found[:, masses.HEIGHT], atol=0.5)
-    assert (masses.summary(rows * [1, 1, 1, 1.0001, 1, 1], (level, x, y)) == found).mean() > 0.9, "what hardly changes ends here"
+    higher = rows.copy()
+    higher[:, masses.HEIGHT] *= 1.0001
+    assert (masses.summary(higher, (level, x, y)) == found)[:, : masses.SHOWN].mean() > 0.9, "what hardly changes ends here"

@@ -10,6 +10,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from twin.errors import BadInput, Cancelled, Conflict, LostLease, NotFound, OverLimit, StorageError, TwinError
 
@@ -72,9 +73,20 @@ def _http(request: Request, error: Any) -> Response:
     detail = str(error.detail)
     if error.status_code == 404 and detail == "Not Found":
         detail = f"There is nothing at {request.url.path}."
+    headers = error.headers or {}
     if error.status_code == 405:
-        detail = f"{request.method} is not possible here; {(error.headers or {}).get('allow', 'GET')} is."
-    return problem(request.url.path, error.status_code, detail, getattr(error, "type_uri", "about:blank"), error.headers)
+        allowed = ", ".join(_methods(request, headers.get("Allow", "GET")))
+        detail, headers = f"{request.method} is not possible here; {allowed} is.", {"Allow": allowed}
+    return problem(request.url.path, error.status_code, detail, getattr(error, "type_uri", "about:blank"), headers)
+
+
+def _methods(request: Request, known: str) -> list[str]:
+    """All methods of a path (RFC 9110, 10.2.1): several routes may share it, and the router (`known`) names only the first one's."""
+    found = set(known.replace(" ", "").split(","))
+    for template, operations in request.app.openapi()["paths"].items():
+        if compile_path(template)[0].match(request.url.path):
+            found |= {name.upper() for name in operations if name in ("get", "put", "post", "patch", "delete")}
+    return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
 def _invalid(request: Request, error: Any) -> Response:

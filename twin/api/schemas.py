@@ -119,7 +119,7 @@ class Collection(Document):
     twin_version: int = Field(alias="twin:version", description="Number of the version shown.")
     twin_published: datetime = Field(alias="twin:published")
     twin_tileset: str | None = Field(alias="twin:tileset", description="Key of the tiles shown; a new key means new tiles.")
-    twin_stale: bool = Field(alias="twin:stale", description="The tiles stand on a terrain that is no longer the published one.")
+    twin_stale: bool = Field(alias="twin:stale", description="The tiles stand on a terrain that is no longer the published one, or the layer was read with another that has changed since.")
     twin_style: dict[str, Any] = Field(alias="twin:style")
     twin_schema: list[Attribute] = Field(alias="twin:schema")
     twin_count: int = Field(alias="twin:count", description="Features, points or cells.")

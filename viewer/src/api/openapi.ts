@@ -172,7 +172,7 @@ links: Link[]
  */
 "twin:tileset": (string | null)
 /**
- * The tiles stand on a terrain that is no longer the published one.
+ * The tiles stand on a terrain that is no longer the published one, or the layer was read with another that has changed since.
  */
 "twin:stale": boolean
 "twin:style": {

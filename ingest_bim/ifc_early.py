@@ -1,0 +1,164 @@
+"""Reading a model in a process of its own, begun before the program that asks for it has loaded its libraries.
+
+`begin` is called by the command line first of all (`twin.ahead`). It loads what reading and the rest of the program have in common (NumPy,
+Arrow, PROJ) and divides: a fork of this process (`ingest_bim.ifc_process`) loads the parser, reads, and sends batches, report and
+progress; meanwhile this one loads what a job and a tiler need, on the other core. A parser that crashes takes no city with it.
+"""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO, TYPE_CHECKING, Any
+
+from ingest_bim.geometry_start import Forked
+from ingest_bim.pipes import Exact, packed, send
+from twin.processes import spare_pandas
+
+if TYPE_CHECKING:
+    from ingest_bim.ifc import Options
+    from twin.model import Batch, Report
+
+PATIENCE = 3.0
+"""Seconds in which a reading that is given up may tidy up after itself."""
+
+
+class Early:
+    """A reading that has begun elsewhere.
+
+    Attributes:
+        process: where.
+        source: the model's path, absolute.
+        options: once they are checked.
+    """
+
+    def __init__(self, source: Path, encoding: str | None) -> None:
+        self.source = source.resolve()
+        self.options: Options | None = None
+        self.process = Forked(partial(_read, self.source, encoding))
+        self._messages: SimpleQueue[bytes | None] = SimpleQueue()
+        # a thread empties the pipe, so that the other process never waits for one that is busy loading
+        threading.Thread(target=self._drain, name="early-reading", daemon=True).start()
+
+    def begin(self, options: Options, cache: Path) -> None:
+        """Let it read: until now it loaded libraries and opened the file."""
+        self.options = options
+        self._send((options.model_dump(), sorted(options.model_fields_set), str(cache)))
+
+    def _drain(self) -> None:
+        assert self.process.stdout is not None
+        while (message := packed(self.process.stdout)) is not None:
+            self._messages.put(message)
+        self.process.wait()  # its CPU time then counts as ours
+        self._messages.put(None)
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with suppress(OSError):  # what could not be sent any more
+                    stream.close()
+
+    def _send(self, message: Any) -> None:
+        assert self.process.stdin is not None
+        with suppress(OSError, ValueError):  # that it is gone is told by the end of its messages
+            send(self.process.stdin, message)
+
+    def batches(self, report: Report) -> Iterator[Batch]:
+        """What the other process reads; its report becomes this one, its progress ours.
+
+        Raises:
+            TwinError: as the reading did. UnreadableSource: the process ended without a word.
+        """
+        from twin import reading  # noqa: PLC0415  loads the libraries that the other process was started ahead of
+        from twin.errors import UnreadableSource  # noqa: PLC0415
+
+        around = reading.current()
+        ended = False
+        try:
+            while not ended:
+                message = self._messages.get()
+                if message is None:
+                    raise UnreadableSource(f"{self.source.name}: the reading process ended unexpectedly.", "The file may be damaged; export it again.")
+                kind, what = pickle.loads(message)  # noqa: S301  written by our own process
+                if kind == "progress":
+                    around.progress(*what)
+                elif kind == "ask":
+                    self._send(answer(around, *what))
+                elif kind == "report":
+                    source = report.source
+                    for name, value in vars(what).items():
+                        setattr(report, name, value)
+                    report.source = source or what.source
+                elif kind == "batch":
+                    yield what
+                elif kind == "failed":
+                    raise what
+                else:
+                    ended = True  # it ends by itself, and the thread waits for that
+        finally:
+            if not ended:  # or the caller wants no more
+                self.stop()
+
+    def stop(self) -> None:
+        """End it, if it still runs; it may put away its temporary files first."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+
+
+def _read(source: Path, encoding: str | None, answers: Exact, out: IO[bytes]) -> None:
+    from ingest_bim import ifc_process  # noqa: PLC0415  for that process alone
+
+    ifc_process.serve(source, encoding, answers, out)
+
+
+def answer(around: Any, name: str, arguments: tuple[Any, ...]) -> tuple[bool, Any]:
+    """What the city says to a question of the reader (`twin.reading.Surroundings`), or the error that it answers with."""
+    try:
+        return True, getattr(around, name)(*arguments)
+    except Exception as error:  # noqa: BLE001  raised again where it was asked
+        return False, error
+
+
+_READY: list[Early] = []
+"""A reading that nobody asked for yet, at most one."""
+
+
+def begin(source: Path, texts: Mapping[str, str], cache: Path) -> None:
+    """Begin to read. It ends by itself when this process does. Options that are refused are for the one who asks for the reading to refuse."""
+    if _READY or not source.is_file():
+        return
+    if threading.active_count() > 1:  # a copy would lack them
+        return
+    spare_pandas()
+    import shapely  # noqa: F401, PLC0415  here once instead of in both
+
+    from twin import crs  # noqa: F401, PLC0415
+
+    early = Early(source, texts.get("encoding"))
+    from ingest_bim.ifc import Options  # noqa: PLC0415  while the other process loads
+
+    try:
+        options = Options.model_validate({name: text for name, text in texts.items() if name in Options.model_fields})
+    except ValueError:
+        early.stop()
+        return
+    early.begin(options, cache)
+    _READY.append(early)
+
+
+def take(source: Path, options: Options) -> Early | None:
+    """The reading that has begun, if it is of this model with these options; one that is not is ended."""
+    while _READY:
+        early = _READY.pop()
+        if early.source == source.resolve() and early.options == options:
+            return early
+        early.stop()
+    return None

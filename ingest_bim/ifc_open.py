@@ -1,0 +1,82 @@
+"""Opening a model in a thread: the parser lets go of the interpreter, so that meanwhile the text is scanned or libraries are loaded."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ingest_bim.step_access import parser
+from ingest_bim.step_guard import StepFile, guarded
+from twin.errors import UnreadableSource
+
+if TYPE_CHECKING:
+    from twin.model import Report
+
+
+@dataclass
+class Opening:
+    """A model that is being opened.
+
+    Attributes:
+        name: of the source.
+        step: the plain STEP file.
+    """
+
+    name: str
+    step: StepFile
+    _found: Future[tuple[Any, str]]
+    _pool: ThreadPoolExecutor
+
+    def model(self, report: Report) -> Any:
+        """The parser's model, once it is there; then no thread is left. What the parser had to say goes into the report.
+
+        Raises:
+            UnreadableSource: the parser cannot read it.
+        """
+        try:
+            model, log = self._found.result()
+        except Exception as error:  # the parser raises many kinds; all mean that it cannot read the file
+            raise UnreadableSource(f"{self.name} cannot be parsed: {str(error)[:200]}.", "Export the model again.") from error
+        self._pool.shutdown()
+        _note_log(log, report)
+        report.facts |= {"driver": "ifcopenshell " + parser().version, "schema": self.step.schema, "bytes": self.step.size}
+        return model
+
+
+@contextmanager
+def opening(source: Path, encoding: str | None) -> Iterator[Opening]:
+    """Check a model (`step_guard`) and begin to open it.
+
+    Raises:
+        UnreadableSource, BadOption: as `guarded` does.
+    """
+    with guarded(source, encoding) as step, ThreadPoolExecutor(1, thread_name_prefix="open") as pool:
+        parser()  # its import tampers with the standard output, so it is not for a thread
+        yield Opening(source.name, step, pool.submit(_open, step.path), pool)
+
+
+def _open(path: Path) -> tuple[Any, str]:
+    """The model and what the parser says about it."""
+    ifcopenshell = parser()
+    log: Any = ifcopenshell.get_log
+    log()  # of whatever was opened before
+    return ifcopenshell.open(str(path)), str(log())
+
+
+def _note_log(log: str, report: Report) -> None:
+    """The parser's errors and warnings: a few of each kind, and how many there were."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for line in dict.fromkeys(log.splitlines()):
+        if "[error]" in line.lower() or "[warning]" in line.lower():
+            text = line.split("] ", 2)[-1][:200]
+            kinds[" ".join(text.split()[:4])].append(text)
+    for texts in kinds.values():
+        for text in texts[:3]:
+            report.note("warned", "", f"parser: {text}")
+        if len(texts) > 3:
+            report.note("warned", "", f"parser: … and {len(texts) - 3} more like the last one.")

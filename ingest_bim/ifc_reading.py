@@ -1,0 +1,249 @@
+"""IFC 2x3, 4 and 4x3 → a Mesh of all elements with their attributes, and tables of properties, quantities and relations.
+
+Every product, group and the project is a feature (its GlobalId is the id, its container or whole the parent), also
+those without geometry, so that the tree is complete. What cannot be shown is listed in the report with its reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from contextlib import ExitStack
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ingest_bim.ifc_cache import ShapeCache
+from ingest_bim.ifc_columns import attribute_table
+from ingest_bim.ifc_content import content
+from ingest_bim.ifc_footprint import outline, place_on
+from ingest_bim.ifc_geometry import Host, Shapes
+from ingest_bim.ifc_groups import groups_of
+from ingest_bim.ifc_map import ground_level
+from ingest_bim.ifc_materials import Associations
+from ingest_bim.ifc_mesh import SPACES, meshes
+from ingest_bim.ifc_open import Opening
+from ingest_bim.ifc_options import numbers
+from ingest_bim.ifc_placement import FAR, Placement, Request, place
+from ingest_bim.ifc_plain import PlainShapes
+from ingest_bim.ifc_properties import Definitions, as_json, long_table, read_definitions
+from ingest_bim.ifc_shapes import shape_model
+from ingest_bim.ifc_sharing import Plan, plan_of
+from ingest_bim.ifc_structure import Structure, read_structure, relation_table
+from ingest_bim.ifc_units import Units, one_length
+from ingest_bim.step_access import attribute, parser
+from ingest_bim.step_guard import StepFile
+from ingest_bim.step_scan import StepText
+from twin import reading
+from twin.errors import BadFeature, BadOption, BadReference, Cancelled
+from twin.model import Batch, Report, Table
+from twin.processes import uncollected
+
+if TYPE_CHECKING:
+    from ingest_bim.ifc import Options
+
+#: Part of the cache's key: what is kept from one release is not shape for another.
+CODE_VERSION = "3"
+#: Bytes of text up to which it is scanned: for equal shapes, the cache, plain bodies and values. It takes six times that in memory, as the parser does.
+MAX_SCANNED = 1 << 30
+
+
+def read(opened: Opening, options: Options, report: Report, *, alone: bool = False) -> Iterator[Batch]:
+    """Read a model (`ingest_bim.ifc.read`).
+
+    Args:
+        opened: a model that is being opened.
+        options: as given.
+        report: is written to.
+        alone: this process has no other thread and nothing else to do: geometry processes are forked from it, the model being open.
+    """
+    step, name = opened.step, opened.name
+    report.source = report.source or name
+    if step.encoding:
+        report.note("repaired", "", f"Raw {step.encoding} text{' (guessed)' if step.guessed else ''} is rewritten as STEP escapes.")
+    if step.broken:
+        report.note("repaired", "", f"{step.broken} backslashes begin no STEP escape and are kept as letters.")
+    around = reading.current()
+    with ExitStack() as stack:
+        stack.enter_context(uncollected())
+        shaped, workers = options.kernel != "none", options.workers or min(os.cpu_count() or 1, 16)
+        host = stack.enter_context(Host.of_file(step.path, workers, options.element_seconds)) if shaped and not alone else None
+        text = StepText.of(step.path) if shaped and step.size <= MAX_SCANNED else None
+        model = opened.model(report)
+        if shaped and host is None:
+            host = stack.enter_context(Host.of_model(model, workers, options.element_seconds))
+        units = Units(model)
+        if not units.stated:
+            report.note("assumed", "", "The model states no length unit: metres are taken.")
+        one_length(model, name, report)
+        placement = None if options.footprint else place(model, units.length, _request(options), report, name)
+        around.progress(0.02, "opened")
+        structure = read_structure(model, report)
+        if not structure.elements:
+            raise BadFeature(f"{name} holds no project and no products.", "Export the model again.")
+        drawable, lines = groups_of(structure)
+        shaping = None
+        if host is not None:
+            plan = _plan(step, structure, drawable, units, options, report, text)
+            plain = PlainShapes(model, structure, text, plan, units.length) if text is not None else None
+            shaping = _start(stack, host, plan, options, plain)
+        definitions = read_definitions(model, structure, units, report, text)
+        associations = Associations(model, structure, units.length, report)
+        around.progress(0.1, "properties")
+        shapes = shaping() if shaping is not None else Shapes()
+        shapes.skipped |= dict.fromkeys(lines, ("empty", "it has lines, points or texts alone"))
+        _report(structure, shapes, report)
+        _note_far(shapes, structure, report)
+        if placement is None:
+            placement = _place_on_footprint(model, units, shapes, options, report, name)
+        else:
+            _check_reach(shapes, placement, options, name)
+        report.facts["content"] = content(structure, definitions, associations, shapes)
+        attributes = attribute_table(model, structure, definitions, associations, shapes, ground_level(model, units.length)[0])
+    yield from meshes(structure, shapes.shapes, attributes, placement, report)
+    yield long_table("psets", definitions.psets, structure.ids)
+    yield long_table("quantities", definitions.quantities, structure.ids)
+    yield relation_table(structure)
+    yield from associations.tables()
+    yield _types(model, structure, definitions)
+
+
+def _request(options: Options) -> Request:
+    if options.footprint and (options.anchor or options.anchor_lonlat):
+        raise BadOption(f"footprint={options.footprint} and an anchor are both given.", "Give one.")
+    if options.footprint and options.kernel == "none":
+        raise BadOption("A model without shapes (kernel=none) cannot be laid on a footprint.", "Leave one of the two options out.")
+    origin = numbers(options.origin)
+    if len(origin) != 3:
+        raise BadOption(f"origin={options.origin} has {len(origin)} numbers.", "Give x,y,z in metres.")
+    return Request(
+        crs=options.crs, vertical=options.vertical, vertical_offset=options.vertical_offset,
+        anchor=numbers(options.anchor) if options.anchor else None, anchor_lonlat=numbers(options.anchor_lonlat) if options.anchor_lonlat else None,
+        rotation=options.rotation, height=options.height, origin=(origin[0], origin[1], origin[2]), scale=options.scale,
+        use=options.use, confirm=options.confirm,
+    )  # fmt: skip
+
+
+def _plan(
+    step: StepFile, structure: Structure, drawable: dict[int, tuple[str, ...]], units: Units, options: Options, report: Report, text: StepText | None
+) -> Plan:
+    """What is shaped and what is placed. A text too large to be looked through shares nothing."""
+    if text is None:
+        report.note("warned", "", f"The model is larger than {MAX_SCANNED >> 20} MiB: equal shapes are not looked for, and every element is shaped by a kernel.")
+        return Plan(drawable)
+    angle = units.by_type["PLANEANGLEUNIT"].factor if "PLANEANGLEUNIT" in units.by_type else 1.0
+    salt = f"{CODE_VERSION} {parser().version} {options.kernel} {units.length!r} {angle!r} {step.schema}"
+    return plan_of(structure, drawable, text, units.length, salt)
+
+
+def _start(stack: ExitStack, host: Host, plan: Plan, options: Options, plain: PlainShapes | None) -> Callable[[], Shapes]:
+    """Begin to shape in other processes; calling what is returned waits for the shapes, telling progress (and so cancelling)."""
+    around = reading.current()
+    done, stopped = [0], Event()
+
+    def stop(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            stopped.set()
+            host.stop()
+
+    def told(count: int) -> None:
+        if stopped.is_set():
+            raise Cancelled("Shaping was stopped.")
+        done[0] = count
+
+    aside = stack.enter_context(ThreadPoolExecutor(1))
+    # where reading ends early, before the thread is waited for: it would go on to the last element
+    stack.push(stop)
+    cache = ShapeCache(around.cache) if around.cache is not None else None
+    task = aside.submit(shape_model, host, plan, options.kernel, cache, told, plain)
+
+    def wait() -> Shapes:
+        total = max(len(plan.drawable), 1)
+        while not wait_for((task,), timeout=0.5).done:
+            around.progress(min(0.9, done[0] / total), f"{done[0]:,} shapes of at most {total:,}")
+        host.close()
+        return task.result()
+
+    return wait
+
+
+def _report(structure: Structure, shapes: Shapes, report: Report) -> None:
+    report.read += len(structure.elements)
+    report.kept += len(structure.elements)
+    kinds = {e.id(): e.is_a() for e in structure.elements}
+    for element, (state, reason) in sorted(shapes.skipped.items()):
+        report.note("skipped", structure.ids[element], f"{kinds[element]} #{element}: its shape is {'not drawn' if state == 'empty' else state}: {reason}.")
+    report.facts["classes"] = dict(sorted(Counter(kinds.values()).items()))
+    report.facts["geometry"] = {**shapes.facts, "drawn": len(shapes.shapes), "not_drawn": dict(Counter(s for s, _ in shapes.skipped.values()))}
+    report.facts["style"] = {"label": "name", "category": "class", "hidden": {"class": [k for k in SPACES if k in kinds.values()]}, "underground": "below_ground"}
+
+
+def _place_on_footprint(model: Any, units: Units, shapes: Shapes, options: Options, report: Report, where: str) -> Placement:
+    assert options.footprint is not None
+    plan = outline([(s.positions, s.triangles, s.matrix) for s in shapes.shapes.values()])
+    origin = numbers(options.origin)
+    level, whose = ground_level(model, units.length)
+    if "origin" in options.model_fields_set and len(origin) == 3:
+        level = origin[2]
+    else:
+        report.note("assumed", "", f"The model's height {level:.3f} m (of its {whose}) is taken for the ground; --option origin=0,0,z names another.")
+    return place_on(options.footprint, plan, level, _request(options), reading.current(), report, where)
+
+
+def _check_reach(shapes: Shapes, placement: Placement, options: Options, where: str) -> None:
+    """Refuse a model whose shapes lie far from where its georeference (or the user) puts it: it was moved twice, or never.
+
+    Raises:
+        BadReference: the middle of the shapes is more than 50 km from the placed point, and `confirm` was not given.
+    """
+    identity = bool(np.all(placement.matrix[:2, 3] == 0))  # the model is said to be in map coordinates
+    if not shapes.shapes or options.confirm or identity:
+        return
+    middle = np.median(_corners(shapes), axis=0)
+    origin = np.array(numbers(options.origin) if options.anchor or options.anchor_lonlat else placement.facts["site"]["origin"])
+    distance = float(np.linalg.norm(middle - origin))
+    if distance > FAR:
+        x, y, z = (f"{v:.3f}" for v in middle)
+        raise BadReference(
+            f"{where}: the model's shapes lie around {x}, {y}, {z} m, {distance / 1000:,.0f} km from the point that is placed.",
+            f"If these are already map coordinates, use --crs with --option anchor=0,0,0; else name the model point at the anchor: "
+            f"--option origin={x},{y},{z}. Or confirm with --option confirm=true.",
+        )
+
+
+def _corners(shapes: Shapes) -> NDArray[np.float64]:
+    """(N, 3) one vertex of each shape, in the model's world."""
+    first = np.array([(*shape.positions[0], 1.0) for shape in shapes.shapes.values()])
+    placed: NDArray[np.float64] = np.einsum("nij,nj->ni", np.array([shape.matrix for shape in shapes.shapes.values()]), first)
+    return placed[:, :3]
+
+
+def _note_far(shapes: Shapes, structure: Structure, report: Report) -> None:
+    """Say which shapes lie far from nearly all others: of a second site in other coordinates, or misplaced."""
+    if len(shapes.shapes) < 2:
+        return
+    corners = _corners(shapes)
+    distances = np.linalg.norm(corners - np.median(corners, axis=0), axis=1)
+    steps = list(shapes.shapes)
+    for i in np.flatnonzero(distances > FAR):
+        report.note("warned", structure.ids[steps[i]], f"It lies {distances[i] / 1000:,.0f} km from the middle of the model, where its placement puts it: look at the coordinates of its site.")
+
+
+def _types(model: Any, structure: Structure, definitions: Definitions) -> Table:
+    """`types`: id, class, name, tag, predefined_type, psets and quantities (JSON), occurrences."""
+    counts = Counter(t.id() for t in structure.types.values())
+    types = sorted(model.by_type("IfcTypeObject"), key=lambda t: t.id())
+    rows = {
+        "id": [structure.ids[t.id()] for t in types], "class": [t.is_a() for t in types], "name": [t.Name for t in types],
+        "tag": [attribute(t, "Tag") for t in types], "predefined_type": [attribute(t, "PredefinedType") for t in types],
+        "psets": [as_json(definitions.psets.get(t.id())) for t in types],
+        "quantities": [as_json(definitions.quantities.get(t.id())) for t in types],
+    }  # fmt: skip
+    columns = {name: pa.array(values, pa.string()) for name, values in rows.items()}
+    return Table("types", pa.table({**columns, "occurrences": pa.array([counts[t.id()] for t in types], pa.int64())}))
