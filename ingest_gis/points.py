@@ -30,6 +30,11 @@ SUFFIXES = (".las", ".laz", ".e57")
 FAR = 250_000.0
 """Metres across beyond which a layer's files are remarked upon: the lattice of its tiles then gets coarser than 0.12 mm."""
 
+LOWEST, HIGHEST = -12_000.0, 12_000.0
+"""Metres: heights beyond are remarked upon; a laser in the air may fly above the highest ground."""
+COARSE = 0.5
+"""Metres: coordinates in larger steps are remarked upon."""
+
 CLASSES = {
     0: ("未处理", "never classified"), 1: ("未分类", "unclassified"), 2: ("地面", "ground"), 3: ("低植被", "low vegetation"),
     4: ("中植被", "medium vegetation"), 5: ("高植被", "high vegetation"), 6: ("建筑物", "building"), 7: ("低噪点", "low noise"),
@@ -186,9 +191,21 @@ def _one(name: str, path: Path, scratch: Path, options: Options, report: Report)
     if not summary.left_out:
         _compare_bounds(las, summary, report)
     bounds = Bounds.of(summary.corners(las))
+    _doubt(las, bounds, reference, report)
     if las.point_format in RGB_AT and not summary.rgb_top:
         report.note("skipped", "", "the colour fields are all zero and are not used")
     return Asset(reference, las.path, las.format, bounds, summary.kept, _properties(las, summary, what) | clouds.describe(reference, bounds, name))
+
+
+def _doubt(las: LasFile, bounds: Bounds, reference: Reference, report: Report) -> None:
+    """Remark on heights where nothing stands, and on coordinates in steps that no survey has."""
+    low, high = bounds.minz * reference.vertical_unit, bounds.maxz * reference.vertical_unit
+    if low < LOWEST or high > HIGHEST:
+        report.note("warned", "", f"heights reach from {low:.6g} to {high:.6g} m: noise, or another unit? (--option exclude=7,18, vertical_unit=…)")
+    flat = crs.crs_of(reference.horizontal)
+    steps = [scale * (111_195.0 if flat.is_geographic else flat.axis_info[0].unit_conversion_factor) for scale in las.scales[:2]] + [las.scales[2] * reference.vertical_unit]
+    if max(steps) > COARSE:
+        report.note("warned", "", f"its coordinates come in steps of {max(steps):.3g} m (the scale in the header is {max(las.scales):g})")
 
 
 def _report_filter(las: LasFile, summary: Summary, report: Report) -> None:

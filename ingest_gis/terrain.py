@@ -11,27 +11,24 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from ingest_gis import raster_source, terrain_mosaic
+from ingest_gis.terrain_cells import Stored, Tally, clean_block, stored_in, void_value
 from twin import crs, reading, sources
 from twin.errors import BadFeature, BadInput, BadOption, MissingReference, UnreadableSource
 from twin.model import ABOVE_GROUND, Asset, Batch, Bounds, Reference, Report
 from twin.registry import ReaderOptions
 
-#: Numbers that surveys write for "no data" and that no height on Earth can be.
-NODATA_LIKE = (-9999.0, -99999.0, -32767.0, -32768.0)
-HUGE = 1e30
 #: Metres: nothing on the ground lies outside; between the two lowest values it is sea bed and worth a warning.
 LOWEST, LOW, HIGHEST = -12_000.0, -500.0, 9_000.0
 UNITS = {"m": 1.0, "metre": 1.0, "meter": 1.0, "metres": 1.0, "meters": 1.0, "ft": 0.3048, "foot": 0.3048, "feet": 0.3048,
@@ -56,20 +53,6 @@ class Options(ReaderOptions):
     @classmethod
     def _mapped(cls, value: Any) -> Any:
         return terrain_mosaic.parse_references(value)
-
-
-@dataclass
-class _Tally:
-    """What the cells hold, gathered while they pass; `odd` counts undeclared no-data numbers by value."""
-
-    cells: int = 0
-    voids: int = 0
-    nan: int = 0
-    infinite: int = 0
-    odd: dict[float, int] | None = None
-    low: float = np.inf
-    high: float = -np.inf
-    changed: int = 0
 
 
 def detect(source: Path, options: Any) -> bool:
@@ -165,8 +148,9 @@ def _one(name: str, source: Path, options: Options, cog: Path, report: Report) -
         raster_source.check_georeferenced(dataset, file)
         nodata = options.nodata if options.nodata is not None else dataset.nodatavals[band - 1]
         horizontal = crs.crs_of(reference.horizontal).to_wkt()
+        stored = stored_in(dataset, band, nodata, report)
         upright = stack.enter_context(_north_up(dataset, horizontal, nodata, file.name, report))
-        clean, tally, nodata = _clean(upright, band, nodata, horizontal, cog.with_suffix(".clean.tif"), file.name, report)
+        clean, tally, nodata = _clean(upright, stored, horizontal, cog.with_suffix(".clean.tif"), file.name, report)
         _judge(tally, reference, clean, file.name, report)
         terrain_mosaic.write_cog(clean, cog)
         clean.unlink()
@@ -233,41 +217,41 @@ def _north_up(dataset: Any, horizontal: str, nodata: float | None, name: str, re
     if t.b == 0 and t.d == 0 and t.a > 0 and t.e < 0:
         return nullcontext(dataset)
     report.note("repaired", "", f"the grid is rotated or flipped (geotransform {tuple(t)[:6]}); it was resampled north up, bilinear")
-    void = nodata if nodata is not None else np.nan if np.dtype(dataset.dtypes[0]).kind == "f" else _void_value(np.dtype(dataset.dtypes[0]), name)
+    void = nodata if nodata is not None else np.nan if np.dtype(dataset.dtypes[0]).kind == "f" else void_value(np.dtype(dataset.dtypes[0]), name)
     return WarpedVRT(dataset, crs=horizontal, src_crs=horizontal, resampling=Resampling.bilinear, src_nodata=nodata, nodata=void)
 
 
-def _void_value(dtype: np.dtype[Any], name: str) -> float:
-    """What marks a void in a type that declares none."""
-    if dtype.kind == "f":
-        return float("nan")
-    if dtype.kind == "i":
-        return float(max(np.iinfo(dtype).min, -(2**31)))
-    raise BadFeature(f"{name}: cells without data cannot be marked in {dtype} numbers.", "Declare one: --option nodata=VALUE.")
+def _turned(transform: Any, horizontal: str, width: int, report: Report) -> Any:
+    """The transform of a grid in degrees with its western edge from −180 to 180 (grids from 0 to 360, or that begin west of −180, are moved by whole turns)."""
+    east = transform.c + transform.a * width
+    if not crs.crs_of(horizontal).is_geographic or -180.0 <= transform.c < 180.0 or not abs(transform.c) <= 720.0 or east - transform.c > 361.0:
+        return transform
+    turns = int(np.floor((transform.c + 180.0) / 360.0))
+    report.note("repaired", "", f"its longitudes from {transform.c:g} to {east:g} were moved by {-360 * turns:+d} degrees")
+    return rasterio.Affine(transform.a, transform.b, transform.c - 360.0 * turns, transform.d, transform.e, transform.f)
 
 
-def _clean(
-    dataset: Any, band: int, nodata: float | None, horizontal: str, path: Path, name: str, report: Report
-) -> tuple[Path, _Tally, float | None]:
+def _clean(dataset: Any, stored: Stored, horizontal: str, path: Path, name: str, report: Report) -> tuple[Path, Tally, float | None]:
     """Copy the band block by block with every void written as nodata → (file, what was seen, the nodata value)."""
-    source_type = np.dtype(dataset.dtypes[band - 1])
+    nodata = stored.nodata if stored.plain else float("nan")
+    source_type = np.dtype(dataset.dtypes[stored.band - 1]) if stored.plain else np.dtype(np.float32)
     dtype = np.dtype(np.float32) if source_type.kind == "f" else source_type
     void = nodata
     if void is None and dtype.kind != "u":
-        void = _void_value(dtype, name)
+        void = void_value(dtype, name)
     if void is not None and dtype.kind != "f" and not (float(void).is_integer() and np.iinfo(dtype).min <= void <= np.iinfo(dtype).max):
         report.note("assumed", "", f"the declared nodata {void} is no {dtype}; it marks nothing")
-        void = nodata = None if dtype.kind == "u" else _void_value(dtype, name)
+        void = nodata = None if dtype.kind == "u" else void_value(dtype, name)
     if dtype.kind == "f" and void is not None:
         void = float(np.float32(void))
-    tally = _Tally(odd={})
+    tally = Tally(odd={})
     profile = {"driver": "GTiff", "dtype": dtype, "count": 1, "width": dataset.width, "height": dataset.height, "crs": horizontal,
-               "transform": dataset.transform, "nodata": void, "tiled": True, "blockxsize": 512, "blockysize": 512, "bigtiff": "IF_SAFER"}  # fmt: skip
+               "transform": _turned(dataset.transform, horizontal, dataset.width, report), "nodata": void, "tiled": True, "blockxsize": 512, "blockysize": 512, "bigtiff": "IF_SAFER"}  # fmt: skip
     with rasterio.open(path, "w", **profile) as out:
         for row in range(0, dataset.height, STRIP):
             for column in range(0, dataset.width, 8 * STRIP):
                 window = Window(column, row, min(8 * STRIP, dataset.width - column), min(STRIP, dataset.height - row))
-                out.write(_clean_block(dataset.read(band, window=window), nodata, void, dtype, tally, name), 1, window=window)
+                out.write(clean_block(stored.read(dataset, window, tally), nodata, void, dtype, tally, name), 1, window=window)
     if void is not None and nodata is None and tally.voids == 0:
         void = None
         with rasterio.open(path, "r+") as out:
@@ -275,47 +259,7 @@ def _clean(
     return path, tally, void
 
 
-def _clean_block(raw: NDArray[Any], nodata: float | None, void: float | None, dtype: np.dtype[Any], tally: _Tally, name: str) -> NDArray[Any]:
-    lowest, highest = float(raw.min()), float(raw.max())
-    if lowest > NODATA_LIKE[0] and highest < HUGE and (nodata is None or not lowest <= nodata <= highest):  # every cell is a height (NaN fails here)
-        block = raw.astype(dtype, copy=False)
-        tally.cells += raw.size
-        tally.low, tally.high = min(tally.low, float(block.min())), max(tally.high, float(block.max()))
-        tally.changed += int((block.astype(raw.dtype) != raw).sum()) if raw.dtype != dtype else 0
-        return block
-    is_void = np.zeros(raw.shape, bool) if nodata is None or np.isnan(nodata) else raw == raw.dtype.type(nodata)
-    if raw.dtype.kind == "f":
-        nan, infinite = np.isnan(raw), np.isinf(raw) | (np.abs(raw) >= HUGE)
-        if not (nodata is not None and np.isnan(nodata)):
-            tally.nan += int(nan.sum())
-        infinite &= ~is_void
-        tally.infinite += int(infinite.sum())
-        is_void |= nan | infinite
-    if raw.dtype.kind != "u":
-        for value in NODATA_LIKE:
-            if raw.dtype.kind == "i" and value < np.iinfo(raw.dtype).min:
-                continue
-            here = (raw == value) & ~is_void
-            if count := int(here.sum()):
-                assert tally.odd is not None
-                tally.odd[value] = tally.odd.get(value, 0) + count
-                is_void |= here
-    tally.cells += raw.size
-    tally.voids += int(is_void.sum())
-    block = raw.astype(dtype, copy=True) if raw.dtype.kind != "f" else np.where(is_void, 0, raw).astype(dtype)
-    known = ~is_void
-    if known.any():
-        tally.low, tally.high = min(tally.low, float(block[known].min())), max(tally.high, float(block[known].max()))
-        if raw.dtype != dtype:
-            tally.changed += int((block[known].astype(raw.dtype) != raw[known]).sum())
-    if is_void.any():
-        if void is None:
-            raise BadFeature(f"{name}: cells without data cannot be marked in {dtype} numbers.", "Declare one: --option nodata=VALUE.")
-        block[is_void] = void
-    return block
-
-
-def _judge(tally: _Tally, reference: Reference, path: Path, name: str, report: Report) -> None:
+def _judge(tally: Tally, reference: Reference, path: Path, name: str, report: Report) -> None:
     """Report what was changed; refuse what cannot be a terrain."""
     report.read, report.kept = tally.cells, tally.cells - tally.voids
     for value, count in (tally.odd or {}).items():
@@ -351,7 +295,7 @@ def _where(path: Path, value: float) -> str:
     raise UnreadableSource(f"{path.name} changed while it was read.")
 
 
-def _asset(path: Path, reference: Reference, tally: _Tally, nodata: float | None, report: Report) -> Asset:
+def _asset(path: Path, reference: Reference, tally: Tally, nodata: float | None, report: Report) -> Asset:
     with rasterio.open(path) as file:
         box, size, dtype = file.bounds, [file.width, file.height], file.dtypes[0]
         resolution = [abs(file.transform.a), abs(file.transform.e)]

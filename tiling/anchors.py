@@ -7,7 +7,7 @@ rows that were hidden since.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -61,8 +61,8 @@ class Anchors:
     notes: dict[str, Any]
 
 
-def look(what: Look, lake: Lake, past: Past, pool: Pool) -> Anchors:
-    """Read, or take from the last build, what the plan needs."""
+def look(what: Look, lake: Lake, past: Past, pool: Pool, begin: Callable[[list[Places]], None]) -> Anchors:
+    """Read, or take from the last build, what the plan needs; `begin` is told the places as soon as they are known, before the census is."""
     rows, made_by = what.rows, recipe({"reference": what.reference.horizontal, "height": what.height, "version": _VERSION})
     names = _names(rows)
     indexes = [past.index(f"{made_by}:{part.key}") for part, _, _ in rows.parts]
@@ -84,6 +84,7 @@ def look(what: Look, lake: Lake, past: Past, pool: Pool) -> Anchors:
             sidecars[name] = past.sidecars[name]
     dead = [_dead(rows, number, index) for number, index in enumerate(found)]
     places = [_shown(index.places, gone, first) for index, gone, (_, _, first) in zip(found, dead, rows.parts, strict=True)]
+    begin(places)
     census = _updated(what, past, dict(zip(names, dead, strict=True)), found, places) if known else Census.merged(censuses)
     refused = [(id_, reason) for index, gone in zip(found, dead, strict=True) for row, id_, reason in index.refused if row not in set(gone.tolist())]
     read = sum(part.count for part, _, _ in rows.parts) - sum(map(len, dead))

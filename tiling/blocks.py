@@ -9,24 +9,29 @@ is transformed on its own (law 4); walls are plumb.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from tiling import implicit, masses, metadata, partition
 from tiling.anchors import Anchors, Look, look
+from tiling.arrow_bytes import offsets_and_data, whole
+from tiling.assembly import Assembly
 from tiling.block_tiles import Source, Wanted, build_unit
 from tiling.boxes import enu_frames
 from tiling.gltf import Compression
 from tiling.ground_marks import Marks
 from tiling.levels import ABSENCE
+from tiling.mass_kernels import COLUMNS
 from tiling.pool import Pool
-from tiling.reuse import LEDGER, Assembly, Ledger, Past, Spoilt, common_key, tile_key
+from tiling.reuse import LEDGER, Ledger, Past, Spoilt, boxes_of, common_key, notes_of, tile_keys
 from tiling.rows import Rows
-from tiling.tileset import Finished, Tile, dump, tileset
+from tiling.tileset import Tile, dump, tileset
 from twin import registry
 from twin.archive import ArchiveWriter
 from twin.errors import BadFeature, MissingReference
@@ -34,7 +39,7 @@ from twin.model import ABOVE_GROUND, Bounds, LayerVersion, Report
 from twin.processes import uncollected
 from twin.registry import TileJob
 
-CODE_VERSION = "8"
+CODE_VERSION = "9"
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
 BY_HAND = 262_144
@@ -44,7 +49,6 @@ UNIT = 32
 MASSES = 200
 """Mass tiles in a unit of work."""
 UNIT_WEIGHT = 512_000
-_NO_ROWS = np.zeros(0, np.int64)
 
 class Options(registry.Options):
     """How blocks are tiled."""
@@ -85,101 +89,124 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         source.rows.held = BY_HAND
     if past.trouble:
         report.note("warned", "", past.trouble)
-    with Pool(job.workers if len(source.rows) > ALONE else 1) as pool:
+    with Pool(job.workers if len(source.rows) > ALONE else 1) as pool, _Plan(job.options) as plan:
         job.progress(0.0, "measuring buildings")
-        anchors = look(Look(source.rows, source.reference, source.height), job.lake, past, pool)
+        anchors = look(Look(source.rows, source.reference, source.height), job.lake, past, pool, plan.begin)
         report.read = anchors.read
         for feature, reason in anchors.refused:
             report.note("refused", feature, reason)
         surveys = anchors.census.columns
         names = [n for n in surveys if n != "parent" or surveys[n].nulls < surveys[n].rows]
         schema = metadata.plan(version.layer, _arrow(source.rows, names), surveys, version.columns)
-        cells: list[partition.Cell] = []
         ledger, marks = Ledger(notes=anchors.notes), Marks(job.ground, job.lake, past)
         implicitly = job.options.subdivision == "implicit"
-        with ArchiveWriter(job.out) as archive:
-            work = Assembly(past, archive, ledger, rewritten=implicitly)
-            built = _write(job, (source, schema, anchors, marks), pool, work, cells, report)
-            far = _write_masses(job, cells, built, pool, work) if job.options.masses and not implicitly else []
-            report.kept = sum(one.kept for one in built)
+        with ArchiveWriter(job.out) as archive, Assembly(past, archive, ledger, rewritten=implicitly) as work:
+            cells = _write(job, (source, schema, anchors, marks), plan, pool, work)
+            tiles = work.table()
+            for action, feature, reason in notes_of(tiles):
+                report.note(action, feature, reason)  # type: ignore[arg-type]
+            report.kept = work.kept
             if not report.kept:
                 reasons = " ".join(f"{n.feature}: {n.reason}." for n in report.notes[:3])
                 raise BadFeature(f"Layer {version.layer}: no building could be built. {reasons}", "Check heights, outlines and terrain.")
+            far = _write_masses(job, cells, tiles, pool, work) if job.options.masses and not implicitly else None
             largest = max(one.largest() for one in anchors.places)
             told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys), "about": job.about}
-            document = tileset(_tree(cells, built, far), error=ABSENCE * largest, **told)
-            archive.add("tileset.json", dump(document))
+            tiles = work.table()
+            document = tileset(_tree(cells, tiles, far), error=ABSENCE * largest, **told)
+            data = dump(document)
+            work.settle()
+            archive.add("tileset.json", data)
             size_now = archive.size
         if implicitly:
             document, size_now = implicit.rewrite(job.out, implicit.mercator(), work)
-        sidecars = anchors.sidecars | marks.sidecars(past) | {LEDGER: ledger.save(job.lake)}
+            tiles = work.table()
+        sidecars = anchors.sidecars | marks.sidecars(past) | {LEDGER: ledger.save(job.lake, tiles)}
         job.progress(1.0, "done")
-        return _facts(document, [*built, *(one for _, one in far)], report, size_now) | {"sidecars": sidecars}
+        return _facts(document, tiles, report, size_now) | {"sidecars": sidecars}
+
+
+class _Plan:
+    """The plan of the tiles; its first piece, most often all of it, is made on a thread while the columns are surveyed."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._thread = ThreadPoolExecutor(1, "planner")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._thread.shutdown(wait=True)
+
+    def begin(self, places: list[partition.Places]) -> None:
+        """The places are known."""
+        budget = self._options.budget
+        self._rest = partition.pieces(places, budget=budget, share=budget / 3, limit=self._options.in_memory)
+        self._first = self._thread.submit(next, self._rest, None)
+
+    def pieces(self) -> Iterator[partition.Cells]:
+        """See `partition.pieces`."""
+        first = self._first.result()
+        if first is not None:
+            yield first
+            yield from self._rest
 
 
 def _write(
-    job: TileJob, given: tuple[Source, metadata.Schema, Anchors, Marks], pool: Pool, work: Assembly, cells: list[partition.Cell], report: Report,
-) -> list[Finished]:  # fmt: skip
-    """All tiles into the archive, in the order of the plan: those of the last build are copied, the others are built. Fills `cells` and `report`."""
+    job: TileJob, given: tuple[Source, metadata.Schema, Anchors, Marks], plan: _Plan, pool: Pool, work: Assembly,
+) -> partition.Cells:  # fmt: skip
+    """All tiles into the archive, in the order of the plan: those of the last build are copied, the others are built. Returns the plan."""
     source, schema, anchors, marks = given
-    common = _keys(source, schema, marks, max(one.largest() for one in anchors.places))
+    keys = _keys(source, schema, marks, max(one.largest() for one in anchors.places))
     total = sum(len(one) - len(one.gone) for one in anchors.places) or 1
+    planned: list[partition.Cells] = []
+    most = min(UNIT * job.options.budget, max(UNIT_WEIGHT, job.options.budget))
 
     def tasks() -> Iterator[tuple[Source, metadata.Schema, list[Wanted]]]:
         unit: list[Wanted] = []
         weight = 0.0
-        for cell in partition.stream(anchors.places, budget=job.options.budget, share=job.options.budget / 3, limit=job.options.in_memory):
-            cells.append(partition.Cell(cell.level, cell.x, cell.y, _NO_ROWS, cell.parent, cell.error))
-            name = cell.name
-            if work.want(name, tile_key(common(cell, cells[0].name if work.rewritten else ""), name, cell.mark)):
-                unit.append((cells[-1], cell.rows))
+        for piece in plan.pieces():
+            planned.append(piece.bare())
+            names = piece.names()
+            for at in work.want(names, keys(piece, names, planned[0].cell(0).name if work.rewritten else "")).tolist():
+                cell = piece.cell(at)
+                unit.append((planned[-1].cell(at), cell.rows))
                 weight += cell.weight
-            if weight >= min(UNIT * job.options.budget, max(UNIT_WEIGHT, job.options.budget)):
-                yield source, schema, unit
-                unit, weight = [], 0.0
+                if weight >= most:
+                    yield source, schema, unit
+                    unit, weight = [], 0.0
         if unit:
             yield source, schema, unit
 
     for unit in pool.map(build_unit, tasks()):
         for one in unit:
             work.enter(one)
-        done = sum(one.kept for one in work.tiles)
-        job.progress(0.1 + 0.88 * min(1.0, done / total), f"building tiles ({len(work.tiles)})")
+        job.progress(0.1 + 0.88 * min(1.0, work.kept / total), f"building tiles ({work.done})")
     work.copy()
-    built = list(work.tiles)
-    for one in built:
-        for action, feature, reason in one.notes:
-            report.note(action, feature, reason)  # type: ignore[arg-type]
-    return built
+    return partition.Cells.joined(planned)
 
 
-def _write_masses(job: TileJob, cells: list[partition.Cell], built: list[Finished], pool: Pool, work: Assembly) -> list[tuple[masses.Mass, Finished]]:
+def _write_masses(job: TileJob, cells: partition.Cells, built: pa.Table, pool: Pool, work: Assembly) -> masses.Masses:
     """The mass tiles behind the others: those of the last build are copied."""
     compression = job.options.compression
-    found = masses.collect(cells, built, common_key({"code": CODE_VERSION, "compression": compression}))
-
-    def tasks() -> Iterator[tuple[Compression, list[tuple[masses.Mass, partition.Cell]]]]:
-        unit: list[tuple[masses.Mass, partition.Cell]] = []
-        for mass in found:
-            if work.want(mass.name, mass.key):
-                unit.append((mass, cells[mass.cell]))
-            if len(unit) == MASSES:
-                yield compression, unit
-                unit = []
-        if unit:
-            yield compression, unit
-
-    for unit in pool.map(masses.build_many, tasks()):
+    offsets, own = offsets_and_data(whole(built.column("mass")))
+    found = masses.collect(cells, own.view(np.float64).reshape(-1, COLUMNS), offsets // (8 * COLUMNS))
+    common = common_key({"code": CODE_VERSION, "compression": compression})
+    keys = tile_keys([common] * len(found.names), found.names, found.rows[:, : masses.SHOWN], found.first[1:].tolist())
+    wanted = work.want(found.names, keys).tolist()
+    tasks = ((compression, [found.mass(at) for at in wanted[start : start + MASSES]]) for start in range(0, len(wanted), MASSES))
+    for unit in pool.map(masses.build_many, tasks):
         for one in unit:
             work.enter(one)
     work.copy()
-    return list(zip(found, work.tiles[len(built) :], strict=True))
+    return found
 
 
-def _keys(source: Source, schema: metadata.Schema, marks: Marks, largest: float) -> Callable[[partition.Cell, str], bytes]:
-    """A digest of what a tile's bytes depend on besides its place and its features: of the ground, the cells that reach it.
+def _keys(source: Source, schema: metadata.Schema, marks: Marks, largest: float) -> Callable[[partition.Cells, list[str], str], list[bytes]]:
+    """Digests of what the bytes of the tiles of a piece depend on: among it the ground, of which the cells count that reach the tile.
 
-    `largest`: metres; no building of a tile sticks out of its cell by more. The second argument names the root cell where tiles are seen from its frame.
+    `largest`: metres; no building of a tile sticks out of its cell by more. The last argument names the root cell where tiles are seen from its frame.
     """
     fields = [asdict(replace(f, values=())) for f in schema.fields]  # a tile lists only the values that occur in it
     told = {
@@ -188,13 +215,17 @@ def _keys(source: Source, schema: metadata.Schema, marks: Marks, largest: float)
     }  # fmt: skip
     made: dict[tuple[str, ...], bytes] = {}
 
-    def key(cell: partition.Cell, root: str) -> bytes:
-        names = marks.at(_reach(cell, largest)) if source.ground is not None else ()
+    def common(piece: partition.Cells, at: int, root: str) -> bytes:
+        names = marks.at(_reach(piece.cell(at), largest)) if source.ground is not None else ()
         if names not in made:
             made[names] = common_key({**told, "ground": names, "root": root})
         return made[names]
 
-    return key
+    def keys(piece: partition.Cells, names: list[str], root: str) -> list[bytes]:
+        commons = [common(piece, at, root) for at in range(len(piece))] if source.ground is not None else [common(piece, 0, root)] * len(piece)
+        return tile_keys(commons, names, piece.mark, piece.last.tolist())
+
+    return keys
 
 
 def _reach(cell: partition.Cell, largest: float) -> Bounds:
@@ -206,15 +237,15 @@ def _reach(cell: partition.Cell, largest: float) -> Bounds:
     return Bounds(west - along, south - up, east + along, north + up)
 
 
-def _facts(document: dict[str, Any], built: list[Finished], report: Report, size: int) -> dict[str, Any]:
-    drawn = [one for one in built if one.packed is not None]
+def _facts(document: dict[str, Any], tiles: pa.Table, report: Report, size: int) -> dict[str, Any]:
+    drawn = tiles.filter(tiles.column("drawn"))
     root = document["root"]
     return {
         "entry": "tileset.json", "tiles": len(drawn), "bytes": size,
-        "heights": [min(one.heights[0] for one in drawn), max(one.heights[1] for one in drawn)],
+        "heights": [pc.min(drawn.column("bottom")).as_py(), pc.max(drawn.column("top")).as_py()],
         "root": {key: root[key] for key in ("boundingVolume", "geometricError", "transform") if key in root},
-        "stats": {"features": report.kept, "vertices": sum(o.vertices for o in drawn), "triangles": sum(o.triangles for o in drawn),
-                  "raw_bytes": sum(o.packed.size for o in drawn if o.packed)},
+        "stats": {"features": report.kept, **{name: pc.sum(drawn.column(name)).as_py() for name in ("vertices", "triangles")},
+                  "raw_bytes": pc.sum(drawn.column("size")).as_py()},
         "report": report.to_json(),
     }  # fmt: skip
 
@@ -239,23 +270,29 @@ def _arrow(rows: Rows, names: list[str]) -> pa.Schema:
     return pa.schema([whole.field(name) for name in ["id", *(n for n in names if n != "id")]])
 
 
-def _tree(cells: list[partition.Cell], built: list[Finished], far: list[tuple[masses.Mass, Finished]]) -> list[Tile]:
+def _tree(cells: partition.Cells, built: pa.Table, far: masses.Masses | None) -> list[Tile]:
     """The cells, which add to those above them. With masses only the root does; a mass tile is replaced by the cells below it and their mass tiles.
 
     The error of a mass tile is that of its blocks, or of the buildings that are absent as such (as in levels of meshes, ADR 0005).
     """
-    side = np.exp2(np.array([cell.level for cell in cells]))
-    lon, lat = partition.unproject(*((np.array([getattr(cell, axis) for cell in cells]) + 0.5) / side for axis in "xy"))
-    between = {mass.cell: (mass, one) for mass, one in far}
+    side = np.exp2(cells.level)
+    frames = enu_frames(*partition.unproject((cells.x + 0.5) / side, (cells.y + 0.5) / side))
+    low, high = boxes_of(built)
+    drawn, absent = built.column("drawn").to_numpy().tolist(), (ABSENCE * cells.error).tolist()
+    several = far is not None and len(far.cell) > 0
+    between = dict(zip(far.cell.tolist(), zip(far.names, far.errors().tolist(), strict=True), strict=True)) if far is not None else {}
+    top = max(absent[0], ABSENCE * far.largest()) if far is not None and several else absent[0]
     below: list[int] = []  # where the children of each cell hang
     tiles: list[Tile] = []
-    for at, (frame, cell, one) in enumerate(zip(enu_frames(lon, lat), cells, built, strict=True)):
-        parent = below[cell.parent] if at else -1
-        error = 0.0 if between and at else ABSENCE * max(cell.error, between[at][0].largest if between else 0.0)
-        tiles.append(Tile(frame, error, parent, one.low, one.high, f"{cell.name}.glb" if one.packed else None))
+    mass = len(cells)  # their rows come behind
+    for at, (name, above) in enumerate(zip(cells.names(), cells.parent.tolist(), strict=True)):
+        parent = below[above] if at else -1
+        error = (0.0 if several else absent[at]) if at else top
+        tiles.append(Tile(frames[at], error, parent, low[at], high[at], f"{name}.glb" if drawn[at] else None))
         below.append(len(tiles) - 1)
         if at in between:
-            mass, drawn = between[at]
-            tiles.append(Tile(frame, max(mass.error, ABSENCE * cell.error), parent if at else 0, drawn.low, drawn.high, f"{mass.name}.glb", {"refine": "REPLACE"}))
+            own, near = between[at]
+            tiles.append(Tile(frames[at], max(near, absent[at]), parent if at else 0, low[mass], high[mass], f"{own}.glb", {"refine": "REPLACE"}))
             below[at] = len(tiles) - 1
+            mass += 1
     return tiles

@@ -50,30 +50,35 @@ def layout(frames: F64, parents: I64, low: F64, high: F64, margin: float) -> Lay
         # the box around a turned box: its middle is turned, its half axes are added up
         middle = np.einsum("nij,nj->ni", turn, (low[here] + high[here]) / 2) + shift
         half = np.einsum("nij,nj->ni", np.abs(turn), (high[here] - low[here]) / 2) + margin
-        np.minimum.at(low, parents[here], middle - half)
-        np.maximum.at(high, parents[here], middle + half)
-        full[parents[here]] = True
+        order = np.argsort(parents[here], kind="stable")
+        above, first = np.unique(parents[here][order], return_index=True)
+        if len(above):
+            low[above] = np.minimum(low[above], np.minimum.reduceat((middle - half)[order], first))
+            high[above] = np.maximum(high[above], np.maximum.reduceat((middle + half)[order], first))
+            full[above] = True
     return Layout(relative, full, low, high)
 
 
 def _relative(frames: F64, parents: I64) -> F64:
     above = np.where((parents >= 0)[:, None, None], frames[np.maximum(parents, 0)], np.eye(4))
     back = above[:, :3, :3].transpose(0, 2, 1)
-    result = np.tile(np.eye(4), (len(frames), 1, 1))
+    result = np.zeros((len(frames), 4, 4))
+    result[:, 3, 3] = 1
     result[:, :3, :3] = back @ frames[:, :3, :3]
     result[:, :3, 3] = np.einsum("nij,nj->ni", back, frames[:, :3, 3] - above[:, :3, 3])
-    result[(above == np.eye(4)).all(axis=(1, 2))] = frames[(above == np.eye(4)).all(axis=(1, 2))]
-    result[(above == frames).all(axis=(1, 2))] = np.eye(4)
+    whole = (above == np.eye(4)).reshape(-1, 16).all(axis=1)
+    result[whole] = frames[whole]
+    result[(above == frames).reshape(-1, 16).all(axis=1)] = np.eye(4)
     return result
 
 
-def volumes(low: F64, high: F64) -> list[list[float]]:
-    """`boundingVolume.box` of boxes: centre and three half axes, written to 0.1 mm, rounded outwards."""
+def volumes(low: F64, high: F64) -> F64:
+    """(N, 12) `boundingVolume.box` of boxes: centre and three half axes, written to 0.1 mm, rounded outwards."""
     low, high = np.floor(low * 1e4) / 1e4, np.ceil(high * 1e4) / 1e4
     boxes = np.zeros((len(low), 12))
     boxes[:, :3] = np.round((low + high) / 2, 5)
     boxes[:, 3::4] = np.round((high - low) / 2, 5)
-    return [list(map(float, box)) for box in boxes.tolist()]
+    return boxes
 
 
 def enu_frames(lon: F64, lat: F64) -> F64:

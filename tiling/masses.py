@@ -11,7 +11,6 @@ them, so an edit changes the mass tiles above it and no others, and no building 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 
@@ -26,7 +25,7 @@ from tiling.boxes import enu_frames
 from tiling.gltf import Compression, Surface, glb
 from tiling.mass_kernels import AREA, COLUMNS, COUNT, FOOT, HEIGHT, LAT, LON, NEAR, TOP
 from tiling.metadata import Schema, schema_of
-from tiling.partition import Cell
+from tiling.partition import Cell, Cells
 from tiling.tileset import Finished
 from twin import crs
 from twin.archive import pack
@@ -35,17 +34,19 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 SIDE = 4
 """Squares of a cell, a side."""
+_NO_ROWS = np.zeros(0, np.int64)
+SHOWN = COUNT + 1
+"""Columns on which the bytes of a mass tile depend; the others tell its error."""
 SURFACE = Surface((0.80, 0.80, 0.79, 1.0), name="mass")
 
 
 def summary(rows: F64, cell: tuple[int, int, int], *, single: bool = False) -> F64:
-    """(K, COLUMNS) masses of other masses, or of buildings (`single`), in the squares of a cell (level, x, y) of the plan's grid; K ≤ 16.
+    """(K, COLUMNS) masses of other masses, or of buildings (`single`), in the squares of a cell (level, x, y) of the plan's grid; K ≤ 16; rounded.
 
     `rows`: (N, COLUMNS), in the order in which they are to be added up.
     """
     result, square = np.empty((SIDE * SIDE, COLUMNS)), np.empty(len(rows), np.int64)
-    kernels.gather(rows, *cell, SIDE, result, square)
-    kernels.measure(rows, square, single, result)
+    kernels.add_up(rows, *cell, SIDE, single, result, square)
     return result[result[:, COUNT] > 0]
 
 
@@ -70,48 +71,70 @@ def buildings(shape: solids.Solids, owner: I64, lon: F64, lat: F64, foot: F64, h
     return rows
 
 
-@dataclass
+@dataclass(frozen=True)
 class Mass:
-    """A mass tile to be made: `cell` is the position of its cell in the plan, `name` its own, `rows` (K, COLUMNS) what it shows, `key` of its bytes."""
+    """A mass tile to be made: the level, x and y of its cell, its name, and the (K, COLUMNS) rows that it shows."""
 
-    cell: int
+    cell: tuple[int, int, int]
     name: str
     rows: F64
-    key: bytes
 
     @property
     def error(self) -> float:
         """Metres within which the blocks have the surfaces of the buildings that they stand for, and the other way round."""
         return float(self.rows[:, NEAR].max())
 
-    @property
-    def largest(self) -> float:
-        """Size of the largest block, metres: what is missing where the tile is not drawn."""
-        return float(np.sqrt(2 * self.rows[:, AREA] + self.rows[:, HEIGHT] ** 2).max())
+    def centre(self) -> tuple[float, float]:
+        """Longitude and latitude of the cell's middle in degrees."""
+        return Cell(*self.cell, _NO_ROWS, -1, 0.0).centre()
 
 
-def collect(cells: list[Cell], built: list[Finished], common: bytes) -> list[Mass]:
+@dataclass(frozen=True)
+class Masses:
     """The mass tiles of a plan, in its order.
 
-    Args:
-        cells, built: of the plan, parents first; `Finished.mass` holds the summary of a tile's own buildings.
-        common: what the bytes of all mass tiles depend on.
+    Attributes:
+        cell: (M,) positions of their cells in the plan. names: their own.
+        rows: what they show, one behind the other; first: (M + 1,) where each begins.
     """
-    below: list[list[F64]] = [[] for _ in cells]
-    found = []
-    for at in range(len(cells) - 1, -1, -1):
-        cell = cells[at]
-        rows = np.frombuffer(built[at].mass).reshape(-1, COLUMNS)
-        if below[at]:
-            shown = np.concatenate(below[at][::-1])
-            name = f"mass/{cell.name}"
-            key = hashlib.blake2b(common + name.encode() + b"\0" + shown.tobytes(), digest_size=16).digest()
-            found.append(Mass(at, name, shown, key))
-            rows = summary(np.concatenate([rows, shown]), (cell.level, cell.x, cell.y))
-        if cell.parent >= 0 and len(rows):
-            below[cell.parent].append(rows)
-        below[at] = []
-    return found[::-1]
+
+    cells: Cells
+    cell: I64
+    names: list[str]
+    rows: F64
+    first: I64
+
+    def errors(self) -> F64:
+        """(M,) `Mass.error` of each."""
+        return np.maximum.reduceat(self.rows[:, NEAR], self.first[:-1]) if len(self.cell) else np.zeros(0)
+
+    def largest(self) -> float:
+        """Size of the largest block of the first, metres: what is missing where the tile is not drawn."""
+        rows = self.rows[: self.first[1]]
+        return float(np.sqrt(2 * rows[:, AREA] + rows[:, HEIGHT] ** 2).max())
+
+    def mass(self, at: int) -> Mass:
+        """One of them."""
+        cell = int(self.cell[at])
+        place = int(self.cells.level[cell]), int(self.cells.x[cell]), int(self.cells.y[cell])
+        return Mass(place, self.names[at], self.rows[self.first[at] : self.first[at + 1]])
+
+
+def collect(cells: Cells, own: F64, first: I64) -> Masses:
+    """The mass tiles of a plan; every cell with buildings below it has one.
+
+    Args:
+        cells: of the plan, parents first. own: (R, COLUMNS) the summaries of the cells' own buildings, one behind the other; first: (N + 1,) where each cell's begins.
+    """
+    result, count = np.empty((len(cells), SIDE * SIDE, COLUMNS)), np.zeros(len(cells), np.int64)
+    kernels.collect(np.column_stack([cells.level, cells.x, cells.y, cells.parent]), own, first, SIDE, result, count)
+    below = np.flatnonzero((cells.parent >= 0) & (count > 0))
+    below = below[np.argsort(cells.parent[below], kind="stable")]
+    shown = result[below][np.arange(SIDE * SIDE) < count[below][:, None]]
+    above, start = np.unique(cells.parent[below], return_index=True)
+    ends = np.concatenate([[0], np.cumsum(count[below])])
+    names = [f"mass/{level}/{x}/{y}" for level, x, y in zip(*(getattr(cells, axis)[above].tolist() for axis in ("level", "x", "y")), strict=True)]
+    return Masses(cells, above, names, shown, ends[np.append(start, len(below))])
 
 
 @cache
@@ -124,12 +147,12 @@ def _table(rows: F64) -> pa.Table:
     return pa.table({"buildings": rows[:, COUNT].astype(np.int32), "area": rows[:, AREA].astype(np.float32), "height": rows[:, HEIGHT].astype(np.float32)})
 
 
-def build_many(task: tuple[Compression, list[tuple[Mass, Cell]]]) -> list[Finished]:
+def build_many(task: tuple[Compression, list[Mass]]) -> list[Finished]:
     """Some mass tiles: a unit of work. Every number is computed element by element, so that no tile's bytes depend on its unit."""
     compression, wanted = task
-    first = np.cumsum([0, *(len(mass.rows) for mass, _ in wanted)]).tolist()
-    shape = _blocks(np.concatenate([mass.rows for mass, _ in wanted]), np.repeat(enu_frames(*np.array([cell.centre() for _, cell in wanted]).T), np.diff(first), axis=0))
-    return [build(mass, shape, at, compression) for (mass, _), at in zip(wanted, first, strict=False)]
+    first = np.cumsum([0, *(len(mass.rows) for mass in wanted)]).tolist()
+    shape = _blocks(np.concatenate([mass.rows for mass in wanted]), np.repeat(enu_frames(*np.array([mass.centre() for mass in wanted]).T), np.diff(first), axis=0))
+    return [build(mass, shape, at, compression) for mass, at in zip(wanted, first, strict=False)]
 
 
 def _blocks(rows: F64, frames: F64) -> solids.Solids:

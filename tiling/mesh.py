@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from tiling import implicit, metadata
+from tiling.assembly import Assembly
 from tiling.elements import Elements
 from tiling.gltf import Compression
 from tiling.levels import ABSENCE, Cell
 from tiling.mesh_plan import Tree
 from tiling.mesh_tile import Style, Wanted, bake
 from tiling.pool import Pool
-from tiling.reuse import LEDGER, Assembly, Ledger, Past, Spoilt, common_key, tile_key
+from tiling.reuse import LEDGER, Ledger, Past, Spoilt, common_key, finished_of, tile_key
 from tiling.textures import Format, Quality
 from tiling.tileset import Finished, Tile, dump, tileset
 from twin import crs, registry
@@ -99,27 +100,28 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
     workers = job.workers if tree.total > ALONE else 1
     if workers > 1:
         elements.save()
-    with Pool(workers) as pool, ArchiveWriter(job.out) as archive:
-        work = Assembly(past, archive, ledger, rewritten=options.subdivision == "implicit")
+    with Pool(workers) as pool, ArchiveWriter(job.out) as archive, Assembly(past, archive, ledger, rewritten=options.subdivision == "implicit") as work:
         for unit in pool.map(bake_unit, _tasks(elements, style, tree, work, _keys(version, elements, style, tree, rewritten=work.rewritten))):
             for one in unit:
                 work.enter(one)
-            job.progress(0.05 + 0.93 * len(work.tiles) / len(tree.cells), f"building tiles ({len(work.tiles)} of {len(tree.cells)})")
+            job.progress(0.05 + 0.93 * work.done / len(tree.cells), f"building tiles ({work.done} of {len(tree.cells)})")
         work.copy()
-        drawn = _settle(elements, tree, work.tiles, report)
+        built = finished_of(work.table())
+        drawn = _settle(elements, tree, built, report)
         if not report.kept:
             raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.", first_reasons(version.report.get("notes", [])))
         tiles = [Tile(crs.enu_frame(*c.centre()), b.error, c.parent, b.low, b.high, f"{c.name}.glb" if b.packed else None)
-                 for c, b in zip(tree.cells, work.tiles, strict=True)]  # fmt: skip
+                 for c, b in zip(tree.cells, built, strict=True)]  # fmt: skip
         shown = surveys if drawn.all() else metadata.survey(elements.table.take(np.flatnonzero(drawn)))
         told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(shown), "about": job.about}
         document = tileset(tiles, error=ABSENCE * tree.largest, refine="REPLACE", **told)
+        work.settle()
         archive.add("tileset.json", dump(document))
         size = archive.size
     if options.subdivision == "implicit":
         document, size = implicit.rewrite(job.out, implicit.mercator(), work)
-    sidecars = {"sidecars": {LEDGER: ledger.save(job.lake)}} if len(tree.cells) > 1 else {}
-    return _facts(document, tree.cells, work.tiles, report, size) | sidecars
+    sidecars = {"sidecars": {LEDGER: ledger.save(job.lake, work.table())}} if len(tree.cells) > 1 else {}
+    return _facts(document, tree.cells, built, report, size) | sidecars
 
 
 def _keys(version: LayerVersion, elements: Elements, style: Style, tree: Tree, *, rewritten: bool) -> Iterator[tuple[Cell, Wanted, bytes]]:
@@ -154,7 +156,7 @@ def _tasks(elements: Elements, style: Style, tree: Tree, work: Assembly, keys: I
     unit: list[Wanted] = []
     weight = 0
     for cell, wanted, key in keys:
-        if work.want(cell.name, key):
+        if len(work.want([cell.name], [key])):
             unit.append(wanted)
             weight += int(tree.weight[cell.rows].sum())
         if weight >= UNIT:

@@ -138,6 +138,58 @@ class Cell:
         return float(lon), float(lat)
 
 
+@dataclass(frozen=True)
+class Cells:
+    """Tiles of a plan, or of a piece of one, as columns; see `Cell`.
+
+    Attributes:
+        level, x, y, parent: (N,) int64. error, weight: (N,) float64.
+        last: (N,) end of each tile's features in `rows` and `mark`.
+    """
+
+    level: NDArray[np.int64]
+    x: NDArray[np.int64]
+    y: NDArray[np.int64]
+    parent: NDArray[np.int64]
+    error: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    last: NDArray[np.int64]
+    rows: NDArray[Any]
+    mark: U64 = field(default_factory=lambda: _NONE)
+
+    def __len__(self) -> int:
+        return len(self.level)
+
+    def names(self) -> list[str]:
+        """`Cell.name` of each."""
+        return [f"{level}/{x}/{y}" for level, x, y in zip(self.level.tolist(), self.x.tolist(), self.y.tolist(), strict=True)]
+
+    def cell(self, at: int) -> Cell:
+        """One of them."""
+        own = slice(int(self.last[at - 1]) if at else 0, int(self.last[at]))
+        numbers = (int(self.level[at]), int(self.x[at]), int(self.y[at]), self.rows[own], int(self.parent[at]))
+        return Cell(*numbers, float(self.error[at]), float(self.weight[at]), self.mark[own] if len(self.mark) else _NONE)
+
+    def bare(self) -> Cells:
+        """Without their features."""
+        return replace(self, last=np.zeros(len(self), np.int64), rows=_NONE.astype(np.int64), mark=_NONE)
+
+    @staticmethod
+    def of(cell: Cell) -> Cells:
+        """One tile."""
+        level, x, y, parent, last = (np.array([n], np.int64) for n in (cell.level, cell.x, cell.y, cell.parent, len(cell.rows)))
+        return Cells(level, x, y, parent, np.array([cell.error]), np.array([cell.weight]), last, cell.rows, cell.mark)
+
+    @staticmethod
+    def joined(many: Sequence[Cells]) -> Cells:
+        """The pieces of a plan, which are bare, in one."""
+        if not many:
+            whole, real = np.zeros(0, np.int64), np.zeros(0)
+            return Cells(whole, whole, whole, whole, real, real, whole, whole)
+        columns = {name: np.concatenate([getattr(one, name) for one in many]) for name in ("level", "x", "y", "parent", "error", "weight", "last")}
+        return Cells(**columns, rows=many[0].rows)
+
+
 def unproject(u: Any, v: Any) -> tuple[Any, Any]:
     """Web Mercator unit square → longitude, latitude in degrees; numbers or arrays."""
     return u * 360.0 - 180.0, np.degrees(np.arctan(np.sinh(np.pi * (1.0 - 2.0 * v))))
@@ -151,7 +203,13 @@ def plan(
 
 
 def stream(sources: Sequence[Places], *, budget: float, share: float, limit: int = LIMIT) -> Iterator[Cell]:
-    """The tiles of a layer, parents before children, in Morton order.
+    """The tiles of a layer one by one; see `pieces`."""
+    for piece in pieces(sources, budget=budget, share=share, limit=limit):
+        yield from map(piece.cell, range(len(piece)))
+
+
+def pieces(sources: Sequence[Places], *, budget: float, share: float, limit: int = LIMIT) -> Iterator[Cells]:
+    """The tiles of a layer, parents before children, in Morton order, in pieces of which none is empty.
 
     Args:
         sources: the layer's features; their rows are all different.
@@ -165,19 +223,21 @@ def stream(sources: Sequence[Places], *, budget: float, share: float, limit: int
         low, high, parent, taken = stack.pop()
         views = [source.between(low, high) for source in sources]
         if sum(map(len, views)) <= limit:
-            for cell in _in_memory(_without(Places.merged(views), taken), parent, count, budget, share):
-                count += 1
-                yield cell
+            places = _without(Places.merged(views), taken)
+            if len(places):
+                yield (piece := _in_memory(places, parent, count, budget, share))
+                count += len(piece)
             continue
         first, last, total, top = _survey((_without(view.slice(at, at + limit).shown(), taken) for view in views for at in range(0, len(view), limit)), share)
         level = _common_level(first, last)
         if level == DEPTH or total <= budget:  # one place, or many features that weigh next to nothing: a leaf as it is
-            yield from _in_memory(_without(Places.merged(views), taken), parent, count, np.inf, share)
+            yield _in_memory(_without(Places.merged(views), taken), parent, count, np.inf, share)
             count += 1
             continue
         own, rest = _split(top, share)
         own = own.sorted()
-        yield Cell(level, *deinterleave(first >> 2 * (DEPTH - level)), own.row, parent, float(rest.size.max(initial=0.0)), float(own.weight.sum()), own.mark)
+        x, y = deinterleave(first >> 2 * (DEPTH - level))
+        yield Cells.of(Cell(level, x, y, own.row, parent, float(rest.size.max(initial=0.0)), float(own.weight.sum()), own.mark))
         taken = np.concatenate([taken, own.row])
         start, step = first >> 2 * (DEPTH - level) << 2 * (DEPTH - level), 1 << 2 * (DEPTH - level - 1)
         stack.extend((start + q * step, start + (q + 1) * step, count, taken) for q in (3, 2, 1, 0))
@@ -211,23 +271,19 @@ def _split(top: Places, share: float) -> tuple[Places, Places]:
     return top.part(mine), top.part(~mine)
 
 
-def _in_memory(places: Places, parent: int, number: int, budget: float, share: float) -> Iterator[Cell]:
-    """The subtree of all of `places`; its first cell gets `number`."""
-    if not len(places):
-        return
+def _in_memory(places: Places, parent: int, number: int, budget: float, share: float) -> Cells:
+    """The subtree of all of `places`, at least one; its first cell gets `number`."""
     code, size, weight = np.asarray(places.code).astype(np.int64), np.array(places.size, np.float64), np.array(places.weight, np.float64)
     level, total = _common_level(int(code[0]), int(code[-1])), float(weight.sum())
     if (level == DEPTH or total <= budget) and bool((size >= 0).all()):
         cell = int(code[0]) >> 2 * (DEPTH - level)
-        yield Cell(level, *deinterleave(cell), places.row, parent, 0.0, total, places.mark if len(places.mark) else _NONE)
-        return
+        return Cells.of(Cell(level, *deinterleave(cell), places.row, parent, 0.0, total, places.mark if len(places.mark) else _NONE))
     from tiling.partition_kernels import subtree  # noqa: PLC0415  numba takes half a second to load: layers of one tile never need it
 
     cells, numbers, own = subtree(code, size, weight, float(budget), float(share))
-    rows, marks, first = places.row[own], places.mark[own] if len(places.mark) else _NONE, 0
-    for (level, x, y, above, last), (error, held) in zip(cells.tolist(), numbers.tolist(), strict=True):
-        yield Cell(level, x, y, rows[first:last], parent if above < 0 else number + above, error, held, marks[first:last])
-        first = last
+    level_, x, y, above, last = cells.T
+    rows, marks = places.row[own], places.mark[own] if len(places.mark) else _NONE
+    return Cells(level_, x, y, np.where(above < 0, parent, number + above), numbers[:, 0], numbers[:, 1], last, rows, marks)
 
 
 def _common_level(first: int, last: int) -> int:

@@ -12,37 +12,47 @@ import numpy as np
 from twin.compiled import njit
 from twin.keys import DEPTH
 
-
-@njit(cache=True, nogil=True)
-def _ranked(size, rank):
-    """The value of this rank (1: the largest); ten times as fast as a partition of all, as few values are above those kept so far."""
-    kept, count, least = np.empty(2 * rank), 0, -np.inf
-    for value in size:
-        if value > least:
-            kept[count] = value
-            count += 1
-            if count == len(kept):
-                kept.sort()
-                kept[:rank] = kept[rank:]
-                count, least = rank, kept[0]
-    return np.sort(kept[:count])[count - rank]
+BINS = 1 << 12
+_SHIFT = 52 - 7  # bins of 1/128 of an octave: 32 octaves below the largest size are told apart
 
 
 @njit(cache=True, nogil=True)
-def prefix(size, weight, share):
+def _least(size, rank):
+    """A size that at least `rank` of the sizes reach (or −inf), and not many more: by counting, as sizes that are ≥ 0 are in the order of their bits."""
+    bits, counts, total = size.view(np.int64), np.zeros(BINS, np.int64), 0
+    highest = np.int64(0)
+    for value in bits:
+        highest = max(highest, value)
+    lowest = (highest >> _SHIFT) - BINS + 1
+    for value in bits:
+        if value >= 0:
+            counts[max((value >> _SHIFT) - lowest, 0)] += 1
+    for at in range(BINS - 1, 0, -1):
+        total += counts[at]
+        if total >= rank:
+            return np.array([(lowest + at) << _SHIFT]).view(np.float64)[0]
+    return -np.inf
+
+
+@njit(cache=True, nogil=True)
+def prefix(size, weight, share, wanted=256):
     """The largest features up to a share of weight.
 
     Args:
-        size, weight: (N,) float64; N > 0.
+        size, weight: (N,) float64; N > 0. wanted: about how many there will be.
 
     Returns:
         (positions by falling size, ties as they come, up to the first beyond `share` and at least two; how many are within `share`, at least one)
     """
-    wanted = 256
     while True:
         wanted = min(wanted, len(size))
-        least = _ranked(size, wanted) if wanted < len(size) else -np.inf
-        among = np.flatnonzero(size >= least)
+        least = _least(size, wanted) if wanted < len(size) else -np.inf
+        among, found = np.empty(len(size), np.int64), 0
+        for i in range(len(size)):
+            if size[i] >= least:
+                among[found] = i
+                found += 1
+        among = among[:found]
         ranked = among[np.argsort(-size[among], kind="mergesort")]
         count, total = 0, 0.0
         while count < len(ranked) and total + weight[ranked[count]] <= share:
@@ -100,7 +110,7 @@ def subtree(code, size, weight, budget, share):
         if leaf:
             mine = np.flatnonzero(size[a:b] >= 0)
         else:
-            ranked, count = prefix(size[a:b], weight[a:b], share)
+            ranked, count = prefix(size[a:b], weight[a:b], share, np.int64(1.2 * share / total * (b - a)) + 16)
             while size[a + ranked[count - 1]] < 0:
                 count -= 1
             for k in ranked[count:]:

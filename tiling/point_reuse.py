@@ -99,7 +99,7 @@ class PointPast:
         noted = self.past.notes.get("units", {}).get(unit.name)
         if noted is None or self._tops is None or noted[0] != unit.key.hex():
             return False
-        return all(self.past.find(name, unit.key) is not None for branch in noted[1] for name in branch[-1])
+        return all(self.past.find(name, unit.key) >= 0 for branch in noted[1] for name in branch[-1])
 
     def branches(self, unit: Unit) -> list[Branch]:
         """What became of a unit that it knows."""
@@ -146,12 +146,12 @@ class PointRecord:
 
     def copy(self, name: str, key: bytes) -> Finished | None:
         """Take a tile over from the last build, if that has it."""
-        found = self.past.find(name, key)
-        if found is None:
+        row = self.past.find(name, key)
+        if row < 0:
             return None
-        one, check = found
+        one, check = self.past.finished[row], self.past.checks[row]
         if one.packed is not None and self.rewritten:
-            self.archive.add_packed(f"{name}.glb", self.past.stored(name, check))
+            self.archive.add_packed(f"{name}.glb", self.past.stored(name))
         elif one.packed is not None:
             self._waiting[f"{name}.glb"] = check
         self.ledger.add(name, key, check, one)

@@ -40,8 +40,8 @@ from twin.model import Bounds, Column, Layer, LayerVersion, Part, Reference, Rep
 from twin.registry import TileJob
 
 CODE_VERSION = "7"
-BUCKET = 1 << 20
-"""Points of a bucket: about 100 MB while it is worked on."""
+BUCKET = 1 << 18
+"""Points of a bucket: about 25 MB while it is worked on, and what an edit makes anew at least."""
 IN_MEMORY = 1 << 22
 """Points held in memory between the two passes; more go to disk."""
 
@@ -105,11 +105,12 @@ def _build(version: LayerVersion, job: TileJob, past: Past) -> dict[str, Any]:
         choice = Choice(cube, grid_of(spool))
         heights = _extremes(version, parts)
         look = _look(version, parts, cube, options, (heights[0] - frame_height, heights[1] - frame_height))
-        work = units(spool, BUCKET, marks, shared(CODE_VERSION, options.model_dump(), choice, look))
+        most = max(BUCKET, options.points_per_tile)
+        work = units(spool, most, marks, shared(CODE_VERSION, options.model_dump(), choice, look))
         reading.read(sorted({k for unit in work if not before.knows(unit) for k in unit.files} - reading.done))
         with ArchiveWriter(job.out) as archive:
             record = PointRecord(archive, past, tops, options.subdivision == "implicit")
-            making = _Making(record, choice, look, sum(part.count for part in parts), job)
+            making = _Making(record, choice, look, sum(part.count for part in parts), most, job)
             making.all(work, before, spool, pool)
             facts = _finish(archive, making.tiles, frame, choice, parts, look, heights, job.about)
         report = Report(source=version.layer, read=making.total, kept=facts["stats"]["points"])
@@ -183,6 +184,7 @@ class _Making:
     choice: Choice
     look: Look
     total: int
+    most: int
     job: TileJob
     tiles: list[_Done] = field(default_factory=list)
     coincident: int = 0
@@ -191,7 +193,7 @@ class _Making:
         """All units, each followed by the tiles above it that are decided by it."""
         options: Options = self.job.options
         fresh = [unit for unit in work if not before.knows(unit)]
-        split = dict(zip([unit.name for unit in fresh], buckets(spool, [(u.level, u.prefix, u.count) for u in fresh], BUCKET), strict=True))
+        split = dict(zip([unit.name for unit in fresh], buckets(spool, [(u.level, u.prefix, u.count) for u in fresh], self.most), strict=True))
 
         def make(task: tuple[Unit, Bucket | None]) -> tuple[Unit, list[tuple[Branch, list[_Done] | None]]]:
             unit, bucket = task

@@ -7,20 +7,23 @@ A build leaves small files in the lake ("sidecars"; the derivation names them, a
 * of the build a ledger: every tile's key (a hash of all that its bytes depend on), the CRC of its bytes in the archive, and
   its facts; and a survey of the columns, so that the next one needs to look at the changed rows alone.
 
-A tiler computes the key of each tile of its new plan; `Past.find` gives the finished tile if the key is known, and
-`twin.archive.ArchiveWriter.copy` its bytes. Nothing is trusted: files that are gone or damaged mean a full build and a note.
+A tiler computes the key of each tile of its new plan; `Past.find` finds the finished tile if the key is known, and
+`twin.archive.ArchiveWriter.copy` moves its bytes (`tiling.assembly`). Nothing is trusted: files that are gone or damaged mean a full build and a note.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from deflate import crc32
 from numpy.typing import NDArray
 
@@ -60,6 +63,15 @@ class Index:
         return Index(Places(code, size, weight, tie, row, mark), [(row, id_, reason) for row, id_, reason in json.loads(table.schema.metadata[b"refused"])])
 
 
+_BOX = ("west", "south", "low", "east", "north", "high")
+TILE = pa.schema([
+    ("name", pa.string()), ("key", pa.binary()), ("check", pa.uint32()), ("place", pa.string()), ("drawn", pa.bool_()), ("size", pa.int64()),
+    *((name, pa.float64()) for name in _BOX), ("bottom", pa.float64()), ("top", pa.float64()),
+    ("kept", pa.int64()), ("vertices", pa.int64()), ("triangles", pa.int64()), ("notes", pa.string()), ("error", pa.float64()), ("mass", pa.binary()),
+])  # fmt: skip
+"""A finished tile as a row: its key, the CRC of its stored bytes, and its facts; `place` where these are not at `<name>.glb` in the archive."""
+
+
 @dataclass
 class Ledger:
     """Tiles of a build with their keys; what else the next build wants to know is in `notes` (JSON values).
@@ -67,102 +79,58 @@ class Ledger:
     `places`: of tiles whose bytes are not at `<name>.glb` in the archive, where they are and the CRC of what is stored there.
     """
 
-    tiles: dict[str, tuple[bytes, int, Finished]] = field(default_factory=dict)
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
     places: dict[str, tuple[str, int]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
     def add(self, name: str, key: bytes, check: int, tile: Finished) -> None:
         """Write down a tile: `check` is the CRC-32 of its bytes as they are stored (`twin.archive.Packed.check`)."""
-        self.tiles[name] = (key, check, tile)
+        box = [float("nan")] * 6 if tile.low is None or tile.high is None else [*np.asarray(tile.low, np.float64).tolist(), *np.asarray(tile.high, np.float64).tolist()]
+        notes = json.dumps(tile.notes, ensure_ascii=False) if tile.notes else ""
+        self.rows.append((name, key, check, None, tile.packed is not None, tile.packed.size if tile.packed else 0, *box, *map(float, tile.heights),
+                          tile.kept, tile.vertices, tile.triangles, notes, tile.error, tile.mass))  # fmt: skip
 
-    def save(self, lake: Lake) -> str:
-        """Store it; returns its key in the lake."""
-        rows = [(name, key, self.places.get(name, ("", check))[1], self.places.get(name, (None, 0))[0], *_flat(tile)) for name, (key, check, tile) in self.tiles.items()]
-        columns = list(zip(*rows, strict=True)) or [()] * len(_TILE)
-        arrays = [pa.array(column, kind) for column, kind in zip(columns, _TILE.types, strict=True)]
+    def table(self) -> pa.Table:
+        """The rows, as `TILE` has them."""
+        rows = self.rows
+        if self.places:
+            rows = [(name, key, *reversed(self.places.get(name, (place, check))), *rest) for name, key, check, place, *rest in rows]
+        columns = list(zip(*rows, strict=True)) or [()] * len(TILE)
+        return pa.table([pa.array(column, kind) for column, kind in zip(columns, TILE.types, strict=True)], schema=TILE)
+
+    def save(self, lake: Lake, table: pa.Table | None = None) -> str:
+        """Store it, with these rows where they are given; returns its key in the lake."""
         about = {b"notes": json.dumps(self.notes, ensure_ascii=False).encode()}
-        return _save(lake, pa.table(arrays, schema=_TILE).replace_schema_metadata(about))
+        table = self.table() if table is None else table
+        with pa.BufferOutputStream() as sink:  # as it will be read, whatever it was put together from: the CRC is of the buffers
+            with pa.ipc.new_stream(sink, TILE) as writer:
+                writer.write_table(table, max_chunksize=max(1, len(table)))
+            table = pa.ipc.open_stream(sink.getvalue()).read_all()
+        return _save(lake, table.replace_schema_metadata(about))
 
 
-_BOX = ("west", "south", "low", "east", "north", "high")
-_TILE = pa.schema([
-    ("name", pa.string()), ("key", pa.binary()), ("check", pa.uint32()), ("place", pa.string()), ("drawn", pa.bool_()), ("size", pa.int64()),
-    *((name, pa.float64()) for name in _BOX), ("bottom", pa.float64()), ("top", pa.float64()),
-    ("kept", pa.int64()), ("vertices", pa.int64()), ("triangles", pa.int64()), ("notes", pa.string()), ("error", pa.float64()), ("mass", pa.binary()),
-])  # fmt: skip
+def boxes_of(tiles: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N, 3) lowest and highest corners of tiles of a ledger, NaN where nothing is drawn."""
+    box = np.column_stack([tiles.column(name).to_numpy() for name in _BOX])
+    return box[:, :3], box[:, 3:]
 
 
-def _flat(tile: Finished) -> tuple[Any, ...]:
-    box = [float("nan")] * 6 if tile.low is None or tile.high is None else [*np.asarray(tile.low, np.float64).tolist(), *np.asarray(tile.high, np.float64).tolist()]
-    notes = json.dumps(tile.notes, ensure_ascii=False) if tile.notes else ""
-    return (tile.packed is not None, tile.packed.size if tile.packed else 0, *box, *map(float, tile.heights), tile.kept, tile.vertices, tile.triangles, notes, tile.error, tile.mass)
+def notes_of(tiles: pa.Table) -> Iterator[tuple[str, str, str]]:
+    """(action, feature, reason): what became of the features of tiles of a ledger, where there is something to tell."""
+    for told in tiles.column("notes").filter(pc.not_equal(tiles.column("notes"), "")).to_pylist():
+        yield from json.loads(told)
 
 
-class Assembly:
-    """Tiles into an archive in the order of a plan: what the last build made is copied, the others come from workers as they are done.
-
-    `want` is called for every tile of the plan, in order (by the iterator that makes the tasks), `enter` for every tile that was built, in the same order.
-    An archive that is `rewritten` afterwards (`tiling.implicit`) only gets what is new; `known` hands out the rest then, and `placed` writes down where it went.
-    """
-
-    def __init__(self, past: Past, archive: ArchiveWriter, ledger: Ledger, *, rewritten: bool = False) -> None:
-        self.past, self.archive, self.ledger, self.rewritten = past, archive, ledger, rewritten
-        self._reused: dict[str, int] = {}
-        self.tiles: list[Finished] = []
-        self._known: deque[tuple[str, bytes, tuple[Finished, int] | None]] = deque()
-
-    def want(self, name: str, key: bytes) -> bool:
-        """Whether this tile, the next of the plan, has to be built."""
-        self._known.append((name, key, self.past.find(name, key)))
-        return self._known[-1][2] is None
-
-    def enter(self, one: Finished) -> None:
-        """The next tile that was built; its bytes are written and forgotten."""
-        self.copy()
-        name, key, _ = self._known.popleft()
-        check = 0
-        if one.packed is not None:
-            check = one.packed.check
-            self.archive.add_packed(f"{name}.glb", one.packed)
-            one.packed = Packed(b"", 0, one.packed.size, False)
-        self._enter(name, key, check, one)
-
-    def copy(self) -> None:
-        """What is to be copied up to the next tile that is built.
-
-        Raises:
-            Spoilt: it is not there any more, or damaged.
-        """
-        wanted: dict[str, int] = {}
-        while self._known and self._known[0][2] is not None:
-            name, key, found = self._known.popleft()
-            if found is not None:
-                one, check = found
-                if one.packed is not None:
-                    wanted[f"{name}.glb"] = check
-                self._enter(name, key, check, one)
-        if not self.rewritten:
-            self.past.copy(self.archive, wanted)
-            return
-        self._reused |= wanted
-        for name in wanted:
-            self.archive.add_packed(name, Packed(b"", 0, 0, False))
-
-    def known(self, uri: str) -> Packed | None:
-        """The bytes of a tile that the last build made, as they are stored.
-
-        Raises:
-            Spoilt: they are not there any more, or damaged.
-        """
-        return self.past.stored(uri.removesuffix(".glb"), self._reused[uri]) if uri in self._reused else None
-
-    def placed(self, uri: str, name: str, check: int) -> None:
-        """The bytes of a tile went to another place."""
-        self.ledger.places[uri.removesuffix(".glb")] = name, check
-
-    def _enter(self, name: str, key: bytes, check: int, one: Finished) -> None:
-        self.ledger.add(name, key, check, one)
-        self.tiles.append(one)
+def finished_of(tiles: pa.Table) -> list[Finished]:
+    """Tiles of a ledger as workers hand them back, without their bytes."""
+    low, high = boxes_of(tiles)
+    names = ("drawn", "size", "bottom", "top", "kept", "vertices", "triangles", "notes", "error", "mass")
+    found = []
+    for row, (drawn, size, bottom, top, kept, vertices, triangles, told, error, mass) in enumerate(zip(*(tiles.column(n).to_pylist() for n in names), strict=True)):
+        notes = [(action, feature, reason) for action, feature, reason in json.loads(told)] if told else []
+        packed = Packed(b"", 0, size, False) if drawn else None
+        found.append(Finished(packed, low[row] if drawn else None, high[row] if drawn else None, (bottom, top), kept, vertices, triangles, notes, error, mass))
+    return found
 
 
 class Spoilt(Exception):
@@ -173,6 +141,7 @@ class Past:
     """What the last build left, as far as it is there and whole.
 
     `sidecars`: its files' keys in the lake by name. `trouble`: why it cannot be used, "" where it can (or where there is none).
+    `tiles`: its ledger (`TILE`); `checks`: the CRC of the stored bytes of each.
     """
 
     def __init__(self, job: TileJob) -> None:
@@ -181,16 +150,19 @@ class Past:
         self.notes: dict[str, Any] = {}
         self.archives: list[Archive] = []
         self.trouble = ""
-        self._tiles: dict[str, tuple[Any, ...]] = {}  # by name, the columns of `_TILE` but those of the box, and where that is in `_boxes`
+        self.tiles: pa.Table = TILE.empty_table()
+        self.checks: list[int] = []
+        self._keys: list[bytes] = []
+        self._rows: dict[str, int] = {}
         if job.previous is None or LEDGER not in job.previous.sidecars:
             return
         self.sidecars = dict(job.previous.sidecars)
         try:
             table = _load(job.lake, self.sidecars[LEDGER])
             self.notes = json.loads(table.schema.metadata[b"notes"])
-            columns = [_values(table.column(one.name)) for one in _TILE if one.name not in _BOX]
-            self._boxes = np.column_stack([table.column(name).to_numpy() for name in _BOX])
-            self._tiles = {values[0]: values for values in zip(*columns, range(len(table)), strict=True)}
+            self.tiles = table.replace_schema_metadata(None).cast(TILE)
+            self.checks, self._keys = self.tiles.column("check").to_numpy().tolist(), self.tiles.column("key").to_pylist()
+            self._rows = {name: row for row, name in enumerate(self.tiles.column("name").to_pylist())}
             for path in job.previous.archives:
                 self.archives.append(Archive(path))
                 self.archives[-1].records  # noqa: B018  a damaged directory shows now
@@ -200,7 +172,9 @@ class Past:
     def forget(self, why: str) -> None:
         """Use nothing of it any more."""
         self.close()
-        self.trouble, self.archives, self._tiles, self.notes, self.sidecars = why, [], {}, {}, {}
+        self.trouble, self.archives, self.notes, self.sidecars = why, [], {}, {}
+        self.tiles, self.checks, self._keys, self._rows = TILE.empty_table(), [], [], {}
+        self.__dict__.pop("finished", None)
 
     def close(self) -> None:
         """Let the archive go."""
@@ -216,23 +190,24 @@ class Past:
         except (TwinError, OSError, pa.ArrowInvalid, ValueError, KeyError, TypeError):
             return None
 
-    def find(self, name: str, key: bytes) -> tuple[Finished, int] | None:
-        """(the finished tile, CRC of its stored bytes) if the last build made the same tile."""
-        found = self._tiles.get(name)
-        if found is None or found[1] != key:
-            return None
-        _, _, check, _, drawn, size, bottom, top, kept, vertices, triangles, told, error, mass, row = found
-        notes = [(action, feature, reason) for action, feature, reason in json.loads(told)] if told else []
-        packed, low, high = (Packed(b"", 0, size, False), self._boxes[row, :3], self._boxes[row, 3:]) if drawn else (None, None, None)
-        return Finished(packed, low, high, (bottom, top), kept, vertices, triangles, notes, error, mass), check
+    @cached_property
+    def finished(self) -> list[Finished]:
+        """`tiles` as workers hand them back, without their bytes."""
+        return finished_of(self.tiles)
 
-    def stored(self, name: str, check: int) -> Packed:
+    def find(self, name: str, key: bytes) -> int:
+        """The row in `tiles` (and in `checks`) of the same tile if the last build made it, else −1."""
+        row = self._rows.get(name, -1)
+        return row if row >= 0 and self._keys[row] == key else -1
+
+    def stored(self, name: str) -> Packed:
         """The bytes of a tile as they are stored in an archive that was rewritten.
 
         Raises:
             Spoilt: they are not there, or not what they were.
         """
-        place = self._tiles[name][3] or f"{name}.glb"
+        row = self._rows[name]
+        place = self.tiles.column("place")[row].as_py() or f"{name}.glb"
         for archive in self.archives:
             try:
                 found = archive.packed(place)
@@ -240,13 +215,13 @@ class Past:
                 continue
             except BadTileset as error:
                 raise Spoilt(error.message) from error
-            if found.check != check:
+            if found.check != self.checks[row]:
                 raise Spoilt(f"{place} is not what was written")
             return found
         raise Spoilt(f"{place} is gone")
 
     def copy(self, writer: ArchiveWriter, wanted: dict[str, int]) -> None:
-        """Append tiles of the last build to an archive; `wanted`: their names in order with the CRCs that `find` gave.
+        """Append tiles of the last build to an archive; `wanted`: their names in order with their CRCs.
 
         Raises:
             Spoilt: they are not there or not what they were; the archive that is being written is of no use then.
@@ -266,20 +241,24 @@ class Past:
                 raise Spoilt(error.message) from error
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
-    """A column as Python values; by way of numpy where that is faster."""
-    found: list[Any] = column.to_numpy().tolist() if pa.types.is_primitive(column.type) and not column.null_count else column.to_pylist()
-    return found
-
-
 def common_key(values: dict[str, Any]) -> bytes:
     """A digest of JSON values: of what all tiles of a build depend on (code, options, schema, ground, …)."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False, default=str).encode()).digest()
 
 
-def tile_key(common: bytes, name: str, marks: NDArray[np.uint64]) -> bytes:
+def tile_key(common: bytes, name: str, marks: NDArray[Any]) -> bytes:
     """The key of a tile: of what all tiles depend on, of its name (its place and frame) and of its features in their order."""
     return hashlib.blake2b(common + name.encode() + b"\0" + np.ascontiguousarray(marks).tobytes(), digest_size=16).digest()
+
+
+def tile_keys(commons: Sequence[bytes], names: Sequence[str], values: NDArray[Any], ends: Sequence[int]) -> list[bytes]:
+    """`tile_key` of many tiles: `values` (N, …) of all, one behind the other; `ends`: where those of each end."""
+    data, size = np.ascontiguousarray(values).tobytes(), values.itemsize * math.prod(values.shape[1:])
+    at, keys = 0, []
+    for common, name, end in zip(commons, names, ends, strict=True):
+        keys.append(hashlib.blake2b(b"".join((common, name.encode(), b"\0", data[at : end * size])), digest_size=16).digest())
+        at = end * size
+    return keys
 
 
 def recipe(values: dict[str, Any]) -> str:

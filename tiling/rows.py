@@ -125,9 +125,10 @@ class Rows:
         missing = [group for group in groups if group not in self._held]
         for path in dict.fromkeys(self.groups[group][0] for group in missing):
             mine = [group for group in missing if self.groups[group][0] == path]
-            table, at = self._file(path).read_row_groups([self.groups[group][1] for group in mine], use_threads=False), 0
+            # an update, for which more is held, waits for these rows; in a full build the other cores have tasks of their own
+            table, at = self._file(path).read_row_groups([self.groups[group][1] for group in mine], use_threads=self.held > HELD), 0
             for group in mine:
-                self._held[group] = table.slice(at, self.groups[group][3]).combine_chunks()
+                self._held[group] = table.slice(at, self.groups[group][3])
                 at += self.groups[group][3]
         for group in groups:
             self._held.move_to_end(group)

@@ -88,9 +88,9 @@ def known(past: Past, block: Block, key: bytes, names: Sequence[str]) -> tuple[d
     """(files with their CRCs, measurements, 3D tiles) of a block that the last build made with the same key."""
     noted = past.notes.get("blocks", {}).get(_name(block)) if past.archives else None
     found = [past.find(name, key) for name in names] if noted is not None else []
-    if noted is None or None in found:
+    if noted is None or -1 in found:
         return None
-    checks = {name: one[1] for name, one in zip(names, found, strict=True) if one is not None}
+    checks = {name: past.checks[row] for name, row in zip(names, found, strict=True)}
     grounds = [GroundTile(z, x, y, np.array(frame), np.array(low), np.array(high)) for z, x, y, frame, low, high in noted[1]]
     return checks, noted[0], grounds
 

@@ -88,25 +88,27 @@ def tileset(
     if not placed.full[0]:
         raise ValueError("a tileset needs content")
     volumes = boxes.volumes(np.where(placed.full[:, None], placed.low, 0), np.where(placed.full[:, None], placed.high, 0))
-    moved = (~(placed.relative == np.eye(4)).all(axis=(1, 2))).tolist()
-    transforms = placed.relative.transpose(0, 2, 1).reshape(-1, 16).tolist()
-    full = placed.full.tolist()
-    children: list[list[dict[str, Any]]] = [[] for _ in tiles]
-    root: dict[str, Any] = {}
     errors = _monotone(tiles)
     if not (np.isfinite(volumes).all() and np.isfinite(placed.relative).all() and np.isfinite(errors).all()):
         raise ValueError("a box, a frame or an error of a tile is not finite")
+    moved = (placed.relative != np.eye(4)).reshape(-1, 16).any(axis=1).tolist()
+    transforms = placed.relative.transpose(0, 2, 1).reshape(-1, 16).tolist()
+    full, volume = placed.full.tolist(), volumes.tolist()
+    group = {"group": 0} if about is not None else {}
+    children: list[list[dict[str, Any]]] = [[] for _ in tiles]
+    root: dict[str, Any] = {}
     for position in range(len(tiles) - 1, -1, -1):
         if not full[position]:
             continue
         tile = tiles[position]
         value: dict[str, Any] = {"transform": transforms[position]} if moved[position] else {}
-        value |= {"boundingVolume": {"box": volumes[position]}, "geometricError": errors[position]}
+        value["boundingVolume"], value["geometricError"] = {"box": volume[position]}, errors[position]
         if position == 0:
             value["refine"] = refine
         if tile.uri is not None:
-            value["content"] = {"uri": tile.uri} | ({"group": 0} if about is not None else {})
-        value |= tile.extra
+            value["content"] = {"uri": tile.uri, **group}
+        if tile.extra:
+            value |= tile.extra
         if children[position]:
             value["children"] = children[position][::-1]
         if tile.parent >= 0:
@@ -168,7 +170,7 @@ def relative_frame(parent: F64, child: F64) -> F64:
 
 def _monotone(tiles: Sequence[Tile]) -> list[float]:
     """Errors that are at least those below them; rounded upwards to a millimetre."""
-    errors = [float(np.ceil(tile.error * 1000) / 1000) for tile in tiles]
+    errors: list[float] = (np.ceil(np.array([tile.error for tile in tiles]) * 1000) / 1000).tolist()
     for position in range(len(tiles) - 1, 0, -1):
         parent = tiles[position].parent
         errors[parent] = max(errors[parent], errors[position])

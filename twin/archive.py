@@ -28,6 +28,7 @@ from deflate import crc32, deflate_compress
 from numpy.typing import NDArray
 
 from twin.errors import BadTileset, NotFound, StorageError
+from twin.hashing import Hasher, remember
 from twin.ranges import FileRanges, Ranges
 
 INDEX = "@3dtilesIndex1@"
@@ -115,6 +116,7 @@ class ArchiveWriter:
         self._at = 0
         self._central: list[bytes] = []
         self._offsets: dict[str, int] = {}
+        self._hasher = Hasher()
 
     def __enter__(self) -> Self:
         with self._storage():
@@ -169,16 +171,22 @@ class ArchiveWriter:
         start = block[0][1].start
         data = memoryview(source.between(start, block[-1][1].end))
         for name, record, check in block:
-            about = (record.crc, record.stored, record.size, record.deflated)
-            header, at = _header(name, *about), record.start - start
-            if data[at : at + len(header)] != header or crc32(data[at + len(header) : record.end - start]) != check:
+            header, at, end = _header(name, *record[2:]), record.start - start, record.end - start
+            body = at + len(header)
+            if data[at:body] != header or crc32(data[body:end]) != check:
                 raise BadTileset(f"The archive {source.name} is damaged: {name} is not what was written.", "Tile the layer again.")
             self._claim(name)
-            self._enter(name, *about, at=self._at + at)
+            self._enter(name, *record[2:], at=self._at + at)
         self._write(data)
 
+    def sync(self) -> None:
+        """Have what is written so far on disk, so that finishing takes less."""
+        with self._storage():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
     def _claim(self, name: str) -> None:
-        if not name or name in self._offsets or ".3tz" in name or name == INDEX or ".." in name.split("/"):
+        if not name or name in self._offsets or ".3tz" in name or name == INDEX or (".." in name and ".." in name.split("/")):
             raise BadTileset(f"{self.path.name}: {name!r} cannot be written twice, or is not a name an archive may hold.")
 
     @property
@@ -208,29 +216,32 @@ class ArchiveWriter:
         )
 
     def _finish(self) -> None:
-        index = np.array([(*name_hash(name), offset) for name, offset in self._offsets.items()], _INDEX_TYPE)
-        data = np.sort(index, order=["high", "low"], kind="stable").tobytes()
+        index = np.empty(len(self._offsets), _INDEX_TYPE)
+        hashes = np.frombuffer(b"".join([_name_digest(name) for name in self._offsets]), "<u8")
+        index["high"], index["low"], index["offset"] = hashes[::2], hashes[1::2], list(self._offsets.values())
+        data = index[np.lexsort((index["low"], index["high"]))].tobytes()
         self._put(INDEX, Packed(data, crc32(data), len(data), False))
         start, count = self._at, len(self._central)
-        for record in self._central:
-            self._write(record)
+        self._write(b"".join(self._central))
         size, end = self._at - start, self._at
         if count >= 0xFFFF or start >= _MAX32 or size >= _MAX32:
             self._write(_END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, start))
             self._write(_LOCATOR.pack(b"PK\6\7", 0, end, 1))
         few = min(count, 0xFFFF)
         self._write(_END.pack(b"PK\5\6", 0, 0, few, few, min(size, _MAX32), min(start, _MAX32), 0))
+        self.sync()
         with self._storage():
-            self._file.flush()
-            os.fsync(self._file.fileno())
             self._file.close()
+            remember(self.path, self._hasher.digest())
 
     def _write(self, data: bytes | memoryview) -> None:
         with self._storage():
             self._file.write(data)
+        self._hasher.add(data)
         self._at += len(data)
 
     def _abandon(self) -> None:
+        self._hasher.stop()
         if self._file is not None:
             with suppress(OSError):  # a full disk fails again on the buffered rest; the file goes away anyhow
                 self._file.close()
@@ -295,10 +306,11 @@ class Archive:
                 raise self._damaged(f"the central directory breaks off at byte {at}")
             at += _CENTRAL.size
             name = directory[at : at + named].decode("utf-8", "replace")
-            if offset == _MAX32 and extra >= 12 and directory[at + named : at + named + 2] == b"\1\0":
-                offset = struct.unpack_from("<Q", directory, at + named + 4)[0]
+            at += named
+            if offset == _MAX32 and extra >= 12 and directory[at : at + 2] == b"\1\0":
+                offset = struct.unpack_from("<Q", directory, at + 4)[0]
             found[normal_name(name)] = Record(offset, offset + _LOCAL.size + named + stored, crc, stored, size, method == 8)
-            at += named + extra + comment
+            at += extra + comment
         return found
 
     def between(self, start: int, end: int) -> bytes:
@@ -430,9 +442,12 @@ def index_offsets(data: bytes) -> dict[tuple[int, int], int]:
 
 def name_hash(name: str) -> tuple[int, int]:
     """MD5 of a path as two little-endian numbers, as the index sorts them."""
-    digest = hashlib.md5(name.encode(), usedforsecurity=False).digest()
-    high, low = struct.unpack("<2Q", digest)
+    high, low = struct.unpack("<2Q", _name_digest(name))
     return high, low
+
+
+def _name_digest(name: str) -> bytes:
+    return hashlib.md5(name.encode(), usedforsecurity=False).digest()
 
 
 def _flags(name: str, deflated: bool) -> tuple[int, int]:

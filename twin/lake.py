@@ -15,11 +15,11 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from twin.errors import NotFound, StorageError
+from twin.hashing import digest as digest  # noqa: PLC0414  who knows the lake finds it here
 from twin.ranges import FileRanges, Ranges
 
 _NAME = re.compile(r"^[0-9a-f]{64}(\.[a-z0-9]+)*$")
@@ -166,18 +166,6 @@ class Lake:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal; of a file that has not changed since it was asked for last, without reading it again."""
-    stat = path.stat()
-    return _digest(path, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _digest(path: Path, *_identity: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

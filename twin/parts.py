@@ -6,7 +6,9 @@ as delivered for clouds. Features are sorted along a Morton curve so that a box 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -181,9 +183,9 @@ def merge(lake: Lake, base: LayerVersion, change: LayerVersion) -> LayerVersion:
         raise BadFeature(f"{where}: its columns are not those of the layer: {', '.join(differ[:6])}.", "Deliver the same columns and types, or the whole layer.")
     changed = pa.concat_arrays([chunk.ids.cast(pa.string()) for chunk in read_features(lake, change, [])])
     kept, replaced = [], 0
-    for part in base.parts:
+    for part, held in _holders(lake, base, changed):
         if part.role == "features":
-            hit = _held(lake, part, changed) - set(part.hidden)
+            hit = held - set(part.hidden)
             replaced += len(hit - set(base.tombstones))
             part = replace(part, hidden=tuple(sorted({*part.hidden, *hit})))  # noqa: PLW2901
         kept.append(part)
@@ -206,9 +208,9 @@ def without(lake: Lake, base: LayerVersion, ids: Iterable[str]) -> LayerVersion:
     if base.kind not in ("blocks", "vector"):
         raise Conflict(f"Features of layer {base.layer!r} ({base.kind}) cannot be deleted one by one.", "Ingest the whole new state.")
     missing, kept = wanted.copy(), []
-    for part in base.parts:
+    for part, held in _holders(lake, base, pa.array(sorted(wanted), pa.string())):
         if part.role == "features":
-            hit = _held(lake, part, pa.array(sorted(wanted), pa.string())) - set(part.hidden) - set(base.tombstones)
+            hit = held - set(part.hidden) - set(base.tombstones)
             missing -= hit
             part = replace(part, hidden=tuple(sorted({*part.hidden, *hit})))  # noqa: PLW2901
         kept.append(part)
@@ -221,10 +223,28 @@ def without(lake: Lake, base: LayerVersion, ids: Iterable[str]) -> LayerVersion:
     return replace(base, parts=tuple(kept), count=base.count - len(wanted), report=report)
 
 
+def _holders(lake: Lake, version: LayerVersion, ids: pa.Array) -> Iterator[tuple[Part, set[str]]]:
+    """The parts of a version with those of `ids` that they hold; several are read at a time."""
+    with ThreadPoolExecutor(2, "ids") as pool:
+        yield from zip(version.parts, pool.map(lambda part: _held(lake, part, ids) if part.role == "features" else set(), version.parts), strict=True)
+
+
 def _held(lake: Lake, part: Part, ids: pa.Array) -> set[str]:
-    """Those of `ids` that a part holds."""
-    found = pq.read_table(lake.path(part.key), columns=["id"]).column("id")
+    """Those of `ids` that a part holds; only row groups are read between whose lowest and highest id one of them lies."""
+    wanted = sorted(ids.to_pylist())
+    with pq.ParquetFile(lake.path(part.key), memory_map=True, pre_buffer=False) as file:
+        at = next(number for number, name in enumerate(file.schema.names) if name == "id")
+        groups = [number for number in range(file.num_row_groups) if _may_hold(file.metadata.row_group(number).column(at).statistics, wanted)]
+        found = file.read_row_groups(groups, columns=["id"], use_threads=False).column("id")
     return set(found.filter(pc.is_in(found, value_set=ids)).to_pylist())
+
+
+def _may_hold(known: Any, wanted: list[str]) -> bool:
+    """Whether one of some sorted ids lies between the extremes of a column of a row group; yes where these are not known."""
+    if known is None or not known.has_min_max:
+        return True
+    at = bisect_left(wanted, known.min)
+    return at < len(wanted) and wanted[at] <= known.max
 
 
 # --- rasters, tables, manifests ----------------------------------------------------------------------------------

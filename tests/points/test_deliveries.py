@@ -9,6 +9,8 @@ from typing import Any
 import laspy
 import numpy as np
 import pytest
+from pyproj import Transformer
+from scipy.spatial import cKDTree
 
 from ingest_gis import points as reader
 from tests.conftest import shared_path
@@ -127,3 +129,35 @@ def test_coordinates_of_no_place_are_refused(tmp_path: Path, lake: Lake, far: fl
     path.write_bytes(raw)
     with pytest.raises(BadReference, match=r"far\.las: .* cannot be in WGS 84"):
         ingest(lake, path, **HERE)
+
+
+def test_doubtful_heights_and_steps_are_said(tmp_path: Path) -> None:
+    plain = write_las(tmp_path / "a.las", 100)
+    las = laspy.read(plain)
+    las.z = np.where(np.arange(100) == 7, 2e6, np.asarray(las.z))
+    las.write(tmp_path / "high.las")
+    coarse = laspy.LasHeader(point_format=3, version="1.2")
+    coarse.scales, coarse.offsets = [10.0, 10.0, 0.001], [500_000, 2_500_000, 0]
+    steps = laspy.LasData(coarse)
+    steps.x, steps.y, steps.z = las.x, las.y, np.zeros(100)
+    steps.write(tmp_path / "steps.las")
+    said = {}
+    for name in ("a", "high", "steps"):
+        report = Report(name)
+        list(reader.read(tmp_path / f"{name}.las", reader.Options(crs="EPSG:32650", vertical="ellipsoid"), report))
+        said[name] = " ".join(note.reason for note in report.notes if note.action == "warned")
+    assert not said["a"]
+    assert "to 2e+06 m: noise" in said["high"]
+    assert "steps of 10 m" in said["steps"]
+
+
+def test_a_cloud_across_the_180th_meridian_is_in_place(tmp_path: Path, lake: Lake) -> None:
+    rng = np.random.default_rng(1)
+    header = laspy.LasHeader(point_format=3, version="1.2")
+    header.scales, header.offsets = [1e-7, 1e-7, 1e-3], [180, 22, 0]
+    las = laspy.LasData(header)
+    las.x, las.y, las.z = 179.9995 + rng.random(3000) * 0.001, 22 + rng.random(3000) * 0.001, rng.random(3000)
+    las.write(tmp_path / "a.las")
+    result = tile(lake, ingest(lake, tmp_path / "a.las", crs="EPSG:4326", vertical="ellipsoid")[0], tmp_path / "a.3tz")  # and checked
+    ecef = np.column_stack(Transformer.from_crs("EPSG:4979", "EPSG:4978", always_xy=True).transform(las.x, las.y, las.z))
+    assert cKDTree(result.ecef()).query(ecef)[0].max() < 0.002

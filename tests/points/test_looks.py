@@ -129,7 +129,7 @@ def test_levels_are_spread_evenly(tmp_path: Path, tiled: Make, monkeypatch: pyte
         holes, random_holes = (cKDTree(p).query(every)[0] / unit for p in (drawn, lot))
         assert holes.max() < 1.7  # one spacing, and what children before it had not chosen
         assert holes.max() < 0.85 * random_holes.max()
-    assert seen == (2 if shape == "waves" else 1)
+    assert seen == (1 if shape == "volume" else 2)
 
 
 def test_implicit_octree(tmp_path: Path, tiled: Make, lake: Lake) -> None:

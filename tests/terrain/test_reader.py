@@ -16,7 +16,10 @@ from ingest_gis import raster_source
 from ingest_gis import terrain as reader
 from tiling import terrain as tiler
 from twin.errors import BadFeature, BadInput, BadOption, BadReference, MissingReference, TwinError, UnreadableSource
+from twin.ground import Ground
+from twin.lake import Lake
 from twin.model import Asset, Report
+from twin.parts import write_version
 
 REAL = [
     ("dem_flood/andorra_la_vella/elevation.tif", {"vertical": "EGM96"}, 86, 1007, 1282),
@@ -166,6 +169,48 @@ def test_float64_is_rounded_and_said(tmp_path: Path) -> None:
     assert cells.dtype == np.float32
     assert np.abs(cells - z).max() < 1e-3
     assert "rounded to float32" in report.notes[0].reason
+
+
+def test_scaled_numbers_and_masks_are_heights_and_voids(tmp_path: Path) -> None:
+    """GDAL's scale and offset, and a mask that is no nodata value; as rasterio's own masked reading has them."""
+    z = np.arange(400, dtype=np.int16).reshape(20, 20)
+    z[0, :3], z[5, 5] = -1, -9999
+    source = write_dem(tmp_path / "a.tif", z, nodata=-1)
+    with rasterio.open(source, "r+") as file:
+        file.scales, file.offsets = (0.1,), (25.0,)
+    asset, cells, report, _ = read(source, vertical="EGM96")
+    with rasterio.open(source) as file:
+        exact = file.read(1, masked=True) * 0.1 + 25.0
+    exact[5, 5] = np.ma.masked
+    assert np.array_equal(cells.mask, exact.mask)
+    assert np.abs(cells - exact).max() < 1e-5
+    assert asset.bounds.maxz == pytest.approx(64.9)
+    assert "0.1 × the stored numbers +25" in report.notes[0].reason
+    assert "1 cells are -9999" in report.notes[1].reason
+    masked = write_dem(tmp_path / "m.tif", np.full((20, 20), 7, np.uint8))
+    with rasterio.open(masked, "r+") as file:
+        file.write_mask(np.arange(400).reshape(20, 20) % 3 > 0)
+    _, cells, report, _ = read(masked, vertical="EGM96")
+    assert np.array_equal(cells.mask.ravel(), np.arange(400) % 3 == 0)
+    assert "mask" in report.notes[0].reason
+    with rasterio.open(source, "r+") as file:
+        file.scales = (0.0,)
+    with pytest.raises(BadFeature, match="scale of 0"):
+        read(source, vertical="EGM96")
+
+
+@pytest.mark.parametrize(("west", "moved"), [(190.0, -170.0), (-180.003, 179.997), (179.998, 179.998)])
+def test_longitudes_beyond_half_a_turn_are_the_same_places(tmp_path: Path, lake: Lake, west: float, moved: float) -> None:
+    """Grids from 0 to 360, and across the 180th meridian from either side: the ground is found by degrees from −180 to 180."""
+    z = np.full((20, 20), 40, np.float32)
+    report = Report()
+    source = write_dem(tmp_path / "a.tif", z, west=west, north=10.0)
+    version = write_version(lake, "t", "terrain", reader.read(source, reader.Options(vertical="ellipsoid"), report), report, provenance={})
+    assert version.parts[0].bounds is not None
+    assert version.parts[0].bounds.minx == pytest.approx(moved)
+    assert bool(report.notes) == (west != moved)
+    lon = (west + np.array([0.0005, 0.002, 0.0035]) + 180) % 360 - 180
+    assert Ground.of(lake, version).ellipsoidal(lon, np.full(3, 9.998)).tolist() == [40.0] * 3
 
 
 def test_all_nodata_is_refused(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from twin import hashing
 from twin.archive import INDEX, Archive, ArchiveWriter, pack
 from twin.errors import BadTileset, NotFound, StorageError
 
@@ -55,10 +57,20 @@ def test_same_entries_same_bytes(tmp_path: Path) -> None:
     assert write(tmp_path / "a.3tz").read_bytes() == write(tmp_path / "b.3tz").read_bytes()
 
 
+@pytest.mark.parametrize("size", [100, 3_000_000])
+def test_what_is_written_is_hashed_on_the_way(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digest that the archive's name in the lake is made of is that of the file, which is not read for it."""
+    path = write(tmp_path / "a.3tz", FILES | {f"{number}.bin": os.urandom(size) for number in range(3)})
+    data = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(hashing.hashlib, "file_digest", None)
+        assert hashing.digest(path) == hashlib.sha256(data).hexdigest()
+    path.write_bytes(data + b"!")
+    assert hashing.digest(path) == hashlib.sha256(data + b"!").hexdigest(), "a file that has changed since is read"
+
+
 def test_index_order_follows_the_specification(tmp_path: Path) -> None:
     """The specification's comparison in plain Python, against our sorted rows; every offset opens a local header."""
-    import hashlib
-
     path = write(tmp_path / "a.3tz", {f"t/{i}.bin": b"x" * i for i in range(500)})
     data = path.read_bytes()
     with zipfile.ZipFile(path) as file:

@@ -160,6 +160,33 @@ def test_only_what_changed_is_read_and_built(lake: Lake, monkeypatch: pytest.Mon
     assert facts["tiles"] > 200
 
 
+def test_a_change_that_does_not_count_from_afar_ends_where_it_is(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    rows = {f"b{i}": row(rng) for i in range(3000)}
+    version = store(lake, of(rows))
+    _, facts = build(lake, version, "a.3tz")
+    changed = {id_: rows[id_] | {"height": rows[id_]["height"] + 0.02} for id_ in (f"b{i}" for i in range(0, 3000, 150))}
+    update = parts.merge(lake, version, store(lake, of(changed)))
+    full, _ = build(lake, update, "full.3tz")
+    counts = counted(monkeypatch)
+    fast, _ = build(lake, update, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]))
+    assert fast == full
+    assert counts["tiles"] >= 15
+    assert counts["masses"] <= 3
+
+
+def test_ids_are_found_wherever_they_lie(lake: Lake) -> None:
+    """Those that a delivery replaces, against a plain search: in the order of place or in none, of any length, in parts that hold none."""
+    rng = np.random.default_rng(4)
+    names = [f"b{i:05}" for i in range(4000)] + [f"{i}" * 3000 for i in range(5)] + [f"街{i}" for i in rng.permutation(900)]
+    rows = {name: row(rng) | {"x": float(3 * number % 3000), "y": float(number // 100 * 20)} for number, name in enumerate(names)}
+    version = store(lake, of(rows))
+    for wanted in (names[70:90], rng.choice(names, 40, replace=False).tolist(), ["街899", "4" * 3000]):
+        update = parts.merge(lake, version, store(lake, of({name: rows[name] for name in wanted} | {"new": row(rng)})))
+        assert [sorted(part.hidden) for part in update.parts] == [sorted(wanted), []]
+        assert sorted(parts.without(lake, version, wanted).parts[0].hidden) == sorted(wanted)
+
+
 def test_a_whole_new_delivery_is_read_again_but_its_tiles_are_not_built_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     rows = {f"b{i}": row(rng) for i in range(2000)}

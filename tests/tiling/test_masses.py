@@ -169,10 +169,13 @@ def test_summaries_add_up() -> None:
     for row, number in zip(found, np.unique(square), strict=True):
         mine = rows[square == number]
         assert row[masses.COUNT] == len(mine)
-        assert row[masses.FOOT] == mine[:, masses.FOOT].min()
-        assert row[masses.AREA] == pytest.approx(mine[:, masses.AREA].sum())
-        for k in (masses.LON, masses.LAT, masses.HEIGHT):
-            assert row[k] == pytest.approx(np.average(mine[:, k], weights=mine[:, masses.AREA]))
+        assert row[masses.FOOT] == np.floor(mine[:, masses.FOOT].min() * 2) / 2
+        assert row[masses.AREA] == pytest.approx(mine[:, masses.AREA].sum(), abs=0.5001)
+        for k, near in ((masses.LON, 4e-6), (masses.LAT, 4e-6), (masses.HEIGHT, 0.2501)):
+            assert row[k] == pytest.approx(np.average(mine[:, k], weights=mine[:, masses.AREA]), abs=near)
     again = masses.summary(np.concatenate([masses.summary(rows[:250], (level, x, y)), masses.summary(rows[250:], (level, x, y))]), (level, x, y))
-    assert np.allclose(again[:, masses.AREA], found[:, masses.AREA])
-    assert np.allclose(again[:, masses.HEIGHT], found[:, masses.HEIGHT])
+    assert np.allclose(again[:, masses.AREA], found[:, masses.AREA], atol=1.5)
+    assert np.allclose(again[:, masses.HEIGHT], found[:, masses.HEIGHT], atol=0.5)
+    higher = rows.copy()
+    higher[:, masses.HEIGHT] *= 1.0001
+    assert (masses.summary(higher, (level, x, y)) == found)[:, : masses.SHOWN].mean() > 0.9, "what hardly changes ends here"

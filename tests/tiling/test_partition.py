@@ -142,3 +142,7 @@ def test_the_largest_of_very_many() -> None:
     for values in (size, np.sort(size), np.sort(size)[::-1].copy()):
         ranked, count = prefix(values, np.full(len(values), 30.0), 5333.0)
         assert (count, ranked.tolist()) == (177, np.argsort(-values, kind="stable")[:178].tolist())
+    for wanted in (1, 16, 10**6):  # however many were thought to be enough; among them sizes of no bit, and far apart
+        values = np.concatenate([np.zeros(500), size[:2000], [1e300, 1e-300, 5e-324]])
+        ranked, count = prefix(values, np.full(len(values), 30.0), 5333.0, wanted)
+        assert (count, ranked.tolist()) == (177, np.argsort(-values, kind="stable")[:178].tolist())

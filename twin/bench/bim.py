@@ -21,8 +21,8 @@ from typing import Any
 from twin.bench.measure import Cost, measure
 from twin.errors import TwinError
 
-PLACE = {"crs": "EPSG:32650", "vertical": "EGM96", "anchor": "500000,2500000,0", "confirm": "true"}
-"""Where all models are put; one whose shapes are in map coordinates needs another anchor."""
+PLACE = {"crs": "EPSG:32650", "vertical": "EGM96", "anchor": os.environ.get("TWIN_BENCH_ANCHOR", "500000,2500000,0"), "confirm": "true"}
+"""Where all models are put; one whose shapes are in map coordinates needs another anchor (TWIN_BENCH_ANCHOR)."""
 ITERATOR = """
 import sys, time, json, ifcopenshell, ifcopenshell.geom
 model = ifcopenshell.open(sys.argv[1])

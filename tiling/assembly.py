@@ -1,0 +1,149 @@
+"""Tiles put together in the order of a plan: what the last build made is copied, the others come from workers as they are done.
+
+Tiles are rows here, not objects: an update looks at thousands of tiles to build a few, and an object for each would take longer
+than the few.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tiling.reuse import Ledger, Past
+from tiling.tileset import Finished
+from twin.archive import ArchiveWriter, Packed
+
+_AT_ONCE, _BEHIND = 16, 4  # tiles of a step of the writing thread; steps that may wait for it
+
+
+class Assembly:
+    """Writes the tiles of a plan into an archive and into a ledger.
+
+    `want` is called for all tiles of the plan, in order (by the iterator that makes the tasks), `enter` for every tile that was built, in the same order.
+    The archive is written on a thread of its own, up to `settle`: as a context manager it is done with it when the archive is finished or given up.
+    An archive that is `rewritten` afterwards (`tiling.implicit`) only gets what is new; `known` hands out the rest then, and `placed` writes down where it went.
+    `done`, `kept`: tiles, and features in them, that are written.
+    """
+
+    def __init__(self, past: Past, archive: ArchiveWriter, ledger: Ledger, *, rewritten: bool = False) -> None:
+        self.past, self.archive, self.ledger, self.rewritten = past, archive, ledger, rewritten
+        self.done = self.kept = 0
+        self._names: list[str] = []
+        self._rows: list[int] = []  # of each tile: in the last build's ledger, or behind its end in this one's; −1 until it is built
+        self._missing: deque[tuple[int, bytes]] = deque()
+        self._drawn, self._holds = (past.tiles.column(name).to_numpy(zero_copy_only=False) for name in ("drawn", "kept"))
+        self._writer = ThreadPoolExecutor(1, "writer")
+        self._under_way: deque[Future[None]] = deque()
+        self._next: list[tuple[str, Packed]] = []
+        self._reused: set[str] = set()
+        self._placed: dict[str, tuple[str, int]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._writer.shutdown(wait=True, cancel_futures=True)
+
+    def want(self, names: Sequence[str], keys: Sequence[bytes]) -> NDArray[np.intp]:
+        """Which of these tiles, the next of the plan, have to be built: their positions among these."""
+        rows = list(map(self.past.find, names, keys))
+        wanted = np.flatnonzero(np.array(rows, np.int64) < 0)
+        self._missing.extend((len(self._names) + at, keys[at]) for at in wanted.tolist())
+        self._names += names
+        self._rows += rows
+        return wanted
+
+    def enter(self, one: Finished) -> None:
+        """The next tile that was built; its bytes are written and forgotten."""
+        self.copy()
+        at, key = self._missing.popleft()
+        check = 0
+        if one.packed is not None:
+            check = one.packed.check
+            self._next.append((f"{self._names[at]}.glb", one.packed))
+            one.packed = Packed(b"", 0, one.packed.size, False)
+        if len(self._next) >= _AT_ONCE:
+            self._write()
+        self._rows[at] = len(self.past.tiles) + len(self.ledger.rows)
+        self.ledger.add(self._names[at], key, check, one)
+        self.done, self.kept = at + 1, self.kept + one.kept
+
+    def copy(self) -> None:
+        """What is to be copied up to the next tile that is built.
+
+        Raises:
+            Spoilt: it is not there any more, or damaged (perhaps not before `settle`).
+        """
+        end = self._missing[0][0] if self._missing else len(self._names)
+        if end <= self.done:
+            return
+        rows = np.array(self._rows[self.done : end])
+        self.kept += int(self._holds[rows].sum())
+        drawn = np.flatnonzero(self._drawn[rows])
+        names = [f"{self._names[self.done + at]}.glb" for at in drawn.tolist()]
+        self.done = end
+        if self.rewritten:
+            self._reused.update(names)
+            self._next += [(name, Packed(b"", 0, 0, False)) for name in names]
+        else:
+            self._write()
+            wanted = {name: self.past.checks[row] for name, row in zip(names, rows[drawn].tolist(), strict=True)}
+            self._later(lambda: self.past.copy(self.archive, wanted))
+        if not self._missing:
+            self._write()
+            self._later(self.archive.sync)  # the disk works while the rest is computed
+
+    def settle(self) -> None:
+        """Wait until all is written.
+
+        Raises:
+            StorageError: the disk is full. Spoilt: see `copy`.
+        """
+        self._write()
+        while self._under_way:
+            self._under_way.popleft().result()
+
+    def _write(self) -> None:
+        tiles, self._next = self._next, []
+
+        def write() -> None:
+            for name, packed in tiles:
+                self.archive.add_packed(name, packed)
+
+        self._later(write)
+
+    def _later(self, work: Callable[[], None]) -> None:
+        """Have the thread do this; it is at most a few steps behind."""
+        while len(self._under_way) >= _BEHIND:
+            self._under_way.popleft().result()
+        self._under_way.append(self._writer.submit(work))
+
+    def known(self, uri: str) -> Packed | None:
+        """The bytes of a tile that the last build made, as they are stored.
+
+        Raises:
+            Spoilt: they are not there any more, or damaged.
+        """
+        return self.past.stored(uri.removesuffix(".glb")) if uri in self._reused else None
+
+    def placed(self, uri: str, name: str, check: int) -> None:
+        """The bytes of a tile went to another place."""
+        self._placed[uri.removesuffix(".glb")] = name, check
+
+    def table(self) -> pa.Table:
+        """All tiles that are written (`tiling.reuse.TILE`), in the order of the plan."""
+        both = pa.concat_tables([self.past.tiles, self.ledger.table()])
+        tiles = both.take(pa.array(self._rows[: self.done], pa.int64())).combine_chunks()
+        if not self._placed:
+            return tiles
+        places = [self._placed.get(name, (None, check)) for name, check in zip(self._names, tiles.column("check").to_pylist(), strict=True)]
+        for at, name in enumerate(("place", "check")):
+            column = tiles.schema.get_field_index(name)
+            tiles = tiles.set_column(column, tiles.schema.field(column), pa.array([place[at] for place in places], tiles.schema.field(column).type))
+        return tiles
