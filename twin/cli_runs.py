@@ -1,4 +1,4 @@
-"""The commands `twin run`, `twin compare` and `twin jobs`; imported by `twin.cli`, whose group they join."""
+"""The commands `twin run`, `twin compare` and `twin jobs`; imported by `twin.cli`, which has the others."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from twin.cli import Shell, command, main, pairs, text_of
 from twin.errors import BadOption
+from twin.shell import Shell, command, pairs, text_of
 
 
 @command("run")
@@ -76,6 +76,3 @@ def jobs(shell: Shell, job: str | None, cancel: bool) -> None:
         shell.say([asdict(j) for j in found], text or "No jobs yet.")
         return
     shell.say(asdict(queue.cancel(job) if cancel else queue.get(job)))
-
-
-__all__ = ["main"]
