@@ -164,8 +164,10 @@ def section(viewer: Any, city: Any, spot: tuple[float, float], pictures: Path) -
     away = (*city.degrees(586.0, 425.0), city.ground(586.0, 425.0))
     page.click("[data-tool=cutbox]")
     before = viewer.color(viewer.shot(pictures / "tool-cutbox.png"), *away)
+    assert page.evaluate("() => twin.labels.length") > 0
     viewer.click(*city.degrees(*spot), city.ground(*spot))
     page.wait_for_selector("[data-section-box]")
+    page.wait_for_function("() => twin.labels.length === 0", polling=250)  # all names stand on ground that is cut away
     east = float(page.input_value("[data-face=east]"))
     viewer.look(*city.degrees(*spot), city.ground(*spot), pitch=-55, span=430, heading=0)
     knob = page.evaluate("""() => { const { section, widget } = document.querySelector('city-twin').app;

@@ -70,7 +70,9 @@ export class Section {
   }
 
   private apply(): void {
-    const { widget, tilesets } = this.app;
-    if (widget && !widget.isDestroyed()) this.cuts.apply(widget, tilesets.all());
+    const { widget, tilesets, labels } = this.app;
+    if (!widget || widget.isDestroyed()) return;
+    this.cuts.apply(widget, tilesets.all());
+    labels.cut((place) => this.cuts.keeps(place));
   }
 }

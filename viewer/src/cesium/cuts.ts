@@ -14,6 +14,8 @@ const EDGE = Color.fromCssColorString("#d9620a");
 /** Of the coloured edge along a cut, pixels. */
 const EDGE_WIDTH = 1.5;
 
+const scratch = new Cartesian3();
+
 export class Cuts {
   private plane: Cut[] = [];
   private box: Cut[] = [];
@@ -54,6 +56,11 @@ export class Cuts {
   /** Shows the coloured edges along the cuts, or the cuts alone, as on paper. */
   edges(widget: CesiumWidget, tilesets: readonly Cesium3DTileset[], shown: boolean): void {
     for (const { clippingPlanes } of [widget.scene.globe, ...tilesets] as unknown as Clipped[]) if (clippingPlanes) clippingPlanes.edgeWidth = shown ? EDGE_WIDTH : 0;
+  }
+
+  /** Whether the ground at a place is still there. */
+  keeps(place: Cartesian3): boolean {
+    return [...this.plane, ...(this.ground ? this.box : [])].every(({ point, normal }) => Cartesian3.dot(Cartesian3.subtract(place, point, scratch), normal) >= 0);
   }
 
   private put(what: Clipped, cuts: readonly Cut[], frame: () => Matrix4): boolean {

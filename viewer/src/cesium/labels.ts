@@ -32,6 +32,7 @@ export class Labels {
   private readonly ratio = Math.min(2, Math.max(1, window.devicePixelRatio || 1));
   private readonly measure = document.createElement("canvas").getContext("2d")!;
   private due = false;
+  private keeps: (place: Cartesian3) => boolean = () => true;
 
   constructor(private readonly widget: CesiumWidget) {
     this.collection = widget.scene.primitives.add(new BillboardCollection({ scene: widget.scene })) as BillboardCollection;
@@ -53,6 +54,12 @@ export class Labels {
       color,
       billboard: null,
     })));
+    this.arrange();
+  }
+
+  /** Names of places that are cut away are not shown. */
+  cut(keeps: (place: Cartesian3) => boolean): void {
+    this.keeps = keeps;
     this.arrange();
   }
 
@@ -87,6 +94,7 @@ export class Labels {
     for (const placed of eye > TOO_HIGH ? [] : all) {
       placed.carto.height = (scene.globe.getHeight(placed.carto) as number | undefined) ?? placed.carto.height;
       const position = Cartographic.toCartesian(placed.carto);
+      if (!this.keeps(position)) continue;
       const distance = Cartesian3.distance(position, camera.positionWC);
       if (distance > (placed.label.serial ? Math.min(far, SERIAL_REACH) : far)) continue;
       const pixel = SceneTransforms.worldToWindowCoordinates(scene, position, new Cartesian2()) as Cartesian2 | undefined;

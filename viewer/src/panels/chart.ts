@@ -13,7 +13,8 @@ const COMMON: EChartsCoreOption = {
 
 @customElement("twin-chart")
 export class Chart extends LitElement {
-  static override styles = css`:host { display: block; height: 150px; } div { width: 100%; height: 100%; }`;
+  // Of the box alone: ECharts puts an empty element of its own in it, which would lie over what stands below the chart and take its clicks.
+  static override styles = css`:host { display: block; height: 150px; } div[role="img"] { width: 100%; height: 100%; overflow: hidden; }`;
 
   @property({ attribute: false }) option: EChartsCoreOption = {};
   /** Says in words what the chart shows. */
