@@ -123,7 +123,7 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             tiles = work.table()
         sidecars = anchors.sidecars | marks.sidecars(past) | {LEDGER: ledger.save(job.lake, tiles)}
         job.progress(1.0, "done")
-        return _facts(document, tiles, report, size_now) | {"sidecars": sidecars}
+        return _facts(document, tiles, len(cells), report, size_now) | {"sidecars": sidecars}
 
 
 class _Plan:
@@ -237,12 +237,14 @@ def _reach(cell: partition.Cell, largest: float) -> Bounds:
     return Bounds(west - along, south - up, east + along, north + up)
 
 
-def _facts(document: dict[str, Any], tiles: pa.Table, report: Report, size: int) -> dict[str, Any]:
+def _facts(document: dict[str, Any], tiles: pa.Table, own: int, report: Report, size: int) -> dict[str, Any]:
+    """What is told of a tileset; the first `own` tiles show buildings, the others masses (whose feet are rounded)."""
     drawn = tiles.filter(tiles.column("drawn"))
+    buildings = tiles.slice(0, own).filter(tiles.column("drawn").slice(0, own))
     root = document["root"]
     return {
         "entry": "tileset.json", "tiles": len(drawn), "bytes": size,
-        "heights": [pc.min(drawn.column("bottom")).as_py(), pc.max(drawn.column("top")).as_py()],
+        "heights": [pc.min(buildings.column("bottom")).as_py(), pc.max(buildings.column("top")).as_py()],
         "root": {key: root[key] for key in ("boundingVolume", "geometricError", "transform") if key in root},
         "stats": {"features": report.kept, **{name: pc.sum(drawn.column(name)).as_py() for name in ("vertices", "triangles")},
                   "raw_bytes": pc.sum(drawn.column("size")).as_py()},
