@@ -251,7 +251,7 @@ export class CityApp {
     if (first) this.draw();
     this.changed.emit();
     const due = this.layers.filter((layer) => before.get(layer.id)?.key !== layer.key || this.dirty.has(layer.id));
-    for (const layer of due) if (first && this.hiddenAtFirst(layer)) this.unread.add(layer.id);
+    for (const layer of due) if (first && this.canWait(layer)) this.unread.add(layer.id);
     const ground = this.applyTerrain().then(() => { if (first && !restored) void this.camera.settle(); });
     await Promise.all([ground, ...due.filter(({ id }) => !this.unread.has(id)).map((layer) => this.load(layer))]);
     if (first) this.sharing.restoreRest();
@@ -262,12 +262,16 @@ export class CityApp {
     this.changed.emit();
   }
 
-  /** Whether a layer is off until the reader wants it; if so, its state is set. A picture's legend must be read to know. */
-  private hiddenAtFirst(layer: Layer): boolean {
+  /**
+   * Whether a layer can wait until the city stands: one that is off until the reader wants it, and names' and things' pictures on the ground.
+   * If so, its state is set. A raster's legend must be read to know.
+   */
+  private canWait(layer: Layer): boolean {
     if (layer.kind === "raster" && layer.run === null) return false;
     const state = firstState(layer, null, this.layers);
-    if (!state.visible) this.states.set(layer.id, state);
-    return !state.visible;
+    const waits = !state.visible || (layer.kind === "vector" && !layer.links.tiles3d);
+    if (waits) this.states.set(layer.id, state);
+    return waits;
   }
 
   private async loadUnread(id: string): Promise<void> {

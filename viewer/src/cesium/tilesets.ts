@@ -35,6 +35,8 @@ interface Shown {
 }
 
 /** Pixels of error that a reader does not mind, by kind; software drawing gets coarser tiles. */
+/** How much coarser the first picture may be: fewer requests, and what is missing comes in the next frames. */
+const COARSE = 4;
 const ERROR_PIXELS: Record<string, number> = { blocks: 10, mesh: 8, points: 8 };
 
 export class Tilesets {
@@ -67,7 +69,7 @@ export class Tilesets {
   /** Adds or replaces a layer's tileset. Rejects when its tileset.json cannot be read. */
   async add(layer: Layer, url: string, state: LayerState): Promise<void> {
     const tileset = await Cesium3DTileset.fromUrl(url, {
-      maximumScreenSpaceError: (ERROR_PIXELS[layer.kind] ?? 10) * this.detail.error,
+      maximumScreenSpaceError: this.errorOf(layer) * (this.firstPicture === null ? COARSE : 1),
       dynamicScreenSpaceError: true,
       dynamicScreenSpaceErrorDensity: 2.0e-4,
       dynamicScreenSpaceErrorFactor: 16,
@@ -100,11 +102,16 @@ export class Tilesets {
     this.restyle(layer.id);
   }
 
+  private errorOf(layer: Layer): number {
+    return (ERROR_PIXELS[layer.kind] ?? 10) * this.detail.error;
+  }
+
   /** The tiles are there; they are seen once the frame that has them is on the screen, and then the browser asks for another. */
   private seen(): void {
     const off = this.widget.scene.postRender.addEventListener(() => {
       off();
       requestAnimationFrame(() => {
+        if (this.firstPicture === null) for (const { layer, tileset } of this.shown.values()) tileset.maximumScreenSpaceError = this.errorOf(layer);
         this.firstPicture ??= performance.now();
         if (!this.widget.isDestroyed()) hurry(this.widget, this.detail);
         this.progress();
