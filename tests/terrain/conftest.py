@@ -12,10 +12,13 @@ import pytest
 
 from ingest_gis import terrain as reader
 from tiling import terrain
+from twin import tasks
+from twin.city import City
 from twin.lake import Lake
 from twin.model import LayerVersion, Report
 from twin.parts import write_version
 from twin.registry import TileJob
+from twin.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -27,6 +30,22 @@ def ingest(lake: Lake) -> Callable[..., LayerVersion]:
     def run(source: Path, **options: Any) -> LayerVersion:
         report = Report(source=source.name)
         return write_version(lake, "dem", "terrain", reader.read(source, reader.Options(**options), report), report, provenance={})
+
+    return run
+
+
+@pytest.fixture
+def city(tmp_path: Path) -> City:
+    return City(Settings(home=tmp_path / "city"))
+
+
+@pytest.fixture
+def deliver(city: City) -> Callable[..., dict[str, Any]]:
+    """A source into a layer of the city, as the command line does it."""
+
+    def run(source: Path, layer: str = "dem", reader: str = "terrain", update: bool = False, **options: Any) -> dict[str, Any]:
+        params = tasks.ingest_params(source, layer, reader=reader, options=options, update=update)
+        return tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
 
     return run
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import shapely
 from test_mosaic import coarse
 from test_update import bodies, shown
@@ -17,26 +16,11 @@ from test_update import bodies, shown
 from twin import checking, crs, tasks, uses
 from twin.city import City
 from twin.model import Bounds
-from twin.settings import Settings
 
 LAKE = shapely.Point(113.03, 22.57).buffer(0.005)
 
 
-@pytest.fixture
-def city(tmp_path: Path) -> City:
-    return City(Settings(home=tmp_path / "city"))
-
-
 Run = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def ingest(city: City) -> Run:
-    def run(source: Path, layer: str = "dem", reader: str = "terrain", update: bool = False, **options: Any) -> dict[str, Any]:
-        params = tasks.ingest_params(source, layer, reader=reader, options=options, update=update)
-        return tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
-
-    return run
 
 
 def write_shapes(path: Path, *shapes: Any, **columns: Any) -> Path:
@@ -60,15 +44,15 @@ def heights(city: City) -> list[float]:
     return list(derivation.info["heights"])
 
 
-def test_the_same_heights_in_another_datum_are_another_ground(tmp_path: Path, city: City, ingest: Run) -> None:
+def test_the_same_heights_in_another_datum_are_another_ground(tmp_path: Path, city: City, deliver: Run) -> None:
     source = coarse(tmp_path / "dem.tif")
-    ingest(source, vertical="EGM96", max_level=12)
+    deliver(source, vertical="EGM96", max_level=12)
     house = shapely.box(113.03, 22.57, 113.0301, 22.5701)
-    ingest(write_shapes(tmp_path / "h.geojson", house, height=10.0), "houses", "footprints", vertical="above ground", height="height", id="gid")
+    deliver(write_shapes(tmp_path / "h.geojson", house, height=10.0), "houses", "footprints", vertical="above ground", height="height", id="gid")
     before = heights(city)
     assert not stale(city, "houses")
     first = city.published("dem")[1]
-    ingest(source, vertical="ellipsoid", max_level=12)
+    deliver(source, vertical="ellipsoid", max_level=12)
     assert [p.key for p in first.parts] == [p.key for p in city.published("dem")[1].parts], "the same bytes"
     assert stale(city, "houses")
     assert checking.check(city, "houses")["errors"] == 0, "against the ground that they stand on"
@@ -78,54 +62,54 @@ def test_the_same_heights_in_another_datum_are_another_ground(tmp_path: Path, ci
     assert np.allclose(np.subtract(heights(city), before), -undulation, atol=0.05)
 
 
-def test_changed_water_is_read_again(tmp_path: Path, city: City, ingest: Run) -> None:
+def test_changed_water_is_read_again(tmp_path: Path, city: City, deliver: Run) -> None:
     source = coarse(tmp_path / "dem.tif")
-    ingest(write_shapes(tmp_path / "w.geojson", LAKE), "lakes", "vector", id="gid")
-    ingest(source, vertical="EGM96", max_level=12, water="lakes")
+    deliver(write_shapes(tmp_path / "w.geojson", LAKE), "lakes", "vector", id="gid")
+    deliver(source, vertical="EGM96", max_level=12, water="lakes")
     assert not stale(city, "dem")
-    ingest(write_shapes(tmp_path / "w.geojson", LAKE, name="named"), "lakes", "vector", id="gid")
+    deliver(write_shapes(tmp_path / "w.geojson", LAKE, name="named"), "lakes", "vector", id="gid")
     assert stale(city, "dem")
     pond = shapely.Point(113.02, 22.57).buffer(0.004)
-    ingest(write_shapes(tmp_path / "w.geojson", LAKE, pond), "lakes", "vector", id="gid")
+    deliver(write_shapes(tmp_path / "w.geojson", LAKE, pond), "lakes", "vector", id="gid")
     said = tile(city, "dem")
     assert said["version"] == 2
     assert not stale(city, "dem")
     renewed = bodies(shown(city)[1])
     assert shown(city)[0].report["facts"]["water"]["polygons"] == 2
     assert tile(city, "dem")["version"] == 2, "there is nothing to renew"
-    ingest(source, vertical="EGM96", max_level=12, water=str(tmp_path / "w.geojson"))
+    deliver(source, vertical="EGM96", max_level=12, water=str(tmp_path / "w.geojson"))
     assert bodies(shown(city)[1]) == renewed, "as from a file of the same polygons"
-    ingest(write_shapes(tmp_path / "w.geojson", LAKE), "lakes", "vector", id="gid")
+    deliver(write_shapes(tmp_path / "w.geojson", LAKE), "lakes", "vector", id="gid")
     assert not stale(city, "dem"), "this water is from a file"
 
 
-def test_a_survey_keeps_the_water_and_what_it_was_read_with(tmp_path: Path, city: City, ingest: Run) -> None:
+def test_a_survey_keeps_the_water_and_what_it_was_read_with(tmp_path: Path, city: City, deliver: Run) -> None:
     source = coarse(tmp_path / "dem.tif")
-    ingest(write_shapes(tmp_path / "w.geojson", LAKE), "lakes", "vector", id="gid")
-    ingest(source, vertical="EGM96", max_level=12, water="lakes")
-    ingest(source, update=True, vertical="EGM96")
+    deliver(write_shapes(tmp_path / "w.geojson", LAKE), "lakes", "vector", id="gid")
+    deliver(source, vertical="EGM96", max_level=12, water="lakes")
+    deliver(source, update=True, vertical="EGM96")
     assert list(city.published("dem")[1].provenance["uses"]) == ["layer:lakes"]
-    ingest(source, update=True, vertical="EGM96", water=str(tmp_path / "w.geojson"))
+    deliver(source, update=True, vertical="EGM96", water=str(tmp_path / "w.geojson"))
     assert city.published("dem")[1].provenance["uses"] == {}
 
 
-def test_one_building_and_the_ground_under_it_are_watched(tmp_path: Path, city: City, ingest: Run) -> None:
+def test_one_building_and_the_ground_under_it_are_watched(tmp_path: Path, city: City, deliver: Run) -> None:
     """As a model laid on a footprint asks for them: another building's edit, or ground that changed elsewhere, is no matter."""
     place, other = shapely.box(113.03, 22.57, 113.0301, 22.5701), shapely.box(113.04, 22.57, 113.0401, 22.5701)
     options = {"vertical": "above ground", "height": "height", "id": "gid", "ground": "0"}
-    ingest(write_shapes(tmp_path / "h.geojson", place, other, height=10.0), "houses", "footprints", **options)
+    deliver(write_shapes(tmp_path / "h.geojson", place, other, height=10.0), "houses", "footprints", **options)
     used = uses.Uses(city)
     used.feature("houses/g0")
     used.ground_at(113.03, 22.57)
     version = replace(city.published("houses")[1], provenance={"uses": used.found})
     assert uses.changed(city, version) == []
-    ingest(write_shapes(tmp_path / "h.geojson", place, other.buffer(1e-5), height=10.0), "houses", "footprints", **options)
+    deliver(write_shapes(tmp_path / "h.geojson", place, other.buffer(1e-5), height=10.0), "houses", "footprints", **options)
     assert uses.changed(city, version) == [], "the other one was edited"
-    ingest(coarse(tmp_path / "dem.tif"), vertical="EGM96", max_level=12)
+    deliver(coarse(tmp_path / "dem.tif"), vertical="EGM96", max_level=12)
     assert city.ground_for(Bounds(113.03, 22.57, 113.03, 22.57)) is not None
     assert uses.changed(city, version) == ["ground at 113.03,22.57"]
-    ingest(write_shapes(tmp_path / "h.geojson", place.buffer(1e-5), other, height=10.0), "houses", "footprints", **options)
+    deliver(write_shapes(tmp_path / "h.geojson", place.buffer(1e-5), other, height=10.0), "houses", "footprints", **options)
     assert uses.changed(city, version) == ["houses/g0", "ground at 113.03,22.57"]
     assert city.is_stale(version, None)
-    ingest(write_shapes(tmp_path / "h.geojson", shapely.Point(113, 22).buffer(1e-4), height=10.0, gid="x"), "houses", "footprints", **options)
+    deliver(write_shapes(tmp_path / "h.geojson", shapely.Point(113, 22).buffer(1e-4), height=10.0, gid="x"), "houses", "footprints", **options)
     assert uses.changed(city, version) == ["houses/g0", "ground at 113.03,22.57"], "it is gone"

@@ -15,31 +15,15 @@ from test_mosaic import LIFT, UTM, coarse, fine, ground, inside, places
 from test_tiles import edges_meet
 
 from tiling import terrain
-from twin import crs, tasks
+from twin import crs
 from twin.archive import Archive
 from twin.city import City
 from twin.errors import BadInput
 from twin.ground import Ground
 from twin.model import LayerVersion
 from twin.registry import TileJob
-from twin.settings import Settings
-
-
-@pytest.fixture
-def city(tmp_path: Path) -> City:
-    return City(Settings(home=tmp_path / "city"))
-
 
 Run = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def ingest(city: City) -> Run:
-    def run(source: Path, update: bool = False, layer: str = "dem", reader: str = "terrain", **options: Any) -> dict[str, Any]:
-        params = tasks.ingest_params(source, layer, reader=reader, options=options, update=update)
-        return tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
-
-    return run
 
 
 def shown(city: City) -> tuple[LayerVersion, Path, dict[str, Any]]:
@@ -54,12 +38,12 @@ def bodies(path: Path) -> dict[str, bytes]:
     return {name: archive.read(name) for name in archive.names()}
 
 
-def test_an_update_copies_what_it_does_not_touch(tmp_path: Path, city: City, ingest: Run) -> None:
-    ingest(coarse(tmp_path / "old.tif"), vertical="EGM96", output="both", max_level=16, apron=300)
+def test_an_update_copies_what_it_does_not_touch(tmp_path: Path, city: City, deliver: Run) -> None:
+    deliver(coarse(tmp_path / "old.tif"), vertical="EGM96", output="both", max_level=16, apron=300)
     old, before, _ = shown(city)
     before_bodies = bodies(before)
     survey = fine(tmp_path / "new.tif", LIFT, side=160)
-    done = ingest(survey, update=True, vertical="EGM96", blend=60.0)
+    done = deliver(survey, update=True, vertical="EGM96", blend=60.0)
     version, after, info = shown(city)
     assert done["version"] == 2
     assert [p.key for p in version.parts if p.role == "raster"][1:] == [p.key for p in old.parts if p.role == "raster"], "the old raster stays"
@@ -80,16 +64,16 @@ def test_an_update_copies_what_it_does_not_touch(tmp_path: Path, city: City, ing
     assert edges_meet(Tiles(after, info)) > 100
 
 
-def test_a_patch_of_a_patch_and_a_damaged_archive(tmp_path: Path, city: City, ingest: Run) -> None:
+def test_a_patch_of_a_patch_and_a_damaged_archive(tmp_path: Path, city: City, deliver: Run) -> None:
     """A coarser, newer survey rules over a finer, older one; where the old tiles are damaged all are made anew, and it is said."""
-    ingest(coarse(tmp_path / "old.tif"), vertical="EGM96")
-    ingest(fine(tmp_path / "a.tif", LIFT, side=160), update=True, vertical="EGM96", blend=60.0)
+    deliver(coarse(tmp_path / "old.tif"), vertical="EGM96")
+    deliver(fine(tmp_path / "a.tif", LIFT, side=160), update=True, vertical="EGM96", blend=60.0)
     _, archive, _ = shown(city)
     raw = bytearray(archive.read_bytes())
     raw[2000 : len(raw) // 2] = b"\x00" * (len(raw) // 2 - 2000)
     archive.write_bytes(bytes(raw))
     newer = fine(tmp_path / "b.tif", 2 * LIFT, side=40, cell=10.0)
-    ingest(newer, update=True, vertical="EGM96", blend=60.0)
+    deliver(newer, update=True, vertical="EGM96", blend=60.0)
     version, after, info = shown(city)
     assert "cannot be used" in info["report"]["notes"][0]["reason"]
     assert info["report"]["copied"] == 0
@@ -103,31 +87,31 @@ def test_a_patch_of_a_patch_and_a_damaged_archive(tmp_path: Path, city: City, in
     assert np.abs(above[on] - 2 * LIFT).max() < 0.1
 
 
-def test_another_datum_and_an_impossible_place(tmp_path: Path, city: City, ingest: Run) -> None:
-    ingest(coarse(tmp_path / "old.tif"), vertical="EGM96")
+def test_another_datum_and_an_impossible_place(tmp_path: Path, city: City, deliver: Run) -> None:
+    deliver(coarse(tmp_path / "old.tif"), vertical="EGM96")
     x0, y0 = (round(v) for v in UTM.transform(113.03, 22.57))
     from pyproj import Transformer
 
     c, r = np.meshgrid(np.arange(60) + 0.5, np.arange(60) + 0.5)
     lon, lat = Transformer.from_crs("EPSG:32649", "EPSG:4326", always_xy=True).transform(x0 + c * 10, y0 - r * 10)
     z = ground(lon, lat) + LIFT + crs.undulation(lon, lat)
-    ingest(write_dem(tmp_path / "n.tif", z.astype(np.float32), crs="EPSG:32649", west=x0, north=y0, cell=10), update=True, vertical="ellipsoid")
+    deliver(write_dem(tmp_path / "n.tif", z.astype(np.float32), crs="EPSG:32649", west=x0, north=y0, cell=10), update=True, vertical="ellipsoid")
     version, _, _ = shown(city)
     above = Ground.of(city.lake, version).ellipsoidal(lon[5:-5, 5:-5], lat[5:-5, 5:-5]) - crs.undulation(lon, lat)[5:-5, 5:-5] - ground(lon, lat)[5:-5, 5:-5]
     assert np.abs(above - LIFT).max() < 0.02
     with pytest.raises(BadInput, match="vertical datum"):
-        ingest(tmp_path / "n.tif", update=True)
+        deliver(tmp_path / "n.tif", update=True)
 
 
-def test_water_of_a_layer_and_the_group_of_the_tiles(tmp_path: Path, city: City, ingest: Run) -> None:
+def test_water_of_a_layer_and_the_group_of_the_tiles(tmp_path: Path, city: City, deliver: Run) -> None:
     """`water=LAYER` makes the masks that a file of the same polygons makes; the 3D tiles tell the layer's CIM group and grade."""
     lake = shapely.Point(113.03, 22.57).buffer(0.005)
     (tmp_path / "w.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {"name": "湖"}, "geometry": json.loads(shapely.to_geojson(lake))}]}))
-    ingest(tmp_path / "w.geojson", layer="lakes", reader="vector")
+    deliver(tmp_path / "w.geojson", layer="lakes", reader="vector")
     source = coarse(tmp_path / "old.tif")
-    ingest(source, vertical="EGM96", water="lakes", output="both")
+    deliver(source, vertical="EGM96", water="lakes", output="both")
     by_layer = bodies(shown(city)[1])
-    ingest(source, vertical="EGM96", water=str(tmp_path / "w.geojson"), output="both")
+    deliver(source, vertical="EGM96", water=str(tmp_path / "w.geojson"), output="both")
     by_file = bodies(shown(city)[1])
     assert by_layer.keys() == by_file.keys()
     assert all(by_layer[name] == by_file[name] for name in by_layer if name.endswith(".terrain"))
@@ -136,6 +120,6 @@ def test_water_of_a_layer_and_the_group_of_the_tiles(tmp_path: Path, city: City,
     assert document["groups"][0]["properties"]["grade"] == city.catalog.layer("dem").grade != ""
     assert document["groups"][0]["properties"]["group"] == "时空基础"
     with pytest.raises(BadInput, match="neither a file nor a layer"):
-        ingest(source, vertical="EGM96", water="seas")
+        deliver(source, vertical="EGM96", water="seas")
     with pytest.raises(BadInput, match="has no features"):
-        ingest(source, vertical="EGM96", water="dem")
+        deliver(source, vertical="EGM96", water="dem")
