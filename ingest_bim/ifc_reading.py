@@ -69,6 +69,8 @@ def read(opened: Opening, options: Options, report: Report, *, alone: bool = Fal
         report.note("repaired", "", f"Raw {step.encoding} text{' (guessed)' if step.guessed else ''} is rewritten as STEP escapes.")
     if step.broken:
         report.note("repaired", "", f"{step.broken} backslashes begin no STEP escape and are kept as letters.")
+    if step.stated != step.schema:
+        report.note("assumed", "", f"The schema {step.stated} is read as {step.schema}, its last edition.")
     around = reading.current()
     with ExitStack() as stack:
         stack.enter_context(uncollected())
