@@ -218,16 +218,17 @@ class Evaluator:
         return scaled
 
 
-def _look(item: Any) -> Style | None:
-    """The style of an item, or of what it is cut from."""
-    found, depth = style_of(item), 0
-    while found is None and depth < DEPTH and is_kind(item, "IfcBooleanResult"):
-        item, depth = item.FirstOperand, depth + 1
-        found = style_of(item)
-    if found is None and item.is_a("IfcMappedItem"):
-        inner = [style_of(part) for part in item.MappingSource.MappedRepresentation.Items or ()]
-        found = next((style for style in inner if style is not None), None)
-    return found
+def _look(item: Any, depth: int = 0) -> Style | None:
+    """The style of an item, or of what it is cut from or maps."""
+    found = style_of(item)
+    if found is not None or depth >= DEPTH:
+        return found
+    if is_kind(item, "IfcBooleanResult"):
+        return _look(item.FirstOperand, depth + 1)
+    if item.is_a("IfcMappedItem"):
+        inner = (_look(part, depth + 1) for part in item.MappingSource.MappedRepresentation.Items or ())
+        return next((style for style in inner if style is not None), None)
+    return None
 
 
 def is_film(solid: Any) -> bool:

@@ -248,11 +248,11 @@ def _surface(styles: Any, depth: int) -> Style | None:
 
 
 def _color(shading: Any) -> tuple[float, float, float, float]:
-    """Surface colour, times the diffuse factor or replaced by the diffuse colour of a rendering; 1 − transparency."""
+    """Surface colour times the diffuse factor or colour of a rendering, as the kernels have it; 1 − transparency."""
     surface, diffuse = shading.SurfaceColour, attribute(shading, "DiffuseColour")
     values = [surface.Red, surface.Green, surface.Blue]
     if diffuse is not None and diffuse.is_a("IfcColourRgb"):
-        values = [diffuse.Red, diffuse.Green, diffuse.Blue]
+        values = [v * part for v, part in zip(values, (diffuse.Red, diffuse.Green, diffuse.Blue), strict=True)]
     elif diffuse is not None:
         values = [v * diffuse.wrappedValue for v in values]
     values.append(1.0 - float(attribute(shading, "Transparency", 0.0)))
