@@ -131,7 +131,7 @@ export class Runs {
       await this.follow(run);
     } catch (error) {
       run.job = { ...run.job, status: "failed" };
-      run.why = error instanceof Error ? error.message : String(error);
+      run.why = this.app.why(error);
     }
     this.app.changed.emit();
     this.onEnded(run);
