@@ -337,12 +337,14 @@ export const MESSAGES = {
   "scenario.results": ["结果图层", "Result layers"],
   "scenario.reads": ["正在读取推演模型…", "Reading the scenarios…"],
   "scenario.back": ["全部推演", "All scenarios"],
-  "scenario.optional": ["可选", "optional"],
   "scenario.pickPoint": ["在图上点选", "Pick on the map"],
   "scenario.picking": ["请在图上点一下…", "Click on the map…"],
   "scenario.useView": ["取当前视图范围", "Use the view's extent"],
   "scenario.default": ["默认", "default"],
   "form.required": ["必填", "Required"],
+  "form.bbox": ["请填四个数：西, 南, 东, 北（经纬度，度）", "Four numbers: west, south, east, north (degrees)"],
+  "form.point": ["请填两个数：经度, 纬度（度）", "Two numbers: longitude, latitude (degrees)"],
+  "form.changed": ["已改 {n} 项", "{n} changed"],
   "form.number": ["请填数字", "Enter a number"],
   "form.integer": ["请填整数", "Enter a whole number"],
   "form.min": ["不能小于 {n}", "Must be at least {n}"],
@@ -433,7 +435,8 @@ export const MESSAGES = {
   "compare.diff": ["差（B−A）", "Difference (B − A)"],
   "compare.changed": ["水深不同的建筑（{n}）", "Buildings with another depth ({n})"],
   "compare.same": ["两次结果的建筑水深相同", "Both runs flood the buildings alike"],
-  "form.choose": ["（未选）", "(none)"],
+  "form.choose": ["（不用）", "(none)"],
+  "form.pick": ["（请选择）", "(choose)"],
 } as const satisfies Record<string, readonly [zh: string, en: string]>;
 
 export type MessageKey = keyof typeof MESSAGES;
