@@ -149,6 +149,7 @@ export const MESSAGES = {
   "print.busy": ["正在出图…", "Drawing the sheet…"],
   "print.legend": ["图例", "Legend"],
   "print.more": ["另有 {n} 项未列出", "{n} more are not listed"],
+  "print.moment": ["推演时刻：{clock}", "moment of the run: {clock}"],
   "print.date": ["制图时间：{when}", "Made on {when}"],
   "print.asOf": ["数据时点：{when}", "City as of {when}"],
   "print.sources": ["数据来源与许可：{layers}", "Sources and licences: {layers}"],
