@@ -3,6 +3,7 @@ import { css, html, nothing, type PropertyValues, type TemplateResult } from "li
 import { customElement, property, state } from "lit/decorators.js";
 import { layerTitle, type Layer } from "../core/layers";
 import { going, type Run } from "../runs";
+import { processName } from "../core/i18n";
 import { jobProgress } from "../core/job-progress";
 import { icon, look, Panel } from "./base";
 import "./hit-lists";
@@ -41,7 +42,7 @@ export class RunPanel extends Panel {
     const { status, progress = 0 } = run.job;
     const busy = going(run);
     const layers = this.app.runs.results(run);
-    const title = this.app.lang === "zh" && typeof run.process["x-title-zh"] === "string" ? run.process["x-title-zh"] : run.process.title ?? run.process.id;
+    const title = processName(run.process, this.app.lang);
     return html`<div class="run" data-run=${run.job.jobID} data-status=${status}>
       <div class="top"><b>${title}${layers.length > 0 ? html`<small>${this.app.runs.nameOf(run)} · ${this.when()}</small>` : nothing}</b>
         ${busy && run.job.jobID ? html`<button class="quiet small" data-role="cancel" @click=${() => void this.app.runs.cancel(run)}>${this.t("scenario.cancel")}</button>` : nothing}

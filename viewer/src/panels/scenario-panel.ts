@@ -2,6 +2,7 @@
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import type { Process } from "../api/types";
+import { processName } from "../core/i18n";
 import { going, type Run } from "../runs";
 import { icon, look, Panel } from "./base";
 import "./compare-panel";
@@ -37,10 +38,6 @@ export class ScenarioPanel extends Panel {
       ${process ? this.form(process) : runs.processes.map((each) => this.item(each))}`;
   }
 
-  private name(process: Process): string {
-    const zh = process["x-title-zh"];
-    return this.app.lang === "zh" && typeof zh === "string" ? zh : process.title ?? process.id;
-  }
   private about(process: Process): string {
     const zh = process["x-description-zh"];
     return this.app.lang === "zh" && typeof zh === "string" ? zh : process.description ?? "";
@@ -48,7 +45,7 @@ export class ScenarioPanel extends Panel {
 
   private item(process: Process): TemplateResult {
     return html`<button class="item" data-process=${process.id} @click=${() => this.choose(process.id)}>
-      <b>${this.name(process)}</b><small>${this.about(process)}</small></button>`;
+      <b>${processName(process, this.app.lang)}</b><small>${this.about(process)}</small></button>`;
   }
 
   private choose(id: string | null): void {
@@ -59,7 +56,7 @@ export class ScenarioPanel extends Panel {
   private form(process: Process): TemplateResult {
     return html`<div class="head">
         <button class="icon" title=${this.t("scenario.back")} aria-label=${this.t("scenario.back")} @click=${() => this.choose(null)}>${icon("back")}</button>
-        <h2>${this.name(process)}</h2></div>
+        <h2>${processName(process, this.app.lang)}</h2></div>
       <p class="intro">${this.about(process)}</p>
       <twin-scenario-form .app=${this.app} .process=${process} ?hidden=${this.hidden} @started=${() => this.scrollIntoView({ block: "start" })}></twin-scenario-form>`;
   }
