@@ -24,6 +24,7 @@ from pydantic import Field, field_validator
 
 from ingest_bim.adopted_files import MAX_FILE, Files
 from ingest_bim.adopted_place import bounds_of
+from ingest_bim.wording import in_words
 from twin import crs
 from twin.archive import ArchiveWriter
 from twin.errors import BadFeature, BadOption, MissingReference, UnreadableSource
@@ -103,9 +104,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
                 copy.placed[entry] = json.dumps(_placed(root, options, source.name), ensure_ascii=False, separators=(",", ":")).encode()
             bounds = bounds_of(root["root"], source.name)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UnreadableSource(
-                f"{source.name} is not a tileset: {type(error).__name__}: {str(error)[:100]}.", "Deliver its tileset.json or a .3tz."
-            ) from error
+            raise UnreadableSource(f"{source.name} is not a tileset: {in_words(error)}.", "Deliver its tileset.json or a .3tz.") from error
         if bounds is None:
             raise MissingReference(f"{source.name} is not placed on the earth: its root volume lies near the earth's centre.",
                                    "Place it: --option anchor_lonlat=LONGITUDE,LATITUDE,HEIGHT (and rotation=DEGREES).")  # fmt: skip

@@ -102,7 +102,8 @@ def _read(source: Path, root: Path | None, options: Options, report: Report) -> 
         found = objects_of(source, found) if kind == "obj" else nodes_of(found)
         report.read = len(found)
     if not found:
-        raise BadFeature(f"{source.name} holds no triangles.", "; ".join(n.reason for n in report.notes[:3]) or "Export it again.")
+        said = "; ".join(dict.fromkeys(note.reason for note in report.notes if note.action in ("skipped", "refused")))
+        raise BadFeature(f"{source.name} holds no triangles.", said[:300] or "Export it again with its faces; points alone are read from LAS, LAZ and E57.")
     columns = Columns()
     for piece in found:
         columns.see(piece.attributes)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.meshfile_gltf import Use, marked, name_and_use
+from ingest_bim.wording import in_words
 from twin.errors import UnreadableSource
 from twin.model import Material, Report
 
@@ -91,7 +92,7 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
         data, uses = marked(source.read_bytes(), kind, report) if kind in ("gltf", "glb") else (source.read_bytes(), {})
         scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=Beside(), process=False, **settings)
     except Exception as error:  # the loaders raise anything from KeyError to struct.error; all mean unreadable
-        raise UnreadableSource(f"{source.name} cannot be read as {kind.upper()}: {type(error).__name__}: {str(error)[:150]}.", "Export it again.") from error
+        raise UnreadableSource(f"{source.name} cannot be read as {kind.upper()}: {in_words(error)}.", "Export it again.") from error
     scene.metadata[USES] = uses
     return scene
 
@@ -118,7 +119,21 @@ def pieces(scene: Any, report: Report, pictures: Pictures, *, srgb: bool) -> lis
         key = digest.hexdigest()  # equal shapes under different names are one
         attributes = {"name": str(node), "geometry_name": str(name), "triangles": len(shape.triangles), **shape.extras}
         looks = shape.looks
-        found.append(Piece(str(node), key, shape.positions, shape.triangles, looks.materials, looks.material_of, looks.uv, looks.colors, matrix, attributes, _owner(scene, str(node))))
+        found.append(
+            Piece(
+                str(node),
+                key,
+                shape.positions,
+                shape.triangles,
+                looks.materials,
+                looks.material_of,
+                looks.uv,
+                looks.colors,
+                matrix,
+                attributes,
+                _owner(scene, str(node)),
+            )
+        )
     return found
 
 
@@ -212,7 +227,7 @@ class Drawing:
 
 def _shape(name: str, geometry: Any, report: Report, drawing: Drawing) -> _Shape | None:
     if not hasattr(geometry, "faces") or not len(geometry.faces):
-        report.note("skipped", name, f"{type(geometry).__name__} without triangles is not drawn.")
+        report.note("skipped", name, "It holds points or lines and no triangles: it is not drawn.")
         return None
     vertices, faces = np.asarray(geometry.vertices, np.float64), np.asarray(geometry.faces, np.int64)
     if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
