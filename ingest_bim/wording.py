@@ -10,10 +10,12 @@ NAMES = {"list": "a list", "dict": "an object", "str": "a text", "int": "a numbe
 def in_words(error: Exception) -> str:
     """The reason of an exception that a malformed file caused; never a Python type alone."""
     text = " ".join(str(error).split())[:150].rstrip(".")
+    if isinstance(error, FileNotFoundError):
+        return f"it refers to {text!r}, which is absent or not in its folder"
     if isinstance(error, KeyError):
         return f"{text} is missing"
     if isinstance(error, IndexError):
-        return "a number leads to nothing"
+        return "a number (of a vertex, a face, …) leads to nothing"
     if isinstance(error, TypeError | AttributeError):
         if found := re.search(rf"'({'|'.join(NAMES)})' object", text):
             return f"{NAMES[found[1]]} stands where something else is expected"
