@@ -1,4 +1,4 @@
-"""Vector files through GDAL (pyogrio), as Arrow chunks: GeoPackage, GeoJSON (and one feature a line), Shapefile and FlatGeobuf.
+"""Vector files through GDAL (pyogrio), as Arrow chunks: GeoPackage, GeoJSON (also one feature a line), Shapefile, FlatGeobuf, geodatabases.
 
 Each file is opened with the one driver that `sniff` found, and never through a virtual file system, so no source can
 make GDAL open another file or an address.

@@ -1,7 +1,7 @@
 """Which vector format a file really is, told by its first bytes and never by its name.
 
 GDAL decides by content too, but over some eighty drivers: a file renamed to ``.geojson`` may be a virtual dataset that
-fetches from the network. So a source is opened only if it is one of five formats, with exactly that driver.
+fetches from the network. So a source is opened only if it is one of a few formats, with exactly that driver.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from pathlib import Path
 from twin.errors import UnreadableSource
 
 HEAD = 1 << 16
-SUPPORTED = "GeoPackage, GeoJSON (also one feature a line), ESRI Shapefile, GeoParquet, FlatGeobuf and node-link JSON graphs"
+SUPPORTED = "GeoPackage, GeoJSON (also one feature a line), ESRI Shapefile, GeoParquet, FlatGeobuf, file geodatabases (.gdb) and node-link JSON graphs"
 
 
 def identify(path: Path) -> str:
-    """`GPKG`, `GeoJSON`, `GeoJSONSeq`, `ESRI Shapefile`, `Parquet`, `FlatGeobuf` or `NodeLink`.
+    """`GPKG`, `GeoJSON`, `GeoJSONSeq`, `ESRI Shapefile`, `Parquet`, `FlatGeobuf`, `OpenFileGDB` (a folder) or `NodeLink`.
 
     Raises:
         UnreadableSource: no such file, empty, cut short, or of another format.
     """
+    if path.is_dir():
+        if (path / "a00000001.gdbtable").is_file():
+            return "OpenFileGDB"
+        raise UnreadableSource(f"{path.name} is a folder, and no file geodatabase.", f"Give one file. Readable: {SUPPORTED}.")
     if not path.is_file():
         raise UnreadableSource(f"{path.name}: there is no such file.", "Check the path; a source is one local file.")
     size = path.stat().st_size

@@ -17,7 +17,7 @@ from shapely.geometry import Point
 
 from ingest_gis.dbf import code_page
 from twin import tasks
-from twin.errors import BadInput, BadReference, MissingReference, UnreadableSource
+from twin.errors import BadInput, BadOption, BadReference, MissingReference, UnreadableSource
 from twin.model import Features, LayerVersion, Report
 
 Ingest = Callable[..., tuple[LayerVersion, Report, list[Features]]]
@@ -197,7 +197,7 @@ def test_other_json_is_named(tmp_path: Path, ingest: Ingest, text: str, said: st
 
 
 @pytest.mark.parametrize(("name", "said"), [
-    ("a.dxf", "CAD.*QGIS"), ("a.gdb", "geodatabase.*ogr2ogr out.gpkg a.gdb"), ("a.osm.pbf", "OpenStreetMap"), ("A.KML", "KML"), ("a.csv", "table"),
+    ("a.dxf", "CAD.*QGIS"), ("a.mdb", "geodatabase.*ogr2ogr out.gpkg a.mdb"), ("a00000001.gdbtable", "folder .gdb"), ("a.osm.pbf", "OpenStreetMap"), ("A.KML", "KML"), ("a.csv", "table"),
     ("a.dbf", r"Give the \.shp"), ("a.osgb", "3D Tiles"), ("a.qqq", "Known suffixes"),
 ])  # fmt: skip
 def test_formats_without_a_reader_are_named(tmp_path: Path, name: str, said: str) -> None:
@@ -211,3 +211,21 @@ def test_a_zip_says_what_it_holds(tmp_path: Path) -> None:
         file.writestr("道路/路.shp", b"x")
     with pytest.raises(BadInput, match=r"1 × \.shp.*Unpack it"):
         tasks.ingest_params(tmp_path / "a.zip", "x")
+
+
+def test_a_file_geodatabase_is_a_folder(tmp_path: Path, ingest: Ingest) -> None:
+    path = tmp_path / "城.gdb"
+    for name in ("路", "桥"):
+        frame = geopandas.GeoDataFrame({"名称": ["甲", "乙"], "width": [1.5, 2.0]}, geometry=POINTS, crs=4490)
+        frame.to_file(path, driver="OpenFileGDB", layer=name, mode="a" if path.exists() else "w")
+    assert tasks.ingest_params(path, "x", options={"table": "桥"})["reader"] == "vector"
+    with pytest.raises(BadOption, match="2 tables: 路, 桥"):
+        ingest("vector", path)
+    version, report, features = ingest("vector", path, table="桥")
+    assert rows(features) == {"名称": ["甲", "乙"], "width": [1.5, 2.0]}
+    assert shapely.get_coordinates(features[0].geometry) == pytest.approx(shapely.get_coordinates(POINTS))
+    assert version.reference.horizontal == "EPSG:4490"
+    assert report.facts["id_rule"].startswith("row key")
+    (tmp_path / "empty.gdb").mkdir()
+    with pytest.raises(UnreadableSource, match="no file geodatabase"):
+        ingest("vector", tmp_path / "empty.gdb")
