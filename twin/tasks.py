@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from twin import __version__, ahead, archive_set, grading, naming, parts, reading, registry, sources, uses
+from twin import __version__, ahead, archive_set, grading, naming, parts, reading, registry, sources, unread, uses
 from twin.catalog import Derivation
 from twin.city import City
 from twin.errors import BadInput, BadOption, Conflict, NotFound
@@ -90,6 +90,8 @@ def choose_reader(source: Path, name: str | None, options: dict[str, Any], table
         return registry.find(table, name, "reader")
     fitting = [entry for entry in table.values() if source.name.lower().endswith(entry.suffixes)]
     if not fitting:
+        if alone and (told := unread.advice(source)):
+            raise BadInput(f"No reader takes {source.name}: it is {told[0]}.", told[1])
         known = sorted({suffix for entry in table.values() for suffix in entry.suffixes})
         raise BadInput(f"No reader takes {source.name}.", f"Known suffixes: {' '.join(known)}. Name a reader with --reader if the suffix is unusual.")
     if alone and len(fitting) == 1:
@@ -99,6 +101,8 @@ def choose_reader(source: Path, name: str | None, options: dict[str, Any], table
         detect = getattr(module, "detect", None)
         if detect is None or detect(source, _lenient(module.Options, options)):
             return entry
+    if alone and (held := unread.inside(source) if source.suffix.lower() == ".zip" else ""):
+        raise BadInput(f"{source.name} holds {held}: no model, terrain or mesh that is read from a ZIP.", "Unpack it and give the file itself (of a Shapefile, the .shp).")
     raise BadInput(f"{source.name} is not what its suffix says: none of {', '.join(e.name for e in fitting)} recognises it.",
                    "Choose one with --reader to see what is wrong.")  # fmt: skip
 
