@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from rasterio.transform import from_origin
 
-from tiling import anchors, block_tiles, blocks, ground_marks, masses
+from tiling import anchors, block_tiles, blocks, ground_marks, masses, pieces
 from tiling.arrow_bytes import offsets_and_data
 from tiling.census import Census
 from tiling.digest_kernel import hash_bytes
@@ -128,9 +128,10 @@ def versions(lake: Lake, seed: int, rounds: list[list[tuple[str, int]]]) -> Iter
 
 
 @settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(deliveries(), st.integers(0, 1000), st.sampled_from(("explicit", "implicit")))
-def test_any_edits_give_the_bytes_of_a_full_build(lake: Lake, rounds: list[list[tuple[str, int]]], seed: int, subdivision: str) -> None:
-    previous = None
+@given(deliveries(), st.integers(0, 1000), st.sampled_from(("explicit", "implicit", "pieces")))
+def test_any_edits_give_the_bytes_of_a_full_build(lake: Lake, monkeypatch: pytest.MonkeyPatch, rounds: list[list[tuple[str, int]]], seed: int, way: str) -> None:
+    previous, subdivision = None, "implicit" if way == "implicit" else "explicit"
+    monkeypatch.setattr(pieces, "LEAST", 2048 if way == "pieces" else 1 << 22)  # the keys of pieces are among the facts
     for version in versions(lake, seed, rounds):
         full, facts = build(lake, version, "full.3tz", subdivision=subdivision)
         fast, quick = build(lake, version, "fast.3tz", previous, subdivision=subdivision)
