@@ -25,6 +25,7 @@ from tiling.digest_kernel import hash_bytes
 from tiling.digests import digests
 from twin import parts
 from twin.bench.cities import generate_buildings
+from twin.crs import to_lonlat
 from twin.errors import TwinError
 from twin.ground import Ground
 from twin.lake import Lake
@@ -357,6 +358,46 @@ def test_a_survey_laid_over_the_terrain_builds_what_it_touches(lake: Lake, tmp_p
     assert fast == full != first
     assert 0 < counts["tiles"] < 0.2 * facts["tiles"]
     assert counts["rows"] == 0
+
+
+def test_a_terrain_that_reaches_farther_builds_what_stands_on_other_heights(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same cells, of which a corner differs, in a raster with another origin: heights are the same to the last bit, and so are the tiles."""
+    version = store(lake, of({f"b{i}": row(np.random.default_rng(i)) for i in range(1000)}))
+    west, top, cell = X - 500.4, Y + 3700.7, 7.3
+    cells = np.random.default_rng(8).uniform(5, 40, (580, 580))
+
+    def ground(name: str, cells: Any, left: int, up: int, far: float = 0.0) -> Ground:
+        place = from_origin(west - left * cell + far, top + up * cell, cell, cell)
+        with rasterio.open(tmp_path / name, "w", driver="GTiff", width=cells.shape[1], height=cells.shape[0], count=1, dtype="float64", crs="EPSG:4547", transform=place) as file:
+            file.write(cells, 1)
+        return Ground(tmp_path / name, Reference("EPSG:4547", "EPSG:4979"), name)
+
+    wider = np.pad(cells, ((53, 8), (41, 0)), constant_values=3.0)
+    wider[-140:, :160] += 1.0
+    one, other = ground("one.tif", cells, 0, 0), ground("other.tif", wider, 41, 53)
+    east, north = np.random.default_rng(2).uniform(0, 3000, (2, 2000))
+    lon, lat = to_lonlat("EPSG:4547", X + east, Y + north)
+    same = (east > 450) | (north > 450)  # not over the corner that differs
+    assert np.isfinite(one.ellipsoidal(lon, lat)).all()
+    assert (one.ellipsoidal(lon, lat) == other.ellipsoidal(lon, lat))[same].all()
+
+    def built(out: str, under: Ground, previous: Previous | None = None) -> tuple[bytes, dict[str, Any]]:
+        job = TileJob(lake, lake.root / out, blocks.Options(budget=400), under, previous=previous)
+        facts = blocks.tile(version, job)
+        return job.out.read_bytes(), facts
+
+    counts = counted(monkeypatch)
+    first, facts = built("a.3tz", one)
+    all_tiles = counts["tiles"]
+    full, _ = built("full.3tz", other)
+    counts["tiles"] = 0
+    fast, _ = built("fast.3tz", other, Previous((lake.root / "a.3tz",), facts["sidecars"]))
+    assert fast == full != first
+    assert 0 < counts["tiles"] < 0.3 * all_tiles
+    counts["tiles"] = 0
+    shifted, _ = built("shifted.3tz", ground("shifted.tif", cells, 0, 0, far=0.01), Previous((lake.root / "a.3tz",), facts["sidecars"]))
+    assert shifted != first
+    assert counts["tiles"] == all_tiles, "a centimetre aside are other cells"
 
 
 def test_a_terrain_in_place_of_another_builds_what_stands_on_other_heights(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
