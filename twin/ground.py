@@ -27,6 +27,8 @@ STRIP = 256
 MOST_CELLS = 50_000_000
 NOISE = 1e-7
 """Of a cell: what is less is the rounding of a raster's origin, and no distance."""
+SLIGHT = 1e-6
+"""Weight of a cell that does not count: a place so near to a centre is there."""
 WIDE = 5.0
 """Degrees: what is wider than this is taken to reach all of a raster."""
 
@@ -305,4 +307,4 @@ def bilinear(data: F64, column: F64, row: F64) -> tuple[F64, F64]:
         total += np.where(known, z, 0.0) * w
         weight += np.where(known, w, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(weight > 1e-9, total / weight, np.nan), np.minimum(np.where(weight > 1 - 1e-9, 1.0, weight), 1.0)
+        return np.where(weight > SLIGHT, total / weight, np.nan), np.minimum(np.where(weight > 1 - SLIGHT, 1.0, weight), 1.0)
