@@ -128,7 +128,7 @@ class Assembly:
         return self.archive if piece is None or self.shelf is None else self.shelf.writer(piece)
 
     def settle(self) -> None:
-        """Wait until all is written.
+        """Wait until all is written and every piece is in the lake.
 
         Raises:
             StorageError: the disk is full. Spoilt: see `copy`.
@@ -138,6 +138,11 @@ class Assembly:
             self._later(self.shelf.finish)
         while self._under_way:
             self._under_way.popleft().result()
+
+    def end_with(self, name: str, data: bytes) -> None:
+        """Have a last file deflated and written behind all tiles; `settle` waits for it."""
+        self._write()
+        self._later(lambda: self.archive.add(name, data))
 
     def _write(self) -> None:
         tiles, self._next = self._next, []

@@ -118,13 +118,16 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             document = tileset(_tree(cells, tiles, far), error=ABSENCE * largest, **told)
             data = dump(document)
             work.settle()
-            archive.add("tileset.json", data)
-            size_now = archive.size + sum(piece.size for piece in work.pieces)
+            work.end_with("tileset.json", data)  # while the ledger is written
             ledger.notes["pieces"] = [asdict(piece) for piece in work.pieces]
+            left = "" if implicitly else ledger.save(job.lake, tiles)
+            work.settle()
+            size_now = archive.size + sum(piece.size for piece in work.pieces)
         if implicitly:
             document, size_now = implicit.rewrite(job.out, implicit.mercator(), work)
             tiles = work.table()
-        sidecars = anchors.sidecars | marks.sidecars(past) | {LEDGER: ledger.save(job.lake, tiles)}
+            left = ledger.save(job.lake, tiles)
+        sidecars = anchors.sidecars | marks.sidecars(past) | {LEDGER: left}
         job.progress(1.0, "done")
         stored = [key for piece in work.pieces for key in piece.keys]
         return _facts(document, tiles, len(cells), report, size_now) | {"sidecars": sidecars} | ({"pieces": stored} if stored else {})

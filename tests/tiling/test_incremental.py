@@ -21,7 +21,7 @@ from rasterio.transform import from_origin
 from tiling import anchors, block_tiles, blocks, ground_marks, masses, pieces
 from tiling.arrow_bytes import offsets_and_data
 from tiling.census import Census
-from tiling.digest_kernel import hash_bytes
+from tiling.digest_kernel import hash_bytes, hash_words
 from tiling.digests import digests
 from twin import parts
 from twin.bench.cities import generate_buildings
@@ -283,6 +283,21 @@ def test_texts_are_hashed_as_the_plain_form_does(texts: list[bytes]) -> None:
     result = np.empty(len(texts), np.uint64)
     hash_bytes(*offsets_and_data(pa.array(texts, pa.binary())), result)
     assert result.tolist() == [plain_hash(text) for text in texts]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=5), min_size=1, max_size=8))
+def test_rows_of_words_are_hashed_as_the_plain_form_does(runs: list[list[int]]) -> None:
+    result = np.empty((len(runs), 2), np.uint64)
+    hash_words(np.cumsum([len(run) for run in runs]), np.array([word for run in runs for word in run], np.uint64), result)
+    prime, scramble, every = 0x9FB21C651E98DF25, 0xBF58476D1CE4E5B9, 2**64 - 1
+    for run, found in zip(runs, result.tolist(), strict=True):
+        one = len(run) * scramble & every
+        two = one ^ every
+        for word in run:
+            one, two = (one ^ word) * prime & every, (two ^ word) * scramble & every
+            one, two = one ^ one >> 32, two ^ two >> 32
+        assert found == [one * scramble & every, two * prime & every]
 
 
 def test_hidden_ids_that_cannot_be_told_by_hash_are_looked_up(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
