@@ -2,8 +2,8 @@
 import { Cartographic, Math as CesiumMath, sampleTerrainMostDetailed } from "@cesium/engine";
 import type { Bbox, PlaceFound } from "./api/types";
 import type { CityApp } from "./app";
-import { ellipsoidAt, groundAt } from "./cesium/pick";
-import { flyToView, setFlat, setSun, setView, viewBox, viewFrom } from "./cesium/scene";
+import { ellipsoidAt, groundAt, groundHeight } from "./cesium/pick";
+import { awaitGround, flyToView, setFlat, setSun, setView, viewBox, viewFrom } from "./cesium/scene";
 import { openingView, type View } from "./core/camera";
 import { union } from "./core/layers";
 
@@ -32,6 +32,7 @@ export class Viewpoint {
     if (!view || !this.app.widget) return;
     setSun(this.app.widget, view.lon, 10);
     setView(this.app.widget, view);
+    awaitGround(this.app.widget);
   }
 
   /** The guess of the ground's height is corrected from the terrain itself, unless the reader has moved meanwhile. */
@@ -107,7 +108,7 @@ export class Viewpoint {
   }
 
   groundHeight(lon: number, lat: number): number | null {
-    return (this.app.widget?.scene.globe.getHeight(Cartographic.fromDegrees(lon, lat)) as number | undefined) ?? null;
+    return (this.app.widget && groundHeight(this.app.widget, Cartographic.fromDegrees(lon, lat))) ?? null;
   }
 
   currentView(): View | null {

@@ -12,11 +12,25 @@ import { MESSAGES } from "../src/core/messages";
 import { classConditions, HEIGHTS, useConditions, USES } from "../src/core/palette";
 import { slug } from "../src/core/properties";
 import { Burst } from "../src/core/progress";
+import { why } from "../src/core/why";
+import { ApiError } from "../src/api/client";
 
 function collection(id: string, extra: Partial<Collection> = {}): Collection {
   return { id, "twin:kind": "vector", "twin:group": "时空基础", links: [], ...extra };
 }
 const layer = (id: string, extra: Partial<Collection> = {}) => toLayer(collection(id, extra));
+
+describe("why", () => {
+  const zh = (error: unknown) => why(error, (key, values) => translate("zh", key, values ?? {}));
+  it("says in the reader's language what an answer means", () => {
+    expect(zh(new ApiError(500, "boom", "u"))).toBe("服务器出错（HTTP 500：boom）");
+    expect(zh(new ApiError(0, "TypeError", "u"))).toBe("服务器没有响应");
+    expect(zh(new ApiError(400, "unknown parameter x", "u"))).toBe("unknown parameter x");
+    expect(zh({ statusCode: 404 })).toBe("服务器上没有这份数据（HTTP 404）");
+    expect(zh({ statusCode: 403 })).toBe("服务器拒绝了请求（HTTP 403）");
+    expect(zh(new Error("no WebGL"))).toBe("no WebGL");
+  });
+});
 
 describe("messages", () => {
   it("says everything in both languages, with the same blanks", () => {

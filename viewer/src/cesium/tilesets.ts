@@ -34,9 +34,9 @@ interface Shown {
   painted: (Painted & { legend: Legend }) | null;
 }
 
-/** Pixels of error that a reader does not mind, by kind; software drawing gets coarser tiles. */
 /** How much coarser the first picture may be: fewer requests, and what is missing comes in the next frames. */
-const COARSE = 4;
+const COARSE = 8;
+/** Pixels of error that a reader does not mind, by kind; software drawing gets coarser tiles. */
 const ERROR_PIXELS: Record<string, number> = { blocks: 10, mesh: 8, points: 8 };
 
 export class Tilesets {

@@ -32,7 +32,9 @@ export function openingView(box: Bbox, ground: number, aspect = 1.6): View {
   const { width, depth } = sizeOf(box);
   const across = width / Math.max(0.6, Math.min(aspect, 2)) * 1.15;
   const range = Math.min(40_000, Math.max(250, across, depth * 0.95));
-  return { lon: (box[0] + box[2]) / 2, lat: (box[1] + box[3]) / 2, height: ground, heading: 12, pitch: -34, range };
+  // A picture that is higher than wide (a telephone's) would be mostly sky or bare ground at the same angle.
+  const pitch = aspect < 0.8 ? -55 : -34;
+  return { lon: (box[0] + box[2]) / 2, lat: (box[1] + box[3]) / 2, height: ground, heading: 12, pitch, range };
 }
 
 /** Grows a box about its middle by a factor. */
