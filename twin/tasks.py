@@ -338,10 +338,10 @@ def _derive(city: City, context: Context, name: str, number: int, version: Layer
         return known
     context.stage("encoding", name)
     with city.lake.scratch(".3tz") as out:
-        job = registry.TileJob(city.lake, out, options, ground, city.settings.workers, context.progress, _previous(city, name, inputs), about)
+        job = registry.TileJob(city.lake, out, options, ground, city.settings.workers, context.progress, _previous(city, name, inputs), about, city.settings.archive_bytes)
         info = module.tile(version, job)
         context.stage("archiving", name)
-        archive, *more = _store(city, out)
+        archive, *more = archive_set.store(city.lake, out, job.archive_bytes)
         if more:
             info["archives"] = more
     derivation = Derivation(key, name, number, entry.name, archive, inputs, info)
@@ -359,18 +359,8 @@ def _previous(city: City, name: str, inputs: dict[str, Any]) -> registry.Previou
     usable.reverse()
     for derivation in sorted(usable, key=lambda d: d.key not in shown):
         if all(map(city.lake.exists, derivation.archives)):
-            return registry.Previous(tuple(map(city.lake.path, derivation.archives)), derivation.info["sidecars"])
+            return registry.Previous(tuple(map(city.lake.path, derivation.near)), derivation.info["sidecars"])
     return None
-
-
-def _store(city: City, out: Path) -> list[str]:
-    """Keys of the archives that a finished one is kept as: itself, or those it was split into."""
-    paths = archive_set.split(out, out.parent, city.settings.archive_bytes)
-    try:
-        return [city.lake.put_file(path, ".3tz", move=True) for path in paths]
-    finally:
-        for path in paths:
-            path.unlink(missing_ok=True)
 
 
 def run(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
