@@ -172,6 +172,9 @@ class _Guard:
         except (DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError, pyogrio.errors.GeometryError,
                 pa.ArrowInvalid, OSError, RuntimeError) as error:  # fmt: skip
             reason = str(error).strip().split("\n")[0].rstrip(".")
+            if reason.startswith("Geometry type is not supported"):
+                raise UnreadableSource(f"{self.path.name} holds surfaces or solids in space (TIN, polyhedral surfaces, multipatches), which are no plan features.",
+                                       "Export them as CityGML, CityJSON, OBJ or glTF and ingest that.") from error  # fmt: skip
             raise UnreadableSource(f"{self.path.name} cannot be read: {reason}.", "The file is damaged or incomplete; export it again.") from error
 
     def _tell(self, seen: list[warnings.WarningMessage]) -> None:
