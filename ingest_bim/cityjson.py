@@ -116,7 +116,8 @@ class _Model:
 
 
 def _first(report: Report) -> str:
-    return f"{report.notes[0].feature}: {report.notes[0].reason}" if report.notes else ""
+    note = next(iter(report.notes), None)
+    return "" if note is None else f"{note.feature}: {note.reason}" if note.feature else note.reason
 
 
 def _open(source: Path, options: Options) -> tuple[Callable[[], Iterator[dict[str, Any]]], Header]:

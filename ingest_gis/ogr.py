@@ -25,7 +25,6 @@ from ingest_gis.rows import CHUNK, Rows, Source, VectorOptions, check_text, diff
 from twin.errors import BadOption, UnreadableSource
 from twin.model import Report
 
-
 LOOKED_THROUGH = 250_000
 """Rows of a GeoPackage up to which its numbers are looked through for texts: of more, that would take a third of the reading's time."""
 
