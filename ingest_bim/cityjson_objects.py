@@ -63,11 +63,13 @@ class Header:
     template_vertices: F64 = field(default_factory=lambda: np.zeros((0, 3)))
     looks: Looks = field(default_factory=Looks)
     defaults: dict[Kind, str] = field(default_factory=dict)
+    extras: tuple[str, ...] = ()
+    """What extensions say of the model as a whole (CityJSON 2.0.1, 8.3)."""
 
     @staticmethod
     def of(document: dict[str, Any]) -> Header:
         """Read it; ValueError, TypeError or KeyError where it is malformed."""
-        header = Header(str(document["version"]))
+        header = Header(str(document["version"]), extras=tuple(name for name in document if name.startswith("+")))
         crs = (document.get("metadata") or {}).get("referenceSystem")
         header.crs = str(crs) if crs else None
         if transform := document.get("transform"):

@@ -6,9 +6,10 @@ make GDAL open another file or an address.
 
 from __future__ import annotations
 
+import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from ingest_gis import dbf, geojson
 from ingest_gis.rows import CHUNK, Rows, Source, VectorOptions, check_text, different, undecodable
 from twin.errors import BadOption, UnreadableSource
 from twin.model import Report
+
+LOOKED_THROUGH = 250_000
+"""Rows of a GeoPackage up to which its numbers are looked through for texts: of more, that would take a third of the reading's time."""
 
 
 def open_gdal(path: Path, driver: str, options: VectorOptions, report: Report) -> Source:
@@ -46,7 +50,9 @@ def open_gdal(path: Path, driver: str, options: VectorOptions, report: Report) -
     count = info["features"] - (shapefile.deleted if shapefile and info["features"] > 0 else 0)
 
     def chunks() -> Iterator[Rows]:
-        return _stream(guard, target, how, count, keep=shapefile)
+        yield from _stream(guard, target, how, count, keep=shapefile)
+        if driver == "GPKG" and count <= LOOKED_THROUGH:
+            _texts_among_numbers(path, table, schema, report)
 
     def column(name: str) -> pa.ChunkedArray:
         if list(info["fields"]).count(name) != 1:  # one of several of a name, which have got numbers
@@ -61,6 +67,29 @@ def open_gdal(path: Path, driver: str, options: VectorOptions, report: Report) -
     crs = geojson.stated_crs(path, crs) if driver == "GeoJSON" else crs
     return Source(path.name, driver, table, crs, schema, None if kind in (None, "Unknown", "Geometry") else "Polygon" in kind,
                   count, chunks, column, stable, geometry, facts)  # fmt: skip
+
+
+def _texts_among_numbers(path: Path, table: str, schema: pa.Schema, report: Report) -> None:
+    """SQLite keeps whatever is put into a column: texts in a column of numbers, which GDAL reads as 0 without a word, are counted and told."""
+    names = [field.name for field in schema if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)]
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
+        for start in range(0, len(names), 500):
+            some = names[start : start + 500]
+            counts = ", ".join(f"sum(typeof({_quoted(name)}) IN ('text', 'blob'))" for name in some)
+            try:
+                found = database.execute(f"SELECT {counts} FROM {_quoted(table)}").fetchone()
+            except sqlite3.DatabaseError:  # a view that needs GDAL's functions
+                return
+            for name, count in zip(some, found, strict=True):
+                if count:
+                    report.note(
+                        "warned", "", f"column {name}: {count} values are texts in a column of numbers and are read as 0 or none; correct them in the source"
+                    )
+
+
+def _quoted(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _undefined(crs: str | None) -> bool:
@@ -172,6 +201,9 @@ class _Guard:
         except (DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError, pyogrio.errors.GeometryError,
                 pa.ArrowInvalid, OSError, RuntimeError) as error:  # fmt: skip
             reason = str(error).strip().split("\n")[0].rstrip(".")
+            if reason.startswith("Geometry type is not supported"):
+                raise UnreadableSource(f"{self.path.name} holds surfaces or solids in space (TIN, polyhedral surfaces, multipatches), which are no plan features.",
+                                       "Export them as CityGML, CityJSON, OBJ or glTF and ingest that.") from error  # fmt: skip
             raise UnreadableSource(f"{self.path.name} cannot be read: {reason}.", "The file is damaged or incomplete; export it again.") from error
 
     def _tell(self, seen: list[warnings.WarningMessage]) -> None:

@@ -80,9 +80,7 @@ def reference_of(source: Source, options: ReaderOptions, report: Report) -> Refe
     Raises:
         MissingReference, BadReference: as `twin.crs.parse_reference`.
     """
-    reference = crs.parse_reference(
-        options.crs or source.crs, options.vertical, vertical_offset=options.vertical_offset, where=source.name
-    )
+    reference = crs.parse_reference(options.crs or source.crs, options.vertical, vertical_offset=options.vertical_offset, where=source.name)
     report.facts["driver"] = source.driver
     report.facts["table"] = source.table
     report.facts["crs_source"] = "option" if options.crs else "file"

@@ -131,9 +131,7 @@ def check_shapefile(path: Path, head: bytes, size: int) -> None:
         raise UnreadableSource(f"{table.name} is truncated.", "Copy all members of the Shapefile again.")
     records, start, width = struct.unpack("<IHH", header[4:12])
     if table.stat().st_size < start + records * width:
-        raise UnreadableSource(
-            f"{table.name} is truncated: it states {records} records of {width} bytes.", "Copy all members of the Shapefile again."
-        )
+        raise UnreadableSource(f"{table.name} is truncated: it states {records} records of {width} bytes.", "Copy all members of the Shapefile again.")
 
 
 def sibling(path: Path, suffix: str) -> Path | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +213,26 @@ def test_a_zip_says_what_it_holds(tmp_path: Path) -> None:
         file.writestr("道路/路.shp", b"x")
     with pytest.raises(BadInput, match=r"1 × \.shp.*Unpack it"):
         tasks.ingest_params(tmp_path / "a.zip", "x")
+
+
+def test_texts_in_a_column_of_numbers_are_told(tmp_path: Path, ingest: Ingest) -> None:
+    path = tmp_path / "t.gpkg"
+    geopandas.GeoDataFrame({"a": [1, 2], 'b"c': [1.5, 2.5]}, geometry=POINTS, crs=4490).to_file(path, layer="t", SPATIAL_INDEX="NO")
+    assert not ingest("vector", path)[1].counts
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE t SET a = 'two' WHERE a = 2")
+    _, report, _ = ingest("vector", path)
+    assert [note.reason.partition(" and ")[0] for note in report.notes] == ["column a: 1 values are texts in a column of numbers"]
+
+
+@pytest.mark.parametrize("kind", ["TIN", "POLYHEDRALSURFACE"])
+def test_surfaces_in_space_are_named(tmp_path: Path, ingest: Ingest, kind: str) -> None:
+    path = tmp_path / "t.gpkg"
+    geopandas.GeoDataFrame({"a": [1, 2]}, geometry=POINTS, crs=4490).to_file(path)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE gpkg_geometry_columns SET geometry_type_name = ?, z = 1", (kind,))
+    with pytest.raises(UnreadableSource, match="CityGML"):
+        ingest("vector", path)
 
 
 def test_a_file_geodatabase_is_a_folder(tmp_path: Path, ingest: Ingest) -> None:
