@@ -36,10 +36,37 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def layer_field(*kinds: LayerKind, zh: str, en: str, default: Any = ..., required: bool = True) -> Any:
-    """A parameter that names a published layer of one of these kinds; empty where it may be left out."""
-    extra: dict[str, Any] = {"x-layer-kinds": list(kinds), "x-title-zh": zh}
-    return Field(default if not required or default is not ... else ..., title=en, json_schema_extra=extra)
+Said = tuple[str, str]
+"""For people: Chinese, English."""
+
+
+def param(default: Any, zh: str, en: str, *, group: Said | None = None, when: Mapping[str, Any] | None = None, choices: Mapping[str, Said] | None = None,
+          extra: Mapping[str, Any] | None = None, **limits: Any) -> Any:  # fmt: skip
+    """A parameter as forms and the process description show it; what is said beyond its type are `x-` members of its JSON Schema.
+
+    Args:
+        default: `...` where it must be given.
+        zh: its title in Chinese (`x-title-zh`).
+        en: its title.
+        group: with this one a group of the form begins (`x-group`), up to the next that begins one.
+        when: other parameters by which it counts (`x-when`): a list of values, or True for any value that is not empty. Forms leave it out else.
+        choices: what the values of a `Literal` are called (`x-choices`).
+        extra: more `x-` members.
+        limits: of pydantic (`ge`, `le`, …).
+    """
+    said: dict[str, Any] = {"x-title-zh": zh, **(extra or {})}
+    if group:
+        said["x-group"] = {"zh": group[0], "en": group[1]}
+    if when:
+        said["x-when"] = dict(when)
+    if choices:
+        said["x-choices"] = {value: {"zh": name[0], "en": name[1]} for value, name in choices.items()}
+    return Field(default, title=en, json_schema_extra=said, **limits)
+
+
+def layer_field(*kinds: LayerKind, zh: str, en: str, default: Any = ..., **said: Any) -> Any:
+    """A parameter that names a published layer of one of these kinds; empty where it may be left out. `said` as for `param`."""
+    return param(default, zh, en, extra={"x-layer-kinds": list(kinds)}, **said)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,10 @@ import numpy as np
 import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
-from pydantic import Field
 from rasterio import features as rio_features
 from rasterio.transform import Affine
 
-from scenarios.contract import Output, World, layer_field
+from scenarios.contract import Output, World, layer_field, param
 from scenarios.contract import Params as BaseParams
 from scenarios.kernels.connected import connected_below
 from twin import crs
@@ -39,14 +38,13 @@ class Params(BaseParams):
     """Parameters of the static inundation."""
 
     terrain: str = layer_field("terrain", zh="地形图层", en="Terrain layer")
-    level: float = Field(title="Water level, m in the terrain's vertical datum", json_schema_extra={"x-title-zh": "水位（米，地形高程基准）"}, ge=-500, le=9000)
-    source: str = layer_field("vector", "blocks", zh="水源图层（河流等）", en="Source layer (river …); empty: give source_point", default="")
-    source_point: tuple[float, float] | None = Field(None, title="Source point (longitude, latitude)", json_schema_extra={"x-title-zh": "水源点（经度, 纬度）"})
+    level: float = param(..., "水位（米，地形高程基准）", "Water level, m in the terrain's vertical datum", ge=-500, le=9000)
+    source: str = layer_field("vector", "blocks", zh="水源图层（河流等；不选则给水源点）", en="Source layer (river …); empty: give source_point", default="")
+    source_point: tuple[float, float] | None = param(None, "水源点（经度, 纬度）", "Source point (longitude, latitude)")
     buildings: str = layer_field("blocks", zh="建筑图层", en="Buildings layer (empty: none)", default="")
-    bbox: tuple[float, float, float, float] | None = Field(None, title="Area (west, south, east, north); empty: the whole terrain",
-                                                           json_schema_extra={"x-title-zh": "范围（西, 南, 东, 北）"})  # fmt: skip
-    threshold: float = Field(0.05, title="Depth at the wall from which a building counts as flooded, m", json_schema_extra={"x-title-zh": "受淹判定水深（米）"}, ge=0)
-    steps: int = Field(10, title="Number of rising steps", json_schema_extra={"x-title-zh": "上涨步数"}, ge=1, le=200)
+    bbox: tuple[float, float, float, float] | None = param(None, "范围（西, 南, 东, 北；空：整个地形）", "Area (west, south, east, north); empty: the whole terrain")
+    threshold: float = param(0.05, "受淹判定水深（米）", "Depth at the wall from which a building counts as flooded, m", ge=0)
+    steps: int = param(10, "上涨步数", "Number of rising steps", ge=1, le=200)
 
 
 OUTPUTS = (

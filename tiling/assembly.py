@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tiling.pieces import Piece, Shelf
 from tiling.reuse import Ledger, Past
 from tiling.tileset import Finished
 from twin.archive import ArchiveWriter, Packed
@@ -27,12 +28,15 @@ class Assembly:
 
     `want` is called for all tiles of the plan, in order (by the iterator that makes the tasks), `enter` for every tile that was built, in the same order.
     The archive is written on a thread of its own, up to `settle`: as a context manager it is done with it when the archive is finished or given up.
+    Tiles of a piece (`tiling.pieces`) go to an archive of their own, and a piece that is what it was is left where it lies.
     An archive that is `rewritten` afterwards (`tiling.implicit`) only gets what is new; `known` hands out the rest then, and `placed` writes down where it went.
     `done`, `kept`: tiles, and features in them, that are written.
     """
 
-    def __init__(self, past: Past, archive: ArchiveWriter, ledger: Ledger, *, rewritten: bool = False) -> None:
-        self.past, self.archive, self.ledger, self.rewritten = past, archive, ledger, rewritten
+    def __init__(self, past: Past, archive: ArchiveWriter, ledger: Ledger, *, shelf: Shelf | None = None, rewritten: bool = False) -> None:
+        self.past, self.archive, self.ledger, self.shelf, self.rewritten = past, archive, ledger, shelf, rewritten
+        self.pieces: list[Piece] = []
+        self._piece = 0  # the first of those that do not end before what is written next
         self.done = self.kept = 0
         self._names: list[str] = []
         self._rows: list[int] = []  # of each tile: in the last build's ledger, or behind its end in this one's; −1 until it is built
@@ -40,7 +44,7 @@ class Assembly:
         self._drawn, self._holds = (past.tiles.column(name).to_numpy(zero_copy_only=False) for name in ("drawn", "kept"))
         self._writer = ThreadPoolExecutor(1, "writer")
         self._under_way: deque[Future[None]] = deque()
-        self._next: list[tuple[str, Packed]] = []
+        self._next: list[tuple[Piece | None, str, Packed]] = []
         self._reused: set[str] = set()
         self._placed: dict[str, tuple[str, int]] = {}
 
@@ -49,10 +53,17 @@ class Assembly:
 
     def __exit__(self, *error: object) -> None:
         self._writer.shutdown(wait=True, cancel_futures=True)
+        if self.shelf is not None:
+            self.shelf.give_up()
 
-    def want(self, names: Sequence[str], keys: Sequence[bytes]) -> NDArray[np.intp]:
-        """Which of these tiles, the next of the plan, have to be built: their positions among these."""
-        rows = list(map(self.past.find, names, keys))
+    def want(self, names: Sequence[str], keys: Sequence[bytes], pieces: Sequence[Piece] = ()) -> NDArray[np.intp]:
+        """Which of these tiles, the next of the plan, have to be built: their positions among these; `pieces` are cut from these."""
+        rows, start = list(map(self.past.find, names, keys)), len(self._names)
+        for piece in pieces:
+            before = self.past.same(piece, rows[piece.first - start : piece.end - start])
+            if before is not None:
+                piece.keys, piece.size = before.keys, before.size
+        self.pieces += pieces
         wanted = np.flatnonzero(np.array(rows, np.int64) < 0)
         self._missing.extend((len(self._names) + at, keys[at]) for at in wanted.tolist())
         self._names += names
@@ -66,7 +77,7 @@ class Assembly:
         check = 0
         if one.packed is not None:
             check = one.packed.check
-            self._next.append((f"{self._names[at]}.glb", one.packed))
+            self._next.append((self._piece_of(at), f"{self._names[at]}.glb", one.packed))
             one.packed = Packed(b"", 0, one.packed.size, False)
         if len(self._next) >= _AT_ONCE:
             self._write()
@@ -83,6 +94,22 @@ class Assembly:
         end = self._missing[0][0] if self._missing else len(self._names)
         if end <= self.done:
             return
+        while self.done < end:
+            piece = self._piece_of(self.done)
+            last = piece.end if piece is not None else self.pieces[self._piece].first if self._piece < len(self.pieces) else end
+            self._move(piece, min(last, end))
+        if not self._missing:
+            self._write()
+            self._later(self.archive.sync)  # the disk works while the rest is computed
+
+    def _piece_of(self, at: int) -> Piece | None:
+        """The piece of a tile, not before the last one that was asked for; None where it lies near the root."""
+        while self._piece < len(self.pieces) and self.pieces[self._piece].end <= at:
+            self._piece += 1
+        return self.pieces[self._piece] if self._piece < len(self.pieces) and self.pieces[self._piece].first <= at else None
+
+    def _move(self, piece: Piece | None, end: int) -> None:
+        """Have tiles of one piece copied, up to `end`."""
         rows = np.array(self._rows[self.done : end])
         self.kept += int(self._holds[rows].sum())
         drawn = np.flatnonzero(self._drawn[rows])
@@ -90,31 +117,39 @@ class Assembly:
         self.done = end
         if self.rewritten:
             self._reused.update(names)
-            self._next += [(name, Packed(b"", 0, 0, False)) for name in names]
-        else:
+            self._next += [(None, name, Packed(b"", 0, 0, False)) for name in names]
+        elif piece is None or not piece.keys:
             self._write()
             wanted = {name: self.past.checks[row] for name, row in zip(names, rows[drawn].tolist(), strict=True)}
-            self._later(lambda: self.past.copy(self.archive, wanted))
-        if not self._missing:
-            self._write()
-            self._later(self.archive.sync)  # the disk works while the rest is computed
+            self._later(lambda: self.past.copy(self._target(piece), wanted))
+
+    def _target(self, piece: Piece | None) -> ArchiveWriter:
+        """The archive that a tile goes to; for the writing thread alone."""
+        return self.archive if piece is None or self.shelf is None else self.shelf.writer(piece)
 
     def settle(self) -> None:
-        """Wait until all is written.
+        """Wait until all is written and every piece is in the lake.
 
         Raises:
             StorageError: the disk is full. Spoilt: see `copy`.
         """
         self._write()
+        if self.shelf is not None:
+            self._later(self.shelf.finish)
         while self._under_way:
             self._under_way.popleft().result()
+
+    def end_with(self, name: str, data: bytes) -> None:
+        """Have a last file deflated and written behind all tiles; `settle` waits for it."""
+        self._write()
+        self._later(lambda: self.archive.add(name, data))
 
     def _write(self) -> None:
         tiles, self._next = self._next, []
 
         def write() -> None:
-            for name, packed in tiles:
-                self.archive.add_packed(name, packed)
+            for piece, name, packed in tiles:
+                self._target(piece).add_packed(name, packed)
 
         self._later(write)
 

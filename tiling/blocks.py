@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from tiling import implicit, masses, metadata, partition
+from tiling import implicit, masses, metadata, partition, pieces
 from tiling.anchors import Anchors, Look, look
 from tiling.arrow_bytes import offsets_and_data, whole
 from tiling.assembly import Assembly
@@ -28,6 +28,7 @@ from tiling.gltf import Compression
 from tiling.ground_marks import Marks
 from tiling.levels import ABSENCE
 from tiling.mass_kernels import COLUMNS
+from tiling.pieces import Shelf
 from tiling.pool import Pool
 from tiling.reuse import LEDGER, Ledger, Past, Spoilt, boxes_of, common_key, notes_of, tile_keys
 from tiling.rows import Rows
@@ -39,7 +40,7 @@ from twin.model import ABOVE_GROUND, Bounds, LayerVersion, Report
 from twin.processes import uncollected
 from twin.registry import TileJob
 
-CODE_VERSION = "9"
+CODE_VERSION = "10"
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
 BY_HAND = 262_144
@@ -100,7 +101,8 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         schema = metadata.plan(version.layer, _arrow(source.rows, names), surveys, version.columns)
         ledger, marks = Ledger(notes=anchors.notes), Marks(job.ground, job.lake, past)
         implicitly = job.options.subdivision == "implicit"
-        with ArchiveWriter(job.out) as archive, Assembly(past, archive, ledger, rewritten=implicitly) as work:
+        shelf = None if implicitly else Shelf(job.lake, job.out, job.archive_bytes)
+        with ArchiveWriter(job.out) as archive, Assembly(past, archive, ledger, shelf=shelf, rewritten=implicitly) as work:
             cells = _write(job, (source, schema, anchors, marks), plan, pool, work)
             tiles = work.table()
             for action, feature, reason in notes_of(tiles):
@@ -116,14 +118,19 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             document = tileset(_tree(cells, tiles, far), error=ABSENCE * largest, **told)
             data = dump(document)
             work.settle()
-            archive.add("tileset.json", data)
-            size_now = archive.size
+            work.end_with("tileset.json", data)  # while the ledger is written
+            ledger.notes["pieces"] = [asdict(piece) for piece in work.pieces]
+            left = "" if implicitly else ledger.save(job.lake, tiles)
+            work.settle()
+            size_now = archive.size + sum(piece.size for piece in work.pieces)
         if implicitly:
             document, size_now = implicit.rewrite(job.out, implicit.mercator(), work)
             tiles = work.table()
-        sidecars = anchors.sidecars | marks.sidecars(past) | {LEDGER: ledger.save(job.lake, tiles)}
+            left = ledger.save(job.lake, tiles)
+        sidecars = anchors.sidecars | marks.sidecars(past) | {LEDGER: left}
         job.progress(1.0, "done")
-        return _facts(document, tiles, len(cells), report, size_now) | {"sidecars": sidecars}
+        stored = [key for piece in work.pieces for key in piece.keys]
+        return _facts(document, tiles, len(cells), report, size_now) | {"sidecars": sidecars} | ({"pieces": stored} if stored else {})
 
 
 class _Plan:
@@ -160,16 +167,18 @@ def _write(
     source, schema, anchors, marks = given
     keys = _keys(source, schema, marks, max(one.largest() for one in anchors.places))
     total = sum(len(one) - len(one.gone) for one in anchors.places) or 1
+    limit = pieces.limit_of(sum(one.heft() for one in anchors.places))
     planned: list[partition.Cells] = []
     most = min(UNIT * job.options.budget, max(UNIT_WEIGHT, job.options.budget))
 
     def tasks() -> Iterator[tuple[Source, metadata.Schema, list[Wanted]]]:
         unit: list[Wanted] = []
-        weight = 0.0
+        weight, start = 0.0, 0
         for piece in plan.pieces():
             planned.append(piece.bare())
-            names = piece.names()
-            for at in work.want(names, keys(piece, names, planned[0].cell(0).name if work.rewritten else "")).tolist():
+            names, cut = piece.names(), pieces.pieces(piece, start, limit) if work.shelf is not None else []
+            start += len(names)
+            for at in work.want(names, keys(piece, names, planned[0].cell(0).name if work.rewritten else ""), cut).tolist():
                 cell = piece.cell(at)
                 unit.append((planned[-1].cell(at), cell.rows))
                 weight += cell.weight

@@ -1,6 +1,6 @@
 # mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
 # ruff: noqa: ANN001  (types are in the docstring: numba infers them)
-"""The hash of texts and bytes, eight bytes at a time; compiled by numba."""
+"""Hashes of texts, of bytes and of rows of numbers, eight bytes at a time; compiled by numba."""
 
 from __future__ import annotations
 
@@ -32,3 +32,24 @@ def hash_bytes(offsets, data, result) -> None:
             total ^= total >> np.uint64(32)
             at += 8
         result[i] = total * scramble
+
+
+@njit(cache=True, nogil=True)
+def hash_words(ends, words, result) -> None:
+    """Of each run of words, one behind the other, two numbers of 64 bits, in which its length counts too.
+
+    Args:
+        ends: (N,) where each run ends; words: uint64; result: (N, 2) uint64, written.
+    """
+    prime, scramble, half = np.uint64(0x9FB21C651E98DF25), np.uint64(0xBF58476D1CE4E5B9), np.uint64(32)
+    at = 0
+    for i in range(len(result)):
+        one = np.uint64(ends[i] - at) * scramble
+        two = ~one
+        while at < ends[i]:
+            one = (one ^ words[at]) * prime
+            one ^= one >> half
+            two = (two ^ words[at]) * scramble
+            two ^= two >> half
+            at += 1
+        result[i, 0], result[i, 1] = one * scramble, two * prime

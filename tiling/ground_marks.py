@@ -1,8 +1,8 @@
 """Which ground a tile stands on: digests of the cells of the terrain that reach it, square by square.
 
 A tile of blocks depends on the heights under its buildings and on nothing else of the terrain. So a terrain that takes the
-place of another builds those tiles again whose own cells changed (ADR 0020). Only squares that are asked for are read; what was
-read is left for the next build, since the bytes of a raster never change.
+place of another builds those tiles again whose own cells changed (ADR 0020), wherever the rasters begin and end, if only their cells are the same.
+Only squares that are asked for are read; what was read is left for the next build, since the bytes of a raster never change.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ SIDE = 32
 """Cells along the side of a square."""
 READ = 8
 """Squares along the side of what is read at a time."""
-MOST = 1 << 26
-"""Cells of a raster beyond which it is one thing: to read it takes as long as to build the tiles."""
+MOST = 1 << 32
+"""Cells of a raster beyond which it is one thing: the digests of all squares would take more than 32 MB."""
 _UNKNOWN = 0
 
 
@@ -51,12 +51,15 @@ class _Squares:
         transform, width, height = self.ground.shape
         rim = cells[0] < 0 or cells[1] < 0 or cells[2] >= width or cells[3] >= height
         rows, columns = self.digests.shape
-        c0, r0 = max(cells[0], 0) // SIDE, max(cells[1], 0) // SIDE
-        c1, r1 = min(cells[2] // SIDE, columns - 1), min(cells[3] // SIDE, rows - 1)
+        across, down = off(self.ground)
+        c0, r0 = (max(cells[0], 0) + across) // SIDE, (max(cells[1], 0) + down) // SIDE
+        c1, r1 = min((cells[2] + across) // SIDE, columns - 1), min((cells[3] + down) // SIDE, rows - 1)
         place = (c0, r0, c1, r1, rim)
         if place not in self.marks:
             self._read(c0, r0, c1, r1)
-            about = [asdict(self.ground.reference), tuple(transform), [c0, r0, c1, r1], [width, height] if rim else []]
+            column, row, *rest = self.ground.lattice or (0, 0, *transform)
+            squares = [(column - across) // SIDE + c0, (row - down) // SIDE + r0, c1 - c0, r1 - r0]
+            about = [asdict(self.ground.reference), [transform.a, transform.e, *rest], squares, [*transform, width, height] if rim else []]
             body = np.ascontiguousarray(self.digests[r0 : r1 + 1, c0 : c1 + 1]).tobytes()
             self.marks[place] = hashlib.blake2b(json.dumps(about, sort_keys=True).encode() + body, digest_size=16).hexdigest()
         return self.marks[place]
@@ -67,21 +70,30 @@ class _Squares:
             return
         self.fresh = True
         _, width, height = self.ground.shape
+        across, down = off(self.ground)
         with rasterio.open(self.ground.path) as file:
             for row in range(r0 - r0 % READ, r1 + 1, READ):
                 for column in range(c0 - c0 % READ, c1 + 1, READ):
                     if self.digests[row, column] != _UNKNOWN:  # they are read by whole windows
                         continue
-                    x, y = column * SIDE, row * SIDE
-                    window = Window(x, y, min(READ * SIDE, width - x), min(READ * SIDE, height - y))
+                    x, y = column * SIDE - across, row * SIDE - down
+                    left, top = max(x, 0), max(y, 0)
+                    window = Window(left, top, min(x + READ * SIDE, width) - left, min(y + READ * SIDE, height) - top)
                     cells = file.read(1, window=window, masked=True).astype(np.float64).filled(np.nan)  # as they are sampled
-                    for i in range(0, len(cells), SIDE):
-                        for j in range(0, cells.shape[1], SIDE):
-                            self.digests[row + i // SIDE, column + j // SIDE] = _digest(cells[i : i + SIDE, j : j + SIDE])
+                    for i in range(y, top + len(cells), SIDE):
+                        for j in range(x, left + cells.shape[1], SIDE):
+                            square = cells[max(i - top, 0) : i + SIDE - top, max(j - left, 0) : j + SIDE - left]
+                            self.digests[(i + down) // SIDE, (j + across) // SIDE] = _digest(square)
+
+
+def off(ground: Ground) -> tuple[int, int]:
+    """Cells by which the first column and row of a raster lie within their squares, which are those of its lattice."""
+    column, row, *_ = ground.lattice or (0, 0)
+    return column % SIDE, row % SIDE
 
 
 def _digest(cells: NDArray[np.float64]) -> int:
-    return int.from_bytes(hashlib.blake2b(cells.tobytes(), digest_size=8).digest(), "little") or 1
+    return int.from_bytes(hashlib.blake2b(repr(cells.shape).encode() + cells.tobytes(), digest_size=8).digest(), "little") or 1
 
 
 class Marks:
@@ -93,7 +105,8 @@ class Marks:
         while ground is not None:
             name = ground.key.partition("+")[0]
             _, width, height = ground.shape
-            shape = (-(-height // SIDE), -(-width // SIDE)) if width * height <= MOST else (0, 0)
+            across, down = off(ground)
+            shape = (-(-(height + down) // SIDE), -(-(width + across) // SIDE)) if width * height <= MOST else (0, 0)
             self._rasters.append(_Squares(ground, name, _left(lake, past.sidecars.get(f"ground:{name}"), shape)))
             ground = ground.under
 

@@ -79,6 +79,10 @@ class Places:
             rest = self.part(keep)
         return replace(rest, row=rest.row + np.int64(self.base), base=0) if self.base else rest
 
+    def heft(self) -> float:
+        """Weight of all that is shown."""
+        return float(self.weight.sum(dtype=np.float64) - self.weight[self.gone].sum(dtype=np.float64))
+
     def largest(self) -> float:
         """Largest size that is shown, 0 without any."""
         return float((np.delete(self.size, self.gone) if len(self.gone) else self.size).max(initial=0.0))
@@ -145,6 +149,7 @@ class Cells:
     Attributes:
         level, x, y, parent: (N,) int64. error, weight: (N,) float64.
         last: (N,) end of each tile's features in `rows` and `mark`.
+        whole: whether all tiles below the first are among them.
     """
 
     level: NDArray[np.int64]
@@ -156,6 +161,7 @@ class Cells:
     last: NDArray[np.int64]
     rows: NDArray[Any]
     mark: U64 = field(default_factory=lambda: _NONE)
+    whole: bool = True
 
     def __len__(self) -> int:
         return len(self.level)
@@ -175,10 +181,10 @@ class Cells:
         return replace(self, last=np.zeros(len(self), np.int64), rows=_NONE.astype(np.int64), mark=_NONE)
 
     @staticmethod
-    def of(cell: Cell) -> Cells:
+    def of(cell: Cell, *, whole: bool = True) -> Cells:
         """One tile."""
         level, x, y, parent, last = (np.array([n], np.int64) for n in (cell.level, cell.x, cell.y, cell.parent, len(cell.rows)))
-        return Cells(level, x, y, parent, np.array([cell.error]), np.array([cell.weight]), last, cell.rows, cell.mark)
+        return Cells(level, x, y, parent, np.array([cell.error]), np.array([cell.weight]), last, cell.rows, cell.mark, whole)
 
     @staticmethod
     def joined(many: Sequence[Cells]) -> Cells:
@@ -237,7 +243,7 @@ def pieces(sources: Sequence[Places], *, budget: float, share: float, limit: int
         own, rest = _split(top, share)
         own = own.sorted()
         x, y = deinterleave(first >> 2 * (DEPTH - level))
-        yield Cells.of(Cell(level, x, y, own.row, parent, float(rest.size.max(initial=0.0)), float(own.weight.sum()), own.mark))
+        yield Cells.of(Cell(level, x, y, own.row, parent, float(rest.size.max(initial=0.0)), float(own.weight.sum()), own.mark), whole=False)
         taken = np.concatenate([taken, own.row])
         start, step = first >> 2 * (DEPTH - level) << 2 * (DEPTH - level), 1 << 2 * (DEPTH - level - 1)
         stack.extend((start + q * step, start + (q + 1) * step, count, taken) for q in (3, 2, 1, 0))

@@ -13,24 +13,21 @@ from twin.compiled import njit
 from twin.keys import DEPTH
 
 BINS = 1 << 12
-_SHIFT = 52 - 7  # bins of 1/128 of an octave: 32 octaves below the largest size are told apart
+_SHIFT = 52 - 7  # bins of 1/128 of an octave
+_LOWEST = (1023 - 12 << 52) >> _SHIFT  # 32 octaves from 2⁻¹² m are told apart; what is beyond falls into the outermost bins
 
 
 @njit(cache=True, nogil=True)
 def _least(size, rank):
     """A size that at least `rank` of the sizes reach (or −inf), and not many more: by counting, as sizes that are ≥ 0 are in the order of their bits."""
     bits, counts, total = size.view(np.int64), np.zeros(BINS, np.int64), 0
-    highest = np.int64(0)
-    for value in bits:
-        highest = max(highest, value)
-    lowest = (highest >> _SHIFT) - BINS + 1
     for value in bits:
         if value >= 0:
-            counts[max((value >> _SHIFT) - lowest, 0)] += 1
+            counts[min(max((value >> _SHIFT) - _LOWEST, 0), BINS - 1)] += 1
     for at in range(BINS - 1, 0, -1):
         total += counts[at]
         if total >= rank:
-            return np.array([(lowest + at) << _SHIFT]).view(np.float64)[0]
+            return np.array([(_LOWEST + at) << _SHIFT]).view(np.float64)[0]
     return -np.inf
 
 

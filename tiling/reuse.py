@@ -16,9 +16,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from deflate import crc32
 from numpy.typing import NDArray
 
 from tiling.partition import Places
+from tiling.pieces import Piece
 from tiling.tileset import Finished
 from twin.archive import Archive, ArchiveWriter, Packed
 from twin.errors import BadTileset, NotFound, TwinError
@@ -140,7 +143,7 @@ class Spoilt(Exception):
 class Past:
     """What the last build left, as far as it is there and whole.
 
-    `sidecars`: its files' keys in the lake by name. `trouble`: why it cannot be used, "" where it can (or where there is none).
+    `sidecars`: its files' keys in the lake by name; `pieces`: what `tiling.pieces` made of it, in order. `trouble`: why it cannot be used, "" where it can (or where there is none).
     `tiles`: its ledger (`TILE`); `checks`: the CRC of the stored bytes of each.
     """
 
@@ -149,6 +152,8 @@ class Past:
         self.sidecars: dict[str, str] = {}
         self.notes: dict[str, Any] = {}
         self.archives: list[Archive] = []
+        self.pieces: list[Piece] = []
+        self._opened: dict[str, list[Archive]] = {}
         self.trouble = ""
         self.tiles: pa.Table = TILE.empty_table()
         self.checks: list[int] = []
@@ -166,20 +171,23 @@ class Past:
             for path in job.previous.archives:
                 self.archives.append(Archive(path))
                 self.archives[-1].records  # noqa: B018  a damaged directory shows now
+            self.pieces = [Piece(**one) for one in self.notes.get("pieces", ())]
         except (TwinError, OSError, pa.ArrowInvalid, ValueError, KeyError, TypeError) as error:
             self.forget(f"The tiles of the version before cannot be used ({error}); all were made anew.")
 
     def forget(self, why: str) -> None:
         """Use nothing of it any more."""
         self.close()
-        self.trouble, self.archives, self.notes, self.sidecars = why, [], {}, {}
+        self.trouble, self.archives, self.pieces, self.notes, self.sidecars = why, [], [], {}, {}
         self.tiles, self.checks, self._keys, self._rows = TILE.empty_table(), [], [], {}
-        self.__dict__.pop("finished", None)
+        for name in ("finished", "_pieces"):
+            self.__dict__.pop(name, None)
 
     def close(self) -> None:
-        """Let the archive go."""
-        for archive in self.archives:
+        """Let the archives go."""
+        for archive in chain(self.archives, *self._opened.values()):
             archive.close()
+        self._opened = {}
 
     def index(self, name: str) -> Index | None:
         """The index of that name, if it was left and can be read."""
@@ -226,19 +234,41 @@ class Past:
         Raises:
             Spoilt: they are not there or not what they were; the archive that is being written is of no use then.
         """
-        runs: list[tuple[Archive, dict[str, int]]] = []
-        for name, check in wanted.items():
-            holder = next((archive for archive in self.archives if name in archive.records), None)
-            if holder is None:
-                raise Spoilt(f"{name} is gone")
-            if not runs or runs[-1][0] is not holder:
-                runs.append((holder, {}))
-            runs[-1][1][name] = check
-        for holder, some in runs:
-            try:
+        try:
+            runs: list[tuple[Archive, dict[str, int]]] = []
+            for name, check in wanted.items():
+                holder = next((archive for archive in self._holders(name) if name in archive.records), None)
+                if holder is None:
+                    raise Spoilt(f"{name} is gone")
+                if not runs or runs[-1][0] is not holder:
+                    runs.append((holder, {}))
+                runs[-1][1][name] = check
+            for holder, some in runs:
                 writer.copy(holder, some)
-            except (BadTileset, NotFound) as error:
-                raise Spoilt(error.message) from error
+        except (BadTileset, NotFound) as error:
+            raise Spoilt(error.message) from error
+
+    def _holders(self, name: str) -> list[Archive]:
+        """The archives of the piece that a tile lies in, or those near the root."""
+        row = self._rows.get(name.removesuffix(".glb"), -1) if self.pieces else -1
+        at = bisect_right(self.pieces, row, key=lambda piece: piece.first) - 1
+        if at < 0 or row >= self.pieces[at].end:
+            return self.archives
+        piece = self.pieces[at]
+        if piece.name not in self._opened:
+            self._opened[piece.name] = [Archive(self.lake.path(key)) for key in piece.keys]
+        return self._opened[piece.name]
+
+    def same(self, piece: Piece, rows: Sequence[int]) -> Piece | None:
+        """The same piece of the last build, if its archives are there: `rows` of `tiles` are those of the tiles that it holds now."""
+        before = self._pieces.get(piece.name)
+        if before is None or list(rows) != list(range(before.first, before.end)) or not all(map(self.lake.exists, before.keys)):
+            return None
+        return before
+
+    @cached_property
+    def _pieces(self) -> dict[str, Piece]:
+        return {piece.name: piece for piece in self.pieces}
 
 
 def common_key(values: dict[str, Any]) -> bytes:
@@ -252,13 +282,17 @@ def tile_key(common: bytes, name: str, marks: NDArray[Any]) -> bytes:
 
 
 def tile_keys(commons: Sequence[bytes], names: Sequence[str], values: NDArray[Any], ends: Sequence[int]) -> list[bytes]:
-    """`tile_key` of many tiles: `values` (N, …) of all, one behind the other; `ends`: where those of each end."""
-    data, size = np.ascontiguousarray(values).tobytes(), values.itemsize * math.prod(values.shape[1:])
-    at, keys = 0, []
-    for common, name, end in zip(commons, names, ends, strict=True):
-        keys.append(hashlib.blake2b(b"".join((common, name.encode(), b"\0", data[at : end * size])), digest_size=16).digest())
-        at = end * size
-    return keys
+    """Keys of many tiles, of what `tile_key` takes: `values` (N, …) of all, in words of eight bytes, one behind the other; `ends`: where those of each end.
+
+    The values are hashed in a compiled loop first: an update has a million of them.
+    """
+    from tiling.digest_kernel import hash_words  # noqa: PLC0415  numba takes half a second to load
+
+    found = np.empty((len(names), 2), np.uint64)
+    hash_words(np.asarray(ends, np.int64) * math.prod(values.shape[1:]), np.ascontiguousarray(values).reshape(-1).view(np.uint64), found)
+    data = found.tobytes()
+    told = (data[at : at + 16] for at in range(0, len(data), 16))
+    return [hashlib.blake2b(b"".join((common, name.encode(), b"\0", own)), digest_size=16).digest() for common, name, own in zip(commons, names, told, strict=True)]
 
 
 def recipe(values: dict[str, Any]) -> str:

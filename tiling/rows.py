@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from twin import parts
 from twin.keys import id_hash as id_hash  # noqa: PLC0414  tilers break ties by it
 from twin.lake import Lake
 from twin.model import LayerVersion, Part
@@ -117,7 +118,7 @@ class Rows:
 
     def _file(self, path: Path) -> pq.ParquetFile:
         if path not in self._files:
-            self._files[path] = pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+            self._files[path] = parts.open_part(path)
         return self._files[path]
 
     def _load(self, groups: list[int]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from twin.archive import Archive, ArchiveWriter, Entry
 from twin.errors import NotFound
+from twin.lake import Lake
 
 
 class ArchiveSet:
@@ -88,7 +89,8 @@ def split(path: Path, folder: Path, limit: int) -> list[Path]:
         subtrees: list[list[str]] = []
         if "tileset.json" in sizes:
             documents = _externals(json.loads(source.read("tileset.json")), sizes, limit)
-            subtrees = [[*contents, name] for name, (_, contents) in documents.items() if name != "tileset.json"]
+            # what lies in another archive (a piece, `tiling.pieces`) stays there
+            subtrees = [[*(one for one in contents if one in sizes), name] for name, (_, contents) in documents.items() if name != "tileset.json"]
         moved = {name for names in subtrees for name in names}
         near, *far = _bundles([[name] for name in sizes if name not in moved and name not in documents], sizes, limit)
         bundles = [[*near, *(["tileset.json"] if documents else [])], *_bundles(subtrees, sizes, limit), *far]
@@ -106,6 +108,20 @@ def split(path: Path, folder: Path, limit: int) -> list[Path]:
                 target.unlink(missing_ok=True)
             raise
     return paths
+
+
+def store(lake: Lake, path: Path, limit: int) -> list[str]:
+    """Move an archive into the lake, split where it is larger than `limit` bytes; returns the keys.
+
+    Raises:
+        StorageError: the disk is full; nothing of it is left beside the lake.
+    """
+    paths = split(path, path.parent, limit)
+    try:
+        return [lake.put_file(one, ".3tz", move=True) for one in paths]
+    finally:
+        for one in (path, *paths):
+            one.unlink(missing_ok=True)
 
 
 def _dump(document: dict[str, Any]) -> bytes:

@@ -92,9 +92,14 @@ class Derivation:
     info: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def archives(self) -> tuple[str, ...]:
-        """Keys of all its archives: one, or several where it was split (`twin.archive_set`)."""
+    def near(self) -> tuple[str, ...]:
+        """Keys of the archive with `tileset.json` and the tiles near the root, or of several where it was split (`twin.archive_set`)."""
         return (self.archive, *self.info.get("archives", ()))
+
+    @property
+    def archives(self) -> tuple[str, ...]:
+        """Keys of all its archives: those of its pieces (of a large city, `tiling.pieces`) come last."""
+        return (*self.near, *self.info.get("pieces", ()))
 
 
 @dataclass(frozen=True, slots=True)

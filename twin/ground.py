@@ -25,6 +25,10 @@ from twin.model import Bounds, LayerVersion, Part, Reference
 F64 = NDArray[np.float64]
 STRIP = 256
 MOST_CELLS = 50_000_000
+NOISE = 1e-7
+"""Of a cell: what is less is the rounding of a raster's origin, and no distance."""
+SLIGHT = 1e-6
+"""Weight of a cell that does not count: a place so near to a centre is there."""
 WIDE = 5.0
 """Degrees: what is wider than this is taken to reach all of a raster."""
 
@@ -106,6 +110,28 @@ class Ground:
             with rasterio.open(self.path) as file:
                 self._shape = file.transform, file.width, file.height
         return self._shape
+
+    @property
+    def lattice(self) -> tuple[int, int, float, float] | None:
+        """(column, row, east, north): number of this raster's first cell in the lattice of such cells about the origin, and how far it is off that; None where it is turned.
+
+        Rasters of the same cell size, east and north have the same cells, whatever they cover: to the last bit, heights from the same cells are the same.
+        """
+        t, _, _ = self.shape
+        if t.b or t.d:
+            return None
+        x, y = t.c / t.a, t.f / t.e
+        column, row = math.floor(x + NOISE / 2), math.floor(y + NOISE / 2)
+        return column, row, round((x - column) / NOISE) * NOISE, round((y - row) / NOISE) * NOISE
+
+    def _cells(self, x: F64, y: F64) -> tuple[F64, F64]:
+        """Columns and rows of places between the centres of cells; the fractions do not depend on where the raster begins (`lattice`)."""
+        t, lattice = self.shape[0], self.lattice
+        if lattice is None:
+            column, row = ~t * (x, y)
+            return column - 0.5, row - 0.5
+        # whole numbers are taken away last: that is exact
+        return x / t.a - 0.5 - lattice[2] - lattice[0], y / t.e - 0.5 - lattice[3] - lattice[1]
 
     def _own(self, lon: F64, lat: F64) -> tuple[F64, F64]:
         """Degrees in this raster's coordinates; of one in degrees that crosses the 180th meridian, on the side where it has them."""
@@ -196,13 +222,13 @@ class Ground:
         file = self._file
         x, y = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
         shape, x, y = x.shape, x.ravel(), y.ravel()
-        column, row = ~file.transform * (x, y)
+        c, r = self._cells(x, y)
         result, weight = np.full(x.shape, np.nan), np.zeros(x.shape)
-        inside = np.isfinite(column) & np.isfinite(row)
-        inside[inside] &= (column[inside] >= 0) & (row[inside] >= 0) & (column[inside] <= file.width) & (row[inside] <= file.height)
+        inside = np.isfinite(c) & np.isfinite(r)
+        inside[inside] &= (c[inside] >= -0.5) & (r[inside] >= -0.5) & (c[inside] <= file.width - 0.5) & (r[inside] <= file.height - 0.5)
         if not inside.any():
             return result.reshape(shape), weight.reshape(shape)
-        c, r = column[inside] - 0.5, row[inside] - 0.5
+        c, r = c[inside], r[inside]
         c0, r0 = int(max(np.floor(c.min()), 0)), int(max(np.floor(r.min()), 0))
         c1, r1 = int(min(np.floor(c.max()) + 2, file.width)), int(min(np.floor(r.max()) + 2, file.height))
         data = file.read(1, window=Window(c0, r0, max(c1 - c0, 1), max(r1 - r0, 1)), masked=True).astype(np.float64).filled(np.nan)
@@ -281,4 +307,4 @@ def bilinear(data: F64, column: F64, row: F64) -> tuple[F64, F64]:
         total += np.where(known, z, 0.0) * w
         weight += np.where(known, w, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(weight > 1e-9, total / weight, np.nan), np.minimum(np.where(weight > 1 - 1e-9, 1.0, weight), 1.0)
+        return np.where(weight > SLIGHT, total / weight, np.nan), np.minimum(np.where(weight > 1 - SLIGHT, 1.0, weight), 1.0)

@@ -10,6 +10,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -229,10 +231,20 @@ def _holders(lake: Lake, version: LayerVersion, ids: pa.Array) -> Iterator[tuple
         yield from zip(version.parts, pool.map(lambda part: _held(lake, part, ids) if part.role == "features" else set(), version.parts), strict=True)
 
 
+def open_part(path: Path) -> pq.ParquetFile:
+    """A part, to be read here and there; its footer, which takes longer to read than some rows, is kept for the next time."""
+    return pq.ParquetFile(path, metadata=_footer(path), memory_map=True, pre_buffer=False)
+
+
+@lru_cache(maxsize=16)  # some 3 MB each at most
+def _footer(path: Path) -> pq.FileMetaData:
+    return pq.read_metadata(path, memory_map=True)
+
+
 def _held(lake: Lake, part: Part, ids: pa.Array) -> set[str]:
     """Those of `ids` that a part holds; only row groups are read between whose lowest and highest id one of them lies."""
     wanted = sorted(ids.to_pylist())
-    with pq.ParquetFile(lake.path(part.key), memory_map=True, pre_buffer=False) as file:
+    with open_part(lake.path(part.key)) as file:
         at = next(number for number, name in enumerate(file.schema.names) if name == "id")
         groups = [number for number in range(file.num_row_groups) if _may_hold(file.metadata.row_group(number).column(at).statistics, wanted)]
         found = file.read_row_groups(groups, columns=["id"], use_threads=False).column("id")

@@ -30,7 +30,7 @@ from twin.options import parse_options as parse_options  # noqa: PLC0414
 
 @dataclass(frozen=True)
 class Previous:
-    """What an earlier build of a layer left: its archive (or archives), and the keys of its `sidecars` in the lake by name."""
+    """What an earlier build of a layer left: its archive (several where it was split; pieces are named by the ledger), and the keys of its `sidecars` in the lake by name."""
 
     archives: tuple[Path, ...]
     sidecars: dict[str, str]
@@ -49,6 +49,7 @@ class TileJob:
         workers: processes it may use; the bytes written must not depend on it.
         progress: called with (done fraction 0–1, what is being done); raises Cancelled when the job was dismissed.
         about: what the layer is (CIM group and grade, titles), for the tileset's metadata.
+        archive_bytes: what an archive may take that the tiler puts into the lake itself (`tiling.pieces`); `out` is split by who asked for it.
     """
 
     lake: Lake
@@ -59,6 +60,7 @@ class TileJob:
     progress: Callable[[float, str], None] = lambda fraction, doing: None
     previous: Previous | None = None
     about: Layer | None = None
+    archive_bytes: int = 2 << 30
 
 
 @cache

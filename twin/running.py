@@ -73,13 +73,15 @@ def _write(city: City, context: Context, scenario: Any, values: Any, world: Any,
             continue
         output = declared[name]
         style: dict[str, Any] = {"height": "height", "unit": output.unit} if output.kind == "blocks" else {"unit": output.unit}
+        own = provenance
         source = next((versions[v] for v in (getattr(values, p, "") for p in contract.layer_params(scenario.Params)) if v and versions[v].kind == output.kind), None)
         if source is not None and output.kind == "blocks":
             style = {**source.style, **style, "height": source.style.get("height", "height")}
-            provenance = {**provenance, "tile_options": source.provenance.get("tile_options", {})}
+            # From afar a mass would stand for houses that no water reached: what is not drawn yet is seen in the city's own layer.
+            own = {**provenance, "tile_options": {**source.provenance.get("tile_options", {}), "masses": False}}
         title = {language: text + params["mark"].get(language, "") for language, text in output.title.items()}
         layer = Layer(f"{params['name']}-{name}", output.kind, title, output.group, label=params["label"])
-        written[name] = (layer, parts.write_version(city.lake, layer.name, output.kind, batches, report, provenance=provenance, style=style))
+        written[name] = (layer, parts.write_version(city.lake, layer.name, output.kind, batches, report, provenance=own, style=style))
         context.progress(len(written) / len(outputs), layer.name)
     return _with_page(city, written, world.page)
 

@@ -44,6 +44,20 @@ def test_layer_inputs_say_which_kinds_they_take(sample):
     assert inputs["terrain"]["x-title-zh"]
 
 
+def test_a_form_can_be_made_of_what_the_inputs_say(sample):
+    for name, entry in registry.scenarios().items():
+        fields = entry.load().Params.model_fields
+        for field, described in sample.client.get(f"/processes/{name}").json()["inputs"].items():
+            schema = described["schema"]
+            if "enum" in schema:
+                assert set(schema["x-choices"]) == set(schema["enum"]), field
+            assert set(schema.get("x-when", {})) | {schema.get("x-column-of", field)} <= set(fields), field
+            for other, values in schema.get("x-when", {}).items():
+                assert values is True or set(values) <= set(sample.client.get(f"/processes/{name}").json()["inputs"][other]["schema"]["enum"]), field
+    flood = sample.client.get("/processes/flood").json()["inputs"]
+    assert [flood[field]["x-group"]["zh"] for field in ("cell", "rain", "storm_a", "gauges")] == ["范围与网格", "降雨", "降雨", "输出"]
+
+
 def test_a_run_is_queued_followed_and_dismissed(sample, jobs):
     answer = start(sample)
     assert answer.status_code == 201, answer.text

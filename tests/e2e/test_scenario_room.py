@@ -33,6 +33,12 @@ def fill(page: Any, **values: str) -> None:
         page.fill(f"form [name={name}]", value)
 
 
+def unfold(page: Any) -> None:
+    """Open all parts of the form."""
+    for part in page.locator("form details.part").all():
+        part.evaluate("part => { part.open = true; }")
+
+
 def deep(picture: Path) -> float:
     """Share of the map that has the two darkest colours of the depth legend; nothing else in the city is so dark a blue."""
     pixels = np.asarray(Image.open(picture).convert("RGB"), np.int16)[60:340, 340:900]
@@ -107,12 +113,17 @@ def test_flood_from_a_drawn_barrier_to_the_animation(viewer: Any, small_city: An
     viewer.look(*city.degrees(470.0, 335.0), 14.0, pitch=-89, span=430, heading=0)
     page.click("[data-tab=scenarios]")
     page.click("[data-process=flood]")
-    for name, layer in (("terrain", "terrain"), ("buildings", "buildings"), ("roads", "roads")):
-        page.select_option(f"form [name={name}]", layer)
+    unfold(page)
+    assert page.input_value("form [name=terrain]") == "terrain", "the only terrain need not be chosen"
+    for name in ("buildings", "roads"):
+        page.select_option(f"form [name={name}]", name)
     box = (*city.degrees(*AREA[:2]), *city.degrees(*AREA[2:]))
     fill(page, bbox=", ".join(f"{angle:.6f}" for angle in box), cell="5", hours="0.25", frames="5", inflow_m3_s="250")
 
+    assert page.locator("[data-draw=rain_area]").count() == 0, "without rain nothing is asked about it"
+    page.select_option("form [name=rain]", "uniform")
     assert page.locator("[data-draw=rain_area]").inner_text() == "在图上画范围", "an area of rain is drawn, not typed"
+    page.select_option("form [name=rain]", "none")
     page.click("[data-draw=inflow_point]")
     viewer.click(*city.degrees(*SOURCE), city.ground(*SOURCE))
     page.wait_for_function("() => document.querySelector('city-twin').app.drawing.order === null")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from rasterio.transform import Affine
+from rasterio.transform import Affine, from_origin
 from test_mosaic import CELL, LIFT, NORTH, UTM, WEST, coarse, fine, ground, inside
 from test_mosaic import mosaic as mosaic  # noqa: PLC0414 - the fixture
 
@@ -19,7 +19,7 @@ from scenarios.flood.params import Params
 from twin.errors import BadOption
 from twin.ground import Ground
 from twin.lake import Lake
-from twin.model import Bounds, LayerVersion, Report
+from twin.model import Bounds, LayerVersion, Reference, Report
 
 Mosaic = Callable[..., LayerVersion]
 
@@ -86,3 +86,19 @@ def test_scenarios_see_the_whole_mosaic(tmp_path: Path, lake: Lake, mosaic: Mosa
     assert on.sum() * 60.0**2 > 30e6, "of 6 × 6.7 km"
     assert not flood.walls[on].any()
     assert np.abs(flood.bed[on] - ground(lon[on], lat[on])).max() < 1.5, "means of 60 m cells"
+
+
+@pytest.mark.parametrize(("west", "north", "cell", "crs"), [(382250.4, 6354681.7, 0.9999368, "EPSG:32756"), (38_405_000.3, 2_498_000.1, 0.37, "EPSG:4526"), (112.9 - 1 / 7200, 22.6, 1 / 3600, "EPSG:4326")])
+def test_the_middle_of_a_cell_has_its_height_or_none(tmp_path: Path, west: float, north: float, cell: float, crs: str) -> None:
+    """However odd the origin: no neighbour of a void reaches its middle, no void lessens its neighbours."""
+    rng = np.random.default_rng(1)
+    cells = rng.uniform(0, 100, (40, 50))
+    cells[rng.random(cells.shape) < 0.3] = np.nan
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", width=50, height=40, count=1, dtype="float64", crs=crs, nodata=np.nan, transform=from_origin(west, north, cell, cell)) as file:
+        file.write(cells, 1)
+    ground = Ground(tmp_path / "a.tif", Reference(crs, "EPSG:4979"), "a")
+    column, row = np.meshgrid(np.arange(50), np.arange(40))
+    x, y = west + (column + 0.5) * cell, north - (row + 0.5) * cell
+    np.testing.assert_allclose(ground.sample(x, y), cells, atol=1e-3)
+    _, weight = ground._sample(x, y)
+    assert ((weight == 1) == np.isfinite(cells)).all()

@@ -18,13 +18,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from rasterio.transform import from_origin
 
-from tiling import anchors, block_tiles, blocks, ground_marks, masses
+from tiling import anchors, block_tiles, blocks, ground_marks, masses, pieces
 from tiling.arrow_bytes import offsets_and_data
 from tiling.census import Census
-from tiling.digest_kernel import hash_bytes
+from tiling.digest_kernel import hash_bytes, hash_words
 from tiling.digests import digests
 from twin import parts
 from twin.bench.cities import generate_buildings
+from twin.crs import to_lonlat
 from twin.errors import TwinError
 from twin.ground import Ground
 from twin.lake import Lake
@@ -128,9 +129,10 @@ def versions(lake: Lake, seed: int, rounds: list[list[tuple[str, int]]]) -> Iter
 
 
 @settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(deliveries(), st.integers(0, 1000), st.sampled_from(("explicit", "implicit")))
-def test_any_edits_give_the_bytes_of_a_full_build(lake: Lake, rounds: list[list[tuple[str, int]]], seed: int, subdivision: str) -> None:
-    previous = None
+@given(deliveries(), st.integers(0, 1000), st.sampled_from(("explicit", "implicit", "pieces")))
+def test_any_edits_give_the_bytes_of_a_full_build(lake: Lake, monkeypatch: pytest.MonkeyPatch, rounds: list[list[tuple[str, int]]], seed: int, way: str) -> None:
+    previous, subdivision = None, "implicit" if way == "implicit" else "explicit"
+    monkeypatch.setattr(pieces, "LEAST", 2048 if way == "pieces" else 1 << 22)  # the keys of pieces are among the facts
     for version in versions(lake, seed, rounds):
         full, facts = build(lake, version, "full.3tz", subdivision=subdivision)
         fast, quick = build(lake, version, "fast.3tz", previous, subdivision=subdivision)
@@ -283,6 +285,21 @@ def test_texts_are_hashed_as_the_plain_form_does(texts: list[bytes]) -> None:
     assert result.tolist() == [plain_hash(text) for text in texts]
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=5), min_size=1, max_size=8))
+def test_rows_of_words_are_hashed_as_the_plain_form_does(runs: list[list[int]]) -> None:
+    result = np.empty((len(runs), 2), np.uint64)
+    hash_words(np.cumsum([len(run) for run in runs]), np.array([word for run in runs for word in run], np.uint64), result)
+    prime, scramble, every = 0x9FB21C651E98DF25, 0xBF58476D1CE4E5B9, 2**64 - 1
+    for run, found in zip(runs, result.tolist(), strict=True):
+        one = len(run) * scramble & every
+        two = one ^ every
+        for word in run:
+            one, two = (one ^ word) * prime & every, (two ^ word) * scramble & every
+            one, two = one ^ one >> 32, two ^ two >> 32
+        assert found == [one * scramble & every, two * prime & every]
+
+
 def test_hidden_ids_that_cannot_be_told_by_hash_are_looked_up(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     rows = {f"b{i}": row(rng) for i in range(300)}
@@ -356,6 +373,46 @@ def test_a_survey_laid_over_the_terrain_builds_what_it_touches(lake: Lake, tmp_p
     assert fast == full != first
     assert 0 < counts["tiles"] < 0.2 * facts["tiles"]
     assert counts["rows"] == 0
+
+
+def test_a_terrain_that_reaches_farther_builds_what_stands_on_other_heights(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same cells, of which a corner differs, in a raster with another origin: heights are the same to the last bit, and so are the tiles."""
+    version = store(lake, of({f"b{i}": row(np.random.default_rng(i)) for i in range(1000)}))
+    west, top, cell = X - 500.4, Y + 3700.7, 7.3
+    cells = np.random.default_rng(8).uniform(5, 40, (580, 580))
+
+    def ground(name: str, cells: Any, left: int, up: int, far: float = 0.0) -> Ground:
+        place = from_origin(west - left * cell + far, top + up * cell, cell, cell)
+        with rasterio.open(tmp_path / name, "w", driver="GTiff", width=cells.shape[1], height=cells.shape[0], count=1, dtype="float64", crs="EPSG:4547", transform=place) as file:
+            file.write(cells, 1)
+        return Ground(tmp_path / name, Reference("EPSG:4547", "EPSG:4979"), name)
+
+    wider = np.pad(cells, ((53, 8), (41, 0)), constant_values=3.0)
+    wider[-140:, :160] += 1.0
+    one, other = ground("one.tif", cells, 0, 0), ground("other.tif", wider, 41, 53)
+    east, north = np.random.default_rng(2).uniform(0, 3000, (2, 2000))
+    lon, lat = to_lonlat("EPSG:4547", X + east, Y + north)
+    same = (east > 450) | (north > 450)  # not over the corner that differs
+    assert np.isfinite(one.ellipsoidal(lon, lat)).all()
+    assert (one.ellipsoidal(lon, lat) == other.ellipsoidal(lon, lat))[same].all()
+
+    def built(out: str, under: Ground, previous: Previous | None = None) -> tuple[bytes, dict[str, Any]]:
+        job = TileJob(lake, lake.root / out, blocks.Options(budget=400), under, previous=previous)
+        facts = blocks.tile(version, job)
+        return job.out.read_bytes(), facts
+
+    counts = counted(monkeypatch)
+    first, facts = built("a.3tz", one)
+    all_tiles = counts["tiles"]
+    full, _ = built("full.3tz", other)
+    counts["tiles"] = 0
+    fast, _ = built("fast.3tz", other, Previous((lake.root / "a.3tz",), facts["sidecars"]))
+    assert fast == full != first
+    assert 0 < counts["tiles"] < 0.3 * all_tiles
+    counts["tiles"] = 0
+    shifted, _ = built("shifted.3tz", ground("shifted.tif", cells, 0, 0, far=0.01), Previous((lake.root / "a.3tz",), facts["sidecars"]))
+    assert shifted != first
+    assert counts["tiles"] == all_tiles, "a centimetre aside are other cells"
 
 
 def test_a_terrain_in_place_of_another_builds_what_stands_on_other_heights(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

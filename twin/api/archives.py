@@ -25,7 +25,7 @@ MEDIA_TYPES = {
 class Archives:
     """At most `size` archives held open; the least recently used one goes first. Safe for threads."""
 
-    def __init__(self, city: City, size: int = 64) -> None:
+    def __init__(self, city: City, size: int = 256) -> None:
         self._city = city
         self._size = size
         self._lock = threading.Lock()

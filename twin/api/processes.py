@@ -67,14 +67,21 @@ def execute(
 
 
 def inputs(model: type[BaseModel]) -> dict[str, Any]:
-    """The inputs of a process from its parameter model; references are resolved, so that each schema stands alone."""
+    """The inputs of a process from its parameter model; references are resolved, so that each schema stands alone.
+
+    A group (`x-group`) is named where it begins in the model; here each input says its own.
+    """
     schema = model.model_json_schema()
     found: dict[str, Any] = {}
+    group: dict[str, str] | None = None
     for name, raw in schema.get("properties", {}).items():
         own = _resolve(raw, schema.get("$defs", {}))
         required = name in schema.get("required", [])
         found[name] = {"title": own.get("title", name), "schema": own, "minOccurs": int(required), "maxOccurs": 1}
         found[name] |= {key: own[key] for key in ("description", "x-title-zh", "x-description-zh", "x-unit") if key in own}
+        group = own.pop("x-group", group)
+        if group:
+            found[name]["x-group"] = group
     return found
 
 

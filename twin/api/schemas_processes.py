@@ -29,13 +29,16 @@ class ProcessInput(Document):
     """An input: its JSON Schema, and titles."""
 
     title: str
-    schema_: dict[str, Any] = Field(alias="schema", description="JSON Schema; `x-layer-kinds` where the value names a layer of these kinds.")
+    schema_: dict[str, Any] = Field(alias="schema", description="JSON Schema; `x-layer-kinds` where the value names a layer of these kinds, `x-column-of` where "
+                                    "it names a column of the layer that another input names, `x-when` the inputs (values, or true for any) by which it counts, "
+                                    "`x-choices` what the values of an enum are called.")  # fmt: skip
     minOccurs: Literal[0, 1]  # noqa: N815  the standard's name
     maxOccurs: Literal[1]  # noqa: N815  the standard's name
     description: str | None = None
     title_zh: str | None = Field(None, alias="x-title-zh")
     description_zh: str | None = Field(None, alias="x-description-zh")
     unit: str | None = Field(None, alias="x-unit")
+    group: dict[str, str] | None = Field(None, alias="x-group", description="Part of a form to which it belongs, by language.")
 
 
 class ProcessOutput(Document):

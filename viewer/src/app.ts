@@ -21,6 +21,7 @@ import { firstState, layerTitle, toLayer, type Layer, type LayerState } from "./
 import type { MessageKey } from "./core/messages";
 import { Notices } from "./core/notices";
 import { Burst, type Progress } from "./core/progress";
+import { why } from "./core/why";
 import { Faults } from "./faults";
 import { probeGraphics, thisMachine } from "./graphics";
 import { Notebook } from "./notebook";
@@ -125,6 +126,8 @@ export class CityApp {
   }
 
   t = (key: MessageKey, values: Record<string, string | number> = {}): string => translate(this.lang, key, values);
+  /** Why something failed, for the `{why}` of a message. */
+  why = (error: unknown): string => why(error, this.t);
 
   /** @param keep remembers the choice for the next visit; what a page prescribes is not the reader's choice. */
   setLang(lang: Lang, keep = true): void {
@@ -157,7 +160,8 @@ export class CityApp {
         break;
       } catch (error) {
         this.draw();
-        if (!(error instanceof ApiError) || !error.offline) this.notices.set("open", "error.layer", { name: "API", id: "", why: String(error) }, "bad");
+        void this.ground.setTerrain("terrain", null);
+        if (!(error instanceof ApiError) || !error.offline) this.notices.set("open", "error.open", { why: this.why(error) }, "bad");
         await this.waitOnline();
       }
     }
@@ -165,7 +169,10 @@ export class CityApp {
     this.opened = true;
     this.timer = window.setInterval(() => void this.poll(), POLL);
     this.later.do(() => void this.runs.load());
-    window.setTimeout(() => this.later.release(), LATEST);
+    window.setTimeout(() => {
+      this.later.release();
+      this.tilesets.sharpen();
+    }, LATEST);
     this.changed.emit();
   }
 
@@ -336,8 +343,7 @@ export class CityApp {
     // A refusal stands until the layer changes; anything else is tried again with the next look at the catalogue.
     if (!(error instanceof ApiError) || error.offline || error.status >= 500) this.dirty.add(layer.id);
     if (!(await this.health.suspect())) return;
-    const why = error instanceof Error ? error.message : String(error);
-    this.notices.set(`layer:${layer.id}`, "error.layer", { name: layerTitle(layer, this.lang), id: layer.id, why }, "bad");
+    this.notices.set(`layer:${layer.id}`, "error.layer", { name: layerTitle(layer, this.lang), id: layer.id, why: this.why(error) }, "bad");
   }
 
   private drop(id: string): void {

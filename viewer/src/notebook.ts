@@ -74,7 +74,7 @@ export class Notebook {
     try {
       this.storage?.setItem(this.key, JSON.stringify(this.kept));
     } catch (error) {
-      this.app.notices.set("notebook", "error.notebook", { why: String(error) }, "bad");
+      this.app.notices.set("notebook", "error.notebook", { why: this.app.why(error) }, "bad");
     }
     this.draw();
     this.app.changed.emit();

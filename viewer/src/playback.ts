@@ -1,7 +1,7 @@
 /** The clock of fields over time: which moment every visible one shows, and how it runs on. One clock for all, so that two runs stay in step. */
 import type { CityApp } from "./app";
 import { Emitter } from "./core/emitter";
-import { frameAt, frameUrl, moments, timelineOf, type Timeline } from "./core/timeline";
+import { clockText, frameAt, frameUrl, moments, timelineOf, type Timeline } from "./core/timeline";
 
 /** Moments a second at speed 1. */
 const PACE = 2;
@@ -86,6 +86,12 @@ export class Playback {
     this.time = Math.min(Math.max(time, 0), steps.at(-1) ?? 0);
     this.show();
     this.ticked.emit();
+  }
+
+  /** How the clock reads; "" where nothing moves. */
+  get clock(): string {
+    const { steps, tracks } = this;
+    return tracks[0] && steps.length > 1 ? clockText(this.app.lang, tracks[0].line, this.time, steps.at(-1)! < 3600) : "";
   }
 
   /** By so many moments, forth or back. */

@@ -62,7 +62,7 @@ function notes(app: CityApp): string[] {
   const references = new Set(shown.flatMap(({ reference }) => (reference ? [[reference.horizontal, reference.vertical && datumName(app, reference.vertical)].filter(Boolean).join(" + ")] : [])));
   const middle = app.camera.currentView();
   return [
-    app.t("print.date", { when: time(new Date()) }) + (app.asOf ? ` · ${app.t("print.asOf", { when: time(new Date(app.asOf)) })}` : "")
+    app.t("print.date", { when: time(new Date()) }) + (app.playback.clock ? ` · ${app.t("print.moment", { clock: app.playback.clock })}` : "") + (app.asOf ? ` · ${app.t("print.asOf", { when: time(new Date(app.asOf)) })}` : "")
       + (middle ? ` · ${app.t("print.middle", { lon: `${fixed(lang, middle.lon, 5)}°`, lat: `${fixed(lang, middle.lat, 5)}°` })}` : "")
       + ` · ${app.t("print.made", { name: app.t("app.name") })}`,
     app.t("print.crs", { crs: list([app.t("print.display"), ...references]) }),

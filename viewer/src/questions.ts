@@ -96,7 +96,7 @@ export class Questions {
 
   private tell(error: unknown): string {
     if (error instanceof ApiError && error.offline) void this.app.health.suspect();
-    const why = error instanceof Error ? error.message : String(error);
+    const why = this.app.why(error);
     this.app.notices.set("question", "error.question", { why }, "bad");
     return why;
   }

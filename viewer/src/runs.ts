@@ -2,7 +2,7 @@
 import { ApiError } from "./api/client";
 import type { Feature, Job, Process } from "./api/types";
 import type { CityApp } from "./app";
-import type { Layer } from "./core/layers";
+import { runName, type Layer } from "./core/layers";
 import { isHydrograph } from "./core/series";
 
 export interface Run {
@@ -72,11 +72,7 @@ export class Runs {
 
   /** What a run's results are called, from the names of its layers; its process where that cannot be told. */
   nameOf(run: Run): string {
-    const names = this.results(run).map(({ id }) => id);
-    if (names.length === 0) return run.process.id;
-    let common = names[0]!;
-    for (const name of names) while (!name.startsWith(common)) common = common.slice(0, -1);
-    return (names.length === 1 ? common.slice(0, Math.max(0, common.lastIndexOf("-"))) : common.replace(/-[^-]*$/, "")) || run.process.id;
+    return runName(this.results(run)) || run.process.id;
   }
 
   /** A name for results that no layer of the city bears yet. */
@@ -131,7 +127,7 @@ export class Runs {
       await this.follow(run);
     } catch (error) {
       run.job = { ...run.job, status: "failed" };
-      run.why = error instanceof Error ? error.message : String(error);
+      run.why = this.app.why(error);
     }
     this.app.changed.emit();
     this.onEnded(run);

@@ -158,7 +158,7 @@ export class Selection {
   private failed(error: unknown, signal: AbortSignal, place: Place | null, again: () => void): void {
     if (signal.aborted) return;
     if (error instanceof ApiError && error.offline) void this.app.health.suspect();
-    this.set({ kind: "failed", place, why: error instanceof Error ? error.message : String(error), again });
+    this.set({ kind: "failed", place, why: this.app.why(error), again });
   }
 
   private set(picked: Picked): void {

@@ -2,20 +2,19 @@
 import { Cartographic, Math as CesiumMath, sampleTerrainMostDetailed } from "@cesium/engine";
 import type { Bbox, PlaceFound } from "./api/types";
 import type { CityApp } from "./app";
-import { ellipsoidAt, groundAt } from "./cesium/pick";
-import { flyToView, setFlat, setSun, setView, viewBox, viewFrom } from "./cesium/scene";
-import { openingView, type View } from "./core/camera";
-import { union } from "./core/layers";
+import { ellipsoidAt, groundAt, groundHeight } from "./cesium/pick";
+import { awaitGround, flyToView, setFlat, setSun, setView, viewBox, viewFrom } from "./cesium/scene";
+import { openingView, together, type View } from "./core/camera";
 
 export class Viewpoint {
   flat = false;
 
   constructor(private readonly app: CityApp) {}
 
-  /** What the city's picture should hold: the buildings if there are any, else the city's whole extent. */
+  /** What the city's picture should hold: the buildings if there are any, else whatever else there is. */
   private focus(): Bbox | null {
-    const built = union(this.app.layers.filter((layer) => !layer.run && (layer.kind === "blocks" || layer.kind === "mesh")).map((layer) => layer.bbox));
-    return built ?? this.app.city?.bbox ?? null;
+    const own = this.app.layers.filter((layer) => !layer.run);
+    return together(own.filter(({ kind }) => kind === "blocks" || kind === "mesh")) ?? together(own) ?? this.app.city?.bbox ?? null;
   }
 
   homeView(ground?: number): View | null {
@@ -32,6 +31,7 @@ export class Viewpoint {
     if (!view || !this.app.widget) return;
     setSun(this.app.widget, view.lon, 10);
     setView(this.app.widget, view);
+    awaitGround(this.app.widget);
   }
 
   /** The guess of the ground's height is corrected from the terrain itself, unless the reader has moved meanwhile. */
@@ -107,7 +107,7 @@ export class Viewpoint {
   }
 
   groundHeight(lon: number, lat: number): number | null {
-    return (this.app.widget?.scene.globe.getHeight(Cartographic.fromDegrees(lon, lat)) as number | undefined) ?? null;
+    return (this.app.widget && groundHeight(this.app.widget, Cartographic.fromDegrees(lon, lat))) ?? null;
   }
 
   currentView(): View | null {

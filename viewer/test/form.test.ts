@@ -4,7 +4,7 @@ import { Api, ApiError } from "../src/api/client";
 import type { Process, ProcessInput } from "../src/api/types";
 import { Health } from "../src/core/health";
 import { Notices } from "../src/core/notices";
-import { collect, DRAWN, fieldOf, fieldsOf, parse } from "../src/core/schema-form";
+import { collect, DRAWN, fieldOf, fieldsOf, groupsOf, parse } from "../src/core/schema-form";
 
 const process = (inputs: Record<string, ProcessInput>): Process => ({ id: "p", inputs });
 const one = (input: ProcessInput) => fieldsOf(process({ x: input }))[0]!;
@@ -42,7 +42,30 @@ describe("schema form", () => {
     }));
     expect(collect(fields, { level: "3" })).toEqual({ inputs: { level: 3, steps: 10, deep: false }, faults: {} });
     expect(collect(fields, { level: "3", at: "113.1，22.5" }).inputs["at"]).toEqual([113.1, 22.5]);
-    expect(collect(fields, { at: "1" }).faults).toEqual({ level: { key: "form.required" }, at: { key: "form.number" } });
+    expect(collect(fields, { at: "1" }).faults).toEqual({ level: { key: "form.required" }, at: { key: "form.point" } });
+  });
+});
+
+describe("a long form", () => {
+  const rain = { type: "string", enum: ["none", "uniform", "grid"], default: "none", "x-choices": { none: { zh: "无", en: "none" } } };
+  const fields = fieldsOf(process({
+    cell: { schema: { type: "number", default: 5 }, "x-group": { zh: "网格", en: "Grid" } },
+    rain: { schema: rain, "x-group": { zh: "降雨", en: "Rain" } },
+    depth: { schema: { type: "number", "x-when": { rain: ["uniform"] } }, "x-group": { zh: "降雨", en: "Rain" } },
+    layer: { schema: { type: "string", default: "", "x-layer-kinds": ["raster"], "x-when": { rain: ["grid"] } }, "x-group": { zh: "降雨", en: "Rain" } },
+    column: { schema: { type: "string", default: "", "x-column-of": "layer", "x-when": { layer: true } } },
+  }));
+  it("has parts, and what belongs to none comes first", () => {
+    expect(groupsOf(fields).map(({ name, fields: own }) => [name?.zh ?? null, own.map((field) => field.name)]))
+      .toEqual([[null, ["column"]], ["网格", ["cell"]], ["降雨", ["rain", "depth", "layer"]]]);
+    expect(fields[1]!.names["none"]).toEqual({ zh: "无", en: "none" });
+    expect(fields[4]!.columnOf).toBe("layer");
+  });
+  it("asks only for what counts, and sends only that", () => {
+    expect(collect(fields, { depth: "x" })).toEqual({ inputs: { cell: 5, rain: "none" }, faults: {} });
+    expect(collect(fields, { rain: "uniform", depth: "x" }).faults).toEqual({ depth: { key: "form.number" } });
+    expect(collect(fields, { rain: "grid", layer: "radar", column: "r" }).inputs).toEqual({ cell: 5, rain: "grid", layer: "radar", column: "r" });
+    expect(collect(fields, { layer: "radar", column: "r" }).inputs, "a column of a layer that does not count").toEqual({ cell: 5, rain: "none" });
   });
 });
 

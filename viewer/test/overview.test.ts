@@ -20,8 +20,10 @@ describe("big screen", () => {
     expect(alertsOf(layers, jobs)[1]!.values).toMatchObject({ process: "flood", n: 42 });
     expect(alertsOf([], [job("1", "dismissed")])).toEqual([]);
   });
-  it("counts what a result has of things, never its cells", () => {
-    const found = alertsOf([layer("hit", { "twin:run": "j", "twin:count": 12 }), layer("depth", { "twin:run": "j", "twin:kind": "raster", "twin:count": 39_600 })], []);
-    expect(found.map(({ key, values }) => [key, values])).toEqual([["wall.result", { n: 12 }], ["wall.ready", {}]]);
+  it("says each run once, the newest first: what it hit, never its cells", () => {
+    const layers = [layer("flood-roads", { "twin:run": "j", "twin:count": 3 }), layer("flood-buildings", { "twin:run": "j", "twin:kind": "blocks", "twin:count": 12 }),
+      layer("flood-depth", { "twin:run": "j", "twin:kind": "raster", "twin:count": 39_600 }), layer("rise-depth", { "twin:run": "k", "twin:kind": "raster" })];
+    const found = alertsOf(layers, [job("k", "successful"), job("j", "successful")]);
+    expect(found.map(({ key, values, layer: own }) => [key, values, own!.id])).toEqual([["wall.ready", { run: "rise" }, "rise-depth"], ["wall.result", { run: "flood", n: 12 }, "flood-buildings"]]);
   });
 });

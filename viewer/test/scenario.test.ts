@@ -1,7 +1,9 @@
 /** The scenario room: rows of a form, moments and their addresses, hydrographs, who is hit and what two runs differ in. */
 import { describe, expect, it } from "vitest";
-import type { Feature, Schema } from "../src/api/types";
+import type { Feature, Job, Schema } from "../src/api/types";
 import { closuresOf, differences, hitOf, middle, sortHits, type Hit } from "../src/core/hits";
+import { translate } from "../src/core/i18n";
+import { jobProgress } from "../src/core/job-progress";
 import { faultsIn, rowsFrom, textIn, variantOf, variantsOf, withText } from "../src/core/rows";
 import { collect, fieldOf, parse } from "../src/core/schema-form";
 import { curvesOf, isHydrograph, valueAt } from "../src/core/series";
@@ -138,5 +140,15 @@ describe("who is hit", () => {
   it("tells what two runs differ in, dry buildings too", () => {
     const other = [{ ...hits[0]!, depth: 0.9 }, hits[2]!];
     expect(differences(hits, other).map(({ id, a, b, change }) => [id, a, b, Number(change.toFixed(3))])).toEqual([["a", 1.4, null, -1.4], ["b", 0.4, 0.9, 0.5]]);
+  });
+});
+
+describe("a job under way", () => {
+  const said = (job: Partial<Job>) => jobProgress({ jobID: "j", status: "running", ...job }, (key, values) => translate("zh", key, values ?? {}));
+  it("says its stage and the model's clock in the reader's language", () => {
+    expect(said({ progress: 20, "twin:stage": "running", message: "running: t = 715 s / 3600 s" })).toBe("正在推演 20% · 模型时间 0:11:55 / 1:00");
+    expect(said({ progress: 40, "twin:stage": "encoding", message: "encoding: flood-buildings" })).toBe("正在切片 40%");
+    expect(said({ status: "accepted" })).toBe("排队中");
+    expect(said({ progress: 1, "twin:stage": "dreaming", message: "dreaming: 3 of 4" })).toBe("dreaming: 3 of 4 1%");
   });
 });

@@ -86,6 +86,12 @@ describe("legends", () => {
     expect(entryText("zh", closed!, bare.entries![0]!)).toBe("中断道路");
     expect(entryText("en", closed!, bare.entries![0]!)).toBe("Closed roads");
   });
+  it("says how a result's buildings are coloured", () => {
+    const hit = layer("a-buildings", { "twin:kind": "blocks", "twin:run": "1", "twin:title": { zh: "受淹建筑", en: "Flooded" } });
+    const [one] = shownLegends([hit], new Map([[hit.id, { ...states.get("off")!, visible: true, colouring: "depth" }]]), new Map(), new Map());
+    expect(legendHeading("zh", one!).title).toBe("受淹建筑");
+    expect(one!.legend.entries!.map((entry) => entryText("zh", one!, entry))[1]).toBe("0.15–0.5 m");
+  });
   it("says the colours of blocks", () => {
     const blocks = layer("blocks", { "twin:kind": "blocks" });
     expect(blockRows("en", blocks, { ...states.get("off")!, colouring: "height" })[1]).toMatchObject({ text: "6–12 m" });

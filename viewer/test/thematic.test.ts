@@ -58,6 +58,7 @@ describe("colouring by attribute", () => {
   it("makes half-open classes, the last one closed, and grey for the rest", () => {
     const legend: Legend = { type: "classes", entries: [{ value: [0, 10], color: "#000000" }, { value: [10, 20], color: "#ffffff" }] };
     expect(legendConditions("height", schema, legend)).toEqual([
+      ["${height} === undefined || ${height} === null", "color('#b9bdc0')"],
       ["${height} >= 0 && ${height} < 10", "color('#000000')"], ["${height} >= 10 && ${height} <= 20", "color('#ffffff')"], ["true", "color('#b9bdc0')"]]);
   });
   it("writes texts as literals, with the server's colour for the others", () => {

@@ -596,7 +596,7 @@ outputs: {
 export interface ProcessInput {
 title: string
 /**
- * JSON Schema; `x-layer-kinds` where the value names a layer of these kinds.
+ * JSON Schema; `x-layer-kinds` where the value names a layer of these kinds, `x-column-of` where it names a column of the layer that another input names, `x-when` the inputs (values, or true for any) by which it counts, `x-choices` what the values of an enum are called.
  */
 schema: {
 [k: string]: unknown
@@ -607,6 +607,12 @@ description?: (string | null)
 "x-title-zh"?: (string | null)
 "x-description-zh"?: (string | null)
 "x-unit"?: (string | null)
+/**
+ * Part of a form to which it belongs, by language.
+ */
+"x-group"?: ({
+[k: string]: string
+} | null)
 }
 /**
  * An output: always a layer.

@@ -8,6 +8,7 @@ import {
 } from "@cesium/engine";
 import { declutter } from "../core/declutter";
 import type { Label } from "../core/labels";
+import { groundHeight } from "./pick";
 
 interface Placed {
   label: Label;
@@ -92,7 +93,7 @@ export class Labels {
     const far = Math.min(Math.max(9000, eye * 4), Math.sqrt(2 * EARTH_RADIUS * eye));
     const seen: { placed: Placed; position: Cartesian3; x: number; y: number; distance: number }[] = [];
     for (const placed of eye > TOO_HIGH ? [] : all) {
-      placed.carto.height = (scene.globe.getHeight(placed.carto) as number | undefined) ?? placed.carto.height;
+      placed.carto.height = groundHeight(this.widget, placed.carto) ?? placed.carto.height;
       const position = Cartographic.toCartesian(placed.carto);
       if (!this.keeps(position)) continue;
       const distance = Cartesian3.distance(position, camera.positionWC);

@@ -3,7 +3,7 @@ import {
   Cartesian3, Cartographic, Color, JulianDate, Math as CesiumMath, Matrix3, NearFarScalar, Ray,
   sampleTerrain, sampleTerrainMostDetailed, Simon1994PlanetaryPositions, Transforms, type CesiumWidget,
 } from "@cesium/engine";
-import type { Place } from "./pick";
+import { groundHeight, type Place } from "./pick";
 
 /** The moment of a solar hour over a longitude on a date (2026-06-21). */
 export function moment(date: string, hour: number, lon: number): JulianDate {
@@ -80,7 +80,7 @@ const METRES_PER_DEGREE = 111_320;
 export async function groundHeights(widget: CesiumWidget, spots: readonly { lon: number; lat: number }[], spacing = 0): Promise<number[]> {
   const wanted = spots.map(({ lon, lat }) => Cartographic.fromDegrees(lon, lat));
   const provider = widget.scene.terrainProvider;
-  if (!provider.availability) return wanted.map((spot) => (widget.scene.globe.getHeight(spot) as number | undefined) ?? 0);
+  if (!provider.availability) return wanted.map((spot) => groundHeight(widget, spot) ?? 0);
   const level = spacing > 0 ? Math.ceil(Math.log2((180 * METRES_PER_DEGREE) / (spacing * PER_TILE))) : Infinity;
   const { availability } = provider;
   const everywhere = Number.isFinite(level) && wanted.every((spot) => level < availability.computeMaximumLevelAtPosition(spot));

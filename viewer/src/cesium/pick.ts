@@ -20,6 +20,18 @@ export interface Hit {
   properties: Record<string, unknown>;
 }
 
+/** Lowest and highest dry land and more, metres above the ellipsoid. */
+const LAND = [-500, 9000] as const;
+
+/**
+ * Ellipsoidal height of the ground as it is drawn, metres; undefined where none is yet. While finer ground is on its way a tile of the far globe
+ * stands there, whose flat triangles lie kilometres below the city: that is no height either.
+ */
+export function groundHeight(widget: CesiumWidget, spot: Cartographic): number | undefined {
+  const height = widget.scene.globe.getHeight(spot) as number | undefined;
+  return height !== undefined && height > LAND[0] && height < LAND[1] ? height : undefined;
+}
+
 export function pickAt(widget: CesiumWidget, tilesets: Tilesets, x: number, y: number): Hit {
   const window = new Cartesian2(x, y);
   const picked: unknown = widget.scene.pick(window, 7, 7);

@@ -1,6 +1,6 @@
 /** The stage: globe, sky, sun, fog and how much the machine can bear. Knows nothing of layers. */
 import {
-  BoundingSphere, buildModuleUrl, Cartesian2, Cartesian3, CesiumWidget, Color, EllipsoidTerrainProvider, HeadingPitchRange,
+  BoundingSphere, buildModuleUrl, Camera, Cartesian2, Cartesian3, CesiumWidget, Color, EllipsoidTerrainProvider, HeadingPitchRange,
   ImageryLayer, JulianDate, Math as CesiumMath, Matrix4, Rectangle, SunLight, TileMapServiceImageryProvider,
 } from "@cesium/engine";
 // @ts-expect-error: it is there, and Cesium's types leave it out.
@@ -12,6 +12,11 @@ import { reflectanceTable } from "../core/reflectance";
 
 /** Ground where no picture lies; also what the far globe fades into when one comes near. */
 export const GROUND_COLOR = "#e6e5dd";
+/** What is behind everything: space, from where the whole earth is seen. */
+const SPACE_COLOR = "#0b1a28";
+
+/** What a server without a city shows: the country whose rules for city models this follows, at noon. Degrees. */
+const NOWHERE = { west: 88, south: 8, east: 128, north: 48 };
 
 /** Places along a side of the table for reflections. */
 const REFLECTIONS = 32;
@@ -21,6 +26,7 @@ const OCCLUSION_BELOW = 900;
 
 /** The scene, which draws nothing until it is told to (`widget.useDefaultRenderLoop`): a globe seen from afar before the city is known would be work for nothing. */
 export function createStage(container: HTMLElement, detail: Detail): CesiumWidget {
+  Camera.DEFAULT_VIEW_RECTANGLE = Rectangle.fromDegrees(NOWHERE.west, NOWHERE.south, NOWHERE.east, NOWHERE.north);
   const widget = new CesiumWidget(container, {
     baseLayer: false,
     terrainProvider: new EllipsoidTerrainProvider(),
@@ -42,6 +48,7 @@ export function createStage(container: HTMLElement, detail: Detail): CesiumWidge
   widget.resolutionScale = detail.resolution;
   if (detail.quality === "low") smallReflections(widget);
   dress(widget, detail);
+  setSun(widget, (NOWHERE.west + NOWHERE.east) / 2, 12);
   farGlobe(widget);
   return widget;
 }
@@ -62,7 +69,7 @@ function smallReflections({ scene }: CesiumWidget): void {
 function dress(widget: CesiumWidget, detail: Detail): void {
   const { scene } = widget;
   const { globe, fog, skyAtmosphere } = scene;
-  scene.backgroundColor = Color.fromCssColorString("#0b1a28");
+  scene.backgroundColor = Color.fromCssColorString(SPACE_COLOR);
   scene.light = new SunLight({ intensity: 2.0 });
   if (scene.sun) scene.sun.show = false;
   if (scene.moon) scene.moon.show = false;
@@ -116,6 +123,18 @@ function dress(widget: CesiumWidget, detail: Detail): void {
  */
 export function hurry({ scene }: CesiumWidget, detail: Detail): void {
   Object.assign((scene.globe as unknown as { _surface: object })._surface, { _loadQueueTimeSlice: detail.loading });
+}
+
+/** Over a city the first houses come before the ground that they stand on: until it does, its colour is behind them and not the dark of space. */
+export function awaitGround({ scene }: CesiumWidget): void {
+  const { globe } = scene;
+  scene.backgroundColor = Color.fromCssColorString(GROUND_COLOR);
+  const off = scene.postRender.addEventListener(() => {
+    if (!globe.show || !globe.tilesLoaded) return;
+    off();
+    scene.backgroundColor = Color.fromCssColorString(SPACE_COLOR);
+    scene.requestRender();
+  });
 }
 
 /**

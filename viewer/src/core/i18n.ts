@@ -30,3 +30,9 @@ export function locale(lang: Lang, preferred: readonly string[] = globalThis.nav
 export function isMessageKey(key: string): key is MessageKey {
   return key in MESSAGES;
 }
+
+/** A process's title in the reader's language. */
+export function processName(process: { id: string; title?: string; [extension: `x-${string}`]: unknown }, lang: Lang): string {
+  const zh = process["x-title-zh"];
+  return lang === "zh" && typeof zh === "string" ? zh : process.title ?? process.id;
+}

@@ -96,6 +96,22 @@ export function grouped(layers: Layer[]): { group: GroupId; layers: Layer[] }[] 
   });
 }
 
+/** What the results of a run are called, from the names of its layers (`flood-2-depth`, `flood-2-roads`: `flood-2`); "" where that cannot be told. */
+export function runName(layers: readonly Layer[]): string {
+  const [first, ...others] = layers.map(({ id }) => id);
+  if (first === undefined) return "";
+  let common = first;
+  for (const name of others) while (!name.startsWith(common)) common = common.slice(0, -1);
+  return others.length === 0 ? common.slice(0, Math.max(0, common.lastIndexOf("-"))) : common.replace(/-[^-]*$/, "");
+}
+
+/** Layers by the run that wrote them, in the order in which the runs first occur; those of none are under "". */
+export function byRun(layers: readonly Layer[]): Map<string, Layer[]> {
+  const runs = new Map<string, Layer[]>();
+  for (const layer of layers) runs.set(layer.run ?? "", [...(runs.get(layer.run ?? "") ?? []), layer]);
+  return runs;
+}
+
 const WATER = /water|river|lake|canal|pond|stream|hydro|水|河|湖|渠|塘/i;
 const ROADS = /road|street|highway|path|rail|traffic|道路|街|公路|铁路|路网/i;
 
@@ -163,11 +179,4 @@ export function colourings(layer: Layer): Colouring[] {
   if (layer.run && depthColumn(layer)) return ["depth", ...height, "plain"];
   if (!useColumn(layer)) return ["plain", ...height];
   return layer.style.color ? ["plain", "use", ...height] : ["use", ...height, "plain"];
-}
-
-/** Box around boxes; null when there are none. Boxes that are not finite or are turned round are left out. */
-export function union(boxes: (Bbox | null)[]): Bbox | null {
-  const good = boxes.filter((box): box is Bbox => box !== null && box.every(Number.isFinite) && box[0] <= box[2] && box[1] <= box[3]);
-  if (good.length === 0) return null;
-  return good.reduce((a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[2], b[2]), Math.max(a[3], b[3])]);
 }

@@ -22,7 +22,7 @@ export function shownLegends(layers: readonly Layer[], states: ReadonlyMap<strin
     const column = states.get(layer.id)?.thematic?.column ?? null;
     const themed = column === null ? undefined : themes.get(layer.id);
     const plain = layer.kind === "raster" || layer.kind === "terrain" || layer.run !== null ? own.get(layer.id) : undefined;
-    const legend = themed ?? plain;
+    const legend = themed ?? plain ?? (layer.run !== null && layer.kind === "blocks" ? blockLegend(layer, states.get(layer.id)!) : undefined);
     if (!legend || legend.type === "rgb" || (legend.entries?.length ?? 0) === 0) continue;
     // A legend that only says a layer's own colour is told apart by the layer's name.
     const mark = legend.type === "vector" ? layer.id : "";
@@ -50,6 +50,12 @@ export function entryText(lang: Lang, { layers }: Pick<ShownLegend, "layers">, {
   if (said) return said;
   if (Array.isArray(value)) return end === undefined ? `${number(lang, value[0])} – ${number(lang, value[1])}` : number(lang, value[end]);
   return typeof value === "number" ? number(lang, value) : value || layers.map((layer) => layerTitle(layer, lang)).join(" / ");
+}
+
+/** Buildings of a result: their colours come from the viewer, not from the server. */
+function blockLegend(layer: Layer, state: LayerState): Legend {
+  const [zh, en] = [blockRows("zh", layer, state), blockRows("en", layer, state)];
+  return { type: "classes", unit: "", title: {}, entries: zh.map(({ color, text }, row) => ({ color, label: { zh: text, en: en[row]!.text } })) };
 }
 
 /** Colours of a layer of blocks that no attribute colours. */

@@ -3,7 +3,7 @@
  * Checked against deuteranopia by keeping the lightness of neighbouring classes apart.
  */
 import type { MessageKey } from "./messages";
-import { slug } from "./properties";
+import { slug, unknown } from "./properties";
 
 export interface Swatch {
   key: MessageKey;
@@ -44,8 +44,9 @@ export function useConditions(column: string): [string, string][] {
   ];
 }
 
-/** Conditions for a numeric column in classes of ascending upper bounds. */
+/** Conditions for a numeric column in classes of ascending upper bounds; features without the value (and masses) come first. */
 export function classConditions(column: string, classes: readonly (readonly [number, string])[]): [string, string][] {
-  return classes.map(([limit, color]): [string, string] =>
-    [Number.isFinite(limit) ? `\${${slug(column)}} <= ${limit}` : "true", `color('${color}')`]);
+  const property = `\${${slug(column)}}`;
+  return [[unknown(property), `color('${OTHER_USE}')`], ...classes.map(([limit, color]): [string, string] =>
+    [Number.isFinite(limit) ? `${property} <= ${limit}` : "true", `color('${color}')`])];
 }

@@ -19,3 +19,9 @@ export function propertyIds(columns: readonly string[]): Map<string, string> {
   }
   return ids;
 }
+
+/**
+ * Test of the 3D Tiles style language for a feature without a value of this property (`${…}`). It comes before every comparison of numbers: one
+ * with `undefined` is an error there, and an error in a style ends the drawing of the whole scene.
+ */
+export const unknown = (property: string): string => `${property} === undefined || ${property} === null`;

@@ -17,6 +17,14 @@ export interface Field {
   /** Text of the default, as the form shows it. */
   initial: string;
   options: string[];
+  /** What the options are called, where their own words are not for people. */
+  names: Record<string, Bilingual>;
+  /** Part of the form it belongs to; null where the process does not say. */
+  group: Bilingual | null;
+  /** Other fields by which it counts: some of their values, or any that is not empty. */
+  when: Record<string, readonly string[] | true>;
+  /** Field that names the layer of which this one names a column, or "". */
+  columnOf: string;
   min?: number;
   max?: number;
   /** The bound itself is not allowed. */
@@ -51,6 +59,10 @@ export function fieldOf(name: string, input: ProcessInput): Field {
     required: merged.default === undefined && !nullable && input.minOccurs !== 0,
     initial: show(merged.default),
     options: (merged.enum ?? []).map(show),
+    names: (merged["x-choices"] ?? {}) as Record<string, Bilingual>,
+    group: (input["x-group"] ?? null) as Bilingual | null,
+    when: (merged["x-when"] ?? {}) as Field["when"],
+    columnOf: text(merged, "x-column-of") ?? "",
     layerKinds: list(merged["x-layer-kinds"] ?? merged["x-layer-kind"]),
     schema: merged,
   };
@@ -152,7 +164,8 @@ export function parse(field: Field, raw: string): { value?: unknown; fault?: Fau
     case "numbers": {
       const numbers = input.split(/[\s,，;；]+/).filter(Boolean).map(Number);
       const wanted = field.kind === "point" ? 2 : field.kind === "bbox" ? 4 : numbers.length;
-      return numbers.length === wanted && numbers.every(Number.isFinite) ? { value: numbers } : { fault: { key: "form.number" } };
+      if (numbers.length === wanted && numbers.every(Number.isFinite)) return { value: numbers };
+      return { fault: { key: field.kind === "numbers" ? "form.number" : `form.${field.kind}` } };
     }
     case "points":
     case "line":
@@ -198,12 +211,35 @@ function parseNumber(field: Field, input: string): { value?: unknown; fault?: Fa
   return { value };
 }
 
-/** All inputs, or the faults by field name. */
+/** Whether a field counts with what the others hold: its conditions, and those of the fields that they name. */
+export function counts(field: Field, fields: readonly Field[], values: Record<string, string>): boolean {
+  return Object.entries(field.when).every(([name, wanted]) => {
+    const other = fields.find((each) => each.name === name);
+    if (!other || !counts(other, fields, values)) return false;
+    const value = (values[name] ?? other.initial).trim();
+    return wanted === true ? value !== "" : wanted.includes(value);
+  });
+}
+
+/** The parts of a form in the order of the fields; what belongs to none stands first, without a name. */
+export function groupsOf(fields: readonly Field[]): { name: Bilingual | null; fields: Field[] }[] {
+  const groups = new Map<string, { name: Bilingual | null; fields: Field[] }>();
+  for (const field of [...fields].sort((a, b) => Number(a.group !== null) - Number(b.group !== null))) {
+    const key = field.group?.en ?? "";
+    const group = groups.get(key) ?? { name: field.group, fields: [] };
+    group.fields.push(field);
+    groups.set(key, group);
+  }
+  return [...groups.values()];
+}
+
+/** All inputs, or the faults by field name; of the fields that count. */
 export function collect(fields: readonly Field[], values: Record<string, string>):
   { inputs: Record<string, unknown>; faults: Record<string, Fault> } {
   const inputs: Record<string, unknown> = {};
   const faults: Record<string, Fault> = {};
   for (const field of fields) {
+    if (!counts(field, fields, values)) continue;
     const { value, fault } = parse(field, values[field.name] ?? field.initial);
     if (fault) faults[field.name] = fault;
     else if (value !== undefined) inputs[field.name] = value;

@@ -1,7 +1,7 @@
 /** Colouring by any attribute: from a legend of the server to the conditions of a 3D Tiles style. */
 import type { Column, Legend, LegendEntry } from "../api/types";
 import { columnKind, toCql2, type Condition } from "./filter";
-import { propertyIds } from "./properties";
+import { propertyIds, unknown } from "./properties";
 
 export const OTHER = "#b9bdc0";
 export const METHODS = ["quantile", "equal", "continuous"] as const;
@@ -44,7 +44,8 @@ export function legendConditions(column: string, schema: readonly Column[], lege
     return [];
   });
   const rest = entries.find(({ value }) => value === null || value === undefined)?.color ?? OTHER;
-  return [...rows, ["true", `color('${rest}')`]];
+  const numbers = entries.some(({ value }) => Array.isArray(value));
+  return [...(numbers ? [[unknown(property), `color('${rest}')`] as [string, string]] : []), ...rows, ["true", `color('${rest}')`]];
 }
 
 /** Stops of a ramp → 24 classes with mixed colours. */

@@ -58,6 +58,11 @@ export function clockText(lang: Lang, line: Pick<Timeline, "start">, time: numbe
   if (line.start !== null)
     return new Intl.DateTimeFormat(locale(lang), { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", hourCycle: "h23" })
       .format(new Date(line.start + time * 1000));
+  return hours(time, short);
+}
+
+/** Seconds as hours and minutes, "1:05"; with seconds where there are some, or `short` is the whole. */
+export function hours(time: number, short = false): string {
   const whole = Math.round(time);
   const two = (n: number) => String(n).padStart(2, "0");
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];

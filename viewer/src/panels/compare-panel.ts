@@ -136,7 +136,7 @@ export class ComparePanel extends Panel {
       this.changes = changes;
       this.figures = [x, y];
     } catch (error) {
-      if (turn === this.turn) this.why = error instanceof Error ? error.message : String(error);
+      if (turn === this.turn) this.why = this.app.why(error);
     }
   }
 
@@ -155,7 +155,7 @@ export class ComparePanel extends Panel {
       this.making = "done";
     } catch (error) {
       this.making = "";
-      this.app.notices.set("compare", "compare.layers.failed", { why: error instanceof Error ? error.message : String(error) }, "bad");
+      this.app.notices.set("compare", "compare.layers.failed", { why: this.app.why(error) }, "bad");
     }
   }
 

@@ -22,7 +22,8 @@ export class FeatureCard extends Panel {
     }
     header { display: flex; align-items: flex-start; gap: 6px; padding: 13px 10px 10px 16px; border-bottom: 1px solid var(--line); }
     header div { flex: 1; min-width: 0; }
-    header h2 { font-size: 16px; line-height: 1.35; overflow-wrap: anywhere; }
+    header h2 { font-size: 16px; line-height: 1.35; overflow-wrap: anywhere;
+      display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3; overflow: hidden; }
     .layer { color: var(--accent); font-size: 12px; font-weight: 600; }
     .id { color: var(--soft); font-size: 12px; overflow-wrap: anywhere; }
     .body { padding: 6px 0 10px; }
@@ -75,7 +76,7 @@ export class FeatureCard extends Panel {
     return html`<header>
       ${back ? html`<button class="icon" title=${this.t("pick.back")} aria-label=${this.t("pick.back")}
         @click=${() => this.app.selection.back()}>${icon("back")}</button>` : nothing}
-      <div>${layer ? html`<span class="layer">${layer}</span>` : nothing}<h2>${title}</h2>
+      <div>${layer ? html`<span class="layer">${layer}</span>` : nothing}<h2 title=${title}>${title}</h2>
         ${id ? html`<span class="id" data-field="id">${id}</span>` : nothing}</div>
       <button class="icon" title=${this.t("panel.close")} aria-label=${this.t("panel.close")}
         @click=${() => this.app.selection.clear()}>${icon("close")}</button>

@@ -91,7 +91,7 @@ export class FeatureMore extends Panel {
         if (feature === this.feature) this.past = found;
       }
     } catch (error) {
-      if (feature === this.feature) this.why = { ...this.why, [name]: error instanceof Error ? error.message : String(error) };
+      if (feature === this.feature) this.why = { ...this.why, [name]: this.app.why(error) };
     }
   }
 

@@ -6,6 +6,7 @@ import { placesText, type Field } from "../core/schema-form";
 export const formLook = css`
   .field { display: grid; gap: 3px; min-width: 0; }
   .field > label, .field > span { font-weight: 600; font-size: 12.5px; }
+  .field > span.help { font-weight: 400; }
   .field em { font-style: normal; font-weight: 400; color: #5f6f7c; }
   .with { display: flex; align-items: center; gap: 6px; min-width: 0; flex-wrap: wrap; }
   .with > input, .with > select, .with > textarea { flex: 1 1 90px; }

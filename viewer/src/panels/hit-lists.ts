@@ -57,7 +57,7 @@ export class HitLists extends Panel {
       this.rows = { buildings: await read(buildings), roads: await read(roads), columns: roads?.schema ?? [] };
       this.why = "";
     } catch (error) {
-      this.why = error instanceof Error ? error.message : String(error);
+      this.why = this.app.why(error);
     }
   }
 

@@ -2,7 +2,8 @@
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { number } from "../core/format";
-import { grouped, layerTitle, SIDES, type GroupId, type Layer, type LayerState, type Side } from "../core/layers";
+import { processName } from "../core/i18n";
+import { byRun, grouped, layerTitle, runName, SIDES, type GroupId, type Layer, type LayerState, type Side } from "../core/layers";
 import { blockRows } from "../core/legends";
 import { icon, look, Panel } from "./base";
 import "./layer-style";
@@ -44,6 +45,10 @@ export class LayerTree extends Panel {
     .note { color: var(--soft); font-size: 12px; }
     .stale { color: #8a5a00; background: #fff6e0; padding: 3px 8px; border-radius: 5px; }
     .find { font: inherit; width: calc(100% - 24px); margin: 8px 12px 2px; padding: 5px 8px; border: 1px solid var(--line); border-radius: 7px; }
+    .run > summary { display: flex; align-items: center; gap: 5px; padding: 4px 12px 4px 22px; cursor: pointer; color: var(--soft); list-style: none; }
+    .run > summary::-webkit-details-marker { display: none; }
+    .run > summary svg { width: 13px; height: 13px; transform: rotate(-90deg); }
+    .run[open] > summary svg { transform: none; }
     .empty { padding: 24px 20px; color: var(--soft); line-height: 1.8; }
   `];
 
@@ -67,8 +72,22 @@ export class LayerTree extends Panel {
       <button aria-expanded=${open} @click=${() => this.fold(group)}>
         ${icon("chevron")}${this.t(`group.${group}`)}<span class="count">${on}/${layers.length}</span>
       </button>
-      ${open ? layers.map((layer) => this.layer(layer)) : nothing}
+      ${!open ? nothing : group === "results" ? this.runs(layers) : layers.map((layer) => this.layer(layer))}
     </section>`;
+  }
+
+  /** Results by run, the newest first; an older one is folded until something of it is shown or looked for. */
+  private runs(layers: Layer[]): TemplateResult[] {
+    const { app } = this;
+    const place = (run: string): number => app.runs.list.findIndex(({ job }) => job.jobID === run);
+    const runs = [...byRun(layers).entries()].sort(([a], [b]) => place(a) - place(b));
+    if (runs.length === 1) return layers.map((layer) => this.layer(layer));
+    return runs.map(([run, own], index) => {
+      const process = app.runs.list[place(run)]?.process;
+      const open = index === 0 || this.wanted.trim() !== "" || own.some(({ id }) => app.states.get(id)?.visible);
+      return html`<details class="run" data-run-layers=${run} ?open=${open}><summary>${icon("chevron")}${[process && processName(process, app.lang), runName(own)].filter(Boolean).join(" · ")}</summary>
+        ${own.map((layer) => this.layer(layer))}</details>`;
+    });
   }
 
   private fold(group: GroupId): void {

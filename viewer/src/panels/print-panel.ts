@@ -52,7 +52,7 @@ export class PrintPanel extends Panel {
       if (what === "pdf") print(printPage(svg, format, title, app.lang === "zh" ? "zh-CN" : "en"));
       else save(await toPng(svg, format), `${title.replace(/[\\/:*?"<>|\s]+/g, "-")}-${new Date().toISOString().slice(0, 10)}.png`);
     } catch (error) {
-      app.notices.set("question", "error.question", { why: error instanceof Error ? error.message : String(error) }, "bad");
+      app.notices.set("question", "error.question", { why: app.why(error) }, "bad");
     } finally {
       this.busy = false;
     }

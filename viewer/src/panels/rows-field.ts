@@ -64,7 +64,7 @@ export class RowsField extends Panel {
       ? html`<input id=${name} name=${name} type="checkbox" .checked=${value === "true"} @change=${(event: Event) => put(String((event.target as HTMLInputElement).checked))} />`
       : field.kind === "select"
         ? html`<select id=${name} name=${name} @change=${change}><option value="">${this.t("form.choose")}</option>
-          ${field.options.map((option) => html`<option value=${option} ?selected=${option === value}>${option}</option>`)}</select>`
+          ${field.options.map((option) => html`<option value=${option} ?selected=${option === value}>${bilingual(this.app.lang, field.names[option], tagName(option, this.app.lang))}</option>`)}</select>`
         : field.name === "csv" ? html`<textarea id=${name} name=${name} rows="3" .value=${value} @change=${change}></textarea>`
           : html`<input id=${name} name=${name} .value=${value} aria-invalid=${wrong} autocomplete="off" @change=${change} />`;
     return html`<div class="field"><label for=${name}>${label}</label>

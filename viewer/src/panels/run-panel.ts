@@ -3,6 +3,8 @@ import { css, html, nothing, type PropertyValues, type TemplateResult } from "li
 import { customElement, property, state } from "lit/decorators.js";
 import { layerTitle, type Layer } from "../core/layers";
 import { going, type Run } from "../runs";
+import { processName } from "../core/i18n";
+import { jobProgress } from "../core/job-progress";
 import { icon, look, Panel } from "./base";
 import "./hit-lists";
 import "./hydrograph";
@@ -37,16 +39,16 @@ export class RunPanel extends Panel {
 
   protected override render(): TemplateResult {
     const { run } = this;
-    const { status, progress = 0, message } = run.job;
+    const { status, progress = 0 } = run.job;
     const busy = going(run);
     const layers = this.app.runs.results(run);
-    const title = this.app.lang === "zh" && typeof run.process["x-title-zh"] === "string" ? run.process["x-title-zh"] : run.process.title ?? run.process.id;
+    const title = processName(run.process, this.app.lang);
     return html`<div class="run" data-run=${run.job.jobID} data-status=${status}>
       <div class="top"><b>${title}${layers.length > 0 ? html`<small>${this.app.runs.nameOf(run)} · ${this.when()}</small>` : nothing}</b>
         ${busy && run.job.jobID ? html`<button class="quiet small" data-role="cancel" @click=${() => void this.app.runs.cancel(run)}>${this.t("scenario.cancel")}</button>` : nothing}
       </div>
       ${busy ? html`<div class="track" role="progressbar" aria-label=${title} aria-valuenow=${progress} aria-valuemin="0" aria-valuemax="100"><i style="width:${progress}%"></i></div>
-        <span class="muted">${this.t(status === "accepted" ? "scenario.waiting" : "scenario.running")} ${progress}% ${message ?? ""}</span>` : nothing}
+        <span class="muted">${jobProgress(run.job, this.t)}</span>` : nothing}
       ${status === "successful" && !run.earlier ? html`<span class="good">${this.t(layers.length > 0 ? "scenario.done" : "run.replaced")}</span>` : nothing}
       ${status === "failed" ? html`<span class="bad">${this.t("scenario.failed", { why: run.why })}</span>` : nothing}
       ${status === "dismissed" ? html`<span class="muted">${this.t("scenario.cancelled")}</span>` : nothing}

@@ -79,7 +79,7 @@ export class SearchBox extends Panel {
       this.at = 0;
       this.asked = text;
     } catch (error) {
-      if (!signal.aborted) this.app.notices.set("question", "error.question", { why: error instanceof Error ? error.message : String(error) }, "bad");
+      if (!signal.aborted) this.app.notices.set("question", "error.question", { why: this.app.why(error) }, "bad");
     }
   }
 

@@ -1,7 +1,7 @@
 /** The clock of what changes over time on the map: play, pause, step, speed. Shown while a layer with several moments is. */
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
-import { clockText, frameAt } from "../core/timeline";
+import { frameAt } from "../core/timeline";
 import { number } from "../core/format";
 import { SPEEDS } from "../playback";
 import { icon, look, Panel } from "./base";
@@ -33,9 +33,8 @@ export class TimeSlider extends Panel {
 
   protected override render(): TemplateResult | typeof nothing {
     const { playback, lang } = this.app;
-    const { steps, tracks, time } = playback;
-    if (steps.length < 2 || !tracks[0]) return nothing;
-    const text = clockText(lang, tracks[0].line, time, steps.at(-1)! < 3600);
+    const { steps, time, clock: text } = playback;
+    if (!text) return nothing;
     const step = (by: number) => { playback.stop(); playback.step(by); };
     return html`<div class="box" role="group" aria-label=${this.t("time.label")} data-playing=${playback.playing} data-shown=${this.shown} @keydown=${this.key}>
       <button class="play" data-role="time-play" title=${this.t(playback.playing ? "time.pause" : "time.play")} aria-label=${this.t(playback.playing ? "time.pause" : "time.play")}

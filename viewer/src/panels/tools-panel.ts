@@ -119,7 +119,7 @@ export class ToolsPanel extends Panel {
 
   private async asOf(text: string): Promise<void> {
     await this.app.setAsOf(text ? new Date(text).toISOString() : "").catch((error: unknown) =>
-      this.app.notices.set("question", "error.question", { why: String(error) }, "bad"));
+      this.app.notices.set("question", "error.question", { why: this.app.why(error) }, "bad"));
   }
 
   private notes(): TemplateResult {

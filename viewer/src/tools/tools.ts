@@ -111,7 +111,7 @@ export class Tools {
       if (result === null) return this.start(null);
     } catch (error) {
       if (turn !== this.turn) return;
-      app.notices.set("question", "error.question", { why: error instanceof Error ? error.message : String(error) }, "bad");
+      app.notices.set("question", "error.question", { why: app.why(error) }, "bad");
     }
     this.busy = false;
     app.changed.emit();

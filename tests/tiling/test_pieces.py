@@ -1,0 +1,173 @@
+"""Large tilesets in pieces: the same tiles, each once; an update touches the pieces that it changes, whatever became of the others."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.tiling.test_incremental import build, edited, flip, of, row, store
+from tests.twin.test_exporting import city_with
+from tiling import pieces
+from tiling.check import check_tileset
+from tiling.partition import Places, project
+from tiling.partition import pieces as planned
+from twin import archive_set, exporting, parts, tasks
+from twin.api.app import create_app
+from twin.archive import Archive
+from twin.archive_set import ArchiveSet
+from twin.errors import StorageError
+from twin.lake import Lake
+from twin.registry import Previous
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "LEAST", 2048)
+
+
+def rows(count: int, seed: int = 3) -> dict[str, dict[str, Any]]:
+    rng = np.random.default_rng(seed)
+    return {f"b{i}": row(rng) for i in range(count)}
+
+
+def files(lake: Lake, near: Path, facts: dict[str, Any]) -> dict[str, list[str]]:
+    """Names in each archive of a tileset."""
+    return {path.name: Archive(path).names() for path in (near, *map(lake.path, facts.get("pieces", ())))}
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 3000), st.integers(0, 10**6), st.sampled_from([1e-3, 0.05, 30.0]), st.sampled_from([1 << 11, 1 << 14, 1 << 30]))
+def test_a_piece_is_a_whole_subtree_within_its_limit(count: int, seed: int, spread: float, limit: int) -> None:
+    rng = np.random.default_rng(seed)
+    code = project(113.0 + rng.normal(0, spread, count), 22.5 + rng.normal(0, spread / 2, count))
+    places = Places(code, rng.lognormal(2.5, 0.6, count), rng.integers(12, 200, count), np.arange(count, dtype=np.uint64), np.arange(count)).sorted()
+    (cells,) = planned([places], budget=1000, share=300)
+    found = pieces.pieces(cells, 0, limit)
+    total = float(cells.weight.sum())
+    assert bool(found) <= (total > limit), "a small layer is not cut"
+    below: list[set[int]] = [{at} for at in range(len(cells))]
+    for at in range(len(cells) - 1, 0, -1):
+        below[cells.parent[at]] |= below[at]
+    for piece in found:
+        mine = set(range(piece.first, piece.end))
+        assert mine == below[piece.first]
+        weight = cells.weight[piece.first : piece.end].sum()
+        assert limit / pieces.SHARE <= weight <= limit
+        assert sum(cells.weight[sorted(below[cells.parent[piece.first]])]) > limit, "and no larger one would do"
+    in_pieces = [at for piece in found for at in range(piece.first, piece.end)]
+    assert len(in_pieces) == len(set(in_pieces))
+
+
+def test_limits_follow_the_layer_in_steps() -> None:
+    assert pieces.limit_of(0) == pieces.limit_of(pieces.LEAST * pieces.SHARE) == pieces.LEAST
+    assert pieces.limit_of(pieces.LEAST * pieces.SHARE + 1) == 2 * pieces.LEAST
+    assert pieces.limit_of(1e15) == pieces.MOST
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_the_tiles_are_those_of_one_archive(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = store(lake, of(rows(400)))
+    _, facts = build(lake, version, "pieces.3tz")
+    monkeypatch.setattr(pieces, "LEAST", 1 << 30)
+    _, plain = build(lake, version, "whole.3tz")
+    assert len(facts["pieces"]) > 3
+    assert "pieces" not in plain
+    assert {k: v for k, v in facts.items() if k not in ("sidecars", "pieces", "bytes")} == {k: v for k, v in plain.items() if k not in ("sidecars", "bytes")}
+    found = files(lake, lake.root / "pieces.3tz", facts)
+    assert Counter(name for names in found.values() for name in names) == Counter(Archive(lake.root / "whole.3tz").names()), "each once"
+    with ArchiveSet([Archive(lake.root / "pieces.3tz"), *(Archive(lake.path(key)) for key in facts["pieces"])]) as tiles, Archive(lake.root / "whole.3tz") as single:
+        assert all(tiles.read(name) == single.read(name) for name in single.names())
+        archive_set.merge(tiles.archives, lake.root / "merged.3tz")
+    assert check_tileset(lake.root / "merged.3tz").ok
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_what_an_update_does_not_touch_is_not_even_read(lake: Lake) -> None:
+    now = rows(600)
+    version = store(lake, of(now))
+    _, facts = build(lake, version, "a.3tz")
+    update = parts.merge(lake, version, store(lake, of({"b3": edited("attribute", now["b3"], np.random.default_rng(1))})))
+    full, wanted = build(lake, update, "full.3tz")
+    old, new = set(facts["pieces"]), set(wanted["pieces"])
+    assert len(new - old) == 1, "one building, one piece"
+    for key in new - old:
+        lake.delete(key)
+    kept = old & new
+    for key in kept:
+        flip(lake.path(key), 0.3)
+    fast, quick = build(lake, update, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]))
+    assert fast == full
+    assert quick["pieces"] == wanted["pieces"], "in their order"
+    assert not quick["report"]["notes"], "the damage in what it had no need of went unseen"
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
+def test_a_damaged_piece_that_is_needed_means_a_full_build(lake: Lake, damage: str) -> None:
+    now = rows(600)
+    version = store(lake, of(now))
+    _, facts = build(lake, version, "a.3tz")
+    update = parts.merge(lake, version, store(lake, of({"b3": edited("attribute", now["b3"], np.random.default_rng(1))})))
+    full, wanted = build(lake, update, "full.3tz")
+    (touched,) = set(facts["pieces"]) - set(wanted["pieces"])
+    path = lake.path(touched)
+    if damage == "flipped":
+        flip(path, 0.3)
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
+    else:
+        path.unlink()
+    fast, quick = build(lake, update, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]))
+    assert fast == full
+    assert quick["pieces"] == wanted["pieces"]
+    assert any("made anew" in note["reason"] for note in quick["report"]["notes"])
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_full_disk_leaves_no_half_piece(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = store(lake, of(rows(600)))
+    real, calls = Lake.put_file, []
+
+    def full(*args: Any, **named: Any) -> str:
+        calls.append(args)
+        if len(calls) >= 3:
+            raise StorageError("the disk is full")
+        return real(*args, **named)
+
+    monkeypatch.setattr(Lake, "put_file", full)
+    with pytest.raises(StorageError, match="full"):
+        build(lake, version, "out.3tz")
+    assert not list(lake.root.glob("out*.3tz"))
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_city_serves_exports_and_collects_pieces(tmp_path: Path) -> None:
+    """From the ledger to the catalogue: after an update most archives lie where they lay, every tile is served, one file is handed out."""
+    city = city_with(tmp_path, "city", archive_bytes=9_000)
+    before = city.published("houses")[2]
+    document = json.loads((tmp_path / "b.geojson").read_text())
+    document["features"] = [{**one, "properties": {**one["properties"], "height": 77.5}} for one in document["features"][:1]]
+    (tmp_path / "one.geojson").write_text(json.dumps(document))
+    options = {"height": "height", "vertical": "above ground", "id": "id", "ground": "12", "budget": "800"}
+    tasks.require(tasks.work(city, tasks.submit(city, "ingest", tasks.ingest_params(tmp_path / "one.geojson", "houses", reader="footprints", options=options, update=True))))
+    after = city.published("houses")[2]
+    assert before is not None
+    assert after is not None
+    assert len(after.info["pieces"]) > 3
+    assert len(set(after.info["pieces"]) - set(before.info["pieces"])) in (1, 2), "one subtree, perhaps in two archives"
+    assert sum(city.lake.path(key).stat().st_size for key in after.archives) >= after.info["bytes"]
+    tasks.require(tasks.work(city, tasks.submit(city, "gc", {"keep": 1, "grace": 0.0})))
+    with TestClient(create_app(city)) as client:
+        for name in [name for key in after.archives for name in Archive(city.lake.path(key)).names()]:
+            answer = client.get(f"/tiles3d/houses/{after.key}/{name}")
+            assert answer.status_code == 200, (name, answer.text[:200])
+    exporting.export(city, "houses", tmp_path / "b.3tz")
+    assert check_tileset(tmp_path / "b.3tz").ok
