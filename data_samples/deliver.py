@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from data_samples import bim, cloud, landcover, ortho, places, sewer, swmm
 from data_samples.city import City, build
 from data_samples.frame import CELL, VERTICAL
 from data_samples.river import DESIGN_LEVEL, NORMAL_LEVEL, WARNING_LEVEL
+from data_samples.units import COLUMNS
 from data_samples.write import ABOVE, Entry, manifest, raster, vector
 
 BASE, RESOURCE, PLAN, PROJECT, THEME, SENSE = "时空基础", "资源调查", "规划管控", "工程建设项目", "公共专题", "物联感知"
@@ -139,7 +140,7 @@ def deliver(out: Path, seed: int) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     city = build(seed)
     work = Delivery(city, ortho.paint(city), out)
-    entries = [entry for part in PARTS for entry in part(work)]
+    entries = [replace(entry, columns=COLUMNS.get(entry.layer, {})) for part in PARTS for entry in part(work)]
     facts = {
         "facts": {
             "normal_level": NORMAL_LEVEL, "warning_level": WARNING_LEVEL, "design_level": DESIGN_LEVEL,

@@ -36,6 +36,7 @@ class Entry:
     vertical: str = ""
     options: dict[str, str] = field(default_factory=dict)
     licence: str = LICENCE
+    columns: dict[str, list[str]] = field(default_factory=dict)
 
 
 def frame(table: dict[str, Any]) -> geopandas.GeoDataFrame:

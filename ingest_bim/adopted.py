@@ -12,37 +12,41 @@ import json
 import posixpath
 import re
 import tempfile
-import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from pydantic import Field, field_validator
 
+from ingest_bim.adopted_files import MAX_FILE, Files
 from ingest_bim.adopted_place import bounds_of
+from ingest_bim.wording import in_words
 from twin import crs
-from twin.archive import INDEX, ArchiveWriter
+from twin.archive import ArchiveWriter
 from twin.errors import BadFeature, BadOption, MissingReference, UnreadableSource
 from twin.model import ELLIPSOID, Asset, Batch, Reference, Report
 from twin.registry import ReaderOptions
 
 HEAD = 1 << 16
-MAX_FILE = 1 << 30
 MAX_FILES = 20_000_000
-#: Times its own size that an archive may unpack to.
-MAX_RATIO = 200
+NESTED = "MAXAR_content_3tz"
+ARCHIVE = re.compile(r"([^?#]+\.3tz)(?:/([^?#]+))?$", re.IGNORECASE)
+"""An archive within a tileset, and what of it is meant."""
 #: Files that are not tiles' contents by themselves.
+GZIP = b"\x1f\x8b"
 SIDE_FILES = (".subtree", ".json", ".bin", ".png", ".jpg", ".jpeg", ".webp", ".ktx2")
 
 
 class Options(ReaderOptions):
     """A tileset says itself where it stands; one in metres of its own is placed by hand."""
 
-    anchor_lonlat: str | None = Field(None, description="Place a tileset without a place: longitude,latitude,ellipsoidal height of its origin (x east, y north).")
+    anchor_lonlat: str | None = Field(
+        None, description="Place a tileset without a place: longitude,latitude,ellipsoidal height of its origin (x east, y north)."
+    )
     rotation: float = Field(0.0, ge=-360, le=360, description="Degrees clockwise from north to its y axis, with anchor_lonlat.")
 
     @field_validator("anchor_lonlat")
@@ -64,7 +68,17 @@ def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contrac
         head = file.read(HEAD)
         file.seek(max(0, source.stat().st_size - HEAD))
         text = head + file.read(HEAD)
+    if head[:2] == GZIP:
+        text = head = _beginning(head)
     return text.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and all(key in text for key in (b'"asset"', b'"geometricError"', b'"root"'))
+
+
+def _beginning(head: bytes) -> bytes:
+    """What the first bytes of a gzipped file unpack to, up to a limit."""
+    try:
+        return zlib.decompressobj(31).decompress(head, HEAD)
+    except zlib.error:
+        return b""
 
 
 def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
@@ -81,7 +95,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     report.source = report.source or source.name
     if options.crs or options.vertical or options.vertical_offset:
         raise BadOption(f"{source.name} is a tileset, which stands in earth-centred coordinates: crs and vertical have no meaning.", "Leave them out.")
-    with _opened(source) as files:
+    with Files(source) as files:
         entry = "tileset.json" if source.suffix.lower() == ".3tz" else source.name
         copy = _Copy(files, report)
         try:
@@ -90,7 +104,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
                 copy.placed[entry] = json.dumps(_placed(root, options, source.name), ensure_ascii=False, separators=(",", ":")).encode()
             bounds = bounds_of(root["root"], source.name)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UnreadableSource(f"{source.name} is not a tileset: {type(error).__name__}: {str(error)[:100]}.", "Deliver its tileset.json or a .3tz.") from error
+            raise UnreadableSource(f"{source.name} is not a tileset: {in_words(error)}.", "Deliver its tileset.json or a .3tz.") from error
         if bounds is None:
             raise MissingReference(f"{source.name} is not placed on the earth: its root volume lies near the earth's centre.",
                                    "Place it: --option anchor_lonlat=LONGITUDE,LATITUDE,HEIGHT (and rotation=DEGREES).")  # fmt: skip
@@ -99,11 +113,14 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             with ArchiveWriter(path) as archive:
                 copy.everything(entry, archive)
             if not copy.contents:
-                raise BadFeature(f"{source.name} has no content that is here.", "; ".join(n.reason for n in report.notes[:3]))
+                raise BadFeature(f"{source.name} has no content that is here: no model, no points.", "; ".join(n.reason for n in report.notes[:3]))
             report.read, report.kept = copy.contents + copy.lost, copy.contents
             report.facts |= {"driver": f"3D Tiles {root['asset'].get('version', '')}", "tiles": copy.tiles, "contents": copy.contents, "files": len(copy.done)}
             report.facts["georeference"] = {"source": "anchor_lonlat" if options.anchor_lonlat else "root volume", "crs": "EPSG:4978"}
-            properties = {"tiles": copy.tiles, "root": {key: root["root"][key] for key in ("boundingVolume", "geometricError", "transform") if key in root["root"]}}
+            properties = {
+                "tiles": copy.tiles,
+                "root": {key: root["root"][key] for key in ("boundingVolume", "geometricError", "transform") if key in root["root"]},
+            }
             yield Asset(Reference("EPSG:4326", ELLIPSOID), path, "3tz", bounds, copy.contents, properties)
 
 
@@ -121,84 +138,11 @@ def _placed(document: dict[str, Any], options: Options, where: str) -> dict[str,
     return document
 
 
-class _Folder:
-    """Files below a folder."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def get(self, name: str) -> bytes | None:
-        """The bytes of a file, None where there is none (or it is a link that leads out)."""
-        path = (self.root / name).resolve()
-        if not path.is_relative_to(self.root) or not path.is_file():
-            return None
-        if path.stat().st_size > MAX_FILE:
-            raise UnreadableSource(f"{name} has more than {MAX_FILE >> 30} GiB.", "Split it into smaller tiles.")
-        return path.read_bytes()
-
-    def below(self, folder: str) -> Iterator[str]:
-        """Names of all files below a folder."""
-        start = (self.root / folder).resolve()
-        if start.is_relative_to(self.root) and start.is_dir():
-            for path in sorted(start.rglob("*")):
-                if path.is_file():
-                    yield path.relative_to(self.root).as_posix()
-
-
-class _Zip:
-    """Files of a .3tz (or any ZIP), by name."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self.zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
-            raise UnreadableSource(f"{path.name} is not a whole ZIP archive: {error}.", "Deliver it again.") from error
-        total = sum(info.file_size for info in self.zip.infolist())
-        if total > MAX_RATIO * path.stat().st_size + MAX_FILE:
-            raise UnreadableSource(f"{path.name} would unpack to {total >> 20} MiB, more than {MAX_RATIO} times its size.", "Deliver it again.")
-        self.names = {info.filename.replace("\\", "/").lstrip("/"): info for info in self.zip.infolist() if not info.is_dir() and info.filename != INDEX}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.zip.close()
-
-    def get(self, name: str) -> bytes | None:
-        """The bytes of an entry, None where there is none."""
-        info = self.names.get(name)
-        if info is None:
-            return None
-        if info.file_size > MAX_FILE:
-            raise UnreadableSource(f"{name} has more than {MAX_FILE >> 30} GiB.", "Split it into smaller tiles.")
-        try:
-            return self.zip.read(info)
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
-            raise UnreadableSource(f"{name} cannot be unpacked: {error}.", "Deliver the archive again.") from error
-
-    def below(self, folder: str) -> Iterator[str]:
-        """Names of all entries below a folder."""
-        start = f"{folder}/" if folder else ""
-        yield from sorted(name for name in self.names if name.startswith(start))
-
-
-def _opened(source: Path) -> _Folder | _Zip:
-    if not source.is_file() or source.stat().st_size == 0:
-        raise UnreadableSource(f"{source.name} is empty or not a file.", "Deliver it again.")
-    return _Zip(source) if source.suffix.lower() == ".3tz" else _Folder(source.parent)
-
-
 @dataclass
 class _Copy:
     """Follows what files refer to, and copies them."""
 
-    files: _Folder | _Zip
+    files: Files
     report: Report
     done: set[str] = field(default_factory=set)
     placed: dict[str, bytes] = field(default_factory=dict)
@@ -229,7 +173,7 @@ class _Copy:
     def unpacked(self, name: str) -> bytes | None:
         """A file's bytes; one that is stored gzipped is unpacked, up to a limit."""
         data = self.placed.get(name) or self.files.get(name)
-        if data is None or data[:2] != b"\x1f\x8b" or name.endswith(".gz"):
+        if data is None or data[:2] != GZIP or name.endswith(".gz"):
             return data
         stream = zlib.decompressobj(31)
         try:
@@ -260,7 +204,7 @@ class _Copy:
             self.contents += isinstance(document, dict) and "asset" in document  # a glTF
             return data, list(_uris(document))
         changed = document["asset"].pop("tilesetVersion", None) is not None if isinstance(document["asset"], dict) else False
-        stripped = 0
+        stripped = unfolded = 0
         stack: list[Any] = [document]
         while stack:
             value = stack.pop()
@@ -270,13 +214,29 @@ class _Copy:
                     if isinstance(value.get(key), str) and "?" in value[key] and not urlsplit(value[key]).scheme:
                         value[key] = value[key].partition("?")[0]
                         stripped += 1
+                    archive = ARCHIVE.match(value[key]) if isinstance(value.get(key), str) else None
+                    if archive and self._unfold(name, archive[1]):
+                        value[key] = f"{archive[1][:-4]}-3tz/{archive[2] or 'tileset.json'}"
+                        unfolded += 1
                 stack.extend(child for key, child in value.items() if key != "extras")
             elif isinstance(value, list):
                 stack.extend(value)
         if changed or stripped:
             self.report.note("repaired", name, f"tilesetVersion and queries behind {stripped} file names are left out, which a server of files does not know.")
+        if unfolded:
+            for key in ("extensionsUsed", "extensionsRequired"):
+                document[key] = [extension for extension in document.get(key) or [] if extension != NESTED]
+                if not document[key]:
+                    del document[key]
+            self.report.note("repaired", name, f"{unfolded} references to archives within it (.3tz) are unfolded, since few clients read archives.")
+        if changed or stripped or unfolded:
             data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
         return data, list(_uris(document))
+
+    def _unfold(self, base: str, uri: str) -> bool:
+        """Whether a nested archive is there, and can be read from now on."""
+        found = list(self._resolved(base, uri))
+        return bool(found) and self.files.unfold(found[0]) is not None
 
     def _resolved(self, base: str, uri: str) -> Iterator[str]:
         """The files that a reference of `base` names; what leads elsewhere is reported."""
@@ -336,5 +296,3 @@ def _json_uris(text: bytes) -> list[str]:
         return list(_uris(json.loads(text)))
     except (ValueError, RecursionError):
         return []
-
-

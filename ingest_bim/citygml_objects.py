@@ -93,11 +93,14 @@ class Member:
             elif (name in ("boundedBy", "location") and namespace(prop.tag) in GML) or name in ("appearance", "appearanceMember"):
                 continue
             elif name == "address":
-                thing.address = (thing.address or []) + [_plain(child) for child in prop]
+                referred = [{"href": prop.get(XLINK)}] if prop.get(XLINK) else []
+                thing.address = (thing.address or []) + [_plain(child) for child in prop] + referred
             elif prop.get("name") is not None and (name.endswith("Attribute") or name == "genericAttributeSet"):
                 _put(attributes, prop.get("name", ""), _generic(prop))
             elif not len(prop):
                 self._simple(prop, attributes)
+            elif _is_record(prop):
+                _put(attributes, self._name(prop), self._record(prop))
             else:
                 for child in prop:
                     self._inner(prop, child, thing, attributes, geometry, below, surface)
@@ -133,6 +136,8 @@ class Member:
                 self.store.problems[f"geometry inside {self._name(element)} is not drawn"] += 1
             elif not len(prop):
                 self._simple(prop, record)
+            elif _is_record(prop):
+                _put(record, self._name(prop), self._record(prop))
             else:
                 for child in prop:
                     _put(record, self._name(prop), self._record(child))
@@ -238,6 +243,11 @@ class Member:
         return f"library {name}", found
 
 
+def _is_record(prop: Element) -> bool:
+    """Whether properties stand in a property without an object between them, as in `core:externalReference`."""
+    return all(local(child.tag)[:1].islower() and not gml_id(child) and namespace(child.tag) not in GML for child in prop)
+
+
 def _put(attributes: dict[str, Any], name: str, value: Any) -> None:
     """A property that comes again becomes a list."""
     if name not in attributes:
@@ -270,11 +280,13 @@ def _value(name: str, text: str, uom: str | None) -> Any:
 
 
 def _plain(element: Element) -> Any:
-    """An xAL address as nested JSON values."""
+    """An xAL address as nested JSON values; XML attributes (`Type`) of what has values below it are values, too, and a position is its numbers as text."""
     if not len(element):
         return (element.text or "").strip()
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {local(key): value for key, value in element.attrib.items() if not namespace(key)}
     for child in element:
         if namespace(child.tag) not in GML:
             _put(values, local(child.tag), _plain(child))
+        elif numbers := " ".join(node.text.strip() for node in child.iter() if local(node.tag) in ("pos", "posList", "coordinates") and node.text):
+            _put(values, "position", numbers)
     return values

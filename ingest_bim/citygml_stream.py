@@ -54,7 +54,11 @@ def namespace(tag: str) -> str:
 
 
 class _Refused(Exception):
-    """Raised inside expat's callbacks."""
+    """Raised inside expat's callbacks, with what to do about it."""
+
+    def __init__(self, reason: str, remedy: str = "Export it as CityGML 2.0.") -> None:
+        super().__init__(reason)
+        self.remedy = remedy
 
 
 class _Reader:
@@ -76,7 +80,7 @@ class _Reader:
         self.parser.StartDoctypeDeclHandler = self._doctype
 
     def _doctype(self, *_: Any) -> None:
-        raise _Refused("it has a document type declaration; entities and external files are not read")
+        raise _Refused("it has a document type declaration; entities and external files are not read", "Export it without a DOCTYPE.")
 
     def _prefix(self, prefix: str | None, uri: str | None) -> None:
         self.head.prefixes.setdefault(uri or "", prefix or "")
@@ -142,7 +146,12 @@ def _version(tag: str) -> str:
     """1 or 2, told by the root's namespace."""
     space = namespace(tag)
     if local(tag) != "CityModel" or not space.startswith(CITYGML):
-        raise _Refused(f"its root is {local(tag)[:60]!r}, not a CityGML CityModel")
+        features = (
+            "Convert a file of plain features to GeoPackage, for example with QGIS or ogr2ogr."
+            if local(tag) == "FeatureCollection"
+            else "Export it as CityGML 2.0."
+        )
+        raise _Refused(f"its root is {local(tag)[:60]!r}, not a CityGML CityModel", features)
     if "/3.0" in space:
         raise _Refused("it is CityGML 3.0; 1.0 and 2.0 are read")
     return "1.0" if "/1.0" in space else "2.0"
@@ -170,7 +179,7 @@ def members(source: Path, head: Head) -> Iterator[Element]:
         except expat.ExpatError as error:
             raise UnreadableSource(f"{source.name} is not complete XML: {error}.", "Deliver it again.") from error
         except _Refused as error:
-            raise UnreadableSource(f"{source.name} is not read: {error}.", "Export it as CityGML 2.0 without a DOCTYPE.") from error
+            raise UnreadableSource(f"{source.name} is not read: {error}.", error.remedy) from error
         except (LookupError, ValueError) as error:  # unknown codecs, bytes that are not text, encodings that expat lacks
             raise UnreadableSource(f"{source.name} has an encoding that is not read: {error}.", "Save it as UTF-8.") from error
     yield from reader.done

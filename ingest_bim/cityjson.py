@@ -101,6 +101,8 @@ class _Model:
 
     def prepare(self, theme: str | None, report: Report) -> tuple[Reference, Pictures | None]:
         report.facts["driver"] = f"CityJSON {self.header.version}"
+        if self.header.extras:
+            report.note("skipped", "", f"What extensions say of the model as a whole is not kept: {', '.join(self.header.extras)[:200]}.")
         reference = city_reference(self.header.crs, self.options, report, self.source.name)
         self.chosen = choose_themes(self.themes, theme, report, self.header.defaults)
         self.pictures = Pictures(self.source.parent, report, self.root) if self.options.textures else None
@@ -116,7 +118,8 @@ class _Model:
 
 
 def _first(report: Report) -> str:
-    return f"{report.notes[0].feature}: {report.notes[0].reason}" if report.notes else ""
+    note = next(iter(report.notes), None)
+    return "" if note is None else f"{note.feature}: {note.reason}" if note.feature else note.reason
 
 
 def _open(source: Path, options: Options) -> tuple[Callable[[], Iterator[dict[str, Any]]], Header]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ingest_bim.citymodel import CityObject, Face, Shape, Surface, choose_lod, draw_once, lod_rank
 from ingest_bim.citymodel_textures import WRAPS, Kind, Pictures, no_themes
+from ingest_bim.wording import in_words
 from twin.model import Material, Report, Wrap
 
 F64 = NDArray[np.float64]
@@ -62,11 +63,13 @@ class Header:
     template_vertices: F64 = field(default_factory=lambda: np.zeros((0, 3)))
     looks: Looks = field(default_factory=Looks)
     defaults: dict[Kind, str] = field(default_factory=dict)
+    extras: tuple[str, ...] = ()
+    """What extensions say of the model as a whole (CityJSON 2.0.1, 8.3)."""
 
     @staticmethod
     def of(document: dict[str, Any]) -> Header:
         """Read it; ValueError, TypeError or KeyError where it is malformed."""
-        header = Header(str(document["version"]))
+        header = Header(str(document["version"]), extras=tuple(name for name in document if name.startswith("+")))
         crs = (document.get("metadata") or {}).get("referenceSystem")
         header.crs = str(crs) if crs else None
         if transform := document.get("transform"):
@@ -124,7 +127,7 @@ class Document:
             try:
                 yield self._object(name, raw, shapes, finest.get(name, -2.0))
             except MALFORMED as error:
-                self.report.note("refused", name, f"The object is malformed ({type(error).__name__}: {str(error)[:120]}).")
+                self.report.note("refused", name, f"The object is malformed: {in_words(error)}.")
 
     def _finest_below(self) -> dict[str, float]:
         """For each object, the best LoD among its parts (not its installations): a coarse hull is not drawn over its own fine parts."""
@@ -221,7 +224,7 @@ class Document:
                 if kind not in DEPTH and kind != "GeometryInstance":
                     self.report.note("skipped", thing.id, f"Geometry of type {kind!r} is not known and not kept.")
             elif self._lod_of(geometry) == lod:
-                for line in ([[i] for i in geometry["boundaries"]] if geometry["type"] == "MultiPoint" else geometry["boundaries"]):
+                for line in [[i] for i in geometry["boundaries"]] if geometry["type"] == "MultiPoint" else geometry["boundaries"]:
                     at = np.array(line, np.int64)
                     if len(at) and (at >= 0).all() and (at < len(self.vertices)).all():
                         thing.lines.append(self.vertices[at] * self.header.scale + self.header.translate)
@@ -275,7 +278,9 @@ class Document:
             unfit += not self._texture(face, corners)
             faces.append(face)
         if astray:
-            self.report.note("skipped", name, f"{astray} numbers of surfaces or materials lead to nothing ({named} surfaces, {len(self.looks.materials)} materials).")
+            self.report.note(
+                "skipped", name, f"{astray} numbers of surfaces or materials lead to nothing ({named} surfaces, {len(self.looks.materials)} materials)."
+            )
         if unfit:
             self.report.note("skipped", name, f"The texture coordinates of {unfit} faces do not fit their rings; they are drawn plain.")
         if wrong:
@@ -288,7 +293,6 @@ class Document:
         for face in faces:
             face.rings = [[place[i] for i in ring] for ring in face.rings]
         return Shape(points * scale + translate, faces, depth > 0)
-
 
     def _texture(self, face: Face, corners: Any) -> bool:
         """Give a face its texture; False where what is stated does not fit (CityJSON 2.0.1, 4.2: per ring the texture, then a corner each)."""

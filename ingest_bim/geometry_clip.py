@@ -26,6 +26,8 @@ CURVED = "opencascade"
 DEPTH = 64
 #: Metres that a cut takes more than it should, so that coincident faces leave no film of rounding errors.
 HAIR = 1e-6
+#: Metres of thickness up to which a part of a solid is such a film, and of its outermost slices that are looked at.
+FILM, SLICE = 2e-5, 0.01
 #: Representations that are not the body of an element.
 NOT_BODY = ("Axis", "FootPrint", "Box", "Annotation", "CoG", "Profile", "Clearance", "Lighting", "Plan", "Reference")
 
@@ -76,6 +78,7 @@ class Evaluator:
                 solid -= cut
             if solid.status() != self.library.Error.NoError:
                 raise NotEvaluated(f"no solid ({solid.status()})")
+            solid = self._without_films(solid)
             mesh = solid.to_mesh64()
             if style is not None:
                 styles.append(style)
@@ -86,6 +89,25 @@ class Evaluator:
         if not count:
             raise NotEvaluated("nothing is left of it")
         return np.concatenate(positions), np.concatenate(triangles), np.concatenate(rows), styles
+
+    def _without_films(self, solid: Any) -> Any:
+        """A solid without loose films: what cuts leave of faces that coincide but for rounding.
+
+        Raises:
+            NotEvaluated: a film hangs on the solid, so that its box is not that of its volume.
+        """
+        parts = solid.decompose()
+        whole = [part for part in parts if not is_film(part)]
+        if len(whole) < len(parts):
+            solid = self._together(whole) if whole else self.library.Manifold()
+        box = np.array(solid.bounding_box()).reshape(2, 3) if whole else np.zeros((2, 3))
+        for axis in range(3):
+            for sign, end in ((1.0, box[1, axis]), (-1.0, -box[0, axis])):
+                normal, depth = np.zeros(3), min(SLICE, 0.01 * (box[1, axis] - box[0, axis]))
+                normal[axis] = sign
+                if depth > 2 * FILM and is_film(solid.trim_by_plane(tuple(normal), float(end - depth))):
+                    raise NotEvaluated("a film of rounding errors hangs on it")
+        return solid
 
     def _opening(self, opening: Any, to_world: F64) -> Any:
         there = local_matrix(opening.ObjectPlacement)
@@ -125,7 +147,7 @@ class Evaluator:
                 case "INTERSECTION":
                     return first ^ other
                 case _:
-                    return first - other
+                    return first - grown(other)
         if item.Operator not in ("DIFFERENCE", "INTERSECTION"):
             raise NotEvaluated("a union with a half space")
         return self._cut(first, self._half_space(second), keep=item.Operator == "INTERSECTION")
@@ -206,6 +228,12 @@ def _look(item: Any) -> Style | None:
         inner = [style_of(part) for part in item.MappingSource.MappedRepresentation.Items or ()]
         found = next((style for style in inner if style is not None), None)
     return found
+
+
+def is_film(solid: Any) -> bool:
+    """Whether a solid is as good as a surface: its thickness is twice its volume a surface."""
+    area = solid.surface_area()
+    return bool(area <= 0 or 2 * abs(solid.volume()) / area < FILM)
 
 
 def grown(solid: Any) -> Any:

@@ -26,7 +26,9 @@ from twin.model import ABOVE_GROUND, Bounds, Reference, Report
 F64 = NDArray[np.float64]
 
 #: Where authoring tools put a site that nobody has placed: (latitude, longitude, whose default).
-TOOL_DEFAULTS = ((42.3586, -71.0567, "Revit"), (42.2130, -71.0330, "Revit"), (0.0, 0.0, "an unset value"))
+TOOL_DEFAULTS = (
+    (42.3586, -71.0567, "Revit"), (42.2130, -71.0330, "Revit"), (51.5002, -0.1262, "Revit (London)"), (47.5597, 19.0548, "ArchiCAD"), (0.0, 0.0, "an unset value"),
+)  # fmt: skip
 FAR = 50_000.0
 HOW = (
     "Place it by hand: --crs EPSG:4547+5737 --option anchor=E,N,H (or anchor_lonlat=lon,lat,H), with rotation=degrees "

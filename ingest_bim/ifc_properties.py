@@ -142,10 +142,11 @@ class _Reader:
             elif kind == "IfcPropertyListValue":
                 yield self._many(name, label, item.ListValues, item.Unit)
             elif kind == "IfcPropertyBoundedValue":
-                for part, value in (("LowerBound", item.LowerBoundValue), ("UpperBound", item.UpperBoundValue),
-                                    ("SetPoint", attribute(item, "SetPointValue"))):  # fmt: skip
-                    if value is not None:
-                        yield self._single(name, f"{label}.{part}", value, item.Unit)
+                parts = (("LowerBound", item.LowerBoundValue), ("UpperBound", item.UpperBoundValue), ("SetPoint", attribute(item, "SetPointValue")))
+                stated = [(part, value) for part, value in parts if value is not None]
+                yield from (self._single(name, f"{label}.{part}", value, item.Unit) for part, value in stated)
+                if not stated:
+                    yield self._single(name, label, None, None)
             elif kind == "IfcPropertyTableValue":
                 yield self._many(name, f"{label}.Defining", item.DefiningValues, item.DefiningUnit)
                 yield self._many(name, f"{label}.Defined", item.DefinedValues, item.DefinedUnit)

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from ingest_bim.ifc import Options
 
 #: Part of the cache's key: what is kept from one release is not shape for another.
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 #: Bytes of text up to which it is scanned: for equal shapes, the cache, plain bodies and values. It takes six times that in memory, as the parser does.
 MAX_SCANNED = 1 << 30
 
@@ -69,6 +69,8 @@ def read(opened: Opening, options: Options, report: Report, *, alone: bool = Fal
         report.note("repaired", "", f"Raw {step.encoding} text{' (guessed)' if step.guessed else ''} is rewritten as STEP escapes.")
     if step.broken:
         report.note("repaired", "", f"{step.broken} backslashes begin no STEP escape and are kept as letters.")
+    if step.stated != step.schema:
+        report.note("assumed", "", f"The schema {step.stated} is read as {step.schema}, its last edition.")
     around = reading.current()
     with ExitStack() as stack:
         stack.enter_context(uncollected())

@@ -75,6 +75,13 @@ def _say_what_is_left_out(document: dict[str, Any], report: Report) -> None:
             report.note("warned", str(node.get("name", "")), "Skins are not read: the mesh is drawn in its own place, not where its bones put it.")
         if COPIES in node.get("extensions", {}):
             report.note("skipped", str(node.get("name", "")), f"Copies by {COPIES} are not read; expand them, for example with gltf-transform.")
+    nodes, scenes = document.get("nodes", []), document.get("scenes")
+    if nodes and not scenes:
+        children = {child for node in nodes for child in node.get("children", [])}
+        document["scenes"], document["scene"] = [{"nodes": [i for i in range(len(nodes)) if i not in children]}], 0
+        report.note("assumed", "", "The file has no scene: all its nodes are drawn.")
+    elif scenes and len(scenes) > 1:
+        report.note("skipped", "", f"Of its {len(scenes)} scenes, one is drawn: {scenes[document.get('scene', 0)].get('name', document.get('scene', 0))!r}.")
     if document.get("animations"):
         report.note("warned", "", "Animations are not read: everything is drawn as it stands.")
 
@@ -98,7 +105,9 @@ def _use(document: dict[str, Any], material: dict[str, Any], report: Report) -> 
         return Use()
     moved = info.get("extensions", {}).get("KHR_texture_transform", {})
     if moved.get("texCoord", info.get("texCoord", 0)) != 0:
-        report.note("warned", "", f"The texture of material {material.get('name', '?')!r} has its coordinates in another set than the first, which is not read.")
+        report.note(
+            "warned", "", f"The texture of material {material.get('name', '?')!r} has its coordinates in another set than the first, which is not read."
+        )
     texture = document["textures"][info["index"]]
     sampler = document["samplers"][texture["sampler"]] if "sampler" in texture else {}
     wrap = WRAPS.get(sampler.get("wrapS", 10497), "repeat"), WRAPS.get(sampler.get("wrapT", 10497), "repeat")

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.meshfile_gltf import Use, marked, name_and_use
+from ingest_bim.meshfile_obj import as_utf8, prepared
+from ingest_bim.wording import in_words
 from twin.errors import UnreadableSource
 from twin.model import Material, Report
 
@@ -23,6 +25,8 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 #: Where a scene keeps how its materials use their textures.
 USES = "wuyi_twin_uses"
+#: Where the scene of an OBJ keeps the names of its objects, in their order.
+NAMES = "wuyi_twin_names"
 #: More face colours than these become colours of corners.
 MAX_COLORS = 256
 
@@ -69,13 +73,20 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
             if str(name).startswith("-"):  # options of a map in an .mtl
                 report.note("warned", "", f"The options of the map {str(name)[:60]!r} are not known here; the image is drawn without them.")
                 name = str(name).split()[-1]
-            path = (folder / str(name).strip().replace("\\", "/")).resolve()
+            name = str(name).strip()
+            name = name[1:-1] if name[:1] == name[-1:] == '"' else name
+            path = (folder / name.replace("\\", "/")).resolve()
+            parts = name.split()
+            if name.lower().endswith(".mtl") and len(parts) > 1 and not path.exists() and all(part.lower().endswith(".mtl") for part in parts):
+                return b"\n".join(self.get(part) for part in parts)  # `mtllib` may name several
             if "://" in str(name) or Path(str(name)).is_absolute() or not path.is_relative_to(home):
                 report.note("refused", "", f"The file refers to {str(name)[:100]!r}, which is not in its folder.")
                 raise FileNotFoundError(name)
             if not path.is_file():
                 report.note("warned", "", f"The file refers to {str(name)[:100]!r}, which is absent.")
-            return path.read_bytes()
+                raise FileNotFoundError(name)
+            data = path.read_bytes()
+            return as_utf8(data, name, report) if name.lower().endswith(".mtl") else data
 
         def keys(self) -> list[str]:
             return []
@@ -88,12 +99,44 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
 
     settings: dict[str, Any] = {"split_objects": True} if kind == "obj" else {}
     try:
-        data, uses = marked(source.read_bytes(), kind, report) if kind in ("gltf", "glb") else (source.read_bytes(), {})
+        data, uses = PREPARE.get(kind, _as_it_is)(source, kind, report)
         scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=Beside(), process=False, **settings)
+    except UnreadableSource:
+        raise
     except Exception as error:  # the loaders raise anything from KeyError to struct.error; all mean unreadable
-        raise UnreadableSource(f"{source.name} cannot be read as {kind.upper()}: {type(error).__name__}: {str(error)[:150]}.", "Export it again.") from error
+        raise UnreadableSource(f"{source.name} cannot be read as {kind.upper()}: {in_words(error)}.", "Export it again.") from error
     scene.metadata[USES] = uses
+    scene.metadata[NAMES] = re.findall(rb"^o +(.*?) *$", data, re.MULTILINE) if kind == "obj" else []
     return scene
+
+
+def _as_it_is(source: Path, kind: str, report: Report) -> tuple[bytes, dict[int, Use]]:  # noqa: ARG001
+    return source.read_bytes(), {}
+
+
+def _gltf(source: Path, kind: str, report: Report) -> tuple[bytes, dict[int, Use]]:
+    return marked(source.read_bytes(), kind, report)
+
+
+def _obj(source: Path, kind: str, report: Report) -> tuple[bytes, dict[int, Use]]:  # noqa: ARG001
+    return prepared(source.read_bytes(), source.name, report), {}
+
+
+def _stl(source: Path, kind: str, report: Report) -> tuple[bytes, dict[int, Use]]:  # noqa: ARG001
+    """A binary STL must have the length that its number of triangles asks for; trimesh would look for text in one that has not."""
+    data = source.read_bytes()
+    count = int.from_bytes(data[80:84], "little")
+    size = 84 + 50 * count
+    if len(data) < 84 or len(data) == size or b"facet" in data[:1000].lower():
+        return data, {}
+    if len(data) < size:
+        raise UnreadableSource(f"{source.name} is cut short: it states {count:,} triangles, there are {(len(data) - 84) // 50:,}.", "Deliver it again.")
+    report.note("skipped", "", f"{len(data) - size:,} bytes behind the last of its {count:,} triangles are left out.")
+    return data[:size], {}
+
+
+PREPARE = {"gltf": _gltf, "glb": _gltf, "obj": _obj, "stl": _stl}
+"""What a kind of file is made into before trimesh reads it: (bytes, how its materials use their textures)."""
 
 
 def pieces(scene: Any, report: Report, pictures: Pictures, *, srgb: bool) -> list[Piece]:
@@ -118,7 +161,21 @@ def pieces(scene: Any, report: Report, pictures: Pictures, *, srgb: bool) -> lis
         key = digest.hexdigest()  # equal shapes under different names are one
         attributes = {"name": str(node), "geometry_name": str(name), "triangles": len(shape.triangles), **shape.extras}
         looks = shape.looks
-        found.append(Piece(str(node), key, shape.positions, shape.triangles, looks.materials, looks.material_of, looks.uv, looks.colors, matrix, attributes, _owner(scene, str(node))))
+        found.append(
+            Piece(
+                str(node),
+                key,
+                shape.positions,
+                shape.triangles,
+                looks.materials,
+                looks.material_of,
+                looks.uv,
+                looks.colors,
+                matrix,
+                attributes,
+                _owner(scene, str(node)),
+            )
+        )
     return found
 
 
@@ -145,22 +202,18 @@ def nodes_of(found: list[Piece]) -> list[Piece]:
     return joined
 
 
-def objects_of(source: Path, found: list[Piece]) -> list[Piece]:
+def objects_of(scene: Any, stem: str, found: list[Piece]) -> list[Piece]:
     """The pieces of an OBJ put together again: trimesh hands over one for each object and material, named `object_material`.
 
     Objects come in the order of the file; what stands before the first `o` (or all of a file without any) has the file's name.
     """
-    stated: dict[str, None] = {}
-    with source.open("rb") as file:
-        for line in file:
-            if line.startswith(b"o "):
-                stated[line[2:].decode("utf-8", "replace").strip()] = None
+    stated = dict.fromkeys(name.decode("utf-8", "replace") for name in scene.metadata[NAMES])
     parts: dict[str, list[Piece]] = {}
     for piece in sorted(found, key=lambda p: p.name):
         material = next((m.name for m in piece.materials if m.name), "")
         name = piece.name.removesuffix(material).removesuffix("_") if material else piece.name
         longest = max((o for o in stated if piece.name == o or piece.name.startswith(f"{o}_")), key=len, default="")
-        parts.setdefault(name if name in stated else longest or source.stem, []).append(piece)
+        parts.setdefault(name if name in stated else longest or stem, []).append(piece)
     order = {name: i for i, name in enumerate(stated)}
     return [_joined(name, parts[name]) for name in sorted(parts, key=lambda n: (order.get(n, -1), n))]
 
@@ -212,7 +265,7 @@ class Drawing:
 
 def _shape(name: str, geometry: Any, report: Report, drawing: Drawing) -> _Shape | None:
     if not hasattr(geometry, "faces") or not len(geometry.faces):
-        report.note("skipped", name, f"{type(geometry).__name__} without triangles is not drawn.")
+        report.note("skipped", name, "It holds points or lines and no triangles: it is not drawn.")
         return None
     vertices, faces = np.asarray(geometry.vertices, np.float64), np.asarray(geometry.faces, np.int64)
     if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from tempfile import TemporaryDirectory
 from twin.errors import BadOption, UnreadableSource
 
 SCHEMAS = ("IFC2X3", "IFC4", "IFC4X3_ADD2")
+#: Published editions of IFC 4.3 that the parser does not know by name: what they have in common with the last one has kept its attributes.
+EDITIONS = {"IFC4X3": "IFC4X3_ADD2", "IFC4X3_TC1": "IFC4X3_ADD2", "IFC4X3_ADD1": "IFC4X3_ADD2"}
 MAX_UNZIPPED = 4 << 30
 MAX_RATIO = 200
 CHUNK = 1 << 20
@@ -36,7 +39,7 @@ class StepFile:
 
     Attributes:
         path: plain STEP file (the source itself, or a temporary copy).
-        schema: as the header names it.
+        schema: that the parser reads it in. stated: as the source's header names it.
         encoding: of raw bytes above 127 ("" if there were none).
         guessed: whether `encoding` is a guess.
         size: bytes of the (unzipped) STEP file.
@@ -49,6 +52,7 @@ class StepFile:
     guessed: bool
     size: int
     broken: int = 0
+    stated: str = ""
 
 
 @contextmanager
@@ -67,11 +71,13 @@ def guarded(source: Path, encoding: str | None = None) -> Iterator[StepFile]:
             start = file.read(4)
         if start[:2] == b"PK" or source.suffix.lower() == ".ifczip":
             path = _unzip(source, Path(folder) / "model.ifc")
-        schema = _check_header(path, source.name)
+        stated = _check_header(path, source.name)
         _check_end(path, source.name)
         path, found, guessed = _escape(path, Path(folder) / "escaped.ifc", encoding, source.name)
         path, broken = _mend(path, Path(folder) / "mended.ifc")
-        yield StepFile(path, schema, found, guessed, path.stat().st_size, broken)
+        if stated in EDITIONS:
+            path = _as_edition(path, Path(folder) / "edition.ifc", EDITIONS[stated])
+        yield StepFile(path, EDITIONS.get(stated, stated), found, guessed, path.stat().st_size, broken, stated)
 
 
 def _unzip(source: Path, target: Path) -> Path:
@@ -122,15 +128,26 @@ def _check_header(path: Path, name: str) -> str:
     if not found or not found[1].strip():
         raise UnreadableSource(f"{name}: the header names no schema (FILE_SCHEMA).", "Export the model again as IFC4 or IFC2X3.")
     schema = found[1].decode("ascii", "replace").strip().upper()
-    if schema not in SCHEMAS:
+    if schema not in SCHEMAS and schema not in EDITIONS:
         raise UnreadableSource(f"{name} is in the schema {schema}, which is not read.", _remedy(schema))
     return schema
 
 
+def _as_edition(path: Path, target: Path, schema: str) -> Path:
+    """A copy whose header names another schema."""
+    with path.open("rb") as file, target.open("wb") as out:
+        head = _COMMENT.sub(b"", file.read(1 << 18))
+        found = _SCHEMA.search(head)
+        assert found is not None  # as in `_check_header`
+        out.write(head[: found.start(1)] + schema.encode() + head[found.end(1) :])
+        shutil.copyfileobj(file, out, CHUNK)
+    return target
+
+
 def _remedy(schema: str) -> str:
-    read = f"Schemas read: {', '.join(SCHEMAS)}."
+    read = f"Schemas read: {', '.join([*SCHEMAS, *EDITIONS])}."
     if schema.startswith("IFC4X3"):
-        return f"It is a draft or predecessor of IFC4X3_ADD2: export again with the final schema. {read}"
+        return f"It is a draft of IFC4X3_ADD2: export again with the final schema. {read}"
     if schema.startswith("IFC"):
         return f"Export the model as IFC4 (or IFC4X3_ADD2 for infrastructure). {read}"
     return f"This STEP file is not a building model. {read}"

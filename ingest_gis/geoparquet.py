@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from ingest_gis.rows import CHUNK, Rows, Source, check_text
+from ingest_gis.rows import CHUNK, Rows, Source, check_text, different
 from twin.errors import UnreadableSource
 
 NATIVE = {
@@ -39,11 +39,14 @@ def open_parquet(path: Path) -> Source:
     covering = {parts[0] for parts in (meta.get("covering") or {}).get("bbox", {}).values() if parts}
     fields = [field for field in schema if field.name not in {column, *covering}]
     names = [field.name for field in fields]
+    fields = [field.with_name(name) for field, name in zip(fields, different(names), strict=True)]
 
     def chunks() -> Iterator[Rows]:
         return _stream(path, names, column, encoding)
 
     def read_column(name: str) -> pa.ChunkedArray:
+        if names.count(name) != 1:  # one of several of a name, which have got numbers
+            return pa.chunked_array([part for rows in chunks() for part in rows.attributes.column(name).chunks], pa.schema(fields).field(name).type)
         with _open(path) as opened:
             try:
                 table = opened.read(columns=[name])
@@ -80,10 +83,15 @@ def _geo(path: Path, schema: pa.Schema) -> tuple[str, dict[str, Any]]:
         raise UnreadableSource(
             f"{path.name} is Parquet without GeoParquet metadata (no {error}).", "Write it as GeoParquet, so that geometry and CRS are stated."
         ) from error
-    except ValueError as error:
-        raise UnreadableSource(f"{path.name}: its GeoParquet metadata is no JSON: {error}.", "Export it again.") from error
-    if name not in schema.names:
-        raise UnreadableSource(f"{path.name}: there is no geometry column {name!r}.", "Export it again.")
+    except (ValueError, TypeError) as error:
+        raise UnreadableSource(f"{path.name}: its GeoParquet metadata is malformed: {error}.", "Export it again.") from error
+    if schema.names.count(name) != 1 or not isinstance(meta, dict):
+        raise UnreadableSource(f"{path.name}: there is no geometry column {name!r}, or more than one.", "Export it again.")
+    kind = schema.field(name).type
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind)
+    if meta.get("encoding", "WKB") == "WKB" and not binary:
+        raise UnreadableSource(f"{path.name}: its geometry column {name!r} holds {kind}, not WKB.", "Write it as GeoParquet, for example with geopandas.")
     return name, meta
 
 
@@ -108,7 +116,8 @@ def _stream(path: Path, names: list[str], column: str, encoding: str) -> Iterato
                 return
             table = pa.Table.from_batches([batch])
             wkb = _wkb(table.column(column).combine_chunks(), encoding)
-            attributes = table.select(names)
+            attributes = table.select([i for i, name in enumerate(table.column_names) if name in names])
+            attributes = attributes.rename_columns(different(attributes.column_names))
             check_text(path.name, attributes)
             yield Rows(start, wkb, attributes)
             start += len(wkb)

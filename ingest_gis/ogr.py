@@ -1,4 +1,4 @@
-"""Vector files through GDAL (pyogrio), as Arrow chunks: GeoPackage, GeoJSON, Shapefile and FlatGeobuf.
+"""Vector files through GDAL (pyogrio), as Arrow chunks: GeoPackage, GeoJSON (also one feature a line), Shapefile, FlatGeobuf, geodatabases.
 
 Each file is opened with the one driver that `sniff` found, and never through a virtual file system, so no source can
 make GDAL open another file or an address.
@@ -6,10 +6,10 @@ make GDAL open another file or an address.
 
 from __future__ import annotations
 
-import re
+import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 from pyogrio import _err
 from pyogrio.errors import DataSourceError
 
-from ingest_gis.rows import CHUNK, Rows, Source, VectorOptions, check_text, undecodable
-from ingest_gis.sniff import HEAD, sibling
+from ingest_gis import dbf, geojson
+from ingest_gis.rows import CHUNK, Rows, Source, VectorOptions, check_text, different, undecodable
 from twin.errors import BadOption, UnreadableSource
 from twin.model import Report
+
+LOOKED_THROUGH = 250_000
+"""Rows of a GeoPackage up to which its numbers are looked through for texts: of more, that would take a third of the reading's time."""
 
 
 def open_gdal(path: Path, driver: str, options: VectorOptions, report: Report) -> Source:
@@ -33,8 +36,9 @@ def open_gdal(path: Path, driver: str, options: VectorOptions, report: Report) -
         UnreadableSource: empty, truncated, damaged, or its texts cannot be decoded. BadOption: several tables and no choice, or no such table.
     """
     guard = _Guard(path, report)
-    target = f"GeoJSON:{path}" if driver == "GeoJSON" else str(path)
-    encoding = _shapefile_encoding(path, options.encoding) if driver == "ESRI Shapefile" else None
+    shapefile = dbf.table_of(path, options.encoding, report) if driver == "ESRI Shapefile" else None
+    encoding = shapefile.encoding if shapefile else None
+    target = f"{driver}:{path}" if driver in ("GeoJSON", "GeoJSONSeq") else str(shapefile.shapefile if shapefile else path)
     with guard():
         table = _choose_table(path, pyogrio.list_layers(target), options.table)
         info = pyogrio.read_info(target, layer=table, encoding=encoding, force_feature_count=True)
@@ -42,22 +46,50 @@ def open_gdal(path: Path, driver: str, options: VectorOptions, report: Report) -
         raise UnreadableSource(f"{path.name} opens as {info['driver']}, not as {driver}.", "Export it again.")
     how: dict[str, Any] = {"layer": table, "encoding": encoding}
     schema, geometry = _schema(guard, target, how)
-    stable = driver == "GPKG" or (driver == "GeoJSON" and _has_feature_ids(path))
+    stable = driver in ("GPKG", "OpenFileGDB") or (driver == "GeoJSON" and geojson.has_numbers(path))
+    count = info["features"] - (shapefile.deleted if shapefile and info["features"] > 0 else 0)
 
     def chunks() -> Iterator[Rows]:
-        return _stream(guard, target, how, geometry, info["features"])
+        yield from _stream(guard, target, how, count, keep=shapefile)
+        if driver == "GPKG" and count <= LOOKED_THROUGH:
+            _texts_among_numbers(path, table, schema, report)
 
     def column(name: str) -> pa.ChunkedArray:
+        if list(info["fields"]).count(name) != 1:  # one of several of a name, which have got numbers
+            return pa.chunked_array([part for rows in chunks() for part in rows.attributes.column(name).chunks], schema.field(name).type)
         with guard():
             table = _plain(pyogrio.raw.read_arrow(target, columns=[name], read_geometry=False, **how)[1])
-        check_text(path.name, table)
-        return table.column(name)
+        return guard.texts(table).column(name)
 
     kind = info["geometry_type"]
     facts = {"encoding": encoding} if encoding else {}
     crs = None if _undefined(info["crs"]) else info["crs"]
+    crs = geojson.stated_crs(path, crs) if driver == "GeoJSON" else crs
     return Source(path.name, driver, table, crs, schema, None if kind in (None, "Unknown", "Geometry") else "Polygon" in kind,
-                  info["features"], chunks, column, stable, geometry, facts)  # fmt: skip
+                  count, chunks, column, stable, geometry, facts)  # fmt: skip
+
+
+def _texts_among_numbers(path: Path, table: str, schema: pa.Schema, report: Report) -> None:
+    """SQLite keeps whatever is put into a column: texts in a column of numbers, which GDAL reads as 0 without a word, are counted and told."""
+    names = [field.name for field in schema if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)]
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
+        for start in range(0, len(names), 500):
+            some = names[start : start + 500]
+            counts = ", ".join(f"sum(typeof({_quoted(name)}) IN ('text', 'blob'))" for name in some)
+            try:
+                found = database.execute(f"SELECT {counts} FROM {_quoted(table)}").fetchone()
+            except sqlite3.DatabaseError:  # a view that needs GDAL's functions
+                return
+            for name, count in zip(some, found, strict=True):
+                if count:
+                    report.note(
+                        "warned", "", f"column {name}: {count} values are texts in a column of numbers and are read as 0 or none; correct them in the source"
+                    )
+
+
+def _quoted(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _undefined(crs: str | None) -> bool:
@@ -79,9 +111,22 @@ def _choose_table(path: Path, layers: NDArray[np.object_], wanted: str | None) -
 
 
 def _schema(guard: _Guard, target: str, how: dict[str, Any]) -> tuple[pa.Schema, str]:
+    """(attributes, name of the geometry column)."""
     with guard(), pyogrio.raw.open_arrow(target, use_pyarrow=True, **how) as (meta, reader):
-        geometry = meta["geometry_name"] or "wkb_geometry"
-        return _plain(reader.schema.empty_table().drop_columns([geometry])).schema, geometry
+        table = reader.schema.empty_table()
+        return _attributes(table, _geometry(table, meta), -1).schema, meta["geometry_name"] or "wkb_geometry"
+
+
+def _geometry(table: pa.Table, meta: dict[str, Any]) -> int:
+    """Which column the geometry is: an attribute may have the same name, and stands before it."""
+    name = meta["geometry_name"] or "wkb_geometry"
+    return max(i for i, column in enumerate(table.column_names) if column == name)
+
+
+def _attributes(table: pa.Table, geometry: int, fid: int) -> pa.Table:
+    """All other columns, no two of one name."""
+    table = table.select([i for i in range(table.num_columns) if i not in (geometry, fid)])
+    return _plain(table.rename_columns(different(table.column_names)))
 
 
 def _plain(table: pa.Table) -> pa.Table:
@@ -92,7 +137,8 @@ def _plain(table: pa.Table) -> pa.Table:
     return table
 
 
-def _stream(guard: _Guard, target: str, how: dict[str, Any], geometry: str, stated: int) -> Iterator[Rows]:
+def _stream(guard: _Guard, target: str, how: dict[str, Any], stated: int, *, keep: object) -> Iterator[Rows]:  # noqa: ARG001
+    """`keep` is held while this runs: with it goes the folder that `target` may lie in."""
     start = 0
     # Readers may run in a thread of their own, and GDAL's warnings go to standard error in a thread that nobody has told otherwise.
     _err._register_error_handler()  # noqa: SLF001  pyogrio calls it only for the thread that imports it
@@ -100,13 +146,12 @@ def _stream(guard: _Guard, target: str, how: dict[str, Any], geometry: str, stat
         with guard():
             opened = pyogrio.raw.open_arrow(target, use_pyarrow=True, return_fids=True, batch_size=CHUNK, **how)
             meta, reader = stack.enter_context(opened)
-        fid = meta["fid_column"] or "OGC_FID"
         while (batch := _next(guard, reader)) is not None:
             if not batch.num_rows:
                 continue
             table = pa.Table.from_batches([batch])
-            attributes = _plain(table.drop_columns([n for n in (fid, geometry) if n in table.column_names]))
-            check_text(guard.path.name, attributes)
+            fid, geometry = table.column_names.index(meta["fid_column"] or "OGC_FID"), _geometry(table, meta)
+            attributes = guard.texts(_attributes(table, geometry, fid))
             wkb = table.column(geometry).to_numpy()
             yield Rows(start, wkb, attributes, table.column(fid).to_numpy(), _linear(guard, target, how, start, len(wkb)))
             start += batch.num_rows
@@ -130,81 +175,19 @@ def _linear(guard: _Guard, target: str, how: dict[str, Any], start: int, count: 
     return read
 
 
-def _shapefile_encoding(path: Path, wanted: str | None) -> str | None:
-    """The encoding of the .dbf: the option, else None where the file states one, else UTF-8 if its bytes are UTF-8.
-
-    GDAL would read an unmarked table as ISO 8859-1, which turns Chinese into rubbish without a word.
-    """
-    if wanted:
-        try:
-            "".encode(wanted)
-        except LookupError as error:
-            raise BadOption(f"{path.name}: {wanted!r} is no known encoding.", "For example GBK, GB18030, Big5, UTF-8.") from error
-        return wanted
-    table = sibling(path, ".dbf")
-    if table is None or sibling(path, ".cpg") is not None:
-        return None
-    with table.open("rb") as file:
-        if file.read(32)[29] != 0:
-            return None
-        file.seek(0)
-        # The header's binary fields are not text: names start at byte 32, records after the header.
-        file.seek(32)
-        rest = b""
-        while block := file.read(1 << 20):
-            rest, text = _after_last_ascii(rest + block)
-            try:
-                text.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise UnreadableSource(
-                    f"{path.name}: {table.name} states no encoding (no .cpg) and its texts are not UTF-8.",
-                    "Name the encoding, for Chinese data usually --option encoding=GBK.",
-                ) from error
-    return "UTF-8"
-
-
-def _after_last_ascii(data: bytes) -> tuple[bytes, bytes]:
-    """(rest, head): cut behind the last ASCII byte, so that no multi-byte character is torn."""
-    for at in range(len(data) - 1, max(len(data) - 64, -1), -1):
-        if data[at] < 128:
-            return data[at + 1 :], data[: at + 1]
-    return b"", data
-
-
-def _has_feature_ids(path: Path) -> bool:
-    """Whether a GeoJSON's first feature has an `id` of its own (GDAL numbers features otherwise); looks at 64 KiB."""
-    with path.open("rb") as file:
-        head = file.read(HEAD).decode("utf-8", "replace")
-    at = re.search(r'"features"\s*:\s*\[', head)
-    depth, text = 0, False
-    feature = head[at.end() :] if at else head
-    at_depth_one = []
-    i = 0
-    while i < len(feature):
-        c = feature[i]
-        if text:
-            i += 1 if c == "\\" else 0
-            text = c != '"'
-        elif c == '"':
-            text = True
-        elif c in "{[":
-            depth += 1
-        elif c in "}]":
-            depth -= 1
-            if depth <= 0:
-                break
-        if depth == 1:
-            at_depth_one.append(c)
-        i += 1
-    return re.search(r'"id"\s*:\s*[\d"]', "".join(at_depth_one)) is not None
-
-
 class _Guard:
     """Around every call into GDAL: what it raises on damaged files → UnreadableSource, what it warns of → the report."""
 
     def __init__(self, path: Path, report: Report) -> None:
         self.path, self.report = path, report
         self.told: set[str] = set()
+        self.cut: set[str] = set()
+
+    def texts(self, table: pa.Table) -> pa.Table:
+        """A table whose texts are whole; those that are no UTF-8 are refused."""
+        table = dbf.with_whole_texts(table, self.report, self.cut)
+        check_text(self.path.name, table)
+        return table
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -218,6 +201,9 @@ class _Guard:
         except (DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError, pyogrio.errors.GeometryError,
                 pa.ArrowInvalid, OSError, RuntimeError) as error:  # fmt: skip
             reason = str(error).strip().split("\n")[0].rstrip(".")
+            if reason.startswith("Geometry type is not supported"):
+                raise UnreadableSource(f"{self.path.name} holds surfaces or solids in space (TIN, polyhedral surfaces, multipatches), which are no plan features.",
+                                       "Export them as CityGML, CityJSON, OBJ or glTF and ingest that.") from error  # fmt: skip
             raise UnreadableSource(f"{self.path.name} cannot be read: {reason}.", "The file is damaged or incomplete; export it again.") from error
 
     def _tell(self, seen: list[warnings.WarningMessage]) -> None:

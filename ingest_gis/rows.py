@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from twin import crs
-from twin.errors import UnreadableSource
+from twin.errors import BadReference, UnreadableSource
 from twin.model import Reference, Report
 from twin.registry import ReaderOptions
 
@@ -80,18 +80,31 @@ def reference_of(source: Source, options: ReaderOptions, report: Report) -> Refe
     Raises:
         MissingReference, BadReference: as `twin.crs.parse_reference`.
     """
-    reference = crs.parse_reference(
-        options.crs or source.crs, options.vertical, vertical_offset=options.vertical_offset, where=source.name
-    )
+    reference = crs.parse_reference(options.crs or source.crs, options.vertical, vertical_offset=options.vertical_offset, where=source.name)
     report.facts["driver"] = source.driver
     report.facts["table"] = source.table
     report.facts["crs_source"] = "option" if options.crs else "file"
     if options.crs and source.crs:
-        stated = crs.parse_reference(source.crs, where=source.name).horizontal
-        if stated != reference.horizontal:
-            report.note("assumed", "", f"--crs {options.crs} overrides the file's {crs.crs_of(stated).name}.")
+        try:
+            stated = crs.parse_reference(source.crs, where=source.name).horizontal
+        except BadReference:
+            report.note("assumed", "", f"--crs {options.crs} takes the place of the file's {source.crs[:80]!r}, which is unknown.")
+        else:
+            if stated != reference.horizontal:
+                report.note("assumed", "", f"--crs {options.crs} overrides the file's {crs.crs_of(stated).name}.")
     report.facts.update(source.facts)
     return reference
+
+
+def different(names: list[str]) -> list[str]:
+    """Names of columns, the second and further ones of a name with a number."""
+    found: list[str] = []
+    for name in names:
+        number, free = 2, name
+        while free in found or (free != name and free in names):
+            number, free = number + 1, f"{name}_{number}"
+        found.append(free)
+    return found
 
 
 def check_text(name: str, table: pa.Table) -> None:

@@ -1,11 +1,12 @@
 """Which vector format a file really is, told by its first bytes and never by its name.
 
 GDAL decides by content too, but over some eighty drivers: a file renamed to ``.geojson`` may be a virtual dataset that
-fetches from the network. So a source is opened only if it is one of five formats, with exactly that driver.
+fetches from the network. So a source is opened only if it is one of a few formats, with exactly that driver.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import struct
@@ -15,15 +16,19 @@ from pathlib import Path
 from twin.errors import UnreadableSource
 
 HEAD = 1 << 16
-SUPPORTED = "GeoPackage, GeoJSON, ESRI Shapefile, GeoParquet, FlatGeobuf and node-link JSON graphs"
+SUPPORTED = "GeoPackage, GeoJSON (also one feature a line), ESRI Shapefile, GeoParquet, FlatGeobuf, file geodatabases (.gdb) and node-link JSON graphs"
 
 
 def identify(path: Path) -> str:
-    """`GPKG`, `GeoJSON`, `ESRI Shapefile`, `Parquet`, `FlatGeobuf` or `NodeLink`.
+    """`GPKG`, `GeoJSON`, `GeoJSONSeq`, `ESRI Shapefile`, `Parquet`, `FlatGeobuf`, `OpenFileGDB` (a folder) or `NodeLink`.
 
     Raises:
         UnreadableSource: no such file, empty, cut short, or of another format.
     """
+    if path.is_dir():
+        if (path / "a00000001.gdbtable").is_file():
+            return "OpenFileGDB"
+        raise UnreadableSource(f"{path.name} is a folder, and no file geodatabase.", f"Give one file. Readable: {SUPPORTED}.")
     if not path.is_file():
         raise UnreadableSource(f"{path.name}: there is no such file.", "Check the path; a source is one local file.")
     size = path.stat().st_size
@@ -41,7 +46,7 @@ def identify(path: Path) -> str:
     if head.startswith(b"\x00\x00\x27\x0a"):
         check_shapefile(path, head, size)
         return "ESRI Shapefile"
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n\x1e")
     if text.startswith(b"{"):
         return _json_flavour(path, text)
     raise UnreadableSource(f"{path.name} is {_guess(head)}.", f"Readable vector formats: {SUPPORTED}.")
@@ -55,6 +60,8 @@ def _guess(head: bytes) -> str:
         return "an HTML page (an error page of a download?)"
     if text.startswith(b"<"):
         return "an XML file of a format that is not read here"
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "text in UTF-16; save it as UTF-8"
     if head.startswith(b"PK"):
         return "a ZIP archive; unpack it and give the file inside"
     if b"\0" not in head[:1024]:
@@ -65,13 +72,28 @@ def _guess(head: bytes) -> str:
 def _json_flavour(path: Path, text: bytes) -> str:
     if re.search(rb'"type"\s*:\s*"Topology"', text):
         raise UnreadableSource(f"{path.name} is TopoJSON.", f"Convert it to GeoJSON. Readable: {SUPPORTED}.")
+    if re.search(rb'"geometryType"\s*:\s*"esriGeometry|"spatialReference"\s*:\s*\{\s*"(wkid|latestWkid)"', text):
+        raise UnreadableSource(f"{path.name} is Esri's own JSON.", f"Ask the service for f=geojson, or convert it. Readable: {SUPPORTED}.")
+    if re.search(rb'"conformsTo"\s*:\s*\[[^\]]*(json-fg|jsonfg)|"type"\s*:\s*"(Multi)?(Polyhedron|Prism)"', text):
+        raise UnreadableSource(f"{path.name} is JSON-FG.", f"Convert it to GeoJSON, or its solids to CityJSON. Readable: {SUPPORTED}.")
     if re.search(rb'"type"\s*:\s*"(FeatureCollection|Feature)"', text):
-        return "GeoJSON"
+        return "GeoJSONSeq" if _many_documents(text) else "GeoJSON"
     if re.search(rb'"(multigraph|directed|nodes)"\s*:', text):
         return "NodeLink"
     if re.search(rb'"type"\s*:\s*"(Multi)?(Point|LineString|Polygon)"|"type"\s*:\s*"GeometryCollection"', text):
         return "GeoJSON"
     raise UnreadableSource(f"{path.name} is JSON, but neither GeoJSON nor a node-link graph.", f"Readable: {SUPPORTED}.")
+
+
+def _many_documents(text: bytes) -> bool:
+    """Whether the first JSON object, a line, is followed by another one (GeoJSON text sequences, RFC 8142, and one feature a line)."""
+    first, _, rest = text.partition(b"\n")
+    if not rest.lstrip(b" \t\r\n\x1e").startswith(b"{"):
+        return False
+    try:
+        return isinstance(json.loads(first), dict)
+    except ValueError:
+        return False
 
 
 def _check_geopackage(path: Path, head: bytes, size: int) -> None:
@@ -109,9 +131,7 @@ def check_shapefile(path: Path, head: bytes, size: int) -> None:
         raise UnreadableSource(f"{table.name} is truncated.", "Copy all members of the Shapefile again.")
     records, start, width = struct.unpack("<IHH", header[4:12])
     if table.stat().st_size < start + records * width:
-        raise UnreadableSource(
-            f"{table.name} is truncated: it states {records} records of {width} bytes.", "Copy all members of the Shapefile again."
-        )
+        raise UnreadableSource(f"{table.name} is truncated: it states {records} records of {width} bytes.", "Copy all members of the Shapefile again.")
 
 
 def sibling(path: Path, suffix: str) -> Path | None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tiling import partition
+from tiling import partition, repeats
 from tiling.shapes import KINDS, Shape, Shapes
 from tiling.store import Store
 from twin import crs
@@ -140,6 +140,15 @@ class Elements:
         total = np.concatenate([[0], np.cumsum(2 * self.shapes.triangles_of(self.instance))])
         return np.asarray(total[self.first[1:]] - total[self.first[:-1]], np.int64)
 
+    def once(self) -> int:
+        """Vertices (estimated) of a tile of everything, which holds what repeats once where that is worth it."""
+        return repeats.weight(self.shapes, self.instance)
+
+    def one_tile(self, most: int) -> bool:
+        """Whether the layer is a single tile, if a tile may hold `most` vertices."""
+        drawn = int(self.weight.sum())
+        return drawn <= WHOLE * most or (drawn <= repeats.DRAWN * WHOLE * most and self.once() <= WHOLE * most)
+
     def measure(self) -> F64:
         """(P, 2, 3) boxes of the pieces in the layer's reference: ±inf without triangles, NaN where a place is not finite."""
         box = np.empty((len(self), 2, 3))
@@ -155,7 +164,7 @@ class Elements:
     def _cut(self, most: int) -> None:
         """Features of more than `most` vertices become pieces of at most half as many, with prototypes of their own; not where all of the layer is one tile."""
         large = np.flatnonzero(self.weight > most).tolist()
-        if not large or int(self.weight.sum()) <= WHOLE * most:
+        if not large or self.one_tile(most):
             return
         self.shapes.store.write()
         feature, counts, instances, done = [], [], [], 0

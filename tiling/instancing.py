@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling.elements import Elements
-from tiling.soup import Item, Soup, mirrored
+from tiling.repeats import mirrored, worth
+from tiling.soup import Item, Soup
 from twin import crs
 from twin.model import Reference
 
@@ -25,12 +26,6 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 CLOSE = 0.0009
 """Metres; what float32 rounds is within it."""
-SAVES = 16_384
-"""Bytes that a prototype must save in a tile, before compression."""
-_BYTES = 24
-"""Of a triangle that is drawn out: about a vertex (position, normal, feature id) and its three indices."""
-_PLACED = 48
-"""Of an instance: translation, rotation, scale, feature id."""
 _STEP = 1.0
 
 
@@ -64,20 +59,16 @@ def share(elements: Elements, wanted: list[Item], frame: F64) -> tuple[list[Item
     groups: list[Group] = []
     gone: set[int] = set()
     for (_, _, triangles), members in alike.items():
-        if _saved(len(members), triangles) < SAVES:
+        if not worth(len(members), triangles):
             continue
         fitted = _fit(elements, [wanted[i] for i in members], frame)
         if fitted is None:
             continue
         group, close = fitted
-        if _saved(int(close.sum()), triangles) >= SAVES:
+        if worth(int(close.sum()), triangles):
             groups.append(group)
             gone.update(np.array(members)[close].tolist())
     return [item for i, item in enumerate(wanted) if i not in gone], groups
-
-
-def _saved(count: int, triangles: int) -> int:
-    return (count - 1) * triangles * _BYTES - count * _PLACED
 
 
 def _fit(elements: Elements, members: list[Item], frame: F64) -> tuple[Group, NDArray[np.bool_]] | None:

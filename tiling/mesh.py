@@ -38,7 +38,7 @@ from twin.parts import first_reasons
 from twin.registry import TileJob
 
 U64 = NDArray[np.uint64]
-CODE_VERSION = "8"
+CODE_VERSION = "9"
 ALONE = 4_000_000
 """Vertices below which starting worker processes costs more than it saves."""
 PACKED = 250_000
@@ -94,7 +94,7 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
     options = job.options
     surveys = metadata.survey(elements.table)
     schema = metadata.plan(version.layer, elements.table.schema, surveys, version.columns)
-    style = Style(schema, options.crease, options.compression if tree.total >= PACKED else "none", options.budget,
+    style = Style(schema, options.crease, options.compression if min(tree.total, elements.once()) >= PACKED else "none", options.budget,
                   Quality(0.0, options.textures, options.texels, options.texture_quality))  # fmt: skip
     ledger = Ledger()
     workers = job.workers if tree.total > ALONE else 1

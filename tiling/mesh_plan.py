@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling import partition
-from tiling.elements import WHOLE, Elements, metres
+from tiling.elements import Elements, metres
 from tiling.levels import ABSENCE, Cell, Storeys, plan, thin
 from tiling.mesh_tile import DETAIL, LIKENESS, Wanted
 from tiling.rows import id_hash
@@ -48,7 +48,7 @@ class Tree:
         self.total, self.largest, self._interior = int(self.weight.sum()), float(self._size.max()), options.interior
         code = partition.project(lon, lat)
         grid = options.subdivision == "implicit"
-        budget = options.budget if self.total > WHOLE * options.budget else self.total
+        budget = self.total if elements.one_tile(options.budget) else options.budget
         self._storeys = _storeys(elements, good, code, self._metres(middle[:, 1].mean(keepdims=True))[0], options) if self.total > budget and not grid else None
         cells = plan(code, self.weight, self._tie, budget, self._storeys, stacks=not grid)
         self.cells = thin(cells, [self._expected(c) for c in cells], [float(self.weight[c.rows].sum()) for c in cells], FAN * options.budget)

@@ -6,13 +6,12 @@ each corner can say whose data (texture coordinates) it carries. How far the res
 afterwards (`tiling.distance`); the tolerance here only steers.
 
 Sources: Garland & Heckbert, "Surface simplification using quadric error metrics" (1997), with half-edge collapses and border
-planes; passes of independent collapses in order of cost instead of one queue.
+planes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +22,6 @@ from tiling.normals import WELD
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-STAGES = (1 / 64, 1 / 8, 1.0)
-"""Shares of the squared tolerance that are spent one after the other: cheap collapses first."""
-PASSES = 40
 
 
 @dataclass(frozen=True)
@@ -61,20 +57,14 @@ def simplify(positions: F64, triangles: I64, owner: I64, label: I64, tolerance: 
     face = place[good]
     corner = 3 * good[:, None] + np.arange(3)
     borders = _borders(face, label[good])
-    quadric = _quadrics(at, face, borders)
+    quadric = kernels.quadrics(at, face, *borders)
     anchored = np.zeros(len(at), bool)
     if pinned is not None:
         ends = np.concatenate(borders[:2])
         anchored[ends[pinned[feature[ends]]]] = True
     limit = tolerance[feature] ** 2
-    source, labels = good, label.ravel()
-    cost, target, stale = np.full(len(at), np.inf), np.full(len(at), -1, np.int64), np.ones(len(at), bool)
-    for share in STAGES:
-        for _ in range(PASSES):
-            alive, moved = kernels.collapse(at, face, corner, labels, quadric, limit * share, anchored, cost, target, stale)
-            face, corner, source = face[alive], corner[alive], source[alive]
-            if moved * 500 <= len(face):
-                break
+    left = kernels.collapse(at, face, corner, label.ravel(), quadric, limit, anchored, np.searchsorted(feature, np.arange(len(tolerance) + 1)))
+    source, corner = good[left], corner[left]
     return Simplified(triangles.reshape(-1)[corner], source, corner)
 
 
@@ -102,32 +92,11 @@ def _specks(face: I64, owner: I64, at: F64, tolerance: F64) -> NDArray[np.bool_]
     piece = components(len(at), a, b)[face[:, 0]]
     count = int(piece.max()) + 1
     low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
-    for k in range(3):
-        np.minimum.at(low, piece, at[face[:, k]])
-        np.maximum.at(high, piece, at[face[:, k]])
+    kernels.extremes(at, face, piece, low, high)
     size = np.linalg.norm(np.maximum(high - low, 0), axis=1)[piece]
     largest = np.zeros(len(tolerance))
     np.maximum.at(largest, owner, size)
     return np.asarray((size <= tolerance[owner]) & (size < largest[owner]), bool)
-
-
-def _quadrics(at: F64, face: I64, borders: tuple[I64, I64, I64]) -> F64:
-    """(P, 11) quadric of each place (the upper triangle of nnᵀ, dn, d²) and its weight: planes by area, borders by length squared."""
-    a, b, c = (at[face[:, k]] for k in range(3))
-    normal = np.cross(b - a, c - a)
-    double = np.linalg.norm(normal, axis=1)
-    normal /= np.where(double > 0, double, 1.0)[:, None]
-    total = np.zeros((len(at), 11))
-    _spread(total, face.ravel(), np.repeat(_planes(normal, a, double / 6), 3, axis=0))
-    low, high, side = borders
-    along = at[high] - at[low]
-    length = np.linalg.norm(along, axis=1)
-    across = np.cross(along, normal[side])
-    across /= np.where(length > 0, length, 1.0)[:, None]
-    rows = _planes(across, at[low], length * length / 4)
-    _spread(total, low, rows)
-    _spread(total, high, rows)
-    return total
 
 
 def _borders(face: I64, label: I64) -> tuple[I64, I64, I64]:
@@ -144,15 +113,3 @@ def _borders(face: I64, label: I64) -> tuple[I64, I64, I64]:
     mixed = (np.minimum.reduceat(carried, starts) != np.maximum.reduceat(carried, starts)).any(axis=1) if len(key) else np.zeros(0, bool)
     border = np.flatnonzero(np.repeat((size == 1) | mixed, size))
     return ends[border, 0], ends[border, 1], np.tile(np.arange(len(face)), 3)[order[border]]
-
-
-def _planes(n: NDArray[Any], p: F64, weight: NDArray[Any]) -> F64:
-    d = -(n * p).sum(axis=1)
-    x, y, z = n.T
-    rows = np.column_stack([x * x, x * y, x * z, y * y, y * z, z * z, x * d, y * d, z * d, d * d, np.ones(len(n))])
-    return np.asarray(rows * weight[:, None], np.float64)
-
-
-def _spread(total: F64, place: I64, rows: F64) -> None:
-    for k in range(rows.shape[1]):
-        total[:, k] += np.bincount(place, rows[:, k], minlength=len(total))

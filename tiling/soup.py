@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tiling.elements import Elements
 from tiling.gltf import Surface
+from tiling.repeats import mirrored
 from tiling.shapes import runs
 from tiling.store import Store
 from twin import crs
@@ -167,9 +168,3 @@ def _distinct(rows: I64) -> tuple[I64, I64]:
     else:
         _, first, which = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     return first, which.ravel()
-
-
-def mirrored(t: F64) -> NDArray[np.bool_]:
-    """(K,) whether transforms (K, 4, 4) turn right hands into left ones."""
-    a, b, c, d, e, f, g, h, k = t[:, :3, :3].reshape(-1, 9).T
-    return np.asarray(a * (e * k - f * h) - b * (d * k - f * g) + c * (d * h - e * g) < 0)

@@ -24,6 +24,7 @@ from twin.shell import Shell, command, main, pairs, text_of
 @click.option("--crs", help="Horizontal CRS, e.g. EPSG:4547, or compound EPSG:4547+5737; overrides the file's.")
 @click.option("--vertical", help="Vertical datum of absolute heights: EPSG:5737 (1985), EGM96, ellipsoid, 'above ground'.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Option of the reader or tiler; repeatable.")
+@click.option("--column", "columns", multiple=True, metavar="NAME=UNIT[,ZH[,EN]]", help="Unit and titles of an attribute, e.g. floor_area=m²,建筑面积,Floor area; repeatable.")
 @click.option("--title", help="Title in Chinese.")
 @click.option("--title-en", help="Title in English.")
 @click.option("--group", help="CIM data group, e.g. 时空基础.")
@@ -33,7 +34,7 @@ from twin.shell import Shell, command, main, pairs, text_of
 @click.option("--update", is_flag=True, help="SOURCE holds only what is new or changed: features by id, point clouds by file name, a survey laid over a terrain.")
 @click.option("--publish/--no-publish", default=True, show_default=True, help="Tile and show it at once.")
 def ingest(shell: Shell, source: tuple[Path, ...], layer: str, reader: str | None, crs: str | None, vertical: str | None, options: tuple[str, ...],
-           title: str | None, title_en: str | None, group: str | None, grade: str | None, licence: str | None, label: str | None, publish: bool, update: bool) -> None:  # fmt: skip
+           columns: tuple[str, ...], title: str | None, title_en: str | None, group: str | None, grade: str | None, licence: str | None, label: str | None, publish: bool, update: bool) -> None:  # fmt: skip
     """Read SOURCE into a new version of a layer, tile it and show it.
 
     Point clouds may be many: several files, a folder, or a quoted pattern; each keeps its own CRS.
@@ -49,11 +50,11 @@ def ingest(shell: Shell, source: tuple[Path, ...], layer: str, reader: str | Non
     if not reader:
         ahead.reading(source, given, shell.settings.cache)
     spare_pandas()
-    from twin import tasks  # noqa: PLC0415
+    from twin import naming, tasks  # noqa: PLC0415
 
     texts = {"title_zh": title, "title_en": title_en, "group": group, "grade": grade, "licence": licence, "label": label}
     describe = {key: value for key, value in texts.items() if value is not None}
-    params = tasks.ingest_params(source, layer, reader=reader, options=given, describe=describe, publish=publish, update=update)
+    params = tasks.ingest_params(source, layer, reader=reader, options=given, describe=describe, columns=naming.parse(columns), publish=publish, update=update)
     if update:
         shell.city.catalog.layer(layer)
     with shell.progress() as listen:

@@ -42,7 +42,7 @@ def build(city: City, seed: int | None, listener: Listener | None, *, say: Calla
             describe = {"title_zh": title.get("zh"), "title_en": title.get("en"), "group": item.get("group"), "licence": item.get("licence"),
                         "description": item.get("description")}  # fmt: skip
             params = tasks.ingest_params(manifest_path.parent / item["path"], item["layer"], reader=item["reader"], options=options,
-                                         describe={k: v for k, v in describe.items() if v}, publish=True)  # fmt: skip
+                                         describe={k: v for k, v in describe.items() if v}, columns=item.get("columns"), publish=True)  # fmt: skip
             result = tasks.require(tasks.work(city, tasks.submit(city, "ingest", params), listener))
             built += 1
             say(f"  {item['layer']}: {result['count']:,}")

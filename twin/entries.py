@@ -39,7 +39,7 @@ class Entry:
         return import_module(self.module)
 
 
-_VECTOR = (".gpkg", ".geojson", ".json", ".shp", ".parquet", ".geoparquet", ".fgb")
+_VECTOR = (".gpkg", ".geojson", ".geojsonl", ".geojsons", ".json", ".jsonl", ".shp", ".parquet", ".geoparquet", ".fgb", ".gdb")
 
 READERS: tuple[Entry, ...] = (
     Entry("cityjson", "ingest_bim.cityjson", "mesh", (".json", ".jsonl", ".zip"), several=True),

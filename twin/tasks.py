@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from twin import __version__, ahead, archive_set, grading, parts, reading, registry, sources, uses
+from twin import __version__, ahead, archive_set, grading, naming, parts, reading, registry, sources, unread, uses
 from twin.catalog import Derivation
 from twin.city import City
 from twin.errors import BadInput, BadOption, Conflict, NotFound
@@ -32,8 +32,8 @@ DESCRIBE = ("title_zh", "title_en", "group", "grade", "licence", "label", "descr
 
 
 def ingest_params(source: sources.Source, layer: str, *, reader: str | None = None, options: dict[str, Any] | None = None,
-                  describe: dict[str, str] | None = None, publish: bool = True, update: bool = False) -> dict[str, Any]:  # fmt: skip
-    """The parameters of an ingest job, checked before anything is queued.
+                  describe: dict[str, str] | None = None, columns: dict[str, list[str]] | None = None, publish: bool = True, update: bool = False) -> dict[str, Any]:  # fmt: skip
+    """The parameters of an ingest job, checked before anything is queued; `columns` as for `naming.named`.
 
     Raises:
         BadOption: a bad layer name, an unknown option or description field.
@@ -54,7 +54,7 @@ def ingest_params(source: sources.Source, layer: str, *, reader: str | None = No
     if len(paths) > 1 and not entry.several:
         raise BadInput(f"Reader {entry.name} takes one file, {len(paths)} are given.", "Ingest them one by one.")
     split_options(entry, options or {})
-    return {"source": str(paths[0]) if len(paths) == 1 else [str(path) for path in paths], "layer": layer, "reader": entry.name, "options": options or {}, "describe": describe or {}, "publish": publish} | ({"update": True} if update else {})
+    return {"source": str(paths[0]) if len(paths) == 1 else [str(path) for path in paths], "layer": layer, "reader": entry.name, "options": options or {}, "describe": describe or {}, "publish": publish} | ({"columns": columns} if columns else {}) | ({"update": True} if update else {})
 
 
 def check_layer_name(name: str) -> None:
@@ -90,6 +90,8 @@ def choose_reader(source: Path, name: str | None, options: dict[str, Any], table
         return registry.find(table, name, "reader")
     fitting = [entry for entry in table.values() if source.name.lower().endswith(entry.suffixes)]
     if not fitting:
+        if alone and (told := unread.advice(source)):
+            raise BadInput(f"No reader takes {source.name}: it is {told[0]}.", told[1])
         known = sorted({suffix for entry in table.values() for suffix in entry.suffixes})
         raise BadInput(f"No reader takes {source.name}.", f"Known suffixes: {' '.join(known)}. Name a reader with --reader if the suffix is unusual.")
     if alone and len(fitting) == 1:
@@ -99,6 +101,8 @@ def choose_reader(source: Path, name: str | None, options: dict[str, Any], table
         detect = getattr(module, "detect", None)
         if detect is None or detect(source, _lenient(module.Options, options)):
             return entry
+    if alone and (held := unread.inside(source) if source.suffix.lower() == ".zip" else ""):
+        raise BadInput(f"{source.name} holds {held}: no model, terrain or mesh that is read from a ZIP.", "Unpack it and give the file itself (of a Shapefile, the .shp).")
     raise BadInput(f"{source.name} is not what its suffix says: none of {', '.join(e.name for e in fitting)} recognises it.",
                    "Choose one with --reader to see what is wrong.")  # fmt: skip
 
@@ -167,6 +171,7 @@ def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
         version = _read(city, context, entry, source, name, options, tile_options, base)
         if base is not None:
             version = parts.merge(city.lake, base, version)
+        version = naming.named(version, params.get("columns", {}))
         describe = params["describe"]
         title = {lang: describe[f"title_{lang}"] for lang in ("zh", "en") if describe.get(f"title_{lang}")}
         extra = {key: describe[key] for key in ("group", "grade", "licence", "label", "description") if key in describe}

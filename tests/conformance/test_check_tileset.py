@@ -241,3 +241,13 @@ def test_no_bytes_make_it_fall_over(build: Any) -> None:
             data[rng.randrange(len(data))] = rng.randrange(256)
         caught += not build.check({**raw, name: bytes(data[: rng.choice([len(data), rng.randrange(len(data))])])}).ok
     assert caught > 300
+
+
+def test_a_transform_that_flattens_is_affine(tmp_path: Path) -> None:
+    """3D Tiles asks for an affine matrix, not for one that can be inverted."""
+    path = tmp_path / "tileset.json"
+    root = {"refine": "ADD", "geometricError": 0, "boundingVolume": {"sphere": [0, 0, 0, 1]}, "transform": [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]}
+    path.write_text(json.dumps({"asset": {"version": "1.1"}, "geometricError": 1, "root": root}))
+    report = check_tileset(path, laws=False)
+    assert not report.errors
+    assert [finding.code for finding in report.warnings] == ["TRANSFORM_FLAT"]

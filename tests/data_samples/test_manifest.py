@@ -41,6 +41,17 @@ def test_declared_crs_is_in_the_file(sample: Sample) -> None:
                 assert source.crs.to_epsg() == 4547
 
 
+def test_every_measured_number_has_its_unit(sample: Sample) -> None:
+    by_other_columns = {"sensors": {"datum_level", "warning", "alarm"}}  # their unit stands beside them, feature by feature
+    for f in sample.manifest["files"]:
+        if f["reader"] not in ("vector", "footprints"):
+            continue
+        data = sample.read(f["layer"])
+        measured = set(data.select_dtypes("floating").columns) - by_other_columns.get(f["layer"], set()) - {f["options"].get("height")}
+        assert measured <= set(f["columns"]), f["layer"]
+        assert set(f["columns"]) <= set(data.columns), f["layer"]
+
+
 def test_places_are_where_jiangmen_is(sample: Sample) -> None:
     places = sample.read("places")
     assert places.total_bounds[0] > 113.04 and places.total_bounds[2] < 113.12

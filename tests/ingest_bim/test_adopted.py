@@ -15,7 +15,7 @@ import trimesh
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
-from ingest_bim import adopted
+from ingest_bim import adopted, adopted_files
 from tiling import adopted as tiler
 from twin import tasks
 from twin.api import create_app
@@ -43,7 +43,13 @@ def tileset(folder: Path, content: str = "tiles/a.glb", **changes: Any) -> Path:
     """A tileset of one box of 10 m by 10 m by 10 m."""
     (folder / "tiles").mkdir(parents=True, exist_ok=True)
     trimesh.creation.box((10, 10, 10)).export(folder / "tiles/a.glb")
-    root = {"transform": transform(), "boundingVolume": {"box": [0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5]}, "geometricError": 0, "refine": "ADD", "content": {"uri": content}}
+    root = {
+        "transform": transform(),
+        "boundingVolume": {"box": [0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5]},
+        "geometricError": 0,
+        "refine": "ADD",
+        "content": {"uri": content},
+    }
     document = {"asset": {"version": "1.1"}, "geometricError": 10, "root": root | changes}
     path = folder / "tileset.json"
     path.write_text(json.dumps(document))
@@ -70,7 +76,9 @@ def test_a_folder(tmp_path: Path, lake: Lake) -> None:
     version, report = take(lake, path)
     assert files(lake, version) == {"tileset.json": path.read_bytes(), "tiles/a.glb": (tmp_path / "in/tiles/a.glb").read_bytes()}
     assert version.extent is not None and (report.read, report.kept) == (1, 1)
-    assert (version.extent.minx + version.extent.maxx) / 2 == pytest.approx(PLACE[0], abs=1e-7) and (version.extent.miny + version.extent.maxy) / 2 == pytest.approx(PLACE[1], abs=1e-6)
+    assert (version.extent.minx + version.extent.maxx) / 2 == pytest.approx(PLACE[0], abs=1e-7) and (
+        version.extent.miny + version.extent.maxy
+    ) / 2 == pytest.approx(PLACE[1], abs=1e-6)
     box = version.parts[0].bounds
     assert box is not None and box.minz == pytest.approx(PLACE[2] - 8.7, abs=1.5) and box.maxz == pytest.approx(PLACE[2] + 8.7, abs=1.5)
 
@@ -154,7 +162,14 @@ def test_refused(tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch) ->
         take(lake, path)
     with pytest.raises(BadOption, match="crs"):
         take(lake, tileset(tmp_path / "in"), crs="EPSG:4547")
-    for root in ({}, {"boundingVolume": {}}, {"boundingVolume": {"box": [1, 2]}}, {"boundingVolume": {"region": [0, 2, 0, 1, 0, 1]}}, {"boundingVolume": {"sphere": [0, 0, "x", 1]}}, 5):
+    for root in (
+        {},
+        {"boundingVolume": {}},
+        {"boundingVolume": {"box": [1, 2]}},
+        {"boundingVolume": {"region": [0, 2, 0, 1, 0, 1]}},
+        {"boundingVolume": {"sphere": [0, 0, "x", 1]}},
+        5,
+    ):
         path.write_text(json.dumps({"asset": {"version": "1.1"}, "geometricError": 1, "root": root}))
         with pytest.raises(UnreadableSource):
             take(lake, path)
@@ -163,7 +178,7 @@ def test_refused(tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch) ->
         take(lake, tmp_path / "bad.3tz")
     with zipfile.ZipFile(tmp_path / "bomb.3tz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.glb", bytes(1 << 25))
-    monkeypatch.setattr(adopted, "MAX_FILE", 1 << 20)
+    monkeypatch.setattr(adopted_files, "MAX_FILE", 1 << 20)
     with pytest.raises(UnreadableSource, match="unpack"):
         take(lake, tmp_path / "bomb.3tz")
 
@@ -197,7 +212,7 @@ def test_samples_of_others(shared_data: Path, tmp_path: Path, lake: Lake) -> Non
                     take(lake, path, anchor_lonlat="112.6,22.5,30")
                 continue
             version, notes = take(lake, path, anchor_lonlat="112.6,22.5,30")
-        assert adopted.detect(path, adopted.Options())
+        assert adopted.detect(path, parse_options(adopted.Options, {}, "t"))
         for copied, data in files(lake, version).items():
             assert data == (path.parent / copied).read_bytes() or copied.endswith("tileset.json")
         facts = tiler.tile(version, TileJob(lake, tmp_path / "out.3tz", tiler.Options()))
@@ -206,3 +221,32 @@ def test_samples_of_others(shared_data: Path, tmp_path: Path, lake: Lake) -> Non
         assert missing <= {n.feature for n in notes.notes if "absent" in n.reason}, (name, missing)
         taken.append(name)
     assert len(taken) >= 15 and "1.1/SparseImplicitOctree" in local and "1.0/TilesetWithDiscreteLOD" not in local
+
+
+def test_archives_within_are_unfolded(tmp_path: Path, lake: Lake) -> None:
+    """`MAXAR_content_3tz`: few clients read archives within tilesets, and an archive of the lake holds none."""
+    inner = tileset(tmp_path / "inner")
+    with zipfile.ZipFile(tmp_path / "b.3tz", "w") as file:
+        for name in ("tileset.json", "tiles/a.glb"):
+            file.write(inner.parent / name, name)
+    path = tileset(tmp_path)
+    document = json.loads(path.read_text()) | {"extensionsUsed": ["MAXAR_content_3tz"], "extensionsRequired": ["MAXAR_content_3tz"]}
+    part = {"boundingVolume": document["root"]["boundingVolume"], "geometricError": 0}
+    document["root"]["children"] = [part | {"content": {"uri": uri}} for uri in ("b.3tz", "b.3tz/tiles/a.glb")]
+    path.write_text(json.dumps(document))
+    version, report = take(lake, path)
+    found = files(lake, version)
+    assert {"tileset.json", "tiles/a.glb", "b-3tz/tileset.json", "b-3tz/tiles/a.glb"} <= found.keys()
+    outer = json.loads(found["tileset.json"])
+    assert [child["content"]["uri"] for child in outer["root"]["children"]] == ["b-3tz/tileset.json", "b-3tz/tiles/a.glb"]
+    assert not any(key.startswith("extensions") for key in outer)
+    assert found["b-3tz/tiles/a.glb"] == (inner.parent / "tiles/a.glb").read_bytes()
+    assert any("2 references to archives" in note.reason for note in report.notes)
+
+
+def test_a_gzipped_tileset_is_recognised(tmp_path: Path) -> None:
+    path = tileset(tmp_path)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert adopted.detect(path, parse_options(adopted.Options, {}, "t"))
+    path.write_bytes(gzip.compress(b'{"type": "FeatureCollection"}'))
+    assert not adopted.detect(path, parse_options(adopted.Options, {}, "t"))

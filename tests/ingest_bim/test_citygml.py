@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tracemalloc
 from collections import Counter
@@ -90,7 +91,11 @@ def test_hull_and_solid_by_reference(tmp_path: Path, version: str) -> None:
     assert len(mesh.triangles) == 12 and volume(mesh).is_watertight and volume(mesh).volume == pytest.approx(1000)
     assert mesh.attributes["measuredHeight"][0].as_py() == 10.5 and mesh.attributes.schema.field("measuredHeight").metadata == {b"unit": b"m"}
     assert (mesh.reference.horizontal, mesh.reference.vertical) == ("EPSG:25832", "EPSG:5783")
-    assert report.facts["driver"] == f"CityGML {version}" and report.facts["geometry"]["closed solids"] == 1 and grading.grade("mesh", report.facts).value == "CIM3"
+    assert (
+        report.facts["driver"] == f"CityGML {version}"
+        and report.facts["geometry"]["closed solids"] == 1
+        and grading.grade("mesh", report.facts).value == "CIM3"
+    )
 
 
 def test_attributes_of_all_kinds(tmp_path: Path) -> None:
@@ -317,3 +322,31 @@ def test_to_a_checked_tileset(shared_data: Path, tmp_path: Path, lake: Lake) -> 
     version = write_version(lake, "yokosuka", "mesh", citygml.read(path, citygml.Options(), report), report, provenance={})
     facts = tiler.tile(version, TileJob(lake, tmp_path / "out.3tz", tiler.Options()))
     assert facts["tiles"] >= 1 and check_tileset(tmp_path / "out.3tz").ok
+
+
+def test_records_without_objects_and_addresses_are_whole(tmp_path: Path) -> None:
+    """`core:externalReference` has properties in a property; xAL keeps the kind of a place in XML attributes; an address may have a position."""
+    inner = (
+        "<core:externalReference><core:informationSystem>http://sys</core:informationSystem><core:externalObject><core:uri>urn:x:7</core:uri>"
+        "</core:externalObject></core:externalReference>"
+        '<bldg:address><core:Address><core:xalAddress><x:Locality xmlns:x="urn:oasis:names:tc:ciq:xsdschema:xAL:2.0" Type="City"><x:LocalityName>江门</x:LocalityName>'
+        "</x:Locality></core:xalAddress><core:multiPoint><gml:MultiPoint><gml:pointMember><gml:Point><gml:pos>691001 5335001 500</gml:pos></gml:Point></gml:pointMember>"
+        '</gml:MultiPoint></core:multiPoint></core:Address></bldg:address><bldg:address xlink:href="#other"/>'
+    )
+    report = Report()
+    (batch,) = citygml.read(save(tmp_path, building(hull() + inner)), citygml.Options(), report)
+    assert isinstance(batch, Mesh)
+    row = batch.attributes.to_pylist()[batch.ids.to_pylist().index("b1")]
+    assert row["externalReference.informationSystem"] == "http://sys"
+    assert row["externalReference.externalObject.uri"] == "urn:x:7"
+    address = json.loads(row["address"])
+    assert address[0]["xalAddress"]["Locality"] == {"Type": "City", "LocalityName": "江门"}
+    assert address[0]["multiPoint"] == {"position": "691001 5335001 500"}
+    assert address[1] == {"href": "#other"}
+
+
+def test_plain_features_in_gml_get_their_own_advice(tmp_path: Path) -> None:
+    path = tmp_path / "a.gml"
+    path.write_text('<gml:FeatureCollection xmlns:gml="http://www.opengis.net/gml"/>')
+    with pytest.raises(UnreadableSource, match="GeoPackage"):
+        list(citygml.read(path, citygml.Options(), Report()))

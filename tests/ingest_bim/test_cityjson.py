@@ -388,3 +388,15 @@ def test_to_a_checked_tileset(tmp_path: Path, lake: Lake) -> None:
     facts = tiler.tile(version, TileJob(lake, tmp_path / "out.3tz", tiler.Options()))
     assert facts["tiles"] >= 1 and grading.grade("mesh", report.facts).value == "CIM3" and version.count == 4
     assert check_tileset(tmp_path / "out.3tz").ok
+
+
+def test_malformed_objects_and_extensions_of_the_model_are_told_in_words(tmp_path: Path) -> None:
+    content = document(**{"+noise-meta": {"a": 1}})
+    content["CityObjects"]["bad"] = {"type": "Building", "geometry": "none"}
+    (mesh,), report = load(save(tmp_path, content))
+    assert "bad" not in mesh.ids.to_pylist()
+    reasons = {note.feature: note.reason for note in report.notes}
+    assert reasons["bad"] == "The object is malformed: a text stands where something else is expected."
+    assert "+noise-meta" in reasons[""]
+    with pytest.raises(BadFeature, match=r"no city objects\. CityObjects is missing"):
+        load(save(tmp_path, document(CityObjects=[])))

@@ -74,7 +74,7 @@ def test_the_file_s_own_place(shared_data: Path, name: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_corpus_never_crashes_the_reader(shared_data: Path, family: str) -> None:
-    """Attributes of all files, shapes of one; refused are only files without elements and schemas that are not final."""
+    """Attributes of all files, shapes of one; refused are only files without elements."""
     files = sorted((shared_data / "peer_suites/ifc-gherkin-rules/test/files" / family).rglob("*.ifc"))
     assert files
     for path in files:
@@ -83,11 +83,9 @@ def test_the_corpus_never_crashes_the_reader(shared_data: Path, family: str) -> 
         except BadFeature as error:
             assert "no project and no products" in str(error)  # noqa: PT017
             assert not any(word in path.read_text("latin-1").upper() for word in ("IFCPROJECT(", "IFCWALL("))
-        except UnreadableSource as error:
-            assert any(schema in str(error) for schema in ("IFC4X3,", "IFC4X3_ADD1,"))  # noqa: PT017
         else:
             assert sum(len(m) for m in meshes) == report.kept > 0
-    small = [p for p in files if p.stat().st_size < SMALL and "IFC4X3'" not in p.read_text("latin-1")[:3000]]
+    small = [p for p in files if p.stat().st_size < SMALL]
     for path in small[:1]:
         try:
             meshes, _, report = read(path, element_seconds=5, workers=1, **BY_HAND)

@@ -38,7 +38,17 @@ def test_what_is_not_ifc_is_refused(model_file: ModelFile, content: bytes, says:
         read(model_file(content))
 
 
-@pytest.mark.parametrize("schema", ["IFC4X3_RC2", "IFC4X3", "IFC2X_FINAL", "IFC5", "IFC4X1", "AUTOMOTIVE_DESIGN"])
+@pytest.mark.parametrize("schema", ["IFC4X3", "ifc4x3_tc1", "IFC4X3_ADD1"])
+def test_earlier_editions_of_a_schema_are_read_as_its_last(model_file: ModelFile, step: Step, schema: str) -> None:
+    """A comment that names another schema is none of the header's business."""
+    text = step(schema="IFC4").replace("FILE_SCHEMA(('IFC4'))", f"/* FILE_SCHEMA(('IFC9')) */ FILE_SCHEMA (( '{schema}' ))")
+    _, report = read(model_file(text))
+    assert report.kept == 6
+    assert report.facts["schema"] == "IFC4X3_ADD2"
+    assert [n.reason for n in report.notes if n.action == "assumed"] == [f"The schema {schema.upper()} is read as IFC4X3_ADD2, its last edition."]
+
+
+@pytest.mark.parametrize("schema", ["IFC4X3_RC2", "IFC2X_FINAL", "IFC5", "IFC4X1", "AUTOMOTIVE_DESIGN"])
 def test_other_schemas_are_refused_by_name(model_file: ModelFile, step: Step, schema: str) -> None:
     with pytest.raises(UnreadableSource, match=schema) as refused:
         read(model_file(step(schema=schema)))

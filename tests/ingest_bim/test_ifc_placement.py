@@ -124,6 +124,13 @@ def test_an_authoring_tool_s_default_place_is_refused(shared_data: Path, name: s
     assert placed(model, confirm=True).facts["source"] == "IfcSite"
 
 
+@pytest.mark.parametrize(("lat", "lon", "whose"), [("(51,30,0,550000)", "(0,-7,-34,-449000)", "London"), ("(47,33,34,949000)", "(19,3,17,204000)", "ArchiCAD")])
+def test_other_tools_have_defaults_too(step: Step, lat: str, lon: str, whose: str) -> None:
+    """The places that open models of these tools share, wherever their buildings stand."""
+    with pytest.raises(BadReference, match=whose):
+        placed(ifcopenshell.file.from_string(step(lat=lat, lon=lon)))
+
+
 # --- made files --------------------------------------------------------------------------------------------------
 
 

@@ -86,6 +86,17 @@ def test_other_kinds_of_values(model: Read) -> None:
     assert model.pset(FIRST, "Pset_ColumnCommon", "Unknown")["value"] == "UNKNOWN"
 
 
+def test_properties_without_a_value_are_there(model_file: ModelFile, step: Step) -> None:
+    """Templates give elements properties that nobody has filled in: which ones is worth knowing."""
+    kinds = {"Single": "IFCPROPERTYSINGLEVALUE('Single',$,$,$)", "Bounded": "IFCPROPERTYBOUNDEDVALUE('Bounded',$,$,$,$,$)",
+             "Listed": "IFCPROPERTYLISTVALUE('Listed',$,$,$)", "Enumerated": "IFCPROPERTYENUMERATEDVALUE('Enumerated',$,$,$)"}  # fmt: skip
+    lines = [f"#{301 + k}={text};" for k, text in enumerate(kinds.values())]
+    read = Read(model_file(step("#300=IFCPROPERTYSET('3000000000000000000001',$,'Empty',$,(#301,#302,#303,#304));",
+                                "#310=IFCRELDEFINESBYPROPERTIES('3000000000000000000002',$,$,$,(#100),#300);", *lines)))  # fmt: skip
+    assert {r["property"] for r in read.tables["psets"]} == set(kinds)
+    assert read.pset(FIRST, "Empty", "Bounded")["value"] is None
+
+
 def test_occurrence_overrides_type(model: Read) -> None:
     assert (model.pset(FIRST, "Pset_ColumnCommon", "IsExternal")["value"], model.pset(FIRST, "Pset_ColumnCommon", "IsExternal")["source"]) == ("true", "occurrence")
     assert (model.pset(SECOND, "Pset_ColumnCommon", "IsExternal")["value"], model.pset(SECOND, "Pset_ColumnCommon", "IsExternal")["source"]) == ("false", "type")

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import ifcopenshell
+import manifold3d
 import numpy as np
 import pytest
 from ifcopenshell.util.placement import get_axis2placement
 
 from ingest_bim import ifc, ifc_geometry
+from ingest_bim.geometry_clip import Evaluator, NotEvaluated
 from ingest_bim.geometry_host import CLIP, DIRECT
 from ingest_bim.ifc_cache import ShapeCache, pack, unpack
 from ingest_bim.ifc_frames import axis_matrix, operator_matrix
@@ -185,6 +187,29 @@ def test_what_the_evaluator_cannot_cut_goes_to_the_reference(model_file: ModelFi
     _, facts = read(model_file(step(*lines).replace("(#63));\n#65", "(#160));\n#65")))
     assert CLIP not in facts["kernels"]
     assert facts["drawn"] + sum(facts["not_drawn"].values()) == 2
+
+
+def test_faces_that_coincide_but_for_rounding_leave_no_film(model_file: ModelFile, step: Step) -> None:
+    """The upper two thirds are taken away by a solid whose sides lie 5 pm within those of the box: what stands for them has no thickness, but is 2 m high."""
+    lines = ("#160=IFCBOOLEANRESULT(.DIFFERENCE.,#63,#161);", "#161=IFCEXTRUDEDAREASOLID(#162,#163,#12,2.);", "#163=IFCAXIS2PLACEMENT3D(#164,$,$);",
+             "#162=IFCRECTANGLEPROFILEDEF(.AREA.,$,#61,1.99999999999,0.99999999999);", "#164=IFCCARTESIANPOINT((0.,0.,1.));")  # fmt: skip
+    mesh, facts = read(model_file(step(*lines).replace("(#63));\n#65", "(#160));\n#65").replace("'SweptSolid'", "'CSG'")), kernel="fast")
+    assert facts["kernels"] == {CLIP: 1}
+    assert volume(mesh) == pytest.approx(2, abs=1e-4)
+    assert mesh.positions[:, 2].max() == pytest.approx(1, abs=1e-4)
+
+
+def test_loose_films_go_and_hanging_ones_are_for_the_reference() -> None:
+    evaluator = Evaluator(None, 1.0)
+    box = manifold3d.Manifold.cube((2, 1, 1))
+    film = manifold3d.Manifold.cube((2, 1e-9, 3))
+    alone = evaluator._without_films(manifold3d.Manifold.compose([box, film.translate((0, 5, 0))]))
+    assert alone.bounding_box() == box.bounding_box()
+    assert alone.volume() == pytest.approx(2)
+    with pytest.raises(NotEvaluated, match="film"):
+        evaluator._without_films(box + film)
+    knife = manifold3d.Manifold.hull_points([(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (0.5, 0, 1), (0.5, 1, 1)])
+    assert evaluator._without_films(knife).volume() == pytest.approx(0.5), "an edge is not a film"
 
 
 # --- tessellations -----------------------------------------------------------------------------------------------

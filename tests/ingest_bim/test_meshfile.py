@@ -274,7 +274,12 @@ def test_ply_colours(tmp_path: Path) -> None:
 
 def test_textures_that_climb_or_are_absent(tmp_path: Path) -> None:
     quarters(tmp_path / "out.png")
-    for name, reason in (("../out.png", "not in its folder"), ("/etc/passwd", "not in its folder"), ("none.png", "absent"), ("http://x.org/a.png", "not in its folder")):
+    for name, reason in (
+        ("../out.png", "not in its folder"),
+        ("/etc/passwd", "not in its folder"),
+        ("none.png", "absent"),
+        ("http://x.org/a.png", "not in its folder"),
+    ):
         inner = tmp_path / "in"
         inner.mkdir(exist_ok=True)
         (inner / "m.mtl").write_text(f"newmtl a\nKd 1 0 0\nmap_Kd {name}\n")
@@ -349,3 +354,96 @@ def test_to_a_checked_tileset(tmp_path: Path, lake: Lake) -> None:
     version = write_version(lake, "m", "mesh", meshfile.read(path, meshfile.Options(**PLACE), report), report, provenance={})
     facts = tiler.tile(version, TileJob(lake, tmp_path / "out.3tz", tiler.Options()))
     assert facts["tiles"] == 1 and check_tileset(tmp_path / "out.3tz").ok
+
+
+SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
+ARROW = [(0, 0), (4, 0), (4, 4), (2, 1), (0, 4)]
+
+
+def area(mesh: Mesh) -> float:
+    corners = mesh.positions[mesh.triangles]
+    return float(np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum() / 2)
+
+
+def wrote(folder: Path, name: str, data: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return path
+
+
+@pytest.mark.parametrize("numbers", ["1 2 3 4 5", "-5 -4 -3 -2 -1", "3//1 4//1 5//1 1//1 2//1"])
+def test_faces_that_are_not_convex_cover_what_they_enclose(tmp_path: Path, numbers: str) -> None:
+    """The polygon's area by the shoelace formula; a fan around its first corner covers 14."""
+    x, y = np.array(ARROW).T
+    enclosed = abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+    lines = "".join(f"v {a} {b} 7\n" for a, b in ARROW) + f"vn 0 0 1\nf {numbers}\nv 9 9 9\n"
+    (mesh,), _ = load(wrote(tmp_path, "a.obj", lines), **PLACE)
+    assert (area(mesh), len(mesh.triangles)) == (pytest.approx(enclosed), 3)
+    (mesh,), _ = load(wrote(tmp_path, "b.obj", SQUARE + "f 1 2 3 4\n"), **PLACE)
+    assert len(mesh.triangles) == 2
+
+
+@pytest.mark.parametrize("text", [
+    (SQUARE + "f 1 2 3\n").replace(" ", "\t"), (SQUARE + "f 1 2 3\n").replace("\n", "\r"), SQUARE + "f 1 2 \\\n3\n", "  " + SQUARE.replace("v", "  v") + "f 1 2 3\n",
+    "# a # b\n" + SQUARE.replace("0 1 0", "0 1 0 # last") + "f 1 2 3 # one\n", "\ufeff" + SQUARE + "f 1 2 3\n",
+])  # fmt: skip
+def test_obj_as_it_is_written(tmp_path: Path, text: str) -> None:
+    (mesh,), _ = load(wrote(tmp_path, "a.obj", text), **PLACE)
+    assert area(mesh) == pytest.approx(0.5)
+
+
+def test_obj_in_gbk_with_quoted_and_several_libraries(tmp_path: Path) -> None:
+    for name, color in (("红", "1 0 0"), ("蓝", "0 0 1")):
+        wrote(tmp_path, f"{name}.mtl", f"newmtl {name}\nKd {color}\n".encode("gbk"))
+    wrote(tmp_path, "one kind.mtl", "newmtl green\nKd 0 1 0\n")
+    text = f"mtllib 红.mtl 蓝.mtl\no 楼\n{SQUARE}usemtl 红\nf 1 2 3\nusemtl 蓝\nf 1 3 4\n"
+    (mesh,), report = load(wrote(tmp_path, "a.obj", text.encode("gbk")), **PLACE)
+    assert mesh.ids.to_pylist() == ["楼"]
+    assert {m.color[:3] for m in mesh.materials} == {(1.0, 0.0, 0.0), (0.0, 0.0, 1.0)}
+    assert any("GBK" in note.reason for note in report.notes)
+    (mesh,), _ = load(wrote(tmp_path, "b.obj", f'mtllib "one kind.mtl"\n{SQUARE}usemtl green\nf 1 2 3\n'), **PLACE)
+    assert mesh.materials[0].color[:3] == (0.0, 1.0, 0.0)
+
+
+def test_binary_stl_of_another_length_than_stated(tmp_path: Path) -> None:
+    data = box(tmp_path, "stl").read_bytes()
+    (mesh,), report = load(wrote(tmp_path, "long.stl", data + b"more"), **PLACE)
+    assert len(mesh.triangles) == 12 and any("4 bytes behind" in note.reason for note in report.notes)
+    with pytest.raises(UnreadableSource, match="states 12 triangles, there are 11"):
+        load(wrote(tmp_path, "short.stl", data[:-1]), **PLACE)
+
+
+def document(folder: Path, change: dict[str, Any]) -> Path:
+    """A glTF of one box with members replaced."""
+    whole = json.loads(trimesh.creation.box((2, 4, 6)).export(file_type="gltf")["model.gltf"])
+    for name, data in trimesh.creation.box((2, 4, 6)).export(file_type="gltf").items():
+        wrote(folder, name, data)
+    return wrote(folder, "a.gltf", json.dumps({key: value for key, value in (whole | change).items() if value is not None}))
+
+
+def test_scenes_of_gltf(tmp_path: Path) -> None:
+    (mesh,), report = load(document(tmp_path, {"scene": None, "scenes": None}), **PLACE)
+    assert len(mesh.triangles) == 12 and any("no scene" in note.reason for note in report.notes)
+    _, report = load(document(tmp_path, {"scene": 0, "scenes": [{"nodes": [0]}, {"nodes": [0], "name": "other"}]}), **PLACE)
+    assert any("Of its 2 scenes" in note.reason for note in report.notes)
+
+
+def test_compressed_without_saying_that_it_is_required(tmp_path: Path) -> None:
+    path = document(tmp_path, {})
+    whole = json.loads(path.read_text())
+    part = whole["meshes"][0]["primitives"][0]
+    part["extensions"] = {"KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {"POSITION": 0}}}
+    load(wrote(tmp_path, "both.gltf", json.dumps(whole)), **PLACE)  # the plain buffers are there, too
+    del whole["accessors"][part["attributes"]["POSITION"]]["bufferView"]
+    with pytest.raises(UnreadableSource, match="KHR_draco_mesh_compression"):
+        load(wrote(tmp_path, "none.gltf", json.dumps(whole)), **PLACE)
+
+
+def test_reasons_are_in_words(tmp_path: Path) -> None:
+    path = document(tmp_path, {})
+    whole = json.loads(path.read_text())
+    whole["buffers"][0]["uri"] = "gone.bin"
+    with pytest.raises(UnreadableSource, match=r"'gone\.bin', which is absent"):
+        load(wrote(tmp_path, "gone.gltf", json.dumps(whole)), **PLACE)
+    with pytest.raises(BadFeature, match=r"holds no triangles\. It holds points or lines"):
+        load(wrote(tmp_path, "points.obj", SQUARE + "p 1 2\n"), **PLACE)

@@ -75,7 +75,7 @@ def test_trees_are_drawn_once_and_stand_within_a_millimetre(lake: Lake) -> None:
 def test_instancing_saves_bytes_and_says_the_same(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = orchard(60)
     small = run(lake, whole, name="a.3tz", budget=500_000)
-    monkeypatch.setattr("tiling.instancing.SAVES", 1 << 40)
+    monkeypatch.setattr("tiling.repeats.SAVES", 1 << 40)
     large = run(lake, whole, name="b.3tz", budget=500_000)
     assert small["stats"]["raw_bytes"] < 0.2 * large["stats"]["raw_bytes"]
     assert small["stats"]["triangles"] == large["stats"]["triangles"]
@@ -83,6 +83,26 @@ def test_instancing_saves_bytes_and_says_the_same(lake: Lake, monkeypatch: pytes
     assert first.keys() == second.keys()
     for id_, triangles in first.items():
         assert np.abs(np.sort(triangles.mean(axis=1), axis=0) - np.sort(second[id_].mean(axis=1), axis=0)).max() < 0.002
+
+
+def test_what_repeats_is_weighed_once(lake: Lake) -> None:
+    """7,000 triangles that a tile of 2,000 vertices holds once need no tree of tiles; drawn out (mirrored, sheared, all different, too many) they do."""
+    bush = trimesh.creation.icosphere(2, 1.5)
+    count = 22
+    placed = [(0, i, place(i % 9 * 9.0, i // 9 * 9.0)) for i in range(count)]
+    ids = [f"t{i}" for i in range(count)]
+    shared = run(lake, model([bush], placed, ids), budget=2_000)
+    assert shared["tiles"] == 1
+    assert shared["stats"]["triangles"] == count * len(bush.faces)
+    report = check_tileset(lake.root / "out.3tz")
+    assert report.ok, report.errors[:3]
+    lean = np.eye(4)
+    lean[0, 2] = 0.1
+    turned = [(0, i, place(i % 9 * 9.0, i // 9 * 9.0, mirror=True)) for i in range(count)]
+    bent = [(0, i, t @ lean) for _, i, t in placed]
+    different = [bush.copy().apply_scale(1 + i / 1000) for i in range(count)]
+    for shapes, where in (([bush], turned), ([bush], bent), (different, [(i, i, t) for _, i, t in placed]), ([bush], placed * 3)):
+        assert run(lake, model(shapes, where, ids), budget=2_000)["stats"]["coarse_tiles"] > 0
 
 
 def test_what_the_projection_bends_or_a_mirror_turns_is_drawn_out(lake: Lake) -> None:

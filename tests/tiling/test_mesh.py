@@ -220,8 +220,8 @@ def test_decode_is_in_the_archive(lake: Lake) -> None:
 
 
 def test_large_models_are_packed_and_equal_their_plain_twin(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    placed = [(0, i, place(3.0 * i, 2.0 * (i % 5))) for i in range(40)]
-    bulky = model([BALL], placed, [f"b{i}" for i in range(40)])
+    placed = [(i, i, place(3.0 * i, 2.0 * (i % 5))) for i in range(40)]
+    bulky = model([BALL.copy().apply_scale(1 + i / 100) for i in range(40)], placed, [f"b{i}" for i in range(40)])
     run(lake, bulky, name="small.3tz")
     monkeypatch.setattr(tiler, "PACKED", 10_000)
     run(lake, bulky, name="packed.3tz")

@@ -130,6 +130,18 @@ def test_an_update_writes_one_small_part(city: City, tmp_path: Path) -> None:
     assert first["count"] == 3000
 
 
+def test_columns_get_the_units_and_titles_that_their_file_lacks(city: City, tmp_path: Path) -> None:
+    """An update keeps them; they are in the layer's description and in its tiles."""
+    delivered = str(houses(tmp_path / "h.gpkg"))
+    city("ingest", delivered, "--layer", "houses", "--option", "ground=0", "--column", "height=m,层高,Storey height", "--column", "name=,楼名")
+    for options in ((), ("--update",)):
+        if options:
+            city("ingest", delivered, "--layer", "houses", "--option", "ground=0", *options)
+        columns = {column["name"]: column for column in city("info", "houses")["columns"]}
+        assert (columns["height"]["unit"], columns["height"]["title"]) == ("m", {"zh": "层高", "en": "Storey height"})
+        assert columns["name"]["title"] == {"zh": "楼名"}
+
+
 def test_single_features_are_deleted(city: City, tmp_path: Path) -> None:
     """Deleted by name: gone from features, tiles and export; the part stays; a name that is not there deletes nothing."""
     options = ("--layer", "houses", "--option", "id=gid", "--option", "ground=0")
@@ -247,6 +259,8 @@ def test_a_run_writes_layers_like_any_other(grown: City, tmp_path: Path) -> None
     (["ingest", "HOUSES", "--layer", "x", "--group", "别的"], 2, "group cannot be"),
     (["ingest", "HOUSES", "--layer", "x", "--crs", "EPSG:999999"], 2, "unknown to PROJ"),
     (["ingest", "TEXT", "--layer", "x"], 2, "No reader takes"),
+    (["ingest", "HOUSES", "--layer", "x", "--option", "ground=0", "--column", "hieght=m"], 2, "no column 'hieght'"),
+    (["ingest", "HOUSES", "--layer", "x", "--column", "height"], 2, "--column 'height' is not understood"),
     (["publish", "x"], 1, "no layer"), (["rollback", "x"], 1, "no layer"), (["tile", "x"], 1, "no layer"), (["delete", "x", "--yes"], 1, "no layer"),
     (["run", "magic"], 1, "no scenario"), (["run", "inundation", "--set", "level=deep"], 2, "level"), (["run", "inundation", "--set", "depth=1"], 2, "depth: unknown option"),
     (["jobs", "nothing"], 1, "no job"), (["export", "x", "--to", "y"], 1, "no layer"), (["bench", "nothing"], 1, "no benchmark"),

@@ -314,7 +314,7 @@ def _transform(value: Any, where: Where) -> F64:
         where.error("TRANSFORM_INVALID", f"is not affine: its last row is {m[3].tolist()}")
         return np.eye(4)
     if abs(np.linalg.det(m[:3, :3])) < 1e-12:
-        where.error("TRANSFORM_INVALID", "cannot be inverted: it flattens everything")
+        where.warning("TRANSFORM_FLAT", "cannot be inverted: it flattens everything")
         return np.eye(4)
     return m
 

@@ -169,7 +169,10 @@ export class CityApp {
     this.opened = true;
     this.timer = window.setInterval(() => void this.poll(), POLL);
     this.later.do(() => void this.runs.load());
-    window.setTimeout(() => this.later.release(), LATEST);
+    window.setTimeout(() => {
+      this.later.release();
+      this.tilesets.sharpen();
+    }, LATEST);
     this.changed.emit();
   }
 

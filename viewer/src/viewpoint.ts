@@ -4,18 +4,17 @@ import type { Bbox, PlaceFound } from "./api/types";
 import type { CityApp } from "./app";
 import { ellipsoidAt, groundAt, groundHeight } from "./cesium/pick";
 import { awaitGround, flyToView, setFlat, setSun, setView, viewBox, viewFrom } from "./cesium/scene";
-import { openingView, type View } from "./core/camera";
-import { union } from "./core/layers";
+import { openingView, together, type View } from "./core/camera";
 
 export class Viewpoint {
   flat = false;
 
   constructor(private readonly app: CityApp) {}
 
-  /** What the city's picture should hold: the buildings if there are any, else the city's whole extent. */
+  /** What the city's picture should hold: the buildings if there are any, else whatever else there is. */
   private focus(): Bbox | null {
-    const built = union(this.app.layers.filter((layer) => !layer.run && (layer.kind === "blocks" || layer.kind === "mesh")).map((layer) => layer.bbox));
-    return built ?? this.app.city?.bbox ?? null;
+    const own = this.app.layers.filter((layer) => !layer.run);
+    return together(own.filter(({ kind }) => kind === "blocks" || kind === "mesh")) ?? together(own) ?? this.app.city?.bbox ?? null;
   }
 
   homeView(ground?: number): View | null {

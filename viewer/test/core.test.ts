@@ -2,12 +2,12 @@
 import { describe, expect, it } from "vitest";
 import type { Collection, Feature } from "../src/api/types";
 import { columnTitle, featureName, toCard } from "../src/core/attributes";
-import { around, grow, openingView, sizeOf } from "../src/core/camera";
+import { around, grow, openingView, sizeOf, together, union } from "../src/core/camera";
 import { declutter, type Candidate } from "../src/core/declutter";
 import { attribute, degrees, metres, number, withUnit } from "../src/core/format";
 import { bilingual, chooseLang, translate } from "../src/core/i18n";
 import { labelsOf } from "../src/core/labels";
-import { colourings, drapeRank, firstState, grouped, toLayer, union, useColumn } from "../src/core/layers";
+import { colourings, drapeRank, firstState, grouped, toLayer, useColumn } from "../src/core/layers";
 import { MESSAGES } from "../src/core/messages";
 import { classConditions, HEIGHTS, useConditions, USES } from "../src/core/palette";
 import { slug } from "../src/core/properties";
@@ -128,6 +128,12 @@ describe("camera", () => {
     expect(view.pitch).toBeLessThan(-20);
     expect(view.range).toBeGreaterThan(1000);
     expect(view.range).toBeLessThan(4000);
+  });
+  it("looks at the layers that lie together and hold most", () => {
+    const at = (lon: number, lat: number, count: number | null) => ({ bbox: [lon, lat, lon + 0.1, lat + 0.1] as [number, number, number, number], count });
+    expect(together([at(113, 22.5, 900), at(-71, 42.3, 50), at(113.14, 22.6, 20), { bbox: null, count: 9e9 }])!.map((angle) => angle.toFixed(6)).map(Number)).toEqual([113, 22.5, 113.24, 22.7]);
+    expect(together([at(0, 0, 1), at(0.2, 0, 1), at(0.1, 0.1, null)])!, "the third joins the two").toEqual([0, 0, 0.30000000000000004, 0.2]);
+    expect(together([])).toBeNull();
   });
   it("keeps a sane distance for a shed and for a province", () => {
     expect(openingView([113, 22, 113.0001, 22.0001], 0).range).toBe(250);

@@ -1,6 +1,7 @@
 /** 3D Tiles layers: blocks, models, point clouds. Colour, opacity and the picked feature are one style each. */
 import {
   Cartesian3, Cesium3DTileColorBlendMode, Cesium3DTileset, type Cesium3DTileContent, Cesium3DTileStyle, ClippingPolygon, ClippingPolygonCollection, Color, type CesiumWidget,
+  type PerspectiveFrustum,
 } from "@cesium/engine";
 import type { Legend } from "../api/types";
 import { places, toStyle } from "../core/filter";
@@ -36,6 +37,8 @@ interface Shown {
 
 /** How much coarser the first picture may be: fewer requests, and what is missing comes in the next frames. */
 const COARSE = 8;
+/** A layer that is to be seen at all must be worth more pixels than its limit; of them this share is the coarsest limit. */
+const WORTH = 0.5;
 /** Pixels of error that a reader does not mind, by kind; software drawing gets coarser tiles. */
 const ERROR_PIXELS: Record<string, number> = { blocks: 10, mesh: 8, points: 8 };
 
@@ -69,7 +72,7 @@ export class Tilesets {
   /** Adds or replaces a layer's tileset. Rejects when its tileset.json cannot be read. */
   async add(layer: Layer, url: string, state: LayerState): Promise<void> {
     const tileset = await Cesium3DTileset.fromUrl(url, {
-      maximumScreenSpaceError: this.errorOf(layer) * (this.firstPicture === null ? COARSE : 1),
+      maximumScreenSpaceError: this.errorOf(layer),
       dynamicScreenSpaceError: true,
       dynamicScreenSpaceErrorDensity: 2.0e-4,
       dynamicScreenSpaceErrorFactor: 16,
@@ -84,6 +87,7 @@ export class Tilesets {
         eyeDomeLighting: this.detail.occlusion,
       } as unknown as object,
     });
+    if (this.firstPicture === null) tileset.maximumScreenSpaceError = Math.max(this.errorOf(layer), Math.min(COARSE * this.errorOf(layer), WORTH * this.pixels(tileset)));
     // Baking an environment map per tileset is dear and, for plain blocks, changes nothing that one sees.
     tileset.environmentMapManager.enabled = this.detail.occlusion;
     if (layer.kind === "blocks") tileset.customShader = layer.run ? this.overlay : this.facade;
@@ -102,6 +106,14 @@ export class Tilesets {
     this.restyle(layer.id);
   }
 
+  /** Pixels of error where a tileset is not drawn at all, as seen from here. */
+  private pixels({ boundingSphere, root }: Cesium3DTileset): number {
+    const { camera, drawingBufferHeight } = this.widget.scene;
+    const { fovy } = camera.frustum as PerspectiveFrustum;
+    const away = Math.max(1, Cartesian3.distance(camera.positionWC, boundingSphere.center) - boundingSphere.radius);
+    return (root.geometricError * drawingBufferHeight) / (away * 2 * Math.tan((fovy ?? 1) / 2));
+  }
+
   private errorOf(layer: Layer): number {
     return (ERROR_PIXELS[layer.kind] ?? 10) * this.detail.error;
   }
@@ -111,12 +123,18 @@ export class Tilesets {
     const off = this.widget.scene.postRender.addEventListener(() => {
       off();
       requestAnimationFrame(() => {
-        if (this.firstPicture === null) for (const { layer, tileset } of this.shown.values()) tileset.maximumScreenSpaceError = this.errorOf(layer);
+        if (this.firstPicture === null) this.sharpen();
         this.firstPicture ??= performance.now();
         if (!this.widget.isDestroyed()) hurry(this.widget, this.detail);
         this.progress();
       });
     });
+  }
+
+  /** From now on as fine as asked for: after the first picture, or when none has come for long. */
+  sharpen(): void {
+    for (const { layer, tileset } of this.shown.values()) tileset.maximumScreenSpaceError = this.errorOf(layer);
+    if (!this.widget.isDestroyed()) this.widget.scene.requestRender();
   }
 
   apply(id: string, state: LayerState): void {

@@ -37,6 +37,38 @@ export function openingView(box: Bbox, ground: number, aspect = 1.6): View {
   return { lon: (box[0] + box[2]) / 2, lat: (box[1] + box[3]) / 2, height: ground, heading: 12, pitch, range };
 }
 
+/** Box around boxes; null when there are none. Boxes that are not finite or are turned round are left out. */
+export function union(boxes: (Bbox | null)[]): Bbox | null {
+  const good = boxes.filter((box): box is Bbox => box !== null && box.every(Number.isFinite) && box[0] <= box[2] && box[1] <= box[3]);
+  if (good.length === 0) return null;
+  return good.reduce((a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[2], b[2]), Math.max(a[3], b[3])]);
+}
+
+/** Degrees between two layers that still are one place: some 5 km, about as far as an opening view of a single one would show. */
+const NEAR = 0.05;
+
+/**
+ * The box around those layers that lie together and hold most features: a layer far away, misplaced or of another town, must not make the
+ * reader look at the empty land between.
+ */
+export function together(layers: readonly { bbox: Bbox | null; count: number | null }[]): Bbox | null {
+  let places: { box: Bbox; count: number }[] = [];
+  for (const { bbox, count } of layers) {
+    const box = union([bbox]);
+    if (!box) continue;
+    let place = { box, count: count ?? 1 };
+    const near = ({ box: other }: { box: Bbox }) =>
+      other[0] - NEAR <= place.box[2] && place.box[0] - NEAR <= other[2] && other[1] - NEAR <= place.box[3] && place.box[1] - NEAR <= other[3];
+    // A new member may be what joins two places that were apart.
+    for (let joined = places.filter(near); joined.length > 0; joined = places.filter(near)) {
+      places = places.filter((other) => !joined.includes(other));
+      for (const { box: other, count: more } of joined) place = { box: union([other, place.box])!, count: place.count + more };
+    }
+    places.push(place);
+  }
+  return places.sort((a, b) => b.count - a.count)[0]?.box ?? null;
+}
+
 /** Grows a box about its middle by a factor. */
 export function grow([west, south, east, north]: Bbox, factor: number): Bbox {
   const x = ((east - west) / 2) * (factor - 1);

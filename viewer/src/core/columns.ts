@@ -16,6 +16,9 @@ const COMMON: Record<string, readonly [zh: string, en: string]> = {
   species: ["树种", "Species"], crown: ["冠幅", "Crown"], storey: ["楼层", "Storey"], description: ["描述", "Description"],
   global_id: ["全局编号", "GlobalId"], globalid: ["全局编号", "GlobalId"], object_type: ["对象类型", "Object type"], tag: ["标记", "Tag"],
   classification: ["点类别", "Point class"], intensity: ["回波强度", "Intensity"], buildings: ["栋数", "Buildings"], class_zh: ["类别（中文）", "Class (Chinese)"], class_en: ["类别（英文）", "Class (English)"],
+  measuredheight: ["测量高度", "Measured height"], storeysaboveground: ["地上层数", "Storeys above ground"], storeysbelowground: ["地下层数", "Storeys below ground"],
+  yearofconstruction: ["建成年份", "Year of construction"], yearofdemolition: ["拆除年份", "Year of demolition"], function: ["功能", "Function"], usage: ["用途", "Usage"],
+  rooftype: ["屋顶类型", "Roof type"], lod: ["细节层次", "Level of detail"], cim_grade: ["CIM 级别", "CIM grade"],
   status: ["状态", "Status"], owner: ["权属", "Owner"], remark: ["备注", "Remark"], capacity: ["能力", "Capacity"], bim: ["对应 BIM", "BIM model"],
 };
 

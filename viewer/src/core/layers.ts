@@ -180,10 +180,3 @@ export function colourings(layer: Layer): Colouring[] {
   if (!useColumn(layer)) return ["plain", ...height];
   return layer.style.color ? ["plain", "use", ...height] : ["use", ...height, "plain"];
 }
-
-/** Box around boxes; null when there are none. Boxes that are not finite or are turned round are left out. */
-export function union(boxes: (Bbox | null)[]): Bbox | null {
-  const good = boxes.filter((box): box is Bbox => box !== null && box.every(Number.isFinite) && box[0] <= box[2] && box[1] <= box[3]);
-  if (good.length === 0) return null;
-  return good.reduce((a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[2], b[2]), Math.max(a[3], b[3])]);
-}

@@ -1,0 +1,119 @@
+"""OBJ as it is really written, made plain for trimesh: tabs, comments behind values, lines that go on, GBK names, numbers that count back, faces that are not convex.
+
+trimesh cuts a face of several corners as a fan around its first, which covers what lies outside of a face that is not convex (a roof of
+the form of an L): such faces are cut here, by ear clipping, as those of city models are.
+
+Format: Wavefront, Object Files (.obj), version 3.0 (1992), appendix B1.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_bim.citymodel import Face
+from ingest_bim.citymodel_faces import triangulate
+from ingest_bim.geometry_polygons import cross
+from twin.model import Report
+
+F64 = NDArray[np.float64]
+FACE = re.compile(rb"^f +(\S+(?: +\S+){3,}) *$", re.MULTILINE)
+VERTEX = re.compile(rb"^v +(\S+ +\S+ +\S+)", re.MULTILINE)
+
+
+def as_utf8(data: bytes, name: str, report: Report) -> bytes:
+    """A text file as UTF-8: what is none is taken as GB 18030, which Chinese programs write, and reported."""
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        try:
+            text = data.decode("gb18030")
+        except UnicodeDecodeError:
+            return data
+        report.note("assumed", "", f"{name} is not UTF-8; its names are read as GBK.")
+        return text.encode()
+    return data
+
+
+def prepared(data: bytes, name: str, report: Report) -> bytes:
+    """An OBJ in UTF-8 with one element a line, single blanks, no comments, and faces of more than three corners only where they are convex."""
+    data = as_utf8(data, name, report)
+    for odd, plain in ((b"\r\n", b"\n"), (b"\r", b"\n"), (b"\\\n", b" "), (b"\t", b" ")):
+        if odd in data:
+            data = data.replace(odd, plain)
+    if b"\n " in data or data[:1] == b" ":
+        data = re.sub(rb"^ +", b"", data, flags=re.MULTILINE)
+    if b"#" in data:
+        data = re.sub(rb"(?:^| +)#.*$", b"", data, flags=re.MULTILINE)
+    if re.search(rb"^f [^\n]*-", data, re.MULTILINE):
+        data = _counted_from_the_start(data)
+    return _convex(data)
+
+
+def _convex(data: bytes) -> bytes:
+    """Faces of four and more corners that are not convex, as triangles."""
+    texts = FACE.findall(data)
+    if not texts:
+        return data
+    sizes = np.array([len(text.split()) for text in texts])
+    try:
+        values = np.array(b" ".join(VERTEX.findall(data)).split(), np.float64)
+        numbers = np.array(re.sub(rb"/\S*", b"", b" ".join(texts)).split(), np.int64)
+    except ValueError:
+        return data  # trimesh says what is wrong
+    vertices = values.reshape(-1, 3)
+    first = np.cumsum([0, *sizes])
+    wanted = _not_convex(numbers - 1, first, sizes, vertices)
+    if not wanted:
+        return data
+    points = vertices[np.concatenate([numbers[first[i] : first[i + 1]] for i in wanted]) - 1]
+    starts = np.cumsum([0, *sizes[wanted]]).tolist()
+    cut = triangulate(np.nan_to_num(points - points[0]), [Face([list(range(a, b))]) for a, b in pairwise(starts)])
+    lines: dict[int, list[bytes]] = {}
+    for number, triangle in zip(cut.face.tolist(), cut.triangles.tolist(), strict=True):
+        tokens = texts[wanted[number]].split()
+        lines.setdefault(wanted[number], []).append(b"f " + b" ".join(tokens[corner - starts[number]] for corner in triangle))
+    count = iter(range(len(texts)))
+
+    def line(match: re.Match[bytes]) -> bytes:
+        return b"\n".join(lines.get(next(count), [match[0]]))
+
+    return FACE.sub(line, data)
+
+
+def _counted_from_the_start(data: bytes) -> bytes:
+    """Negative numbers count back from the line that they stand in (trimesh counts from the file's end): here they become positive."""
+    before = [np.array([match.start() for match in re.finditer(kind, data, re.MULTILINE)], np.int64) for kind in (rb"^v +", rb"^vt +", rb"^vn +")]
+
+    def line(match: re.Match[bytes]) -> bytes:
+        known = [int(np.searchsorted(starts, match.start())) for starts in before]
+        tokens = (
+            b"/".join(b"%d" % (known[i] + 1 + int(number)) if number.startswith(b"-") and i < 3 else number for i, number in enumerate(token.split(b"/")))
+            for token in match[1].split()
+        )
+        return b"f " + b" ".join(tokens)
+
+    try:
+        return re.sub(rb"^f +([^\n]*-[^\n]*)$", line, data, flags=re.MULTILINE)
+    except ValueError:
+        return data  # trimesh says what is wrong
+
+
+def _not_convex(numbers: NDArray[np.int64], first: NDArray[np.int64], sizes: NDArray[np.int64], vertices: F64) -> list[int]:
+    """Which faces turn both ways at their corners, seen on the plane of their area; those with wrong numbers are left to trimesh."""
+    found: list[int] = []
+    for size in np.unique(sizes).tolist():
+        which = np.flatnonzero(sizes == size)
+        rings = numbers[first[which][:, None] + np.arange(size)]
+        known = ((rings >= 0) & (rings < len(vertices))).all(axis=1)
+        which, corners = which[known], vertices[rings[known]]
+        edges = np.roll(corners, -1, axis=1) - corners
+        from_first = corners - corners[:, :1]
+        normals = cross(from_first, np.roll(from_first, -1, axis=1)).sum(axis=1)
+        turns = np.einsum("fcx,fx->fc", cross(edges, np.roll(edges, -1, axis=1)), normals)
+        found += which[(turns < -1e-9 * np.abs(turns).max(axis=1, keepdims=True)).any(axis=1)].tolist()
+    return sorted(found)

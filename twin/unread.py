@@ -1,0 +1,53 @@
+"""Formats that no reader takes, by suffix: what such a file is, and how what it holds comes into the city all the same."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+_GPKG = "Convert it to GeoPackage, for example with QGIS or ogr2ogr out.gpkg {name}."
+_GLTF = "Export it as glTF (.glb) or OBJ, and place it with --option anchor=E,N,H."
+_IFC = "Export it as IFC."
+_TILES = "Give the tileset.json that refers to it, or the whole tileset as .3tz."
+_POINTS = "Convert it to LAS or LAZ with its coordinate system."
+
+_KINDS: dict[str, tuple[str, str]] = {
+    "OpenStreetMap data": (".osm .pbf .o5m", "Convert the layer that you need to GeoPackage, for example with ogr2ogr out.gpkg {name} lines."),
+    "a CAD drawing": (".dxf .dwg .dgn", "Convert its layers to GeoPackage with QGIS or FME, and name the CRS; a drawing states none."),
+    "KML": (".kml .kmz", _GPKG),
+    "GPX": (".gpx", _GPKG),
+    "a MapInfo table": (".tab .mif .mid", _GPKG),
+    "a part of a file geodatabase": (".gdbtable .gdbtablx", "Give the folder .gdb that it lies in."),
+    "a personal geodatabase": (".mdb .accdb", "Convert the feature class that you need to GeoPackage, for example with ogr2ogr out.gpkg {name} CLASS."),
+    "an ArcInfo export": (".e00", _GPKG),
+    "a table": (".csv .tsv .xls .xlsx .ods", "Make points of it and save them as GeoPackage, for example with QGIS (Add Delimited Text Layer)."),
+    "a member of a Shapefile": (".dbf .shx .prj .cpg .sbn .sbx .qix", "Give the .shp beside it."),
+    "a 3D model": (".dae .fbx .3ds .3mf .off .x3d .wrl .blend .max .skp .usd .usdz .3dm", _GLTF),
+    "a model of a BIM program": (".rvt .rfa .nwd .nwc .nwf .pln .tekla", _IFC),
+    "oblique photogrammetry": (".osgb .osg .ive", "Convert it to 3D Tiles (docs/models.md names tools) and ingest the tileset.json."),
+    "content of 3D Tiles": (".b3dm .i3dm .pnts .cmpt .subtree", _TILES),
+    "an Esri scene layer": (".slpk", "Export it as 3D Tiles or CityGML."),
+    "a SuperMap cache": (".scp .s3m .s3mb", "Export it as 3D Tiles and ingest the tileset.json."),
+    "a list of points": (".xyz .pts .ptx .txt .pcd", _POINTS),
+    "an image of a format that needs a licence": (".ecw .sid", "Convert it to GeoTIFF, for example with QGIS."),
+    "a packed file": (".rar .7z .gz .bz2 .tar .tgz .xz", "Unpack it and give the file inside."),
+}
+KNOWN = {suffix: (kind, remedy) for kind, (suffixes, remedy) in _KINDS.items() for suffix in suffixes.split()}
+
+
+def advice(source: Path) -> tuple[str, str] | None:
+    """(what a file is, what to do) by its suffix; None where nothing is known of it."""
+    found = next((KNOWN[suffix] for suffix in sorted(KNOWN, key=len, reverse=True) if source.name.lower().endswith(suffix)), None)
+    return None if found is None else (found[0], found[1].format(name=source.name))
+
+
+def inside(source: Path) -> str:
+    """What a ZIP holds, by suffix, for a message ("" for what is none)."""
+    try:
+        with zipfile.ZipFile(source) as file:
+            names = [PurePosixPath(name.replace("\\", "/")) for name in file.namelist()[:10_000] if not name.endswith("/")]
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return ""
+    counts = Counter(name.suffix.lower() or "no suffix" for name in names)
+    return ", ".join(f"{count} × {suffix}" for suffix, count in counts.most_common(8))
