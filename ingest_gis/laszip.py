@@ -33,7 +33,10 @@ def check_stream(las: LasFile, file: BinaryIO) -> bytes:
     if len(how) < 34:
         raise refuse("the LASzip record is too short")
     compressor, chunk, items = struct.unpack_from("<H", how, 0)[0], struct.unpack_from("<I", how, 12)[0], struct.unpack_from("<H", how, 32)[0]
-    if compressor not in (2, 3) or len(how) < 34 + 6 * items:  # 1: a single stream without chunks, of LASzip 1 (2007)
+    if compressor == 1:
+        raise UnreadableSource(f"{las.path.name} is one compressed stream without chunks, as LASzip 1 wrote it (2007 to 2011); that is not read here.",
+                               "Write it anew with a newer program, for example laszip or pdal translate.")  # fmt: skip
+    if compressor not in (2, 3) or len(how) < 34 + 6 * items:
         raise refuse(f"compressor {compressor} with {items} items is not known here")
     if sum(struct.unpack_from("<H", how, 34 + 6 * i + 2)[0] for i in range(items)) != las.record:
         raise refuse(f"its items do not make up records of {las.record} bytes")

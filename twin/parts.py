@@ -236,7 +236,7 @@ def open_part(path: Path) -> pq.ParquetFile:
     return pq.ParquetFile(path, metadata=_footer(path), memory_map=True, pre_buffer=False)
 
 
-@lru_cache(maxsize=16)  # some 3 MB each at most
+@lru_cache(maxsize=32)  # some 3 MB each at most
 def _footer(path: Path) -> pq.FileMetaData:
     return pq.read_metadata(path, memory_map=True)
 
@@ -317,7 +317,8 @@ def raster_part(version: LayerVersion) -> Part:
 
 def to_json(version: LayerVersion) -> dict[str, Any]:
     """A manifest as JSON values (NaN heights become null)."""
-    value = asdict(version)
+    bare = replace(version, parts=())  # ids that updates left hidden are thousands, and `asdict` would look into each
+    value = {**asdict(bare), "parts": [{**asdict(replace(part, hidden=())), "hidden": part.hidden} for part in version.parts]}
     for box in [value["extent"], *(part["bounds"] for part in value["parts"])]:
         if box:
             box.update({k: None for k in ("minz", "maxz") if box[k] != box[k]})

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -324,7 +324,7 @@ def _derive(city: City, context: Context, name: str, number: int, version: Layer
     module = entry.load()
     options = registry.parse_options(module.Options, version.provenance.get("tile_options", {}), f"tiler {entry.name}")
     ground = city.ground_for(version.extent) if version.kind == "blocks" else None
-    inputs: dict[str, Any] = {"parts": [[part.key, *part.hidden] for part in version.parts], "style": version.style, "reference": parts.to_json(version)["reference"],
+    inputs: dict[str, Any] = {"parts": [[part.key, *part.hidden] for part in version.parts], "style": version.style, "reference": asdict(version.reference),
                               "tiler": entry.name, "code": module.CODE_VERSION, "options": options.model_dump()}  # fmt: skip
     if version.kind == "blocks":
         inputs["ground"] = ground.key if ground else None
@@ -354,11 +354,13 @@ def _derive(city: City, context: Context, name: str, number: int, version: Layer
 def _previous(city: City, name: str, inputs: dict[str, Any]) -> registry.Previous | None:
     """The layer's latest tileset by the same tiler, options and code that left something to build on; the published one first."""
     same = ("tiler", "code", "options")
-    usable = [d for d in city.catalog.derivations(name) if d.info.get("sidecars") and all(d.inputs.get(key) == inputs[key] for key in same)]
-    shown = {p.derivation for p in city.catalog.published(name)}
-    usable.reverse()
-    for derivation in sorted(usable, key=lambda d: d.key not in shown):
-        if all(map(city.lake.exists, derivation.archives)):
+
+    def candidates() -> Iterator[Derivation | None]:
+        yield from (city.catalog.derivation(p.derivation) for p in city.catalog.published(name) if p.derivation)
+        yield from reversed(city.catalog.derivations(name))  # a long list of long records, after years of updates
+
+    for derivation in candidates():
+        if derivation and derivation.info.get("sidecars") and all(derivation.inputs.get(key) == inputs[key] for key in same) and all(map(city.lake.exists, derivation.archives)):
             return registry.Previous(tuple(map(city.lake.path, derivation.near)), derivation.info["sidecars"])
     return None
 

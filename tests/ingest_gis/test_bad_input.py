@@ -242,6 +242,15 @@ def shortened(folder: Path, name: str) -> Path:
     return path
 
 
+def of_laszip_1(folder: Path) -> Path:
+    """A LAZ whose LASzip record names the compressor of 2007."""
+    path = write_las(folder / "old.laz")
+    raw = path.read_bytes()
+    at = raw.index(b"laszip encoded") - 2 + 54  # reserved (2), user id, record id, length, description: then the record
+    path.write_bytes(raw[:at] + b"\x01\x00" + raw[at + 2 :])
+    return path
+
+
 REFUSED_CLOUDS: list[tuple[str, Callable[[Path], Path], dict[str, Any], str, str]] = [
     ("zero bytes", lambda d: write(d, "e.las", b""), {}, "is empty (0 bytes)", "again"),
     ("garbage", lambda d: write(d, "g.las", b"\x07" * 5000), {}, "no LAS file", ".las"),
@@ -259,6 +268,7 @@ REFUSED_CLOUDS: list[tuple[str, Callable[[Path], Path], dict[str, Any], str, str
     ("more points than bytes", lambda d: patched(d, 107, struct.pack("<I", 1 << 30)), {}, "truncated", "again"),
     ("half a LAS", lambda d: shortened(d, "half.las"), {}, "truncated", "again"),
     ("half a LAZ", lambda d: shortened(d, "half.laz"), {"crs": "EPSG:32650", "vertical": "EGM96"}, "truncated", "again"),
+    ("a stream without chunks", of_laszip_1, {"crs": "EPSG:32650", "vertical": "EGM96"}, "as LASzip 1 wrote it", "pdal translate"),
     ("compressed without saying how", lambda d: patched(d, 104, b"\x83"), {}, "LASzip record", "again"),
     ("no CRS", lambda d: write_las(d / "n.las"), {"vertical": "EGM96"}, "no coordinate reference system", "--crs"),
     ("no datum", lambda d: write_las(d / "n.las"), {"crs": "EPSG:32650"}, "no vertical datum", "--vertical"),

@@ -51,10 +51,8 @@ def update(size: float, twin: list[str], write_buildings: Any, row: Any) -> dict
         clustered = changed(source, folder / "clustered.parquet", np.arange(EDITS) + count // 3, 0.4)
         whole = measure([*twin, "ingest", str(changed(source, folder / "first.parquet", rng.choice(count, EDITS, replace=False), 0.5)),
                          "--home", str(home), "--json", "--update", *_OPTIONS])  # fmt: skip
-        script = folder / "inside.py"
-        script.write_text(_INSIDE, "utf-8")
         other = changed(source, folder / "other.parquet", rng.choice(count, EDITS, replace=False), 0.6)
-        inside = measure([sys.executable, str(script), str(home), str(other), str(scattered), str(clustered)])
+        inside = measure([sys.executable, "-c", _INSIDE, str(home), str(other), str(scattered), str(clustered)])
         (first, first_cpu), (far, far_cpu), (near, near_cpu) = json.loads(inside.output.strip().splitlines()[-1])
         details = {
             "buildings": f"{count:,}", "full (ingest and tiles, whole process)": f"{full.wall:.1f} s wall, {full.cpu:.1f} CPU-s",
