@@ -84,6 +84,8 @@ function dress(widget: CesiumWidget, detail: Detail): void {
   globe.maximumScreenSpaceError = 1.5 * detail.error;
   globe.tileCacheSize = 300;
   globe.showWaterEffect = false;
+  // What lies above the ground that is to be seen is for zooming out: it comes after the first picture (`hurry`).
+  globe.preloadAncestors = false;
   fog.enabled = true;
   fog.density = 0.00022;
   fog.minimumBrightness = 0.6;
@@ -122,6 +124,7 @@ function dress(widget: CesiumWidget, detail: Detail): void {
  * Called once the city stands: until then the ground is not to take the line from it.
  */
 export function hurry({ scene }: CesiumWidget, detail: Detail): void {
+  scene.globe.preloadAncestors = true;
   Object.assign((scene.globe as unknown as { _surface: object })._surface, { _loadQueueTimeSlice: detail.loading });
 }
 
