@@ -36,8 +36,8 @@ MAX_FILES = 20_000_000
 NESTED = "MAXAR_content_3tz"
 ARCHIVE = re.compile(r"([^?#]+\.3tz)(?:/([^?#]+))?$", re.IGNORECASE)
 """An archive within a tileset, and what of it is meant."""
-#: Files that are not tiles' contents by themselves.
 GZIP = b"\x1f\x8b"
+#: Files that are not tiles' contents by themselves.
 SIDE_FILES = (".subtree", ".json", ".bin", ".png", ".jpg", ".jpeg", ".webp", ".ktx2")
 
 

@@ -37,8 +37,8 @@ READ = ("KHR_texture_transform", "EXT_texture_webp", "KHR_mesh_quantization", "K
 SUFFIXES = (".obj", ".gltf", ".glb", ".ply", ".stl")
 METRES = dict(zip(get_args(Unit), (1.0, 0.1, 0.01, 0.001, 1000.0, 0.3048, 1200 / 3937, 0.0254), strict=True))
 MAX_BYTES = 1 << 30
-#: Compressions for which there is no decoder here.
 DECODE = "Decode it first, for example with gltf-transform."
+#: Compressions for which there is no decoder here.
 COMPRESSED = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")
 
 

@@ -134,12 +134,11 @@ def _check_header(path: Path, name: str) -> str:
 
 
 def _as_edition(path: Path, target: Path, schema: str) -> Path:
-    """A copy whose header names another schema."""
+    """A copy whose header names another schema; all else, comments too, stays as it is."""
     with path.open("rb") as file, target.open("wb") as out:
-        head = _COMMENT.sub(b"", file.read(1 << 18))
-        found = _SCHEMA.search(head)
-        assert found is not None  # as in `_check_header`
-        out.write(head[: found.start(1)] + schema.encode() + head[found.end(1) :])
+        head = file.read(1 << 18)
+        place = _SCHEMA.search(_COMMENT.sub(lambda comment: b" " * len(comment[0]), head))
+        out.write(head if place is None else head[: place.start(1)] + schema.encode() + head[place.end(1) :])
         shutil.copyfileobj(file, out, CHUNK)
     return target
 

@@ -94,7 +94,8 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
     options = job.options
     surveys = metadata.survey(elements.table)
     schema = metadata.plan(version.layer, elements.table.schema, surveys, version.columns)
-    style = Style(schema, options.crease, options.compression if min(tree.total, elements.once()) >= PACKED else "none", options.budget,
+    held = elements.once() if elements.one_tile(options.budget) else tree.total  # a tree holds what repeats tile by tile
+    style = Style(schema, options.crease, options.compression if held >= PACKED else "none", options.budget,
                   Quality(0.0, options.textures, options.texels, options.texture_quality))  # fmt: skip
     ledger = Ledger()
     workers = job.workers if tree.total > ALONE else 1
