@@ -71,7 +71,7 @@ class Rows:
         return self._file(self.groups[0][0]).schema_arrow
 
     def read(self, group: int) -> pa.Table:
-        """One row group, all columns."""
+        """One row group, all columns but the boxes."""
         self._load([group])
         return self._held[group]
 
@@ -93,7 +93,7 @@ class Rows:
         return np.asarray(~gone.combine_chunks().to_numpy(zero_copy_only=False), bool)
 
     def take(self, rows: NDArray[np.int64]) -> pa.Table:
-        """The rows of these numbers, in this order."""
+        """The rows of these numbers, in this order, without their boxes."""
         if not len(rows):
             return self.read(0).slice(0, 0)
         starts = np.array([group[2] for group in self.groups])
@@ -127,7 +127,9 @@ class Rows:
         for path in dict.fromkeys(self.groups[group][0] for group in missing):
             mine = [group for group in missing if self.groups[group][0] == path]
             # an update, for which more is held, waits for these rows; in a full build the other cores have tasks of their own
-            table, at = self._file(path).read_row_groups([self.groups[group][1] for group in mine], use_threads=self.held > HELD), 0
+            file = self._file(path)
+            names = [name for name in file.schema_arrow.names if name != "bbox"]
+            table, at = file.read_row_groups([self.groups[group][1] for group in mine], columns=names, use_threads=self.held > HELD), 0
             for group in mine:
                 self._held[group] = table.slice(at, self.groups[group][3])
                 at += self.groups[group][3]
