@@ -44,7 +44,6 @@ class Assembly:
         self._missing: deque[tuple[int, bytes]] = deque()
         self._drawn, self._holds = (past.tiles.column(name).to_numpy(zero_copy_only=False) for name in ("drawn", "kept"))
         self._writer = ThreadPoolExecutor(1, "writer")
-        self._shelved: Future[None] | None = None  # the last piece is finished
         self._under_way: deque[tuple[Future[None], int]] = deque()
         self._waiting = 0
         self._next: list[tuple[Piece | None, str, Packed]] = []
@@ -131,28 +130,22 @@ class Assembly:
         return self.archive if piece is None or self.shelf is None else self.shelf.writer(piece)
 
     def settle(self) -> None:
-        """Wait until all is written and every piece is in the lake.
+        """Wait until all is written.
 
         Raises:
             StorageError: the disk is full. Spoilt: see `copy`.
         """
-        self.shelve()
+        self._write()
         self._catch_up(0)
 
-    def shelve(self) -> None:
-        """Wait until every piece is in the lake; what comes behind them in the archive may still be written. Raises as `settle` does."""
+    def shelve(self) -> Future[None]:
+        """No tile of a piece comes any more; done when every piece is in the lake. Its result, and `settle`, raise what went wrong."""
         self._write()
-        if self.shelf is not None and self._shelved is None:
-            self._shelved = self._later(self.shelf.finish)
-        if self.shelf is not None and self._shelved is not None:
-            self._shelved.result()
-            self.shelf.settle()
+        return self._later(self.shelf.settle if self.shelf is not None else lambda: None)
 
     def end_with(self, name: str, data: bytes) -> None:
         """Have a last file deflated and written behind all tiles; `settle` waits for it."""
         self._write()
-        if self.shelf is not None:
-            self._shelved = self._later(self.shelf.finish)
         self._later(lambda: self.archive.add(name, data))
 
     def _write(self) -> None:

@@ -117,14 +117,19 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             far = _write_masses(job, cells, tiles, pool, work) if job.options.masses and not implicitly else None
             largest = max(one.largest() for one in anchors.places)
             told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys), "about": job.about}
-            tiles = work.table()
-            document = tileset(_tree(cells, tiles, far), error=ABSENCE * largest, **told)
-            data = dump(document)
-            work.end_with("tileset.json", data)  # while the ledger is written
-            work.shelve()
-            ledger.notes["pieces"] = [asdict(piece) for piece in work.pieces]
-            left = "" if implicitly else ledger.save(job.lake, tiles)
-            work.settle()
+            tiles, shelved = work.table(), work.shelve()
+
+            def record() -> str:
+                shelved.result()
+                ledger.notes["pieces"] = [asdict(piece) for piece in work.pieces]
+                return "" if implicitly else ledger.save(job.lake, tiles)
+
+            with ThreadPoolExecutor(1, "ledger") as aside:
+                saved = aside.submit(record)
+                document = tileset(_tree(cells, tiles, far), error=ABSENCE * largest, **told)
+                work.end_with("tileset.json", dump(document))
+                work.settle()
+                left = saved.result()
             size_now = archive.size + sum(piece.size for piece in work.pieces)
         if implicitly:
             document, size_now = implicit.rewrite(job.out, implicit.mercator(), work)

@@ -90,7 +90,7 @@ class Places:
     @staticmethod
     def merged(many: Sequence[Places]) -> Places:
         """All that is shown in one, sorted."""
-        if sum(len(one) > len(one.gone) for one in many) < 2:  # noqa: PLR2004
+        if sum(len(one) > len(one.gone) for one in many) < 2:
             return next((one.shown() for one in many if len(one) > len(one.gone)), many[0].part(slice(0, 0)))
         columns = {name: np.concatenate([getattr(one, name) for one in many]) for name in ("code", "size", "weight", "tie", "mark")}
         row = np.concatenate([one.row + np.int64(one.base) for one in many])

@@ -102,7 +102,8 @@ class Shelf:
             self._under_way.popleft().result()
 
     def settle(self) -> None:
-        """Wait until all that are finished are in the lake. Raises StorageError: the disk is full."""
+        """Finish the last piece, and wait until all are in the lake. Raises StorageError: the disk is full."""
+        self.finish()
         while self._under_way:
             self._under_way.popleft().result()
 
