@@ -151,7 +151,6 @@ def test_a_full_disk_leaves_no_half_piece(lake: Lake, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.usefixtures("small_pieces")
 def test_a_slow_disk_changes_no_byte_and_holds_the_builder_up(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces are finished on a thread of their own while others are written; no more than one tile that was built waits where there is room for one byte."""
     now = rows(600)
@@ -187,6 +186,7 @@ def test_a_slow_disk_changes_no_byte_and_holds_the_builder_up(lake: Lake, monkey
     assert sum(size > 0 for _, size in waiting) > 10
 
 
+@pytest.mark.usefixtures("small_pieces")
 def test_a_city_serves_exports_and_collects_pieces(tmp_path: Path) -> None:
     """From the ledger to the catalogue: after an update most archives lie where they lay, every tile is served, one file is handed out."""
     city = city_with(tmp_path, "city", archive_bytes=9_000)
