@@ -236,6 +236,11 @@ def look_of(material: Any) -> Style | None:
     return None
 
 
+def look(instance: Any) -> Style | None:
+    """What a surface style, or a material that has one, looks like; None for anything else."""
+    return look_of(instance) if instance.is_a("IfcMaterial") else _surface((instance,), 0)
+
+
 def _surface(styles: Any, depth: int) -> Style | None:
     for style in styles or ():
         if style.is_a("IfcPresentationStyleAssignment") and depth < 4:
@@ -248,13 +253,15 @@ def _surface(styles: Any, depth: int) -> Style | None:
 
 
 def _color(shading: Any) -> tuple[float, float, float, float]:
-    """Surface colour times the diffuse factor or colour of a rendering, as the kernels have it; 1 − transparency."""
+    """The diffuse colour of a rendering, else the surface colour times the diffuse factor; 1 − transparency.
+
+    So IfcSurfaceStyleRendering says. The parser's kernels multiply two colours, by which a style that states one colour twice is drawn too dark.
+    """
     surface, diffuse = shading.SurfaceColour, attribute(shading, "DiffuseColour")
-    values = [surface.Red, surface.Green, surface.Blue]
     if diffuse is not None and diffuse.is_a("IfcColourRgb"):
-        values = [v * part for v, part in zip(values, (diffuse.Red, diffuse.Green, diffuse.Blue), strict=True)]
-    elif diffuse is not None:
-        values = [v * diffuse.wrappedValue for v in values]
+        surface, diffuse = diffuse, None
+    factor = 1.0 if diffuse is None else diffuse.wrappedValue
+    values = [part * factor for part in (surface.Red, surface.Green, surface.Blue)]
     values.append(1.0 - float(attribute(shading, "Transparency", 0.0)))
     return _clipped(values)
 

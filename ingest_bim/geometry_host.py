@@ -25,7 +25,7 @@ from typing import IO, Any
 import numpy as np
 
 from ingest_bim.geometry_clip import Evaluator, body_items
-from ingest_bim.geometry_faces import tessellated
+from ingest_bim.geometry_faces import look, tessellated
 from ingest_bim.geometry_primitives import replace_round
 from ingest_bim.ifc_frames import local_matrix
 from ingest_bim.ifc_units import Units
@@ -162,7 +162,10 @@ def style(model: Any, material: Any) -> tuple[str, tuple[float, float, float, fl
     name = str(material.name)
     if material.instance_id() > 0:
         with suppress(*DAMAGED):
-            name = attribute(model.by_id(material.instance_id()), "Name", name)
+            instance = model.by_id(material.instance_id())
+            name = attribute(instance, "Name", name)
+            if (found := look(instance)) is not None:
+                return str(name), found[1]
     color = material.diffuse
     values = (color.r(), color.g(), color.b(), 1.0 - material.transparency if material.has_transparency() else 1.0)
     r, g, b, a = (min(max(v, 0.0), 1.0) if math.isfinite(v) else 0.8 for v in values)
