@@ -174,7 +174,8 @@ class _Reader:
         content: Any = {"value": plain, "unit": unit} if unit else plain
         if len(items) == 1:
             return items[0]
-        return Value(name, label, orjson.dumps(plain).decode(), None, unit, None, original, f"LIST OF {kind}" if kind else "LIST", content)
+        written = [v.get_argument(0) for v in values or ()]  # as a single value's text: as the file has it
+        return Value(name, label, orjson.dumps(written, default=str).decode(), None, unit, None, original, f"LIST OF {kind}" if kind else "LIST", content)
 
     def _predefined(self, name: str, definition: Any) -> Iterator[Value]:
         """Door linings, panels, reinforcement, energy, … state values as attributes."""
