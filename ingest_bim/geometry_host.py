@@ -7,7 +7,7 @@ kernel never returns to Python, but the signal ends the process. The host then k
 and forks a new worker for the rest.
 
 Messages (`pipes`). In: a list of (number, step id, kernel, group of like
-elements). Out, in any order: (number, "ok", Shape fields) or (number, "empty" | "failed" | "stalled" |
+elements, share of the time limit). Out, in any order: (number, "ok", Shape fields) or (number, "empty" | "failed" | "stalled" |
 "crashed", reason).
 """
 
@@ -37,7 +37,7 @@ MEMORY = 6 << 30  # address space of a worker: a shape that wants more is a fail
 CHUNK = 8
 WALL = 20
 GIVE_UP = 8  # stalls and crashes of one kernel in one group of elements, after which the rest is not tried
-Task = tuple[int, int, str, str]
+Task = tuple[int, int, str, str, float]
 DIRECT, CLIP, PLAIN = "tessellation", "half spaces", "plain solids"
 """Evaluators of our own, beside the parser's kernels: `geometry_faces`, `geometry_clip` and, in the reading process, `geometry_plain`."""
 
@@ -90,9 +90,9 @@ def work(model: Any, settings: Any, seconds: float, tasks: IO[bytes], results: I
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while (chunk := receive(tasks)) is not None:
-        for number, step, kernel, _ in chunk:
-            signal.setitimer(signal.ITIMER_PROF, seconds)
-            signal.setitimer(signal.ITIMER_REAL, seconds * WALL)
+        for number, step, kernel, _, share in chunk:
+            signal.setitimer(signal.ITIMER_PROF, seconds * share)
+            signal.setitimer(signal.ITIMER_REAL, seconds * share * WALL)
             outcome = shape(model, settings, step, kernel)
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -235,7 +235,7 @@ def give_up(queue: list[Task], failures: Counter[tuple[str, str]], answers: IO[b
         return queue
     left = []
     for task in queue:
-        if failures[task[2:]] >= GIVE_UP:
+        if failures[task[2:4]] >= GIVE_UP:
             send(answers, (task[0], "stalled", f"not tried: {GIVE_UP} like elements stalled or crashed the kernel"))
         else:
             left.append(task)
@@ -251,9 +251,9 @@ def collect(
         worker.pending.pop(0)
         send(answers, outcome)
         return
-    state, reason = describe(worker.reap(), seconds)
+    state, reason = describe(worker.reap(), seconds * worker.pending[0][4])
     workers.remove(worker)
-    failures[worker.pending[0][2:]] += 1
+    failures[worker.pending[0][2:4]] += 1
     send(answers, (worker.pending[0][0], state, reason))
     queue[:0] = worker.pending[1:]
 
