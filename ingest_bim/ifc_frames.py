@@ -35,6 +35,15 @@ def local_matrix(placement: Any, cache: dict[int, F64 | None] | None = None) -> 
     return above
 
 
+def is_circular(placement: Any) -> bool:
+    """Whether a placement is, in the end, relative to itself."""
+    seen: set[int] = set()
+    while placement is not None and placement.id() not in seen:
+        seen.add(placement.id())
+        placement = attribute(placement, "PlacementRelTo")
+    return placement is not None
+
+
 def axis_matrix(axis: Any) -> F64 | None:
     """(4, 4) of an IfcAxis2Placement2D or 3D (ISO 10303-42: z given, x made perpendicular to it, y = z × x)."""
     if axis is None:
