@@ -179,7 +179,8 @@ def _report(structure: Structure, shapes: Shapes, report: Report) -> None:
     report.read += len(structure.elements)
     report.kept += len(structure.elements)
     kinds = {e.id(): e.is_a() for e in structure.elements}
-    for element, (state, reason) in sorted(shapes.skipped.items()):
+    # what could not be shaped before what has nothing to draw: a command shows the first notes
+    for element, (state, reason) in sorted(shapes.skipped.items(), key=lambda one: (one[1][0] == "empty", one[0])):
         report.note("skipped", structure.ids[element], f"{kinds[element]} #{element}: its shape is {'not drawn' if state == 'empty' else state}: {reason}.")
     report.facts["classes"] = dict(sorted(Counter(kinds.values()).items()))
     report.facts["geometry"] = {**shapes.facts, "drawn": len(shapes.shapes), "not_drawn": dict(Counter(s for s, _ in shapes.skipped.values()))}
