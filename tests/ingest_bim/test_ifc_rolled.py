@@ -50,7 +50,7 @@ def test_polygons_are_drawn_by_a_quick_engine(tmp_path: Path, kind: str, sizes: 
     assert geometry["kernels"][REFERENCE] <= geometry["samples_compared"] <= 2 and geometry["drawn"] == 6
     for prototype, feature in zip(mesh.instance_prototype, mesh.instance_feature, strict=True):
         corners = mesh.triangles[mesh.triangle_start[prototype] : mesh.triangle_start[prototype + 1]]
-        points = mesh.positions - mesh.positions[corners[0, 0]]
+        points = mesh.positions[mesh.vertex_start[prototype] :]  # triangles name the vertices of their prototype
         volume = float(np.einsum("ij,ij->", points[corners[:, 0]], np.cross(points[corners[:, 1]], points[corners[:, 2]])) / 6)
         assert volume == pytest.approx(area * int(mesh.ids[int(feature)].as_py()), rel=1e-6)
     rounded = beams(tmp_path / "round.ifc", kind, {**sizes, radius: 0.004}, 1)
