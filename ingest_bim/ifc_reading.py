@@ -32,7 +32,7 @@ from ingest_bim.ifc_open import Opening
 from ingest_bim.ifc_options import numbers
 from ingest_bim.ifc_placement import FAR, Placement, Request, place
 from ingest_bim.ifc_plain import PlainShapes
-from ingest_bim.ifc_properties import Definitions, as_json, long_table, read_definitions
+from ingest_bim.ifc_properties import Definitions, as_json, long_table, material_properties, read_definitions
 from ingest_bim.ifc_shapes import shape_model
 from ingest_bim.ifc_sharing import Plan, plan_of
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
@@ -113,6 +113,7 @@ def read(opened: Opening, options: Options, report: Report, *, alone: bool = Fal
     yield long_table("quantities", definitions.quantities, structure.ids)
     yield relation_table(structure)
     yield from associations.tables()
+    yield from material_properties(model, units, report)
     yield _types(model, structure, definitions)
 
 
