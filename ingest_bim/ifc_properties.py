@@ -85,6 +85,7 @@ class _Reader:
     def __init__(self, units: Units, report: Report, singles: Singles | None) -> None:
         self.units, self.report, self.singles = units, report, singles
         self.read: dict[int, tuple[bool, list[Value]]] = {}
+        self._seen: dict[tuple[str, tuple[bytes, bytes] | None], Value] = {}
 
     def merged(self, sources: list[tuple[Any, str]]) -> tuple[list[tuple[Value, str]], list[tuple[Value, str]]]:
         """(properties, quantities) of one object; the type's are left out where the occurrence has its own of that name."""
@@ -125,12 +126,16 @@ class _Reader:
         """The properties of a set, or its quantities (`sizes`); those that are not plain single values by the parser."""
         plainly, others = (singles.size, self._quantities) if sizes else (singles.of, self._properties)
         for step in members:
-            plain = plainly(step)
-            if plain is None:
-                yield from others(name, (singles.entity(step),), "", 0)
-            else:
+            written = (name, singles.rows.get(step))  # many exporters write one property for every element again
+            value = self._seen.get(written)
+            if value is None:
+                plain = plainly(step)
+                if plain is None:
+                    yield from others(name, (singles.entity(step),), "", 0)
+                    continue
                 label, raw, kind, unit = plain
-                yield _value(name, label, raw, kind, self.units.own(singles.entity(unit)) if unit else self.units.of_measure(kind))
+                value = self._seen[written] = _value(name, label, raw, kind, self.units.own(singles.entity(unit)) if unit else self.units.of_measure(kind))
+            yield value
 
     def _properties(self, name: str, properties: Iterable[Any], prefix: str, depth: int) -> Iterator[Value]:
         for item in properties:
