@@ -7,7 +7,7 @@ what is already triangles. Vertices are scaled to metres, polygons cut in their 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ def tessellated(product: Any, items: Iterator[Any], length: float) -> tuple[F64,
     styles: dict[Style, int] = {}
     fallback = material_style(product) or default_look(product.is_a())
     start = 0
-    for item, matrix, outer in _placed(items, np.eye(4), None, 0):
+    for item, matrix, outer in placed(items, lambda item: item.is_a() in TESSELLATED):
         colors = colors_of(item)
         points, corners, groups = grouped_faces(item, length, None if colors is None else colors[1])
         wanted = colors[0] if colors is not None else [style_of(item) or outer or fallback]
@@ -53,19 +53,27 @@ def tessellated(product: Any, items: Iterator[Any], length: float) -> tuple[F64,
     return np.concatenate(positions), np.ascontiguousarray(np.concatenate(triangles)), np.concatenate(rows), list(styles)
 
 
-def _placed(items: Iterator[Any], matrix: F64, style: Style | None, depth: int) -> Iterator[tuple[Any, F64, Style | None]]:
-    """Items with their matrix (file units), those of maps instead of the mapped item; a style on the mapped item goes down."""
+def placed(items: Iterator[Any], wanted: Callable[[Any], bool]) -> Iterator[tuple[Any, F64, Style | None]]:
+    """Items with their matrix (file units) and the look of the maps above, those of maps instead of the mapped item.
+
+    Raises:
+        ValueError: an item that is not `wanted`, or a map without a place.
+    """
+    return _placed(items, wanted, np.eye(4), None, 0)
+
+
+def _placed(items: Iterator[Any], wanted: Callable[[Any], bool], matrix: F64, style: Style | None, depth: int) -> Iterator[tuple[Any, F64, Style | None]]:
     for item in items:
         if item.is_a("IfcMappedItem") and depth < 16:
             operator, origin = operator_matrix(item.MappingTarget), axis_matrix(item.MappingSource.MappingOrigin)
             if operator is None or origin is None:
                 raise ValueError(f"#{item.id()} maps without a place")
             inner = iter(item.MappingSource.MappedRepresentation.Items)
-            yield from _placed(inner, matrix @ operator @ origin, style_of(item) or style, depth + 1)
-        elif item.is_a() in TESSELLATED:
+            yield from _placed(inner, wanted, matrix @ operator @ origin, style_of(item) or style, depth + 1)
+        elif wanted(item):
             yield item, matrix, style
         else:
-            raise ValueError(f"#{item.id()} {item.is_a()} is no face set")
+            raise ValueError(f"#{item.id()} {item.is_a()} is something else")
 
 
 def faces_of(item: Any, length: float) -> tuple[F64, I32]:
@@ -236,6 +244,11 @@ def look_of(material: Any) -> Style | None:
     return None
 
 
+def look(instance: Any) -> Style | None:
+    """What a surface style, or a material that has one, looks like; None for anything else."""
+    return look_of(instance) if instance.is_a("IfcMaterial") else _surface((instance,), 0)
+
+
 def _surface(styles: Any, depth: int) -> Style | None:
     for style in styles or ():
         if style.is_a("IfcPresentationStyleAssignment") and depth < 4:
@@ -248,13 +261,15 @@ def _surface(styles: Any, depth: int) -> Style | None:
 
 
 def _color(shading: Any) -> tuple[float, float, float, float]:
-    """Surface colour times the diffuse factor or colour of a rendering, as the kernels have it; 1 − transparency."""
+    """The diffuse colour of a rendering, else the surface colour times the diffuse factor; 1 − transparency.
+
+    So IfcSurfaceStyleRendering says. The parser's kernels multiply two colours, by which a style that states one colour twice is drawn too dark.
+    """
     surface, diffuse = shading.SurfaceColour, attribute(shading, "DiffuseColour")
-    values = [surface.Red, surface.Green, surface.Blue]
     if diffuse is not None and diffuse.is_a("IfcColourRgb"):
-        values = [v * part for v, part in zip(values, (diffuse.Red, diffuse.Green, diffuse.Blue), strict=True)]
-    elif diffuse is not None:
-        values = [v * diffuse.wrappedValue for v in values]
+        surface, diffuse = diffuse, None
+    factor = 1.0 if diffuse is None else diffuse.wrappedValue
+    values = [part * factor for part in (surface.Red, surface.Green, surface.Blue)]
     values.append(1.0 - float(attribute(shading, "Transparency", 0.0)))
     return _clipped(values)
 

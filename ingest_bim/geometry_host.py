@@ -7,7 +7,7 @@ kernel never returns to Python, but the signal ends the process. The host then k
 and forks a new worker for the rest.
 
 Messages (`pipes`). In: a list of (number, step id, kernel, group of like
-elements). Out, in any order: (number, "ok", Shape fields) or (number, "empty" | "failed" | "stalled" |
+elements, share of the time limit). Out, in any order: (number, "ok", Shape fields) or (number, "empty" | "failed" | "stalled" |
 "crashed", reason).
 """
 
@@ -23,11 +23,13 @@ from contextlib import suppress
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ingest_bim.geometry_clip import Evaluator, body_items
-from ingest_bim.geometry_faces import tessellated
+from ingest_bim.geometry_copies import copied, is_copied
+from ingest_bim.geometry_faces import look, tessellated
 from ingest_bim.geometry_primitives import replace_round
-from ingest_bim.ifc_frames import local_matrix
+from ingest_bim.ifc_frames import is_circular, local_matrix
 from ingest_bim.ifc_units import Units
 from ingest_bim.pipes import Exact, receive, send
 from ingest_bim.step_access import DAMAGED, attribute, parser
@@ -37,7 +39,7 @@ MEMORY = 6 << 30  # address space of a worker: a shape that wants more is a fail
 CHUNK = 8
 WALL = 20
 GIVE_UP = 8  # stalls and crashes of one kernel in one group of elements, after which the rest is not tried
-Task = tuple[int, int, str, str]
+Task = tuple[int, int, str, str, float]
 DIRECT, CLIP, PLAIN = "tessellation", "half spaces", "plain solids"
 """Evaluators of our own, beside the parser's kernels: `geometry_faces`, `geometry_clip` and, in the reading process, `geometry_plain`."""
 
@@ -90,9 +92,9 @@ def work(model: Any, settings: Any, seconds: float, tasks: IO[bytes], results: I
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while (chunk := receive(tasks)) is not None:
-        for number, step, kernel, _ in chunk:
-            signal.setitimer(signal.ITIMER_PROF, seconds)
-            signal.setitimer(signal.ITIMER_REAL, seconds * WALL)
+        for number, step, kernel, _, share in chunk:
+            signal.setitimer(signal.ITIMER_PROF, seconds * share)
+            signal.setitimer(signal.ITIMER_REAL, seconds * share * WALL)
             outcome = shape(model, settings, step, kernel)
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -106,9 +108,15 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
     made: Any
     create: Any = ifcopenshell.geom.create_shape
     try:
+        product = model.by_id(step)
         if kernel in (DIRECT, CLIP):
-            return own(model, settings, model.by_id(step), kernel)
-        made = create(settings, model.by_id(step), geometry_library=kernel)
+            return own(model, settings, product, kernel)
+        if is_circular(product.ObjectPlacement):  # the kernels follow it until they crash
+            return "failed", "its placements run in a circle"
+        if is_copied(product) and (frame := world(model, product)) is not None:
+            with suppress(*DAMAGED):  # what it is not made for is for the kernel as a whole
+                return "ok", (*copied(product, _length(model), lambda item: _mesh(create(settings, item, geometry_library=kernel))), frame)
+        made = create(settings, product, geometry_library=kernel)
     except MemoryError:
         return "failed", "needs more memory than a worker may have"
     except Exception as error:  # noqa: BLE001  the kernel raises bare RuntimeErrors of many texts; each is reported
@@ -120,8 +128,7 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
                 return shape(model, settings, step, kernel)
         return "failed", text.split(" Product: ")[0][:200].rstrip(".")
     geometry = made.geometry
-    positions = np.frombuffer(geometry.verts_buffer, np.float64).reshape(-1, 3).copy()
-    triangles = np.frombuffer(geometry.faces_buffer, np.int32).reshape(-1, 3).copy()
+    positions, triangles = _mesh(geometry)
     if not len(triangles):
         return "empty", "no surface (curves or points only)"
     if not np.isfinite(positions).all():
@@ -133,15 +140,9 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
 
 def own(model: Any, settings: Any, product: Any, kernel: str) -> tuple[str, Any]:
     """The outcome of the two evaluators of our own, which need no kernel for the whole element."""
-    key = id(model)
-    if key not in _LENGTHS:
-        _LENGTHS[key] = Units(model).length
-    length = _LENGTHS[key]
-    matrix = local_matrix(product.ObjectPlacement) if product.ObjectPlacement is not None else np.eye(4)
+    key, length, matrix = id(model), _length(model), world(model, product)
     if matrix is None:
         return "failed", "its placement is not a chain of local placements"
-    matrix = matrix.copy()
-    matrix[:3, 3] *= length
     if kernel == DIRECT:
         made = tessellated(product, body_items(product), length)
         if not len(made[1]):
@@ -153,6 +154,29 @@ def own(model: Any, settings: Any, product: Any, kernel: str) -> tuple[str, Any]
     return "ok", (*made, matrix)
 
 
+def world(model: Any, product: Any) -> NDArray[np.float64] | None:
+    """(4, 4) from an element's frame to the model's world, metres; None where its placement is not a chain of local ones."""
+    matrix = local_matrix(product.ObjectPlacement) if product.ObjectPlacement is not None else np.eye(4)
+    if matrix is None:
+        return None
+    matrix = matrix.copy()
+    matrix[:3, 3] *= _length(model)
+    return matrix
+
+
+def _length(model: Any) -> float:
+    """Metres of a unit of the model."""
+    if id(model) not in _LENGTHS:
+        _LENGTHS[id(model)] = Units(model).length
+    return _LENGTHS[id(model)]
+
+
+def _mesh(geometry: Any) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """(positions, triangles) of what a kernel made, copied: its buffers end with it."""
+    positions = np.frombuffer(geometry.verts_buffer, np.float64).reshape(-1, 3).copy()
+    return positions, np.frombuffer(geometry.faces_buffer, np.int32).reshape(-1, 3).copy()
+
+
 _LENGTHS: dict[int, float] = {}
 _EVALUATORS: dict[int, Evaluator] = {}
 
@@ -162,7 +186,10 @@ def style(model: Any, material: Any) -> tuple[str, tuple[float, float, float, fl
     name = str(material.name)
     if material.instance_id() > 0:
         with suppress(*DAMAGED):
-            name = attribute(model.by_id(material.instance_id()), "Name", name)
+            instance = model.by_id(material.instance_id())
+            name = attribute(instance, "Name", name)
+            if (found := look(instance)) is not None:
+                return str(name), found[1]
     color = material.diffuse
     values = (color.r(), color.g(), color.b(), 1.0 - material.transparency if material.has_transparency() else 1.0)
     r, g, b, a = (min(max(v, 0.0), 1.0) if math.isfinite(v) else 0.8 for v in values)
@@ -232,7 +259,7 @@ def give_up(queue: list[Task], failures: Counter[tuple[str, str]], answers: IO[b
         return queue
     left = []
     for task in queue:
-        if failures[task[2:]] >= GIVE_UP:
+        if failures[task[2:4]] >= GIVE_UP:
             send(answers, (task[0], "stalled", f"not tried: {GIVE_UP} like elements stalled or crashed the kernel"))
         else:
             left.append(task)
@@ -248,9 +275,9 @@ def collect(
         worker.pending.pop(0)
         send(answers, outcome)
         return
-    state, reason = describe(worker.reap(), seconds)
+    state, reason = describe(worker.reap(), seconds * worker.pending[0][4])
     workers.remove(worker)
-    failures[worker.pending[0][2:]] += 1
+    failures[worker.pending[0][2:4]] += 1
     send(answers, (worker.pending[0][0], state, reason))
     queue[:0] = worker.pending[1:]
 

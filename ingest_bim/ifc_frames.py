@@ -35,6 +35,15 @@ def local_matrix(placement: Any, cache: dict[int, F64 | None] | None = None) -> 
     return above
 
 
+def is_circular(placement: Any) -> bool:
+    """Whether a placement is, in the end, relative to itself."""
+    seen: set[int] = set()
+    while placement is not None and placement.id() not in seen:
+        seen.add(placement.id())
+        placement = attribute(placement, "PlacementRelTo")
+    return placement is not None
+
+
 def axis_matrix(axis: Any) -> F64 | None:
     """(4, 4) of an IfcAxis2Placement2D or 3D (ISO 10303-42: z given, x made perpendicular to it, y = z × x)."""
     if axis is None:
@@ -70,7 +79,7 @@ def _three(values: tuple[float, ...]) -> tuple[float, float, float]:
 
 
 def operator_matrix(operator: Any) -> F64 | None:
-    """(4, 4) of an IfcCartesianTransformationOperator2D or 3D, scales included (ISO 10303-42, base_axis); None if degenerate."""
+    """(4, 4) of an IfcCartesianTransformationOperator2D or 3D, scales included (ISO 10303-42, base_axis: a third axis does not make the second); None if degenerate."""
     origin = np.zeros(3)
     values = operator.LocalOrigin.Coordinates
     origin[: len(values)] = values
@@ -80,6 +89,10 @@ def operator_matrix(operator: Any) -> F64 | None:
     first, second, third = (_ratios(attribute(operator, name)) for name in ("Axis1", "Axis2", "Axis3"))
     z = np.array([0.0, 0.0, 1.0]) if flat or third is None else third
     x = np.array([1.0, 0.0, 0.0]) if first is None else first
+    if flat and first is None and second is not None:
+        x = np.array([second[1], -second[0], 0.0])
+    if second is None and not flat:
+        second = np.array([0.0, 1.0, 0.0])  # also where x points the other way: then it is a mirror image
     size = np.linalg.norm(z)
     if size < 1e-12:
         return None

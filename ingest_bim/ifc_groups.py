@@ -21,9 +21,11 @@ Group = tuple[str, ...]
 #: Products whose shape is a cut in another, or a line: features, but never drawn.
 UNDRAWN = ("IfcFeatureElementSubtraction", "IfcGrid", "IfcPort")
 NOT_BODY = ("Axis", "FootPrint", "Box", "Annotation", "CoG", "Profile", "Clearance", "Lighting", "Plan")
-_LINES = frozenset(("IfcCurve", "IfcSegment", "IfcPoint", "IfcPlacement", "IfcTextLiteral", "IfcBoundingBox", "IfcVector", "IfcDirection"))
+_LINES = frozenset(("IfcCurve", "IfcSegment", "IfcPoint", "IfcPlacement", "IfcTextLiteral", "IfcBoundingBox", "IfcVector", "IfcDirection", "IfcVertex", "IfcEdge", "IfcPath", "IfcLoop"))
 _PLAIN = {"IfcExtrudedAreaSolid", "IfcFacetedBrep", "IfcFaceBasedSurfaceModel", "IfcShellBasedSurfaceModel", "several"}
 _STRAIGHT = ("IfcRectangleProfileDef", "IfcTrapeziumProfileDef")
+#: Polygons too, unless an edge of theirs is rounded off.
+_ROLLED = frozenset(f"Ifc{name}ProfileDef" for name in ("RectangleHollow", "IShape", "AsymmetricIShape", "LShape", "TShape", "UShape", "CShape", "ZShape"))
 
 
 def ladder(group: Group, kernel: str) -> tuple[str, ...]:
@@ -116,6 +118,8 @@ def _rounded(item: Any, depth: int) -> bool:
         return _arcs(profile.OuterCurve)
     if kind == "IfcArbitraryProfileDefWithVoids":
         return _arcs(profile.OuterCurve) or any(_arcs(curve) for curve in profile.InnerCurves)
+    if kind in _ROLLED:
+        return any(value for name, value in profile.get_info(include_identifier=False, recursive=False).items() if name.endswith("Radius"))
     return kind not in _STRAIGHT
 
 

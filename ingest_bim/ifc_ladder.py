@@ -19,6 +19,8 @@ from ingest_bim.ifc_geometry import REFERENCE, Shape, Shapes, compare
 from ingest_bim.ifc_groups import Group, ladder
 
 SAMPLES = 2
+#: Of the time an element may take, what an engine may that is tried because it is quick, and the reference on a sample.
+QUICK = 0.25
 #: An engine in this process: step id → ("ok", Shape), or another state and the reason.
 Local = Callable[[int], tuple[str, Any]]
 
@@ -106,7 +108,10 @@ class _Work:
         while self.tasks:
             number, state, value = self.host.result()
             step, kernel, climb = self.tasks.pop(number)
-            self.take(step, kernel, state, Shape(*value, kernel) if state == "ok" else value)  # type: ignore[call-arg]
+            if climb.checking and state == "stalled":
+                self.findings.append(f"{climb.name}: #{step} is not compared, as {kernel} took too long ({value})")
+            else:
+                self.take(step, kernel, state, Shape(*value, kernel) if state == "ok" else value)  # type: ignore[call-arg]
             climb.waiting -= 1
             if climb.waiting == 0:
                 self.advance(climb)
@@ -127,13 +132,14 @@ class _Work:
     def submit(self, climb: _Climb, steps: list[int], kernel: str) -> None:
         """Queue what this engine has not seen; go on at once where that is nothing."""
         tasks: list[Task] = []
+        share = 1.0 if kernel == REFERENCE and not climb.checking else QUICK
         for step in steps:
             if (step, kernel) in self.made or (step, kernel) in self.lost:
                 continue
             if kernel == PLAIN and self.plain is not None:
                 self.take(step, kernel, *self.plain(step))
             else:
-                tasks.append((self.numbers, step, kernel, "+".join(climb.group)))
+                tasks.append((self.numbers, step, kernel, "+".join(climb.group), share))
                 self.tasks[self.numbers] = (step, kernel, climb)
                 self.numbers += 1
         climb.waiting = len(tasks)
@@ -174,8 +180,10 @@ class _Work:
     def _worst(self, samples: list[int], kernel: str) -> str:
         for step in samples:
             one, other = self.made.get((step, kernel)), self.made.get((step, REFERENCE))
+            if one is None or other is None:
+                continue
             self.compared += 1
-            if one is not None and other is not None and (difference := compare(one, other)):
+            if difference := compare(one, other):
                 return f"#{step}: {difference}"
         return ""
 

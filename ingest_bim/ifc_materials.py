@@ -68,7 +68,7 @@ class Associations:
     def __init__(self, model: Any, structure: Structure, length: float, report: Report) -> None:
         self.structure, self.length = structure, length
         self.materials: dict[int, list[MaterialRow]] = defaultdict(list)
-        self.classes: dict[int, list[tuple[str, str, str, str, str]]] = defaultdict(list)
+        self.classes: dict[int, list[tuple[str, str, str, str, str, str]]] = defaultdict(list)
         self.documents: dict[int, list[tuple[str, str, str, str]]] = defaultdict(list)
         for relation in model.by_type("IfcRelAssociates"):
             try:
@@ -105,7 +105,7 @@ class Associations:
                  ("thickness", pa.field("thickness", pa.float64(), metadata={b"unit": b"m"})), ("fraction", pa.float64()),
                  ("name", pa.string()), ("color", pa.string()), ("source", pa.string())]  # fmt: skip
         yield Table("materials", _rows_table(rows, names))
-        names = [(n, pa.string()) for n in ("id", "system", "edition", "code", "name", "location", "source")]
+        names = [(n, pa.string()) for n in ("id", "system", "edition", "code", "name", "location", "path", "source")]
         yield Table("classifications", _rows_table(self._inherited(self.classes), names))
         names = [(n, pa.string()) for n in ("id", "identification", "name", "description", "location", "source")]
         yield Table("documents", _rows_table(self._inherited(self.documents), names))
@@ -132,18 +132,22 @@ def _document(document: Any) -> tuple[str, str, str, str]:
     return found.get("Identification", ""), found.get("Name", ""), found.get("Description", ""), found.get("Location", "")
 
 
-def _classification(reference: Any) -> tuple[str, str, str, str, str]:
-    """(system, edition, code, name, location) of a classification or a reference into one."""
+def _classification(reference: Any) -> tuple[str, str, str, str, str, str]:
+    """(system, edition, code, name, location, path) of a classification or a reference into one; `path`: the codes from the top down, " > " between them."""
     system, edition = "", ""
-    at, depth = reference, 0
-    while at is not None and at.is_a("IfcClassificationReference") and depth < 32:
-        at, depth = at.ReferencedSource, depth + 1
+    at, codes = reference, list[str]()
+    while at is not None and at.is_a("IfcClassificationReference") and len(codes) < 32:
+        codes.append(_code(at) or at.Name or "")
+        at = at.ReferencedSource
     if at is not None and at.is_a("IfcClassification"):
         system, edition = at.Name or "", at.Edition or ""
     if not reference.is_a("IfcClassificationReference"):
-        return system, edition, "", "", str(attribute(reference, "Specification") or attribute(reference, "Location") or "")
-    code = attribute(reference, "Identification") or attribute(reference, "ItemReference") or ""
-    return system, edition, str(code), reference.Name or "", reference.Location or ""
+        return system, edition, "", "", str(attribute(reference, "Specification") or attribute(reference, "Location") or ""), ""
+    return system, edition, _code(reference), reference.Name or "", reference.Location or "", " > ".join(filter(None, reversed(codes)))
+
+
+def _code(reference: Any) -> str:
+    return str(attribute(reference, "Identification") or attribute(reference, "ItemReference") or "")
 
 
 def _rows_table(rows: list[tuple[Any, ...]], columns: list[tuple[str, Any]]) -> pa.Table:

@@ -85,6 +85,7 @@ class _Reader:
     def __init__(self, units: Units, report: Report, singles: Singles | None) -> None:
         self.units, self.report, self.singles = units, report, singles
         self.read: dict[int, tuple[bool, list[Value]]] = {}
+        self._seen: dict[tuple[str, tuple[bytes, bytes] | None], Value] = {}
 
     def merged(self, sources: list[tuple[Any, str]]) -> tuple[list[tuple[Value, str]], list[tuple[Value, str]]]:
         """(properties, quantities) of one object; the type's are left out where the occurrence has its own of that name."""
@@ -125,12 +126,16 @@ class _Reader:
         """The properties of a set, or its quantities (`sizes`); those that are not plain single values by the parser."""
         plainly, others = (singles.size, self._quantities) if sizes else (singles.of, self._properties)
         for step in members:
-            plain = plainly(step)
-            if plain is None:
-                yield from others(name, (singles.entity(step),), "", 0)
-            else:
+            written = (name, singles.rows.get(step))  # many exporters write one property for every element again
+            value = self._seen.get(written)
+            if value is None:
+                plain = plainly(step)
+                if plain is None:
+                    yield from others(name, (singles.entity(step),), "", 0)
+                    continue
                 label, raw, kind, unit = plain
-                yield _value(name, label, raw, kind, self.units.own(singles.entity(unit)) if unit else self.units.of_measure(kind))
+                value = self._seen[written] = _value(name, label, raw, kind, self.units.own(singles.entity(unit)) if unit else self.units.of_measure(kind))
+            yield value
 
     def _properties(self, name: str, properties: Iterable[Any], prefix: str, depth: int) -> Iterator[Value]:
         for item in properties:
@@ -174,11 +179,17 @@ class _Reader:
         content: Any = {"value": plain, "unit": unit} if unit else plain
         if len(items) == 1:
             return items[0]
-        return Value(name, label, orjson.dumps(plain).decode(), None, unit, None, original, f"LIST OF {kind}" if kind else "LIST", content)
+        written = [v.get_argument(0) for v in values or ()]  # as a single value's text: as the file has it
+        return Value(name, label, orjson.dumps(written, default=str).decode(), None, unit, None, original, f"LIST OF {kind}" if kind else "LIST", content)
 
-    def _predefined(self, name: str, definition: Any) -> Iterator[Value]:
+    def of_material(self, name: str, definition: Any) -> list[Value]:
+        """The properties of a material: in a list, or (IFC2x3: mechanical, thermal, …) as attributes."""
+        listed = attribute(definition, "Properties") or attribute(definition, "ExtendedProperties")
+        return list(self._properties(name, listed, "", 0) if listed is not None else self._predefined(name, definition, 1))
+
+    def _predefined(self, name: str, definition: Any, first: int = 4) -> Iterator[Value]:
         """Door linings, panels, reinforcement, energy, … state values as attributes."""
-        for index in range(4, len(definition)):
+        for index in range(first, len(definition)):
             raw = definition[index]
             if raw is None or hasattr(raw, "is_a") or isinstance(raw, (tuple, list)):
                 continue
@@ -248,13 +259,31 @@ def long_table(name: str, by_step: dict[int, list[tuple[Value, str]]], ids: dict
     first, second = ("pset", "property") if name == "psets" else ("qset", "quantity")
     owners = [ids[step] for step, values in by_step.items() for _ in values]
     rows = [pair for values in by_step.values() for pair in values]
-    values = [value for value, _ in rows]
-    columns = {
-        "id": pa.array(owners, pa.string()), first: pa.array([v.set_name for v in values], pa.string()),
+    columns = {"id": pa.array(owners, pa.string()), **_columns(first, second, [value for value, _ in rows]), "source": pa.array([source for _, source in rows], pa.string())}
+    return Table(name, pa.table(columns))
+
+
+def _columns(first: str, second: str, values: list[Value]) -> dict[str, pa.Array]:
+    return {
+        first: pa.array([v.set_name for v in values], pa.string()),
         second: pa.array([v.name for v in values], pa.string()), "value": pa.array([v.text for v in values], pa.string()),
         "number": pa.array([v.number for v in values], pa.float64()), "unit": pa.array([v.unit for v in values], pa.string()),
         "original": pa.array([v.original for v in values], pa.float64()),
-        "original_unit": pa.array([v.original_unit for v in values], pa.string()),
-        "type": pa.array([v.type for v in values], pa.string()), "source": pa.array([source for _, source in rows], pa.string()),
+        "original_unit": pa.array([v.original_unit for v in values], pa.string()), "type": pa.array([v.type for v in values], pa.string()),
     }  # fmt: skip
-    return Table(name, pa.table(columns))
+
+
+def material_properties(model: Any, units: Units, report: Report) -> Iterator[Table]:
+    """`material_properties`, if there are any: material, pset, property, and the value as in `psets`. Materials have no GlobalId: `materials` names them for elements."""
+    reader, rows = _Reader(units, report, None), list[tuple[str, Value]]()
+    for definition in model.by_type("IfcMaterialProperties"):
+        kind = definition.is_a()
+        try:
+            material = definition.Material
+            label = next((found for name in ("Name", "LayerSetName") if (found := attribute(material, name))), "") if material is not None else ""
+            rows += [(str(label), value) for value in reader.of_material(attribute(definition, "Name") or kind, definition)]
+        except DAMAGED as error:
+            report.note("skipped", "", f"#{definition.id()} {kind} is damaged: {str(error)[:120]}.")
+    if rows:
+        columns = {"material": pa.array([material for material, _ in rows], pa.string()), **_columns("pset", "property", [value for _, value in rows])}
+        yield Table("material_properties", pa.table(columns))

@@ -32,7 +32,7 @@ from ingest_bim.ifc_open import Opening
 from ingest_bim.ifc_options import numbers
 from ingest_bim.ifc_placement import FAR, Placement, Request, place
 from ingest_bim.ifc_plain import PlainShapes
-from ingest_bim.ifc_properties import Definitions, as_json, long_table, read_definitions
+from ingest_bim.ifc_properties import Definitions, as_json, long_table, material_properties, read_definitions
 from ingest_bim.ifc_shapes import shape_model
 from ingest_bim.ifc_sharing import Plan, plan_of
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from ingest_bim.ifc import Options
 
 #: Part of the cache's key: what is kept from one release is not shape for another.
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 #: Bytes of text up to which it is scanned: for equal shapes, the cache, plain bodies and values. It takes six times that in memory, as the parser does.
 MAX_SCANNED = 1 << 30
 
@@ -113,6 +113,7 @@ def read(opened: Opening, options: Options, report: Report, *, alone: bool = Fal
     yield long_table("quantities", definitions.quantities, structure.ids)
     yield relation_table(structure)
     yield from associations.tables()
+    yield from material_properties(model, units, report)
     yield _types(model, structure, definitions)
 
 
@@ -179,7 +180,8 @@ def _report(structure: Structure, shapes: Shapes, report: Report) -> None:
     report.read += len(structure.elements)
     report.kept += len(structure.elements)
     kinds = {e.id(): e.is_a() for e in structure.elements}
-    for element, (state, reason) in sorted(shapes.skipped.items()):
+    # what could not be shaped before what has nothing to draw: a command shows the first notes
+    for element, (state, reason) in sorted(shapes.skipped.items(), key=lambda one: (one[1][0] == "empty", one[0])):
         report.note("skipped", structure.ids[element], f"{kinds[element]} #{element}: its shape is {'not drawn' if state == 'empty' else state}: {reason}.")
     report.facts["classes"] = dict(sorted(Counter(kinds.values()).items()))
     report.facts["geometry"] = {**shapes.facts, "drawn": len(shapes.shapes), "not_drawn": dict(Counter(s for s, _ in shapes.skipped.values()))}

@@ -6,6 +6,7 @@ ISO 16739-1:2024, IfcMeasureResource: an IfcSIUnit's prefix applies to its base 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -79,16 +80,27 @@ def read_unit(unit: Any, depth: int = 0) -> Unit:
     if kind == "IfcSIUnit":
         return _si(unit)
     if kind in ("IfcConversionBasedUnit", "IfcConversionBasedUnitWithOffset"):
-        base = unit.ConversionFactor
-        inner = read_unit(base.UnitComponent, depth + 1) if base else NONE
-        value = float(base.ValueComponent.wrappedValue) if base else 1.0
-        offset = float(attribute(unit, "ConversionOffset", 0.0)) * value * inner.factor
-        return Unit(value * inner.factor, inner.symbol or SYMBOL.get(unit.UnitType, ""), unit.Name or "", offset + inner.offset)
+        return _converted(unit, depth)
     if kind == "IfcDerivedUnit":
         return _derived(unit, depth)
     if kind == "IfcMonetaryUnit":
         return Unit(1.0, str(unit.Currency), str(unit.Currency))
     return Unit(1.0, "", str(attribute(unit, "Name", "")))
+
+
+def _converted(unit: Any, depth: int) -> Unit:
+    """A conversion-based unit: SI = (value − ConversionOffset) × ConversionFactor (IFC 4.3, IfcConversionBasedUnitWithOffset: °F = 1.8 K − 459.67, factor 1/1.8).
+
+    Of temperatures both signs of the offset are met, as if it were added first; but every scale has its zero above the absolute one and, of those built on °C,
+    Fahrenheit's lies below. The documentation of IFC4 prints Fahrenheit's factor upside down.
+    """
+    base = unit.ConversionFactor
+    inner = read_unit(base.UnitComponent, depth + 1) if base else NONE
+    factor, offset = float(base.ValueComponent.wrappedValue) if base else 1.0, float(attribute(unit, "ConversionOffset", 0.0))
+    if offset and unit.UnitType == "THERMODYNAMICTEMPERATUREUNIT":
+        offset = abs(offset) if inner.offset else -abs(offset)
+        factor = 1 / factor if math.isclose(factor, 1.8, rel_tol=1e-6) else factor
+    return Unit(factor * inner.factor, inner.symbol or SYMBOL.get(unit.UnitType, ""), unit.Name or "", inner.offset - offset * factor * inner.factor)
 
 
 def _si(unit: Any) -> Unit:

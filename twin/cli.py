@@ -66,6 +66,9 @@ def _ingest_text(result: dict[str, Any]) -> str:
     report = result["report"]
     lines = [f"{result['layer']} version {result['version']}: read {report['read']:,}, kept {report['kept']:,}"
              + "".join(f", {action} {count:,}" for action, count in report["counts"].items())]  # fmt: skip
+    shapes = report["facts"].get("geometry", {})
+    if missing := shapes.get("not_drawn"):
+        lines.append(f"  shapes: {shapes['drawn']:,} drawn, not drawn " + ", ".join(f"{count:,} {state}" for state, count in sorted(missing.items())))
     lines.extend(f"  {note['action']:>8}  {note['feature']}  {note['reason']}" for note in report["notes"][:12])
     if len(report["notes"]) > 12:
         lines.append(f"  … all notes: twin info {result['layer']} --json")

@@ -10,7 +10,7 @@ adds about 3 cm a year and is not modelled); this too is in the record.
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -158,9 +158,11 @@ def convert(source: str, target: str, x: F64, y: F64) -> tuple[F64, F64]:
 @lru_cache(maxsize=18)
 def _geoid_band(band: int) -> NDArray[np.int32]:
     """121 × 4320 undulations in centimetres; band b covers latitudes −90 + 10 b … −80 + 10 b (both included)."""
-    with resources.files("twin").joinpath("data/egm96_5min.npz").open("rb") as file, np.load(file) as grid:
-        second = grid[f"band{band:02d}"].astype(np.int32)
-    return np.asarray(np.cumsum(np.cumsum(second, axis=1), axis=0), dtype=np.int32)
+    with np.load(Path(__file__).with_name("data") / "egm96_5min.npz") as grid:
+        found = np.cumsum(grid[f"band{band:02d}"], axis=1, dtype=np.int32)
+    for row in range(1, len(found)):  # NumPy's own sum down the columns takes twenty times as long
+        found[row] += found[row - 1]
+    return found
 
 
 def undulation(lon: F64, lat: F64) -> F64:

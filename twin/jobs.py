@@ -16,11 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import select
+from peewee import Database
 
 from twin.catalog import Catalog
-from twin.catalog import jobs_table as table
+from twin.catalog_tables import JobRows
 from twin.errors import Cancelled, Conflict, LostLease, NotFound, TwinError
 from twin.processes import identity, is_gone
 
@@ -109,8 +108,8 @@ class Context:
         self._written = now
         with self.catalog.write() as connection:
             self.guard(connection)
-            connection.execute(table.update().where(table.c.id == self.job.id).values(
-                stage=self._stage, progress=min(max(fraction, 0.0), 1.0), message=message, updated=now))  # fmt: skip
+            told = JobRows.update(stage=self._stage, progress=min(max(fraction, 0.0), 1.0), message=message, updated=now)
+            told.where(JobRows.id == self.job.id).execute(connection)
 
     def check(self) -> None:
         """Raise Cancelled or LostLease if so."""
@@ -119,18 +118,19 @@ class Context:
         if self._cancelled.is_set() and not self.keeping:
             raise Cancelled(f"Job {self.job.id} was dismissed.")
 
-    def guard(self, connection: sa.Connection) -> None:
+    def guard(self, connection: Database) -> None:
         """Inside a write transaction: go on only if this worker still holds the job.
 
         Raises:
             LostLease: the fencing number has moved on.
             Cancelled: the job was dismissed.
         """
-        row = connection.execute(select(table.c.fence, table.c.state, table.c.cancel).where(table.c.id == self.job.id)).first()
-        if row is None or row.fence != self.job.fence or row.state != "running":
+        query = JobRows.select(JobRows.fence, JobRows.state, JobRows.cancel).where(JobRows.id == self.job.id)
+        row = query.tuples().first(connection)
+        if row is None or row[:2] != (self.job.fence, "running"):
             self._lost.set()
             raise LostLease(f"Job {self.job.id} was taken over by another worker.")
-        if row.cancel and not self.keeping:
+        if row[2] and not self.keeping:
             raise Cancelled(f"Job {self.job.id} was dismissed.")
 
     def beat(self) -> None:
@@ -138,15 +138,15 @@ class Context:
         while not self.stop.wait(HEARTBEAT):
             try:
                 with self.catalog.write() as connection:
-                    mine = (table.c.id == self.job.id) & (table.c.fence == self.job.fence) & (table.c.state == "running")
-                    done = connection.execute(table.update().where(mine).values(lease=time.time() + LEASE))
-                    if done.rowcount == 0:
+                    mine = (JobRows.id == self.job.id) & (JobRows.fence == self.job.fence) & (JobRows.state == "running")
+                    if not JobRows.update(lease=time.time() + LEASE).where(mine).execute(connection):
                         self._lost.set()
-                        return
-                    if connection.execute(select(table.c.cancel).where(table.c.id == self.job.id)).scalar():
+                        break
+                    if JobRows.select(JobRows.cancel).where(JobRows.id == self.job.id).scalar(connection):
                         self._cancelled.set()
             except TwinError as error:  # a busy catalogue: the lease lasts several beats
                 log.warning("heartbeat of %s: %s", self.job.id, error)
+        self.catalog.close()
 
 
 Task = Callable[[Context], dict[str, Any]]
@@ -162,20 +162,20 @@ class Jobs:
         """Add a job. With a `key`, an unfinished job of the same key is returned instead of a second one."""
         with self.catalog.write() as connection:
             if key is not None:
-                row = connection.execute(select(table).where(table.c.key == key)).first()
+                row = JobRows.select().where(JobRows.key == key).tuples().first(connection)
                 if row is not None:
                     return Job(*row)
             identifier = uuid.uuid4().hex
-            connection.execute(table.insert().values(id=identifier, kind=kind, params=params, key=key, state="accepted", stage="", progress=0.0,
-                message="", attempts=0, fence=0, lease=0.0, cancel=False, created=time.time(), updated=time.time(), who=who))  # fmt: skip
+            now = time.time()
+            JobRows.insert(id=identifier, kind=kind, params=params, key=key, state="accepted", created=now, updated=now, who=who).execute(connection)
         return self.get(identifier)
 
     def get(self, identifier: str) -> Job:
         """A job by id (or an unambiguous beginning of one, ≥ 6 characters), or NotFound."""
         with self.catalog.read() as connection:
-            row = connection.execute(select(table).where(table.c.id == identifier)).first()
+            row = JobRows.select().where(JobRows.id == identifier).tuples().first(connection)
             if row is None and len(identifier) >= 6 and identifier.isalnum():
-                rows = connection.execute(select(table).where(table.c.id.startswith(identifier))).all()
+                rows = list(JobRows.select().where(JobRows.id.startswith(identifier)).tuples().execute(connection))
                 row = rows[0] if len(rows) == 1 else None
         if row is None:
             raise NotFound(f"There is no job {identifier!r}.", "twin jobs lists them.")
@@ -184,7 +184,7 @@ class Jobs:
     def list(self, *, limit: int = 1000) -> list[Job]:
         """Jobs, newest first."""
         with self.catalog.read() as connection:
-            return [Job(*row) for row in connection.execute(select(table).order_by(table.c.created.desc()).limit(limit))]
+            return [Job(*row) for row in JobRows.select().order_by(JobRows.created.desc()).limit(limit).tuples().execute(connection)]
 
     def cancel(self, identifier: str) -> Job:
         """Dismiss a job: at once if nobody works on it, else at its next progress report.
@@ -196,19 +196,19 @@ class Jobs:
         if job.done:
             raise Conflict(f"Job {job.id} is already {job.state}.")
         with self.catalog.write() as connection:
-            connection.execute(table.update().where(table.c.id == job.id).values(cancel=True))
-            waiting = (table.c.id == job.id) & (table.c.state == "accepted")
-            connection.execute(table.update().where(waiting).values(state="dismissed", key=None, finished=time.time(), message="dismissed"))
+            JobRows.update(cancel=True).where(JobRows.id == job.id).execute(connection)
+            waiting = (JobRows.id == job.id) & (JobRows.state == "accepted")
+            JobRows.update(state="dismissed", key=None, finished=time.time(), message="dismissed").where(waiting).execute(connection)
         return self.get(job.id)
 
     def claim(self, identifier: str | None = None) -> Job | None:
         """Take a waiting job (this one, or the oldest), or one whose worker has died; None when there is none."""
         now = time.time()
         with self.catalog.write() as connection:
-            query = select(table).where(table.c.state.in_(OPEN)).order_by(table.c.created)
+            query = JobRows.select().where(JobRows.state.in_(OPEN)).order_by(JobRows.created)
             if identifier is not None:
-                query = query.where(table.c.id == identifier)
-            for row in connection.execute(query).all():
+                query = query.where(JobRows.id == identifier)
+            for row in list(query.tuples().execute(connection)):
                 job = Job(*row)
                 if job.state == "running" and job.lease > now and not (job.owner and is_gone(job.owner)):
                     continue
@@ -220,9 +220,9 @@ class Jobs:
                     continue
                 values = {"state": "running", "owner": identity(), "fence": job.fence + 1, "lease": now + LEASE, "attempts": job.attempts + 1,
                           "started": job.started or now, "updated": now}  # fmt: skip
-                mine = (table.c.id == job.id) & (table.c.fence == job.fence)
-                if connection.execute(table.update().where(mine).values(**values)).rowcount:
-                    found = connection.execute(select(table).where(table.c.id == job.id)).first()
+                mine = (JobRows.id == job.id) & (JobRows.fence == job.fence)
+                if JobRows.update(values).where(mine).execute(connection):
+                    found = JobRows.select().where(JobRows.id == job.id).tuples().first(connection)
                     return Job(*found) if found else None
         return None
 
@@ -257,12 +257,13 @@ class Jobs:
 
     def _end(self, context: Context, state: str, **values: Any) -> None:
         with self.catalog.write() as connection:
-            row = connection.execute(select(table.c.fence).where(table.c.id == context.job.id)).first()
-            if row is None or row.fence != context.job.fence:
+            fence = JobRows.select(JobRows.fence).where(JobRows.id == context.job.id).scalar(connection)
+            if fence != context.job.fence:
                 raise LostLease(f"Job {context.job.id} was taken over by another worker.")
             _finish(connection, context.job.id, state, **values)
 
 
-def _finish(connection: sa.Connection, identifier: str, state: str, **values: Any) -> None:
+def _finish(connection: Database, identifier: str, state: str, **values: Any) -> None:
     now = time.time()
-    connection.execute(table.update().where(table.c.id == identifier).values(state=state, key=None, finished=now, updated=now, lease=0.0, **values))
+    ended = JobRows.update(state=state, key=None, finished=now, updated=now, lease=0.0, **values)
+    ended.where(JobRows.id == identifier).execute(connection)

@@ -131,14 +131,18 @@ UNITS = (
     ("IFCMONETARYMEASURE(5.)", "#401=IFCMONETARYUNIT('CNY');", 5.0, "CNY"),
     ("IFCPLANEANGLEMEASURE(180.)", "#401=IFCCONVERSIONBASEDUNIT(#405,.PLANEANGLEUNIT.,'DEGREE',#406);\n#405=IFCDIMENSIONALEXPONENTS(0,0,0,0,0,0,0);\n"
      "#406=IFCMEASUREWITHUNIT(IFCPLANEANGLEMEASURE(0.017453292519943295),#407);\n#407=IFCSIUNIT(*,.PLANEANGLEUNIT.,$,.RADIAN.);", 3.141592653589793, "rad"),
-    ("IFCTHERMODYNAMICTEMPERATUREMEASURE(50.)", "#401=IFCCONVERSIONBASEDUNITWITHOFFSET(#405,.THERMODYNAMICTEMPERATUREUNIT.,'FAHRENHEIT',#406,459.67);\n"
-     "#405=IFCDIMENSIONALEXPONENTS(0,0,0,0,1,0,0);\n#406=IFCMEASUREWITHUNIT(IFCRATIOMEASURE(0.5555555555555556),#407);\n"
-     "#407=IFCSIUNIT(*,.THERMODYNAMICTEMPERATUREUNIT.,$,.KELVIN.);", 283.15, "K"),
+    *(("IFCTHERMODYNAMICTEMPERATUREMEASURE(50.)", f"#401=IFCCONVERSIONBASEDUNITWITHOFFSET(#405,.THERMODYNAMICTEMPERATUREUNIT.,'FAHRENHEIT',#406,{offset});\n"
+       f"#405=IFCDIMENSIONALEXPONENTS(0,0,0,0,1,0,0);\n#406=IFCMEASUREWITHUNIT(IFCRATIOMEASURE({factor}),#407);\n"
+       f"#407=IFCSIUNIT(*,.THERMODYNAMICTEMPERATUREUNIT.,$,.{base}.);", 283.15, "K")
+      # as IFC 4.3 and as IFC4 print it, the offset added first, and on °C: 50 °F are 10 °C
+      for factor, offset, base in ((5 / 9, -459.67, "KELVIN"), (1.8, -459.67, "KELVIN"), (5 / 9, 459.67, "KELVIN"), (5 / 9, 32.0, "DEGREE_CELSIUS"))),
+    ("IFCPRESSUREMEASURE(2.)", "#401=IFCCONVERSIONBASEDUNITWITHOFFSET(#405,.PRESSUREUNIT.,'bar above air',#406,-1.01325);\n#405=IFCDIMENSIONALEXPONENTS(-1,1,-2,0,0,0,0);\n"
+     "#406=IFCMEASUREWITHUNIT(IFCPRESSUREMEASURE(1.E5),#407);\n#407=IFCSIUNIT(*,.PRESSUREUNIT.,$,.PASCAL.);", 301325.0, "Pa"),
     ("IFCACCELERATIONMEASURE(3.)", "", 3.0, "m/s²"), ("IFCLABEL('x')", "", None, ""), ("IFCCOUNTMEASURE(3)", "", 3.0, ""), ("IFCNORMALISEDRATIOMEASURE(0.5)", "", 0.5, ""),
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("value", "unit", "number", "symbol"), UNITS, ids=[u[0] for u in UNITS])
+@pytest.mark.parametrize(("value", "unit", "number", "symbol"), UNITS, ids=[f"{i} {u[0]}" for i, u in enumerate(UNITS)])
 def test_every_kind_of_unit_becomes_si(model_file: ModelFile, step: Step, value: str, unit: str, number: float | None, symbol: str) -> None:
     """Prefixes, conversions, offsets, derived and monetary units, and measures for which the project states none."""
     lines = ("#400=IFCPROPERTYSINGLEVALUE('P',$," + value + ",$);", "#410=IFCPROPERTYSET('4000000000000000000001',$,'S',$,(#400));",

@@ -79,7 +79,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[list[tuple[int
 
 
 def test_a_hang_and_a_crash_cost_one_element_each(served: Callable[..., dict[int, tuple[str, Any]]]) -> None:
-    outcomes = served([(n, n, "k", "g") for n in range(12)])
+    outcomes = served([(n, n, "k", "g", 1.0) for n in range(12)])
     assert outcomes[3][0] == "stalled"
     assert "0.3 s" in outcomes[3][1]
     assert outcomes[5][0] == "crashed"
@@ -94,7 +94,7 @@ def test_a_process_that_cannot_open_the_model_says_so(tmp_path: Path) -> None:
 
 def test_a_kind_that_always_hangs_is_given_up(served: Callable[..., dict[int, tuple[str, Any]]]) -> None:
     """40 elements that hang for ever at 0.3 s each, but only some are tried; the other group is not concerned."""
-    outcomes = served([(n, 100 + n, "k", "bad") for n in range(40)] + [(50, 1, "k", "good")])
+    outcomes = served([(n, 100 + n, "k", "bad", 1.0) for n in range(40)] + [(50, 1, "k", "good", 1.0)])
     assert outcomes[50] == ("ok", 10)
     assert {outcomes[n][0] for n in range(40)} == {"stalled"}
     assert sum("not tried" in outcomes[n][1] for n in range(40)) >= 40 - geometry_host.GIVE_UP - geometry_host.CHUNK * 2
@@ -124,11 +124,12 @@ class FakeHost:
     """Answers from a function instead of processes."""
 
     def __init__(self, answer: Callable[[int, str], tuple[str, Any]]) -> None:
-        self.answer, self.queue, self.asked = answer, [], []  # type: ignore[var-annotated]
+        self.answer, self.queue, self.asked, self.shares = answer, [], [], []  # type: ignore[var-annotated]
 
     def submit(self, tasks: list[Any]) -> None:
-        self.asked += [(step, kernel) for _, step, kernel, _ in tasks]
-        self.queue += [(number, *self.answer(step, kernel)) for number, step, kernel, _ in tasks]
+        self.asked += [(step, kernel) for _, step, kernel, _, _ in tasks]
+        self.shares += [(kernel, share) for _, _, kernel, _, share in tasks]
+        self.queue += [(number, *self.answer(step, kernel)) for number, step, kernel, _, _ in tasks]
 
     def result(self) -> Any:
         return self.queue.pop(0)
@@ -161,6 +162,16 @@ def test_what_a_kernel_cannot_shape_is_tried_by_the_next() -> None:
     result = shape_all(host, {("IfcFacetedBrep",): list(range(10))}, "auto")
     assert result.shapes[7].kernel == REFERENCE
     assert result.skipped == {8: ("failed", "no")}
+
+
+def test_engines_that_are_tried_and_samples_may_take_a_part_of_the_time() -> None:
+    """The reference has all of it; a sample that takes too long says nothing against the engine, and is no loss."""
+    host = FakeHost(lambda step, kernel: ("stalled", "no result after 5 s") if kernel == REFERENCE and step == 2 else ("failed", "no") if step == 8 and kernel != REFERENCE else ("ok", fields(box())))
+    result = shape_all(host, {("IfcFacetedBrep",): list(range(10))}, "auto")
+    assert {share for kernel, share in host.shares if kernel in (FAST, MIDDLE)} == {0.25}
+    assert max(share for kernel, share in host.shares if kernel == REFERENCE) == 1.0, "element 8, which has no other engine left"
+    assert not result.skipped and result.shapes[2].kernel == FAST and result.shapes[8].kernel == REFERENCE
+    assert any("#2 is not compared" in finding for finding in result.findings)
 
 
 def test_half_spaces_are_cut_by_our_own_evaluator_and_checked() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ifcopenshell
 import pytest
 
 from ingest_bim import ifc
@@ -203,6 +204,36 @@ def test_materials_and_classification(model_file: ModelFile, step: Step) -> None
     assert (code["system"], code["edition"], code["code"], code["name"]) == ("Uniclass", "2015", "Ss_20", "Columns")
     assert read.rows[FIRST]["system"] == "Frame"
     assert "4000000000000000000003" in read.rows
+
+
+def test_materials_have_properties_and_codes_a_path(model_file: ModelFile, step: Step) -> None:
+    """A material's density in SI, a layer set's, and a reference three levels below its classification."""
+    lines = ("#400=IFCMATERIAL('Steel',$,$);", "#401=IFCMATERIALPROPERTIES('Pset_MaterialCommon',$,(#402),#400);", "#402=IFCPROPERTYSINGLEVALUE('Size',$,IFCLENGTHMEASURE(7.5),$);",
+             "#410=IFCCLASSIFICATION($,$,$,'Uniclass',$,$,$);", "#411=IFCCLASSIFICATIONREFERENCE($,'EF_25','Walls',#410,$,$);", "#412=IFCCLASSIFICATIONREFERENCE($,'EF_25_10',$,#411,$,$);",
+             "#413=IFCCLASSIFICATIONREFERENCE($,'EF_25_10_30','Leaf',#412,$,$);", "#414=IFCRELASSOCIATESCLASSIFICATION('4000000000000000000001',$,$,$,(#100),#413);")  # fmt: skip
+    model = Read(model_file(step(*lines, prefix=".MILLI.")))
+    (row,) = model.tables["material_properties"]
+    assert (row["material"], row["pset"], row["property"], row["number"], row["unit"], row["original"]) == ("Steel", "Pset_MaterialCommon", "Size", pytest.approx(0.0075), "m", 7.5)
+    (code,) = [r for r in model.tables["classifications"] if r["id"] == FIRST]
+    assert (code["system"], code["code"], code["path"]) == ("Uniclass", "EF_25_10_30", "EF_25 > EF_25_10 > EF_25_10_30")
+    assert "material_properties" not in Read(model_file(step())).tables
+
+
+def test_material_properties_of_ifc2x3(tmp_path: Path) -> None:
+    """They are attributes of classes of their own there, or a list."""
+    file = ifcopenshell.file(schema="IFC2X3")
+    pressure = file.create_entity("IfcSIUnit", None, "PRESSUREUNIT", "MEGA", "PASCAL")
+    unit = file.create_entity("IfcDerivedUnit", [file.create_entity("IfcDerivedUnitElement", pressure, 1)], "MODULUSOFELASTICITYUNIT")
+    person = file.create_entity("IfcPersonAndOrganization", file.create_entity("IfcPerson"), file.create_entity("IfcOrganization", Name="o"))
+    history = file.create_entity("IfcOwnerHistory", person, file.create_entity("IfcApplication", person.TheOrganization, "1", "a", "a"), ChangeAction="ADDED", CreationDate=0)
+    file.create_entity("IfcProject", "0000000000000000000001", history, "P", UnitsInContext=file.create_entity("IfcUnitAssignment", [unit]))
+    steel = file.create_entity("IfcMaterial", "Steel")
+    file.create_entity("IfcMechanicalMaterialProperties", steel, YoungModulus=210000.0)
+    listed = file.create_entity("IfcPropertySingleValue", "Grade", None, file.create_entity("IfcLabel", "S355"))
+    file.create_entity("IfcExtendedMaterialProperties", steel, [listed], None, "Own")
+    file.write(str(tmp_path / "a.ifc"))
+    found = {(r["pset"], r["property"]): (r["material"], r["value"], r["number"], r["unit"]) for r in Read(tmp_path / "a.ifc").tables["material_properties"]}
+    assert found == {("IfcMechanicalMaterialProperties", "YoungModulus"): ("Steel", "210000.0", 2.1e11, "Pa"), ("Own", "Grade"): ("Steel", "S355", None, "")}
 
 
 @pytest.mark.parametrize("options", [{"anchor": "1,x"}, {"kernel": "magic"}, {"element_seconds": 0}, {"nonsense": 1}, {"origin": "1;2"}])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import ifcopenshell
+import ifcopenshell.geom
 import manifold3d
 import numpy as np
 import pytest
@@ -212,16 +213,16 @@ def test_loose_films_go_and_hanging_ones_are_for_the_reference() -> None:
     assert evaluator._without_films(knife).volume() == pytest.approx(0.5), "an edge is not a film"
 
 
-@pytest.mark.parametrize("diffuse", ["$", "IFCNORMALISEDRATIOMEASURE(0.5)", "#143"])
-def test_a_style_looks_the_same_whoever_draws_it(model_file: ModelFile, step: Step, diffuse: str) -> None:
-    """A diffuse part is a factor or a colour; our own evaluator and the reference kernel have one colour for both."""
+@pytest.mark.parametrize(("diffuse", "color"), [("$", (1, 0.6, 0.2, 0.75)), ("IFCNORMALISEDRATIOMEASURE(0.5)", (0.5, 0.3, 0.1, 0.75)), ("#143", (0.5, 0.9, 0.1, 0.75))])
+def test_a_style_looks_the_same_whoever_draws_it(model_file: ModelFile, step: Step, diffuse: str, color: tuple[float, ...]) -> None:
+    """A diffuse part is a factor of the surface colour, or a colour in its place (IfcSurfaceStyleRendering), whichever evaluator draws."""
     style = ("#140=IFCCOLOURRGB($,1.,0.6,0.2);", f"#141=IFCSURFACESTYLERENDERING(#140,0.25,{diffuse},$,$,$,$,$,.NOTDEFINED.);", "#142=IFCSURFACESTYLE('s',.BOTH.,(#141));",
              "#143=IFCCOLOURRGB($,0.5,0.9,0.1);", "#145=IFCSTYLEDITEM(#63,(#142),$);", *CUT, "#161=IFCHALFSPACESOLID(#162,.F.);")  # fmt: skip
     path = model_file(step(*style).replace("(#63));\n#65", "(#160));\n#65").replace("'SweptSolid'", "'Clipping'"))
     ours, facts = read(path, kernel="fast")
     assert facts["kernels"] == {CLIP: 1}
     reference, _ = read(path, kernel="opencascade")
-    assert ours.materials[0].color == pytest.approx(reference.materials[0].color)
+    assert ours.materials[0].color == reference.materials[0].color == pytest.approx(color)
 
 
 # --- tessellations -----------------------------------------------------------------------------------------------
@@ -280,6 +281,42 @@ def test_frames_agree_with_the_parser_s_own() -> None:
         np.testing.assert_allclose(np.linalg.norm(ours[:3, :3], axis=0), [2, 3, 0.5])
         np.testing.assert_allclose(ours[:3, 3], point.Coordinates)
         np.testing.assert_allclose(ours[:3, 2] / 0.5, np.array(c.DirectionRatios) / np.linalg.norm(c.DirectionRatios))
+
+
+OPERATORS = (
+    ((None, None, (0, 0, -1)), ((1, 0, 0), (0, 1, 0), (0, 0, -1))), (((-1, 0, 0), None, None), ((-1, 0, 0), (0, 1, 0), (0, 0, 1))),
+    (((-0.6, 0.8, 0), None, (0, 0, 1)), ((-0.6, 0.8, 0), (0.8, 0.6, 0), (0, 0, 1))), (((0, 1, 0), None, None), ((0, 1, 0), (-1, 0, 0), (0, 0, 1))),
+    ((None, (0, -2, 0), None), ((1, 0, 0), (0, -1, 0), (0, 0, 1))), (((0, 0, 1), (0, 1, 0), (-1, 0, 0)), ((0, 0, 1), (0, 1, 0), (-1, 0, 0))),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "axes"), OPERATORS)
+def test_axes_that_an_operator_leaves_out(given: tuple[Any, ...], axes: tuple[Any, ...]) -> None:
+    """IfcBaseAxis by hand: what is missing is x, y or z made perpendicular, each by itself, so that a third axis turned round is a mirror image. And the kernel says so."""
+    model = ifcopenshell.file(schema="IFC4")
+    point = model.create_entity("IfcCartesianPoint", (0.0, 0.0, 0.0))
+    a, b, c = (None if v is None else model.create_entity("IfcDirection", [float(part) for part in v]) for v in given)
+    operator = model.create_entity("IfcCartesianTransformationOperator3D", Axis1=a, Axis2=b, LocalOrigin=point, Axis3=c)
+    ours = operator_matrix(operator)
+    assert ours is not None
+    np.testing.assert_allclose(ours[:3, :3].T, axes, atol=1e-12)
+    item = model.create_entity("IfcTriangulatedFaceSet", model.create_entity("IfcCartesianPointList3D", [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 2.0, 0.0), (0.0, 0.0, 3.0)]),
+                               None, True, [(1, 3, 2), (1, 2, 4), (2, 3, 4), (3, 1, 4)])  # fmt: skip
+    context = model.create_entity("IfcGeometricRepresentationContext", None, "Model", 3, 1e-5, model.create_entity("IfcAxis2Placement3D", point))
+    source = model.create_entity("IfcRepresentationMap", model.create_entity("IfcAxis2Placement3D", point), model.create_entity("IfcShapeRepresentation", context, "Body", "Tessellation", [item]))
+    shape = model.create_entity("IfcShapeRepresentation", context, "Body", "MappedRepresentation", [model.create_entity("IfcMappedItem", source, operator)])
+    kernel: Any = ifcopenshell.geom
+    corners = np.array(kernel.create_shape(kernel.settings(), shape).verts).reshape(-1, 3)
+    assert {tuple(p) for p in corners.round(9) + 0.0} == {tuple(p) for p in (np.diag((1, 2, 3)) @ np.array(axes)).round(9) + 0.0} | {(0.0, 0.0, 0.0)}
+
+
+def test_a_flat_operator_is_turned_by_its_second_axis_alone() -> None:
+    """IfcBaseAxis of two dimensions: the first axis is the second turned back by a right angle."""
+    model = ifcopenshell.file(schema="IFC4")
+    operator = model.create_entity("IfcCartesianTransformationOperator2D", Axis2=model.create_entity("IfcDirection", (-0.8, 0.6)), LocalOrigin=model.create_entity("IfcCartesianPoint", (0.0, 0.0)))
+    ours = operator_matrix(operator)
+    assert ours is not None
+    np.testing.assert_allclose(ours[:2, :2], [[0.6, -0.8], [0.8, 0.6]], atol=1e-12)
 
 
 def test_a_dismissed_reading_stops_shaping(model_file: ModelFile, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from twin import jobs as jobs_module
-from twin.catalog import Catalog, jobs_table
+from twin.catalog import Catalog
+from twin.catalog_tables import JobRows
 from twin.errors import BadInput, Conflict, LostLease, NotFound
 from twin.jobs import Context, Jobs
 from twin.processes import identity, is_gone
@@ -88,7 +89,7 @@ def test_a_worker_that_lost_its_lease_cannot_write(catalog: Catalog) -> None:
     job = jobs.submit("x", {})
     slow = jobs.claim(job.id)
     with catalog.write() as connection:  # its lease runs out while it sleeps
-        connection.execute(jobs_table.update().values(lease=time.time() - 1))
+        JobRows.update(lease=time.time() - 1).execute(connection)
     quick = jobs.claim(job.id)
     assert quick is not None
     assert quick.fence == slow.fence + 1
@@ -108,7 +109,7 @@ def test_a_living_owner_with_a_valid_lease_keeps_its_job(catalog: Catalog) -> No
 def test_a_job_whose_process_is_gone_is_claimed_at_once(catalog: Catalog) -> None:
     jobs = Jobs(catalog)
     job = jobs.submit("x", {})
-    child = multiprocessing.get_context("spawn").Process(target=_claim_and_die, args=(str(catalog.engine.url.database), job.id))
+    child = multiprocessing.get_context("spawn").Process(target=_claim_and_die, args=(str(catalog.path), job.id))
     child.start()
     child.join()
     assert jobs.get(job.id).state == "running"
@@ -127,7 +128,7 @@ def test_a_job_that_always_kills_its_worker_is_given_up(catalog: Catalog) -> Non
     for _ in range(jobs_module.MAX_ATTEMPTS):
         assert jobs.claim(job.id) is not None
         with catalog.write() as connection:
-            connection.execute(jobs_table.update().values(lease=0.0))
+            JobRows.update(lease=0.0).execute(connection)
     assert jobs.claim(job.id) is None
     assert jobs.get(job.id).state == "failed"
     assert "died" in jobs.get(job.id).error
@@ -138,7 +139,7 @@ def test_many_processes_claim_each_job_once(catalog: Catalog, tmp_path: Path) ->
     wanted = {jobs.submit("x", {"n": n}).id for n in range(30)}
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    workers = [context.Process(target=_claim_all, args=(str(catalog.engine.url.database), queue)) for _ in range(3)]
+    workers = [context.Process(target=_claim_all, args=(str(catalog.path), queue)) for _ in range(3)]
     for worker in workers:
         worker.start()
     taken = [item for _ in workers for item in queue.get(timeout=60)]

@@ -81,7 +81,7 @@ def published(home: Path) -> tuple[int, str]:
     assert hashlib.sha256(data).hexdigest() == derivation.archive.split(".")[0], "a published archive is damaged"
     for part in version.parts:
         assert hashlib.sha256(city.lake.get(part.key)).hexdigest() == part.key.split(".")[0], "a published part is damaged"
-    city.catalog.engine.dispose()
+    city.catalog.close()
     return publication.number, derivation.archive
 
 

@@ -235,7 +235,7 @@ def test_no_garbage_is_collected_under_a_running_job(grown: City) -> None:
     assert "is running" in grown("gc", "--grace", "0", code=2)["error"]["message"]
     jobs.run(job, lambda context: {})
     assert grown("gc", "--grace", "0")["versions"] == 0
-    catalog.engine.dispose()
+    catalog.close()
 
 
 def test_a_run_writes_layers_like_any_other(grown: City, tmp_path: Path) -> None:

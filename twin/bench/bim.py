@@ -6,6 +6,7 @@ there is one more work, `ifc:NAME`. Models are placed by hand, so that their own
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import sys
@@ -71,6 +72,7 @@ def figures(path: Path) -> dict[str, Any]:
 
     A peer that gives no figure is the reason for it.
     """
+    _compile()
     with tempfile.TemporaryDirectory(prefix="twin-bench-") as scratch:
         folder = Path(scratch)
         plain = _plain(path, folder)
@@ -114,6 +116,13 @@ def _tried(command: list[str]) -> Cost | str:
     except TwinError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         return f"no result: {lines[-1][-160:]}" if "ended with 124" not in str(error) else f"no result in {LIMIT} s"
+
+
+@cache
+def _compile() -> None:
+    """Python's bytecode of our own modules, which an installer writes for the peer; of an editable install nobody has."""
+    for name in ("twin", "tiling", "ingest_bim"):
+        compileall.compile_dir(Path(__file__).parents[2] / name, quiet=2)
 
 
 @cache

@@ -1,0 +1,73 @@
+"""Rolled profiles: without fillets they are polygons, which the quick engines draw (volumes by hand); and structural lines, which nobody draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ifcopenshell
+import numpy as np
+import pytest
+
+from ingest_bim import ifc
+from ingest_bim.ifc_geometry import REFERENCE
+from ingest_bim.ifc_groups import signature
+from twin.model import Mesh, Report
+
+PROFILES = (
+    ("IfcRectangleHollowProfileDef", {"XDim": 0.2, "YDim": 0.1, "WallThickness": 0.01}, 0.2 * 0.1 - 0.18 * 0.08, "OuterFilletRadius"),
+    ("IfcIShapeProfileDef", {"OverallWidth": 0.1, "OverallDepth": 0.2, "WebThickness": 0.01, "FlangeThickness": 0.02}, 2 * 0.1 * 0.02 + 0.16 * 0.01, "FilletRadius"),
+    ("IfcLShapeProfileDef", {"Depth": 0.1, "Width": 0.08, "Thickness": 0.01}, 0.1 * 0.01 + 0.07 * 0.01, "FilletRadius"),
+    ("IfcTShapeProfileDef", {"Depth": 0.1, "FlangeWidth": 0.08, "WebThickness": 0.01, "FlangeThickness": 0.02}, 0.08 * 0.02 + 0.08 * 0.01, "FilletRadius"),
+    ("IfcUShapeProfileDef", {"Depth": 0.1, "FlangeWidth": 0.05, "WebThickness": 0.01, "FlangeThickness": 0.02}, 0.1 * 0.01 + 2 * 0.04 * 0.02, "FilletRadius"),
+)
+
+
+def beams(path: Path, kind: str, sizes: dict[str, float], count: int = 6) -> Any:
+    """A model of beams of 1, 2, 3 … m of one profile."""
+    file = ifcopenshell.file(schema="IFC4")
+    origin = file.create_entity("IfcAxis2Placement3D", file.create_entity("IfcCartesianPoint", (0.0, 0.0, 0.0)))
+    context = file.create_entity("IfcGeometricRepresentationContext", None, "Model", 3, 1e-5, origin)
+    unit = file.create_entity("IfcSIUnit", None, "LENGTHUNIT", None, "METRE")
+    file.create_entity("IfcProject", "0000000000000000000000", Name="P", RepresentationContexts=[context], UnitsInContext=file.create_entity("IfcUnitAssignment", [unit]))
+    profile, up = file.create_entity(kind, "AREA", **sizes), file.create_entity("IfcDirection", (0.0, 0.0, 1.0))
+    for n in range(1, count + 1):
+        solid = file.create_entity("IfcExtrudedAreaSolid", profile, origin, up, float(n))
+        body = file.create_entity("IfcProductDefinitionShape", None, None, [file.create_entity("IfcShapeRepresentation", context, "Body", "SweptSolid", [solid])])
+        file.create_entity("IfcBeam", f"{n:022d}", Name=str(n), ObjectPlacement=file.create_entity("IfcLocalPlacement", None, origin), Representation=body)
+    file.write(str(path))
+    return file
+
+
+@pytest.mark.parametrize(("kind", "sizes", "area", "radius"), PROFILES, ids=[profile[0] for profile in PROFILES])
+def test_polygons_are_drawn_by_a_quick_engine(tmp_path: Path, kind: str, sizes: dict[str, float], area: float, radius: str) -> None:
+    made = beams(tmp_path / "beams.ifc", kind, sizes)
+    assert signature(made.by_type("IfcBeam")[0]) == ("IfcExtrudedAreaSolid",)
+    report = Report()
+    options = ifc.Options.model_validate({"crs": "EPSG:32650", "vertical": "EGM96", "anchor": "500000,2500000,0"})
+    mesh = next(b for b in ifc.read(tmp_path / "beams.ifc", options, report) if isinstance(b, Mesh))
+    geometry = report.facts["geometry"]
+    assert geometry["kernels"][REFERENCE] <= geometry["samples_compared"] <= 2 and geometry["drawn"] == 6
+    for prototype, feature in zip(mesh.instance_prototype, mesh.instance_feature, strict=True):
+        corners = mesh.triangles[mesh.triangle_start[prototype] : mesh.triangle_start[prototype + 1]]
+        points = mesh.positions[mesh.vertex_start[prototype] :]  # triangles name the vertices of their prototype
+        volume = float(np.einsum("ij,ij->", points[corners[:, 0]], np.cross(points[corners[:, 1]], points[corners[:, 2]])) / 6)
+        assert volume == pytest.approx(area * int(mesh.ids[int(feature)].as_py()), rel=1e-6)
+    rounded = beams(tmp_path / "round.ifc", kind, {**sizes, radius: 0.004}, 1)
+    assert "rounded" in signature(rounded.by_type("IfcBeam")[0])
+
+
+def test_structural_lines_are_not_failures(tmp_path: Path) -> None:
+    """A curve member is an edge: nothing to draw, which is no fault of a kernel."""
+    file = beams(tmp_path / "beams.ifc", "IfcRectangleProfileDef", {"XDim": 0.1, "YDim": 0.1}, 1)
+    ends = [file.create_entity("IfcVertexPoint", file.create_entity("IfcCartesianPoint", (x, 0.0, 0.0))) for x in (0.0, 5.0)]
+    topology = file.create_entity("IfcTopologyRepresentation", file.by_type("IfcGeometricRepresentationContext")[0], "Reference", "Edge", [file.create_entity("IfcEdge", *ends)])
+    file.create_entity("IfcStructuralCurveMember", "1000000000000000000009", Name="m", Representation=file.create_entity("IfcProductDefinitionShape", None, None, [topology]),
+                       PredefinedType="RIGID_JOINED_MEMBER", Axis=file.create_entity("IfcDirection", (0.0, 0.0, 1.0)))  # fmt: skip
+    file.write(str(tmp_path / "structure.ifc"))
+    report = Report()
+    options = ifc.Options.model_validate({"crs": "EPSG:32650", "vertical": "EGM96", "anchor": "500000,2500000,0"})
+    list(ifc.read(tmp_path / "structure.ifc", options, report))
+    assert report.facts["geometry"]["not_drawn"] == {"empty": 1}
+    (note,) = [note for note in report.notes if note.action == "skipped"]
+    assert note.feature == "1000000000000000000009" and "lines" in note.reason
