@@ -175,8 +175,9 @@ def test_archives(build: Any, tmp_path: Path) -> None:
         assert check_tileset(path).codes() == {"ARCHIVE_INDEX_INVALID"}
     path.write_bytes(build.archive({"a.glb": files["a.glb"]}))
     assert check_tileset(path).codes() == {"ARCHIVE_NO_TILESET", "RESOURCE_MISSING"}
-    path.write_bytes(build.archive(files)[:-30])
-    assert check_tileset(path).codes() == {"ARCHIVE_INVALID"}
+    for damaged in (build.archive(files)[:-30], build.archive(files) + b"what another file left here"):
+        path.write_bytes(damaged)
+        assert check_tileset(path).codes() == {"ARCHIVE_INVALID"}
 
 
 def test_an_archive_as_content(build: Any) -> None:
