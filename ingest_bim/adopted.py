@@ -36,7 +36,8 @@ MAX_FILES = 20_000_000
 NESTED = "MAXAR_content_3tz"
 ARCHIVE = re.compile(r"([^?#]+\.3tz)(?:/([^?#]+))?$", re.IGNORECASE)
 """An archive within a tileset, and what of it is meant."""
-GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b\x08"
+"""RFC 1952, 2.3.1: the mark and the method; the mark alone is how one of 65,536 binary files begins by chance."""
 #: Files that are not tiles' contents by themselves.
 SIDE_FILES = (".subtree", ".json", ".bin", ".png", ".jpg", ".jpeg", ".webp", ".ktx2")
 
@@ -68,7 +69,7 @@ def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contrac
         head = file.read(HEAD)
         file.seek(max(0, source.stat().st_size - HEAD))
         text = head + file.read(HEAD)
-    if head[:2] == GZIP:
+    if head.startswith(GZIP):
         text = head = _beginning(head)
     return text.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and all(key in text for key in (b'"asset"', b'"geometricError"', b'"root"'))
 
@@ -173,7 +174,7 @@ class _Copy:
     def unpacked(self, name: str) -> bytes | None:
         """A file's bytes; one that is stored gzipped is unpacked, up to a limit."""
         data = self.placed.get(name) or self.files.get(name)
-        if data is None or data[:2] != GZIP or name.endswith(".gz"):
+        if data is None or not data.startswith(GZIP) or name.endswith(".gz"):
             return data
         stream = zlib.decompressobj(31)
         try:

@@ -31,10 +31,11 @@ COPIES = "EXT_mesh_gpu_instancing"
 
 @dataclass(frozen=True)
 class Use:
-    """How a material uses its base colour texture: (2, 3) `matrix` of (u, v, 1) with v downwards, None where nothing moves; `wrap` along u and v."""
+    """How a material uses its base colour texture: (2, 3) `matrix` of (u, v, 1) with v downwards, None where nothing moves; `wrap` along u and v; whether it has one."""
 
     matrix: F64 | None = None
     wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")
+    textured: bool = False
 
     def apply(self, uv: F64) -> F64:
         """(…, 2) coordinates on the image."""
@@ -111,7 +112,7 @@ def _use(document: dict[str, Any], material: dict[str, Any], report: Report) -> 
     texture = document["textures"][info["index"]]
     sampler = document["samplers"][texture["sampler"]] if "sampler" in texture else {}
     wrap = WRAPS.get(sampler.get("wrapS", 10497), "repeat"), WRAPS.get(sampler.get("wrapT", 10497), "repeat")
-    return Use(_matrix(moved), wrap)
+    return Use(_matrix(moved), wrap, textured=True)
 
 
 def _matrix(moved: dict[str, Any]) -> F64 | None:

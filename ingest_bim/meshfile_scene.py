@@ -335,6 +335,8 @@ def _textured(name: str, geometry: Any, report: Report, drawing: Drawing) -> _Lo
     if colors is not None and len(colors) == len(geometry.vertices):
         looks.colors = _corners(np.asarray(colors, np.uint8)[faces], drawing.srgb).colors
     if image is None:
+        if use.textured:  # trimesh leaves out an image that it cannot open
+            report.note("refused", name, "The image of its texture is absent or cannot be decoded; its surfaces are drawn plain.")
         return looks
     if visual.uv is None or len(visual.uv) != len(geometry.vertices):
         report.note("skipped", name, "Its texture has no coordinates; it has a plain colour.")

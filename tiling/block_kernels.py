@@ -97,22 +97,29 @@ def clean_rings(ring, hole, polygon, polygons, xy, same, small, order, size):
 
 
 @njit(cache=True, nogil=True)
-def place_corners(lon, lat, height, frame, owner, a, e2, base, up):
-    """Corners in the frame of their tile, and the ellipsoid's normal there.
+def place_corners(lon, lat, height, frame, owner, a, e2, base, up, plan):
+    """Corners in the frame of their tile, the ellipsoid's normal there, and the corners as they are seen from above.
 
     Args:
-        lon, lat: (C,) degrees. height: (N,) ellipsoidal metres of each feature; owner: (C,) feature of each corner.
+        lon, lat: (C,) degrees. height: (N,) ellipsoidal metres of each feature; owner: (C,) feature of each corner, ascending.
         frame: (N, 4, 4) frame of each feature's tile, rigid. a, e2: of the ellipsoid. base, up: (C, 3), written.
+        plan: (C, 2), written: metres east and north of the feature's first corner, in the plane that touches the ellipsoid there. A tile's own
+            plane may be half the earth away.
     """
-    local = np.empty(3)
+    local, first, east, north = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     for c in range(len(lon)):
         lam, phi, h = math.radians(lon[c]), math.radians(lat[c]), height[owner[c]]
         axes = frame[owner[c]]
         sl, cl, sp, cp = math.sin(lam), math.cos(lam), math.sin(phi), math.cos(phi)
         n = a / math.sqrt(1 - e2 * sp * sp)
-        local[0] = (n + h) * cp * cl - axes[0, 3]
-        local[1] = (n + h) * cp * sl - axes[1, 3]
-        local[2] = (n * (1 - e2) + h) * sp - axes[2, 3]
+        x, y, z = (n + h) * cp * cl, (n + h) * cp * sl, (n * (1 - e2) + h) * sp
+        if c == 0 or owner[c] != owner[c - 1]:
+            first[0], first[1], first[2] = x, y, z
+            east[0], east[1], east[2] = -sl, cl, 0.0
+            north[0], north[1], north[2] = -sp * cl, -sp * sl, cp
+        plan[c, 0] = (x - first[0]) * east[0] + (y - first[1]) * east[1]
+        plan[c, 1] = (x - first[0]) * north[0] + (y - first[1]) * north[1] + (z - first[2]) * north[2]
+        local[0], local[1], local[2] = x - axes[0, 3], y - axes[1, 3], z - axes[2, 3]
         for k in range(3):
             base[c, k] = local[0] * axes[0, k] + local[1] * axes[1, k] + local[2] * axes[2, k]
             up[c, k] = cp * cl * axes[0, k] + cp * sl * axes[1, k] + sp * axes[2, k]
@@ -187,12 +194,13 @@ def faces(base, up, height, after, start, caps, cap_start, pick, number, origin,
             face += 2
         for c in range(start[p], start[p + 1]):
             d = after[c]
-            ax, ay = base[d, 0] - base[c, 0], base[d, 1] - base[c, 1]
-            along = max(math.hypot(ax, ay), 1e-12)
+            ax, ay, az = base[d, 0] - base[c, 0], base[d, 1] - base[c, 1], base[d, 2] - base[c, 2]
+            nx, ny, nz = ay * up[c, 2] - az * up[c, 1], az * up[c, 0] - ax * up[c, 2], ax * up[c, 1] - ay * up[c, 0]
+            along = max(math.sqrt(nx * nx + ny * ny + nz * nz), 1e-12)
             low, high = _feet_and_tops(first, c - start[p])
             low_next, high_next = _feet_and_tops(first, d - start[p])
             for at in (low + STARTS, high + STARTS, low_next + ENDS, high_next + ENDS):
-                _turn(normal[at], ay / along, -ax / along, 0.0)
+                _turn(normal[at], nx / along, ny / along, nz / along)
             triangles[face, 0], triangles[face, 1], triangles[face, 2] = low + STARTS, low_next + ENDS, high_next + ENDS
             triangles[face + 1, 0], triangles[face + 1, 1], triangles[face + 1, 2] = low + STARTS, high_next + ENDS, high + STARTS
             face += 2

@@ -32,6 +32,8 @@ from twin.model import Reference
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+_WIDEST = 1e6
+"""Metres: no building reaches farther, and beyond twice that neither its plane nor 32-bit steps of a millimetre hold."""
 _GROUND_CELL = 0.02
 """Degrees: the terrain is read in windows of about this size, so that a city-wide tile never loads a city-wide raster."""
 SURFACE = Surface((0.86, 0.85, 0.83, 1.0), name="block")
@@ -87,17 +89,17 @@ def build_unit(task: tuple[Source, metadata.Schema, list[Wanted]]) -> list[Finis
     height = numbers(table, source.height)
     foot = _feet(source, table, owner, lon, lat)
     frames = np.repeat(enu_frames(*np.array([cell.centre() for cell, _ in wanted]).T), count, axis=0)
-    base, up = np.empty((len(lon), 3)), np.empty((len(lon), 3))
-    kernels.place_corners(lon, lat, foot, frames, owner, crs.WGS84_A, crs.WGS84_E2, base, up)
+    base, up, plan = np.empty((len(lon), 3)), np.empty((len(lon), 3)), np.empty((len(lon), 2))
+    kernels.place_corners(lon, lat, foot, frames, owner, crs.WGS84_A, crs.WGS84_E2, base, up, plan)
     # a row with one unusable corner is refused whole: half a building would be a lie
     spoilt = np.zeros(len(table), bool)
-    spoilt[owner[~(np.isfinite(base).all(axis=1) & np.isfinite(height[owner]))]] = True
+    spoilt[owner[~(np.isfinite(base).all(axis=1) & np.isfinite(height[owner]) & (np.abs(plan) < _WIDEST).all(axis=1))]] = True
     whole_rows = ~spoilt[owner]
     before = np.bincount(rings.owner, minlength=len(table))
     # rings and polygons keep their numbers; those without corners are dropped by `clean`
-    rings, order = solids.clean(solids.Rings(rings.ring[whole_rows], rings.polygon, rings.hole, rings.owner), base[whole_rows, :2])
+    rings, order = solids.clean(solids.Rings(rings.ring[whole_rows], rings.polygon, rings.hole, rings.owner), plan[whole_rows])
     order = np.flatnonzero(whole_rows)[order]
-    shape = solids.extrude(rings, base[order], height[owner[order]], up[order])
+    shape = solids.extrude(rings, plan[order], base[order], height[owner[order]], up[order])
     lost = before - np.bincount(rings.owner, minlength=len(table))
     made = Made(whole(table.column("id")), Slices(schema, table), foot, foot + height, spoilt, before, lost, rings.owner, shape,
                 masses.buildings(shape, rings.owner, lon[order], lat[order], foot, height))  # fmt: skip
@@ -135,7 +137,7 @@ def _tell(built: Finished, made: Made, a: int, b: int, present: NDArray[np.bool_
         if spoilt[i] and not np.isfinite(foot[i]):
             reason = "no terrain under it; extend the terrain or give --option ground=METRES"
         elif spoilt[i]:
-            reason = "coordinates that are not finite"
+            reason = "coordinates that are not finite, or more than 1,000 km apart"
         else:
             reason = "its outline has no area"
         built.notes.append(("refused", made.names[a + int(i)].as_py(), reason))

@@ -60,7 +60,7 @@ def buildings(shape: solids.Solids, owner: I64, lon: F64, lat: F64, foot: F64, h
     corners = np.diff(shape.start)
     row = np.repeat(owner, corners)
     first = np.repeat(shape.start[:-1], corners)
-    p, q = shape.base - shape.base[first], shape.base[shape.after] - shape.base[first]
+    p, q = shape.plan - shape.plan[first], shape.plan[shape.after] - shape.plan[first]
     rows[:, AREA] = np.abs(np.bincount(row, p[:, 0] * q[:, 1] - q[:, 0] * p[:, 1], minlength=len(rows))) / 2
     number = np.maximum(np.bincount(row, minlength=len(rows)), 1)
     for k, values in ((LON, lon), (LAT, lat)):
@@ -165,10 +165,12 @@ def _blocks(rows: F64, frames: F64) -> solids.Solids:
     local = _turned(crs.geodetic_to_ecef(rows[:, [LON, LAT, FOOT]]) - frames[:, :3, 3], frames)
     own = enu_frames(rows[:, LON], rows[:, LAT])
     east, north, up = (_turned(own[:, :3, k], frames) for k in range(3))
-    corners = [local + half[:, None] * (x * east + y * north) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    square = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+    corners = [local + half[:, None] * (x * east + y * north) for x, y in square]
+    plan = (half[:, None, None] * np.array(square)).reshape(-1, 2)
     numbers = np.arange(len(rows))
     rings = solids.Rings(np.repeat(numbers, 4), numbers, np.zeros(len(rows), bool), numbers)
-    return solids.extrude(rings, np.stack(corners, axis=1).reshape(-1, 3), np.repeat(rows[:, HEIGHT], 4), np.repeat(up, 4, axis=0))
+    return solids.extrude(rings, plan, np.stack(corners, axis=1).reshape(-1, 3), np.repeat(rows[:, HEIGHT], 4), np.repeat(up, 4, axis=0))
 
 
 def _turned(vectors: F64, frames: F64) -> F64:

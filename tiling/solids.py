@@ -46,11 +46,12 @@ class Solids:
     """P solids on C corners.
 
     Attributes:
-        base, up, height: as `extrude` takes them. after: (C,) the corner that follows each in its ring.
+        plan, base, up, height: as `extrude` takes them. after: (C,) the corner that follows each in its ring.
         start: (P + 1,) first corner of each. caps: (T, 3) corners of the roofs' triangles, counter-clockwise; cap_start: (P + 1,).
         flawed: (K,) polygons whose roof could not be triangulated exactly.
     """
 
+    plan: F64
     base: F64
     up: F64
     height: F64
@@ -165,19 +166,19 @@ def ring_areas(ring: I64, xy: F64, count: int) -> F64:
     return np.asarray(np.bincount(ring, cross, minlength=count) / 2, np.float64)
 
 
-def extrude(rings: Rings, base: F64, height: F64, up: F64) -> Solids:
+def extrude(rings: Rings, plan: F64, base: F64, height: F64, up: F64) -> Solids:
     """Solids on outlines.
 
     Args:
-        rings: as `clean` returns them.
+        rings: as `clean` returns them. plan: (N, 2) their corners in metres, as they are seen from above.
         base: (N, 3) lower corners in a frame of theirs (metres, z up); polygons may have different frames.
         height: (N,) metres from each lower corner to the roof; up: (N, 3) unit vectors to it.
     """
     polygons = len(rings.owner)
     polygon = rings.polygon[rings.ring]
-    caps, owner, flawed = triangulate(rings, base[:, :2])
+    caps, owner, flawed = triangulate(rings, plan)
     numbers = np.arange(polygons + 1)
-    return Solids(base, up, height, neighbours(rings.ring)[1], np.searchsorted(polygon, numbers), caps, np.searchsorted(owner, numbers), flawed)
+    return Solids(plan, base, up, height, neighbours(rings.ring)[1], np.searchsorted(polygon, numbers), caps, np.searchsorted(owner, numbers), flawed)
 
 
 def triangulate(rings: Rings, xy: F64) -> tuple[I64, I64, I64]:

@@ -8,6 +8,7 @@ everything they make is content-addressed or recorded under the job's id.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
@@ -248,8 +249,12 @@ class Jobs:
             self._end(context, "dismissed", message="interrupted")
             raise
         except Exception as error:
-            log.exception("job %s failed", job.id)
-            self._end(context, "failed", error=f"Internal error ({type(error).__name__}: {error}). Please report it; the log has the details.")
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                told = f"The disk is full ({error}). Nothing was published. Free space (twin gc) and run the command again."
+            else:
+                log.exception("job %s failed", job.id)
+                told = f"Internal error ({type(error).__name__}: {error}). Please report it; the log has the details."
+            self._end(context, "failed", error=told)
         finally:
             context.stop.set()
             heart.join()

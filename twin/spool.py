@@ -11,6 +11,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -163,15 +164,17 @@ class Spool:
     def close(self) -> None:
         """End the spool's files."""
         if self.sink is not None:
-            if self.writer is not None:
-                self.writer.close()
-            self.sink.close()
-            self.keyed.close()
-            self.sink = None
+            sink, self.sink = self.sink, None
+            with ExitStack() as all_of_them:  # on a full disk each may fail
+                all_of_them.callback(self.keyed.close)
+                all_of_them.callback(sink.close)
+                if self.writer is not None:
+                    self.writer.close()
 
     def remove(self) -> None:
         """End the spool and take away the file of keys (the caller takes away `path`)."""
-        self.close()
+        with suppress(OSError):  # what goes away need not be whole, and what went wrong before is what counts
+            self.close()
         self._keys.unlink(missing_ok=True)
 
 

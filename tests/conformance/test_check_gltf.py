@@ -106,6 +106,37 @@ def test_a_broken_glb_is_caught(build: Any, breaking: Callable[[dict[str, Any]],
     assert report.codes() == codes, report.findings
 
 
+def _dressed(**material: Any) -> Callable[[dict[str, Any]], None]:
+    """The primitive gets a material, a texture and an image that begins as a PNG does."""
+
+    def dress(g: dict[str, Any]) -> None:
+        g.update(materials=[material], textures=[{"source": 0}], images=[{"uri": "a.png"}])
+        _primitive(g).update(material=0)
+
+    return dress
+
+
+@pytest.mark.parametrize(
+    ("breaking", "codes"),
+    [
+        (_dressed(alphaMode="BLEND", pbrMetallicRoughness={"baseColorFactor": [1, 0, 0.5, 0.2]}), set()),
+        (_dressed(alphaMode="GLASS"), {"JSON_VALUE"}),
+        (_dressed(pbrMetallicRoughness={"baseColorFactor": [1, 0, 255, 1]}), {"JSON_RANGE"}),
+        (_dressed(pbrMetallicRoughness={"baseColorTexture": {"index": 4}}), {"GLTF_REFERENCE", "TEXTURE_COORDINATES_MISSING"}),
+        (_dressed(emissiveTexture={"index": 0, "texCoord": 1}), {"TEXTURE_COORDINATES_MISSING"}),
+        (lambda g: _primitive(g).update(material=0), {"GLTF_REFERENCE"}),
+        (lambda g: g.update(textures=[{"source": 2}]), {"GLTF_REFERENCE"}),
+        (lambda g: g.update(images=[{"name": "nothing"}]), {"JSON_ONE_OF"}),
+        (lambda g: g.update(images=[{"bufferView": 0}]), {"JSON_REQUIRED"}),
+        (lambda g: g.update(images=[{"bufferView": 0, "mimeType": "image/png"}]), {"IMAGE_INVALID"}),
+    ],
+)
+def test_materials_textures_and_images(build: Any, breaking: Callable[[dict[str, Any]], Any], codes: set[str]) -> None:
+    gltf, chunk = build.mesh()
+    breaking(gltf)
+    assert _check(build.glb(gltf, chunk)).codes() == codes
+
+
 def test_an_index_or_nan_out_of_range(build: Any) -> None:
     gltf, chunk = build.mesh()
     assert _check(build.glb(gltf, chunk[:48] + b"\x04" + chunk[49:])).codes() == {"GLTF_INDEX_RANGE"}

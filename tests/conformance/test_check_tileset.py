@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiling.check import check_tileset
+from tiling.check import Report, Where, check_tileset
+from tiling.check.source import gunzip
 
 Break = Callable[[dict[str, Any]], Any]
 
@@ -112,6 +114,16 @@ def test_gzip_is_unpacked(build: Any) -> None:
     assert build.check({"tileset.json": packed[:-9], "a.glb": build.content()}).codes() == {"GZIP_INVALID"}
 
 
+def test_what_begins_like_gzip_by_chance_is_not_unpacked() -> None:
+    """A quantized mesh begins with the float64 of its middle, whose low bytes are anything."""
+    report = Report()
+    mesh = struct.pack("<d", struct.unpack("<d", b"\x1f\x8b\x47\x03\x12\x20\x50\xc1")[0]) + bytes(84)
+    assert gunzip(mesh, Where(report, "0/0/0.terrain")) == mesh and not report.findings
+    packed = gzip.compress(mesh)
+    assert gunzip(packed, Where(report, "0/0/0.terrain")) == mesh
+    assert gunzip(packed[:3] + b"\0" + packed[4:-12], Where(report, "0/0/0.terrain")) is None and report.codes() == {"GZIP_INVALID"}
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [
@@ -163,8 +175,9 @@ def test_archives(build: Any, tmp_path: Path) -> None:
         assert check_tileset(path).codes() == {"ARCHIVE_INDEX_INVALID"}
     path.write_bytes(build.archive({"a.glb": files["a.glb"]}))
     assert check_tileset(path).codes() == {"ARCHIVE_NO_TILESET", "RESOURCE_MISSING"}
-    path.write_bytes(build.archive(files)[:-30])
-    assert check_tileset(path).codes() == {"ARCHIVE_INVALID"}
+    for damaged in (build.archive(files)[:-30], build.archive(files) + b"what another file left here"):
+        path.write_bytes(damaged)
+        assert check_tileset(path).codes() == {"ARCHIVE_INVALID"}
 
 
 def test_an_archive_as_content(build: Any) -> None:

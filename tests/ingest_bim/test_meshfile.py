@@ -220,6 +220,15 @@ def test_texture_transforms_and_wraps_of_gltf_are_kept(tmp_path: Path, moved: di
         assert uv == pytest.approx(expected[along], abs=1e-6)
 
 
+def test_an_image_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    """trimesh leaves it out without a word."""
+    path = sheet(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"\x89PNG and nothing more")
+    (mesh,), report = load(path, **PLACE)
+    assert not any(m.texture for m in mesh.materials)
+    assert [n.action for n in report.notes if "cannot be decoded" in n.reason] == ["refused"]
+
+
 def test_a_texture_on_a_second_set_of_coordinates_is_said(tmp_path: Path) -> None:
     _, report = load(sheet(tmp_path, texCoord=1), **PLACE)
     assert any("another set" in n.reason for n in report.notes)

@@ -7,6 +7,7 @@ import sqlite3
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,16 @@ def test_a_zip_says_what_it_holds(tmp_path: Path) -> None:
         file.writestr("道路/路.shp", b"x")
     with pytest.raises(BadInput, match=r"1 × \.shp.*Unpack it"):
         tasks.ingest_params(tmp_path / "a.zip", "x")
+
+
+def test_decimals_become_the_nearest_number(tmp_path: Path, ingest: Ingest) -> None:
+    """As Python reads the same digits; 26.40 is not 26.400000000000002."""
+    digits = ["26.40", "-0.01", "1234567890123.45", "0.00"]
+    values = pa.array([*map(Decimal, digits), None], pa.decimal128(18, 2))
+    table = pa.table({"g": pa.array([WKB[0]] * 5), "price": values})
+    _, report, features = ingest("vector", parquet(tmp_path, table, GEO))
+    assert rows(features)["price"] == [*map(float, digits), None]
+    assert any("stored as float64" in note.reason for note in report.notes)
 
 
 def test_texts_in_a_column_of_numbers_are_told(tmp_path: Path, ingest: Ingest) -> None:

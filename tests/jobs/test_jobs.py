@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import threading
 import time
@@ -40,6 +41,19 @@ def test_the_same_unfinished_work_is_one_job(catalog: Catalog) -> None:
     assert jobs.submit("x", {}, key="same").id == first.id
     jobs.run(jobs.claim(first.id), lambda context: {})
     assert jobs.submit("x", {}, key="same").id != first.id
+
+
+def test_a_full_disk_is_said_in_words(catalog: Catalog, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever writes: scratch files, libraries that raise the system's error as it is."""
+    jobs = Jobs(catalog)
+
+    def full(context: Context) -> dict:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    jobs.submit("x", {})
+    done = jobs.run(jobs.claim(), full)
+    assert (done.state, "disk is full" in done.error, "Internal error" in done.error) == ("failed", True, False)
+    assert not caplog.records
 
 
 def test_errors_become_a_message_without_a_traceback(catalog: Catalog) -> None:

@@ -38,7 +38,7 @@ def build(*geometry: shapely.Geometry, height: float = 7.0, base: float = 3.0) -
     rings, xy = solids.rings_of(np.array(geometry, object))
     rings, order = solids.clean(rings, xy)
     low = np.column_stack([xy[order], np.full(len(order), base)])
-    shape = solids.extrude(rings, low, np.full(len(order), height), np.tile(UP, (len(order), 1)))
+    shape = solids.extrude(rings, xy[order], low, np.full(len(order), height), np.tile(UP, (len(order), 1)))
     count = len(rings.owner)
     origin = np.rint(np.array([low[0, 0], 0, -low[0, 1]])) if len(low) else np.zeros(3)
     made = shape.faces(np.arange(count), np.arange(count), origin, STEPS)

@@ -67,3 +67,16 @@ def test_parts_do_not_depend_on_memory_and_follow_the_curve(lake: Lake, tmp_path
 def test_an_id_twice_is_found_on_disk_too(lake: Lake, tmp_path: Path, in_memory: int) -> None:
     with pytest.raises(BadFeature, match="occurs more than once"):
         spooled(tmp_path / "a.arrow", lake, in_memory, twice=2)
+
+
+def test_nothing_is_left_where_the_disk_is_full(tmp_path: Path) -> None:
+    """`/dev/full` answers each write as a full disk does; the files end, and the keys go, though ending them fails too."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    spool = Spool(tmp_path / "rows.arrow")
+    (tmp_path / "rows.arrow").symlink_to("/dev/full")
+    batch = next(iter(generate_buildings(3000, 4)))
+    with pytest.raises(OSError, match="No space"):
+        spool.add(batch)
+    spool.remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.arrow"]

@@ -92,6 +92,8 @@ def open_archive(data: bytes | Paths, where: Where, entry: str = "tileset.json")
 def _check_directory(archive: zipfile.ZipFile, where: Where, entry: str) -> None:
     infos = archive.infolist()
     names = [info.filename for info in infos]
+    if not _ends_with_its_record(archive):
+        where.error("ARCHIVE_INVALID", "there are bytes behind the end of the archive; readers that look for its end there find none")
     if entry and entry not in names:
         where.error("ARCHIVE_NO_TILESET", f"has no {entry} at its root")
     for name in sorted({n for n in names if names.count(n) > 1} if len(set(names)) < len(names) else ()):
@@ -110,6 +112,16 @@ def _check_directory(archive: zipfile.ZipFile, where: Where, entry: str) -> None
         if names[-1] != INDEX_NAME:
             where.error("ARCHIVE_INDEX_INVALID", f"{INDEX_NAME} is not the last entry")
         _check_index(archive, infos, where / INDEX_NAME)
+
+
+def _ends_with_its_record(archive: zipfile.ZipFile) -> bool:
+    """Whether the end of central directory record (22 bytes and a comment) is the last of the file; Python's reader looks for it farther up too."""
+    file = archive.fp
+    if file is None:
+        return False
+    end = file.seek(0, io.SEEK_END)
+    file.seek(max(0, end - 22 - len(archive.comment)))
+    return file.read(4) == b"PK\x05\x06"
 
 
 def _check_index(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], where: Where) -> None:

@@ -11,6 +11,7 @@ from twin.errors import BadTileset
 from .gltf import Gltf, Read, open_gltf
 from .issues import Report, Where
 from .ktx2 import check_basisu
+from .materials import check_materials
 from .mesh_features import check_instance_features, check_mesh_features
 from .metadata_model import Schema
 from .scene import F64, X_UP, Z_UP, Primitive, primitives
@@ -54,6 +55,7 @@ def load_model(data: bytes, read: Read, where: Where, up: str = "Y") -> Model | 
 
 def _model(gltf: Gltf, up: F64 | None) -> Model:
     check_basisu(gltf)
+    check_materials(gltf)
     metadata = check_structural_metadata(gltf)
     tables = metadata.tables
     model = Model(gltf, tables=tables or [], schema=metadata.schema)

@@ -1,7 +1,7 @@
 """glTF 2.0, .gltf and .glb: the container, the structure that decoding needs, buffers and accessors.
 
-Not a replacement of the Khronos validator (the tests run that one too on what we write): materials,
-animations and skins are left to it. What is checked here is what decoding positions and ids relies on.
+Not a replacement of the Khronos validator (the tests run that one too on what we write): animations and
+skins are left to it. What is checked here is what decoding positions and ids relies on; materials are checked in `materials`.
 """
 
 from __future__ import annotations

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from .glb import Model
 from .issues import Where
-from .positions import LIMIT, Feature, Roll, Task, features_of, known_only, local_metres, nearest, worst_of
+from .positions import LIMIT, Feature, Roll, Task, features_of, known_only, listed, local_metres, nearest, worst_of
 from .positions_geodesy import Inverse
 from .positions_ground import Terrain
 from .positions_rows import SourceRows
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+NOTHING = 0.01
+"""Cubic metres that steps of a millimetre may make of a solid without a volume."""
 
 
 class Blocks:
@@ -57,13 +59,17 @@ class Blocks:
         self.roll.off(found.ids, rows, plan, self.limit, "POSITION_OFF", "the outline lies", where)
         upright = self._heights(found, table, geometry, geodetic)
         self.roll.off(found.ids, rows, upright, self.limit, "HEIGHT_OFF", "the foot or the roof lies", where)
+        inward = [found.ids[i] for i in np.flatnonzero(_volumes(found) < -NOTHING)]
+        if inward:
+            where.error("FACES_INWARD", f"the faces of {len(inward)} features look inwards: {listed(inward)}")
         self.plan_error, self.height_error = max(self.plan_error, _top(plan)), max(self.height_error, _top(upright))
         self.low, self.high = min(self.low, float(geodetic[:, 2].min())), max(self.high, float(geodetic[:, 2].max()))
 
     def _outline(self, found: Feature, geometry: NDArray[Any], geodetic: F64) -> F64:
         """(F,) metres in plan: source corners to drawn corners, and drawn corners to the source's outline."""
-        scaled, unit, origin = local_metres(self.inverse, self.inverse.plan(geodetic))
         corner, owner = shapely.get_coordinates(geometry, return_index=True)
+        first = corner[np.minimum(np.searchsorted(owner, np.arange(len(geometry))), len(corner) - 1)]
+        scaled, unit, origin = local_metres(self.inverse, self.inverse.near(self.inverse.plan(geodetic), first[found.owner, 0]))
         corner = (corner - origin) * unit
         missed = nearest(corner, owner, scaled, found.owner)
         strayed = nearest(scaled, found.owner, corner, owner)
@@ -115,6 +121,15 @@ class Blocks:
             if gap > LIMIT:
                 where.error("HEIGHTS_STATED", f"heights {self.stated[0]:.2f}…{self.stated[1]:.2f} m are stated, {self.low:.2f}…{self.high:.2f} m are drawn")
         return self.roll.finish(where) | {"plan_error_m": _rounded(self.plan_error), "height_error_m": _rounded(self.height_error)}
+
+
+def _volumes(found: Feature) -> F64:
+    """(F,) cubic metres within each feature's triangles, negative where they look inwards."""
+    owner = found.owner[found.triangles[:, 0]]
+    number = np.maximum(np.bincount(found.owner, minlength=len(found.ids)), 1)
+    middle = np.column_stack([np.bincount(found.owner, found.ecef[:, k], minlength=len(found.ids)) / number for k in range(3)])
+    a, b, c = (found.ecef[found.triangles[:, k]] - middle[owner] for k in range(3))
+    return np.bincount(owner, np.einsum("ij,ij->i", a, np.cross(b, c)), minlength=len(found.ids)) / 6
 
 
 def _top(values: F64) -> float:

@@ -65,10 +65,10 @@ class Inverse:
         z = (geodetic[:, 2] - self.shift(geodetic[:, :2])) / self.reference.vertical_unit
         return np.column_stack([self.plan(geodetic), z])
 
-    def near(self, xyz: F64, origin: F64) -> F64:
-        """Coordinates of the layer, longitudes by whole turns so that they lie around the place `origin` (data may cross the 180th meridian)."""
+    def near(self, xyz: F64, x: F64 | float) -> F64:
+        """Coordinates of the layer, longitudes by whole turns so that they lie around `x`, one or (N,) (data may cross the 180th meridian)."""
         if self._geographic:
-            xyz[:, 0] += 360.0 * np.round((origin[0] - xyz[:, 0]) / 360.0)
+            xyz[:, 0] += 360.0 * np.round((x - xyz[:, 0]) / 360.0)
         return xyz
 
     def metres(self, origin: F64) -> F64:

@@ -42,6 +42,7 @@ class Terrain:
         a = self.file.transform
         self._matrix = np.array([[a.a, a.b], [a.d, a.e]])
         self._corner = np.array([a.c, a.f])
+        self._middle = float(a.c + a.a * self.file.width / 2 + a.b * self.file.height / 2)
         self._held: dict[tuple[int, int], tuple[F64, F64]] = {}
 
     def __enter__(self) -> Self:
@@ -57,7 +58,7 @@ class Terrain:
 
     def cells(self, xy: F64) -> F64:
         """(N, 2) coordinates of the raster's CRS → fractional column and row of cell corners."""
-        return np.asarray(np.linalg.solve(self._matrix, (xy - self._corner).T).T)
+        return np.asarray(np.linalg.solve(self._matrix, (self.inverse.near(xy.copy(), self._middle) - self._corner).T).T)
 
     def places(self, columns: F64, rows: F64) -> F64:
         """(N, 2) coordinates of fractional columns and rows."""

@@ -116,7 +116,7 @@ class Clouds:
             self._count(primitive, where)
             for local in primitive.chunks():
                 ecef = local @ transform[:3, :3].T + transform[:3, 3]
-                points = tame((self.inverse.near(self.inverse.source(ecef), self.origin) - self.origin) * self.unit)
+                points = tame((self.inverse.near(self.inverse.source(ecef), float(self.origin[0])) - self.origin) * self.unit)
                 self._look(points)
                 first = (-self.drawn) % self.stride
                 self.sample.append(points[first :: self.stride])

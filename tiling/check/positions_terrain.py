@@ -90,6 +90,7 @@ class Heights:
         column, row = (a.ravel() + 0.5 for a in np.meshgrid(np.arange(low[0], high[0], step), np.arange(low[1], high[1], step)))
         xy = self.terrain.places(column, row)
         sample, lonlat = self.terrain.at(xy), self.terrain.inverse.lonlat(xy)
+        lonlat[:, 0] += 360 * np.round((tile.lonlat[0, 0] - lonlat[:, 0]) / 360)  # a raster may cross the 180th meridian
         good = np.isfinite(sample.height)
         at, height = surface_at(tile, lonlat[good])
         truth = sample.height[good][at] * self.terrain.inverse.reference.vertical_unit + self.terrain.inverse.shift(lonlat[good][at])
@@ -101,7 +102,7 @@ class Heights:
             terrain.file.close()
         errors = np.concatenate(self.errors) if self.errors else np.zeros(0)
         between = np.concatenate(self.surface) if self.surface else np.zeros(0)
-        if not len(errors):
+        if not len(errors) and not len(between):  # a raster of one row has no place between four cells, but its cells count
             where.error("HEIGHT_OFF", "no vertex of the finest level lies on the raster")
         worst, stated = float(between.max()) if len(between) else 0.0, float(self.stated.get("dem_error", 0.0))
         if worst > stated + self.limit:

@@ -85,8 +85,11 @@ def fetch(source: Source, base: str, reference: str, where: Where) -> tuple[str,
 
 
 def gunzip(data: bytes, where: Where) -> bytes | None:
-    """The bytes themselves, or unpacked where they are a gzip stream (magic 1f 8b)."""
-    if data[:2] != b"\x1f\x8b":
+    """The bytes themselves, or unpacked where they are a gzip stream (RFC 1952, 2.3.1: 1f 8b, method 8, no reserved flag).
+
+    Two bytes are not enough to tell: a quantized mesh begins with a float64, and of 65,536 such files one has those two by chance.
+    """
+    if data[:3] != b"\x1f\x8b\x08" or data[3:4] > b"\x1f":
         return data
     unpacker = zlib.decompressobj(wbits=31)
     try:
