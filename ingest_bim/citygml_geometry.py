@@ -30,6 +30,8 @@ class Polygon:
     rings: list[F64]
     material: Material | None = None
     uv: list[F64] | None = None
+    shell: tuple[int, int] | None = None
+    """(solid, counted over the file; shell, 0 the outer one) that it belongs to."""
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Store:
     lines: list[F64] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
     first_srs: str = ""
+    solids: int = 0
 
     def find(self, href: str) -> Element | None:
         """The element of `#id`; other files and addresses are never opened."""
@@ -100,7 +103,22 @@ def polygons(element: Element, store: Store, *, flip: bool = False, paint: Paint
         return [found]
     if name == "OrientableSurface" and element.get("orientation") == "-":
         flip = not flip
+    if name == "Solid":
+        return _solid(element, store, flip, paint, trail)
     return [p for child in element for p in polygons(child, store, flip=flip, paint=paint, trail=trail)]
+
+
+def _solid(element: Element, store: Store, flip: bool, paint: Paint, trail: tuple[int, ...]) -> list[Polygon]:
+    """The polygons of a solid, which know their shell."""
+    store.solids += 1
+    number, inner = store.solids, 0
+    found: list[Polygon] = []
+    for child in element:
+        inner += local(child.tag) == "interior"
+        for polygon in polygons(child, store, flip=flip, paint=paint, trail=trail):
+            polygon.shell = (number, inner if local(child.tag) == "interior" else 0)
+            found.append(polygon)
+    return found
 
 
 def _lines(element: Element, store: Store) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ingest_bim.citygml_codes import CodeLists
 from ingest_bim.citygml_geometry import Polygon, Store, coordinates, gml_id, polygons
 from ingest_bim.citygml_stream import CITYGML, GML, XLINK, Head, local, namespace
-from ingest_bim.citymodel import CityObject, Face, Measure, Shape, Surface, choose_lod, lod_rank
+from ingest_bim.citymodel import CityObject, Face, Measure, Shape, Shell, Surface, choose_lod, lod_rank
 from twin.model import Report
 
 F64 = NDArray[np.float64]
@@ -150,7 +150,6 @@ class Member:
         faces: dict[str, list[tuple[Polygon, int]]] = {}
         lines: dict[str, list[F64]] = {}
         implicit: dict[str, list[Element]] = {}
-        solids: set[str] = set()
         for lod, prop, surface, name in sorted(geometry, key=lambda g: g[2] < 0):  # surfaces first: a solid repeats them
             if name.endswith("ImplicitRepresentation"):
                 implicit.setdefault(lod, []).append(prop)
@@ -163,8 +162,6 @@ class Member:
                 self.store.problems["its line of terrain intersection is not kept"] += 1
             if found:
                 faces.setdefault(lod, []).extend((p, surface) for p in found)
-                if surface < 0 and "Solid" in (local(e.tag) for e in prop.iter()):
-                    solids.add(lod)
         thing.lods = sorted({*faces, *implicit, *lines}, key=lod_rank)
         chosen = choose_lod([*faces, *implicit], self.lod)
         if any(lines.values()) and chosen is not None:
@@ -182,24 +179,27 @@ class Member:
             self.report.note("skipped", thing.id, f"{thing.kind}: its LoD {lod} is not drawn over its own parts of a finer LoD.")
             return lod_rank(lod)
         if faces.get(lod):
-            thing.shapes.append(self._shape(faces[lod], lod in solids, self.place))
+            thing.shapes.append(self._shape(faces[lod], self.place))
         for prop in implicit.get(lod, []):
             self._implicit(thing, prop)
         return lod_rank(lod)
 
-    def _shape(self, found: list[tuple[Polygon, int]], solid: bool, place: Callable[[F64], F64] | None) -> Shape:
+    def _shape(self, found: list[tuple[Polygon, int]], place: Callable[[F64], F64] | None) -> Shape:
         """Polygons over common vertices; a polygon met a second time (by its corners) is left out."""
         numbers: dict[tuple[float, float, float], int] = {}
         faces: list[Face] = []
         seen: set[frozenset[int]] = set()
+        solids: dict[int, dict[int, Shell]] = {}
         for polygon, surface in found:
             rings = [[numbers.setdefault(tuple(p), len(numbers)) for p in ring.tolist()] for ring in polygon.rings]
             corners = frozenset(rings[0])
             if corners not in seen or surface >= 0:
                 seen.add(corners)
                 faces.append(Face(rings, surface, polygon.material, polygon.uv))
+            if polygon.shell is not None:
+                solids.setdefault(polygon.shell[0], {0: []}).setdefault(polygon.shell[1], []).append(rings)
         points = np.array(list(numbers), np.float64).reshape(-1, 3)
-        return Shape(points if place is None else place(points), faces, solid)
+        return Shape(points if place is None else place(points), faces, [[shells[i] for i in sorted(shells)] for shells in solids.values()])
 
     def _implicit(self, thing: CityObject, prop: Element) -> None:
         """A prototype in its own metres, placed by a 4×4 matrix and a reference point (CityGML 2.0, 8.2)."""
@@ -231,7 +231,7 @@ class Member:
         if (relative := parts.get("relativeGMLGeometry")) is not None:
             inner = next(iter(relative), None)
             key = (relative.get(XLINK) or "").removeprefix("#") or (gml_id(inner) if inner is not None else "") or f"{thing.id} own"
-            return key, self._shape([(p, -1) for p in polygons(relative, self.store)], False, None)
+            return key, self._shape([(p, -1) for p in polygons(relative, self.store)], None)
         name = (parts["libraryObject"].text or "").strip() if "libraryObject" in parts else ""
         if not name or self.store.library is None:
             self.store.problems["an incomplete implicit geometry"] += 1

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.citymodel import CityObject, Face, Shape, Surface, choose_lod, draw_once, lod_rank
+from ingest_bim.citymodel import CityObject, Face, Shape, Shell, Surface, choose_lod, draw_once, lod_rank
 from ingest_bim.citymodel_textures import WRAPS, Kind, Pictures, no_themes
 from ingest_bim.wording import in_words
 from twin.model import Material, Report, Wrap
@@ -266,8 +266,10 @@ class Document:
         material = theme.get("values") if "values" in theme else _Same(theme.get("value"))
         images = ((geometry.get("texture") or {}).get(self.chosen["textures"]) or {}).get("values") if self.pictures is not None else None
         unfit = 0
-        for rings, value, color, corners in _walk(geometry["boundaries"], values, material, images, depth):
+        shells: dict[tuple[int, ...], Shell] = {}
+        for at, rings, value, color, corners in _walk(geometry["boundaries"], values, material, images, depth):
             bad = [i for ring in rings for i in ring if not isinstance(i, int) or not 0 <= i < len(vertices)]
+            shell = shells.setdefault(at, [])
             if bad:
                 wrong.extend(bad)
                 continue
@@ -277,6 +279,7 @@ class Document:
             astray += _leads_nowhere(value, named) + _leads_nowhere(color, len(self.looks.materials))
             unfit += not self._texture(face, corners)
             faces.append(face)
+            shell.append(face.rings)
         if astray:
             self.report.note(
                 "skipped", name, f"{astray} numbers of surfaces or materials lead to nothing ({named} surfaces, {len(self.looks.materials)} materials)."
@@ -291,8 +294,11 @@ class Document:
         points, number = np.unique(vertices[used], axis=0, return_inverse=True)  # corners at one place are one corner
         place = dict(zip(used.tolist(), number.ravel().tolist(), strict=True))
         for face in faces:
-            face.rings = [[place[i] for i in ring] for ring in face.rings]
-        return Shape(points * scale + translate, faces, depth > 0)
+            face.rings[:] = [[place[i] for i in ring] for ring in face.rings]
+        solids: dict[tuple[int, ...], list[Shell]] = {}
+        for at in sorted(shells) if depth else ():
+            solids.setdefault(at[:-1], []).append(shells[at])
+        return Shape(points * scale + translate, faces, list(solids.values()))
 
     def _texture(self, face: Face, corners: Any) -> bool:
         """Give a face its texture; False where what is stated does not fit (CityJSON 2.0.1, 4.2: per ring the texture, then a corner each)."""
@@ -325,16 +331,16 @@ class _Same:
         self.value = value
 
 
-def _walk(boundaries: Any, values: Any, material: Any, images: Any, depth: int) -> Iterator[tuple[list[Any], Any, Any, Any]]:
-    """Faces with what the parallel lists say of them; null at any level holds for all below."""
+def _walk(boundaries: Any, values: Any, material: Any, images: Any, depth: int, at: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], list[Any], Any, Any, Any]]:
+    """Faces with the place of the list that they stand in and what the parallel lists say of them; null at any level holds for all below."""
     if not isinstance(boundaries, list):
         raise TypeError("boundaries are not lists")
     for i, inner in enumerate(boundaries):
         value, color, corners = _at(values, i), _at(material, i), _at(images, i)
         if depth:
-            yield from _walk(inner, value, color, corners, depth - 1)
+            yield from _walk(inner, value, color, corners, depth - 1, (*at, i))
         else:
-            yield inner, value, color.value if isinstance(color, _Same) else color, corners
+            yield at, inner, value, color.value if isinstance(color, _Same) else color, corners
 
 
 def _at(values: Any, i: int) -> Any:
