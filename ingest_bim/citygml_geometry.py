@@ -94,18 +94,32 @@ def polygons(element: Element, store: Store, *, flip: bool = False, paint: Paint
         _lines(element, store)
         return []
     if name in POLYGONS:
-        found = _polygon(element, store, paint)
-        if found is None:
+        polygon = _polygon(element, store, paint)
+        if polygon is None:
             return []
         if flip:
-            found.rings = [ring[::-1] for ring in found.rings]
-            found.uv = None if found.uv is None else [uv[::-1] for uv in found.uv]
-        return [found]
+            polygon.rings = [ring[::-1] for ring in polygon.rings]
+            polygon.uv = None if polygon.uv is None else [uv[::-1] for uv in polygon.uv]
+        return [polygon]
     if name == "OrientableSurface" and element.get("orientation") == "-":
         flip = not flip
     if name == "Solid":
         return _solid(element, store, flip, paint, trail)
-    return [p for child in element for p in polygons(child, store, flip=flip, paint=paint, trail=trail)]
+    found = [p for child in element for p in polygons(child, store, flip=flip, paint=paint, trail=trail)]
+    if name == "Tin" and not found:
+        _control_points(element, store)
+    return found
+
+
+def _control_points(element: Element, store: Store) -> None:
+    """Of a TIN that leaves its triangles to the reader (GML 3.1.1: Tin), the points."""
+    for node in (node for child in element if local(child.tag) == "controlPoint" for node in child.iter()):
+        if local(node.tag) in ("pos", "posList"):
+            try:
+                store.lines.extend(coordinates(node, store)[:, None])
+            except ValueError as error:
+                store.problems[f"a TIN's points cannot be read ({error})"] += 1
+    store.problems["a TIN that states points and no triangles is not triangulated"] += 1
 
 
 def _solid(element: Element, store: Store, flip: bool, paint: Paint, trail: tuple[int, ...]) -> list[Polygon]:

@@ -48,6 +48,8 @@ class Member:
         self.store.local = {key: e for e in element.iter() if (key := gml_id(e))}
         for child in element:
             self._object(child, None, f"member-{number}")
+        if not self.found and (href := element.get(XLINK)) is not None and not href.startswith("#"):
+            self.report.note("skipped", href[:100], "This member lies in another file, which is not opened: ingest both files together.")
         return self.found
 
     def _object(self, element: Element, parent: str | None, fallback: str) -> float:
@@ -116,6 +118,8 @@ class Member:
             self._properties(child, thing, own.attributes, geometry, below, len(thing.surfaces) - 1)
         elif namespace(child.tag) in GML and local(child.tag) in SHAPES:
             self.store.problems[f"geometry in the property {local(prop.tag)!r}, which has no LoD"] += 1
+        elif namespace(child.tag) in GML and local(child.tag).endswith(("Coverage", "Grid")):
+            self.store.problems[f"the grid in the property {local(prop.tag)!r} is not read; ingest it as a terrain"] += 1
         elif gml_id(child) or (namespace(child.tag).startswith(CITYGML) and any(local(e.tag) in SHAPES for e in child.iter())):
             below.append(child)
         else:
@@ -124,7 +128,8 @@ class Member:
     def _simple(self, prop: Element, attributes: dict[str, Any]) -> None:
         text = (prop.text or "").strip() or prop.get(XLINK, "")
         if text:
-            _put(attributes, self._name(prop), _value(local(prop.tag), text, prop.get("uom")))
+            role = prop.get("role")  # of a member of a group
+            _put(attributes, self._name(prop), _value(local(prop.tag), text, prop.get("uom")) if role is None else {"href": text, "role": role})
             if (space := prop.get("codeSpace")) and (label := self.codes.label(space, text)) is not None:
                 _put(attributes, f"{self._name(prop)}.label", label)
 
@@ -284,6 +289,8 @@ def _plain(element: Element) -> Any:
     if not len(element):
         return (element.text or "").strip()
     values: dict[str, Any] = {local(key): value for key, value in element.attrib.items() if not namespace(key)}
+    if key := gml_id(element):
+        values["gml_id"] = key
     for child in element:
         if namespace(child.tag) not in GML:
             _put(values, local(child.tag), _plain(child))

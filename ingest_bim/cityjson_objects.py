@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ F64 = NDArray[np.float64]
 DEPTH = {"MultiSurface": 0, "CompositeSurface": 0, "Solid": 1, "MultiSolid": 2, "CompositeSolid": 2}
 LINES = ("MultiPoint", "MultiLineString")
 KNOWN = {"type", "attributes", "geometry", "parents", "children", "children_roles", "address", "geographicalExtent"}
+#: Of these, what a group alone says: its members need not name it, and their roles stand nowhere else.
+OF_GROUPS = ("children", "children_roles")
 
 
 #: What Python raises when JSON has another shape than CityJSON's.
@@ -65,12 +67,16 @@ class Header:
     defaults: dict[Kind, str] = field(default_factory=dict)
     extras: tuple[str, ...] = ()
     """What extensions say of the model as a whole (CityJSON 2.0.1, 8.3)."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """What else the source says of itself: title, date, contact."""
 
     @staticmethod
     def of(document: dict[str, Any]) -> Header:
         """Read it; ValueError, TypeError or KeyError where it is malformed."""
         header = Header(str(document["version"]), extras=tuple(name for name in document if name.startswith("+")))
-        crs = (document.get("metadata") or {}).get("referenceSystem")
+        metadata = dict(document.get("metadata") or {})
+        crs = metadata.pop("referenceSystem", None)
+        header.metadata = {key: value for key, value in metadata.items() if key != "geographicalExtent"}
         header.crs = str(crs) if crs else None
         if transform := document.get("transform"):
             header.scale, header.translate = _three(transform["scale"]), _three(transform["translate"])
@@ -104,7 +110,7 @@ class Document:
     """A document or feature: its objects in order, with shapes of one LoD each."""
 
     def __init__(self, document: dict[str, Any], header: Header, lod: str | None, report: Report) -> None:
-        self.header, self.lod, self.report = header, lod, report
+        self.header, self.lod, self.report = _own(document, header, report), lod, report
         self.themes = no_themes()
         self.chosen: dict[Kind, str | None] = {"materials": None, "textures": None}
         self.pictures: Pictures | None = None
@@ -169,7 +175,7 @@ class Document:
         groups = [p for p in parents if isinstance(self.things.get(p), dict) and self.things[p].get("type") == "CityObjectGroup"]
         others = [p for p in parents if p not in groups]
         attributes = dict(raw.get("attributes") or {})
-        attributes |= {key: value for key, value in raw.items() if key not in KNOWN}  # members that extensions add
+        attributes |= {key: value for key, value in raw.items() if key not in KNOWN or (raw["type"] == "CityObjectGroup" and key in OF_GROUPS)}  # and what extensions add
         thing = CityObject(name, str(raw["type"]), others[0] if others else None, attributes, raw.get("address"), groups + others[1:])
         geometries = raw.get("geometry") or []
         lods = self._lods(raw)
@@ -318,6 +324,22 @@ class Document:
             face.material = Material("", (1.0, 1.0, 1.0, 1.0), False, texture)
             face.uv = [self.looks.corners[ring[1:]] * (1, -1) + (0, 1) for ring in stated]
         return True
+
+
+def _own(document: dict[str, Any], header: Header, report: Report) -> Header:
+    """The header for one feature: a sequence has one transform (CityJSON 2.0.1, 7.2), but a feature that brings another was written with that."""
+    if document.get("type") != "CityJSONFeature" or not isinstance(transform := document.get("transform"), dict):
+        return header
+    name = str(document.get("id", ""))
+    try:
+        own = replace(header, scale=_three(transform["scale"]), translate=_three(transform["translate"]))
+    except MALFORMED as error:
+        report.note("skipped", name, f"The feature's own transform is malformed and the header's is taken: {in_words(error)}.")
+        return header
+    if (own.scale == header.scale).all() and (own.translate == header.translate).all():
+        return header
+    report.note("assumed", name, "The feature has a transform of its own, which places it; the header's is another.")
+    return own
 
 
 def _leads_nowhere(number: Any, count: int) -> bool:

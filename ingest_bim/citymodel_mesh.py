@@ -22,7 +22,8 @@ from twin.model import Material, Mesh, Reference, Report, Texture
 
 F64 = NDArray[np.float64]
 MAX_TRIANGLES = 500_000
-MAX_ROWS = 60_000
+MAX_ROWS = 16_384
+"""Features that a batch may hold: with their attributes some 5 kB each while it is built, which the parser and the writer need beside it."""
 MAX_IMAGES = 128 << 20
 """Bytes of image files that a batch may hold."""
 OPENINGS, SPACES = ("Door", "Window"), ("Room", "BuildingRoom", "BuildingUnit", "BuildingStorey", "HollowSpace", "BridgeRoom", "IntRoom")
@@ -203,18 +204,15 @@ class Builder:
         Of an object that has none, all its faces together count as one where they happen to be closed.
         """
         found: list[float | str] = []
-        stated = any(shape.solids for shape in thing.shapes)
+        stated = any(shape.solids for shape in thing.shapes) or any(shape.solids for _, shape, _ in thing.instances)
         for shape in thing.shapes:
-            solids = shape.solids if stated else [[[face.rings for face in shape.faces]]]
-            if solids and len(shape.vertices):
-                each = solid_volumes(shape.vertices * metres_of(self.reference, float(shape.vertices[0, 1])), solids)
-                found += each if stated else [value for value in each if isinstance(value, float)]
+            if len(shape.vertices):
+                found += _enclosed(shape, metres_of(self.reference, float(shape.vertices[0, 1])), stated=stated)
         for key, shape, matrix in thing.instances:
-            if shape.solids:
-                own = batch.enclosed.setdefault(key, []) or solid_volumes(shape.vertices, shape.solids)
-                batch.enclosed[key] = own
-                larger = abs(float(np.linalg.det(matrix[:3, :3]))) * float(metres_of(self.reference, float(matrix[1, 3])).prod())
-                found += [each if isinstance(each, str) else each * larger for each in own]
+            if key not in batch.enclosed:
+                batch.enclosed[key] = _enclosed(shape, np.ones(3), stated=stated)
+            larger = abs(float(np.linalg.det(matrix[:3, :3]))) * float(metres_of(self.reference, float(matrix[1, 3])).prod())
+            found += [each if isinstance(each, str) else each * larger for each in batch.enclosed[key]]
         wrong = [each for each in found if isinstance(each, str)]
         self.stats["closed solids"] += len(found) - len(wrong)
         self.stats["open solids"] += len(wrong)
@@ -279,6 +277,13 @@ class Builder:
             faces.triangles = np.ascontiguousarray(faces.triangles[:, ::-1])
             note("repaired", thing.id, f"{thing.kind}: the solid was inside out and is turned.")
         return faces
+
+
+def _enclosed(shape: Shape, metres: F64, *, stated: bool) -> list[float | str]:
+    """The volumes of a shape's solids; where none are stated, that of all its faces, if they are closed."""
+    if stated or not shape.faces:
+        return solid_volumes(shape.vertices * metres, shape.solids)
+    return [each for each in solid_volumes(shape.vertices * metres, [[[face.rings for face in shape.faces]]]) if isinstance(each, float)]
 
 
 def _plan(lines: list[F64]) -> Any:
