@@ -42,7 +42,7 @@ def _solid_volume(vertices: F64, shells: list[Shell]) -> float | str:
         if not np.array_equal(there, back):
             return f"{name} has {_open_edges(there)}"
         volumes.append(abs(float(np.einsum("ij,ij->", vertices[apex], cross(vertices[start], vertices[end]))) / 6))
-        if volumes[-1] < NOTHING:
+        if not NOTHING <= volumes[-1] < np.inf:
             return f"{name} encloses nothing"
     inner = sum(volumes[1:])
     return volumes[0] - inner if inner < volumes[0] else "its inner shells enclose more than its outer one"
