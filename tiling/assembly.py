@@ -20,7 +20,8 @@ from tiling.reuse import Ledger, Past
 from tiling.tileset import Finished
 from twin.archive import ArchiveWriter, Packed
 
-_AT_ONCE, _BEHIND = 16, 4  # tiles of a step of the writing thread; steps that may wait for it
+_AT_ONCE = 16  # tiles of a step of the writing thread
+_WAITING = 1 << 25  # bytes of tiles that may wait for it; what is only copied waits as a name
 
 
 class Assembly:
@@ -43,7 +44,8 @@ class Assembly:
         self._missing: deque[tuple[int, bytes]] = deque()
         self._drawn, self._holds = (past.tiles.column(name).to_numpy(zero_copy_only=False) for name in ("drawn", "kept"))
         self._writer = ThreadPoolExecutor(1, "writer")
-        self._under_way: deque[Future[None]] = deque()
+        self._under_way: deque[tuple[Future[None], int]] = deque()
+        self._waiting = 0
         self._next: list[tuple[Piece | None, str, Packed]] = []
         self._reused: set[str] = set()
         self._placed: dict[str, tuple[str, int]] = {}
@@ -128,16 +130,18 @@ class Assembly:
         return self.archive if piece is None or self.shelf is None else self.shelf.writer(piece)
 
     def settle(self) -> None:
-        """Wait until all is written and every piece is in the lake.
+        """Wait until all is written.
 
         Raises:
             StorageError: the disk is full. Spoilt: see `copy`.
         """
         self._write()
-        if self.shelf is not None:
-            self._later(self.shelf.finish)
-        while self._under_way:
-            self._under_way.popleft().result()
+        self._catch_up(0)
+
+    def shelve(self) -> Future[None]:
+        """No tile of a piece comes any more; done when every piece is in the lake. Its result, and `settle`, raise what went wrong."""
+        self._write()
+        return self._later(self.shelf.settle if self.shelf is not None else lambda: None)
 
     def end_with(self, name: str, data: bytes) -> None:
         """Have a last file deflated and written behind all tiles; `settle` waits for it."""
@@ -146,18 +150,29 @@ class Assembly:
 
     def _write(self) -> None:
         tiles, self._next = self._next, []
+        if not tiles:
+            return
 
         def write() -> None:
             for piece, name, packed in tiles:
                 self._target(piece).add_packed(name, packed)
 
-        self._later(write)
+        self._later(write, sum(len(packed.body) for _, _, packed in tiles))
 
-    def _later(self, work: Callable[[], None]) -> None:
-        """Have the thread do this; it is at most a few steps behind."""
-        while len(self._under_way) >= _BEHIND:
-            self._under_way.popleft().result()
-        self._under_way.append(self._writer.submit(work))
+    def _later(self, work: Callable[[], None], size: int = 0) -> Future[None]:
+        """Have the thread do this, which holds `size` bytes until then."""
+        self._catch_up(max(0, _WAITING - size))
+        future = self._writer.submit(work)
+        self._under_way.append((future, size))
+        self._waiting += size
+        return future
+
+    def _catch_up(self, most: int) -> None:
+        """Wait until no more than `most` bytes wait (with 0: nothing at all); what went wrong is raised here."""
+        while self._under_way and (self._waiting > most or most == 0 or self._under_way[0][0].done()):
+            future, size = self._under_way.popleft()
+            self._waiting -= size
+            future.result()
 
     def known(self, uri: str) -> Packed | None:
         """The bytes of a tile that the last build made, as they are stored.

@@ -29,6 +29,7 @@ from tiling.ground_marks import Marks
 from tiling.levels import ABSENCE
 from tiling.mass_kernels import COLUMNS
 from tiling.pieces import Shelf
+from tiling.pool import ALONE as HERE
 from tiling.pool import Pool
 from tiling.reuse import LEDGER, Ledger, Past, Spoilt, boxes_of, common_key, notes_of, tile_keys
 from tiling.rows import Rows
@@ -47,6 +48,8 @@ BY_HAND = 262_144
 """Rows that are kept at hand where only some tiles are built: those that went lie in the row groups of the tiles that they left."""
 UNIT = 32
 """Budgets of weight in a unit of work, as far as it comes to no more than `UNIT_WEIGHT` vertices (some 50 MB)."""
+SHORT = 4
+"""The units of an update are so many times smaller."""
 MASSES = 200
 """Mass tiles in a unit of work."""
 UNIT_WEIGHT = 512_000
@@ -114,14 +117,19 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             far = _write_masses(job, cells, tiles, pool, work) if job.options.masses and not implicitly else None
             largest = max(one.largest() for one in anchors.places)
             told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys), "about": job.about}
-            tiles = work.table()
-            document = tileset(_tree(cells, tiles, far), error=ABSENCE * largest, **told)
-            data = dump(document)
-            work.settle()
-            work.end_with("tileset.json", data)  # while the ledger is written
-            ledger.notes["pieces"] = [asdict(piece) for piece in work.pieces]
-            left = "" if implicitly else ledger.save(job.lake, tiles)
-            work.settle()
+            tiles, shelved = work.table(), work.shelve()
+
+            def record() -> str:
+                shelved.result()
+                ledger.notes["pieces"] = [asdict(piece) for piece in work.pieces]
+                return "" if implicitly else ledger.save(job.lake, tiles)
+
+            with ThreadPoolExecutor(1, "ledger") as aside:
+                saved = aside.submit(record)
+                document = tileset(_tree(cells, tiles, far), error=ABSENCE * largest, **told)
+                work.end_with("tileset.json", dump(document))
+                work.settle()
+                left = saved.result()
             size_now = archive.size + sum(piece.size for piece in work.pieces)
         if implicitly:
             document, size_now = implicit.rewrite(job.out, implicit.mercator(), work)
@@ -170,6 +178,8 @@ def _write(
     limit = pieces.limit_of(sum(one.heft() for one in anchors.places))
     planned: list[partition.Cells] = []
     most = min(UNIT * job.options.budget, max(UNIT_WEIGHT, job.options.budget))
+    if work.past.archives:
+        most /= SHORT  # so that what is built first is written while the next is
 
     def tasks() -> Iterator[tuple[Source, metadata.Schema, list[Wanted]]]:
         unit: list[Wanted] = []
@@ -188,7 +198,7 @@ def _write(
         if unit:
             yield source, schema, unit
 
-    for unit in pool.map(build_unit, tasks()):
+    for unit in pool.map(build_unit, tasks(), alone=HERE * SHORT if work.past.archives else HERE):
         for one in unit:
             work.enter(one)
         job.progress(0.1 + 0.88 * min(1.0, work.kept / total), f"building tiles ({work.done})")

@@ -12,9 +12,7 @@ import json
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from tiling.reuse import Past
 from twin.errors import NotFound
@@ -68,6 +66,9 @@ class _Squares:
         """See to it that these squares are known."""
         if (self.digests[r0 : r1 + 1, c0 : c1 + 1] != _UNKNOWN).all():
             return
+        import rasterio  # noqa: PLC0415  only blocks on a terrain pay for GDAL
+        from rasterio.windows import Window  # noqa: PLC0415
+
         self.fresh = True
         _, width, height = self.ground.shape
         across, down = off(self.ground)

@@ -162,12 +162,13 @@ def add_up(rows, level, x, y, side, single, result, square):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True)
-def collect(grid, own, first, side, result, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """The summary of every cell and of all below it.
+def collect(grid, own, first, side, slot, result, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """The summary of every cell that has others below it, of them and itself; that of another cell is its own.
 
     Args:
         grid: (N, 4) int64 level, x, y, parent; parents first. own[first[i] : first[i + 1]]: summary of a cell's own buildings.
-        result: (N, side², COLUMNS) and count: (N,), both written.
+        slot: (N,) where in `result` a cell's summary goes, −1 for one with none below it.
+        result: (S, side², COLUMNS), written. count: (N,) rows of each summary, written.
     """
     head, after = np.full(len(grid), -1), np.full(len(grid), -1)
     blocks = np.empty((side * side, COLUMNS))
@@ -181,16 +182,17 @@ def collect(grid, own, first, side, result, count):  # type: ignore[no-untyped-d
             rows, filled, child = np.empty((len(mine) + below, COLUMNS)), len(mine), head[i]
             rows[:filled] = mine
             while child >= 0:
-                rows[filled : filled + count[child]] = result[child, : count[child]]
+                rows[filled : filled + count[child]] = result[slot[child], : count[child]] if slot[child] >= 0 else own[first[child] : first[child + 1]]
                 filled += count[child]
                 child = after[child]
             add_up(rows, level, x, y, side, False, blocks, np.empty(len(rows), np.int64))
             for block in blocks:
                 if block[COUNT] > 0:
-                    result[i, count[i]] = block
+                    result[slot[i], count[i]] = block
                     count[i] += 1
         else:
             count[i] = len(mine)
-            result[i, : len(mine)] = mine
+            if slot[i] >= 0:
+                result[slot[i], : len(mine)] = mine
         if parent >= 0:
             after[i], head[parent] = head[parent], i

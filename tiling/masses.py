@@ -126,13 +126,17 @@ def collect(cells: Cells, own: F64, first: I64) -> Masses:
     Args:
         cells: of the plan, parents first. own: (R, COLUMNS) the summaries of the cells' own buildings, one behind the other; first: (N + 1,) where each cell's begins.
     """
-    result, count = np.empty((len(cells), SIDE * SIDE, COLUMNS)), np.zeros(len(cells), np.int64)
-    kernels.collect(np.column_stack([cells.level, cells.x, cells.y, cells.parent]), own, first, SIDE, result, count)
+    inner = np.unique(cells.parent[cells.parent >= 0])
+    slot, count = np.full(len(cells), -1), np.zeros(len(cells), np.int64)
+    slot[inner] = np.arange(len(inner))
+    result = np.empty((len(inner), SIDE * SIDE, COLUMNS))
+    kernels.collect(np.column_stack([cells.level, cells.x, cells.y, cells.parent]), own, first, SIDE, slot, result, count)
     below = np.flatnonzero((cells.parent >= 0) & (count > 0))
     below = below[np.argsort(cells.parent[below], kind="stable")]
-    shown = result[below][np.arange(SIDE * SIDE) < count[below][:, None]]
-    above, start = np.unique(cells.parent[below], return_index=True)
+    begin = np.where(slot < 0, first[:-1], len(own) + slot * SIDE * SIDE)[below]
     ends = np.concatenate([[0], np.cumsum(count[below])])
+    shown = np.concatenate([own, result.reshape(-1, COLUMNS)])[np.repeat(begin - ends[:-1], count[below]) + np.arange(ends[-1])]
+    above, start = np.unique(cells.parent[below], return_index=True)
     names = [f"mass/{level}/{x}/{y}" for level, x, y in zip(*(getattr(cells, axis)[above].tolist() for axis in ("level", "x", "y")), strict=True)]
     return Masses(cells, above, names, shown, ends[np.append(start, len(below))])
 

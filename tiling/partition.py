@@ -90,23 +90,26 @@ class Places:
     @staticmethod
     def merged(many: Sequence[Places]) -> Places:
         """All that is shown in one, sorted."""
-        full = [one for one in (one.shown() for one in many) if len(one)]
-        if len(full) == 1:
-            return full[0]
-        if not full:
-            return many[0].part(slice(0, 0))
-        columns = [np.concatenate([getattr(one, name) for one in full]) for name in ("code", "size", "weight", "tie", "row", "mark")]
-        return Places(*columns).sorted()
+        if sum(len(one) > len(one.gone) for one in many) < 2:
+            return next((one.shown() for one in many if len(one) > len(one.gone)), many[0].part(slice(0, 0)))
+        columns = {name: np.concatenate([getattr(one, name) for one in many]) for name in ("code", "size", "weight", "tie", "mark")}
+        row = np.concatenate([one.row + np.int64(one.base) for one in many])
+        first = np.cumsum([0, *map(len, many)])
+        return Places(**columns, row=row, gone=np.concatenate([one.gone + at for one, at in zip(many, first, strict=False)])).sorted()
 
     def sorted(self) -> Places:
-        """The same in ascending order. Runs that are sorted already cost little."""
+        """What is shown in ascending order. Runs that are sorted already cost little."""
         order = np.argsort(self.code, kind="stable")
+        if len(self.gone):
+            keep = np.ones(len(self), bool)
+            keep[self.gone] = False
+            order = order[keep[order]]
         code = self.code[order]
         same = np.flatnonzero(code[1:] == code[:-1])
         if len(same):
             among = np.unique(np.concatenate([same, same + 1]))
             order[among] = order[among][np.lexsort((self.tie[order[among]], code[among]))]
-        return self.part(order)
+        return replace(self.part(order), base=self.base)
 
 
 @dataclass(frozen=True)

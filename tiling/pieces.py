@@ -6,6 +6,8 @@ the masses and `tileset.json` lie in the archive that the tiler is asked for; ea
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +23,7 @@ LEAST, MOST = 1 << 22, 1 << 28
 """Weight (vertices) of a piece: no layer below `LEAST` is cut, no piece is above `MOST` (some 4 bytes a vertex)."""
 SHARE = 16
 """A piece holds about so much of a layer at most, and no less than that of the limit."""
+_BEHIND = 4  # pieces that may wait for being finished
 
 
 @dataclass
@@ -65,7 +68,7 @@ def _totals(cells: Cells, above: NDArray[np.int64], values: NDArray[np.float64])
 
 
 class Shelf:
-    """Writes pieces one after the other; each is in the lake as soon as the next begins.
+    """Writes pieces one after the other; a thread finishes each and puts it into the lake while the next is written (the disk takes its time over that).
 
     Args:
         out: beside which they are written. most: bytes of an archive; what is larger is split.
@@ -75,9 +78,11 @@ class Shelf:
         self._lake, self._out, self._most = lake, out, most
         self._piece: Piece | None = None
         self._writer: ArchiveWriter | None = None
+        self._thread = ThreadPoolExecutor(1, "shelf")
+        self._under_way: deque[Future[None]] = deque()
 
     def writer(self, piece: Piece) -> ArchiveWriter:
-        """The archive of a piece; the one before is finished.
+        """The archive of a piece; the one before is being finished.
 
         Raises:
             StorageError: the disk is full.
@@ -89,15 +94,27 @@ class Shelf:
         return self._writer
 
     def finish(self) -> None:
-        """The last piece is whole. Raises StorageError: the disk is full."""
+        """Nothing more comes for the last piece. Raises StorageError: the disk was full at an earlier one."""
         writer, piece, self._writer, self._piece = self._writer, self._piece, None, None
         if writer is not None and piece is not None:
-            writer.__exit__(None, None, None)
-            piece.size = writer.path.stat().st_size
-            piece.keys = archive_set.store(self._lake, writer.path, self._most)
+            self._under_way.append(self._thread.submit(self._put, writer, piece))
+        while len(self._under_way) > _BEHIND or (self._under_way and self._under_way[0].done()):
+            self._under_way.popleft().result()
+
+    def settle(self) -> None:
+        """Finish the last piece, and wait until all are in the lake. Raises StorageError: the disk is full."""
+        self.finish()
+        while self._under_way:
+            self._under_way.popleft().result()
+
+    def _put(self, writer: ArchiveWriter, piece: Piece) -> None:
+        writer.__exit__(None, None, None)
+        piece.size = writer.path.stat().st_size
+        piece.keys = archive_set.store(self._lake, writer.path, self._most)
 
     def give_up(self) -> None:
         """Leave nothing half done behind."""
+        self._thread.shutdown(wait=True)
         if self._writer is not None:
             self._writer.__exit__(RuntimeError, None, None)
             self._writer = self._piece = None

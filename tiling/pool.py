@@ -42,10 +42,10 @@ class Pool:
         if self._executor is not None:
             self._executor.shutdown(wait=kind is None, cancel_futures=True)
 
-    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+    def map(self, function: Callable[[T], R], tasks: Iterable[T], *, alone: int = ALONE) -> Iterator[R]:
         """`function` of every task, in the order of the tasks; it must be a function of the task alone.
 
-        Where a worker is killed from outside, what was under way is done again in fresh workers.
+        Up to `alone` tasks are done here. Where a worker is killed from outside, what was under way is done again in fresh workers.
 
         Raises:
             StorageError: workers were killed `LIVES` times; the job can be run again.
@@ -54,8 +54,8 @@ class Pool:
         if self.workers == 1:
             yield from map(function, source)
             return
-        few = list(islice(source, ALONE + 1)) if self._executor is None else []
-        if self._executor is None and len(few) <= ALONE:
+        few = list(islice(source, alone + 1)) if self._executor is None else []
+        if self._executor is None and len(few) <= alone:
             yield from map(function, few)
             return
         waiting: deque[tuple[T, Future[Any]]] = deque()

@@ -24,6 +24,8 @@ from twin.model import LayerVersion, Part
 
 HELD = 32_768
 """Rows of row groups that are kept for the next call."""
+_LOOSE = 4
+"""Rows that lie so close in their row group are taken together with what is between them: one view instead of a copy of every column."""
 
 
 @dataclass
@@ -71,7 +73,7 @@ class Rows:
         return self._file(self.groups[0][0]).schema_arrow
 
     def read(self, group: int) -> pa.Table:
-        """One row group, all columns."""
+        """One row group, all columns but the boxes."""
         self._load([group])
         return self._held[group]
 
@@ -93,28 +95,31 @@ class Rows:
         return np.asarray(~gone.combine_chunks().to_numpy(zero_copy_only=False), bool)
 
     def take(self, rows: NDArray[np.int64]) -> pa.Table:
-        """The rows of these numbers, in this order."""
+        """The rows of these numbers, in this order, without their boxes."""
         if not len(rows):
             return self.read(0).slice(0, 0)
         starts = np.array([group[2] for group in self.groups])
         owner = np.searchsorted(starts, rows, side="right") - 1
-        wanted = [int(group) for group in np.unique(owner)]
-        base = np.zeros(len(self.groups), np.int64)
-        tables, at = [], 0
-        for some in _batches(wanted, self.groups, self.held):
+        order = np.argsort(owner, kind="stable")
+        wanted, first = np.unique(owner[order], return_index=True)
+        own = dict(zip(wanted.tolist(), np.split(order, first[1:]), strict=True))
+        batches = _batches(wanted.tolist(), self.groups, self.held)
+        place, tables, at = np.empty(len(rows), np.int64), [], 0
+        for some in batches:
             self._load(some)
             for group in some:
-                # of many row groups that hold a row or two each, only the rows are kept
-                mine = np.flatnonzero(owner == group)
-                tables.append(self._held[group].take(pa.array(rows[mine] - starts[group])))
-                base[group] = at
-                at += len(mine)
-        place = np.empty(len(rows), np.int64)
-        order = np.argsort(owner, kind="stable")
-        counts = np.bincount(owner, minlength=len(self.groups))
-        place[order] = np.arange(len(rows)) - np.repeat((np.cumsum(counts) - counts)[counts > 0], counts[counts > 0]) + np.repeat(base[counts > 0], counts[counts > 0])
+                mine, table = own[group], self._held[group]
+                local = rows[mine] - starts[group]
+                low, high = int(local.min()), int(local.max()) + 1
+                if len(batches) == 1 and high - low <= _LOOSE * len(mine):
+                    table, local = table.slice(low, high - low), local - low
+                else:  # of many row groups that hold a row or two each, only the rows are kept
+                    table, local = table.take(pa.array(local)), np.arange(len(mine))
+                tables.append(table)
+                place[mine] = at + local
+                at += len(table)
         table = pa.concat_tables(tables)
-        return (table if (np.diff(place) == 1).all() else table.take(pa.array(place))).combine_chunks()
+        return (table if np.array_equal(place, np.arange(at)) else table.take(pa.array(place))).combine_chunks()
 
     def _file(self, path: Path) -> pq.ParquetFile:
         if path not in self._files:
@@ -127,7 +132,9 @@ class Rows:
         for path in dict.fromkeys(self.groups[group][0] for group in missing):
             mine = [group for group in missing if self.groups[group][0] == path]
             # an update, for which more is held, waits for these rows; in a full build the other cores have tasks of their own
-            table, at = self._file(path).read_row_groups([self.groups[group][1] for group in mine], use_threads=self.held > HELD), 0
+            file = self._file(path)
+            names = [name for name in file.schema_arrow.names if name != "bbox"]
+            table, at = file.read_row_groups([self.groups[group][1] for group in mine], columns=names, use_threads=self.held > HELD), 0
             for group in mine:
                 self._held[group] = table.slice(at, self.groups[group][3])
                 at += self.groups[group][3]

@@ -35,6 +35,7 @@ INDEX = "@3dtilesIndex1@"
 LEVEL = 5  # of libdeflate: 6 takes half as long again and gains 1 % on tiles of buildings
 _LOCAL = struct.Struct("<4s5H3I2H")  # signature, version, flags, method, time, date, crc, packed, size, name, extra
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
+_REPEATED = struct.Struct("<4s2H22s4H2I")  # the same, with what a local header says from its flags to the length of the name
 LOCAL_SIZE = _LOCAL.size
 """Bytes of a local header, before the name."""
 _END = struct.Struct("<4s4H2IH")
@@ -176,7 +177,7 @@ class ArchiveWriter:
             if data[at:body] != header or crc32(data[body:end]) != check:
                 raise BadTileset(f"The archive {source.name} is damaged: {name} is not what was written.", "Tile the layer again.")
             self._claim(name)
-            self._enter(name, *record[2:], at=self._at + at)
+            self._enter(name, header, self._at + at)
         self._write(data)
 
     def sync(self) -> None:
@@ -198,22 +199,19 @@ class ArchiveWriter:
         about = (packed.crc, len(packed.body), packed.size, packed.deflated)
         if packed.size >= _MAX32 or len(packed.body) >= _MAX32:
             raise BadTileset(f"{self.path.name}: {name} has {packed.size} bytes; the format ends at 4 GB.", "Use smaller tiles.")
-        self._enter(name, *about, at=self._at)
-        self._write(_header(name, *about))
+        header = _header(name, *about)
+        self._enter(name, header, self._at)
+        self._write(header)
         self._write(packed.body)
 
-    def _enter(self, name: str, crc: int, stored: int, size: int, deflated: bool, *, at: int) -> None:
-        """Note the file that begins at `at` in the index and in the central directory."""
+    def _enter(self, name: str, header: bytes, at: int) -> None:
+        """Note the file that begins at `at` in the index and in the central directory, which repeats most of its local header."""
         if name != INDEX:
             self._offsets[name] = at
-        text, extra, offset = name.encode(), b"", at
+        version, extra, offset = 20, b"", at
         if offset >= _MAX32:
-            extra, offset = struct.pack("<2HQ", 1, 8, at), _MAX32
-        version = 45 if extra else 20
-        flags, method = _flags(name, deflated)
-        self._central.append(
-            _CENTRAL.pack(b"PK\1\2", version, version, flags, method, 0, _DATE, crc, stored, size, len(text), len(extra), 0, 0, 0, 0, offset) + text + extra
-        )
+            version, extra, offset = 45, struct.pack("<2HQ", 1, 8, at), _MAX32
+        self._central.append(_REPEATED.pack(b"PK\1\2", version, version, header[6:28], len(extra), 0, 0, 0, 0, offset) + header[LOCAL_SIZE:] + extra)
 
     def _finish(self) -> None:
         index = np.empty(len(self._offsets), _INDEX_TYPE)
@@ -450,13 +448,7 @@ def _name_digest(name: str) -> bytes:
     return hashlib.md5(name.encode(), usedforsecurity=False).digest()
 
 
-def _flags(name: str, deflated: bool) -> tuple[int, int]:
-    """(general purpose flags, method) of a file."""
-    return 0 if name.isascii() else _UTF8, 8 if deflated else 0
-
-
 def _header(name: str, crc: int, stored: int, size: int, deflated: bool) -> bytes:
     """A local header as this module writes it."""
     text = name.encode()
-    flags, method = _flags(name, deflated)
-    return _LOCAL.pack(b"PK\3\4", 20, flags, method, 0, _DATE, crc, stored, size, len(text), 0) + text
+    return _LOCAL.pack(b"PK\3\4", 20, 0 if name.isascii() else _UTF8, 8 if deflated else 0, 0, _DATE, crc, stored, size, len(text), 0) + text

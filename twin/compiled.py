@@ -1,12 +1,12 @@
-"""Numba's compiler, loaded without SciPy, which takes 0.3 s of every process and which no kernel here uses.
+"""Numba's compiler, loaded without SciPy, which takes 0.3 s of every process and which no kernel here uses, and without YAML, of a settings file of Numba's own.
 
 Numba looks for SciPy when it is loaded, for `numpy.convolve` and its like; told that there is none, it leaves those out. What
-asks for SciPy later gets it.
+asks for SciPy or YAML later gets it.
 """
 
 from twin.processes import without
 
-with without("scipy"):
+with without("scipy"), without("yaml"):
     import numba.np.arraymath  # noqa: F401
 
 from numba import njit as njit  # noqa: PLC0414  handed on

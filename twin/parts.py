@@ -43,7 +43,7 @@ from twin.model import (
 from twin.spool import RESERVED as RESERVED  # noqa: PLC0414  readers and queries find it here
 from twin.spool import Spool, ahead
 
-ROW_GROUP = 2048
+ROW_GROUP = 1024
 PART_ROWS = 262_144
 CHUNK = 16_384
 """Rows that are read at a time."""

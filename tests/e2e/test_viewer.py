@@ -22,6 +22,10 @@ def pixels(path: Path, box: tuple[int, int, int, int] = MAP) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB").crop(box), np.int16)
 
 
+DRESSED = "twin-search svg"
+"""Icons wait for the first picture, and no longer than it can come."""
+
+
 def commonest(picture: np.ndarray) -> float:
     """Share of the commonest colour (coarse): near one for an empty globe."""
     coarse = (picture // 16).reshape(-1, 3)
@@ -30,6 +34,7 @@ def commonest(picture: np.ndarray) -> float:
 
 def test_city_opens_and_clicks_tell_the_truth(shared: Any, small_city: Any, pictures: Path) -> None:
     viewer = shared
+    viewer.page.wait_for_selector(DRESSED, state="visible")
     first = pixels(viewer.shot(pictures / "city.png"))
     assert golden.compare(pictures / "city.png", "city", MAP).alike
     assert commonest(first) < 0.6, "an empty globe"
@@ -196,6 +201,7 @@ def test_missing_tiles_are_said_and_read_again(viewer: Any, pictures: Path) -> N
     notice = viewer.text("[data-notice='tiles:buildings']")
     assert "404" in notice
     assert "twin tile buildings" in notice
+    viewer.page.wait_for_selector(DRESSED, state="visible")
     bare = pixels(viewer.shot(pictures / "missing-tiles.png"))
     viewer.page.unroute(broken)
     viewer.page.wait_for_selector("[data-notice='tiles:buildings']", state="detached")
@@ -212,4 +218,5 @@ def test_without_webgl_it_says_what_to_do(viewer: Any) -> None:
     viewer.page.goto(f"{viewer.url}/viewer/")
     assert "WebGL 2" in viewer.text(".wall")
     assert "硬件加速" in viewer.text(".wall")
+    viewer.page.wait_for_selector(DRESSED, state="visible")
     assert viewer.errors == []

@@ -12,22 +12,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import rasterio
 import shapely
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from rasterio.transform import from_origin
 
-from tiling import anchors, block_tiles, blocks, ground_marks, masses, pieces
+from tiling import anchors, block_tiles, blocks, masses, pieces
 from tiling.arrow_bytes import offsets_and_data
 from tiling.census import Census
 from tiling.digest_kernel import hash_bytes, hash_words
 from tiling.digests import digests
 from twin import parts
 from twin.bench.cities import generate_buildings
-from twin.crs import to_lonlat
 from twin.errors import TwinError
-from twin.ground import Ground
 from twin.lake import Lake
 from twin.model import Features, LayerVersion, Reference, Report
 from twin.processes import uncollected
@@ -341,108 +337,3 @@ def test_the_collector_is_as_it_was() -> None:
         assert not gc.isenabled()
         raise TwinError("no")
     assert gc.isenabled()
-
-
-def raster(path: Path, west: float, south: float, side: float, cell: float, height: float, crs: str = "EPSG:4547") -> Path:
-    """A sloping ground over a square."""
-    count = round(side / cell)
-    j, i = np.meshgrid(np.arange(count), np.arange(count))
-    profile = {"driver": "GTiff", "width": count, "height": count, "count": 1, "dtype": "float64", "crs": crs, "transform": from_origin(west, south + side, cell, cell)}
-    with rasterio.open(path, "w", **profile) as file:
-        file.write(height + (0.01 * j + 0.02 * i) * cell, 1)
-    return path
-
-
-def test_a_survey_laid_over_the_terrain_builds_what_it_touches(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another raster over a corner of the ground: the bytes of a full build, and tiles away from it are copied."""
-    rng = np.random.default_rng(8)
-    version = store(lake, of({f"b{i}": row(rng) for i in range(2000)}))
-    base = Ground(raster(tmp_path / "base.tif", X - 500, Y - 500, 4200, 30, 10.0), Reference("EPSG:4547", "EPSG:4979"), "base")
-    survey = raster(tmp_path / "survey.tif", X + 100, Y + 100, 400, 2, 14.0)
-    over = Ground(survey, Reference("EPSG:4547", "EPSG:4979"), "survey+base", base)
-
-    def built(out: str, ground: Ground, previous: Previous | None = None) -> tuple[bytes, dict[str, Any]]:
-        job = TileJob(lake, lake.root / out, blocks.Options(budget=400), ground, previous=previous)
-        facts = blocks.tile(version, job)
-        return job.out.read_bytes(), facts
-
-    first, facts = built("a.3tz", base)
-    full, _ = built("full.3tz", over)
-    counts = counted(monkeypatch)
-    fast, _ = built("fast.3tz", over, Previous((lake.root / "a.3tz",), facts["sidecars"]))
-    assert fast == full != first
-    assert 0 < counts["tiles"] < 0.2 * facts["tiles"]
-    assert counts["rows"] == 0
-
-
-def test_a_terrain_that_reaches_farther_builds_what_stands_on_other_heights(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same cells, of which a corner differs, in a raster with another origin: heights are the same to the last bit, and so are the tiles."""
-    version = store(lake, of({f"b{i}": row(np.random.default_rng(i)) for i in range(1000)}))
-    west, top, cell = X - 500.4, Y + 3700.7, 7.3
-    cells = np.random.default_rng(8).uniform(5, 40, (580, 580))
-
-    def ground(name: str, cells: Any, left: int, up: int, far: float = 0.0) -> Ground:
-        place = from_origin(west - left * cell + far, top + up * cell, cell, cell)
-        with rasterio.open(tmp_path / name, "w", driver="GTiff", width=cells.shape[1], height=cells.shape[0], count=1, dtype="float64", crs="EPSG:4547", transform=place) as file:
-            file.write(cells, 1)
-        return Ground(tmp_path / name, Reference("EPSG:4547", "EPSG:4979"), name)
-
-    wider = np.pad(cells, ((53, 8), (41, 0)), constant_values=3.0)
-    wider[-140:, :160] += 1.0
-    one, other = ground("one.tif", cells, 0, 0), ground("other.tif", wider, 41, 53)
-    east, north = np.random.default_rng(2).uniform(0, 3000, (2, 2000))
-    lon, lat = to_lonlat("EPSG:4547", X + east, Y + north)
-    same = (east > 450) | (north > 450)  # not over the corner that differs
-    assert np.isfinite(one.ellipsoidal(lon, lat)).all()
-    assert (one.ellipsoidal(lon, lat) == other.ellipsoidal(lon, lat))[same].all()
-
-    def built(out: str, under: Ground, previous: Previous | None = None) -> tuple[bytes, dict[str, Any]]:
-        job = TileJob(lake, lake.root / out, blocks.Options(budget=400), under, previous=previous)
-        facts = blocks.tile(version, job)
-        return job.out.read_bytes(), facts
-
-    counts = counted(monkeypatch)
-    first, facts = built("a.3tz", one)
-    all_tiles = counts["tiles"]
-    full, _ = built("full.3tz", other)
-    counts["tiles"] = 0
-    fast, _ = built("fast.3tz", other, Previous((lake.root / "a.3tz",), facts["sidecars"]))
-    assert fast == full != first
-    assert 0 < counts["tiles"] < 0.3 * all_tiles
-    counts["tiles"] = 0
-    shifted, _ = built("shifted.3tz", ground("shifted.tif", cells, 0, 0, far=0.01), Previous((lake.root / "a.3tz",), facts["sidecars"]))
-    assert shifted != first
-    assert counts["tiles"] == all_tiles, "a centimetre aside are other cells"
-
-
-def test_a_terrain_in_place_of_another_builds_what_stands_on_other_heights(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A whole new raster of which a corner differs: the bytes of a full build, twice; a raster whose digests were left is not read again."""
-    rng = np.random.default_rng(8)
-    version = store(lake, of({f"b{i}": row(rng) for i in range(2000)}))
-    first = raster(tmp_path / "first.tif", X - 500, Y - 500, 4200, 15, 10.0)
-    with rasterio.open(first) as file:
-        cells, profile = file.read(1), file.profile
-    cells[-70:, :70] += 1.0
-    with rasterio.open(tmp_path / "second.tif", "w", **profile) as file:
-        file.write(cells, 1)
-
-    def built(out: str, name: str, previous: Previous | None = None, vertical: str = "EPSG:4979") -> tuple[bytes, dict[str, Any]]:
-        ground = Ground(tmp_path / f"{name}.tif", Reference("EPSG:4547", vertical), name)
-        job = TileJob(lake, lake.root / out, blocks.Options(budget=400), ground, previous=previous)
-        facts = blocks.tile(version, job)
-        return job.out.read_bytes(), facts
-
-    before, facts = built("a.3tz", "first")
-    full, _ = built("full.3tz", "second")
-    counts = counted(monkeypatch)
-    fast, quick = built("fast.3tz", "second", Previous((lake.root / "a.3tz",), facts["sidecars"]))
-    assert fast == full != before
-    assert 0 < counts["tiles"] < 0.25 * facts["tiles"]
-    assert counts["rows"] == 0
-    monkeypatch.setattr(ground_marks, "_digest", lambda _cells: pytest.fail("read again"))
-    assert built("again.3tz", "second", Previous((lake.root / "fast.3tz",), quick["sidecars"]))[0] == full
-    monkeypatch.undo()
-    counts = counted(monkeypatch)
-    moved, _ = built("moved.3tz", "second", Previous((lake.root / "fast.3tz",), quick["sidecars"]), "EPSG:5773")
-    assert moved != full
-    assert counts["tiles"] + counts["masses"] == facts["tiles"], "the same cells in another datum"

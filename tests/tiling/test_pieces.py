@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from threading import current_thread
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.tiling.test_incremental import build, edited, flip, of, row, store
 from tests.twin.test_exporting import city_with
-from tiling import pieces
+from tiling import assembly, blocks, pieces
 from tiling.check import check_tileset
 from tiling.partition import Places, project
 from tiling.partition import pieces as planned
@@ -146,6 +148,42 @@ def test_a_full_disk_leaves_no_half_piece(lake: Lake, monkeypatch: pytest.Monkey
     with pytest.raises(StorageError, match="full"):
         build(lake, version, "out.3tz")
     assert not list(lake.root.glob("out*.3tz"))
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_slow_disk_changes_no_byte_and_holds_the_builder_up(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces are finished on a thread of their own while others are written; no more than one tile that was built waits where there is room for one byte."""
+    now = rows(600)
+    version = store(lake, of(now))
+    _, facts = build(lake, version, "a.3tz")
+    update = parts.merge(lake, version, store(lake, of({f"b{i}": edited("height", now[f"b{i}"], np.random.default_rng(i)) for i in range(0, 600, 20)})))
+    full, wanted = build(lake, update, "full.3tz")
+    for key in set(wanted["pieces"]) - set(facts["pieces"]):
+        lake.delete(key)
+    real_store, real_later, threads, waiting = archive_set.store, assembly.Assembly._later, [], []
+
+    def slow(*args: Any) -> list[str]:
+        threads.append(current_thread().name)
+        sleep(0.02)
+        return real_store(*args)
+
+    def later(self: Any, work: Any, size: int = 0) -> Any:
+        future = real_later(self, work, size)
+        waiting.append((self._waiting, size))
+        return future
+
+    monkeypatch.setattr(archive_set, "store", slow)
+    monkeypatch.setattr(assembly.Assembly, "_later", later)
+    monkeypatch.setattr(assembly, "_WAITING", 1)
+    monkeypatch.setattr(assembly, "_AT_ONCE", 1)
+    monkeypatch.setattr(blocks, "UNIT_WEIGHT", 1)  # a tile a unit
+    fast, quick = build(lake, update, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]))
+    assert fast == full
+    assert quick["pieces"] == wanted["pieces"]
+    assert len(threads) > 3
+    assert all(name.startswith("shelf") for name in threads)
+    assert all(held <= max(1, size) for held, size in waiting)
+    assert sum(size > 0 for _, size in waiting) > 10
 
 
 @pytest.mark.usefixtures("small_pieces")

@@ -148,6 +148,7 @@ export class CityApp {
     const graphics = probeGraphics();
     if (!graphics) {
       this.noGraphics = true;
+      this.later.release();
       this.changed.emit();
       return;
     }
@@ -160,6 +161,7 @@ export class CityApp {
         break;
       } catch (error) {
         this.draw();
+        this.later.release();
         void this.ground.setTerrain("terrain", null);
         if (!(error instanceof ApiError) || !error.offline) this.notices.set("open", "error.open", { why: this.why(error) }, "bad");
         await this.waitOnline();

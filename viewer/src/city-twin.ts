@@ -18,7 +18,7 @@ import "./panels/status-bar";
 import "./panels/time-slider";
 import "./panels/tools-panel";
 import "./panels/wall-screen";
-import { icon, look } from "./panels/base";
+import { dress, icon, look } from "./panels/base";
 import type { StatusBar } from "./panels/status-bar";
 import { TwinHandle } from "./twin-handle";
 
@@ -126,6 +126,7 @@ export class CityTwin extends LitElement {
   protected override firstUpdated(): void {
     const app = new CityApp(new URL(this.src, document.baseURI).href, this.scene);
     this.app = app;
+    app.later.do(dress);
     this.handle = new TwinHandle(app);
     this.folded ||= window.innerWidth <= NARROW;
     document.documentElement.lang = app.lang === "zh" ? "zh-CN" : "en";

@@ -60,13 +60,15 @@ export class RowsField extends Panel {
   private cell(name: string, field: Field, value: string, wrong: boolean, put: (text: string) => void): TemplateResult {
     const label = bilingual(this.app.lang, field.title, field.name);
     const change = (event: Event) => put((event.target as HTMLInputElement).value);
+    // What is being drawn is empty because it is not there yet.
+    const said = wrong && this.app.drawing.order?.name !== name;
     const input = field.kind === "boolean"
       ? html`<input id=${name} name=${name} type="checkbox" .checked=${value === "true"} @change=${(event: Event) => put(String((event.target as HTMLInputElement).checked))} />`
       : field.kind === "select"
         ? html`<select id=${name} name=${name} @change=${change}><option value="">${this.t("form.choose")}</option>
           ${field.options.map((option) => html`<option value=${option} ?selected=${option === value}>${bilingual(this.app.lang, field.names[option], tagName(option, this.app.lang))}</option>`)}</select>`
         : field.name === "csv" ? html`<textarea id=${name} name=${name} rows="3" .value=${value} @change=${change}></textarea>`
-          : html`<input id=${name} name=${name} .value=${value} aria-invalid=${wrong} autocomplete="off" @change=${change} />`;
+          : html`<input id=${name} name=${name} .value=${value} aria-invalid=${said} autocomplete="off" @change=${change} />`;
     return html`<div class="field"><label for=${name}>${label}</label>
       <div class="with">${input}${geometryButton(this.app, name, field, value, put)}</div></div>`;
   }
