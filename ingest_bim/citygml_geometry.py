@@ -30,6 +30,8 @@ class Polygon:
     rings: list[F64]
     material: Material | None = None
     uv: list[F64] | None = None
+    shell: tuple[int, int] | None = None
+    """(solid, counted over the file; shell, 0 the outer one) that it belongs to."""
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Store:
     lines: list[F64] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
     first_srs: str = ""
+    solids: int = 0
 
     def find(self, href: str) -> Element | None:
         """The element of `#id`; other files and addresses are never opened."""
@@ -91,16 +94,45 @@ def polygons(element: Element, store: Store, *, flip: bool = False, paint: Paint
         _lines(element, store)
         return []
     if name in POLYGONS:
-        found = _polygon(element, store, paint)
-        if found is None:
+        polygon = _polygon(element, store, paint)
+        if polygon is None:
             return []
         if flip:
-            found.rings = [ring[::-1] for ring in found.rings]
-            found.uv = None if found.uv is None else [uv[::-1] for uv in found.uv]
-        return [found]
+            polygon.rings = [ring[::-1] for ring in polygon.rings]
+            polygon.uv = None if polygon.uv is None else [uv[::-1] for uv in polygon.uv]
+        return [polygon]
     if name == "OrientableSurface" and element.get("orientation") == "-":
         flip = not flip
-    return [p for child in element for p in polygons(child, store, flip=flip, paint=paint, trail=trail)]
+    if name == "Solid":
+        return _solid(element, store, flip, paint, trail)
+    found = [p for child in element for p in polygons(child, store, flip=flip, paint=paint, trail=trail)]
+    if name == "Tin" and not found:
+        _control_points(element, store)
+    return found
+
+
+def _control_points(element: Element, store: Store) -> None:
+    """Of a TIN that leaves its triangles to the reader (GML 3.1.1: Tin), the points."""
+    for node in (node for child in element if local(child.tag) == "controlPoint" for node in child.iter()):
+        if local(node.tag) in ("pos", "posList"):
+            try:
+                store.lines.extend(coordinates(node, store)[:, None])
+            except ValueError as error:
+                store.problems[f"a TIN's points cannot be read ({error})"] += 1
+    store.problems["a TIN that states points and no triangles is not triangulated"] += 1
+
+
+def _solid(element: Element, store: Store, flip: bool, paint: Paint, trail: tuple[int, ...]) -> list[Polygon]:
+    """The polygons of a solid, which know their shell."""
+    store.solids += 1
+    number, inner = store.solids, 0
+    found: list[Polygon] = []
+    for child in element:
+        inner += local(child.tag) == "interior"
+        for polygon in polygons(child, store, flip=flip, paint=paint, trail=trail):
+            polygon.shell = (number, inner if local(child.tag) == "interior" else 0)
+            found.append(polygon)
+    return found
 
 
 def _lines(element: Element, store: Store) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ingest_bim.citygml_codes import CodeLists
 from ingest_bim.citygml_geometry import Polygon, Store, coordinates, gml_id, polygons
 from ingest_bim.citygml_stream import CITYGML, GML, XLINK, Head, local, namespace
-from ingest_bim.citymodel import CityObject, Face, Measure, Shape, Surface, choose_lod, lod_rank
+from ingest_bim.citymodel import CityObject, Face, Measure, Shape, Shell, Surface, choose_lod, lod_rank
 from twin.model import Report
 
 F64 = NDArray[np.float64]
@@ -48,6 +48,8 @@ class Member:
         self.store.local = {key: e for e in element.iter() if (key := gml_id(e))}
         for child in element:
             self._object(child, None, f"member-{number}")
+        if not self.found and (href := element.get(XLINK)) is not None and not href.startswith("#"):
+            self.report.note("skipped", href[:100], "This member lies in another file, which is not opened: ingest both files together.")
         return self.found
 
     def _object(self, element: Element, parent: str | None, fallback: str) -> float:
@@ -116,6 +118,8 @@ class Member:
             self._properties(child, thing, own.attributes, geometry, below, len(thing.surfaces) - 1)
         elif namespace(child.tag) in GML and local(child.tag) in SHAPES:
             self.store.problems[f"geometry in the property {local(prop.tag)!r}, which has no LoD"] += 1
+        elif namespace(child.tag) in GML and local(child.tag).endswith(("Coverage", "Grid")):
+            self.store.problems[f"the grid in the property {local(prop.tag)!r} is not read; ingest it as a terrain"] += 1
         elif gml_id(child) or (namespace(child.tag).startswith(CITYGML) and any(local(e.tag) in SHAPES for e in child.iter())):
             below.append(child)
         else:
@@ -124,7 +128,8 @@ class Member:
     def _simple(self, prop: Element, attributes: dict[str, Any]) -> None:
         text = (prop.text or "").strip() or prop.get(XLINK, "")
         if text:
-            _put(attributes, self._name(prop), _value(local(prop.tag), text, prop.get("uom")))
+            role = prop.get("role")  # of a member of a group
+            _put(attributes, self._name(prop), _value(local(prop.tag), text, prop.get("uom")) if role is None else {"href": text, "role": role})
             if (space := prop.get("codeSpace")) and (label := self.codes.label(space, text)) is not None:
                 _put(attributes, f"{self._name(prop)}.label", label)
 
@@ -150,7 +155,6 @@ class Member:
         faces: dict[str, list[tuple[Polygon, int]]] = {}
         lines: dict[str, list[F64]] = {}
         implicit: dict[str, list[Element]] = {}
-        solids: set[str] = set()
         for lod, prop, surface, name in sorted(geometry, key=lambda g: g[2] < 0):  # surfaces first: a solid repeats them
             if name.endswith("ImplicitRepresentation"):
                 implicit.setdefault(lod, []).append(prop)
@@ -163,8 +167,6 @@ class Member:
                 self.store.problems["its line of terrain intersection is not kept"] += 1
             if found:
                 faces.setdefault(lod, []).extend((p, surface) for p in found)
-                if surface < 0 and "Solid" in (local(e.tag) for e in prop.iter()):
-                    solids.add(lod)
         thing.lods = sorted({*faces, *implicit, *lines}, key=lod_rank)
         chosen = choose_lod([*faces, *implicit], self.lod)
         if any(lines.values()) and chosen is not None:
@@ -182,24 +184,27 @@ class Member:
             self.report.note("skipped", thing.id, f"{thing.kind}: its LoD {lod} is not drawn over its own parts of a finer LoD.")
             return lod_rank(lod)
         if faces.get(lod):
-            thing.shapes.append(self._shape(faces[lod], lod in solids, self.place))
+            thing.shapes.append(self._shape(faces[lod], self.place))
         for prop in implicit.get(lod, []):
             self._implicit(thing, prop)
         return lod_rank(lod)
 
-    def _shape(self, found: list[tuple[Polygon, int]], solid: bool, place: Callable[[F64], F64] | None) -> Shape:
+    def _shape(self, found: list[tuple[Polygon, int]], place: Callable[[F64], F64] | None) -> Shape:
         """Polygons over common vertices; a polygon met a second time (by its corners) is left out."""
         numbers: dict[tuple[float, float, float], int] = {}
         faces: list[Face] = []
         seen: set[frozenset[int]] = set()
+        solids: dict[int, dict[int, Shell]] = {}
         for polygon, surface in found:
             rings = [[numbers.setdefault(tuple(p), len(numbers)) for p in ring.tolist()] for ring in polygon.rings]
             corners = frozenset(rings[0])
             if corners not in seen or surface >= 0:
                 seen.add(corners)
                 faces.append(Face(rings, surface, polygon.material, polygon.uv))
+            if polygon.shell is not None:
+                solids.setdefault(polygon.shell[0], {0: []}).setdefault(polygon.shell[1], []).append(rings)
         points = np.array(list(numbers), np.float64).reshape(-1, 3)
-        return Shape(points if place is None else place(points), faces, solid)
+        return Shape(points if place is None else place(points), faces, [[shells[i] for i in sorted(shells)] for shells in solids.values()])
 
     def _implicit(self, thing: CityObject, prop: Element) -> None:
         """A prototype in its own metres, placed by a 4×4 matrix and a reference point (CityGML 2.0, 8.2)."""
@@ -231,7 +236,7 @@ class Member:
         if (relative := parts.get("relativeGMLGeometry")) is not None:
             inner = next(iter(relative), None)
             key = (relative.get(XLINK) or "").removeprefix("#") or (gml_id(inner) if inner is not None else "") or f"{thing.id} own"
-            return key, self._shape([(p, -1) for p in polygons(relative, self.store)], False, None)
+            return key, self._shape([(p, -1) for p in polygons(relative, self.store)], None)
         name = (parts["libraryObject"].text or "").strip() if "libraryObject" in parts else ""
         if not name or self.store.library is None:
             self.store.problems["an incomplete implicit geometry"] += 1
@@ -284,6 +289,8 @@ def _plain(element: Element) -> Any:
     if not len(element):
         return (element.text or "").strip()
     values: dict[str, Any] = {local(key): value for key, value in element.attrib.items() if not namespace(key)}
+    if key := gml_id(element):
+        values["gml_id"] = key
     for child in element:
         if namespace(child.tag) not in GML:
             _put(values, local(child.tag), _plain(child))

@@ -103,6 +103,8 @@ class _Model:
         report.facts["driver"] = f"CityJSON {self.header.version}"
         if self.header.extras:
             report.note("skipped", "", f"What extensions say of the model as a whole is not kept: {', '.join(self.header.extras)[:200]}.")
+        if self.header.metadata:
+            report.facts["metadata"] = self.header.metadata
         reference = city_reference(self.header.crs, self.options, report, self.source.name)
         self.chosen = choose_themes(self.themes, theme, report, self.header.defaults)
         self.pictures = Pictures(self.source.parent, report, self.root) if self.options.textures else None

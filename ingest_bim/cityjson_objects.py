@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.citymodel import CityObject, Face, Shape, Surface, choose_lod, draw_once, lod_rank
+from ingest_bim.citymodel import CityObject, Face, Shape, Shell, Surface, choose_lod, draw_once, lod_rank
 from ingest_bim.citymodel_textures import WRAPS, Kind, Pictures, no_themes
 from ingest_bim.wording import in_words
 from twin.model import Material, Report, Wrap
@@ -20,6 +20,8 @@ F64 = NDArray[np.float64]
 DEPTH = {"MultiSurface": 0, "CompositeSurface": 0, "Solid": 1, "MultiSolid": 2, "CompositeSolid": 2}
 LINES = ("MultiPoint", "MultiLineString")
 KNOWN = {"type", "attributes", "geometry", "parents", "children", "children_roles", "address", "geographicalExtent"}
+#: Of these, what a group alone says: its members need not name it, and their roles stand nowhere else.
+OF_GROUPS = ("children", "children_roles")
 
 
 #: What Python raises when JSON has another shape than CityJSON's.
@@ -65,12 +67,16 @@ class Header:
     defaults: dict[Kind, str] = field(default_factory=dict)
     extras: tuple[str, ...] = ()
     """What extensions say of the model as a whole (CityJSON 2.0.1, 8.3)."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """What else the source says of itself: title, date, contact."""
 
     @staticmethod
     def of(document: dict[str, Any]) -> Header:
         """Read it; ValueError, TypeError or KeyError where it is malformed."""
         header = Header(str(document["version"]), extras=tuple(name for name in document if name.startswith("+")))
-        crs = (document.get("metadata") or {}).get("referenceSystem")
+        metadata = dict(document.get("metadata") or {})
+        crs = metadata.pop("referenceSystem", None)
+        header.metadata = {key: value for key, value in metadata.items() if key != "geographicalExtent"}
         header.crs = str(crs) if crs else None
         if transform := document.get("transform"):
             header.scale, header.translate = _three(transform["scale"]), _three(transform["translate"])
@@ -104,7 +110,7 @@ class Document:
     """A document or feature: its objects in order, with shapes of one LoD each."""
 
     def __init__(self, document: dict[str, Any], header: Header, lod: str | None, report: Report) -> None:
-        self.header, self.lod, self.report = header, lod, report
+        self.header, self.lod, self.report = _own(document, header, report), lod, report
         self.themes = no_themes()
         self.chosen: dict[Kind, str | None] = {"materials": None, "textures": None}
         self.pictures: Pictures | None = None
@@ -169,7 +175,7 @@ class Document:
         groups = [p for p in parents if isinstance(self.things.get(p), dict) and self.things[p].get("type") == "CityObjectGroup"]
         others = [p for p in parents if p not in groups]
         attributes = dict(raw.get("attributes") or {})
-        attributes |= {key: value for key, value in raw.items() if key not in KNOWN}  # members that extensions add
+        attributes |= {key: value for key, value in raw.items() if key not in KNOWN or (raw["type"] == "CityObjectGroup" and key in OF_GROUPS)}  # and what extensions add
         thing = CityObject(name, str(raw["type"]), others[0] if others else None, attributes, raw.get("address"), groups + others[1:])
         geometries = raw.get("geometry") or []
         lods = self._lods(raw)
@@ -266,8 +272,10 @@ class Document:
         material = theme.get("values") if "values" in theme else _Same(theme.get("value"))
         images = ((geometry.get("texture") or {}).get(self.chosen["textures"]) or {}).get("values") if self.pictures is not None else None
         unfit = 0
-        for rings, value, color, corners in _walk(geometry["boundaries"], values, material, images, depth):
+        shells: dict[tuple[int, ...], Shell] = {}
+        for at, rings, value, color, corners in _walk(geometry["boundaries"], values, material, images, depth):
             bad = [i for ring in rings for i in ring if not isinstance(i, int) or not 0 <= i < len(vertices)]
+            shell = shells.setdefault(at, [])
             if bad:
                 wrong.extend(bad)
                 continue
@@ -277,6 +285,7 @@ class Document:
             astray += _leads_nowhere(value, named) + _leads_nowhere(color, len(self.looks.materials))
             unfit += not self._texture(face, corners)
             faces.append(face)
+            shell.append(face.rings)
         if astray:
             self.report.note(
                 "skipped", name, f"{astray} numbers of surfaces or materials lead to nothing ({named} surfaces, {len(self.looks.materials)} materials)."
@@ -291,8 +300,11 @@ class Document:
         points, number = np.unique(vertices[used], axis=0, return_inverse=True)  # corners at one place are one corner
         place = dict(zip(used.tolist(), number.ravel().tolist(), strict=True))
         for face in faces:
-            face.rings = [[place[i] for i in ring] for ring in face.rings]
-        return Shape(points * scale + translate, faces, depth > 0)
+            face.rings[:] = [[place[i] for i in ring] for ring in face.rings]
+        solids: dict[tuple[int, ...], list[Shell]] = {}
+        for at in sorted(shells) if depth else ():
+            solids.setdefault(at[:-1], []).append(shells[at])
+        return Shape(points * scale + translate, faces, list(solids.values()))
 
     def _texture(self, face: Face, corners: Any) -> bool:
         """Give a face its texture; False where what is stated does not fit (CityJSON 2.0.1, 4.2: per ring the texture, then a corner each)."""
@@ -314,6 +326,22 @@ class Document:
         return True
 
 
+def _own(document: dict[str, Any], header: Header, report: Report) -> Header:
+    """The header for one feature: a sequence has one transform (CityJSON 2.0.1, 7.2), but a feature that brings another was written with that."""
+    if document.get("type") != "CityJSONFeature" or not isinstance(transform := document.get("transform"), dict):
+        return header
+    name = str(document.get("id", ""))
+    try:
+        own = replace(header, scale=_three(transform["scale"]), translate=_three(transform["translate"]))
+    except MALFORMED as error:
+        report.note("skipped", name, f"The feature's own transform is malformed and the header's is taken: {in_words(error)}.")
+        return header
+    if (own.scale == header.scale).all() and (own.translate == header.translate).all():
+        return header
+    report.note("assumed", name, "The feature has a transform of its own, which places it; the header's is another.")
+    return own
+
+
 def _leads_nowhere(number: Any, count: int) -> bool:
     return number is not None and not (isinstance(number, int) and 0 <= number < count)
 
@@ -325,16 +353,16 @@ class _Same:
         self.value = value
 
 
-def _walk(boundaries: Any, values: Any, material: Any, images: Any, depth: int) -> Iterator[tuple[list[Any], Any, Any, Any]]:
-    """Faces with what the parallel lists say of them; null at any level holds for all below."""
+def _walk(boundaries: Any, values: Any, material: Any, images: Any, depth: int, at: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], list[Any], Any, Any, Any]]:
+    """Faces with the place of the list that they stand in and what the parallel lists say of them; null at any level holds for all below."""
     if not isinstance(boundaries, list):
         raise TypeError("boundaries are not lists")
     for i, inner in enumerate(boundaries):
         value, color, corners = _at(values, i), _at(material, i), _at(images, i)
         if depth:
-            yield from _walk(inner, value, color, corners, depth - 1)
+            yield from _walk(inner, value, color, corners, depth - 1, (*at, i))
         else:
-            yield inner, value, color.value if isinstance(color, _Same) else color, corners
+            yield at, inner, value, color.value if isinstance(color, _Same) else color, corners
 
 
 def _at(values: Any, i: int) -> Any:

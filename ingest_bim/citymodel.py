@@ -11,6 +11,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,9 @@ from twin.registry import ReaderOptions
 F64 = NDArray[np.float64]
 
 #: Columns that every city model has; a source attribute of the same name is renamed.
-FIXED = ("class", "lod", "cim_grade", "address", "groups", "other_attributes")
+FIXED = ("class", "lod", "cim_grade", "solid_volume", "address", "groups", "other_attributes")
+MEASURED = {"solid_volume": "m³"}
+"""The numbers among them, with their units: the volume that the closed solids of an object enclose (`ingest_bim.citymodel_solids`)."""
 RESERVED = {"id", "parent", "geometry", "bbox", *FIXED}
 #: Wider tables are of no use to anybody; what is beyond goes into `other_attributes` as JSON.
 MAX_COLUMNS = 1000
@@ -53,13 +56,20 @@ class Face:
     """(N, 2) for each ring, u to the right and v down (as in `Mesh.uv`), where the material has a texture."""
 
 
+Shell = list[list[list[int]]]
+"""The faces of a closed surface as rings of vertices (the outer ring first), in the source's own orientation."""
+
+
 @dataclass
 class Shape:
-    """Faces over (N, 3) float64 vertices in coordinates of the reference (or, of a template, metres)."""
+    """Faces over (N, 3) float64 vertices in coordinates of the reference (or, of a template, metres).
+
+    `solids`: what the source calls solids, each as its shells, the outer one first; their faces are among `faces` or among those of another shape.
+    """
 
     vertices: F64
     faces: list[Face]
-    solid: bool = False
+    solids: list[list[Shell]] = field(default_factory=list)
 
 
 @dataclass
@@ -114,14 +124,11 @@ def draw_once(thing: CityObject) -> None:
     for shape in thing.shapes:
         corners = [tuple(point) for point in shape.vertices.tolist()]
         keys = [frozenset(corners[i] for i in face.rings[0]) if face.rings else frozenset() for face in shape.faces]
-        again = [seen[key] for key in keys if key in seen]
-        if again:
-            if shape.solid and len(again) == len(keys):
-                again[0].solid = True
+        if any(key in seen for key in keys):
             shape.faces = [face for face, key in zip(shape.faces, keys, strict=True) if key not in seen]
         for key in keys:
             seen.setdefault(key, shape)
-    thing.shapes = [shape for shape in thing.shapes if shape.faces]
+    thing.shapes = [shape for shape in thing.shapes if shape.faces or shape.solids]
 
 
 # --- columns -----------------------------------------------------------------------------------------------------
@@ -153,12 +160,12 @@ class Columns:
     def schema(self, report: Report) -> pa.Schema:
         """Arrow fields in order of appearance, with units where all values agree."""
         types = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "text": pa.string(), "": pa.string()}
-        fields = [pa.field(name, pa.string()) for name in FIXED]
+        fields = [pa.field(name, pa.float64() if name in MEASURED else pa.string(), metadata=_unit(MEASURED.get(name))) for name in FIXED]
         for name, kind in self.kinds.items():
             units = self.units.get(name, set())
             if len(units) > 1:
                 report.note("warned", "", f"Attribute {name!r} comes in several units ({', '.join(sorted(units))}): none is stated for the column.")
-            fields.append(pa.field(name, types[kind], metadata={b"unit": next(iter(units)).encode()} if len(units) == 1 else None))
+            fields.append(pa.field(name, types[kind], metadata=_unit(next(iter(units)) if len(units) == 1 else None)))
         if self.dropped:
             report.note("warned", "", f"{len(self.dropped)} attributes beyond the first {MAX_COLUMNS} are kept as JSON in 'other_attributes'.")
         return pa.schema(fields)
@@ -169,7 +176,7 @@ class Columns:
 
     def row(self, attributes: dict[str, Any], **fixed: Any) -> dict[str, Any]:
         """One object's values in the columns' types."""
-        row: dict[str, Any] = {k: v if isinstance(v, str) else as_json(v) for k, v in fixed.items() if v not in (None, "", [])}
+        row: dict[str, Any] = {k: v if isinstance(v, str | float) else as_json(v) for k, v in fixed.items() if v not in (None, "", [])}
         beyond = {}
         for name, value in flatten(attributes):
             plain = value.value if isinstance(value, Measure) else value
@@ -202,6 +209,10 @@ def flatten(attributes: dict[str, Any], prefix: str = "", depth: int = 0) -> lis
             plain = as_json(value) if isinstance(value, dict | list) else value
             flat.append((f"attribute.{name}" if name in RESERVED or not name else name, plain))
     return flat
+
+
+def _unit(unit: str | None) -> dict[bytes, bytes] | None:
+    return None if unit is None else {b"unit": unit.encode()}
 
 
 def _kind(value: Any) -> str:
@@ -266,13 +277,28 @@ def city_reference(stated: str | None, options: ReaderOptions, report: Report, w
     return reference
 
 
+@lru_cache(maxsize=16)
+def _ellipsoid(horizontal: str) -> tuple[float, float]:
+    """(semi-major axis in metres, eccentricity squared)."""
+    geod = crs_module.crs_of(horizontal).get_geod()
+    if geod is None:
+        raise BadReference(f"{horizontal} has no ellipsoid.", "Name the coordinate reference system with --crs.")
+    return float(geod.a), float(geod.es)
+
+
 def metres_of(reference: Reference, y: float) -> F64:
-    """(3,) metres per unit of x, y and z near a place: what flatness, areas and volumes are measured with."""
+    """(3,) metres per unit of x, y and z near a place: what flatness, areas and volumes are measured with.
+
+    Of degrees, those of the ellipsoid (radii of curvature in the prime vertical and in the meridian); else grid metres.
+    """
     parsed = crs_module.crs_of(reference.horizontal)
     if parsed.is_geographic:
         if not abs(y) <= 90:
             raise BadReference(f"Latitude {y:g} cannot be in {parsed.name}.", "Check --crs and the axis order.")
-        return np.array([111_320.0 * max(math.cos(math.radians(y)), 1e-6), 110_574.0, reference.vertical_unit])
+        major, squared = _ellipsoid(reference.horizontal)
+        bent, degree = 1 - squared * math.sin(math.radians(y)) ** 2, math.radians(major)
+        east, north = degree / math.sqrt(bent) * max(math.cos(math.radians(y)), 1e-6), degree * (1 - squared) / bent**1.5
+        return np.array([east, north, reference.vertical_unit])
     unit = float(parsed.axis_info[0].unit_conversion_factor)
     return np.array([unit, unit, reference.vertical_unit])
 

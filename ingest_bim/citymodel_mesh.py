@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from ingest_bim.citymodel import CityObject, Columns, Shape, metres_of
 from ingest_bim.citymodel_faces import F32, I32, Faces, corner_uv, is_closed, outward, triangulate
+from ingest_bim.citymodel_solids import solid_volumes
 from ingest_bim.citymodel_textures import Pictures
 from twin import grading
 from twin.model import Material, Mesh, Reference, Report, Texture
 
 F64 = NDArray[np.float64]
 MAX_TRIANGLES = 500_000
-MAX_ROWS = 60_000
+MAX_ROWS = 16_384
+"""Features that a batch may hold: with their attributes some 5 kB each while it is built, which the parser and the writer need beside it."""
 MAX_IMAGES = 128 << 20
 """Bytes of image files that a batch may hold."""
 OPENINGS, SPACES = ("Door", "Window"), ("Room", "BuildingRoom", "BuildingUnit", "BuildingStorey", "HollowSpace", "BridgeRoom", "IntRoom")
@@ -57,6 +59,8 @@ class MeshBatch:
     colors: list[NDArray[np.uint8] | None] = field(default_factory=list)
     images: dict[str, bytes] = field(default_factory=dict)
     outlines: dict[int, Any] = field(default_factory=dict)
+    enclosed: dict[str, list[float | str]] = field(default_factory=dict)
+    """By prototype, the volumes of its solids."""
     count: int = 0
     image_bytes: int = 0
 
@@ -174,6 +178,8 @@ class Builder:
             drawn |= self._shape(batch, thing, shape, owners)
         for key, shape, matrix in thing.instances:
             drawn |= self._instance(batch, thing, key, shape, matrix, own)
+        if (volume := self._volume(batch, thing)) is not None:
+            row["solid_volume"] = volume
         if thing.lines and not drawn:
             batch.outlines[own] = _plan(thing.lines)
         if drawn:
@@ -192,13 +198,33 @@ class Builder:
         return grading.of_object(thing.lod, terrain=thing.kind in RELIEF, openings=bool(kinds & set(OPENINGS)), spaces=thing.kind in SPACES,
                                  roofs="RoofSurface" in kinds, textured=textured)  # fmt: skip
 
+    def _volume(self, batch: MeshBatch, thing: CityObject) -> float | None:
+        """What all solids of the object enclose, m³; None with one that is not closed, which is reported.
+
+        Of an object that has none, all its faces together count as one where they happen to be closed.
+        """
+        found: list[float | str] = []
+        stated = any(shape.solids for shape in thing.shapes) or any(shape.solids for _, shape, _ in thing.instances)
+        for shape in thing.shapes:
+            if len(shape.vertices):
+                found += _enclosed(shape, metres_of(self.reference, float(shape.vertices[0, 1])), stated=stated)
+        for key, shape, matrix in thing.instances:
+            if key not in batch.enclosed:
+                batch.enclosed[key] = _enclosed(shape, np.ones(3), stated=stated)
+            larger = abs(float(np.linalg.det(matrix[:3, :3]))) * float(metres_of(self.reference, float(matrix[1, 3])).prod())
+            found += [each if isinstance(each, str) else each * larger for each in batch.enclosed[key]]
+        wrong = [each for each in found if isinstance(each, str)]
+        self.stats["closed solids"] += len(found) - len(wrong)
+        self.stats["open solids"] += len(wrong)
+        if wrong:
+            self.report.note("warned", thing.id, f"{thing.kind}: no volume is stated, for {len(wrong)} of its {len(found)} solids is not closed: {wrong[0]}.")
+        return sum(each for each in found if isinstance(each, float)) if found and not wrong else None
+
     def _shape(self, batch: MeshBatch, thing: CityObject, shape: Shape, owners: list[int]) -> bool:
         faces = self._faces(thing, shape, metres_of(self.reference, float(shape.vertices[0, 1])) if len(shape.vertices) else np.ones(3))
         if not len(faces.triangles):
             return False
         closed = is_closed(faces.triangles)
-        if shape.solid:
-            self.stats["closed solids" if closed else "open solids"] += 1
         looks = np.array([self._look(batch, thing, face.surface, face.material, closed) for face in shape.faces], np.int32)
         uv = corner_uv(faces, shape.faces)
         owner = np.array([owners[face.surface] for face in shape.faces], np.int64)[faces.face]
@@ -251,6 +277,13 @@ class Builder:
             faces.triangles = np.ascontiguousarray(faces.triangles[:, ::-1])
             note("repaired", thing.id, f"{thing.kind}: the solid was inside out and is turned.")
         return faces
+
+
+def _enclosed(shape: Shape, metres: F64, *, stated: bool) -> list[float | str]:
+    """The volumes of a shape's solids; where none are stated, that of all its faces, if they are closed."""
+    if stated or not shape.faces:
+        return solid_volumes(shape.vertices * metres, shape.solids)
+    return [each for each in solid_volumes(shape.vertices * metres, [[[face.rings for face in shape.faces]]]) if isinstance(each, float)]
 
 
 def _plan(lines: list[F64]) -> Any:

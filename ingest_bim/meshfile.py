@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from ingest_bim.citymodel import Columns
-from ingest_bim.citymodel_faces import is_closed, outward
+from ingest_bim.citymodel import Columns, metres_of
+from ingest_bim.citymodel_faces import is_closed, outward, volume
 from ingest_bim.citymodel_mesh import MeshBatch
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.ifc_placement import HOW, Request, place_by_user
@@ -218,6 +218,9 @@ def _batches(found: list[Piece], columns: Columns, reference: Reference, matrix:
             batch.prototypes[piece.key] = _prototype(batch, piece, report)
             for material in piece.materials:
                 batch.image(material.texture, pictures)
+        if piece.key in batch.enclosed:
+            metric = np.diag(metres_of(reference, float((matrix @ piece.transform)[1, 3]))) @ (matrix @ piece.transform)[:3, :3]
+            batch.rows[row]["solid_volume"] = abs(float(np.linalg.det(metric))) * float(batch.enclosed[piece.key][0])
         batch.instances.append((batch.prototypes[piece.key], row))
         shift = np.eye(4)
         shift[:3, 3] = piece.positions[0]
@@ -240,6 +243,8 @@ def _prototype(batch: MeshBatch, piece: Piece, report: Report) -> int:
     local = piece.positions - piece.positions[0]
     triangles, uv, colors = piece.triangles, piece.uv, piece.colors
     closed = is_closed(triangles)
+    if closed:
+        batch.enclosed[piece.key] = [abs(volume(local, triangles))]
     if closed and not outward(local, triangles):
         triangles = np.ascontiguousarray(triangles[:, ::-1])
         uv = None if uv is None else np.ascontiguousarray(uv[:, ::-1])

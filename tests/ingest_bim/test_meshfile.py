@@ -51,7 +51,7 @@ def test_a_box_stands_at_its_anchor(tmp_path: Path, kind: str) -> None:
     low, high = ((0, -6, 0), (2, 0, 4)) if kind == "glb" else ((0, 0, 0), (2, 4, 6))  # glTF: y is up, z is south
     assert points.min(0) - [407000, 2496000, 12] == pytest.approx(low, abs=1e-6) and points.max(0) - [407000, 2496000, 12] == pytest.approx(high, abs=1e-6)
     solid = trimesh.Trimesh(points - points[0], mesh.triangles, process=False)
-    assert solid.is_watertight and solid.volume == pytest.approx(48)
+    assert solid.is_watertight and solid.volume == pytest.approx(48) == mesh.attributes["solid_volume"][0].as_py()
     assert (mesh.reference.horizontal, mesh.reference.vertical) == ("EPSG:4547", "EPSG:5737") and (report.read, report.kept) == (1, 1)
 
 
