@@ -1,10 +1,7 @@
 /** Entry of the page, small, so that it runs before Cesium is there: the server is asked at once, what draws comes after. */
 import { askEarly } from "./early";
-import { probeGraphics } from "./graphics";
 
 const src = document.querySelector("city-twin")?.getAttribute("src");
 // A link may ask for the city of another time.
 if (src) askEarly(src, location.hash.length > 1 ? ["city"] : ["city", "collections"]);
 void import("./page");
-// The first look at the graphics device waits for the browser to open it. Here it waits beside the reading of Cesium, and not after it.
-probeGraphics();
