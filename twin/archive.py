@@ -10,13 +10,12 @@ loads the archive: the index (24 bytes a file) is cached and every offset and le
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +26,9 @@ import numpy as np
 from deflate import crc32, deflate_compress
 from numpy.typing import NDArray
 
-from twin.errors import BadTileset, NotFound, StorageError
+from twin.errors import BadTileset, NotFound
 from twin.hashing import Hasher, remember
+from twin.lake import storage_errors
 from twin.ranges import FileRanges, Ranges
 
 INDEX = "@3dtilesIndex1@"
@@ -245,16 +245,8 @@ class ArchiveWriter:
                 self._file.close()
         self.path.unlink(missing_ok=True)
 
-    @contextmanager
-    def _storage(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            raise StorageError(
-                f"Writing the archive {self.path.name}: {'the disk is full' if full else error.strerror or error}.",
-                "Nothing was published. Free space (twin gc) and run it again." if full else "Check the folder's permissions.",
-            ) from error
+    def _storage(self) -> AbstractContextManager[None]:
+        return storage_errors(f"Writing the archive {self.path.name}")
 
 
 class Archive:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from peewee import Database, OperationalError, SchemaManager, SqliteDatabase, fn
+from peewee import Database, DatabaseError, OperationalError, SchemaManager, SqliteDatabase, fn
 
 from twin.catalog_tables import TABLES, Audit, Derivations, Layers, Pointers, Publications, Versions
 from twin.errors import Conflict, NotFound, StorageError
@@ -104,7 +104,7 @@ class Catalog:
             What every query of it is executed on.
         """
         try:
-            with self._database.atomic("IMMEDIATE"):
+            with self._sound(), self._database.atomic("IMMEDIATE"):
                 yield self._database
         except OperationalError as error:
             raise StorageError(f"The catalogue cannot be written: {error}.", "Another program may hold it, or the disk is full.") from error
@@ -115,8 +115,18 @@ class Catalog:
         if self._database.in_transaction():
             yield self._database
             return
-        with self._database.transaction("DEFERRED"):
+        with self._sound(), self._database.transaction("DEFERRED"):
             yield self._database
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        """What SQLite says of a file that is damaged, or none of its own, as a StorageError."""
+        try:
+            yield
+        except DatabaseError as error:
+            if type(error) is not DatabaseError:  # its kinds say something else
+                raise
+            raise StorageError(f"{self.path} is damaged: {error}.", "Bring back a copy of this file; the lake beside it is as it was.") from error
 
     def close(self) -> None:
         """Close this thread's connection; a thread that ends calls it."""

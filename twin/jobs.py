@@ -8,7 +8,6 @@ everything they make is content-addressed or recorded under the job's id.
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
 import time
@@ -22,6 +21,7 @@ from peewee import Database
 from twin.catalog import Catalog
 from twin.catalog_tables import JobRows
 from twin.errors import Cancelled, Conflict, LostLease, NotFound, TwinError
+from twin.lake import is_full, storage_error
 from twin.processes import identity, is_gone
 
 log = logging.getLogger(__name__)
@@ -249,8 +249,8 @@ class Jobs:
             self._end(context, "dismissed", message="interrupted")
             raise
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                told = f"The disk is full ({error}). Nothing was published. Free space (twin gc) and run the command again."
+            if isinstance(error, OSError) and is_full(error):
+                told = str(storage_error(f"Job {job.id}", error))
             else:
                 log.exception("job %s failed", job.id)
                 told = f"Internal error ({type(error).__name__}: {error}). Please report it; the log has the details."

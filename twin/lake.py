@@ -168,14 +168,24 @@ class Lake:
             os.close(folder)
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether a disk, a quota or the size that a file may have is used up."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def storage_error(doing: str, error: OSError) -> StorageError:
+    """What the operating system says, in words."""
+    full = is_full(error)
+    return StorageError(
+        f"{doing}: {'the disk is full' if full else error.strerror or error}.",
+        "Nothing was published. Free space (twin gc) and run the command again." if full else "Check the folder's permissions.",
+    )
+
+
 @contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
     """The operating system's errors as StorageError."""
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise StorageError(
-            f"{doing}: {'the disk is full' if full else error.strerror or error}.",
-            "Nothing was published. Free space (twin gc) and run the command again." if full else "Check the folder's permissions.",
-        ) from error
+        raise storage_error(doing, error) from error

@@ -1,4 +1,4 @@
-"""A catalogue of an earlier release, whose tables SQLAlchemy made, is opened as it is."""
+"""A catalogue of an earlier release, whose tables SQLAlchemy made, is opened as it is; a damaged one is refused in words."""
 
 from __future__ import annotations
 
@@ -103,3 +103,18 @@ def test_a_write_that_fails_leaves_nothing(path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         failing()
     assert [layer.name for layer in catalog.layers()] == ["a"]
+
+
+def test_a_damaged_catalogue_is_said_to_be(tmp_path: Path) -> None:
+    """A file that is no database at all, and one whose pages were overwritten while it was closed."""
+    path = tmp_path / "catalog.sqlite"
+    path.write_bytes(b"not a database, " * 400)
+    with pytest.raises(StorageError, match="is damaged: file is not a database"):
+        Catalog(path)
+    path.unlink()
+    Catalog(path).close()
+    held = bytearray(path.read_bytes())
+    held[4096:] = b"\xff" * (len(held) - 4096)
+    path.write_bytes(held)
+    with pytest.raises(StorageError, match="is damaged"):
+        Catalog(path).layers()
