@@ -327,6 +327,10 @@ def test_a_survey_is_kept_up_to_date_and_made_again_only_in_doubt(data: st.DataO
     numbers = [[n for n in rows if n is not None] for rows in (stay + gone, gone, come)]
     if all(numbers) and min(numbers[2]) <= min(numbers[0]) and max(numbers[2]) >= max(numbers[0]):
         assert not asked, "those that came reach as far"
+    if all(numbers):
+        ends = [(end(numbers[0]), numbers[0].count(end(numbers[0])), numbers[1].count(end(numbers[0]))) for end in (min, max)]
+        if all(there > went for _, there, went in ends):
+            assert not asked, "some of those that reach as far stay"
 
 
 def test_the_collector_is_as_it_was() -> None:
