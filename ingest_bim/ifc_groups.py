@@ -22,7 +22,9 @@ Group = tuple[str, ...]
 UNDRAWN = ("IfcFeatureElementSubtraction", "IfcGrid", "IfcPort")
 NOT_BODY = ("Axis", "FootPrint", "Box", "Annotation", "CoG", "Profile", "Clearance", "Lighting", "Plan")
 _LINES = frozenset(("IfcCurve", "IfcSegment", "IfcPoint", "IfcPlacement", "IfcTextLiteral", "IfcBoundingBox", "IfcVector", "IfcDirection", "IfcVertex", "IfcEdge", "IfcPath", "IfcLoop"))
-_PLAIN = {"IfcExtrudedAreaSolid", "IfcFacetedBrep", "IfcFaceBasedSurfaceModel", "IfcShellBasedSurfaceModel", "several"}
+#: Bodies that are lists of flat faces.
+FACES = frozenset(("IfcFacetedBrep", "IfcFaceBasedSurfaceModel", "IfcShellBasedSurfaceModel"))
+_PLAIN = {"IfcExtrudedAreaSolid", "several", *FACES}
 _STRAIGHT = ("IfcRectangleProfileDef", "IfcTrapeziumProfileDef")
 #: Polygons too, unless an edge of theirs is rounded off.
 _ROLLED = frozenset(f"Ifc{name}ProfileDef" for name in ("RectangleHollow", "IShape", "AsymmetricIShape", "LShape", "TShape", "UShape", "CShape", "ZShape"))
