@@ -11,7 +11,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -54,15 +53,17 @@ class ValueSet:
     name: str
     values: list[Value]
 
-    @cached_property
+    _json: str = field(default="", compare=False)
+
     def members(self) -> dict[str, Any]:
         """The values by name as JSON has them; of a name that is there twice the last."""
         return {value.name: value.plain for value in self.values}
 
-    @cached_property
     def json(self) -> str:
         """`"set":{"name":value,…}`."""
-        return f"{_dumped(self.name)}:{_dumped(self.members)}"
+        if not self._json:
+            self._json = f"{_dumped(self.name)}:{_dumped(self.members())}"
+        return self._json
 
 
 Given = list[tuple[ValueSet, str]]
@@ -333,10 +334,10 @@ def as_json(given: Given | None) -> str | None:
     if not given:
         return None
     if len({one.name for one, _ in given}) == len(given):
-        return "{" + ",".join([one.json for one, _ in given]) + "}"
+        return "{" + ",".join([one.json() for one, _ in given]) + "}"
     sets: dict[str, dict[str, Any]] = {}
     for one, _ in given:
-        sets.setdefault(one.name, {}).update(one.members)
+        sets.setdefault(one.name, {}).update(one.members())
     return _dumped(sets)
 
 

@@ -209,7 +209,7 @@ def _check_reach(shapes: Shapes, placement: Placement, options: Options, where: 
     identity = bool(np.all(placement.matrix[:2, 3] == 0))  # the model is said to be in map coordinates
     if not shapes.shapes or options.confirm or identity:
         return
-    middle = np.median(_corners(shapes), axis=0)
+    middle = _middle(_corners(shapes))
     origin = np.array(numbers(options.origin) if options.anchor or options.anchor_lonlat else placement.facts["site"]["origin"])
     distance = float(np.linalg.norm(middle - origin))
     if distance > FAR:
@@ -228,12 +228,18 @@ def _corners(shapes: Shapes) -> NDArray[np.float64]:
     return placed[:, :3]
 
 
+def _middle(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3,) the median of each coordinate (of an even number of points the upper one): `numpy.median` loads NumPy's masked arrays first, for 13 ms."""
+    half: NDArray[np.float64] = np.sort(points, axis=0)[len(points) // 2]
+    return half
+
+
 def _note_far(shapes: Shapes, structure: Structure, report: Report) -> None:
     """Say which shapes lie far from nearly all others: of a second site in other coordinates, or misplaced."""
     if len(shapes.shapes) < 2:
         return
     corners = _corners(shapes)
-    distances = np.linalg.norm(corners - np.median(corners, axis=0), axis=1)
+    distances = np.linalg.norm(corners - _middle(corners), axis=1)
     steps = list(shapes.shapes)
     for i in np.flatnonzero(distances > FAR):
         report.note("warned", structure.ids[steps[i]], f"It lies {distances[i] / 1000:,.0f} km from the middle of the model, where its placement puts it: look at the coordinates of its site.")
