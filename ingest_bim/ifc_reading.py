@@ -54,13 +54,14 @@ CODE_VERSION = "6"
 MAX_SCANNED = 1 << 30
 
 
-def read(opened: Opening, options: Options, report: Report, *, alone: bool = False) -> Iterator[Batch]:
+def read(opened: Opening, options: Options, report: Report, later: ExitStack, *, alone: bool = False) -> Iterator[Batch]:
     """Read a model (`ingest_bim.ifc.read`).
 
     Args:
         opened: a model that is being opened.
         options: as given.
         report: is written to.
+        later: takes what may wait until everything is delivered (keeping the shapes), also where reading ends in an error.
         alone: this process has no other thread and nothing else to do: geometry processes are forked from it, the model being open.
     """
     step, name = opened.step, opened.name
@@ -94,7 +95,7 @@ def read(opened: Opening, options: Options, report: Report, *, alone: bool = Fal
         if host is not None:
             plan = _plan(step, structure, drawable, units, options, report, text)
             plain = PlainShapes(model, structure, text, plan, units.length) if text is not None else None
-            shaping = _start(stack, host, plan, options, plain)
+            shaping = _start(stack, later, host, plan, options, plain)
         definitions = read_definitions(model, structure, units, report, text)
         associations = Associations(model, structure, units.length, report)
         around.progress(0.1, "properties")
@@ -145,7 +146,7 @@ def _plan(
     return plan_of(structure, drawable, text, units.length, salt)
 
 
-def _start(stack: ExitStack, host: Host, plan: Plan, options: Options, plain: PlainShapes | None) -> Callable[[], Shapes]:
+def _start(stack: ExitStack, later: ExitStack, host: Host, plan: Plan, options: Options, plain: PlainShapes | None) -> Callable[[], Shapes]:
     """Begin to shape in other processes; calling what is returned waits for the shapes, telling progress (and so cancelling)."""
     around = reading.current()
     done, stopped = [0], Event()
@@ -171,7 +172,10 @@ def _start(stack: ExitStack, host: Host, plan: Plan, options: Options, plain: Pl
         while not wait_for((task,), timeout=0.5).done:
             around.progress(min(0.9, done[0] / total), f"{done[0]:,} shapes of at most {total:,}")
         host.close()
-        return task.result()
+        shapes, fresh = task.result()
+        if cache is not None:
+            later.callback(cache.put, fresh)
+        return shapes
 
     return wait
 
