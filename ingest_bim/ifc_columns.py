@@ -10,7 +10,7 @@ import pyarrow as pa
 from ingest_bim.ifc_content import below_ground
 from ingest_bim.ifc_geometry import Shapes
 from ingest_bim.ifc_materials import Associations, layers, layers_of
-from ingest_bim.ifc_properties import Definitions, Value, as_json
+from ingest_bim.ifc_properties import Definitions, Value, as_json, column
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.step_access import attribute, is_kind
 from ingest_bim.step_access import values as values_of
@@ -78,7 +78,7 @@ def attribute_table(
             values["storey_elevation"] = float(values["storey_elevation"]) * length
         rows.append(values)
     schema = _schema()
-    return pa.table([pa.array([row.get(name) for row in rows], kind) for name, kind in zip(schema.names, schema.types, strict=True)], schema=schema)
+    return pa.table([column([row.get(name) for row in rows], kind) for name, kind in zip(schema.names, schema.types, strict=True)], schema=schema)
 
 
 def _schema() -> pa.Schema:
@@ -94,7 +94,7 @@ def _field(name: str, kind: pa.DataType, unit: str, zh: str, en: str) -> pa.Fiel
 
 
 def _joined(names: Collection[str | None]) -> str | None:
-    return "; ".join(dict.fromkeys(n for n in names if n)) or None if names else None
+    return "; ".join(dict.fromkeys(n for n in map(str, filter(None, names)))) or None if names else None
 
 
 def _levels(structure: Structure) -> dict[int, tuple[str, str | None, float | None]]:
