@@ -101,9 +101,9 @@ def _levels(structure: Structure) -> dict[int, tuple[str, str | None, float | No
     """Spatial elements: step id → (column, name, elevation in project units)."""
     levels: dict[int, tuple[str, str | None, float | None]] = {}
     for element in structure.elements:
-        for kind, column in LEVELS.items():
+        for kind, level in LEVELS.items():
             if is_kind(element, kind):
-                levels[element.id()] = (column, element.Name or attribute(element, "LongName"), attribute(element, "Elevation"))
+                levels[element.id()] = (level, element.Name or attribute(element, "LongName"), attribute(element, "Elevation"))
                 break
     return levels
 
@@ -148,8 +148,8 @@ def _sizes(quantities: list[tuple[Value, str]] | None) -> dict[str, float]:
     """The standard base quantities that have a column, net before gross."""
     by_name = {value.name: value.number for value, _ in quantities or () if value.number is not None}
     found: dict[str, float] = {}
-    for names, column, *_ in QUANTITIES:
+    for names, size, *_ in QUANTITIES:
         number = next((by_name[n] for n in names if n in by_name), None)
         if number is not None:
-            found[column] = number
+            found[size] = number
     return found

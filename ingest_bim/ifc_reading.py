@@ -40,8 +40,8 @@ from ingest_bim.ifc_units import Units, one_length
 from ingest_bim.step_access import DAMAGED, attribute, parser
 from ingest_bim.step_guard import StepFile
 from ingest_bim.step_scan import StepText
-from twin import reading
 from ingest_bim.wording import in_words
+from twin import reading
 from twin.errors import BadFeature, BadOption, BadReference, Cancelled, UnreadableSource
 from twin.model import Batch, Report, Table
 from twin.processes import uncollected

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.meshfile_gltf import Use, marked, name_and_use
 from ingest_bim.meshfile_obj import as_utf8, prepared
+from ingest_bim.meshfile_ply import triangular
 from ingest_bim.wording import in_words
 from twin.errors import UnreadableSource
 from twin.model import Material, Report
@@ -119,6 +120,10 @@ def _obj(source: Path, report: Report) -> tuple[bytes, dict[int, Use]]:
     return prepared(source.read_bytes(), source.name, report), {}
 
 
+def _ply(source: Path, report: Report) -> tuple[bytes, dict[int, Use]]:  # noqa: ARG001
+    return triangular(source.read_bytes()), {}
+
+
 def _stl(source: Path, report: Report) -> tuple[bytes, dict[int, Use]]:
     """A binary STL must have the length that its number of triangles asks for; trimesh would look for text in one that has not."""
     data = source.read_bytes()
@@ -132,7 +137,7 @@ def _stl(source: Path, report: Report) -> tuple[bytes, dict[int, Use]]:
     return data[:size], {}
 
 
-PREPARE = {"obj": _obj, "stl": _stl}
+PREPARE = {"obj": _obj, "stl": _stl, "ply": _ply}
 """What a kind of file is made into before trimesh reads it: (bytes, how its materials use their textures)."""
 
 
