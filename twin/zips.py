@@ -7,5 +7,5 @@ import struct
 import zipfile
 import zlib
 
-#: All of it: a directory that is cut, a stream that does not unpack (each method has an error of its own), names that do not decode, a password.
-UNREADABLE = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
+#: All of it: a directory that is cut, a stream that does not unpack (each method has an error of its own), names that are empty or do not decode, a password.
+UNREADABLE = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, LookupError, NotImplementedError, RuntimeError, ValueError, OSError)
