@@ -278,9 +278,12 @@ def city_reference(stated: str | None, options: ReaderOptions, report: Report, w
 
 
 @lru_cache(maxsize=16)
-def _ellipsoid(horizontal: str) -> tuple[float, float]:
-    """(semi-major axis in metres, eccentricity squared)."""
-    geod = crs_module.crs_of(horizontal).get_geod()
+def _metric(horizontal: str) -> tuple[float, float] | float:
+    """Of degrees the ellipsoid: (semi-major axis in metres, eccentricity squared); else metres per unit."""
+    parsed = crs_module.crs_of(horizontal)
+    if not parsed.is_geographic:
+        return float(parsed.axis_info[0].unit_conversion_factor)
+    geod = parsed.get_geod()
     if geod is None:
         raise BadReference(f"{horizontal} has no ellipsoid.", "Name the coordinate reference system with --crs.")
     return float(geod.a), float(geod.es)
@@ -291,14 +294,12 @@ def metres_of(reference: Reference, y: float) -> F64:
 
     Of degrees, those of the ellipsoid (radii of curvature in the prime vertical and in the meridian); else grid metres.
     """
-    parsed = crs_module.crs_of(reference.horizontal)
-    if parsed.is_geographic:
-        if not abs(y) <= 90:
-            raise BadReference(f"Latitude {y:g} cannot be in {parsed.name}.", "Check --crs and the axis order.")
-        major, squared = _ellipsoid(reference.horizontal)
-        bent, degree = 1 - squared * math.sin(math.radians(y)) ** 2, math.radians(major)
-        east, north = degree / math.sqrt(bent) * max(math.cos(math.radians(y)), 1e-6), degree * (1 - squared) / bent**1.5
-        return np.array([east, north, reference.vertical_unit])
-    unit = float(parsed.axis_info[0].unit_conversion_factor)
-    return np.array([unit, unit, reference.vertical_unit])
-
+    metric = _metric(reference.horizontal)
+    if isinstance(metric, float):
+        return np.array([metric, metric, reference.vertical_unit])
+    if not abs(y) <= 90:
+        raise BadReference(f"Latitude {y:g} cannot be in {crs_module.crs_of(reference.horizontal).name}.", "Check --crs and the axis order.")
+    major, squared = metric
+    bent, degree = 1 - squared * math.sin(math.radians(y)) ** 2, math.radians(major)
+    east, north = degree / math.sqrt(bent) * max(math.cos(math.radians(y)), 1e-6), degree * (1 - squared) / bent**1.5
+    return np.array([east, north, reference.vertical_unit])
