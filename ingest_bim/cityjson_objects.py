@@ -331,8 +331,8 @@ class Document:
         if any(len(there) != len(ring) + 1 for there, ring in zip(stated, face.rings, strict=True)):
             return False
         uri, wrap = self.looks.textures[number]
-        if (texture := self.pictures.texture(uri, (wrap, wrap))) is not None:  # else the report has it
-            face.material = Material("", (1.0, 1.0, 1.0, 1.0), False, texture)
+        if (material := self.pictures.material(uri, (wrap, wrap))) is not None:  # else the report has it
+            face.material = material
             face.uv = [self.looks.corners[ring[1:]] * (1, -1) + (0, 1) for ring in stated]
         return True
 
