@@ -114,19 +114,22 @@ class Shapes:
         return result
 
     def extend(self, many: list[Prototype]) -> None:
-        """More prototypes, as by `add`; those that are whole and carry nothing else, as most do, go into the store together."""
+        """More prototypes, as by `add`; those that are whole, as most do, go into the store together: an array for each would weigh more than what is in it."""
         sizes = np.array([(len(p), len(t), 0 if uv is None else len(uv), 0 if colors is None else len(colors)) for p, t, _, uv, colors in many], np.int64)
         positions = np.concatenate([p for p, *_ in many])
-        if not sizes[:, :2].all() or sizes[:, 2:].any() or not np.isfinite(positions).all():
+        if not sizes[:, :2].all() or not np.isfinite(positions).all():
             for one in many:
                 self.add(*one)
             return
         materials, first = np.concatenate([m for _, _, m, *_ in many]), np.cumsum(sizes[:, :2], axis=0) - sizes[:, :2]
         for name, column in (("positions", positions), ("triangles", np.concatenate([t for _, t, *_ in many])), ("materials", materials), ("counts", sizes)):
             self.store.add(name, column)
+        for name, place in (("uv", 3), ("colors", 4)):
+            if some := [one[place] for one in many if one[place] is not None]:
+                self.store.add(name, np.concatenate(some))
         self.store.add("box", np.stack([np.minimum.reduceat(positions, first[:, 0]), np.maximum.reduceat(positions, first[:, 0])], axis=1))
         heads = np.ascontiguousarray(sizes, "<i8")
-        digests = b"".join(self._digest(head, p, t, None, None, m) for head, (p, t, m, *_) in zip(heads, many, strict=True))
+        digests = b"".join(self._digest(head, p, t, uv, colors, m) for head, (p, t, m, uv, colors) in zip(heads, many, strict=True))
         self.store.add("mark", np.frombuffer(digests, "<u8"))
         self.count += len(many)
 
