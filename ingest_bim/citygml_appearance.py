@@ -22,6 +22,8 @@ from ingest_bim.citymodel_textures import WRAPS, Kind, Pictures, Themes, choose_
 from twin.model import Material, Report, Wrap
 
 F64 = NDArray[np.float64]
+WAITING = 4096
+"""Rows that are written to the disk at a time."""
 AMONG = "(SELECT value FROM json_each(?))"
 SURFACE_DATA = ("X3DMaterial", "ParameterizedTexture", "GeoreferencedTexture")
 LOOKS = frozenset((*SURFACE_DATA, "surfaceDataMember"))
@@ -52,6 +54,8 @@ class Looks:
 
     def __post_init__(self) -> None:
         self._known: dict[tuple[Any, ...], int] = {}
+        self._new_targets: list[tuple[str, str, str, int, bytes | None]] = []
+        self._new_rings: list[tuple[str, str, bytes]] = []
         self._ids: set[str] = set()
         self._targets: dict[tuple[Kind, str], tuple[Look, F64 | None]] = {}
         self._rings: dict[str, F64] = {}
@@ -94,8 +98,16 @@ class Looks:
             if surface:
                 targets.append((kind, theme, surface, number, matrix))
         self.themes[kind][theme] += len(targets)
-        self._disk.executemany("INSERT OR REPLACE INTO target VALUES (?, ?, ?, ?, ?)", targets)
-        self._disk.executemany("INSERT OR REPLACE INTO ring VALUES (?, ?, ?)", rings)
+        self._new_targets += targets
+        self._new_rings += rings
+        if len(self._new_rings) + len(self._new_targets) > WAITING:
+            self._write()
+
+    def _write(self) -> None:
+        self._disk.executemany("INSERT OR REPLACE INTO target VALUES (?, ?, ?, ?, ?)", self._new_targets)
+        self._disk.executemany("INSERT OR REPLACE INTO ring VALUES (?, ?, ?)", self._new_rings)
+        self._new_targets.clear()
+        self._new_rings.clear()
 
     def _number(self, look: Look) -> int:
         """Its number; equal ones have one."""
@@ -121,6 +133,7 @@ class Looks:
 
     def choose(self, wanted: str | None, report: Report) -> None:
         """Settle the themes, see `choose_themes`."""
+        self._write()
         self.chosen = choose_themes(self.themes, wanted, report)
         for reason, count in self.problems.items():
             report.note("skipped", "", f"Appearance: {reason} ({count} times).")

@@ -98,7 +98,7 @@ class _Reader:
         self.head, self.theme = head, ""
         self.builder = _Builder(head)
         self.above = self.builder.start("above", {})
-        self.parser: XMLParser = XMLParser(target=self.builder, encoding=encoding)
+        self.parser: XMLParser = XMLParser(target=self.builder, encoding=encoding)  # noqa: S314  no declarations, so no entities
         self.prologue, self.root = _prologue(encoding)
         self.opened: Element | None = None  # the child of the model that was begun last
         self.appearance: Element | None = None

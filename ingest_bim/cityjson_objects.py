@@ -296,9 +296,7 @@ class Document:
             faces.append(face)
             shell.append(face.rings)
         if astray:
-            self.report.note(
-                "skipped", name, f"{astray} numbers of surfaces or materials lead to nothing ({named} surfaces, {len(self.looks.materials)} materials)."
-            )
+            self.report.note("skipped", name, f"{astray} numbers of surfaces or materials lead to nothing ({named} surfaces, {len(self.looks.materials)} materials).")
         if unfit:
             self.report.note("skipped", name, f"The texture coordinates of {unfit} faces do not fit their rings; they are drawn plain.")
         if wrong:

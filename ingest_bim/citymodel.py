@@ -172,7 +172,13 @@ class Columns:
 
     def table(self, rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
         """Rows of flat values (fixed ones included) as columns; rows' dicts come from `row`."""
-        return pa.table([pa.array([row.get(f.name) for row in rows], f.type) for f in schema], schema=schema)
+        values: dict[str, list[Any]] = {name: [] for name in schema.names}
+        places: dict[str, list[int]] = {name: [] for name in schema.names}
+        for number, row in enumerate(rows):
+            for name, value in row.items():
+                values[name].append(value)
+                places[name].append(number)
+        return pa.table([_spread(pa.array(values[f.name], f.type), places[f.name], len(rows)) for f in schema], schema=schema)
 
     def row(self, attributes: dict[str, Any], **fixed: Any) -> dict[str, Any]:
         """One object's values in the columns' types."""
@@ -188,6 +194,17 @@ class Columns:
         if beyond:
             row["other_attributes"] = as_json(beyond)
         return row
+
+
+def _spread(values: pa.Array, places: list[int], count: int) -> pa.Array:
+    """A column of `count` rows with values at some places, in order, and nulls elsewhere: of many columns most rows have no value."""
+    if len(places) == count:
+        return values
+    at = np.zeros(count, np.int64)
+    at[places] = np.arange(len(places))
+    none = np.ones(count, bool)
+    none[places] = False
+    return values.take(pa.array(at, mask=none)) if len(places) else pa.nulls(count, values.type)
 
 
 @dataclass(frozen=True)

@@ -295,13 +295,18 @@ def by_owner(triangles, owner, order, vertices):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def shell_volume(vertices, corners, ring_end, face_end):
-    """(edges of a shell's faces, whether each is met by one in the other direction, the volume by the divergence theorem about the origin).
+    """(edges of a shell's faces, whether each is met by one in the other direction, the volume by the divergence theorem).
 
     A face's first corner is its apex: a face that is not flat then encloses what its triangles do as they are drawn (of up to four corners).
     Rings of fewer than three corners and edges without length do not count; holes run against the outer ring, whichever way they are written.
     """
     start, end = np.empty(len(corners), np.int32), np.empty(len(corners), np.int32)
     count, six = 0, 0.0
+    centre = np.zeros(3)
+    for i in range(len(vertices)):
+        for c in range(3):
+            centre[c] += vertices[i, c]
+    vertices = vertices - centre / max(len(vertices), 1)  # large coordinates would cancel
     for f in range(len(face_end)):
         first, apex, outer = 0 if f == 0 else face_end[f - 1], -1, np.zeros(3)
         for r in range(first, face_end[f]):
@@ -335,6 +340,17 @@ def shell_volume(vertices, corners, ring_end, face_end):
                 x, y, z = _cross(p[0], p[1], p[2], q[0], q[1], q[2])
                 six += o[0] * x + o[1] * y + o[2] * z
     return count, matched(start[:count], end[:count]), abs(six / 6)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def closed_volume(vertices, triangles):
+    """(whether every directed edge is met by exactly as many in the other direction, the signed volume as by `volume`)."""
+    start, end = np.empty(3 * len(triangles), np.int32), np.empty(3 * len(triangles), np.int32)
+    for t in range(len(triangles)):
+        for k in range(3):
+            start[3 * t + k], end[3 * t + k] = triangles[t, k], triangles[t, (k + 1) % 3]
+    closed = len(triangles) > 0 and matched(start, end)
+    return closed, volume(vertices, triangles) if closed else 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

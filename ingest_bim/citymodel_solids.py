@@ -23,14 +23,13 @@ NOTHING = 1e-6
 
 def solid_volumes(vertices: F64, solids: list[list[Shell]]) -> list[float | str]:
     """Of each solid over (N, 3) vertices in metres its volume in m³, or why it has none; a solid that is stated again is left out."""
-    local = vertices - vertices.mean(axis=0) if len(vertices) else vertices  # large coordinates would cancel
     met: set[frozenset[int]] = set()
     found: list[float | str] = []
     for shells in solids:
         corners = frozenset(i for shell in shells for face in shell for ring in face for i in ring) if len(solids) > 1 else frozenset()
         if not corners or corners not in met:
             met.add(corners)
-            found.append(_solid_volume(local, shells))
+            found.append(_solid_volume(vertices, shells))
     return found
 
 

@@ -125,7 +125,8 @@ class Shapes:
         for name, column in (("positions", positions), ("triangles", np.concatenate([t for _, t, *_ in many])), ("materials", materials), ("counts", sizes)):
             self.store.add(name, column)
         for name, place in (("uv", 3), ("colors", 4)):
-            if some := [one[place] for one in many if one[place] is not None]:
+            some: list[Any] = [one[place] for one in many if one[place] is not None]
+            if some:
                 self.store.add(name, np.concatenate(some))
         self.store.add("box", np.stack([np.minimum.reduceat(positions, first[:, 0]), np.maximum.reduceat(positions, first[:, 0])], axis=1))
         heads = np.ascontiguousarray(sizes, "<i8")
