@@ -194,6 +194,7 @@ class Shapes:
             columns = transform[some].reshape(-1, 16)
             table = pa.table([mark[prototype[some]], *(np.ascontiguousarray(columns[:, k]) for k in range(16))], names=[str(k) for k in range(17)])
             found[at : at + _CHUNK] = digests(table)
+            self.store.release()
         return found
 
     def triangles_of(self, instance: Any) -> Any:
@@ -235,6 +236,7 @@ class Shapes:
             corners = box[prototype[some]][:, pick, np.arange(3)[:, None]].transpose(0, 2, 1)
             placed = np.einsum("ijk,ilk->ilj", t[:, :3, :3], corners) + t[:, None, :3, 3]
             yield slice(at, at + len(some)), np.stack([placed.min(axis=1), placed.max(axis=1)], axis=1)
+            self.store.release()
 
 
 def runs(first: I64, size: I64) -> I64:
