@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -49,7 +50,8 @@ class Member:
     def read(self, element: Element, number: int) -> list[CityObject]:
         """All objects of the member, parents before children."""
         self.found = []
-        self.store.local = {key: e for e in element.iter() if (key := gml_id(e))}
+        if self.place is not None:
+            self.store.begin(element)
         for child in element:
             self._object(child, None, f"member-{number}")
         if not self.found and (href := element.get(XLINK)) is not None and not href.startswith("#"):
@@ -94,8 +96,8 @@ class Member:
         tin_lod = next(((child.text or "").strip() for child in element if local(child.tag) == "lod"), "")
         for prop in element:
             name = local(prop.tag)
-            if match := LOD.match(name):
-                geometry.append((match[1], prop, surface, name))
+            if lod := _lod_of(name):
+                geometry.append((lod, prop, surface, name))
             elif name in RELIEF:
                 geometry.append((tin_lod, prop, surface, name))
             elif (name in ("boundedBy", "location") and namespace(prop.tag) in GML) or name in ("appearance", "appearanceMember"):
@@ -116,7 +118,7 @@ class Member:
     def _inner(self, prop: Element, child: Element, thing: CityObject, attributes: dict[str, Any], geometry: list[tuple[str, Element, int, str]],
                below: list[Element], surface: int) -> None:  # fmt: skip
         """An object inside a property: part of the hull, another city object, or a record of attributes."""
-        if HULL.match(local(child.tag)):
+        if _of_hull(local(child.tag)):
             thing.surfaces.append(Surface(self._name(child), parent=surface if surface >= 0 else None))
             own = thing.surfaces[-1]
             if key := gml_id(child):
@@ -205,7 +207,7 @@ class Member:
         seen: set[frozenset[int]] = set()
         solids: dict[int, dict[int, Shell]] = {}
         for polygon, surface in found:
-            rings = [[numbers.setdefault(tuple(p), len(numbers)) for p in ring.tolist()] for ring in polygon.rings]
+            rings = [[numbers.setdefault(p, len(numbers)) for p in ring] for ring in polygon.rings]
             corners = frozenset(rings[0])
             if corners not in seen or surface >= 0:
                 seen.add(corners)
@@ -213,7 +215,7 @@ class Member:
             if polygon.shell is not None:
                 solids.setdefault(polygon.shell[0], {0: []}).setdefault(polygon.shell[1], []).append(rings)
         points = np.array(list(numbers), np.float64).reshape(-1, 3)
-        return Shape(points if place is None else place(points), faces, [[shells[i] for i in sorted(shells)] for shells in solids.values()])
+        return Shape(points if place is None else np.ascontiguousarray(place(points)), faces, [[shells[i] for i in sorted(shells)] for shells in solids.values()])
 
     def _implicit(self, thing: CityObject, prop: Element) -> None:
         """A prototype in its own metres, placed by a 4×4 matrix and a reference point (CityGML 2.0, 8.2)."""
@@ -260,6 +262,18 @@ class Member:
 def _text_of(lines: list[F64]) -> str:
     """Points and lines in coordinates of the reference as WKT: what an attribute can hold of them."""
     return str(shapely.to_wkt(plan(lines), rounding_precision=-1))
+
+
+@lru_cache(maxsize=4096)
+def _lod_of(name: str) -> str:
+    """The LoD of a property that holds geometry, else ""."""
+    match = LOD.match(name)
+    return match[1] if match else ""
+
+
+@lru_cache(maxsize=4096)
+def _of_hull(name: str) -> bool:
+    return HULL.match(name) is not None
 
 
 def _is_record(prop: Element) -> bool:
