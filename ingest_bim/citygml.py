@@ -122,8 +122,8 @@ def _learn(source: Path, options: Options, codes: CodeLists, columns: Columns) -
             continue
         if not store.first_srs or not head.corner:
             _first_place(element, store, head)
-        ids = {gml_id(e) for e in element.iter()}
-        wanted |= {h[1:] for e in element.iter() if (h := e.get(XLINK, "")).startswith("#") and h[1:] not in ids}
+        if refers := {h[1:] for e in element.iter() if (h := e.get(XLINK)) and h[0] == "#"}:
+            wanted |= refers - {gml_id(e) for e in element.iter()}
         for thing in Member(store, head, options.lod, ghost, None, lambda at: np.ones(3), codes).read(element, number):
             columns.see(thing.attributes)
             for surface in thing.surfaces:

@@ -6,8 +6,10 @@ temporary database on disk and is asked surface by surface; memory does not grow
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -17,10 +19,14 @@ from numpy.typing import NDArray
 
 from ingest_bim.citygml_stream import XLINK, local
 from ingest_bim.citymodel_textures import WRAPS, Kind, Pictures, Themes, choose_themes, ground_to_pixels, no_themes
-from twin.model import Material, Report, Texture, Wrap
+from twin.model import Material, Report, Wrap
 
 F64 = NDArray[np.float64]
+WAITING = 4096
+"""Rows that are written to the disk at a time."""
+AMONG = "(SELECT value FROM json_each(?))"
 SURFACE_DATA = ("X3DMaterial", "ParameterizedTexture", "GeoreferencedTexture")
+LOOKS = frozenset((*SURFACE_DATA, "surfaceDataMember"))
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,11 @@ class Looks:
 
     def __post_init__(self) -> None:
         self._known: dict[tuple[Any, ...], int] = {}
+        self._new_targets: list[tuple[str, str, str, int, bytes | None]] = []
+        self._new_rings: list[tuple[str, str, bytes]] = []
+        self._ids: set[str] = set()
+        self._targets: dict[tuple[Kind, str], tuple[Look, F64 | None]] = {}
+        self._rings: dict[str, F64] = {}
         self._disk = sqlite3.connect("", check_same_thread=False)  # a file of its own, gone with the connection
         self._disk.execute("PRAGMA cache_size=-16000")
         self._disk.execute("CREATE TABLE target (kind TEXT, theme TEXT, id TEXT, look INTEGER, matrix BLOB, PRIMARY KEY (kind, theme, id)) WITHOUT ROWID")
@@ -57,6 +68,10 @@ class Looks:
 
     def learn(self, element: Element, theme: str = "") -> None:
         """All surface data at or below an element; an Appearance on the way sets the theme."""
+        if any(local(node.tag) in LOOKS for node in element.iter()):
+            self._learn(element, theme)
+
+    def _learn(self, element: Element, theme: str) -> None:
         name = local(element.tag)
         if name == "Appearance":
             theme = next(((child.text or "").strip() for child in element if local(child.tag) == "theme"), theme)
@@ -66,7 +81,7 @@ class Looks:
         if name == "surfaceDataMember" and element.get(XLINK):
             self.problems["surface data given by reference is not followed"] += 1
         for child in element:
-            self.learn(child, theme)
+            self._learn(child, theme)
 
     def _surface_data(self, element: Element, name: str, theme: str) -> None:
         values = {local(child.tag): (child.text or "").strip() for child in element}
@@ -83,8 +98,16 @@ class Looks:
             if surface:
                 targets.append((kind, theme, surface, number, matrix))
         self.themes[kind][theme] += len(targets)
-        self._disk.executemany("INSERT OR REPLACE INTO target VALUES (?, ?, ?, ?, ?)", targets)
-        self._disk.executemany("INSERT OR REPLACE INTO ring VALUES (?, ?, ?)", rings)
+        self._new_targets += targets
+        self._new_rings += rings
+        if len(self._new_rings) + len(self._new_targets) > WAITING:
+            self._write()
+
+    def _write(self) -> None:
+        self._disk.executemany("INSERT OR REPLACE INTO target VALUES (?, ?, ?, ?, ?)", self._new_targets)
+        self._disk.executemany("INSERT OR REPLACE INTO ring VALUES (?, ?, ?)", self._new_rings)
+        self._new_targets.clear()
+        self._new_rings.clear()
 
     def _number(self, look: Look) -> int:
         """Its number; equal ones have one."""
@@ -110,64 +133,88 @@ class Looks:
 
     def choose(self, wanted: str | None, report: Report) -> None:
         """Settle the themes, see `choose_themes`."""
+        self._write()
         self.chosen = choose_themes(self.themes, wanted, report)
         for reason, count in self.problems.items():
             report.note("skipped", "", f"Appearance: {reason} ({count} times).")
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
+    def begin(self, ids: Collection[str]) -> None:
+        """Fetch what is said of these, which will be asked for next."""
+        self._ids, self._targets, self._rings = set(ids), {}, {}
+        self._fetch(list(ids))
+
+    def _fetch(self, ids: list[str]) -> None:
+        theme, wanted = self.chosen["textures"], json.dumps(ids)
+        for kind, name in self.chosen.items():
+            if name is not None:
+                for key, look, matrix in self._disk.execute(f"SELECT id, look, matrix FROM target WHERE kind = ? AND theme = ? AND id IN {AMONG}", (kind, name, wanted)):
+                    self._targets[kind, key] = self.looks[look], None if matrix is None else np.frombuffer(matrix).reshape(3, 4)
+        if theme is not None:
+            for key, uv in self._disk.execute(f"SELECT id, uv FROM ring WHERE theme = ? AND id IN {AMONG}", (theme, wanted)):
+                self._rings[key] = _down(np.frombuffer(uv).reshape(-1, 2))
+
     def material(self, surface: str) -> Material | None:
         """The colour of a surface."""
-        row = self._target("materials", surface)
-        return None if row is None else self.looks[row[0]].material
+        found = self._target("materials", surface)
+        return None if found is None else found[0].material
 
     def texture(self, surface: str) -> tuple[Look, F64 | None] | None:
         """The image of a surface and the (3, 4) matrix that makes its coordinates, if it has one."""
-        row = self._target("textures", surface)
-        return None if row is None else (self.looks[row[0]], None if row[1] is None else np.frombuffer(row[1]).reshape(3, 4))
+        return self._target("textures", surface)
 
-    def _target(self, kind: Kind, surface: str) -> tuple[int, bytes | None] | None:
+    def _target(self, kind: Kind, surface: str) -> tuple[Look, F64 | None] | None:
         if self.chosen[kind] is None:
             return None
-        query = "SELECT look, matrix FROM target WHERE kind = ? AND theme = ? AND id = ?"
-        row: tuple[int, bytes | None] | None = self._disk.execute(query, (kind, self.chosen[kind], surface)).fetchone()
-        return row
+        self._known_of(surface)
+        return self._targets.get((kind, surface))
 
     def ring(self, ring: str) -> F64 | None:
-        """(N, 2) texture coordinates of a ring as stated: s to the right, t up."""
-        row = self._disk.execute("SELECT uv FROM ring WHERE theme = ? AND id = ?", (self.chosen["textures"], ring)).fetchone()
-        return None if row is None else np.frombuffer(row[0]).reshape(-1, 2)
+        """(N, 2) texture coordinates of a ring, u to the right and v down, of s to the right and t up as stated."""
+        self._known_of(ring)
+        return self._rings.get(ring)
+
+    def _known_of(self, key: str) -> None:
+        """Fetch what is said of something in another member."""
+        if key not in self._ids:
+            self._ids.add(key)
+            self._fetch([key])
 
 
-def laid(look: Look, matrix: F64 | None, stated: list[F64 | None], rings: list[F64], placed: list[F64], pictures: Pictures) -> tuple[Texture, list[F64]] | str:
-    """(the texture, (N, 2) u and v down of each ring), or why a surface cannot have it.
+def laid(look: Look, matrix: F64 | None, stated: list[F64 | None], corners: list[list[tuple[float, float, float]]], place: Callable[[F64], F64],
+         pictures: Pictures) -> tuple[Material, list[F64]] | str:  # fmt: skip
+    """(white with the texture, (N, 2) u and v down of each ring), or why a surface cannot have it.
 
-    `stated` are the rings' own coordinates, `rings` the corners as written, `placed` in the order x, y, z.
+    `stated` are the rings' own texture coordinates, `corners` theirs as written, which `place` puts in the order x, y, z.
     """
-    texture = pictures.texture(look.uri, (look.wrap, look.wrap))
-    if texture is None:
+    material = pictures.material(look.uri, (look.wrap, look.wrap))
+    if material is None or material.texture is None:
         return ""  # the report has it
     if look.georeferenced:
         ground = look.ground if look.ground is not None else pictures.world_file(look.uri)
         if ground is None:
             return "a georeferenced texture states no place and has no world file"
-        found = [(np.column_stack([p[:, :2], np.ones(len(p))]) @ ground.T + 0.5) / texture.size for p in placed]
+        placed = [place(np.array(ring)) for ring in corners]
+        found = [(np.column_stack([p[:, :2], np.ones(len(p))]) @ ground.T + 0.5) / material.texture.size for p in placed]
     elif matrix is not None:
-        made = [np.column_stack([ring, np.ones(len(ring))]) @ matrix.T for ring in rings]
+        made = [np.column_stack([ring, np.ones(len(ring))]) @ matrix.T for ring in corners]
         if any((q[:, 2] == 0).any() for q in made):
             return "a worldToTexture matrix has no coordinates for some corners"
         found = [_down(q[:, :2] / q[:, 2:]) for q in made]
     else:
-        found = [_down(uv) for uv in stated if uv is not None]
-        if len(found) < len(rings):
+        found = [uv for uv in stated if uv is not None]
+        if len(found) < len(corners):
             return "a textured surface has a ring without texture coordinates"
-        if any(len(uv) != len(ring) for uv, ring in zip(found, rings, strict=True)):
+        if any(len(uv) != len(ring) for uv, ring in zip(found, corners, strict=True)):
             return "a ring's texture coordinates are not as many as its corners"
-    return (texture, found) if all(np.isfinite(uv).all() for uv in found) else "texture coordinates are not finite"
+    return (material, found) if all(np.isfinite(uv).all() for uv in found) else "texture coordinates are not finite"
 
 
 def _down(uv: F64) -> F64:
-    return np.column_stack([uv[:, 0], 1.0 - uv[:, 1]])
+    turned = uv.copy()
+    turned[:, 1] = 1.0 - uv[:, 1]
+    return turned
 
 
 def _ground(element: Element) -> F64 | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from math import isfinite
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -17,6 +19,7 @@ from ingest_bim.citymodel_textures import Pictures
 from twin.model import Material
 
 F64 = NDArray[np.float64]
+Ring = list[tuple[float, float, float]]
 POLYGONS = ("Polygon", "PolygonPatch", "Triangle", "Rectangle")
 GML_ID, GML32_ID = (f"{{{space}}}id" for space in GML)
 LINES = ("LineString", "Point", "MultiPoint", "MultiCurve", "CompositeCurve", "Curve", "OrientableCurve")
@@ -24,10 +27,10 @@ LINES = ("LineString", "Point", "MultiPoint", "MultiCurve", "CompositeCurve", "C
 
 @dataclass
 class Polygon:
-    """`rings`: (N, 3) float64 each, in file order of axes, the outer one first."""
+    """`rings`: corners in file order of axes, the outer one first."""
 
     id: str
-    rings: list[F64]
+    rings: list[Ring]
     material: Material | None = None
     uv: list[F64] | None = None
     shell: tuple[int, int] | None = None
@@ -48,6 +51,26 @@ class Store:
     problems: Counter[str] = field(default_factory=Counter)
     first_srs: str = ""
     solids: int = 0
+    _polygons: dict[tuple[int, int, int], tuple[Paint, Polygon]] = field(default_factory=dict)
+
+    def begin(self, member: Element) -> None:
+        """Go on to the next member: what its parts may refer to, and what is said of them."""
+        self.local = {key: e for e in member.iter() if (key := e.get(GML_ID) or e.get(GML32_ID))}
+        self.looks.begin(self.local)
+        self._polygons.clear()
+
+    def polygon(self, element: Element, paint: Paint) -> Polygon | None:
+        """A polygon with what it inherits; one that is referred to again (by a solid) is not read again, unless there was something to report of it."""
+        key = (id(element), id(paint.material), id(paint.texture))
+        known = self._polygons.get(key)
+        if known is not None:
+            found = known[1]
+            return Polygon(found.id, found.rings, found.material, found.uv)
+        before = self.problems.total()
+        polygon = _polygon(element, self, paint)
+        if polygon is not None and self.problems.total() == before:
+            self._polygons[key] = paint, Polygon(polygon.id, polygon.rings, polygon.material, polygon.uv)  # the paint, so that no other gets its number
+        return polygon
 
     def find(self, href: str) -> Element | None:
         """The element of `#id`; other files and addresses are never opened."""
@@ -94,7 +117,7 @@ def polygons(element: Element, store: Store, *, flip: bool = False, paint: Paint
         _lines(element, store)
         return []
     if name in POLYGONS:
-        polygon = _polygon(element, store, paint)
+        polygon = store.polygon(element, paint)
         if polygon is None:
             return []
         if flip:
@@ -146,13 +169,13 @@ def _lines(element: Element, store: Store) -> None:
 
 
 def _polygon(element: Element, store: Store, paint: Paint) -> Polygon | None:
-    rings: list[F64] = []
+    rings: list[Ring] = []
     stated: list[F64 | None] = []
     try:
         for bound in element:
             if local(bound.tag) in ("exterior", "interior", "outerBoundaryIs", "innerBoundaryIs"):
                 at = 0 if local(bound.tag) in ("exterior", "outerBoundaryIs") else len(rings)
-                rings.insert(at, coordinates(bound, store))
+                rings.insert(at, corners(bound, store))
                 if paint.texture is not None:
                     stated.insert(at, next((uv for node in bound if (key := gml_id(node)) and (uv := store.looks.ring(key)) is not None), None))
     except ValueError as error:
@@ -163,12 +186,12 @@ def _polygon(element: Element, store: Store, paint: Paint) -> Polygon | None:
         return None
     if paint.texture is None or store.pictures is None:
         return Polygon(gml_id(element), rings, paint.material)
-    found = laid(*paint.texture, stated, rings, [store.place(ring) for ring in rings], store.pictures)
+    found = laid(*paint.texture, stated, rings, store.place, store.pictures)
     if isinstance(found, str):
         if found:
             store.problems[found] += 1
         return Polygon(gml_id(element), rings, paint.material)
-    return Polygon(gml_id(element), rings, Material("", (1.0, 1.0, 1.0, 1.0), False, found[0]), found[1])
+    return Polygon(gml_id(element), rings, found[0], found[1])
 
 
 def coordinates(element: Element, store: Store) -> F64:
@@ -177,30 +200,35 @@ def coordinates(element: Element, store: Store) -> F64:
     Raises:
         ValueError: not numbers, not finite, or not full triples.
     """
-    rows: list[F64] = []
+    return np.array(corners(element, store))
+
+
+def corners(element: Element, store: Store) -> Ring:
+    """The same as numbers of Python: most rings have a few corners."""
+    found: Ring = []
     for node in element.iter():
         name = local(node.tag)
         if name in ("posList", "pos"):
-            values = np.array((node.text or "").split(), np.float64)
+            values = list(map(float, (node.text or "").split()))
             size = int(node.get("srsDimension") or node.get("dimension") or (2 if len(values) % 3 and len(values) % 2 == 0 else 3))
             if size not in (2, 3) or len(values) % size:
                 raise ValueError(f"{len(values)} numbers are not points of {size}")
-            rows.append(_three(values.reshape(-1, size), store))
+            found += _three([values[i::size] for i in range(size)], store)
         elif name == "coordinates":
             points = [[float(v) for v in point.split(node.get("cs", ","))] for point in (node.text or "").split()]
-            rows.append(_three(np.array(points, np.float64).reshape(len(points), -1), store))
-    if not rows:
+            found += _three(list(zip(*points, strict=True)), store)
+    if not found:
         raise ValueError("no coordinates")
-    found = np.concatenate(rows)
-    if not np.isfinite(found).all():
+    if not all(map(isfinite, chain.from_iterable(found))):
         raise ValueError("not finite")
     return found
 
 
-def _three(points: F64, store: Store) -> F64:
-    if points.shape[1] == 2:
+def _three(axes: Sequence[Sequence[float]], store: Store) -> Ring:
+    """Points of the numbers along each axis."""
+    if len(axes) == 2:
         store.problems["coordinates without heights are put at 0"] += 1
-        return np.column_stack([points, np.zeros(len(points))])
-    if points.shape[1] != 3:
-        raise ValueError(f"points of {points.shape[1]} numbers")
-    return points
+        return [(x, y, 0.0) for x, y in zip(*axes, strict=True)]
+    if len(axes) != 3:
+        raise ValueError(f"points of {len(axes)} numbers")
+    return list(zip(*axes, strict=True))

@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, TreeBuilder
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 from xml.parsers import expat
 
 from twin.errors import UnreadableSource
@@ -61,75 +62,106 @@ class _Refused(Exception):
         self.remedy = remedy
 
 
-class _Reader:
-    """expat's callbacks: a tree is built only inside members (and for the model's own boundedBy)."""
+_TOO_DEEP = _Refused(f"its elements are nested more than {MAX_DEPTH} deep")
 
-    def __init__(self, head: Head, encoding: str | None) -> None:
-        self.head, self.depth = head, 0
-        self.builder: TreeBuilder | None = None
-        self.base = 0  # depth of the element that is being built
-        self.appearance, self.theme = False, ""
-        self.many = False
-        self.done: list[Element] = []
-        self.parser = expat.ParserCreate(encoding, namespace_separator="}")
-        self.parser.buffer_text = True
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._text
-        self.parser.StartNamespaceDeclHandler = self._prefix
-        self.parser.StartDoctypeDeclHandler = self._doctype
 
-    def _doctype(self, *_: Any) -> None:
-        raise _Refused("it has a document type declaration; entities and external files are not read", "Export it without a DOCTYPE.")
+class _Builder(TreeBuilder):
+    """A tree that is built by C alone; of Python only what is told of prefixes."""
 
-    def _prefix(self, prefix: str | None, uri: str | None) -> None:
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = head
+
+    def start_ns(self, prefix: str, uri: str) -> None:
         self.head.prefixes.setdefault(uri or "", prefix or "")
 
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise _Refused(f"its elements are nested more than {MAX_DEPTH} deep")
-        tag = f"{{{name}" if "}" in name else name
-        if self.depth == 1:
-            self.head.version = _version(tag)
-        elif self.builder is None and (
-            (self.depth == 2 and local(tag) in (*MEMBERS, "boundedBy"))
-            or (self.many and self.depth == 3)
-            or (self.appearance and self.depth == 4 and local(tag) in ("theme", SURFACE_DATA))
-        ):
-            self.builder, self.base = TreeBuilder(), self.depth
-        elif self.depth == 2 and local(tag) == "appearanceMember":
-            self.appearance, self.theme = True, ""
-        elif self.depth == 2 and local(tag) == MANY:
-            self.many = True
-        if self.builder is not None:
-            self.builder.start(tag, {f"{{{key}" if "}" in key else key: value for key, value in attributes.items()})
 
-    def _text(self, text: str) -> None:
-        if self.builder is not None:
-            self.builder.data(text)
+def _prologue(encoding: str | None) -> tuple[expat.XMLParserType, list[str]]:
+    """A parser of what stands before the root element, where a document type could be declared; and the root's tag, once it is met."""
+    parser, root = expat.ParserCreate(encoding, namespace_separator="}"), list[str]()
 
-    def _end(self, name: str) -> None:
-        self.depth -= 1
-        if self.builder is not None:
-            self.builder.end(f"{{{name}" if "}" in name else name)
-            if self.depth == self.base - 1:
-                element = self.builder.close()
-                self.builder = None
-                if self.many:
-                    member = Element(MEMBERS[1])
-                    member.append(element)
-                    self.done.append(member)
-                elif local(element.tag) == "boundedBy":
-                    self._envelope(element)
-                elif local(element.tag) == "theme":
-                    self.theme = (element.text or "").strip()
-                else:
-                    if self.appearance:
-                        element.set("theme", self.theme)
-                    self.done.append(element)
-        elif self.depth == 1:
-            self.appearance = self.many = False
+    def doctype(*_: Any) -> None:
+        raise _Refused("it has a document type declaration; entities and external files are not read", "Export it without a DOCTYPE.")
+
+    def start(name: str, _: Any) -> None:
+        root.append(f"{{{name}" if "}" in name else name)
+        parser.StartElementHandler = None
+
+    parser.StartDoctypeDeclHandler, parser.StartElementHandler = doctype, start
+    return parser, root
+
+
+class _Reader:
+    """Takes what is complete off a tree that is being built."""
+
+    def __init__(self, head: Head, encoding: str | None) -> None:
+        self.head, self.theme = head, ""
+        self.builder = _Builder(head)
+        self.above = self.builder.start("above", {})
+        self.parser: XMLParser = XMLParser(target=self.builder, encoding=encoding)  # noqa: S314  no declarations, so no entities
+        self.prologue, self.root = _prologue(encoding)
+        self.opened: Element | None = None  # the child of the model that was begun last
+        self.appearance: Element | None = None
+
+    def feed(self, chunk: bytes | str) -> Iterator[Element]:
+        """What becomes complete with a chunk."""
+        if not self.root:
+            self.prologue.Parse(chunk, False)
+            if self.root:
+                self.head.version = _version(self.root[0])
+        self.parser.feed(chunk)
+        node, depth = self.above, 0
+        while len(node):  # the last child of the last child …: what is open
+            node, depth = node[-1], depth + 1
+            if depth > MAX_DEPTH:
+                raise _TOO_DEEP
+        return self._complete(1)
+
+    def close(self) -> Iterator[Element]:
+        """What is left at the end."""
+        self.builder.end("above")
+        self.parser.close()
+        return self._complete(0)
+
+    def _complete(self, open_ones: int) -> Iterator[Element]:
+        """Take off all children of the model but so many of the last, which is looked into where it holds many members."""
+        if not len(self.above):
+            return
+        model = self.above[0]
+        ready = len(model) - open_ones
+        for child in model[: max(ready, 0)]:
+            yield from self._child(child, 0)
+        if ready > 0:
+            del model[:ready]
+        if open_ones and len(model):
+            yield from self._child(model[0], 1)
+
+    def _child(self, child: Element, open_ones: int) -> Iterator[Element]:
+        """What a child of the model holds; of one that is open, what is complete in it."""
+        name = local(child.tag)
+        if name == "appearanceMember":
+            if self.opened is not child:
+                self.opened, self.theme = child, ""
+            for appearance in child:
+                yield from self._surface_data(appearance, open_ones if appearance is child[-1] else 0)
+        elif name == MANY:
+            for element in _taken(child, open_ones):
+                member = Element(MEMBERS[1])
+                member.append(element)
+                yield _checked(member)
+        elif open_ones == 0 and name == "boundedBy":
+            self._envelope(_checked(child))
+        elif open_ones == 0 and name in MEMBERS:
+            yield _checked(child)
+
+    def _surface_data(self, appearance: Element, open_ones: int) -> Iterator[Element]:
+        for element in _taken(appearance, open_ones):
+            name = local(element.tag)
+            if name == "theme":
+                self.theme = (element.text or "").strip()
+            elif name == SURFACE_DATA:
+                element.set("theme", self.theme)
+                yield _checked(element)
 
     def _envelope(self, element: Element) -> None:
         for envelope in element.iter():
@@ -140,6 +172,24 @@ class _Reader:
                     self.head.corner = tuple(float(v) for v in envelope.text.split())
                 except ValueError:
                     self.head.corner = ()
+
+
+def _taken(parent: Element, open_ones: int) -> list[Element]:
+    """The children of an element but so many of the last, taken off it."""
+    ready = max(len(parent) - open_ones, 0)
+    found = parent[:ready]
+    del parent[:ready]
+    return found
+
+
+def _checked(element: Element) -> Element:
+    """An element that is not nested deeper than what walks through it may go."""
+    level, depth = [element], 0
+    while level:
+        level, depth = list(chain.from_iterable(level)), depth + 1
+        if depth >= MAX_DEPTH:
+            raise _TOO_DEEP
+    return element
 
 
 def _version(tag: str) -> str:
@@ -172,14 +222,11 @@ def members(source: Path, head: Head) -> Iterator[Element]:
             decoder = codecs.getincrementaldecoder("gb18030" if name.startswith("gb") else name)() if name.startswith(EAST_ASIAN) else None
             reader = _Reader(head, "utf-8" if decoder else None)
             while chunk := file.read(CHUNK):
-                reader.parser.Parse(decoder.decode(chunk) if decoder else chunk, False)
-                yield from reader.done
-                reader.done.clear()
-            reader.parser.Parse(b"", True)
-        except expat.ExpatError as error:
+                yield from reader.feed(decoder.decode(chunk) if decoder else chunk)
+            yield from reader.close()
+        except (expat.ExpatError, ParseError) as error:
             raise UnreadableSource(f"{source.name} is not complete XML: {error}.", "Deliver it again.") from error
         except _Refused as error:
             raise UnreadableSource(f"{source.name} is not read: {error}.", error.remedy) from error
         except (LookupError, ValueError) as error:  # unknown codecs, bytes that are not text, encodings that expat lacks
             raise UnreadableSource(f"{source.name} has an encoding that is not read: {error}.", "Save it as UTF-8.") from error
-    yield from reader.done

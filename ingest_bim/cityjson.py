@@ -7,9 +7,10 @@ Specification: CityJSON 2.0.1 (OGC 20-072r5), with the older forms of 1.0 (addre
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import Field
 
@@ -113,10 +114,27 @@ class _Model:
         return reference, self.pictures
 
     def objects(self, report: Report) -> Iterator[CityObject]:
-        for document in self.documents():
+        for document in self.documents(again=True):
             reader = Document(document, self.header, self.options.lod, report)
             reader.chosen, reader.pictures = self.chosen, self.pictures
             yield from reader.objects(shapes=True)
+
+
+class Documents(Protocol):
+    """The documents of a file; `again` where they have been looked through before."""
+
+    def __call__(self, *, again: bool = False) -> Iterator[dict[str, Any]]:
+        """Each once."""
+
+
+class _Whole:
+    """A file of one document."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+
+    def __call__(self, *, again: bool = False) -> Iterator[dict[str, Any]]:  # noqa: ARG002  see `Documents`
+        yield self.document
 
 
 def _first(report: Report) -> str:
@@ -124,18 +142,18 @@ def _first(report: Report) -> str:
     return "" if note is None else f"{note.feature}: {note.reason}" if note.feature else note.reason
 
 
-def _open(source: Path, options: Options) -> tuple[Callable[[], Iterator[dict[str, Any]]], Header]:
-    """(a function that gives the documents, again at each call; the header)."""
+def _open(source: Path, options: Options) -> tuple[Documents, Header]:
+    """(what gives the documents, as often as it is called; the header)."""
     if not source.is_file() or source.stat().st_size == 0:
         raise UnreadableSource(f"{source.name} is empty or not a file.", "Deliver it again.")
     whole = None if source.suffix.lower() == ".jsonl" else _whole(source)
     if whole is not None:
         if whole.get("type") == "CityJSON":
-            return lambda: iter((whole,)), _header(whole, source.name)
-        first, documents = whole, lambda: iter((whole,))
+            return _Whole(whole), _header(whole, source.name)
+        first = whole
     else:
         first = next(_lines(source), {})
-        documents = lambda: _lines(source)  # noqa: E731
+    documents: Documents = partial(_lines, source) if whole is None else _Whole(whole)
     if first.get("type") == "CityJSON":
         return documents, _header(first, source.name)
     if first.get("type") != "CityJSONFeature":
@@ -178,7 +196,7 @@ def _whole(source: Path) -> dict[str, Any] | None:
         return None
 
 
-def _lines(source: Path) -> Iterator[dict[str, Any]]:
+def _lines(source: Path, *, again: bool = False) -> Iterator[dict[str, Any]]:
     with source.open("rb") as file:
         number = 0
         while line := file.readline(MAX_LINE + 1):
@@ -187,7 +205,7 @@ def _lines(source: Path) -> Iterator[dict[str, Any]]:
                 raise UnreadableSource(f"{source.name}, line {number}, is longer than {MAX_LINE >> 20} MiB.", "Deliver one feature a line.")
             if line.strip():
                 try:
-                    document = _parse(line, f"{source.name}, line {number},")
+                    document = _parse(line, f"{source.name}, line {number},", again=again)
                 except _ManyDocuments as error:
                     raise UnreadableSource(f"{source.name}, line {number}, holds more than one JSON object.", "Deliver one feature a line.") from error
                 if number > 1 and document.get("type") != "CityJSONFeature":
@@ -200,9 +218,10 @@ class _ManyDocuments(Exception):
     """More JSON follows the first object."""
 
 
-def _parse(data: bytes, where: str) -> dict[str, Any]:
+def _parse(data: bytes, where: str, *, again: bool = False) -> dict[str, Any]:
+    """One document; keys that stand twice are looked for the first time only."""
     try:
-        document = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        document = json.loads(data.decode("utf-8-sig"), object_pairs_hook=None if again else _unique, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
             raise _ManyDocuments from error

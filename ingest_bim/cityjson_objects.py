@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ class Document:
     """A document or feature: its objects in order, with shapes of one LoD each."""
 
     def __init__(self, document: dict[str, Any], header: Header, lod: str | None, report: Report) -> None:
-        self.header, self.lod, self.report = _own(document, header, report), lod, report
+        self.header, self.lod, self.report = header, lod, report
         self.themes = no_themes()
         self.chosen: dict[Kind, str | None] = {"materials": None, "textures": None}
         self.pictures: Pictures | None = None
@@ -118,16 +119,23 @@ class Document:
         self.things: dict[str, Any] = things if isinstance(things, dict) else {}
         if not isinstance(things, dict):
             report.note("refused", str(document.get("id", "")), "CityObjects is missing or not an object.")
+        self.document, self.vertices, self.looks = document, np.zeros((0, 3)), header.looks
+
+    def _read_geometry(self) -> None:
+        """The vertices and the appearance of the document, without which its objects have no shapes."""
+        document, report = self.document, self.report
+        header = self.header = _own(document, self.header, report)
         try:
             self.vertices = points_of(document.get("vertices") or [])
-            own = Looks.of(document) if document.get("type") == "CityJSONFeature" and document.get("appearance") else header.looks
+            self.looks = Looks.of(document) if document.get("type") == "CityJSONFeature" and document.get("appearance") else header.looks
         except (TypeError, ValueError, AttributeError) as error:
             report.note("refused", str(document.get("id", "")), f"Its vertices or appearance are malformed: {error}; its geometry is left out.")
-            self.vertices, own = np.zeros((0, 3)), Looks()
-        self.looks = own
+            self.vertices, self.looks = np.zeros((0, 3)), Looks()
 
     def objects(self, *, shapes: bool) -> Iterator[CityObject]:
         """All city objects; `shapes=False` leaves the geometry out (for the columns), not the surfaces' attributes."""
+        if shapes:
+            self._read_geometry()
         finest = self._finest_below() if shapes else {}
         for name, raw in self.things.items():
             try:
@@ -273,8 +281,9 @@ class Document:
         images = ((geometry.get("texture") or {}).get(self.chosen["textures"]) or {}).get("values") if self.pictures is not None else None
         unfit = 0
         shells: dict[tuple[int, ...], Shell] = {}
+        sound = _sound(geometry["boundaries"], depth, len(vertices))
         for at, rings, value, color, corners in _walk(geometry["boundaries"], values, material, images, depth):
-            bad = [i for ring in rings for i in ring if not isinstance(i, int) or not 0 <= i < len(vertices)]
+            bad = [] if sound else [i for ring in rings for i in ring if not isinstance(i, int) or not 0 <= i < len(vertices)]
             shell = shells.setdefault(at, [])
             if bad:
                 wrong.extend(bad)
@@ -287,24 +296,24 @@ class Document:
             faces.append(face)
             shell.append(face.rings)
         if astray:
-            self.report.note(
-                "skipped", name, f"{astray} numbers of surfaces or materials lead to nothing ({named} surfaces, {len(self.looks.materials)} materials)."
-            )
+            self.report.note("skipped", name, f"{astray} numbers of surfaces or materials lead to nothing ({named} surfaces, {len(self.looks.materials)} materials).")
         if unfit:
             self.report.note("skipped", name, f"The texture coordinates of {unfit} faces do not fit their rings; they are drawn plain.")
         if wrong:
             self.report.note("refused", name, f"Faces with vertex {wrong[0]!r} are left out: there are {len(vertices)} vertices ({len(wrong)} wrong indices).")
         if not faces:
             return Shape(np.zeros((0, 3)), [])
-        used = np.array(sorted({i for face in faces for ring in face.rings for i in ring}), np.int64)
-        points, number = np.unique(vertices[used], axis=0, return_inverse=True)  # corners at one place are one corner
-        place = dict(zip(used.tolist(), number.ravel().tolist(), strict=True))
+        used = sorted({i for face in faces for ring in face.rings for i in ring})
+        corners_at = [tuple(corner) for corner in vertices[used].tolist()]
+        points = sorted(set(corners_at))  # corners at one place are one corner
+        numbers = {corner: number for number, corner in enumerate(points)}
+        place = {i: numbers[corner] for i, corner in zip(used, corners_at, strict=True)}
         for face in faces:
             face.rings[:] = [[place[i] for i in ring] for ring in face.rings]
         solids: dict[tuple[int, ...], list[Shell]] = {}
         for at in sorted(shells) if depth else ():
             solids.setdefault(at[:-1], []).append(shells[at])
-        return Shape(points * scale + translate, faces, list(solids.values()))
+        return Shape(np.array(points) * scale + translate, faces, list(solids.values()))
 
     def _texture(self, face: Face, corners: Any) -> bool:
         """Give a face its texture; False where what is stated does not fit (CityJSON 2.0.1, 4.2: per ring the texture, then a corner each)."""
@@ -320,8 +329,8 @@ class Document:
         if any(len(there) != len(ring) + 1 for there, ring in zip(stated, face.rings, strict=True)):
             return False
         uri, wrap = self.looks.textures[number]
-        if (texture := self.pictures.texture(uri, (wrap, wrap))) is not None:  # else the report has it
-            face.material = Material("", (1.0, 1.0, 1.0, 1.0), False, texture)
+        if (material := self.pictures.material(uri, (wrap, wrap))) is not None:  # else the report has it
+            face.material = material
             face.uv = [self.looks.corners[ring[1:]] * (1, -1) + (0, 1) for ring in stated]
         return True
 
@@ -344,6 +353,16 @@ def _own(document: dict[str, Any], header: Header, report: Report) -> Header:
 
 def _leads_nowhere(number: Any, count: int) -> bool:
     return number is not None and not (isinstance(number, int) and 0 <= number < count)
+
+
+def _sound(boundaries: Any, depth: int, count: int) -> bool:
+    """Whether all numbers of vertices are whole and lead to one; False is said of nothing and of other nesting, too."""
+    try:
+        for _ in range(depth + 2):
+            boundaries = list(chain.from_iterable(boundaries))
+        return set(map(type, boundaries)) == {int} and min(boundaries) >= 0 and max(boundaries) < count
+    except TypeError:
+        return False
 
 
 class _Same:

@@ -172,7 +172,13 @@ class Columns:
 
     def table(self, rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
         """Rows of flat values (fixed ones included) as columns; rows' dicts come from `row`."""
-        return pa.table([pa.array([row.get(f.name) for row in rows], f.type) for f in schema], schema=schema)
+        values: dict[str, list[Any]] = {name: [] for name in schema.names}
+        places: dict[str, list[int]] = {name: [] for name in schema.names}
+        for number, row in enumerate(rows):
+            for name, value in row.items():
+                values[name].append(value)
+                places[name].append(number)
+        return pa.table([_spread(pa.array(values[f.name], f.type), places[f.name], len(rows)) for f in schema], schema=schema)
 
     def row(self, attributes: dict[str, Any], **fixed: Any) -> dict[str, Any]:
         """One object's values in the columns' types."""
@@ -188,6 +194,17 @@ class Columns:
         if beyond:
             row["other_attributes"] = as_json(beyond)
         return row
+
+
+def _spread(values: pa.Array, places: list[int], count: int) -> pa.Array:
+    """A column of `count` rows with values at some places, in order, and nulls elsewhere: of many columns most rows have no value."""
+    if len(places) == count:
+        return values
+    at = np.zeros(count, np.int64)
+    at[places] = np.arange(len(places))
+    none = np.ones(count, bool)
+    none[places] = False
+    return values.take(pa.array(at, mask=none)) if len(places) else pa.nulls(count, values.type)
 
 
 @dataclass(frozen=True)
@@ -278,9 +295,12 @@ def city_reference(stated: str | None, options: ReaderOptions, report: Report, w
 
 
 @lru_cache(maxsize=16)
-def _ellipsoid(horizontal: str) -> tuple[float, float]:
-    """(semi-major axis in metres, eccentricity squared)."""
-    geod = crs_module.crs_of(horizontal).get_geod()
+def _metric(horizontal: str) -> tuple[float, float] | float:
+    """Of degrees the ellipsoid: (semi-major axis in metres, eccentricity squared); else metres per unit."""
+    parsed = crs_module.crs_of(horizontal)
+    if not parsed.is_geographic:
+        return float(parsed.axis_info[0].unit_conversion_factor)
+    geod = parsed.get_geod()
     if geod is None:
         raise BadReference(f"{horizontal} has no ellipsoid.", "Name the coordinate reference system with --crs.")
     return float(geod.a), float(geod.es)
@@ -291,14 +311,12 @@ def metres_of(reference: Reference, y: float) -> F64:
 
     Of degrees, those of the ellipsoid (radii of curvature in the prime vertical and in the meridian); else grid metres.
     """
-    parsed = crs_module.crs_of(reference.horizontal)
-    if parsed.is_geographic:
-        if not abs(y) <= 90:
-            raise BadReference(f"Latitude {y:g} cannot be in {parsed.name}.", "Check --crs and the axis order.")
-        major, squared = _ellipsoid(reference.horizontal)
-        bent, degree = 1 - squared * math.sin(math.radians(y)) ** 2, math.radians(major)
-        east, north = degree / math.sqrt(bent) * max(math.cos(math.radians(y)), 1e-6), degree * (1 - squared) / bent**1.5
-        return np.array([east, north, reference.vertical_unit])
-    unit = float(parsed.axis_info[0].unit_conversion_factor)
-    return np.array([unit, unit, reference.vertical_unit])
-
+    metric = _metric(reference.horizontal)
+    if isinstance(metric, float):
+        return np.array([metric, metric, reference.vertical_unit])
+    if not abs(y) <= 90:
+        raise BadReference(f"Latitude {y:g} cannot be in {crs_module.crs_of(reference.horizontal).name}.", "Check --crs and the axis order.")
+    major, squared = metric
+    bent, degree = 1 - squared * math.sin(math.radians(y)) ** 2, math.radians(major)
+    east, north = degree / math.sqrt(bent) * max(math.cos(math.radians(y)), 1e-6), degree * (1 - squared) / bent**1.5
+    return np.array([east, north, reference.vertical_unit])

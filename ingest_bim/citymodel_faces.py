@@ -2,28 +2,27 @@
 
 Each face is projected to the plane of its Newell normal (Newell 1972; Sutherland et al. 1974) and cut by ear clipping.
 Flatness is judged as ISO 19107 validators do: 1 cm from the plane. Triangles and convex quadrilaterals, which are most
-of a city, are done for all faces at once.
+of a city, need no ear clipping. The loops are in `ingest_bim.citymodel_kernels`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import mapbox_earcut
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest_bim import citymodel_kernels as kernels
 from ingest_bim.citymodel import Face
-from ingest_bim.geometry_polygons import cross
 
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
-#: Metres from the plane beyond which a face is called not flat.
-FLAT = 0.01
-#: Square metres below which a face is called empty.
-NO_AREA = 1e-7
+I64 = NDArray[np.int64]
+#: Corners of rings, where each ring ends in them, and where each face's rings end in these.
+Flat = tuple[I32, I64, I64]
 
 
 @dataclass
@@ -37,145 +36,57 @@ class Faces:
     crossing: int = 0
     worst: float = 0.0
 
-    def flatness(self, distance: F64) -> None:
-        """Count the faces whose largest distances from their planes are given."""
-        self.bent += int((distance > FLAT).sum())
-        self.worst = max(self.worst, float(distance.max(initial=0.0)))
+
+def flattened(faces: Sequence[Sequence[Sequence[int]]]) -> Flat:
+    """The rings of faces as arrays, which the kernels take."""
+    rings = [ring for face in faces for ring in face]
+    return (np.array([i for ring in rings for i in ring], np.int32), np.array([len(ring) for ring in rings], np.int64).cumsum(),
+            np.array([len(face) for face in faces], np.int64).cumsum())  # fmt: skip
 
 
 def triangulate(vertices: F64, faces: list[Face]) -> Faces:
     """All faces over (N, 3) vertices in metres, near the origin."""
-    result = Faces()
-    triples: list[list[int]] = []
-    quads: list[list[int]] = []
-    three: list[int] = []
-    four: list[int] = []
-    rest: list[tuple[int, list[list[int]]]] = []
-    for number, face in enumerate(faces):
-        rings = [_clean(ring) for ring in face.rings]
-        if not rings or len(rings[0]) < 3:
-            result.degenerate += 1
-        elif len(rings) == 1 and len(rings[0]) == 3:
-            triples.append(rings[0])
-            three.append(number)
-        elif len(rings) == 1 and len(rings[0]) == 4:
-            quads.append(rings[0])
-            four.append(number)
-        else:
-            rest.append((number, [rings[0], *(ring for ring in rings[1:] if len(ring) >= 3)]))
-    found: list[tuple[I32, I32]] = []
-    if triples:
-        corners = np.array(triples, np.int32)
-        p = vertices[corners]
-        good = np.linalg.norm(cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]), axis=1) / 2 > NO_AREA
-        result.degenerate += int((~good).sum())
-        found.append((corners[good], np.array(three, np.int32)[good]))
-    if quads:
-        done, left = _quads(vertices, np.array(quads, np.int32), np.array(four, np.int32), result)
-        found.append(done)
-        rest.extend((number, [quads[i]]) for i, number in left)
-    for number, rings in rest:
-        cut = _cut(vertices, rings, result)
-        if len(cut):
-            found.append((cut, np.full(len(cut), number, np.int32)))
-    if found:
-        result.triangles = np.concatenate([t for t, _ in found])
-        result.face = np.concatenate([f for _, f in found])
-    return result
+    return triangulate_flat(vertices, flattened([face.rings for face in faces]))
 
 
-def _clean(ring: list[int]) -> list[int]:
-    """Without repeated neighbours and without the closing corner (the vertices of a shape are at different places)."""
-    kept: list[int] = []
-    for i in ring:
-        if not kept or i != kept[-1]:
-            kept.append(i)
-    while len(kept) > 1 and kept[0] == kept[-1]:
-        kept.pop()
-    return kept
+def triangulate_flat(vertices: F64, faces: Flat) -> Faces:
+    """The same, of rings as arrays (`flattened`)."""
+    triangles, face, left, corners, ring_end, face_end, flat, area, (degenerate, bent), worst = kernels.simple_faces(vertices, *faces)
+    crossing = 0
+    if len(left):
+        made, of = [triangles], [face]
+        start = first = 0
+        for number, last, own in zip(left, face_end.tolist(), area, strict=True):
+            ends = ring_end[first:last] - start
+            end = int(ring_end[last - 1])
+            laid = flat[start:end]
+            local = mapbox_earcut.triangulate_float64(laid, ends.astype(np.uint32)).reshape(-1, 3)
+            crossing += bool(kernels.judge(laid, ends, own, local))
+            degenerate += not len(local)
+            made.append(corners[start:end][local])
+            of.append(np.full(len(local), number, np.int32))
+            start, first = end, last
+        triangles, face = np.concatenate(made), np.concatenate(of)
+    return Faces(triangles, face, int(degenerate), int(bent), crossing, float(worst))
 
 
-def _quads(vertices: F64, quads: I32, numbers: I32, result: Faces) -> tuple[tuple[I32, I32], list[tuple[int, int]]]:
-    """Convex quadrilaterals as two triangles; ((triangles, faces), (row, face) of those that must be cut)."""
-    p = vertices[quads]
-    normal = cross(p[:, 2] - p[:, 0], p[:, 3] - p[:, 1]) / 2
-    area = np.linalg.norm(normal, axis=1)
-    edge = np.roll(p, -1, axis=1) - p
-    turn = np.einsum("qij,qj->qi", cross(np.roll(edge, 1, axis=1), edge), normal)
-    convex = (area > NO_AREA) & (turn > 0).all(axis=1)
-    unit = normal[convex] / area[convex][:, None]
-    result.flatness(np.abs(np.einsum("qij,qj->qi", p[convex] - p[convex].mean(axis=1, keepdims=True), unit)).max(axis=1, initial=0.0))
-    q = quads[convex]
-    triangles = np.stack([q[:, [0, 1, 2]], q[:, [0, 2, 3]]], axis=1).reshape(-1, 3)
-    return (triangles, np.repeat(numbers[convex], 2)), [(int(i), int(numbers[i])) for i in np.flatnonzero(~convex)]
-
-
-def _cut(vertices: F64, rings: list[list[int]], result: Faces) -> I32:
-    """Any polygon, by ear clipping in its plane."""
-    outer = vertices[rings[0]]
-    centre = outer.mean(axis=0)
-    around = outer - centre
-    normal = cross(around, np.roll(around, -1, axis=0)).sum(axis=0) / 2
-    area = float(np.linalg.norm(normal))
-    if not area > NO_AREA:
-        result.degenerate += 1
-        return np.zeros((0, 3), np.int32)
-    normal /= area
-    u = cross(normal, np.eye(3)[int(np.argmin(np.abs(normal)))])
-    u /= np.linalg.norm(u)
-    corners = np.array([i for ring in rings for i in ring], np.int32)
-    points = vertices[corners] - centre
-    result.flatness(np.array([np.abs(points @ normal).max()]))
-    flat = np.ascontiguousarray(np.column_stack([points @ u, points @ cross(normal, u)]))
-    ends = np.cumsum([len(ring) for ring in rings]).astype(np.uint32)
-    local = mapbox_earcut.triangulate_float64(flat, ends).astype(np.int64).reshape(-1, 3)
-    a, b, c = flat[local[:, 0]], flat[local[:, 1]], flat[local[:, 2]]
-    twice = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    local[twice < 0] = local[twice < 0][:, ::-1]
-    holes = sum(abs(_area(flat[start:end])) for start, end in pairwise(ends))
-    if abs(np.abs(twice).sum() / 2 - (area - holes)) > 1e-3 * area + NO_AREA:
-        result.crossing += 1
-    if not len(local):
-        result.degenerate += 1
-    cut: I32 = corners[local]
-    return cut
-
-
-def corner_uv(result: Faces, faces: list[Face]) -> F32 | None:
+def corner_uv(result: Faces, faces: list[Face], flat: Flat, vertices: int) -> F32 | None:
     """(T, 3, 2) texture coordinates of the triangles' corners, NaN where a face has none; None where no face has any.
 
     A corner is found again by its face and vertex: a vertex that a ring meets twice has the coordinates of the first time.
+    `flat` are the rings of `faces` as arrays, over so many `vertices`.
     """
-    keys: list[int] = []
-    values: list[F64] = []
-    for number, face in enumerate(faces):
-        if face.uv is not None:
-            keys.extend(number << 32 | i for ring in face.rings for i in ring)
-            values.extend(face.uv)
-    if not keys or not len(result.triangles):
+    values = [ring for face in faces if face.uv is not None for ring in face.uv]
+    if not values or not len(result.triangles):
         return None
-    known, first = np.unique(np.array(keys, np.int64), return_index=True)
-    wanted = result.face.astype(np.int64)[:, None] << 32 | result.triangles
-    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    uv: F32 = np.concatenate(values)[first][at].astype(np.float32)
-    uv[(known[at] != wanted).any(axis=1)] = np.nan
-    return uv
-
-
-def _area(ring: F64) -> float:
-    x, y = ring[:, 0], ring[:, 1]
-    return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
-
+    textured = np.array([face.uv is not None for face in faces])
+    found: F32 = kernels.corner_values(result.triangles, result.face, *flat, textured, np.concatenate(values), vertices)
+    return found
 
 
 def is_closed(triangles: I32) -> bool:
     """Whether every directed edge is met by exactly as many in the other direction."""
-    if not len(triangles):
-        return False
-    a = triangles[:, [0, 1, 2]].ravel().astype(np.int64)
-    b = triangles[:, [1, 2, 0]].ravel().astype(np.int64)
-    there, back = np.sort(a << 32 | b), np.sort(b << 32 | a)
-    return bool(np.array_equal(there, back))
+    return bool(len(triangles) and kernels.matched(triangles[:, [0, 1, 2]].ravel(), triangles[:, [1, 2, 0]].ravel()))
 
 
 def outward(vertices: F64, triangles: I32) -> bool:
@@ -185,6 +96,4 @@ def outward(vertices: F64, triangles: I32) -> bool:
 
 def volume(vertices: F64, triangles: I32) -> float:
     """Signed volume of a closed surface (divergence theorem), about its own centre for precision."""
-    p = vertices - vertices.mean(axis=0)
-    a, b, c = p[triangles[:, 0]], p[triangles[:, 1]], p[triangles[:, 2]]
-    return float(np.einsum("ij,ij->i", a, cross(b, c)).sum() / 6)
+    return float(kernels.volume(vertices, triangles))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
+from ingest_bim import citymodel_kernels as kernels
 from ingest_bim.citymodel import CityObject, Columns, Shape, metres_of
-from ingest_bim.citymodel_faces import F32, I32, Faces, corner_uv, is_closed, outward, triangulate
+from ingest_bim.citymodel_faces import F32, I32, Faces, Flat, corner_uv, flattened, triangulate_flat
 from ingest_bim.citymodel_solids import solid_volumes
 from ingest_bim.citymodel_textures import Pictures
 from twin import grading
@@ -29,6 +30,8 @@ MAX_IMAGES = 128 << 20
 OPENINGS, SPACES = ("Door", "Window"), ("Room", "BuildingRoom", "BuildingUnit", "BuildingStorey", "HollowSpace", "BridgeRoom", "IntRoom")
 RELIEF = ("TINRelief", "ReliefFeature", "RasterRelief", "BreaklineRelief", "MassPointRelief")
 
+#: Characters of an id: it stands in addresses, and again in each of an object's surfaces.
+MAX_ID = 2000
 #: Ids that surfaces get: their object's and a number. They are not kept in memory to find repeated ids.
 SURFACE = re.compile(r"#\d+$")
 #: How types are drawn where the source states no colour (sRGB and alpha).
@@ -50,11 +53,14 @@ class MeshBatch:
     rows: list[dict[str, Any]] = field(default_factory=list)
     positions: list[F64] = field(default_factory=list)
     triangles: list[I32] = field(default_factory=list)
+    vertex_counts: list[int] = field(default_factory=list)
+    triangle_counts: list[int] = field(default_factory=list)
     material_of: list[I32] = field(default_factory=list)
     materials: dict[Material, int] = field(default_factory=dict)
     prototypes: dict[str, int] = field(default_factory=dict)
     instances: list[tuple[int, int]] = field(default_factory=list)
     transforms: list[F64] = field(default_factory=list)
+    """(4, 4) of an instance, or (K, 3) of K ones that are only moved."""
     uv: list[F32 | None] = field(default_factory=list)
     colors: list[NDArray[np.uint8] | None] = field(default_factory=list)
     images: dict[str, bytes] = field(default_factory=dict)
@@ -88,13 +94,21 @@ class MeshBatch:
 
     def prototype(self, positions: F64, triangles: I32, materials: I32, uv: F32 | None = None, colors: NDArray[np.uint8] | None = None) -> int:
         """Add a shape; its number."""
+        return self.prototypes_of(positions, triangles, materials, [len(positions)], [len(triangles)], uv, colors)
+
+    def prototypes_of(self, positions: F64, triangles: I32, materials: I32, vertex_counts: list[int], triangle_counts: list[int],
+                      uv: F32 | None = None, colors: NDArray[np.uint8] | None = None) -> int:  # fmt: skip
+        """Add shapes that lie one after the other in arrays; the number of the first."""
+        first = len(self.vertex_counts)
         self.uv.append(uv)
         self.colors.append(colors)
         self.positions.append(positions)
         self.triangles.append(triangles)
+        self.vertex_counts += vertex_counts
+        self.triangle_counts += triangle_counts
         self.material_of.append(materials)
         self.count += len(triangles)
-        return len(self.positions) - 1
+        return first
 
     def mesh(self, reference: Reference, columns: Columns, schema: pa.Schema) -> Mesh:
         """The batch; equal schema for all of a source."""
@@ -111,8 +125,8 @@ class MeshBatch:
         return Mesh(
             reference, pa.array(self.ids, pa.string()), columns.table(self.rows, schema),
             joined(self.positions, (0, 3), np.float64), joined(self.triangles, (0, 3), np.int32), joined(self.material_of, (0,), np.int32),
-            np.cumsum([0, *map(len, self.positions)], dtype=np.int64), np.cumsum([0, *map(len, self.triangles)], dtype=np.int64),
-            instances[:, 0], instances[:, 1], np.array(self.transforms, np.float64).reshape(-1, 4, 4),
+            np.cumsum([0, *self.vertex_counts], dtype=np.int64), np.cumsum([0, *self.triangle_counts], dtype=np.int64),
+            instances[:, 0], instances[:, 1], _matrices(self.transforms, len(instances)),
             tuple(self.materials) or (Material(),), pa.array(self.parents, pa.string()),
             np.concatenate(uv) if any(part is not None for part in self.uv) else None,
             np.concatenate(colors) if any(part is not None for part in self.colors) else None,
@@ -138,6 +152,9 @@ class Builder:
         batch = MeshBatch()
         for thing in objects:
             self.report.read += 1
+            if len(thing.id) > MAX_ID:
+                self.report.note("refused", thing.id[:60] + "…", f"{thing.kind}: its id has {len(thing.id):,} characters; {MAX_ID} are read.")
+                continue
             if thing.id in self.seen or (SURFACE.search(thing.id) and thing.id.rpartition("#")[0] in self.seen):
                 self.report.note("refused", thing.id, f"{thing.kind}: the id occurs a second time; the first object is kept.")
                 continue
@@ -181,7 +198,7 @@ class Builder:
         if (volume := self._volume(batch, thing)) is not None:
             row["solid_volume"] = volume
         if thing.lines and not drawn:
-            batch.outlines[own] = _plan(thing.lines)
+            batch.outlines[own] = plan(thing.lines)
         if drawn:
             self.lods[thing.lod] += 1
             self.grades[graded] += 1
@@ -221,33 +238,26 @@ class Builder:
         return sum(each for each in found if isinstance(each, float)) if found and not wrong else None
 
     def _shape(self, batch: MeshBatch, thing: CityObject, shape: Shape, owners: list[int]) -> bool:
-        faces = self._faces(thing, shape, metres_of(self.reference, float(shape.vertices[0, 1])) if len(shape.vertices) else np.ones(3))
+        faces, closed, flat = self._faces(thing, shape, metres_of(self.reference, float(shape.vertices[0, 1])) if len(shape.vertices) else np.ones(3))
         if not len(faces.triangles):
             return False
-        closed = is_closed(faces.triangles)
-        looks = np.array([self._look(batch, thing, face.surface, face.material, closed) for face in shape.faces], np.int32)
-        uv = corner_uv(faces, shape.faces)
+        looks = self._looks(batch, thing, shape, closed)
+        uv = corner_uv(faces, shape.faces, flat, len(shape.vertices))
         owner = np.array([owners[face.surface] for face in shape.faces], np.int64)[faces.face]
-        for feature in np.unique(owner):
-            mine = owner == feature
-            used, local = np.unique(faces.triangles[mine], return_inverse=True)
-            points = shape.vertices[used]
-            origin = points[0]
-            number = batch.prototype(points - origin, local.reshape(-1, 3).astype(np.int32), looks[faces.face[mine]], None if uv is None else uv[mine])
-            matrix = np.eye(4)
-            matrix[:3, 3] = origin
-            batch.instances.append((number, int(feature)))
-            batch.transforms.append(matrix)
-        self.stats["triangles"] += len(faces.triangles)
+        order = np.argsort(owner, kind="stable")
+        features, sizes, triangles, counts, points, origins = kernels.by_owner(faces.triangles, owner, order, shape.vertices)
+        number = batch.prototypes_of(points, triangles, looks[faces.face[order]], counts.tolist(), sizes.tolist(), None if uv is None else uv[order])
+        batch.instances += enumerate(features.tolist(), number)
+        batch.transforms.append(origins)
+        self.stats["triangles"] += len(triangles)
         return True
 
     def _instance(self, batch: MeshBatch, thing: CityObject, key: str, shape: Shape, matrix: F64, feature: int) -> bool:
         if key not in batch.prototypes:
-            faces = self._faces(thing, shape, np.ones(3))
-            closed = len(faces.triangles) > 0 and is_closed(faces.triangles)
-            looks = np.array([self._look(batch, thing, -1, face.material, closed) for face in shape.faces], np.int32)
-            empty = not len(faces.triangles)
-            batch.prototypes[key] = -1 if empty else batch.prototype(shape.vertices, faces.triangles, looks[faces.face], corner_uv(faces, shape.faces))
+            faces, closed, flat = self._faces(thing, shape, np.ones(3))
+            looks = self._looks(batch, thing, shape, closed)
+            uv = corner_uv(faces, shape.faces, flat, len(shape.vertices))
+            batch.prototypes[key] = batch.prototype(shape.vertices, faces.triangles, looks[faces.face], uv) if len(faces.triangles) else -1
         if batch.prototypes[key] < 0:
             return False
         batch.instances.append((batch.prototypes[key], feature))
@@ -255,17 +265,27 @@ class Builder:
         self.stats["instances"] += 1
         return True
 
-    def _look(self, batch: MeshBatch, thing: CityObject, surface: int, material: Material | None, closed: bool) -> int:
-        kind = thing.surfaces[surface].kind if 0 <= surface < len(thing.surfaces) else thing.kind
-        if material is None:
-            material = Material("", COLORS.get(kind, COLORS.get(thing.kind, (0.8, 0.8, 0.8, 1.0))))
-        batch.image(material.texture, self.pictures)
-        return batch.material(Material(material.name, material.color, material.double_sided or not closed, material.texture))
+    def _looks(self, batch: MeshBatch, thing: CityObject, shape: Shape, closed: bool) -> I32:
+        """(F,) numbers of the faces' materials; what is not closed is drawn from both sides, what has no colour in that of its class."""
+        known: dict[tuple[int, int], int] = {}
+        found = []
+        for face in shape.faces:
+            key = (id(face.material), face.surface)
+            if key not in known:
+                material = face.material
+                if material is None:
+                    kind = thing.surfaces[face.surface].kind if 0 <= face.surface < len(thing.surfaces) else thing.kind
+                    material = Material("", COLORS.get(kind, COLORS.get(thing.kind, (0.8, 0.8, 0.8, 1.0))))
+                batch.image(material.texture, self.pictures)
+                known[key] = batch.material(material if closed or material.double_sided else replace(material, double_sided=True))
+            found.append(known[key])
+        return np.array(found, np.int32)
 
-    def _faces(self, thing: CityObject, shape: Shape, metres: F64) -> Faces:
-        """The triangles of a shape; bad faces are counted and reported."""
+    def _faces(self, thing: CityObject, shape: Shape, metres: F64) -> tuple[Faces, bool, Flat]:
+        """(the triangles of a shape, whether they close it, its rings as arrays); bad faces are counted and reported."""
         local = (shape.vertices - (shape.vertices[0] if len(shape.vertices) else 0)) * metres
-        faces = triangulate(local, shape.faces)
+        flat = flattened([face.rings for face in shape.faces])
+        faces = triangulate_flat(local, flat)
         note = self.report.note
         if faces.degenerate:
             note("skipped", thing.id, f"{thing.kind}: {faces.degenerate} of {len(shape.faces)} faces have no area.")
@@ -273,10 +293,25 @@ class Builder:
             note("warned", thing.id, f"{thing.kind}: {faces.bent} of {len(shape.faces)} faces are not flat (up to {faces.worst:.3g} m).")
         if faces.crossing:
             note("warned", thing.id, f"{thing.kind}: {faces.crossing} of {len(shape.faces)} faces cross themselves.")
-        if len(faces.triangles) and is_closed(faces.triangles) and not outward(local, faces.triangles):
+        closed, volume = kernels.closed_volume(local, faces.triangles)
+        if closed and volume < 0:
             faces.triangles = np.ascontiguousarray(faces.triangles[:, ::-1])
             note("repaired", thing.id, f"{thing.kind}: the solid was inside out and is turned.")
-        return faces
+        return faces, closed, flat
+
+
+def _matrices(transforms: list[F64], count: int) -> F64:
+    """(I, 4, 4) of transforms as a batch keeps them."""
+    found = np.tile(np.eye(4), (count, 1, 1))
+    at = 0
+    for each in transforms:
+        if each.shape == (4, 4):
+            found[at] = each
+            at += 1
+        else:
+            found[at : at + len(each), :3, 3] = each
+            at += len(each)
+    return found
 
 
 def _enclosed(shape: Shape, metres: F64, *, stated: bool) -> list[float | str]:
@@ -286,7 +321,7 @@ def _enclosed(shape: Shape, metres: F64, *, stated: bool) -> list[float | str]:
     return [each for each in solid_volumes(shape.vertices * metres, [[[face.rings for face in shape.faces]]]) if isinstance(each, float)]
 
 
-def _plan(lines: list[F64]) -> Any:
+def plan(lines: list[F64]) -> Any:
     """Points and lines as one geometry (with heights)."""
     shapes = [shapely.Point(line[0]) if len(line) == 1 else shapely.LineString(line) for line in lines]
     return shapes[0] if len(shapes) == 1 else shapely.GeometryCollection(shapes)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from twin.errors import BadOption
-from twin.model import Report, Texture, Wrap
+from twin.model import Material, Report, Texture, Wrap
 
 MAX_PIXELS = 1 << 26
 MAX_BYTES = 1 << 26
@@ -71,6 +71,7 @@ class Pictures:
         self.root = self.folder if root is None else root.resolve()
         self._known: dict[str, tuple[str, tuple[int, int]] | None] = {}
         self._paths: dict[str, Path | bytes] = {}
+        self._materials: dict[tuple[str, tuple[Wrap, Wrap]], Material | None] = {}
         self.missing = 0
 
     def texture(self, uri: str, wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")) -> Texture | None:
@@ -79,6 +80,13 @@ class Pictures:
             path = self._find(uri)
             self._known[uri] = None if path is None else self._look(uri, path)
         return self._made(self._known[uri], wrap)
+
+    def material(self, uri: str, wrap: tuple[Wrap, Wrap]) -> Material | None:
+        """White with the texture of an image file named in the source, the same object each time; or None (which the report explains)."""
+        if (uri, wrap) not in self._materials:
+            texture = self.texture(uri, wrap)
+            self._materials[uri, wrap] = None if texture is None else Material("", (1.0, 1.0, 1.0, 1.0), False, texture)
+        return self._materials[uri, wrap]
 
     def world_file(self, uri: str) -> NDArray[np.float64] | None:
         """(2, 3) x, y, 1 → column, row, of the world file beside an image (.jgw, .pgw, .wld); None where there is none."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 from ingest_bim.ifc_content import below_ground
 from ingest_bim.ifc_geometry import Shapes
 from ingest_bim.ifc_materials import Associations, layers, layers_of
-from ingest_bim.ifc_properties import Definitions, Given, as_json
+from ingest_bim.ifc_properties import Definitions, Given, as_json, column
 from ingest_bim.ifc_properties import values_of as stated
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.step_access import attribute, is_kind
@@ -79,7 +79,7 @@ def attribute_table(
             values["storey_elevation"] = float(values["storey_elevation"]) * length
         rows.append(values)
     schema = _schema()
-    return pa.table([pa.array([row.get(name) for row in rows], kind) for name, kind in zip(schema.names, schema.types, strict=True)], schema=schema)
+    return pa.table([column([row.get(name) for row in rows], kind) for name, kind in zip(schema.names, schema.types, strict=True)], schema=schema)
 
 
 def _schema() -> pa.Schema:
@@ -95,16 +95,16 @@ def _field(name: str, kind: pa.DataType, unit: str, zh: str, en: str) -> pa.Fiel
 
 
 def _joined(names: Collection[str | None]) -> str | None:
-    return "; ".join(dict.fromkeys(n for n in names if n)) or None if names else None
+    return "; ".join(dict.fromkeys(n for n in map(str, filter(None, names)))) or None if names else None
 
 
 def _levels(structure: Structure) -> dict[int, tuple[str, str | None, float | None]]:
     """Spatial elements: step id → (column, name, elevation in project units)."""
     levels: dict[int, tuple[str, str | None, float | None]] = {}
     for element in structure.elements:
-        for kind, column in LEVELS.items():
+        for kind, level in LEVELS.items():
             if is_kind(element, kind):
-                levels[element.id()] = (column, element.Name or attribute(element, "LongName"), attribute(element, "Elevation"))
+                levels[element.id()] = (level, element.Name or attribute(element, "LongName"), attribute(element, "Elevation"))
                 break
     return levels
 
@@ -149,8 +149,8 @@ def _sizes(quantities: Given | None) -> dict[str, float]:
     """The standard base quantities that have a column, net before gross."""
     by_name = {value.name: value.number for value in stated(quantities) if value.number is not None}
     found: dict[str, float] = {}
-    for names, column, *_ in QUANTITIES:
+    for names, size, *_ in QUANTITIES:
         number = next((by_name[n] for n in names if n in by_name), None)
         if number is not None:
-            found[column] = number
+            found[size] = number
     return found

@@ -175,7 +175,7 @@ class _Reader:
 
     def _by_parser(self, key: int) -> tuple[bool, ValueSet]:
         definition = self.model.by_id(key)
-        kind, name = definition.is_a(), attribute(definition, "Name") or definition.is_a()
+        kind, name = definition.is_a(), str(attribute(definition, "Name") or definition.is_a())
         values: list[Value] = []
         if kind == "IfcElementQuantity":
             found = self._quantities(name, attribute(definition, "Quantities", ()), "", 0)
@@ -192,7 +192,7 @@ class _Reader:
             values.extend(found)
         except DAMAGED as error:
             definition = self.model.by_id(key)
-            name, kind = attribute(definition, "Name") or definition.is_a(), definition.is_a()
+            name, kind = str(attribute(definition, "Name") or definition.is_a()), definition.is_a()
             self.report.note("skipped", name, f"#{key} {kind} is damaged after {len(values)} values: {str(error)[:120]}.")
             return False
         return True
@@ -224,7 +224,7 @@ class _Reader:
 
     def _properties(self, name: str, properties: Iterable[Any], prefix: str, depth: int) -> Iterator[Value]:
         for item in properties:
-            kind, label = item.is_a(), prefix + (item.get_argument(0) or "")
+            kind, label = item.is_a(), f"{prefix}{item.get_argument(0) or ''}"
             if kind == "IfcPropertySingleValue":  # nearly all; by position, which is three times faster than by name
                 yield self._single(name, label, item.get_argument(2), item.get_argument(3))
             elif kind == "IfcPropertyEnumeratedValue":
@@ -283,7 +283,7 @@ class _Reader:
 
     def _quantities(self, name: str, quantities: Iterable[Any], prefix: str, depth: int) -> Iterator[Value]:
         for item in quantities:
-            label, kind = prefix + (item.get_argument(0) or ""), item.is_a()
+            label, kind = f"{prefix}{item.get_argument(0) or ''}", item.is_a()
             if kind == "IfcPhysicalComplexQuantity":
                 if depth < DEPTH:
                     yield from self._quantities(name, item.HasQuantities or (), f"{label}.", depth + 1)
@@ -345,6 +345,16 @@ def _dumped(value: Any) -> str:
     return orjson.dumps(value, default=str, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
 
 
+def column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """An Arrow column; what a damaged file has in the place of a text is written as text."""
+    try:
+        return pa.array(values, kind)
+    except pa.ArrowTypeError:
+        if kind != pa.string():
+            raise
+        return pa.array([value if value is None or isinstance(value, str) else str(value) for value in values], kind)
+
+
 def long_table(name: str, by_step: dict[int, Given], ids: dict[int, str]) -> Table:
     """`psets` or `quantities`: id, set, name, value text, SI number and unit, original number and unit, type, source.
 
@@ -390,7 +400,7 @@ def material_properties(model: Any, units: Units, report: Report) -> Iterator[Ta
         try:
             material = definition.Material
             label = next((found for name in ("Name", "LayerSetName") if (found := attribute(material, name))), "") if material is not None else ""
-            rows += [(str(label), value) for value in reader.of_material(attribute(definition, "Name") or kind, definition)]
+            rows += [(str(label), value) for value in reader.of_material(str(attribute(definition, "Name") or kind), definition)]
         except DAMAGED as error:
             report.note("skipped", "", f"#{definition.id()} {kind} is damaged: {str(error)[:120]}.")
     if rows:

@@ -37,11 +37,12 @@ from ingest_bim.ifc_shapes import shape_model
 from ingest_bim.ifc_sharing import Plan, plan_of
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
 from ingest_bim.ifc_units import Units, one_length
-from ingest_bim.step_access import attribute, parser
+from ingest_bim.step_access import DAMAGED, attribute, parser
 from ingest_bim.step_guard import StepFile
 from ingest_bim.step_scan import StepText
+from ingest_bim.wording import in_words
 from twin import reading
-from twin.errors import BadFeature, BadOption, BadReference, Cancelled
+from twin.errors import BadFeature, BadOption, BadReference, Cancelled, UnreadableSource
 from twin.model import Batch, Report, Table
 from twin.processes import uncollected
 
@@ -63,7 +64,17 @@ def read(opened: Opening, options: Options, report: Report, later: ExitStack, *,
         report: is written to.
         later: takes what may wait until everything is delivered (keeping the shapes), also where reading ends in an error.
         alone: this process has no other thread and nothing else to do: geometry processes are forked from it, the model being open.
+
+    Raises:
+        UnreadableSource: values of wrong kinds where nothing can be left out (units, contexts, places); else as `ingest_bim.ifc.read`.
     """
+    try:
+        yield from _read(opened, options, report, later, alone=alone)
+    except DAMAGED as error:
+        raise UnreadableSource(f"{opened.name} is damaged in its units, its contexts or what else the whole model needs: {in_words(error)}.", "Export the model again.") from error
+
+
+def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *, alone: bool) -> Iterator[Batch]:
     step, name = opened.step, opened.name
     report.source = report.source or name
     if step.encoding:

@@ -7,7 +7,7 @@ memory holds some 200 bytes a piece, an instance or a prototype, and none of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class Elements:
         feature = (np.cumsum(used) - 1)[rows]
         order = np.argsort(feature, kind="stable")
         first = np.searchsorted(feature[order], np.arange(int(used.sum()) + 1))
-        table = store.keep_table(_TABLE, _attributes(paths, used))
+        table = _attributes(paths, used, store)
         result = Elements(shapes, table, np.arange(len(table)), first, order)
         result.weight = result._weights()
         for broken, many in shapes.lost.items():
@@ -200,18 +200,23 @@ class Elements:
         return np.asarray(mixed ^ (mixed >> np.uint64(31)) ^ row, np.uint64)
 
 
-def _attributes(paths: list[Path], used: NDArray[np.bool_]) -> pa.Table:
+def _attributes(paths: list[Path], used: NDArray[np.bool_], store: Store) -> pa.Table:
     """The rows that are used of the feature parts: id, attributes, and parent if any has one."""
-    found, at = [], 0
-    for path in paths:
-        with pq.ParquetFile(path) as file:
-            names = [f.name for f in file.schema_arrow if f.name not in ("id", "parent", "geometry", "bbox")]
-            for batch in file.iter_batches(columns=["id", *names, "parent"]):
-                mask = pa.array(used[at : at + len(batch)])
-                found.append(pa.Table.from_batches([batch]).select(["id", *names, "parent"]).filter(mask))
-                at += len(batch)
-    table = pa.concat_tables(found, promote_options="default").combine_chunks()
-    return table.drop_columns(["parent"]) if table.column("parent").null_count == len(table) else table
+
+    def columns(schema: pa.Schema) -> list[str]:
+        return ["id", *(name for name in schema.names if name not in ("id", "parent", "geometry", "bbox")), "parent"]
+
+    def rows() -> Iterator[pa.Table]:
+        at = 0
+        for path in paths:
+            with pq.ParquetFile(path) as file:
+                names = columns(file.schema_arrow)
+                for batch in file.iter_batches(columns=names):
+                    yield pa.Table.from_batches([batch]).select(names).filter(pa.array(used[at : at + len(batch)]))
+                    at += len(batch)
+
+    schemas = [schema.empty_table().select(columns(schema)).schema.remove_metadata() for schema in map(pq.read_schema, paths)]
+    return store.gather(_TABLE, pa.unify_schemas(schemas), rows())
 
 
 def metres(reference: Reference, y: F64) -> F64:

@@ -162,6 +162,8 @@ def _quadrants(rows: I64, anchors: U64, level: int) -> list[I64]:
     if level == DEPTH:
         return [rows]
     quadrant = (anchors >> np.uint64(2 * (DEPTH - level - 1))) & np.uint64(3)
+    if (quadrant[1:] >= quadrant[:-1]).all():  # in order, as they are where pieces are their own anchors: views, so that no level has rows of its own
+        return [part for part in np.split(rows, np.searchsorted(quadrant, np.arange(1, 4, dtype=np.uint64))) if len(part)]
     return [rows[quadrant == q] for q in np.unique(quadrant)]
 
 

@@ -40,7 +40,8 @@ class Tree:
         if not len(good):
             raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.", first_reasons(version.report.get("notes", [])))
         self._elements, self._reference = elements, version.reference
-        self._piece, self._box, self.weight = good, box[good], elements.weight[good]
+        every = len(good) == len(box)
+        self._piece, self._box, self.weight = good, box if every else box[good], elements.weight if every else elements.weight[good]
         self._size = _sizes(elements.feature[good], self._box, self._metres)
         self._tie = id_hash(elements.table.column("id").combine_chunks())[elements.feature[good]]
         middle = self._box.mean(axis=1)

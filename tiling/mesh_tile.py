@@ -189,10 +189,9 @@ class _Form:
 def coarse(elements: Elements, style: Style, wanted: Wanted) -> Finished:
     """An inner tile: the largest of its features in a coarser form, with the error of that."""
     aim = wanted.extent / DETAIL
-    features, size, pieces = _by_size(elements, wanted)
-    fits = int((ABSENCE * size > aim).sum())
+    features, size, pieces = _by_size(elements, wanted, aim)
     form, frame = _Form(), crs.enu_frame(*wanted.centre)
-    for first, last in _chunks(elements.weight, pieces[: max(fits, 1)], CHUNK * style.budget):
+    for first, last in _chunks(elements.weight, pieces, CHUNK * style.budget):
         run = np.arange(first, last)
         own = np.concatenate([pieces[i] for i in run])
         soup, moved = gathered(elements, items(elements, own, np.repeat(run - first, [len(pieces[i]) for i in run])), frame, aim, CHUNK * style.budget)
@@ -212,15 +211,16 @@ def coarse(elements: Elements, style: Style, wanted: Wanted) -> Finished:
     return result
 
 
-def _by_size(elements: Elements, wanted: Wanted) -> tuple[I64, F64, list[I64]]:
-    """(features with the largest first, their sizes, the pieces of each that lie below this tile)."""
+def _by_size(elements: Elements, wanted: Wanted, aim: float) -> tuple[I64, F64, list[I64]]:
+    """(features with the largest first, their sizes, and of those that are not too small the pieces of each that lie below this tile); one has any in any case."""
     order = np.lexsort((wanted.pieces, wanted.tie, elements.feature[wanted.pieces]))
     owner = elements.feature[wanted.pieces[order]]
     starts = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
     size, tie = np.maximum.reduceat(wanted.size[order], starts), wanted.tie[order][starts]
     by_size = np.lexsort((tie, -size))
-    groups = np.split(wanted.pieces[order], starts[1:])
-    return owner[starts][by_size], size[by_size], [groups[i] for i in by_size]
+    size, drawn, ends = size[by_size], wanted.pieces[order], np.append(starts[1:], len(order))
+    fits = by_size[: max(int((ABSENCE * size > aim).sum()), 1)].tolist()
+    return owner[starts][by_size], size, [drawn[starts[i] : ends[i]] for i in fits]
 
 
 def _chunks(weights: I64, pieces: list[I64], most: int) -> Iterator[tuple[int, int]]:

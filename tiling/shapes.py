@@ -114,19 +114,23 @@ class Shapes:
         return result
 
     def extend(self, many: list[Prototype]) -> None:
-        """More prototypes, as by `add`; those that are whole and carry nothing else, as most do, go into the store together."""
+        """More prototypes, as by `add`; those that are whole, as most do, go into the store together: an array for each would weigh more than what is in it."""
         sizes = np.array([(len(p), len(t), 0 if uv is None else len(uv), 0 if colors is None else len(colors)) for p, t, _, uv, colors in many], np.int64)
         positions = np.concatenate([p for p, *_ in many])
-        if not sizes[:, :2].all() or sizes[:, 2:].any() or not np.isfinite(positions).all():
+        if not sizes[:, :2].all() or not np.isfinite(positions).all():
             for one in many:
                 self.add(*one)
             return
         materials, first = np.concatenate([m for _, _, m, *_ in many]), np.cumsum(sizes[:, :2], axis=0) - sizes[:, :2]
         for name, column in (("positions", positions), ("triangles", np.concatenate([t for _, t, *_ in many])), ("materials", materials), ("counts", sizes)):
             self.store.add(name, column)
+        for name, place in (("uv", 3), ("colors", 4)):
+            some: list[Any] = [one[place] for one in many if one[place] is not None]
+            if some:
+                self.store.add(name, np.concatenate(some))
         self.store.add("box", np.stack([np.minimum.reduceat(positions, first[:, 0]), np.maximum.reduceat(positions, first[:, 0])], axis=1))
         heads = np.ascontiguousarray(sizes, "<i8")
-        digests = b"".join(self._digest(head, p, t, None, None, m) for head, (p, t, m, *_) in zip(heads, many, strict=True))
+        digests = b"".join(self._digest(head, p, t, uv, colors, m) for head, (p, t, m, uv, colors) in zip(heads, many, strict=True))
         self.store.add("mark", np.frombuffer(digests, "<u8"))
         self.count += len(many)
 
@@ -190,6 +194,7 @@ class Shapes:
             columns = transform[some].reshape(-1, 16)
             table = pa.table([mark[prototype[some]], *(np.ascontiguousarray(columns[:, k]) for k in range(16))], names=[str(k) for k in range(17)])
             found[at : at + _CHUNK] = digests(table)
+            self.store.release()
         return found
 
     def triangles_of(self, instance: Any) -> Any:
@@ -231,6 +236,7 @@ class Shapes:
             corners = box[prototype[some]][:, pick, np.arange(3)[:, None]].transpose(0, 2, 1)
             placed = np.einsum("ijk,ilk->ilj", t[:, :3, :3], corners) + t[:, None, :3, 3]
             yield slice(at, at + len(some)), np.stack([placed.min(axis=1), placed.max(axis=1)], axis=1)
+            self.store.release()
 
 
 def runs(first: I64, size: I64) -> I64:

@@ -224,6 +224,43 @@ def test_memory_is_bounded_by_a_member(tmp_path: Path) -> None:
     assert peak(1000) < 2 * small
 
 
+@pytest.mark.parametrize("size", [1, 7, 64, 1000, 1 << 16])
+def test_members_are_whole_wherever_the_stream_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """What is taken off the tree while it grows is what ElementTree finds in the whole file, and nothing that is not a member stays."""
+    data = "".join(f"<app:surfaceDataMember><app:X3DMaterial gml:id='m{i}'><app:target>#s{i}</app:target></app:X3DMaterial></app:surfaceDataMember>" for i in range(5))
+    looks = f"<app:appearanceMember><app:Appearance><app:theme>{{}}</app:theme>{data}</app:Appearance></app:appearanceMember>"
+    path = save(tmp_path, building(hull()) + looks.format("rgb") + "<gml:description>no member</gml:description>" + building("", "b2") + looks.format("")
+                + f"<gml:featureMembers>{building('', 'b3')}{building(hull(), 'b4')}</gml:featureMembers>")  # fmt: skip
+    expected = []
+    for child in ET.parse(path).getroot():  # noqa: S314  our own file
+        name = child.tag.rpartition("}")[2]
+        if name == "cityObjectMember":
+            expected.append(("", ET.canonicalize(ET.tostring(child), strip_text=True)))
+        elif name == "appearanceMember":
+            theme = child[0][0].text or ""
+            expected += [(theme, ET.canonicalize(ET.tostring(one), strip_text=True)) for one in child[0][1:]]
+        elif name == "featureMembers":
+            expected += [("", ET.canonicalize(ET.tostring(one), strip_text=True)) for one in child]
+    monkeypatch.setattr("ingest_bim.citygml_stream.CHUNK", size)
+    found, head = [], citygml.Head()
+    for element in citygml.members(path, head):
+        theme = element.attrib.pop("theme", "")
+        inner = element[0] if element.tag == "featureMember" else element
+        found.append((theme, ET.canonicalize(ET.tostring(inner), strip_text=True)))
+    assert found == expected
+    assert len(found) == 14
+    assert (head.version, head.corner) == ("2.0", (691000.0, 5335000.0, 500.0))
+    assert head.prefixes["http://www.opengis.net/citygml/appearance/2.0"] == "app"
+
+
+@pytest.mark.parametrize("depth", [198, 5000, 200_000])
+def test_what_is_nested_too_deeply_is_refused(tmp_path: Path, depth: int) -> None:
+    """Within a piece of the stream, over many of them, and at once where the member never ends."""
+    for end in ("</gml:x>" * depth, "") if depth > 5000 else ("</gml:x>" * depth,):
+        with pytest.raises(UnreadableSource, match="nested more than 200 deep"):
+            load(save(tmp_path, building("<gml:x>" * depth + end)))
+
+
 def test_gbk(tmp_path: Path) -> None:
     path = save(tmp_path, building("<gml:name>江门市政厅</gml:name>" + hull()))
     path.write_bytes(path.read_text(encoding="utf-8").replace("UTF-8", "GB2312").encode("gb18030"))
@@ -350,3 +387,9 @@ def test_plain_features_in_gml_get_their_own_advice(tmp_path: Path) -> None:
     path.write_text('<gml:FeatureCollection xmlns:gml="http://www.opengis.net/gml"/>')
     with pytest.raises(UnreadableSource, match="GeoPackage"):
         list(citygml.read(path, citygml.Options(), Report()))
+
+def test_an_id_without_end_is_refused_and_the_rest_is_read(tmp_path: Path) -> None:
+    """An id of millions of characters would be in memory again for every surface of its object."""
+    _, report = load(save(tmp_path, building(hull(), "b" * 3_000_000) + building(hull().replace('gml:id="', 'gml:id="x').replace('"#', '"#x'), "small")))
+    assert report.kept == 1
+    assert [len(n.feature) < 100 and "3,000,000 characters" in n.reason for n in report.notes if n.action == "refused"] == [True]
