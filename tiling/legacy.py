@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from tiling.check import Model, PropertyTable, Report, Where, load_model
 from tiling.gltf import POINTS, linear
 from tiling.legacy_glb import PlainGltf
+from tiling.legacy_tree import tiles, write_out
 from twin.archive import Archive
 from twin.archive_set import ArchiveSet
 from twin.errors import BadTileset
@@ -41,7 +42,7 @@ def convert(archive: Archive | ArchiveSet, folder: Path, listen: Listener = lamb
     """Write a 1.1 tileset as one of version 1.0 into a folder (made here). Returns how many files were written.
 
     Raises:
-        BadTileset: a tile cannot be read, or says something that 1.0 cannot say (implicit tiling, several contents).
+        BadTileset: a tile or subtree cannot be read, or says something that 1.0 cannot say (several contents).
         OSError: the folder cannot be written.
     """
     names = archive.names()
@@ -51,8 +52,8 @@ def convert(archive: Archive | ArchiveSet, folder: Path, listen: Listener = lamb
     renamed: dict[str, str] = {}
     classes: dict[str, Any] = {}
     contents = [name for name in names if name.endswith(".glb")]
-    for document in documents.values():  # before any work is done
-        _refuse(document["root"])
+    for name, document in documents.items():  # before any work is done
+        write_out(document, name.rpartition("/")[0], archive.read, name)
     for number, name in enumerate(contents):
         listen(number / len(contents), name)
         model = _load(archive.read(name), name)
@@ -65,7 +66,7 @@ def convert(archive: Archive | ArchiveSet, folder: Path, listen: Listener = lamb
     for name, document in documents.items():
         base = name.rpartition("/")[0]
         _write(folder / name, json.dumps(_tileset(document, base, renamed, classes), ensure_ascii=False, separators=(",", ":")).encode())
-    others = [name for name in names if name not in documents and not name.endswith((".glb", ".terrain")) and name != "layer.json"]
+    others = [name for name in names if name not in documents and not name.endswith((".glb", ".terrain", ".subtree")) and name != "layer.json"]
     for name in others:  # tiles that are of 1.0 already, and what they draw from
         _write(folder / name, archive.read(name))
     return len(contents) + len(documents) + len(others)
@@ -87,25 +88,11 @@ def _load(data: bytes, name: str) -> Model:
 # --- the tree --------------------------------------------------------------------------------------------------------
 
 
-def _tiles(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    stack = [root]
-    while stack:
-        tile = stack.pop()
-        yield tile
-        stack.extend(tile.get("children", ()))
-
-
-def _refuse(root: dict[str, Any]) -> None:
-    for tile in _tiles(root):
-        for name, remedy in (("implicitTiling", "Tile it with --option subdivision=explicit."), ("contents", "Tile it with one content a tile.")):
-            if name in tile:
-                raise BadTileset(f"3D Tiles 1.0 knows no {name}.", remedy)
-
-
 def _tileset(document: dict[str, Any], base: str, renamed: dict[str, str], classes: dict[str, Any]) -> dict[str, Any]:
     """A tileset.json of version 1.0: no schema, no groups; the extremes of numbers as `properties`."""
-    for tile in _tiles(document["root"]):
+    for tile in tiles(document["root"]):
         tile.pop("metadata", None)
+        tile.get("content", {}).pop("group", None)
         if "content" in tile:
             uri = tile["content"]["uri"]
             whole = f"{base}/{uri}" if base else uri

@@ -228,7 +228,7 @@ def test_instances_are_drawn_one_by_one(tmp_path: Path) -> None:
 
 def test_what_1_0_cannot_say_is_refused_before_anything_is_written(tmp_path: Path, lake: Lake) -> None:
     box = {"box": [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]}
-    for number, (extra, says) in enumerate((({"implicitTiling": {}}, "implicitTiling"), ({"contents": []}, "contents"))):
+    for number, (extra, says) in enumerate((({"implicitTiling": {}}, "implicit"), ({"contents": []}, "contents"))):
         root = {"boundingVolume": box, "geometricError": 0, "refine": "ADD"} | extra
         path = tmp_path / f"{number}.3tz"
         with ArchiveWriter(path) as writer:
@@ -236,6 +236,33 @@ def test_what_1_0_cannot_say_is_refused_before_anything_is_written(tmp_path: Pat
         with Archive(path) as archive, pytest.raises(BadTileset, match=says):
             convert(archive, tmp_path / "never")
     assert not (tmp_path / "never").exists()
+
+
+def test_implicit_tiling_is_written_out(lake: Lake, tmp_path: Path) -> None:
+    """Over several subtrees: the tiles, errors and vertices of the implicit tileset, read by what knows no subtrees; every tile inside its parent."""
+    shapes = [shapely.box(x, y, x + 8, y + 8) for x, y in RNG.uniform(0, 900, (300, 2)) + np.array([X, Y])]
+    batch = Features(Reference("EPSG:4547", "EPSG:4979"), pa.array([f"b{i}" for i in range(300)]), np.array(shapes, object), pa.table({"height": RNG.uniform(3, 30, 300)}))
+    version = write_version(lake, "i", "blocks", [batch], Report("i"), provenance={}, style={"height": "height"})
+    out = tmp_path / "i.3tz"
+    blocks.tile(version, TileJob(lake, out, blocks.Options(ground=3.0, budget=400, subdivision="implicit")))
+    with Archive(out) as archive:
+        subtrees = [name for name in archive.names() if name.endswith(".subtree")]
+        convert(archive, tmp_path / "old")
+    assert len(subtrees) > 1
+    old, new = check_tileset(tmp_path / "old"), check_tileset(out)
+    assert not old.findings, old.findings[:3]
+    assert (old.tiles, old.contents, old.vertices) == (new.tiles, new.contents, new.vertices)
+    document = json.loads((tmp_path / "old/tileset.json").read_text())
+    assert document["asset"]["version"] == "1.0"
+    assert not {"schema", "groups", "statistics"} & document.keys()
+    files, stack = [], [document["root"]]
+    while stack:
+        tile = stack.pop()
+        assert not {"implicitTiling", "metadata"} & tile.keys()
+        assert all(child["geometricError"] <= tile["geometricError"] for child in tile.get("children", ()))
+        stack += tile.get("children", [])
+        files += [tile["content"]["uri"]] if "content" in tile else []
+    assert sorted(files) == sorted(p.relative_to(tmp_path / "old").as_posix() for p in (tmp_path / "old").rglob("*.b3dm"))
 
 
 def test_files_of_others_are_kept_and_terrain_is_left_out(houses: Path, tmp_path: Path) -> None:
