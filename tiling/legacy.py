@@ -127,13 +127,25 @@ def _rows(model: Model, spare: bool) -> tuple[list[int], int, dict[str, list[Any
     columns: dict[str, list[Any]] = {}
     for table in tables:
         starts.append(total)
-        for name, column in _named_columns(model, table).items():
+        for name, column in _with_nulls(model, table).items():
             values = columns.setdefault(name, [])
             values += [None] * (total - len(values))
-            values += [_plain(v) for v in (column.tolist() if isinstance(column, np.ndarray) else column)]
+            values += [_plain(v) for v in column]
         total += table.count
     total += spare
     return starts, total, {name: values + [None] * (total - len(values)) for name, values in columns.items()}
+
+
+def _with_nulls(model: Model, table: PropertyTable) -> dict[str, list[Any]]:
+    """Columns by name as values, None where there is none: by the class's noData (of numbers the decoder leaves it), or by a column `… known`."""
+    properties = model.schema.classes[table.class_id] if model.schema is not None else {}
+    nothing = {str(p.given.get("name", key)): p.given["noData"] for key, p in properties.items() if isinstance(table.columns.get(key), np.ndarray) and "noData" in p.given}
+    columns = {name: column.tolist() if isinstance(column, np.ndarray) else list(column) for name, column in _named_columns(model, table).items()}
+    for name, spare in nothing.items():
+        columns[name] = [None if value == spare else value for value in columns[name]]
+    for name in [name for name in columns if f"{name} known" in columns]:
+        columns[name] = [value if known else None for value, known in zip(columns[name], columns.pop(f"{name} known"), strict=True)]
+    return columns
 
 
 def _plain(value: Any) -> Any:

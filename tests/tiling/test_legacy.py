@@ -238,6 +238,18 @@ def test_what_1_0_cannot_say_is_refused_before_anything_is_written(tmp_path: Pat
     assert not (tmp_path / "never").exists()
 
 
+def test_what_is_not_known_is_null_and_columns_keep_their_names() -> None:
+    """Of numbers, booleans and lists, with a value to spare or none; float32 too, whose noData JSON writes with more digits."""
+    table = pa.table({
+        "id": ["a", "b", "c"], "楼层": pa.array([1, None, 3], pa.int64()), "h": pa.array([1.5, None, 3]), "f": pa.array([1.5, None, 3], pa.float32()),
+        "flag": [True, None, False], "three": pa.array([[1.0, 2, 3], None, [0.0, 0, 0]], pa.list_(pa.float64(), 3)), "flags": [[True], None, []],
+        "any": pa.array([[1.5], None, []], pa.list_(pa.float32())), "big": pa.array([(1 << 63) - 1, None, -(1 << 63)], pa.int64()),
+    })  # fmt: skip
+    _, _, batch, batch_body, _ = split(b3dm(loaded(glb([Primitive(np.zeros((3, 3)), feature_ids=np.arange(3))], (), schema_of("t", table).encode(table)))))
+    expected = table.to_pydict() | {"flag": ["true", None, "false"], "big": [str((1 << 63) - 1), None, str(-(1 << 63))]}
+    assert (batch, batch_body) == (expected, b"")
+
+
 def test_implicit_tiling_is_written_out(lake: Lake, tmp_path: Path) -> None:
     """Over several subtrees: the tiles, errors and vertices of the implicit tileset, read by what knows no subtrees; every tile inside its parent."""
     shapes = [shapely.box(x, y, x + 8, y + 8) for x, y in RNG.uniform(0, 900, (300, 2)) + np.array([X, Y])]
