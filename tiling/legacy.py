@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,10 @@ def convert(archive: Archive | ArchiveSet, folder: Path, listen: Listener = lamb
         listen(number / len(contents), name)
         model = _load(archive.read(name), name)
         points = all(p.mode == POINTS for p in model.primitives)
-        data = pnts(model) if points else b3dm(model)
+        data = cloud(model) if points else b3dm(model)
         if points:
             classes |= _class_names(model)
-        renamed[name] = f"{name[:-4]}.{'pnts' if points else 'b3dm'}"
+        renamed[name] = f"{name[:-4]}.{data[:4].decode()}"
         _write(folder / renamed[name], data)
     for name, document in documents.items():
         base = name.rpartition("/")[0]
@@ -194,6 +195,12 @@ def b3dm(model: Model) -> bytes:
 
 
 # --- points ----------------------------------------------------------------------------------------------------------
+
+
+def cloud(model: Model) -> bytes:
+    """A Point Cloud of a decoded glTF of points; of one with points far apart, a Composite of one for each of its nodes, exact about its own centre."""
+    parts = [pnts(replace(model, primitives=[one])) for one in model.primitives]
+    return parts[0] if len(parts) == 1 else struct.pack("<4s3I", b"cmpt", 1, 16 + sum(map(len, parts)), len(parts)) + b"".join(parts)
 
 
 def pnts(model: Model) -> bytes:

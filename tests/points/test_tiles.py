@@ -19,8 +19,9 @@ from tests.conftest import shared_path
 from tests.ingest_gis.conftest import write_las
 from tests.points.conftest import Tiled, exact
 from tests.tiling.tiling_helpers import assert_valid
-from tiling import point_runs, points
-from tiling.check import check_tileset, decode_glb
+from tiling import legacy, point_runs, points
+from tiling.check import Report, Where, check_tileset, decode_glb
+from tiling.check.content import identify, positions
 from tiling.point_octree import REMNANT
 from twin.archive import Archive
 from twin.errors import Cancelled
@@ -277,3 +278,15 @@ def test_a_stray_point_far_away_is_as_exact_as_the_rest(tmp_path: Path, tiled: M
             found += len(distance)
     assert (found, max(nodes)) == (5_000, 2)
     assert_valid(*contents)
+    with Archive(result.path) as archive:
+        legacy.convert(archive, tmp_path / "old")  # a composite of two
+    files, found = [*(tmp_path / "old/points").iterdir()], 0
+    assert {file.suffix for file in files} == {".cmpt"}
+    assert not check_tileset(tmp_path / "old").findings
+    for file in files:
+        where = Where(Report(), file.name)
+        for places in positions(file.read_bytes(), identify(file.read_bytes(), file.name, where), lambda uri, at: None, where, "Y"):
+            distance, _ = tree.query(places @ matrix[:3, :3].T + matrix[:3, 3])
+            assert distance.max() < 0.001
+            found += len(distance)
+    assert found == 5_000
