@@ -135,7 +135,7 @@ def draw_once(thing: CityObject) -> None:
 
 
 class Columns:
-    """The columns of a source, learned from all its objects: bool, int, float or text; what differs becomes text."""
+    """The columns of a source, learned from all its objects: bool, int, float, text, or lists of one of these; what differs becomes text (lists: JSON)."""
 
     def __init__(self) -> None:
         self.kinds: dict[str, str] = {}
@@ -151,9 +151,7 @@ class Columns:
             if known is None and len(self.kinds) >= MAX_COLUMNS:
                 self.dropped[name] += 1
                 continue
-            self.kinds[name] = (
-                kind if known is None or known == "" else known if kind in (known, "") else "float" if {kind, known} == {"int", "float"} else "text"
-            )
+            self.kinds[name] = _either(known or "", kind)
             if unit:
                 self.units.setdefault(name, set()).add(unit)
 
@@ -165,7 +163,8 @@ class Columns:
             units = self.units.get(name, set())
             if len(units) > 1:
                 report.note("warned", "", f"Attribute {name!r} comes in several units ({', '.join(sorted(units))}): none is stated for the column.")
-            fields.append(pa.field(name, types[kind], metadata=_unit(next(iter(units)) if len(units) == 1 else None)))
+            arrow = pa.list_(types[kind[1:-1]]) if kind.startswith("[") else types[kind]
+            fields.append(pa.field(name, arrow, metadata=_unit(next(iter(units)) if len(units) == 1 else None)))
         if self.dropped:
             report.note("warned", "", f"{len(self.dropped)} attributes beyond the first {MAX_COLUMNS} are kept as JSON in 'other_attributes'.")
         return pa.schema(fields)
@@ -216,14 +215,14 @@ class Measure:
 
 
 def flatten(attributes: dict[str, Any], prefix: str = "", depth: int = 0) -> list[tuple[str, Any]]:
-    """Nested objects as `outer.inner`, lists as JSON text; a name that is taken becomes `attribute.name`."""
+    """Nested objects as `outer.inner`, lists of anything but plain values of one kind as JSON text; a name that is taken becomes `attribute.name`."""
     flat: list[tuple[str, Any]] = []
     for key, value in attributes.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict) and value and depth < 4:
             flat.extend(flatten(value, f"{name}.", depth + 1))
         else:
-            plain = as_json(value) if isinstance(value, dict | list) else value
+            plain = as_json(value) if isinstance(value, dict) or (isinstance(value, list) and _kind(value) == "text") else value
             flat.append((f"attribute.{name}" if name in RESERVED or not name else name, plain))
     return flat
 
@@ -235,11 +234,27 @@ def _unit(unit: str | None) -> dict[bytes, bytes] | None:
 def _kind(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, list):
+        kinds = {_kind(member) if isinstance(member, bool | int | float | str) else "none" for member in value}
+        if kinds == {"text"} and not all(isinstance(member, str) for member in value):  # a number beyond 64 bits
+            return "text"
+        one = "float" if kinds == {"int", "float"} else next(iter(kinds), "")
+        return "text" if "none" in kinds or (len(kinds) > 1 and kinds != {"int", "float"}) else f"[{one}]"
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):
         return "int" if -(2**63) <= value < 2**63 else "text"
     return "float" if isinstance(value, float) else "text"
+
+
+def _either(known: str, kind: str) -> str:
+    """The kind of a column that holds values of both kinds."""
+    if known == kind or not kind or not known:
+        return known or kind
+    if known.startswith("[") and kind.startswith("["):
+        inner = _either(known[1:-1], kind[1:-1])
+        return "text" if inner == "text" and "[]" not in (known, kind) else f"[{inner}]"
+    return "float" if {kind, known} == {"int", "float"} else "text"
 
 
 def as_text(value: Any) -> str:

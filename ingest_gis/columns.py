@@ -1,6 +1,6 @@
-"""Attributes as the lake keeps them: scalar Arrow types, names that are free and differ by more than their case.
+"""Attributes as the lake keeps them: scalar Arrow types and lists of them, names that are free and differ by more than their case.
 
-Dates become ISO 8601 texts; structs are flattened one level (`names.primary`), lists and deeper nesting become JSON texts;
+Dates become ISO 8601 texts; structs are flattened one level (`names.primary`), deeper nesting becomes JSON texts;
 bytes are left out. Every change of a name or type is reported once per column.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -22,14 +22,16 @@ Convert = Callable[[pa.ChunkedArray], pa.ChunkedArray]
 
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of the columns of a source: (source name, path inside a struct, stored field, conversion) each."""
+    """What becomes of the columns of a source: (source name, path inside a struct, stored field, conversion) each; `report` is told of what only the rows show."""
 
     steps: tuple[tuple[str, tuple[str, ...], pa.Field, Convert | None], ...]
+    report: Report
+    _told: set[str] = field(default_factory=set)
 
     @property
     def schema(self) -> pa.Schema:
         """The stored schema."""
-        return pa.schema([field for _, _, field, _ in self.steps])
+        return pa.schema([kept for _, _, kept, _ in self.steps])
 
     def stored(self, name: str) -> str | None:
         """The stored name of a source column, or None where it was left out."""
@@ -38,11 +40,14 @@ class Plan:
     def apply(self, table: pa.Table) -> pa.Table:
         """A chunk's attributes in the stored schema."""
         columns = []
-        for name, path, _, convert in self.steps:
+        for name, path, kept, convert in self.steps:
             values = table.column(name)
             for key in path:
                 values = pc.struct_field(values, key)
             columns.append(values if convert is None else convert(values))
+            if _is_list(kept.type) and kept.name not in self._told and pc.list_flatten(columns[-1]).null_count:
+                self._told.add(kept.name)
+                self.report.note("warned", "", f"column {kept.name}: lists with members that are null; tiles hold them as JSON texts")
         return pa.table(columns, schema=self.schema) if columns else pa.table({"": pa.nulls(table.num_rows)}).select([])
 
 
@@ -58,13 +63,13 @@ def plan(schema: pa.Schema, report: Report, *, drop: str = "", taken: tuple[str,
     """
     steps: list[tuple[str, tuple[str, ...], pa.Field, Convert | None]] = []
     used = {name.lower() for name in (*RESERVED, *taken)}
-    for field in schema:
-        if field.name and (field.name == replaced or (field.name == drop and field.name.lower() in used)):
+    for stated in schema:
+        if stated.name and (stated.name == replaced or (stated.name == drop and stated.name.lower() in used)):
             continue
-        parts: list[tuple[tuple[str, ...], pa.Field]] = [((), field)]
-        if pa.types.is_struct(field.type) and field.type.num_fields:
-            parts = [((inner.name,), inner.with_name(f"{field.name}.{inner.name}")) for inner in field.type]
-            report.note("assumed", "", f"column {field.name}: a struct, stored as {', '.join(inner.name for _, inner in parts)}")
+        parts: list[tuple[tuple[str, ...], pa.Field]] = [((), stated)]
+        if pa.types.is_struct(stated.type) and stated.type.num_fields:
+            parts = [((inner.name,), inner.with_name(f"{stated.name}.{inner.name}")) for inner in stated.type]
+            report.note("assumed", "", f"column {stated.name}: a struct, stored as {', '.join(inner.name for _, inner in parts)}")
         for path, inner in parts:
             kind, convert, remark = _conversion(inner.type)
             if kind is None:
@@ -75,8 +80,8 @@ def plan(schema: pa.Schema, report: Report, *, drop: str = "", taken: tuple[str,
                 report.note("assumed", "", f"column {inner.name or '(without a name)'} is stored as {name}: the name is taken or reserved")
             if remark:
                 report.note("assumed", "", f"column {name}: {remark}")
-            steps.append((field.name, path, pa.field(name, kind, metadata=_titles(inner)), convert))
-    return Plan(tuple(steps))
+            steps.append((stated.name, path, pa.field(name, kind, metadata=_titles(inner)), convert))
+    return Plan(tuple(steps), report)
 
 
 def _free(name: str, used: set[str]) -> str:
@@ -126,7 +131,31 @@ def _conversion(kind: pa.DataType) -> tuple[pa.DataType | None, Convert | None, 
         return pa.int64(), _cast(pa.int64()), f"durations stored as counts of {kind.unit}"
     if t.is_binary(kind) or t.is_large_binary(kind) or t.is_fixed_size_binary(kind):
         return None, None, "bytes are not kept as an attribute"
-    return pa.string(), _json_texts, "lists and nested values stored as JSON texts"
+    if _is_list(kind) and not pa.types.is_nested(kind.value_type):
+        inner, convert, remark = _conversion(kind.value_type)
+        if inner is not None:
+            count = kind.list_size if t.is_fixed_size_list(kind) else -1
+            return pa.list_(inner, count), _members(pa.list_(inner, count), convert), remark
+    return pa.string(), _json_texts, "nested values stored as JSON texts"
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any(is_kind(kind) for is_kind in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
+
+
+def _members(stored: pa.DataType, convert: Convert | None) -> Convert:
+    """Lists whose members are converted as a column of theirs would be."""
+
+    def one(lists: pa.Array) -> pa.Array:
+        plain = lists.cast(pa.list_(lists.type.value_type))
+        members = pa.chunked_array([plain.flatten()])
+        members = (convert(members) if convert else members).combine_chunks()
+        lengths = pc.fill_null(pc.list_value_length(plain), 0)
+        offsets = pc.cumulative_sum(pa.concat_arrays([pa.array([0], pa.int32()), lengths.cast(pa.int32())]))
+        mask = plain.is_null() if plain.null_count else None
+        return pa.ListArray.from_arrays(offsets, members, mask=mask).cast(stored)
+
+    return lambda values: pa.chunked_array([one(chunk) for chunk in values.chunks], stored)
 
 
 def _cast(kind: pa.DataType) -> Convert:

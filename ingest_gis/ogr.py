@@ -114,6 +114,9 @@ def _schema(guard: _Guard, target: str, how: dict[str, Any]) -> tuple[pa.Schema,
     """(attributes, name of the geometry column)."""
     with guard(), pyogrio.raw.open_arrow(target, use_pyarrow=True, **how) as (meta, reader):
         table = reader.schema.empty_table()
+        for field in table.schema:
+            if getattr(field.type, "extension_name", "") == "arrow.json":
+                guard.report.note("assumed", "", f"column {field.name}: values of different kinds, stored as texts (JSON)")
         return _attributes(table, _geometry(table, meta), -1).schema, meta["geometry_name"] or "wkb_geometry"
 
 

@@ -41,7 +41,7 @@ from twin.model import ABOVE_GROUND, Bounds, LayerVersion, Report
 from twin.processes import uncollected
 from twin.registry import TileJob
 
-CODE_VERSION = "11"
+CODE_VERSION = "12"
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
 BY_HAND = 262_144

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tiling import metadata
-from tiling.metadata import ENUM_VALUES, Survey
+from tiling import survey
+from tiling.survey import ENUM_VALUES, Survey
 
 _SAMPLE = 2048
 
@@ -31,7 +31,7 @@ class Census:
         """Of some rows."""
         texts = [f.name for f in table.schema if pa.types.is_string(f.type)]
         few = table.slice(0, _SAMPLE)
-        return Census(metadata.survey(table), {name: pc.count_distinct(few.column(name), mode="only_valid").as_py() for name in texts})
+        return Census(survey.survey(table), {name: pc.count_distinct(few.column(name), mode="only_valid").as_py() for name in texts})
 
     @staticmethod
     def merged(many: list[Census]) -> Census:
@@ -40,7 +40,7 @@ class Census:
         for one in many:
             for name, count in one.many.items():
                 bounds[name] = max(bounds.get(name, 0), count)
-        return Census(metadata.merge(one.columns for one in many), bounds)
+        return Census(survey.merge(one.columns for one in many), bounds)
 
     def updated(self, gone: pa.Table, come: pa.Table, again: Callable[[str], Census]) -> Census:
         """After the rows `gone` went and `come` came; `again` makes the census of one column from all rows that there are now."""
@@ -48,12 +48,12 @@ class Census:
         rest: dict[str, Survey] = {}
         many: dict[str, int] = {}
         doubtful = []
-        for name, survey in self.columns.items():
-            left = _without(survey, less.columns[name], more.columns[name], self.many.get(name))
+        for name, held in self.columns.items():
+            left = _without(held, less.columns[name], more.columns[name], self.many.get(name))
             if left is None:
                 doubtful.append(name)
                 continue
-            rest[name] = metadata.merge([{name: left}, {name: more.columns[name]}])[name]
+            rest[name] = survey.merge([{name: left}, {name: more.columns[name]}])[name]
             if name in self.many:
                 many[name] = max(0, self.many[name] - len(gone))
         for name in doubtful:
@@ -64,7 +64,7 @@ class Census:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"columns": {name: asdict(survey) for name, survey in self.columns.items()}, "many": self.many}
+        return {"columns": {name: asdict(held) for name, held in self.columns.items()}, "many": self.many}
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> Census:

@@ -182,6 +182,8 @@ class HeightField:
             factors = file.overviews(1)
         self.extent = unwrapped_extent(self.reference, self.bounds)
         self.cell = self._cell_metres()
+        degrees = crs.crs_of(self.reference.horizontal).is_geographic
+        self.narrow = 1 / max(math.cos(math.radians((self.bounds.miny + self.bounds.maxy) / 2)), 1e-6) if degrees else 1.0
         self.sizes = [self.size]
         for k in range(len(factors)):
             with rasterio.open(self.path, overview_level=k) as file:
@@ -211,8 +213,11 @@ class HeightField:
             file.close()
 
     def level_for(self, spacing: float) -> int:
-        """The coarsest overview whose cells are not larger than `spacing` metres (0 is the full raster)."""
-        cell = math.sqrt(self.cell[0] * self.cell[1])
+        """The coarsest overview whose cells are not larger than a lattice's, `spacing` metres from north to south (0 is the full raster).
+
+        Towards a pole the lattice narrows from east to west as a raster in degrees does: that is measured in degrees.
+        """
+        cell = math.sqrt(self.cell[0] * self.cell[1] * self.narrow)
         return min(max(math.floor(math.log2(spacing / cell) + 1e-6), 0), len(self.sizes) - 1)
 
     def voids(self) -> int:

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from tiling.check import Model, PropertyTable, Report, Where, load_model
 from tiling.gltf import POINTS, linear
 from tiling.legacy_glb import PlainGltf
+from tiling.legacy_tree import tiles, write_out
 from twin.archive import Archive
 from twin.archive_set import ArchiveSet
 from twin.errors import BadTileset
@@ -41,7 +43,7 @@ def convert(archive: Archive | ArchiveSet, folder: Path, listen: Listener = lamb
     """Write a 1.1 tileset as one of version 1.0 into a folder (made here). Returns how many files were written.
 
     Raises:
-        BadTileset: a tile cannot be read, or says something that 1.0 cannot say (implicit tiling, several contents).
+        BadTileset: a tile or subtree cannot be read, or says something that 1.0 cannot say (several contents).
         OSError: the folder cannot be written.
     """
     names = archive.names()
@@ -51,21 +53,21 @@ def convert(archive: Archive | ArchiveSet, folder: Path, listen: Listener = lamb
     renamed: dict[str, str] = {}
     classes: dict[str, Any] = {}
     contents = [name for name in names if name.endswith(".glb")]
-    for document in documents.values():  # before any work is done
-        _refuse(document["root"])
+    for name, document in documents.items():  # before any work is done
+        write_out(document, name.rpartition("/")[0], archive.read, name)
     for number, name in enumerate(contents):
         listen(number / len(contents), name)
         model = _load(archive.read(name), name)
         points = all(p.mode == POINTS for p in model.primitives)
-        data = pnts(model) if points else b3dm(model)
+        data = cloud(model) if points else b3dm(model)
         if points:
             classes |= _class_names(model)
-        renamed[name] = f"{name[:-4]}.{'pnts' if points else 'b3dm'}"
+        renamed[name] = f"{name[:-4]}.{data[:4].decode()}"
         _write(folder / renamed[name], data)
     for name, document in documents.items():
         base = name.rpartition("/")[0]
         _write(folder / name, json.dumps(_tileset(document, base, renamed, classes), ensure_ascii=False, separators=(",", ":")).encode())
-    others = [name for name in names if name not in documents and not name.endswith((".glb", ".terrain")) and name != "layer.json"]
+    others = [name for name in names if name not in documents and not name.endswith((".glb", ".terrain", ".subtree")) and name != "layer.json"]
     for name in others:  # tiles that are of 1.0 already, and what they draw from
         _write(folder / name, archive.read(name))
     return len(contents) + len(documents) + len(others)
@@ -87,25 +89,11 @@ def _load(data: bytes, name: str) -> Model:
 # --- the tree --------------------------------------------------------------------------------------------------------
 
 
-def _tiles(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    stack = [root]
-    while stack:
-        tile = stack.pop()
-        yield tile
-        stack.extend(tile.get("children", ()))
-
-
-def _refuse(root: dict[str, Any]) -> None:
-    for tile in _tiles(root):
-        for name, remedy in (("implicitTiling", "Tile it with --option subdivision=explicit."), ("contents", "Tile it with one content a tile.")):
-            if name in tile:
-                raise BadTileset(f"3D Tiles 1.0 knows no {name}.", remedy)
-
-
 def _tileset(document: dict[str, Any], base: str, renamed: dict[str, str], classes: dict[str, Any]) -> dict[str, Any]:
     """A tileset.json of version 1.0: no schema, no groups; the extremes of numbers as `properties`."""
-    for tile in _tiles(document["root"]):
+    for tile in tiles(document["root"]):
         tile.pop("metadata", None)
+        tile.get("content", {}).pop("group", None)
         if "content" in tile:
             uri = tile["content"]["uri"]
             whole = f"{base}/{uri}" if base else uri
@@ -140,13 +128,25 @@ def _rows(model: Model, spare: bool) -> tuple[list[int], int, dict[str, list[Any
     columns: dict[str, list[Any]] = {}
     for table in tables:
         starts.append(total)
-        for name, column in _named_columns(model, table).items():
+        for name, column in _with_nulls(model, table).items():
             values = columns.setdefault(name, [])
             values += [None] * (total - len(values))
-            values += [_plain(v) for v in (column.tolist() if isinstance(column, np.ndarray) else column)]
+            values += [_plain(v) for v in column]
         total += table.count
     total += spare
     return starts, total, {name: values + [None] * (total - len(values)) for name, values in columns.items()}
+
+
+def _with_nulls(model: Model, table: PropertyTable) -> dict[str, list[Any]]:
+    """Columns by name as values, None where there is none: by the class's noData (of numbers the decoder leaves it), or by a column `… known`."""
+    properties = model.schema.classes[table.class_id] if model.schema is not None else {}
+    nothing = {str(p.given.get("name", key)): p.given["noData"] for key, p in properties.items() if isinstance(table.columns.get(key), np.ndarray) and "noData" in p.given}
+    columns = {name: column.tolist() if isinstance(column, np.ndarray) else list(column) for name, column in _named_columns(model, table).items()}
+    for name, spare in nothing.items():
+        columns[name] = [None if value == spare else value for value in columns[name]]
+    for name in [name for name in columns if f"{name} known" in columns]:
+        columns[name] = [value if known else None for value, known in zip(columns[name], columns.pop(f"{name} known"), strict=True)]
+    return columns
 
 
 def _plain(value: Any) -> Any:
@@ -195,6 +195,12 @@ def b3dm(model: Model) -> bytes:
 
 
 # --- points ----------------------------------------------------------------------------------------------------------
+
+
+def cloud(model: Model) -> bytes:
+    """A Point Cloud of a decoded glTF of points; of one with points far apart, a Composite of one for each of its nodes, exact about its own centre."""
+    parts = [pnts(replace(model, primitives=[one])) for one in model.primitives]
+    return parts[0] if len(parts) == 1 else struct.pack("<4s3I", b"cmpt", 1, 16 + sum(map(len, parts)), len(parts)) + b"".join(parts)
 
 
 def pnts(model: Model) -> bytes:

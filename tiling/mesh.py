@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tiling import implicit, metadata
+from tiling import implicit, metadata, survey
 from tiling.assembly import Assembly
 from tiling.elements import Elements
 from tiling.gltf import Compression
@@ -38,7 +38,7 @@ from twin.parts import first_reasons
 from twin.registry import TileJob
 
 U64 = NDArray[np.uint64]
-CODE_VERSION = "9"
+CODE_VERSION = "10"
 ALONE = 4_000_000
 """Vertices below which starting worker processes costs more than it saves."""
 PACKED = 250_000
@@ -92,7 +92,7 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
     if past.trouble:
         report.note("warned", "", past.trouble)
     options = job.options
-    surveys = metadata.survey(elements.table)
+    surveys = survey.survey(elements.table)
     schema = metadata.plan(version.layer, elements.table.schema, surveys, version.columns)
     held = elements.once() if elements.one_tile(options.budget) else tree.total  # a tree holds what repeats tile by tile
     style = Style(schema, options.crease, options.compression if held >= PACKED else "none", options.budget,
@@ -113,7 +113,7 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
             raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.", first_reasons(version.report.get("notes", [])))
         tiles = [Tile(crs.enu_frame(*c.centre()), b.error, c.parent, b.low, b.high, f"{c.name}.glb" if b.packed else None)
                  for c, b in zip(tree.cells, built, strict=True)]  # fmt: skip
-        shown = surveys if drawn.all() else metadata.survey(elements.table.take(np.flatnonzero(drawn)))
+        shown = surveys if drawn.all() else survey.survey(elements.table.take(np.flatnonzero(drawn)))
         told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(shown), "about": job.about}
         document = tileset(tiles, error=ABSENCE * tree.largest, refine="REPLACE", **told)
         work.settle()

@@ -14,22 +14,23 @@ text; so a new value in one place changes no other tile, whatever the history.
 | float16, float32, float64            | FLOAT32, FLOAT64; NaN counts as null | noData, lowest finite value                       |
 | decimal                              | FLOAT64 up to 15 digits, else STRING | as these                                          |
 | date, time, timestamp                | STRING, ISO 8601                     | as STRING                                         |
-| list of numbers, strings, booleans   | variable-length array                | noData, an array of the one spare value           |
-| struct, map, lists with null members | STRING holding JSON                  | as STRING                                         |
+| list of numbers, strings, booleans   | array, variable-length               | noData, an array of the one spare value           |
+| fixed-size list of two or more       | array with `count`                   | noData, an array of the spare value alone         |
+| struct, map; lists with members that | STRING holding JSON                  | as STRING                                         |
+| are null or ""                       |                                      |                                                   |
 
-Where no spare value exists (a 64-bit column that uses both extremes) a BOOLEAN property `…_known` says which rows hold one.
-A column that is null throughout a tile is left out of its table; one of nothing but "" is the class's default; where every
-list of a tile is empty the column is left out too (glTF knows no empty buffer view).
+Where no spare value exists (a 64-bit column that uses both extremes, arrays of booleans) a BOOLEAN property `…_known` says
+which rows hold one. A column that is null throughout a tile is left out of its table; one of nothing but "" or of nothing but
+empty lists is left out too, with that as the class's default (glTF knows no empty buffer view; so lists that hold "" are JSON).
 
 Source: 3D Metadata Specification 1.0 (OGC 22-025r4, annex), EXT_structural_metadata (Cesium, 2023).
 """
 
 from __future__ import annotations
 
-import json
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tiling.slug import property_ids, slug
-from tiling.sums import UNIT, exact_sum, ratio
+from tiling.sums import UNIT, ratio
+from tiling.survey import Survey, as_json, normal, survey
 from twin.model import Column
 
-ENUM_VALUES = 64
 NO_DATA = "(no data)"
 _NUL = "\0"
 _INTEGERS = {"int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64",
@@ -51,29 +52,8 @@ _EXACT = 1 << 53
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    r"""What must be known of a column over the whole layer.
-
-    `low`/`high`: extremes of the numbers (finite; of the members, for lists), and how often they occur (`lows`, `highs`); `texts`: counts of distinct texts, None
-    above `ENUM_VALUES`; `nul`: the longest run of "\\0" that is a whole text; `ragged`: lists with null members occur;
-    `total`: sum of the numbers (of booleans: how many are true) in units of 2^-20, an exact integer whatever the order of adding.
-    """
-
-    rows: int = 0
-    nulls: int = 0
-    low: int | float | None = None
-    high: int | float | None = None
-    texts: dict[str, int] | None = field(default_factory=dict)
-    nul: int = 0
-    ragged: bool = False
-    total: int = 0
-    lows: int = 0
-    highs: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Field:
-    """How one column is stored. `kind`: number, boolean, string, enum, list; `member`: kind of a list's members.
+    """How one column is stored. `kind`: number, boolean, string, enum, list; `member`: kind of a list's members; `count`: of them, 0 where it varies.
 
     `component`: componentType of numbers; `no_data`: value of null rows, None where none occur or `known` is kept instead.
     """
@@ -83,6 +63,7 @@ class Field:
     kind: str
     component: str = ""
     member: str = ""
+    count: int = 0
     no_data: Any = None
     known: str = ""
     unit: str = ""
@@ -117,97 +98,6 @@ class PropertyTable:
         return self.rows
 
 
-# --- what the layer holds ----------------------------------------------------------------------------------------
-
-
-def survey(table: pa.Table) -> dict[str, Survey]:
-    """What one batch's columns hold."""
-    return {name: _survey(normal(table.column(name))) for name in table.column_names}
-
-
-def merge(surveys: Iterable[dict[str, Survey]]) -> dict[str, Survey]:
-    """Surveys of many batches of one layer, as one."""
-    total: dict[str, Survey] = {}
-    for one in surveys:
-        for name, s in one.items():
-            total[name] = _merge(total[name], s) if name in total else s
-    return total
-
-
-def _survey(column: pa.Array) -> Survey:
-    kind = column.type
-    rows, nulls = len(column), column.null_count
-    if pa.types.is_list(kind):
-        inner = _survey(column.flatten())
-        ragged = inner.nulls > 0 or (nulls > 0 and pa.types.is_boolean(kind.value_type))
-        return Survey(rows, nulls, inner.low, inner.high, None, inner.nul, ragged, lows=inner.lows, highs=inner.highs)
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        finite = column.filter(pc.is_finite(column)) if pa.types.is_floating(kind) else column
-        extremes = pc.min_max(finite).as_py()
-        values = finite.drop_null().to_numpy(zero_copy_only=False)
-        lows, highs = (0 if one is None else int(np.count_nonzero(values == one)) for one in (extremes["min"], extremes["max"]))
-        return Survey(rows, nulls, extremes["min"], extremes["max"], None, total=exact_sum(values), lows=lows, highs=highs)
-    if not pa.types.is_string(kind):
-        return Survey(rows, nulls, texts=None, total=(pc.sum(column).as_py() or 0) * UNIT if pa.types.is_boolean(kind) else 0)
-    counts = pc.value_counts(column.drop_null())
-    texts = counts.field("values")
-    nul = max([len(t) for t in texts.filter(pc.starts_with(texts, _NUL)).to_pylist() if not t.strip(_NUL)], default=0)
-    few = dict(zip(texts.to_pylist(), counts.field("counts").to_pylist(), strict=True)) if len(counts) <= ENUM_VALUES else None
-    return Survey(rows, nulls, texts=few, nul=nul)
-
-
-def _merge(a: Survey, b: Survey) -> Survey:
-    low, high = (pick((v for v in ends if v is not None), default=None) for pick, ends in ((min, (a.low, b.low)), (max, (a.high, b.high))))
-    texts = None
-    if a.texts is not None and b.texts is not None and len(a.texts.keys() | b.texts.keys()) <= ENUM_VALUES:
-        texts = {k: a.texts.get(k, 0) + b.texts.get(k, 0) for k in sorted(a.texts.keys() | b.texts.keys())}
-    return Survey(a.rows + b.rows, a.nulls + b.nulls, low, high, texts, max(a.nul, b.nul), a.ragged or b.ragged, a.total + b.total,
-                  sum(s.lows for s in (a, b) if s.low == low), sum(s.highs for s in (a, b) if s.high == high))  # fmt: skip
-
-
-def normal(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """A column in one of the types that are stored: integers, float32/64, bool, string, list of these."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(array, pa.ChunkedArray):  # an empty or oversized column stays chunked
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
-    kind = array.type
-    if pa.types.is_dictionary(kind):
-        return normal(array.cast(kind.value_type))
-    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_string(kind):
-        return array
-    if pa.types.is_floating(kind):
-        array = array.cast(pa.float32()) if pa.types.is_float16(kind) else array
-        return pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
-    if pa.types.is_decimal(kind) and kind.precision <= 15:
-        return array.cast(pa.float64())
-    if pa.types.is_timestamp(kind):
-        return pc.replace_substring(array.cast(pa.string()), " ", "T", max_replacements=1)
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-        return pa.array([None if v is None else v.hex() for v in array.to_pylist()], pa.string())
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return _normal_list(array)
-    if pa.types.is_struct(kind) or pa.types.is_map(kind):
-        return as_json(array)
-    return array.cast(pa.string())
-
-
-def _normal_list(array: pa.Array) -> pa.Array:
-    inner = array.type.value_type
-    if pa.types.is_nested(inner):
-        return as_json(array)
-    array = array.cast(pa.list_(inner))
-    members = normal(array.flatten())
-    offsets = np.concatenate([[0], np.cumsum(pc.fill_null(pc.list_value_length(array), 0).to_numpy())]).astype(np.int32)
-    mask = array.is_null() if array.null_count else None
-    return pa.ListArray.from_arrays(pa.array(offsets), members, mask=mask)
-
-
-def as_json(array: pa.Array) -> pa.Array:
-    """Values that no property type holds, as JSON texts."""
-    texts = [None if v is None else json.dumps(v, ensure_ascii=False, default=str) for v in array.to_pylist()]
-    return pa.array(texts, pa.string())
-
-
 # --- how it is stored --------------------------------------------------------------------------------------------
 
 
@@ -220,7 +110,7 @@ class Schema:
     fields: tuple[Field, ...]
 
     def to_json(self, values: dict[str, Sequence[str]] | None = None, plain: frozenset[str] = frozenset()) -> dict[str, Any]:
-        """The schema as JSON; `values` limits enums to what occurs, `plain` are properties of nothing but ""."""
+        """The schema as JSON; `values` limits enums to what occurs, `plain` are properties of nothing but "" or empty lists."""
         enums: dict[str, Any] = {}
         properties: dict[str, Any] = {}
         for f in self.fields:
@@ -236,9 +126,9 @@ class Schema:
             else:
                 value["type"] = kind.upper()
             if f.kind == "list":
-                value["array"] = True
+                value |= {"array": True} | ({"count": f.count} if f.count else {})
             if f.property in plain:
-                value["default"] = ""
+                value["default"] = [] if f.kind == "list" else ""
             elif f.no_data is not None and (kind != "enum" or f.nulls):
                 value["noData"] = f.no_data
             elif not f.nulls and f.kind != "list":
@@ -288,7 +178,9 @@ class Schema:
             if f.kind == "enum" and f.component != "UINT8":
                 occurring[f.property] = [t for t in pc.unique(column).to_pylist() if t is not None]
             encoded = _ENCODERS[f.kind](f, column)
-            if encoded is not None:
+            if encoded is None:
+                plain.add(f.property)
+            else:
                 columns[f.property] = encoded
             if f.known:
                 columns[f.known] = Encoded(pack_bits(pc.is_valid(column).to_numpy(zero_copy_only=False)))
@@ -351,7 +243,9 @@ def plan(name: str, arrow: pa.Schema, surveys: dict[str, Survey], columns: Seque
         both = " / ".join(dict.fromkeys(t for t in (about.title.get("zh"), about.title.get("en")) if t)) or title
         f = Field(column, ids[column], "string", unit=about.unit, title=both, semantic="ID" if column == "id" else "",
                   nulls=surveys[column].nulls > 0)  # fmt: skip
-        fields.append(_decide(f, normal(pa.array([], arrow.field(column).type)).type, surveys[column]))
+        kind = arrow.field(column).type
+        count = kind.list_size if pa.types.is_fixed_size_list(kind) and kind.list_size > 1 else 0
+        fields.append(_decide(replace(f, count=count), normal(pa.array([], kind)).type, surveys[column]))
     taken = set(ids.values())
     fields = [replace(f, known=_free(f"{f.property}_known", taken)) if f.known else f for f in fields]
     return Schema(slug(name), name, tuple(fields))
@@ -366,12 +260,12 @@ def _free(name: str, taken: set[str]) -> str:
 def _decide(f: Field, kind: pa.DataType, s: Survey) -> Field:
     if pa.types.is_list(kind):
         if s.ragged:
-            return replace(f, kind="string", no_data=_NUL if f.nulls else None)
+            return replace(f, kind="string", count=0, no_data=_NUL if f.nulls else None)
+        if pa.types.is_boolean(kind.value_type):  # two values, none to spare
+            return replace(f, kind="list", member="boolean", known="yes" if f.nulls else "")
         member = _decide(f, kind.value_type, replace(s, texts=None))
-        if member.kind == "enum" or member.known:  # booleans never reach this; numbers without a spare value
-            return replace(f, kind="string", no_data=_NUL if f.nulls else None)
-        spare = [member.no_data] if member.no_data is not None else None
-        return replace(f, kind="list", member=member.kind, component=member.component, no_data=spare)
+        spare = [member.no_data] * (f.count or 1) if member.no_data is not None else None
+        return replace(f, kind="list", member=member.kind, component=member.component, no_data=spare, known=member.known)
     if pa.types.is_boolean(kind):
         return replace(f, kind="enum", component="UINT8", no_data=NO_DATA) if f.nulls else replace(f, kind="boolean")
     if pa.types.is_floating(kind):
@@ -469,16 +363,15 @@ def _encode_list(f: Field, column: pa.Array) -> Encoded | None:
     if f.member == "number":
         column = column.cast(pa.list_(pa.from_numpy_dtype(np.dtype(f.component.lower()))))
     if column.null_count:
-        spare = pa.array([f.no_data], column.type)
-        column = pc.if_else(column.is_valid(), column, spare[0])
-    lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+        nothing = f.no_data if f.no_data is not None else column.drop_null()[0].as_py()[:1] * f.count  # which `known` tells from a value
+        column = pc.if_else(column.is_valid(), column, pa.scalar(nothing, column.type))
     members = column.flatten()
     if not len(members):
         return None
-    inner: Encoded | None = _ENCODERS[f.member](replace(f, kind=f.member, no_data=None), members)
-    if inner is None or not inner.values:  # lists of nothing but empty texts: no bytes to store
-        return None
-    packed, kind = offsets_of(np.concatenate([[0], np.cumsum(lengths)]))
+    inner: Encoded = _ENCODERS[f.member](replace(f, kind=f.member, no_data=None), members)
+    if f.count:
+        return inner
+    packed, kind = offsets_of(np.concatenate([[0], np.cumsum(pc.list_value_length(column).to_numpy(zero_copy_only=False))]))
     return replace(inner, array_offsets=packed, array_offset_type=kind)
 
 

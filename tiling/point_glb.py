@@ -10,6 +10,7 @@ EXT_mesh_features; EXT_structural_metadata.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from tiling.point_runs import Columns, Cube
 
 STEP = 2.0**-10
 """Metres between lattice places of a tile: a decoded point lies within √3/2 of that, 0.85 mm, of its run's place."""
+APART = 1 << 23
+"""Lattice places (8 km) beyond which a tile's points get several nodes: float32 holds whole numbers up to 2^24."""
 _COMPONENT = {"B": 5121, "H": 5123, "f": 5126}
 _SHAPE = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
 
@@ -75,21 +78,24 @@ def encode(points: Columns, rows: NDArray[np.int32], cube: Cube, look: Look) -> 
     extremes = np.empty((2, 3), np.int64)
     kernels.to_lattice(points.places, rows, shift, lattice, extremes)
     low, high = cube.low + extremes[0] * step, cube.low + extremes[1] * step
-    short = bool((extremes[1] - extremes[0]).max() <= 65_535)
-    # y up: (x, y, z) is written as (x, z, −y)
-    origin = extremes[0] if short else (extremes[0] + extremes[1]) // 2
-    last = extremes[1][1] if short else origin[1]
+    span = int((extremes[1] - extremes[0]).max())
+    short = span <= 65_535
+    places = [Place(0, len(rows), extremes)]
+    if span > APART:
+        order, places = _apart(lattice)
+        rows, lattice = rows[order], lattice[order]
     positions: NDArray[Any] = np.zeros((len(rows), 4), np.uint16) if short else np.empty((len(rows), 3), np.float32)
-    kernels.write_positions(lattice, np.array([origin[0], last, origin[2]]), 1.0 if short else step, positions)
-    translation = [float(cube.low[0] + origin[0] * step), float(cube.low[2] + origin[2] * step), float(-(cube.low[1] + last * step))]
-    node: dict[str, Any] = {"mesh": 0, "translation": translation}
-    if short:
-        node["scale"] = [step] * 3
-    span = ((extremes - origin) if short else (extremes - origin) * step)[:, [0, 2]]
-    depth = (last - extremes[::-1, 1]) if short else (last - extremes[::-1, 1]) * step
-    number = int if short else _float32
-    limits = [[number(span[k, 0]), number(span[k, 1]), number(depth[k])] for k in (0, 1)]
-    builder = _Builder(look.meshopt)
+    nodes, limits = [], []
+    for number, place in enumerate(places):
+        origin, last = place.origin(short=short)
+        here = slice(place.first, place.last)
+        kernels.write_positions(lattice[here], np.array([origin[0], last, origin[2]]), 1.0 if short else step, positions[here])
+        # y up: (x, y, z) is written as (x, z, −y)
+        translation = [float(cube.low[0] + origin[0] * step), float(cube.low[2] + origin[2] * step), float(-(cube.low[1] + last * step))]
+        nodes.append({"mesh": number, "translation": translation} | ({"scale": [step] * 3} if short else {}))
+        span_xz, depth = (place.extremes - origin)[:, [0, 2]], last - place.extremes[::-1, 1]
+        limits.append([[int(v) if short else _float32(v * step) for v in (span_xz[k, 0], span_xz[k, 1], depth[k])] for k in (0, 1)])
+    builder = _Builder(look.meshopt, [(place.first, place.last) for place in places])
     builder.column("POSITION", positions, 3, limits=limits)
     colors, classes = np.empty((len(rows), 4), np.uint8), np.zeros((len(rows), 4), np.uint8)
     p = look.palette
@@ -100,7 +106,31 @@ def encode(points: Columns, rows: NDArray[np.int32], cube: Cube, look: Look) -> 
         padded = np.zeros((len(rows), 2), np.uint16)
         kernels.take_intensity(points.intensity, rows, padded)
         builder.column("_INTENSITY", padded, 1)
-    return builder.finish(node, look, quantized=short), low, high
+    return builder.finish(nodes, look, quantized=short), low, high
+
+
+@dataclass(frozen=True)
+class Place:
+    """Points from `first` to before `last` that are drawn by one node, and their (2, 3) lowest and highest lattice places."""
+
+    first: int
+    last: int
+    extremes: NDArray[np.int64]
+
+    def origin(self, *, short: bool) -> tuple[NDArray[np.int64], int]:
+        """((3,) lattice place that positions count from, that of y, which counts downwards): a corner for whole numbers, else the middle."""
+        low, high = self.extremes
+        return (low, int(high[1])) if short else ((low + high) // 2, int((low[1] + high[1]) // 2))
+
+
+def _apart(lattice: NDArray[np.int32]) -> tuple[NDArray[np.int64], list[Place]]:
+    """An order of points by cells of `APART`, and these: a tile with a stray point 100 km off is drawn by two nodes, each exact."""
+    cells = lattice // APART
+    order = np.lexsort(cells.T)
+    _, first = np.unique(cells[order], axis=0, return_index=True)
+    starts = [*sorted(first.tolist()), len(order)]
+    placed = lattice[order].astype(np.int64)
+    return order, [Place(a, b, np.array([placed[a:b].min(axis=0), placed[a:b].max(axis=0)])) for a, b in pairwise(starts)]
 
 
 def _float32(value: float) -> float:
@@ -109,16 +139,19 @@ def _float32(value: float) -> float:
 
 
 class _Builder:
-    def __init__(self, meshopt: bool) -> None:
+    """`spans`: (first, behind last) row of each primitive."""
+
+    def __init__(self, meshopt: bool, spans: list[tuple[int, int]]) -> None:
         self.meshopt = meshopt
+        self.spans = spans
         self.body = bytearray()
         self.unpacked = 0
         self.views: list[dict[str, Any]] = []
         self.accessors: list[dict[str, Any]] = []
-        self.attributes: dict[str, int] = {}
+        self.attributes: list[dict[str, int]] = [{} for _ in spans]
 
-    def column(self, name: str, rows: NDArray[Any], width: int, *, normalized: bool = False, limits: list[list[float]] | None = None) -> None:
-        """A vertex attribute; `rows` are padded to 4 bytes, the first `width` components are meant."""
+    def column(self, name: str, rows: NDArray[Any], width: int, *, normalized: bool = False, limits: list[list[list[float]]] | None = None) -> None:
+        """A vertex attribute; `rows` are padded to 4 bytes, the first `width` components are meant. `limits`: lowest and highest of each primitive."""
         stride = rows.shape[1] * rows.itemsize
         view: dict[str, Any] = {"buffer": 0, "byteOffset": len(self.body), "byteLength": rows.nbytes, "byteStride": stride, "target": 34962}
         if self.meshopt:
@@ -129,14 +162,17 @@ class _Builder:
             self._append(packed)
         else:
             self._append(rows.tobytes())
-        accessor: dict[str, Any] = {"bufferView": len(self.views), "componentType": _COMPONENT[rows.dtype.char], "count": len(rows), "type": _SHAPE[width]}
-        if normalized:
-            accessor["normalized"] = True
-        if limits is not None:
-            accessor["min"], accessor["max"] = limits
-        self.attributes[name] = len(self.accessors)
+        for number, (first, last) in enumerate(self.spans):
+            accessor: dict[str, Any] = {"bufferView": len(self.views), "componentType": _COMPONENT[rows.dtype.char], "count": last - first, "type": _SHAPE[width]}
+            if first:
+                accessor["byteOffset"] = first * stride
+            if normalized:
+                accessor["normalized"] = True
+            if limits is not None:
+                accessor["min"], accessor["max"] = limits[number]
+            self.attributes[number][name] = len(self.accessors)
+            self.accessors.append(accessor)
         self.views.append(view)
-        self.accessors.append(accessor)
 
     def _append(self, data: bytes) -> None:
         self.body += data
@@ -147,7 +183,7 @@ class _Builder:
         self._append(data)
         return len(self.views) - 1
 
-    def finish(self, node: dict[str, Any], look: Look, *, quantized: bool) -> bytes:
+    def finish(self, nodes: list[dict[str, Any]], look: Look, *, quantized: bool) -> bytes:
         table = look.table
         properties: dict[str, Any] = {}
         for name, column in table.columns.items():
@@ -155,16 +191,16 @@ class _Builder:
             if column.string_offsets is not None:
                 properties[name] |= {"stringOffsets": self._plain(column.string_offsets), "stringOffsetType": column.string_offset_type}
         feature = {"featureCount": len(table), "attribute": 0, "propertyTable": 0}
-        primitive: dict[str, Any] = {"attributes": self.attributes, "mode": POINTS, "material": 0, "extensions": {"EXT_mesh_features": {"featureIds": [feature]}}}
+        extensions: dict[str, Any] = {"EXT_mesh_features": {"featureIds": [feature]}}
         metadata = {"name": table.name, "class": table.class_id, "count": len(table), "properties": properties}
         structural: dict[str, Any] = {"schema": table.schema, "propertyTables": [metadata]}
         if look.intensity:  # so that a client can style by it as by any property
             structural["propertyAttributes"] = [{"class": look.point_class, "properties": {"intensity": {"attribute": "_INTENSITY"}}}]
-            primitive["extensions"]["EXT_structural_metadata"] = {"propertyAttributes": [0]}
+            extensions["EXT_structural_metadata"] = {"propertyAttributes": [0]}
         required = (["EXT_meshopt_compression"] if self.meshopt else []) + (["KHR_mesh_quantization"] if quantized else [])
         document: dict[str, Any] = {
-            "asset": {"version": "2.0", "generator": "Wuyi Twin"}, "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [node],
-            "meshes": [{"primitives": [primitive]}],
+            "asset": {"version": "2.0", "generator": "Wuyi Twin"}, "scene": 0, "scenes": [{"nodes": list(range(len(nodes)))}], "nodes": nodes,
+            "meshes": [{"primitives": [{"attributes": attributes, "mode": POINTS, "material": 0, "extensions": extensions}]} for attributes in self.attributes],
             "materials": [{"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0}, "extensions": {"KHR_materials_unlit": {}}}],
             "accessors": self.accessors, "bufferViews": self.views, "buffers": [{"byteLength": len(self.body)}],
             "extensions": {"EXT_structural_metadata": structural},

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tiling.arrow_bytes import offsets_and_data
-from tiling.metadata import Encoded, Field, PropertyTable, Schema, enum_code, normal, offsets_of, pack_bits, tidy
+from tiling.metadata import Encoded, Field, PropertyTable, Schema, enum_code, offsets_of, pack_bits, tidy
+from tiling.survey import normal
 
 Slice = Callable[[int, int], "Piece"]
 

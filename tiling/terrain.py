@@ -25,7 +25,7 @@ from tiling import rtin, terrain_levels
 from tiling.audit import Audit, draw_audit
 from tiling.reuse import Past, Spoilt, common_key
 from tiling.rtin import STEPS
-from tiling.terrain_glb import GroundTile, ground_tile, ground_tileset
+from tiling.terrain_glb import GroundTile, coarsest, ground_tile, ground_tileset
 from tiling.terrain_levels import Block, Rect, spacing
 from tiling.terrain_pack import pack_mesh
 from tiling.terrain_reuse import Inputs, Record, key_of, known
@@ -39,7 +39,7 @@ from twin.model import Bounds, LayerVersion
 from twin.registry import Options as BaseOptions
 from twin.registry import TileJob
 
-CODE_VERSION = "terrain-5"
+CODE_VERSION = "terrain-6"
 BLOCK = 16
 MOST_TILES = 4_000_000
 CACHE = 64 << 20
@@ -123,9 +123,14 @@ class Plan:
             found["split"] = [terrain_levels.holds(self.levels, z + 1, 2 * x, 2 * y) for _, x, y in tiles]
         return found
 
+    @property
+    def models_from(self) -> int:
+        """The level from which on there are 3D Tiles, if they are wanted."""
+        return coarsest([terrain_levels.count(rects) for rects in self.levels])
+
     def names(self, block: Block) -> list[str]:
         """Its files, in the order in which they are written."""
-        kinds = [kind for kind, wanted in ((".terrain", self.options.meshes), (".glb", self.options.models)) if wanted]
+        kinds = [kind for kind, wanted in ((".terrain", self.options.meshes), (".glb", self.options.models and block.z >= self.models_from)) if wanted]
         return [f"{z}/{x}/{y}{kind}" for z, x, y in block.places() for kind in kinds]
 
 
@@ -275,7 +280,7 @@ def make_block(plan: Plan, block: Block) -> Made:
             error = rtin.largest_error(height, row, column, vertices, triangles, made)
             if plan.options.meshes:
                 result.files.append((f"{z}/{x}/{y}.terrain", pack_mesh(qm.header_bytes(header) + out[qm.HEADER : size].tobytes() + _extras(plan, z, x, y, error))))
-            if plan.options.models:
+            if plan.options.models and z >= plan.models_from:
                 corner = (row, column, lam, phi, turns, rises)
                 rounding = 0.01 * allowed if terrain_levels.holds(plan.levels, z + 1, 2 * x, 2 * y) else 0.001
                 packed, place = ground_tile(height, corner, vertices[:used], triangles[:made], (z, x, y), rounding)

@@ -106,18 +106,22 @@ def _skirt(vertices: I32) -> tuple[NDArray[np.int64], I32]:
     return np.concatenate(rim), np.concatenate(walls).astype(np.int32)
 
 
+def coarsest(counts: Sequence[int]) -> int:
+    """The finest level of at most `MOST_ROOTS` tiles: with it a ground as 3D Tiles begins. `counts`: tiles of each level."""
+    return max(z for z, count in enumerate(counts) if z == 0 or count <= MOST_ROOTS)
+
+
 def ground_tileset(tiles: Sequence[GroundTile], errors: Sequence[float], about: Layer | None = None) -> dict[str, Any]:
     """tileset.json: from the finest level of at most four tiles down to what there is.
 
     Args:
-        tiles: all tiles, coarse levels first.
+        tiles: all tiles from `coarsest` on, coarse levels first.
         errors: the largest error that was measured on each level, metres; a level counts as no better than those below it.
         about: the layer, whose name, CIM group and grade the contents' group tells.
     """
     bound = np.maximum.accumulate(np.asarray(errors)[::-1])[::-1]
-    counts = np.bincount([t.z for t in tiles], minlength=len(bound))
-    start = max(z for z in range(len(counts)) if z == 0 or counts[z] <= MOST_ROOTS)
-    shown = [t for t in tiles if t.z >= start]
+    start = tiles[0].z
+    shown = tiles
     top = float(bound[start - 1] if start else 2 * bound[0])
     tree, place = [Tile(shown[0].frame, max(top, float(bound[start])))], dict[tuple[int, int, int], int]()
     for t in shown:

@@ -85,7 +85,7 @@ def kind_of(kind: pa.DataType) -> str:
         return "text"
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return "instant"
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return "array"
     return "text" if pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type) else "other"
 

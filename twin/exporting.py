@@ -161,7 +161,7 @@ def _features(city: City, version: LayerVersion, path: Path) -> int:
         raise BadOption(f"Layer {version.layer!r} holds no features.", _formats(version))
     table = pa.concat_tables([chunk.attributes for chunk in chunks])
     for index, column in enumerate(table.schema):
-        if pa.types.is_nested(column.type) and path.suffix.lower() != ".parquet":
+        if pa.types.is_nested(column.type) and path.suffix.lower() != ".parquet":  # GeoJSON's driver writes JSON texts as the values they hold
             texts = [json.dumps(value, ensure_ascii=False) if value is not None else None for value in table.column(index).to_pylist()]
             table = table.set_column(index, column.name, pa.array(texts, pa.string()))
     frame = table.to_pandas()
@@ -172,7 +172,7 @@ def _features(city: City, version: LayerVersion, path: Path) -> int:
         case ".parquet":
             data.to_parquet(path)
         case ".geojson":
-            data.to_crs(4326).to_file(path, driver="GeoJSON")
+            data.to_crs(4326).to_file(path, driver="GeoJSON", layer=version.layer)
         case _:
             data.to_file(path, driver="GPKG", layer=version.layer)
     return len(data)

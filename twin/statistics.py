@@ -61,7 +61,7 @@ class Summary:
             self.total += float(values.sum())
             self.numbers.append(values)
         else:
-            counts = pc.value_counts(known.cast(pa.string()) if self.kind != "array" else pc.list_flatten(known).cast(pa.string()))
+            counts = pc.value_counts(known.cast(pa.string()) if self.kind != "array" else pc.list_flatten(known).drop_null().cast(pa.string()))
             for entry in counts.to_pylist():
                 self.texts[entry["values"]] += entry["counts"]
 

@@ -105,3 +105,35 @@ def test_cmpt_holds_tiles(build: Any) -> None:
     points, report = _read(data)
     assert (report.findings, len(points)) == ([], 5)
     assert _read(struct.pack("<4s3I", b"cmpt", 1, 16 + len(body), 3) + body)[1].codes() == {"TILE_LENGTH"}
+
+
+@pytest.mark.parametrize(
+    ("magic", "features", "numbers", "code"),
+    [
+        (b"pnts", {"POINTS_LENGTH": 1, "POSITION": ["a", 0, 0]}, [], "FEATURE_TABLE_INVALID"),
+        (b"pnts", {"POINTS_LENGTH": 1, "POSITION": {"byteOffset": 0}}, [np.nan, 0, 0], "FEATURE_TABLE_INVALID"),
+        (b"pnts", {"POINTS_LENGTH": 1, "POSITION": {"byteOffset": 0}, "NORMAL": [0, 0, 2]}, [0, 0, 0], "FEATURE_TABLE_INVALID"),
+        (b"pnts", {"POINTS_LENGTH": 1, "POSITION": {"byteOffset": 0, "componentType": "DOUBLE"}}, [0] * 6, "FEATURE_TABLE_INVALID"),
+        (b"i3dm", {"INSTANCES_LENGTH": 1, "POSITION": [0, 0, 0], "NORMAL_UP": [0, 0, 1]}, [], "FEATURE_TABLE_INVALID"),
+        (b"i3dm", {"INSTANCES_LENGTH": 1, "POSITION": [0, 0, 0], "NORMAL_UP": [0, 0, 1], "NORMAL_RIGHT": [0, 0.6, 0.8]}, [], "FEATURE_TABLE_INVALID"),
+        (b"i3dm", {"INSTANCES_LENGTH": 1, "POSITION": [0, 0, 0], "BATCH_ID": [1]}, [], "FEATURE_ID_RANGE"),
+    ],
+)
+def test_broken_points_and_instances_are_caught(build: Any, magic: bytes, features: dict[str, Any], numbers: list[float], code: str) -> None:
+    tail = struct.pack("<I", 1) if magic == b"i3dm" else b""
+    _, report = _read(_tile(magic, features, np.array(numbers, "<f4").tobytes(), build.content() if tail else b"", tail=tail))
+    assert report.codes() == {code}, report.findings
+
+
+def test_batch_ids_of_a_b3dm_have_rows(build: Any) -> None:
+    """`_BATCHID` of the square's corners is 0, 0, 1, 1 (byte by byte behind the mesh)."""
+    gltf, body = build.mesh()
+    body += np.array([0, 0, 1, 1], "<f4").tobytes()
+    gltf = json.loads(json.dumps(gltf))
+    gltf["bufferViews"].append({"buffer": 0, "byteOffset": len(body) - 16, "byteLength": 16})
+    gltf["accessors"].append({"bufferView": len(gltf["bufferViews"]) - 1, "componentType": 5126, "count": 4, "type": "SCALAR"})
+    gltf["buffers"][0]["byteLength"] = len(body)
+    gltf["meshes"][0]["primitives"][0]["attributes"]["_BATCHID"] = len(gltf["accessors"]) - 1
+    tile = build.glb(gltf, body)
+    assert _read(_tile(b"b3dm", {"BATCH_LENGTH": 2}, body=tile))[1].findings == []
+    assert _read(_tile(b"b3dm", {"BATCH_LENGTH": 1}, body=tile))[1].codes() == {"FEATURE_ID_RANGE"}

@@ -1,4 +1,4 @@
-"""CesiumJS on its own, without our viewer: GPU instances are drawn and a click names the feature; a terrain is found by its metadata alone."""
+"""CesiumJS on its own, without our viewer: GPU instances are drawn, also as 3D Tiles 1.0, and a click tells the feature's values; a terrain is found by its metadata alone."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
 from ingest_gis import terrain as terrain_reader
-from tiling import terrain
+from tiling import legacy, terrain
 from twin.archive import Archive
 from twin.ground import Ground
 from twin.lake import Lake
@@ -36,13 +37,15 @@ PAGE = """<!doctype html><script>window.CESIUM_BASE_URL = "/cesium/";</script>
   const v = new Cesium.CesiumWidget("c", {baseLayer: false, contextOptions: {webgl: {preserveDrawingBuffer: true}}});
   for (const part of ["globe", "skyAtmosphere", "skyBox", "sun", "moon"]) if (v.scene[part]) v.scene[part].show = false;
   v.scene.backgroundColor = Cesium.Color.BLACK; v.scene.fog.enabled = false;
-  const t = await Cesium.Cesium3DTileset.fromUrl("/tiles/tileset.json"); v.scene.primitives.add(t);
-  window.failed = []; t.tileFailed.addEventListener(e => window.failed.push(e.message));
+  let t; window.failed = [];
+  window.load = async url => { if (t) v.scene.primitives.remove(t);
+    t = await Cesium.Cesium3DTileset.fromUrl(url); v.scene.primitives.add(t); t.tileFailed.addEventListener(e => window.failed.push(e.message)); };
+  await window.load("/tiles/tileset.json");
   window.look = (x, y, z, up) => new Promise(done => { const target = new Cesium.Cartesian3(x, y, z);
     v.camera.lookAt(target, new Cesium.HeadingPitchRange(0.4, up, 14)); v.camera.lookAtTransform(Cesium.Matrix4.IDENTITY);
     let calm = 0; const remove = v.scene.postRender.addEventListener(() => { calm = t.tilesLoaded ? calm + 1 : 0; if (calm > 3) { remove(); done(); } }); });
   window.pick = () => { const f = v.scene.pick(new Cesium.Cartesian2(v.canvas.clientWidth / 2, v.canvas.clientHeight / 2));
-    return f && f.getProperty ? {id: f.getProperty("id"), height: f.getProperty("height")} : null; };
+    return f && f.getProperty ? Object.fromEntries(["id", "height", "tags", "three", "flags"].map(k => [k, f.getProperty(k)])) : null; };
   window.terrain = async places => { const provider = await Cesium.CesiumTerrainProvider.fromUrl("/ground", {requestVertexNormals: true});
     const at = places.map(([lon, lat]) => Cesium.Cartographic.fromDegrees(lon, lat));
     const deepest = () => at.map(p => provider.availability.computeMaximumLevelAtPosition(p));
@@ -95,9 +98,13 @@ def site(folder: Path) -> Iterator[str]:
     from tiling_helpers import node
 
     lake = Lake(tmp_path / "lake")
-    whole, _ = orchard(60, height=[float(i) for i in range(60)] + [None])
+    lists = {"tags": pa.array([*([["树", str(i)][: i % 3] for i in range(60)]), None]), "flags": pa.array([*([[i % 2 == 0] for i in range(60)]), None]),
+             "three": pa.array([*([[i, 0.5, -i] for i in range(60)]), None], pa.list_(pa.float64(), 3))}  # fmt: skip
+    whole, _ = orchard(60, height=[float(i) for i in range(60)] + [None], **lists)
     run(lake, whole, budget=500_000)
     unpack(lake.root / "out.3tz", tmp_path / "site" / "tiles")
+    with Archive(lake.root / "out.3tz") as archive:
+        legacy.convert(archive, tmp_path / "site" / "old")
     for name, at in {"Assets": "Source/Assets", "Workers": "Build/Workers", "ThirdParty": "Build/ThirdParty"}.items():
         (tmp_path / "site" / "cesium").mkdir(exist_ok=True)
         (tmp_path / "site" / "cesium" / name).symlink_to(ENGINE / at)
@@ -132,13 +139,15 @@ def test_cesium_draws_and_picks_instances(browser: Any, site: str, folder: Path,
     page = opened(browser, site)
     (tile,) = tree(folder / "lake" / "out.3tz")
     rows = {d[0]: d for d in tile["drawn"]}
-    for number in (3, 41):
+    for number, form in ((3, "tiles"), (41, "tiles"), (41, "old")):
+        page.evaluate("url => window.load(url)", f"/{form}/tileset.json")
         middle = rows[f"树{number}"][1].reshape(-1, 3)
         up = middle[np.argmax(middle @ (middle.mean(axis=0) / np.linalg.norm(middle.mean(axis=0))))]  # the top of the crown
         page.evaluate("([x, y, z]) => window.look(x, y, z, -0.9)", (0.3 * middle.mean(axis=0) + 0.7 * up).tolist())
         page.screenshot(path=str(pictures / f"instance-{number}.png"))
         assert page.evaluate("() => window.failed") == []
-        assert page.evaluate("() => window.pick()") == {"id": f"树{number}", "height": float(number)}
+        assert page.evaluate("() => window.pick()") == {
+            "id": f"树{number}", "height": float(number), "tags": ["树", str(number)][: number % 3], "three": [number, 0.5, -number], "flags": [number % 2 == 0]}  # fmt: skip
         picture = np.asarray(Image.open(pictures / f"instance-{number}.png").convert("RGB"), np.int16)
         assert (picture.max(axis=2) > 40).mean() > 0.05, "nothing is drawn"
     page.close()

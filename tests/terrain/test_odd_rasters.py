@@ -35,3 +35,15 @@ def test_a_raster_of_one_row_or_column_is_no_error(tmp_path: Path, lake: Run, in
     report = check_layer(version, lake, tiles.path, info=tiles.facts)
     assert not report.errors, report.errors[:3]
     assert report.positions["cells"] == shape[0] * shape[1]
+
+
+@pytest.mark.parametrize("north", [90.0, -86.5])
+def test_a_raster_in_degrees_at_a_pole_keeps_its_detail(tmp_path: Path, lake: Run, ingest: Run, tiled: Run, north: float) -> None:
+    """Its cells narrow from east to west as the tiles' lattice does: no coarser overview is taken for that."""
+    y, x = np.mgrid[0:70, 0:90]
+    z = (100 + 50 * np.sin(x / 9) + 30 * np.cos(y / 5)).astype(np.float32)
+    version = ingest(write_dem(tmp_path / "dem.tif", z, west=-10, north=north, cell=0.05), vertical="ellipsoid")
+    tiles = tiled(version)
+    report = check_layer(version, lake, tiles.path, info=tiles.facts)
+    assert not report.errors, report.errors[:3]
+    assert report.positions["vertices"] > 100

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiling.metadata import plan, survey
+from tiling.metadata import plan
+from tiling.survey import survey
 from tiling.table_slices import Slices
 
 TEXT = st.text(max_size=6) | st.sampled_from(["", "五邑", "蓬江区", "x"])

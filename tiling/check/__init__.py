@@ -27,6 +27,7 @@ from .glb import Model, decode_glb, load_model
 from .issues import Finding, Report, Where
 from .layer import check_layer, check_positions
 from .positions import Task
+from .reached import Watched
 from .scene import FeatureIds, Primitive
 from .source import CallableSource, FolderSource, Source, fetch
 from .tables import PropertyTable, property_table_rows
@@ -62,8 +63,8 @@ def check_tileset(source: str | Path, *, limit_contents: int | None = None, laws
 
     ``limit_contents``: decode at most so many contents (the rest counts as not decoded in the report).
     ``laws``: report as errors also what breaks a law of this project where the standard only advises (a
-    child's volume outside of its parent's, an external tileset with a greater geometric error); False for
-    tilesets that others made.
+    child's volume outside of its parent's, an external tileset with a greater geometric error, a content that
+    is drawn twice or never, an implicit leaf without content); False for tilesets that others made.
     A source that does not exist or cannot be read is a finding, not an exception.
     """
     report, path = Report(), Path(source)
@@ -111,5 +112,9 @@ def check_source(
     found = fetch(source, "", entry, Where(report, entry))
     if found is not None:
         with np.errstate(all="ignore"):  # absurd numbers become infinities, which no volume contains
-            Walker(report, limit_contents, laws).tileset(found[1], entry, source, "", None)
+            watched = Watched(source)
+            walker = Walker(report, limit_contents, laws)
+            walker.tileset(found[1], entry, watched, "", None)
+            if laws and not walker.enough():
+                watched.report_unread(Where(report, entry))
     return report

@@ -21,6 +21,7 @@ from .positions_blocks import Blocks
 from .positions_mesh import Meshes
 from .positions_points import Clouds
 from .positions_terrain import Heights
+from .reached import Watched
 from .scene import F64
 from .source import Source, fetch
 from .terrain import check_terrain
@@ -78,7 +79,10 @@ def check_positions(
     found = fetch(source, "", "tileset.json", where)
     if found is not None:
         with np.errstate(all="ignore"):  # absurd numbers become infinities, which no volume contains
-            walker.tileset(found[1], "tileset.json", source, "", None)
+            watched = Watched(source)
+            walker.tileset(found[1], "tileset.json", watched, "", None)
+            if walker.laws:
+                watched.report_unread(where)
     if comparison is not None:
         report.positions = comparison.finish(where)
     return report

@@ -18,6 +18,7 @@ from .gltf import Read
 from .issues import Where
 from .jsonfile import parse_json
 from .scene import F64
+from .shape import is_number
 
 #: Yields world positions (tile frame, z-up) in chunks of (N, 3).
 Chunks = Iterator[F64]
@@ -92,18 +93,18 @@ def _binary(tile: _Tile, name: str, dtype: str, width: int, count: int, where: W
         return None
     at = where / "featureTable" / name
     if isinstance(value, list):
-        if len(value) != count * width:
-            at.error("FEATURE_TABLE_INVALID", f"has {len(value)} numbers, must have {count * width}")
+        if len(value) != count * width or not all(map(is_number, value)):
+            at.error("FEATURE_TABLE_INVALID", f"has {sum(map(is_number, value))} numbers in {len(value)} values, must have {count * width}")
             return None
         return np.asarray(value, dtype=np.float64).reshape(count, width)
     offset = value.get("byteOffset") if isinstance(value, dict) else None
-    if not isinstance(offset, int) or offset < 0:
+    if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
         at.error("FEATURE_TABLE_INVALID", "needs a byteOffset >= 0")
         return None
     if isinstance(value, dict) and "componentType" in value:
         dtype = str(value["componentType"])
-        if dtype not in _TYPES:
-            at.error("FEATURE_TABLE_INVALID", f"the componentType {dtype!r} does not exist")
+        if name != "BATCH_ID" or dtype not in ("UNSIGNED_BYTE", "UNSIGNED_SHORT", "UNSIGNED_INT"):
+            at.error("FEATURE_TABLE_INVALID", f"the componentType {dtype!r} is not one that {name} may have")
             return None
     kind = _TYPES[dtype]
     if offset % kind.itemsize:
@@ -159,8 +160,8 @@ def _check_batch(tile: _Tile, count: int, where: Where) -> None:
             at.error("BATCH_TABLE_INVALID", f"reaches beyond the {len(tile.batch_binary)} bytes of the binary")
 
 
-def _model_chunks(body: bytes, read: Read, where: Where, up: str, move: F64) -> Chunks:
-    """Positions of an embedded glb, moved by ``move`` (4, 4) or by each of (K, 4, 4)."""
+def _model_chunks(body: bytes, read: Read, where: Where, up: str, move: F64, rows: int | None = None) -> Chunks:
+    """Positions of an embedded glb, moved by ``move`` (4, 4) or by each of (K, 4, 4); its batch ids must be below ``rows``."""
     # Trailing zeros pad the tile to 8 bytes; the glb's own header knows where it ends.
     if body[:4] == b"glTF" and len(body) >= 12:
         length = struct.unpack_from("<I", body, 8)[0]
@@ -168,6 +169,9 @@ def _model_chunks(body: bytes, read: Read, where: Where, up: str, move: F64) -> 
             body = body[:length]
     model = load_model(body, read, where, up)
     for primitive in model.primitives if model else ():
+        ids = primitive.attributes.get("_BATCHID")
+        if ids is not None and rows is not None and ids.size and not (ids.min() >= 0 and ids.max() < rows and (ids == np.floor(ids)).all()):
+            (where / primitive.pointer / "_BATCHID").error("FEATURE_ID_RANGE", f"the ids {ids.min()} to {ids.max()} are not all whole rows of {rows}")
         for chunk in primitive.chunks():
             for m in move.reshape(-1, 4, 4):
                 yield chunk @ m[:3, :3].T + m[:3, 3]
@@ -188,7 +192,7 @@ def b3dm(data: bytes, read: Read, where: Where, up: str) -> Chunks:
     count = _length(tile, "BATCH_LENGTH", where)
     if count is not None:
         _check_batch(tile, count, where)
-    yield from _model_chunks(tile.body, read, where, up, _moved(_vector(tile, "RTC_CENTER", where)))
+    yield from _model_chunks(tile.body, read, where, up, _moved(_vector(tile, "RTC_CENTER", where)), count)
 
 
 def pnts(data: bytes, read: Read, where: Where, up: str) -> Chunks:  # noqa: ARG001 - one signature for all formats
@@ -207,15 +211,31 @@ def pnts(data: bytes, read: Read, where: Where, up: str) -> Chunks:  # noqa: ARG
     if "BATCH_ID" in features:
         _check_batch_ids(_binary(tile, "BATCH_ID", "UNSIGNED_SHORT", 1, count, where), batch_rows, where)
     _check_batch(tile, count if batch_rows is None else batch_rows, where)
-    for name, dtype, width in (("RGB", "UNSIGNED_BYTE", 3), ("RGBA", "UNSIGNED_BYTE", 4), ("RGB565", "UNSIGNED_SHORT", 1),
-                               ("NORMAL", "FLOAT", 3), ("NORMAL_OCT16P", "UNSIGNED_BYTE", 2)):  # fmt: skip
+    for name, dtype, width in (("RGB", "UNSIGNED_BYTE", 3), ("RGBA", "UNSIGNED_BYTE", 4), ("RGB565", "UNSIGNED_SHORT", 1), ("NORMAL_OCT16P", "UNSIGNED_BYTE", 2)):
         _binary(tile, name, dtype, width, count, where)
+    _binary(tile, "CONSTANT_RGBA", "UNSIGNED_BYTE", 4, 1, where)
+    _units(tile, "NORMAL", count, where)
     positions = _binary(tile, "POSITION", "FLOAT", 3, count, where)
     if positions is None and "POSITION" not in features:
         positions = _quantized(tile, count, where)
-    if positions is not None:
+    if positions is not None and _finite(positions, where):
         centre = _vector(tile, "RTC_CENTER", where)
         yield positions.astype(np.float64) + (0 if centre is None else centre)
+
+
+def _finite(positions: NDArray[Any], where: Where) -> bool:
+    if not np.isfinite(positions).all():
+        (where / "featureTable" / "POSITION").error("FEATURE_TABLE_INVALID", "has numbers that are not finite")
+        return False
+    return True
+
+
+def _units(tile: _Tile, name: str, count: int, where: Where) -> NDArray[Any] | None:
+    """Directions of a feature table, which must be unit vectors (to what a float32 and a careless writer lose)."""
+    vectors = _binary(tile, name, "FLOAT", 3, count, where)
+    if vectors is not None and not (np.abs(np.linalg.norm(vectors.astype(np.float64), axis=1) - 1) < 1e-3).all():
+        (where / "featureTable" / name).error("FEATURE_TABLE_INVALID", "has vectors that are not of unit length")
+    return vectors
 
 
 def _check_batch_ids(ids: NDArray[Any] | None, rows: int | None, where: Where) -> None:
@@ -263,7 +283,7 @@ def _instance_moves(tile: _Tile, count: int, where: Where) -> F64 | None:
     """(K, 4, 4) instance matrices: rotation from NORMAL_UP/RIGHT or east-north-up, scale, then position."""
     positions = _binary(tile, "POSITION", "FLOAT", 3, count, where)
     real = positions.astype(np.float64) if positions is not None else _quantized(tile, count, where)
-    if real is None:
+    if real is None or not _finite(real, where):
         return None
     centre = _vector(tile, "RTC_CENTER", where)
     if centre is not None:
@@ -279,10 +299,14 @@ def _instance_moves(tile: _Tile, count: int, where: Where) -> F64 | None:
 
 
 def _orientation(tile: _Tile, count: int, positions: F64, where: Where) -> F64:
-    up = _binary(tile, "NORMAL_UP", "FLOAT", 3, count, where)
-    right = _binary(tile, "NORMAL_RIGHT", "FLOAT", 3, count, where)
+    for ending in ("", "_OCT32P"):
+        if (f"NORMAL_UP{ending}" in tile.features) != (f"NORMAL_RIGHT{ending}" in tile.features):
+            (where / "featureTable").error("FEATURE_TABLE_INVALID", f"NORMAL_UP{ending} and NORMAL_RIGHT{ending} must stand together")
+    up, right = _units(tile, "NORMAL_UP", count, where), _units(tile, "NORMAL_RIGHT", count, where)
     if up is None or right is None:
         up, right = _oct(tile, "NORMAL_UP_OCT32P", count, where), _oct(tile, "NORMAL_RIGHT_OCT32P", count, where)
+    if up is not None and right is not None and (np.abs((up.astype(np.float64) * right).sum(axis=1)) > 1e-2).any():
+        (where / "featureTable").error("FEATURE_TABLE_INVALID", "has up and right vectors that are not at right angles")
     if up is not None and right is not None:
         u, r = up.astype(np.float64), right.astype(np.float64)
         # x goes to right, y to up, z to right x up (3D Tiles 1.0, i3dm), after the glTF was turned z-up.
@@ -318,6 +342,8 @@ def cmpt(data: bytes, read: Read, where: Where, up: str) -> Chunks:
         return
     at = 16
     for i in range(count):
+        if at % 8:
+            (where / i).error("TILE_ALIGNMENT", f"the inner tile starts at byte {at}, not at a multiple of 8")
         size = struct.unpack_from("<I", data, at + 8)[0] if at + 12 <= length else 0
         inner = data[at : at + size]
         decode = DECODERS.get(inner[:4])

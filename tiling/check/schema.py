@@ -102,7 +102,7 @@ def _property(name: str, p: dict[str, Any], enums: dict[str, Enum], where: Where
         normalized=p.get("normalized", False),
         required=p.get("required", False),
         semantic=p.get("semantic"),
-        given={k: p[k] for k in ("offset", "scale", "min", "max", "noData", "default") if k in p},
+        given={k: p[k] for k in ("name", "offset", "scale", "min", "max", "noData", "default") if k in p},
     )
     sound = _check_type(prop, p, enums, where) and _check_values(prop, where)
     if sound and prop.semantic:

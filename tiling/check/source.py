@@ -35,6 +35,10 @@ class FolderSource:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
 
+    def names(self) -> list[str]:
+        """All files below the folder."""
+        return [path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file()]
+
     def read(self, path: str) -> bytes | None:
         """The bytes at ``path``, or None."""
         try:

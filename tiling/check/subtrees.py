@@ -144,6 +144,8 @@ class _Reader:
         at = where / "contentAvailability"
         if len(given) > max(implicit.contents, 1):  # an empty template still allows one availability
             at.error("SUBTREE_CONTENTS", f"has {len(given)} entries; the tile template has {implicit.contents} contents")
+        elif len(given) < implicit.contents:
+            at.error("SUBTREE_CONTENTS", f"says of {len(given)} contents where they are; the tile template has {implicit.contents}")
         contents = [self._bits(v, implicit.tiles, at / i) for i, v in enumerate(given)]
         last = implicit.branching**implicit.subtree_levels
         children = self._bits(value["childSubtreeAvailability"], last, where / "childSubtreeAvailability")

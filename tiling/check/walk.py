@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,8 @@ class Walker:
     """One check's state. ``trail``: the tilesets being walked, to refuse cycles.
 
     ``laws``: are the project's laws errors too, where the standard only advises? (a child's volume inside
-    its parent's; a geometric error that does not grow into an external tileset)
+    its parent's; a geometric error that does not grow into an external tileset; each content drawn once, at
+    one place; no implicit leaf without content). ``drawn``: contents by source, path and place.
     """
 
     report: Report
@@ -51,6 +52,7 @@ class Walker:
     laws: bool = True
     trail: tuple[tuple[int, str], ...] = ()
     observe: Callable[[Model, F64, Where], None] | None = None
+    drawn: set[tuple[int, str, bytes]] = field(default_factory=set)
 
     def tileset(self, data: bytes, uri: str, source: Source, prefix: str, parent: Parent | None) -> Tileset | None:
         """Check a tileset.json and everything below it. ``prefix``: shown before its uri (an archive's name)."""
@@ -166,6 +168,10 @@ class _Tiles:
             return
         path, data = found
         at = Where(self.report, self.prefix + path)
+        once = (id(self.tileset.source), path, mine.transform.tobytes())
+        if self.walker.laws and once in self.walker.drawn and not uri.startswith("data:"):
+            where.error("CONTENT_TWICE", f"{path} is drawn twice at the same place")
+        self.walker.drawn.add(once)
         content = identify(data, path, at)
         if content.kind == "tileset":
             self._external(data, path, mine, where)
@@ -253,6 +259,8 @@ class _Tiles:
         )  # fmt: skip
         for cell in walk.tiles():
             self._implicit_tile(cell, mine, where)
+            if self.walker.laws and templates and cell.leaf and not cell.contents:
+                (where / f"{cell.level}.{cell.x}.{cell.y}.{cell.z}").error("TILE_EMPTY", "is available, but has neither content nor children")
 
     def _implicit_tile(self, cell: ImplicitTile, mine: Parent, where: Where) -> None:
         self.report.tiles += cell.level > 0  # the root was counted as a tile of its own

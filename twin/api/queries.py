@@ -116,6 +116,8 @@ def _property(name: str, kind: pa.DataType, column: Column | None) -> dict[str, 
     value: dict[str, Any] = {"title": name, **_JSON_TYPES[kind_of(kind)]}
     if pa.types.is_integer(kind):
         value["type"] = "integer"
+    if value["type"] == "array":
+        value["items"] = {key: text for key, text in _property("", kind.value_type, None).items() if key != "title"}
     if pa.types.is_date(kind):
         value["format"] = "date"
     if name == "id":
