@@ -26,7 +26,9 @@ def serve(city: City, host: str, port: int, *, announce: Callable[[str], None]) 
     except OSError as error:
         listener.close()
         raise StorageError(f"Port {port} on {host} cannot be used: {error.strerror}.", "Choose another with --port.") from error
-    server = uvicorn.Server(uvicorn.Config(create_app(city), log_level="warning", access_log=False))
+    app = create_app(city)
+    app.openapi()  # every request's parameters are held against it: made now, or the first visitor waits a third of a second for it
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     supervisor = Supervisor(city.settings.home)
     supervisor.start()
     try:

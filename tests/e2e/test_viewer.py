@@ -100,9 +100,10 @@ def test_waves_move_on_the_water_and_nowhere_else(shared: Any, small_city: Any, 
         last = pixels(viewer.shot(pictures / "waves-0.png"))
         for _ in range(20):
             now = pixels(viewer.shot(pictures / "waves-1.png"))
-            moved, last = np.abs(now - last).max(axis=-1) > 2, now
+            moved = np.abs(now - last).max(axis=-1) > 2
             wet, dry = (moved[row - 8 : row + 9, column - 100 : column + 101].mean() for row, column in places)
-            moving += wet > 0.05
+            if wet > 0.05:  # a busy machine draws one frame between two pictures, in which a wave hardly moves: so the older picture waits
+                moving, last = moving + 1, now
             if moving == 2:
                 break
         assert moving == 2, "the water stands still"
