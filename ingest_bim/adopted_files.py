@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from twin import zips
 from twin.archive import INDEX
 from twin.errors import UnreadableSource
 
@@ -51,7 +51,7 @@ class Zip:
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         try:
             self.zip = zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
+        except zips.UNREADABLE as error:
             raise UnreadableSource(f"{name} is not a whole ZIP archive: {error}.", "Deliver it again.") from error
         total = sum(info.file_size for info in self.zip.infolist())
         if total > MAX_RATIO * size + MAX_FILE:
@@ -71,7 +71,7 @@ class Zip:
             raise UnreadableSource(f"{name} has more than {MAX_FILE >> 30} GiB.", "Split it into smaller tiles.")
         try:
             return self.zip.read(info)
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
+        except zips.UNREADABLE as error:
             raise UnreadableSource(f"{name} cannot be unpacked: {error}.", "Deliver the archive again.") from error
 
     def below(self, folder: str) -> Iterator[str]:

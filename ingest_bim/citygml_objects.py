@@ -13,12 +13,14 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from ingest_bim.citygml_codes import CodeLists
 from ingest_bim.citygml_geometry import Polygon, Store, coordinates, gml_id, polygons
 from ingest_bim.citygml_stream import CITYGML, GML, XLINK, Head, local, namespace
 from ingest_bim.citymodel import CityObject, Face, Measure, Shape, Shell, Surface, choose_lod, lod_rank
+from ingest_bim.citymodel_mesh import plan
 from twin.model import Report
 
 F64 = NDArray[np.float64]
@@ -32,6 +34,8 @@ NUMBERS: dict[str, Callable[[str], Any]] = {
 }  # fmt: skip
 #: Properties of relief that hold geometry; its LoD stands beside them (OGC 12-019, 10.2).
 RELIEF = ("tin", "reliefPoints", "ridgeOrValleyLines", "breaklines")
+#: Lines where a building meets the ground, kept as an attribute; so are lines beside faces.
+INTERSECTION = "TerrainIntersection"
 SHAPES = ("Polygon", "MultiSurface", "Solid", "CompositeSurface", "TriangulatedSurface", "Tin", "ImplicitGeometry", "MultiGeometry")
 
 
@@ -72,7 +76,9 @@ class Member:
             if local(child.tag).endswith("Part"):
                 best = max(best, rank)
         rank = -2.0
-        if self.place is not None:
+        if self.place is None:  # the first pass, which finds the columns
+            thing.attributes |= {name: "" for _, _, _, name in geometry if name.endswith((INTERSECTION, "MultiCurve", "Network"))}
+        else:
             rank = self._shapes(thing, geometry, best)
             for reason, count in self.store.problems.items():
                 self.report.note("assumed" if "put at 0" in reason else "skipped", name, f"{kind}: {reason}{f' ({count} times)' if count > 1 else ''}.")
@@ -155,7 +161,7 @@ class Member:
     def _shapes(self, thing: CityObject, geometry: list[tuple[str, Element, int, str]], parts: float) -> float:
         """Choose the LoD, then all its faces as one shape, so that a hull of surfaces is known to be closed."""
         faces: dict[str, list[tuple[Polygon, int]]] = {}
-        lines: dict[str, list[F64]] = {}
+        lines: dict[str, dict[str, list[F64]]] = {}
         implicit: dict[str, list[Element]] = {}
         for lod, prop, surface, name in sorted(geometry, key=lambda g: g[2] < 0):  # surfaces first: a solid repeats them
             if name.endswith("ImplicitRepresentation"):
@@ -163,18 +169,21 @@ class Member:
                 continue
             self.store.lines.clear()
             found = polygons(prop, self.store)
-            if self.store.lines and not name.endswith("TerrainIntersection"):
-                lines.setdefault(lod, []).extend(self.store.lines)
-            elif self.store.lines:
-                self.store.problems["its line of terrain intersection is not kept"] += 1
+            if self.store.lines and self.place is not None:
+                placed = [self.place(line) for line in self.store.lines]
+                if name.endswith(INTERSECTION):
+                    _put(thing.attributes, name, _text_of(placed))
+                else:
+                    lines.setdefault(lod, {}).setdefault(name, []).extend(placed)
             if found:
                 faces.setdefault(lod, []).extend((p, surface) for p in found)
         thing.lods = sorted({*faces, *implicit, *lines}, key=lod_rank)
         chosen = choose_lod([*faces, *implicit], self.lod)
-        if any(lines.values()) and chosen is not None:
-            self.store.problems["points or lines beside its faces are not kept"] += sum(map(len, lines.values()))
-        elif (best := choose_lod(list(lines), self.lod)) is not None and self.place is not None:
-            thing.lines, thing.lod = [self.place(line) for line in lines[best]], best
+        if chosen is not None:
+            for name, beside in ((name, beside) for of_lod in lines.values() for name, beside in of_lod.items()):
+                _put(thing.attributes, name, _text_of(beside))
+        elif (best := choose_lod(list(lines), self.lod)) is not None:
+            thing.lines, thing.lod = [line for found in lines[best].values() for line in found], best
             self.report.note("warned", thing.id, f"{thing.kind}: its {len(thing.lines)} points or lines are kept as a plan geometry and not drawn.")
             return -2.0
         if chosen is None:
@@ -248,6 +257,11 @@ class Member:
             self.store.problems[f"the implicit geometry {name[:60]!r} {found}"] += 1
             return None
         return f"library {name}", found
+
+
+def _text_of(lines: list[F64]) -> str:
+    """Points and lines in coordinates of the reference as WKT: what an attribute can hold of them."""
+    return str(shapely.to_wkt(plan(lines), rounding_precision=-1))
 
 
 @lru_cache(maxsize=4096)

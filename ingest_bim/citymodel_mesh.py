@@ -30,6 +30,8 @@ MAX_IMAGES = 128 << 20
 OPENINGS, SPACES = ("Door", "Window"), ("Room", "BuildingRoom", "BuildingUnit", "BuildingStorey", "HollowSpace", "BridgeRoom", "IntRoom")
 RELIEF = ("TINRelief", "ReliefFeature", "RasterRelief", "BreaklineRelief", "MassPointRelief")
 
+#: Characters of an id: it stands in addresses, and again in each of an object's surfaces.
+MAX_ID = 2000
 #: Ids that surfaces get: their object's and a number. They are not kept in memory to find repeated ids.
 SURFACE = re.compile(r"#\d+$")
 #: How types are drawn where the source states no colour (sRGB and alpha).
@@ -150,6 +152,9 @@ class Builder:
         batch = MeshBatch()
         for thing in objects:
             self.report.read += 1
+            if len(thing.id) > MAX_ID:
+                self.report.note("refused", thing.id[:60] + "…", f"{thing.kind}: its id has {len(thing.id):,} characters; {MAX_ID} are read.")
+                continue
             if thing.id in self.seen or (SURFACE.search(thing.id) and thing.id.rpartition("#")[0] in self.seen):
                 self.report.note("refused", thing.id, f"{thing.kind}: the id occurs a second time; the first object is kept.")
                 continue
@@ -193,7 +198,7 @@ class Builder:
         if (volume := self._volume(batch, thing)) is not None:
             row["solid_volume"] = volume
         if thing.lines and not drawn:
-            batch.outlines[own] = _plan(thing.lines)
+            batch.outlines[own] = plan(thing.lines)
         if drawn:
             self.lods[thing.lod] += 1
             self.grades[graded] += 1
@@ -316,7 +321,7 @@ def _enclosed(shape: Shape, metres: F64, *, stated: bool) -> list[float | str]:
     return [each for each in solid_volumes(shape.vertices * metres, [[[face.rings for face in shape.faces]]]) if isinstance(each, float)]
 
 
-def _plan(lines: list[F64]) -> Any:
+def plan(lines: list[F64]) -> Any:
     """Points and lines as one geometry (with heights)."""
     shapes = [shapely.Point(line[0]) if len(line) == 1 else shapely.LineString(line) for line in lines]
     return shapes[0] if len(shapes) == 1 else shapely.GeometryCollection(shapes)

@@ -7,6 +7,7 @@ process has read is then handed on. Everybody else reads in place.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -65,5 +66,5 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     from ingest_bim import ifc_reading  # noqa: PLC0415  a process that has the reading done elsewhere need not load it
     from ingest_bim.ifc_open import opening  # noqa: PLC0415
 
-    with opening(source, options.encoding) as opened:
-        yield from ifc_reading.read(opened, options, report)
+    with opening(source, options.encoding) as opened, ExitStack() as later:
+        yield from ifc_reading.read(opened, options, report, later)

@@ -10,7 +10,8 @@ import pyarrow as pa
 from ingest_bim.ifc_content import below_ground
 from ingest_bim.ifc_geometry import Shapes
 from ingest_bim.ifc_materials import Associations, layers, layers_of
-from ingest_bim.ifc_properties import Definitions, Value, as_json
+from ingest_bim.ifc_properties import Definitions, Given, as_json, column
+from ingest_bim.ifc_properties import values_of as stated
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.step_access import attribute, is_kind
 from ingest_bim.step_access import values as values_of
@@ -78,7 +79,7 @@ def attribute_table(
             values["storey_elevation"] = float(values["storey_elevation"]) * length
         rows.append(values)
     schema = _schema()
-    return pa.table([pa.array([row.get(name) for row in rows], kind) for name, kind in zip(schema.names, schema.types, strict=True)], schema=schema)
+    return pa.table([column([row.get(name) for row in rows], kind) for name, kind in zip(schema.names, schema.types, strict=True)], schema=schema)
 
 
 def _schema() -> pa.Schema:
@@ -94,16 +95,16 @@ def _field(name: str, kind: pa.DataType, unit: str, zh: str, en: str) -> pa.Fiel
 
 
 def _joined(names: Collection[str | None]) -> str | None:
-    return "; ".join(dict.fromkeys(n for n in names if n)) or None if names else None
+    return "; ".join(dict.fromkeys(n for n in map(str, filter(None, names)))) or None if names else None
 
 
 def _levels(structure: Structure) -> dict[int, tuple[str, str | None, float | None]]:
     """Spatial elements: step id → (column, name, elevation in project units)."""
     levels: dict[int, tuple[str, str | None, float | None]] = {}
     for element in structure.elements:
-        for kind, column in LEVELS.items():
+        for kind, level in LEVELS.items():
             if is_kind(element, kind):
-                levels[element.id()] = (column, element.Name or attribute(element, "LongName"), attribute(element, "Elevation"))
+                levels[element.id()] = (level, element.Name or attribute(element, "LongName"), attribute(element, "Elevation"))
                 break
     return levels
 
@@ -128,11 +129,11 @@ def _place(
     return found
 
 
-def _common(properties: list[tuple[Value, str]] | None) -> dict[str, Any]:
+def _common(properties: Given | None) -> dict[str, Any]:
     """Values of the Pset_…Common properties that have a column."""
     found: dict[str, Any] = {}
-    for value, _ in properties or ():
-        if value.name in _COMMON and value.set_name.startswith("Pset_") and value.set_name.endswith("Common"):
+    for value in stated([one for one in properties or () if one[0].name.startswith("Pset_") and one[0].name.endswith("Common")]):
+        if value.name in _COMMON:
             column, kind = _COMMON[value.name]
             if kind == "bool":
                 if isinstance(value.plain, bool):
@@ -144,12 +145,12 @@ def _common(properties: list[tuple[Value, str]] | None) -> dict[str, Any]:
     return found
 
 
-def _sizes(quantities: list[tuple[Value, str]] | None) -> dict[str, float]:
+def _sizes(quantities: Given | None) -> dict[str, float]:
     """The standard base quantities that have a column, net before gross."""
-    by_name = {value.name: value.number for value, _ in quantities or () if value.number is not None}
+    by_name = {value.name: value.number for value in stated(quantities) if value.number is not None}
     found: dict[str, float] = {}
-    for names, column, *_ in QUANTITIES:
+    for names, size, *_ in QUANTITIES:
         number = next((by_name[n] for n in names if n in by_name), None)
         if number is not None:
-            found[column] = number
+            found[size] = number
     return found

@@ -7,6 +7,7 @@ progress; meanwhile this one loads what a job and a tiler need, on the other cor
 
 from __future__ import annotations
 
+import atexit
 import pickle
 import subprocess
 import threading
@@ -99,6 +100,7 @@ class Early:
                     raise what
                 else:
                     ended = True  # it ends by itself, and the thread waits for that
+                    atexit.register(self.process.wait)  # it may still be keeping shapes for the next time
         finally:
             if not ended:  # or the caller wants no more
                 self.stop()

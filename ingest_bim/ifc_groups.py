@@ -22,7 +22,10 @@ Group = tuple[str, ...]
 UNDRAWN = ("IfcFeatureElementSubtraction", "IfcGrid", "IfcPort")
 NOT_BODY = ("Axis", "FootPrint", "Box", "Annotation", "CoG", "Profile", "Clearance", "Lighting", "Plan")
 _LINES = frozenset(("IfcCurve", "IfcSegment", "IfcPoint", "IfcPlacement", "IfcTextLiteral", "IfcBoundingBox", "IfcVector", "IfcDirection", "IfcVertex", "IfcEdge", "IfcPath", "IfcLoop"))
-_PLAIN = {"IfcExtrudedAreaSolid", "IfcFacetedBrep", "IfcFaceBasedSurfaceModel", "IfcShellBasedSurfaceModel", "several"}
+SURFACES = frozenset(("IfcFaceBasedSurfaceModel", "IfcShellBasedSurfaceModel"))
+#: Bodies that are lists of flat faces.
+FACES = frozenset(("IfcFacetedBrep", *SURFACES))
+_PLAIN = {"IfcExtrudedAreaSolid", "several", *FACES}
 _STRAIGHT = ("IfcRectangleProfileDef", "IfcTrapeziumProfileDef")
 #: Polygons too, unless an edge of theirs is rounded off.
 _ROLLED = frozenset(f"Ifc{name}ProfileDef" for name in ("RectangleHollow", "IShape", "AsymmetricIShape", "LShape", "TShape", "UShape", "CShape", "ZShape"))
@@ -36,6 +39,8 @@ def ladder(group: Group, kernel: str) -> tuple[str, ...]:
         return (REFERENCE,)
     if "rounded" in group or any(k.startswith("IfcBoolean") for k in group):
         return (CLIP, REFERENCE)
+    if "openings" in group and not SURFACES.isdisjoint(group):
+        return (REFERENCE,)  # cut surfaces: one quick kernel crashes on them, the other takes as long
     if set(group) <= {*TESSELLATED, "several"}:
         return (DIRECT, FAST, MIDDLE, REFERENCE)
     return (*((PLAIN,) if set(group) <= _PLAIN else ()), FAST, MIDDLE, REFERENCE)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from ingest_bim.geometry_host import CLIP, DIRECT, PLAIN, Task
 from ingest_bim.ifc_geometry import REFERENCE, Shape, Shapes, compare
-from ingest_bim.ifc_groups import Group, ladder
+from ingest_bim.ifc_groups import FACES, Group, by_group, ladder
 
 SAMPLES = 2
 #: Of the time an element may take, what an engine may that is tried because it is quick, and the reference on a sample.
@@ -65,15 +65,15 @@ def shape_all(
 
     `progress` is told how many are done; `plain` is the engine for plain bodies (None: they go to the kernels).
     """
-    work = _Work(host, guard=kernel == "auto", progress=progress, plain=plain)
-    merged: dict[Group, list[int]] = {}
+    work = _Work(host, guard=kernel == "auto", progress=progress, plain=plain, built={step: group for group, members in groups.items() for step in members})
+    merged: dict[tuple[Group, tuple[str, ...]], list[int]] = {}
     for group, members in sorted(groups.items()):
-        merged.setdefault(_alike(group, ladder(group, kernel)[0]), []).extend(members)
-    # what is shaped in this process comes last, so that the others have begun
-    for group, members in sorted(merged.items(), key=lambda one: ladder(one[0], kernel)[0] == PLAIN):
-        rungs = (CLIP, REFERENCE) if group == (CLIP,) else ladder(group, kernel)
+        rungs = ladder(group, kernel)
         if plain is None and rungs[0] == PLAIN:
             rungs = rungs[1:]
+        merged.setdefault((_alike(group, rungs[0]), rungs), []).extend(members)
+    # what is shaped in this process comes last, so that the others have begun
+    for (group, rungs), members in sorted(merged.items(), key=lambda one: one[0][1][0] == PLAIN):
         # a group that its samples would exhaust needs no guess
         small = work.guard and len(members) <= SAMPLES and rungs[0] not in (DIRECT, CLIP)
         work.begin(_Climb(group, members, rungs, len(rungs) - 1 if small else 0))
@@ -82,10 +82,12 @@ def shape_all(
 
 
 def _alike(group: Group, kernel: str) -> Group:
-    """Groups that are checked as one: what an engine of our own could get wrong does not depend on the rest."""
+    """Groups that are checked as one: what an engine of our own could get wrong does not depend on the rest; to it a list of faces is a list of faces."""
     if kernel == CLIP:
         return (CLIP,)
-    return tuple(kind for kind in group if kind != "several") if kernel == PLAIN else group
+    if kernel != PLAIN:
+        return group
+    return tuple(sorted({"faces" if kind in FACES else kind for kind in group if kind != "several"}))
 
 
 @dataclass
@@ -96,6 +98,7 @@ class _Work:
     guard: bool
     progress: Callable[[int], None]
     plain: Local | None = None
+    built: dict[int, Group] = field(default_factory=dict)
     made: dict[tuple[int, str], Shape] = field(default_factory=dict)
     lost: dict[tuple[int, str], tuple[str, str]] = field(default_factory=dict)
     tasks: dict[int, tuple[int, str, _Climb]] = field(default_factory=dict)
@@ -170,7 +173,8 @@ class _Work:
             left = lost
         else:
             return
-        self.begin(_Climb(climb.group, left, climb.rungs, climb.rung + 1))
+        for group, members in by_group(self.built, iter(left)).items() if kernel == PLAIN else ((climb.group, left),):  # to a kernel surfaces are not solids
+            self.begin(_Climb(group, members, climb.rungs, climb.rung + 1))
 
     def _pick(self, members: list[int], kernel: str) -> list[int]:
         """Samples of a group: a quarter and a third up by number of triangles (heavy ones would cost what the engine saves)."""

@@ -19,6 +19,8 @@ from twin.model import ELLIPSOID, Report
 VERTICAL_NAMES = {
     "1985": "EPSG:5737", "1985国家高程基准": "EPSG:5737", "国家85高程": "EPSG:5737", "国家85": "EPSG:5737", "85高程": "EPSG:5737",
     "85国家高程基准": "EPSG:5737", "yellowsea1985": "EPSG:5737", "nationalvertical1985": "EPSG:5737", "nvd1985": "EPSG:5737",
+    "1985nationalheight": "EPSG:5737", "1985国家高程": "EPSG:5737", "国家1985高程基准": "EPSG:5737", "国家高程基准1985": "EPSG:5737",
+    "黄海1956": "EPSG:5736", "1956黄海": "EPSG:5736", "1956年黄海高程系": "EPSG:5736", "黄海高程1956": "EPSG:5736",
     "yellowsea1956": "EPSG:5736", "1956黄海高程": "EPSG:5736", "egm96": "EPSG:5773", "egm2008": "EPSG:3855", "nap": "EPSG:5709",
     "dhhn92": "EPSG:5783", "dhhn2016": "EPSG:7837", "dhhn85": "EPSG:5784", "nn": "EPSG:5784", "navd88": "EPSG:5703", "ngf": "EPSG:5720",
     "ngfign69": "EPSG:5720", "ign69": "EPSG:5720", "newlyn": "EPSG:5701", "odn": "EPSG:5701", "aod": "EPSG:5701", "nn2000": "EPSG:5941",
@@ -26,6 +28,11 @@ VERTICAL_NAMES = {
     "evrf2000": "EPSG:5730", "evrf2007": "EPSG:5621", "lhn95": "EPSG:5729", "ln02": "EPSG:5728", "hkpd": "EPSG:5738", "nzvd2016": "EPSG:7839",
     "jgd2011": "EPSG:6695", "ellipsoid": ELLIPSOID, "ellipsoidal": ELLIPSOID, "wgs84": ELLIPSOID, "cgcs2000": ELLIPSOID,
 }  # fmt: skip
+
+
+#: Map units as property sets spell them (upper case, without blanks and a plural's S) → metres.
+MAP_UNITS = {"M": 1.0, "METRE": 1.0, "METER": 1.0, "MM": 1e-3, "MILLIMETRE": 1e-3, "MILLIMETER": 1e-3, "CM": 1e-2, "CENTIMETRE": 1e-2, "CENTIMETER": 1e-2,
+             "FT": 0.3048, "FOOT": 0.3048, "FEET": 0.3048, "FTU": 1200 / 3937, "USSURVEYFOOT": 1200 / 3937, "USSURVEYFEET": 1200 / 3937}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -192,7 +199,10 @@ def _from_psets(model: Any, report: Report) -> Helmert | None:
         return None
     text, vertical_text = str(target.get("name", "")), str(target.get("verticaldatum", ""))
     code = crs_code(text)
-    unit = {"METRE": 1.0, "MILLIMETRE": 1e-3, "FOOT": 0.3048}.get(str(target.get("mapunit", "")).upper())
+    stated = str(target.get("mapunit", "")).strip()
+    unit = MAP_UNITS.get(re.sub(r"[\s_-]+", "", stated.upper()).removesuffix("S"))
+    if unit is None and stated:
+        report.note("assumed", "", f"The MapUnit {stated!r} of ePset_ProjectedCRS is not known: eastings are taken in the project's unit.")
     # lengths in property sets are in the project's unit unless MapUnit says otherwise
     unit = unit if unit is not None else Units(model).length
     return Helmert("ePset_MapConversion", MapCrs(code, text, vertical_code(vertical_text), vertical_text), east, north, height,

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ingest_bim.geometry_faces import look_of
+from ingest_bim.ifc_properties import column
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.step_access import DAMAGED, attribute
 from twin.model import Report, Table
@@ -152,7 +153,7 @@ def _code(reference: Any) -> str:
 
 def _rows_table(rows: list[tuple[Any, ...]], columns: list[tuple[str, Any]]) -> pa.Table:
     fields = [kind if isinstance(kind, pa.Field) else pa.field(name, kind) for name, kind in columns]
-    arrays = [pa.array([row[i] for row in rows], f.type) for i, f in enumerate(fields)]
+    arrays = [column([row[i] for row in rows], f.type) for i, f in enumerate(fields)]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 

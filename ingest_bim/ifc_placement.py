@@ -178,16 +178,17 @@ def _checked(placed: Placement, model: Any, site: Site, request: Request, length
 
 
 def _plausible_unit(reference: Reference, helmert: Helmert, unit: float, length: float) -> tuple[float, str]:
-    """The unit of eastings: as stated, unless only the project's unit puts them into the CRS's area (a known exporter error)."""
+    """The unit of eastings: as stated, unless only the project's unit or the CRS's own puts them into its area (known exporter errors)."""
     area = crs_module.crs_of(reference.horizontal).area_of_use
     grid = unit_of(reference.horizontal)
-    if area is None or math.isclose(unit, length) or not (helmert.east or helmert.north) or _inside(reference, helmert, unit, grid):
+    if area is None or not (helmert.east or helmert.north) or _inside(reference, helmert, unit, grid):
         return unit, ""
-    if _inside(reference, helmert, length, grid):
-        return length, (
-            f"Eastings and northings ({helmert.east:.10g}, {helmert.north:.10g}) lie outside {reference.horizontal} in the map unit "
-            f"({unit:g} m) and inside it in the project's unit ({length:g} m): read in the project's unit."
-        )
+    for other, whose in ((length, "the project's unit"), (grid, "the unit of the CRS")):
+        if not math.isclose(unit, other) and _inside(reference, helmert, other, grid):
+            return other, (
+                f"Eastings and northings ({helmert.east:.10g}, {helmert.north:.10g}) lie outside {reference.horizontal} in the map unit "
+                f"({unit:g} m) and inside it in {whose} ({other:g} m): read in {whose}."
+            )
     return unit, ""
 
 

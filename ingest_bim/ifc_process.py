@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import traceback
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any, NoReturn
@@ -46,7 +47,12 @@ class Asker:
 
 
 def read(source: Path, encoding: str | None, out: IO[bytes], answers: Exact) -> None:
-    """Read a model, sending everything; an error is sent too."""
+    """Read a model, sending everything; an error is sent too. What may wait is done after that."""
+    with ExitStack() as later:
+        _read(source, encoding, out, answers, later)
+
+
+def _read(source: Path, encoding: str | None, out: IO[bytes], answers: Exact, later: ExitStack) -> None:
     report: Any = None
     ended: tuple[str, Any] = ("end", None)
     try:
@@ -64,7 +70,7 @@ def read(source: Path, encoding: str | None, out: IO[bytes], answers: Exact) -> 
             report, asker = Report(), Asker(out, answers)
             around = reading.Surroundings(progress=lambda *told: send(out, ("progress", told)), cache=Path(cache), feature=asker.feature, ground=asker.ground)
             with reading.given(around):
-                for batch in ifc_reading.read(opened, options, report, alone=True):
+                for batch in ifc_reading.read(opened, options, report, later, alone=True):
                     send(out, ("batch", batch))
     except Exception as error:  # noqa: BLE001  raised again where the model was asked for
         if not isinstance(error, TwinError):

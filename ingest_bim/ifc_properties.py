@@ -11,12 +11,15 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from ingest_bim.ifc_singles import Singles
+from ingest_bim.ifc_singles import Singles, numbers
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.ifc_units import NONE, Unit, Units
 from ingest_bim.step_access import DAMAGED, attribute
@@ -44,34 +47,54 @@ class Value(NamedTuple):
 
 
 @dataclass
+class ValueSet:
+    """What one property set or quantity set states, under the set's name. Many objects share one."""
+
+    name: str
+    values: list[Value]
+
+    _json: str = field(default="", compare=False)
+
+    def members(self) -> dict[str, Any]:
+        """The values by name as JSON has them; of a name that is there twice the last."""
+        return {value.name: value.plain for value in self.values}
+
+    def json(self) -> str:
+        """`"set":{"name":value,…}`."""
+        if not self._json:
+            self._json = f"{_dumped(self.name)}:{_dumped(self.members())}"
+        return self._json
+
+
+Given = list[tuple[ValueSet, str]]
+"""The sets of one object, and whether its "occurrence" or its "type" states them."""
+
+
+@dataclass
 class Definitions:
     """The property and quantity sets of each object (by step id), and where they came from."""
 
-    psets: dict[int, list[tuple[Value, str]]] = field(default_factory=dict)
-    quantities: dict[int, list[tuple[Value, str]]] = field(default_factory=dict)
+    psets: dict[int, Given] = field(default_factory=dict)
+    quantities: dict[int, Given] = field(default_factory=dict)
+
+
+def values_of(given: Given | None) -> Iterator[Value]:
+    """All values of some sets."""
+    return (value for one, _ in given or () for value in one.values)
 
 
 def read_definitions(model: Any, structure: Structure, units: Units, report: Report, text: StepText | None = None) -> Definitions:
     """Read every property set and quantity of every element and type; the plain values of them from `text`, if there is one."""
-    reader = _Reader(units, report, Singles(text, model.by_id) if text is not None else None)
-    own: dict[int, list[Any]] = defaultdict(list)
-    for relation in model.by_type("IfcRelDefinesByProperties"):
-        definition = relation.get_argument(5)  # RelatingPropertyDefinition; by position, as there are tens of thousands
-        if definition is None:
-            report.note("skipped", relation.GlobalId or "", "IfcRelDefinesByProperties without a definition.")
-            continue
-        definitions = [definition] if definition.id() else list(definition.wrappedValue)
-        for item in relation.get_argument(4) or ():
-            own[item.id()] += definitions
+    reader = _Reader(model, units, report, Singles(text, model.by_id) if text is not None else None)
+    own = _related(model, report, reader.singles)
     # IFC2x3 projects and IFC4 contexts may list theirs through IsDefinedBy alone; types list their own
-    by_type: dict[int, list[Any]] = {t.id(): list(t.HasPropertySets or ()) for t in model.by_type("IfcTypeObject")}
+    by_type: dict[int, list[int]] = {t.id(): [d.id() for d in t.HasPropertySets or ()] for t in model.by_type("IfcTypeObject")}
     result = Definitions()
     for step in [*(e.id() for e in (*structure.elements, *structure.others)), *by_type]:
         kind = structure.types.get(step)
-        sources = [(d, "occurrence") for d in own.get(step, ())]
-        sources += [(d, "type") for d in by_type.get(kind.id() if kind is not None else step, ())]
-        if sources:
-            psets, quantities = reader.merged(sources)
+        stated, inherited = own.get(step, ()), by_type.get(kind.id() if kind is not None else step, ())
+        if stated or inherited:
+            psets, quantities = reader.merged(stated, inherited)
             if psets:
                 result.psets[step] = psets
             if quantities:
@@ -79,67 +102,129 @@ def read_definitions(model: Any, structure: Structure, units: Units, report: Rep
     return result
 
 
+def _related(model: Any, report: Report, singles: Singles | None) -> dict[int, list[int]]:
+    """Step id of an object → step ids of the definitions that relations give it."""
+    own: dict[int, list[int]] = defaultdict(list)
+    for relation in model.by_type("IfcRelDefinesByProperties"):
+        written = singles.relation(relation.id()) if singles is not None else None
+        if written is not None:
+            for item in written[0]:
+                own[item].append(written[1])
+            continue
+        definition = relation.get_argument(5)  # RelatingPropertyDefinition; by position, as there are tens of thousands
+        if definition is None:
+            report.note("skipped", relation.GlobalId or "", "IfcRelDefinesByProperties without a definition.")
+            continue
+        definitions = [definition.id()] if definition.id() else [inner.id() for inner in definition.wrappedValue]
+        for item in relation.get_argument(4) or ():
+            own[item.id()] += definitions
+    return own
+
+
 class _Reader:
     """Reads each definition once."""
 
-    def __init__(self, units: Units, report: Report, singles: Singles | None) -> None:
-        self.units, self.report, self.singles = units, report, singles
-        self.read: dict[int, tuple[bool, list[Value]]] = {}
-        self._seen: dict[tuple[str, tuple[bytes, bytes] | None], Value] = {}
+    def __init__(self, model: Any, units: Units, report: Report, singles: Singles | None) -> None:
+        self.model, self.units, self.report, self.singles = model, units, report, singles
+        self.read: dict[int, tuple[bool, ValueSet]] = {}
+        self._written: dict[tuple[str, bytes, bool], ValueSet] = {}
+        # by name of the set: values by what is written, and by step id
+        self._seen: dict[str, dict[tuple[bytes, bytes] | None, Value]] = defaultdict(dict)
+        self._named: dict[str, dict[int, Value]] = defaultdict(dict)
 
-    def merged(self, sources: list[tuple[Any, str]]) -> tuple[list[tuple[Value, str]], list[tuple[Value, str]]]:
+    def merged(self, stated: Iterable[int], inherited: Iterable[int]) -> tuple[Given, Given]:
         """(properties, quantities) of one object; the type's are left out where the occurrence has its own of that name."""
-        lists: tuple[list[tuple[Value, str]], list[tuple[Value, str]]] = ([], [])
-        own: set[tuple[bool, str, str]] = set()
-        for definition, source in sources:
-            is_quantity, values = self.of(definition)
-            target = lists[is_quantity]
-            if source == "occurrence":
-                own.update((is_quantity, v.set_name, v.name) for v in values)
-                target.extend((v, source) for v in values)
-            else:
-                target.extend((v, source) for v in values if (is_quantity, v.set_name, v.name) not in own)
+        lists: tuple[Given, Given] = ([], [])
+        for definition in stated:
+            sizes, found = self.of(definition)
+            if found.values:
+                lists[sizes].append((found, "occurrence"))
+        if inherited:
+            own = [{(value.set_name, value.name) for value in values_of(given)} for given in lists]
+            for definition in inherited:
+                sizes, found = self.of(definition)
+                left = [value for value in found.values if (value.set_name, value.name) not in own[sizes]] if own[sizes] else found.values
+                if left:
+                    lists[sizes].append((found if len(left) == len(found.values) else ValueSet(found.name, left), "type"))
         return lists
 
-    def of(self, definition: Any) -> tuple[bool, list[Value]]:
+    def of(self, key: int) -> tuple[bool, ValueSet]:
         """(is a quantity set, its values)."""
-        key = definition.id()
-        if key not in self.read:
-            kind, name = definition.is_a(), attribute(definition, "Name") or definition.is_a()
-            values: list[Value] = []
-            try:
-                members = self.singles.members(key) if self.singles is not None else None
-                if members is not None and self.singles is not None:
-                    values.extend(self._plainly(name, members, self.singles, kind == "IfcElementQuantity"))
-                elif kind == "IfcElementQuantity":
-                    values.extend(self._quantities(name, attribute(definition, "Quantities", ()), "", 0))
-                elif kind == "IfcPropertySet":
-                    values.extend(self._properties(name, attribute(definition, "HasProperties", ()), "", 0))
-                else:
-                    values.extend(self._predefined(name, definition))
-            except DAMAGED as error:
-                self.report.note("skipped", name, f"#{key} {kind} is damaged after {len(values)} values: {str(error)[:120]}.")
-            self.read[key] = (kind == "IfcElementQuantity", values)
-        return self.read[key]
+        known = self.read.get(key)
+        if known is None:
+            written = self.singles.members(key) if self.singles is not None else None
+            known = self.read[key] = self._by_text(key, written) if written is not None else self._by_parser(key)
+        return known
 
-    def _plainly(self, name: str, members: list[int], singles: Singles, sizes: bool) -> Iterator[Value]:
-        """The properties of a set, or its quantities (`sizes`); those that are not plain single values by the parser."""
-        plainly, others = (singles.size, self._quantities) if sizes else (singles.of, self._properties)
+    def _by_text(self, key: int, written: tuple[str, bytes, bool]) -> tuple[bool, ValueSet]:
+        """Of a set that the text states plainly; many exporters write the same members, or some of them, for every element again."""
+        known = self._written.get(written)
+        if known is None:
+            name, members, sizes = written
+            steps, named = numbers(members), self._named[name]
+            values: list[Value] = []
+            fine = True
+            if not [step for step in steps if step not in named and not self._learn(name, step, sizes)]:
+                values = [named[step] for step in steps]
+            else:
+                fine = self._guarded(key, values, self._mixed(name, steps, sizes))
+            known = ValueSet(name, values)
+            if fine:
+                self._written[written] = known
+        return written[2], known
+
+    def _by_parser(self, key: int) -> tuple[bool, ValueSet]:
+        definition = self.model.by_id(key)
+        kind, name = definition.is_a(), str(attribute(definition, "Name") or definition.is_a())
+        values: list[Value] = []
+        if kind == "IfcElementQuantity":
+            found = self._quantities(name, attribute(definition, "Quantities", ()), "", 0)
+        elif kind == "IfcPropertySet":
+            found = self._properties(name, attribute(definition, "HasProperties", ()), "", 0)
+        else:
+            found = self._predefined(name, definition)
+        self._guarded(key, values, found)
+        return kind == "IfcElementQuantity", ValueSet(name, values)
+
+    def _guarded(self, key: int, values: list[Value], found: Iterator[Value]) -> bool:
+        """Take the values that can be read, and say which definition is damaged."""
+        try:
+            values.extend(found)
+        except DAMAGED as error:
+            definition = self.model.by_id(key)
+            name, kind = str(attribute(definition, "Name") or definition.is_a()), definition.is_a()
+            self.report.note("skipped", name, f"#{key} {kind} is damaged after {len(values)} values: {str(error)[:120]}.")
+            return False
+        return True
+
+    def _learn(self, name: str, step: int, sizes: bool) -> bool:
+        """Read a property or quantity (`sizes`) of a set of this name from the text; False where it is not a plain single value."""
+        singles = self.singles
+        assert singles is not None
+        row, seen = singles.rows.get(step), self._seen[name]
+        value = seen.get(row)  # many exporters write one property for every element again
+        if value is None:
+            plain = singles.size(step) if sizes else singles.of(step)
+            if plain is None:
+                return False
+            label, raw, kind, unit = plain
+            value = seen[row] = _value(name, label, raw, kind, self.units.own(singles.entity(unit)) if unit else self.units.of_measure(kind))
+        self._named[name][step] = value
+        return True
+
+    def _mixed(self, name: str, members: list[int], sizes: bool) -> Iterator[Value]:
+        """The members of a set, those that are not plain single values by the parser."""
+        assert self.singles is not None
+        others, named = self._quantities if sizes else self._properties, self._named[name]
         for step in members:
-            written = (name, singles.rows.get(step))  # many exporters write one property for every element again
-            value = self._seen.get(written)
-            if value is None:
-                plain = plainly(step)
-                if plain is None:
-                    yield from others(name, (singles.entity(step),), "", 0)
-                    continue
-                label, raw, kind, unit = plain
-                value = self._seen[written] = _value(name, label, raw, kind, self.units.own(singles.entity(unit)) if unit else self.units.of_measure(kind))
-            yield value
+            if step in named:
+                yield named[step]
+            else:
+                yield from others(name, (self.singles.entity(step),), "", 0)
 
     def _properties(self, name: str, properties: Iterable[Any], prefix: str, depth: int) -> Iterator[Value]:
         for item in properties:
-            kind, label = item.is_a(), prefix + (item.get_argument(0) or "")
+            kind, label = item.is_a(), f"{prefix}{item.get_argument(0) or ''}"
             if kind == "IfcPropertySingleValue":  # nearly all; by position, which is three times faster than by name
                 yield self._single(name, label, item.get_argument(2), item.get_argument(3))
             elif kind == "IfcPropertyEnumeratedValue":
@@ -198,7 +283,7 @@ class _Reader:
 
     def _quantities(self, name: str, quantities: Iterable[Any], prefix: str, depth: int) -> Iterator[Value]:
         for item in quantities:
-            label, kind = prefix + (item.get_argument(0) or ""), item.is_a()
+            label, kind = f"{prefix}{item.get_argument(0) or ''}", item.is_a()
             if kind == "IfcPhysicalComplexQuantity":
                 if depth < DEPTH:
                     yield from self._quantities(name, item.HasQuantities or (), f"{label}.", depth + 1)
@@ -244,22 +329,56 @@ def _value(set_name: str, name: str, raw: Any, kind: str, unit: Unit) -> Value:
 # --- out ---------------------------------------------------------------------------------------------------------
 
 
-def as_json(values: list[tuple[Value, str]] | None) -> str | None:
+def as_json(given: Given | None) -> str | None:
     """{set: {name: value or {"value", "unit"}}} as JSON text: what `/items/{id}` nests."""
-    if not values:
+    if not given:
         return None
+    if len({one.name for one, _ in given}) == len(given):
+        return "{" + ",".join([one.json() for one, _ in given]) + "}"
     sets: dict[str, dict[str, Any]] = {}
-    for value, _ in values:
-        sets.setdefault(value.set_name, {})[value.name] = value.plain
-    return orjson.dumps(sets, default=str, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
+    for one, _ in given:
+        sets.setdefault(one.name, {}).update(one.members())
+    return _dumped(sets)
 
 
-def long_table(name: str, by_step: dict[int, list[tuple[Value, str]]], ids: dict[int, str]) -> Table:
-    """`psets` or `quantities`: id, set, name, value text, SI number and unit, original number and unit, type, source."""
+def _dumped(value: Any) -> str:
+    return orjson.dumps(value, default=str, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
+
+
+def column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """An Arrow column; what a damaged file has in the place of a text is written as text."""
+    try:
+        return pa.array(values, kind)
+    except pa.ArrowTypeError:
+        if kind != pa.string():
+            raise
+        return pa.array([value if value is None or isinstance(value, str) else str(value) for value in values], kind)
+
+
+def long_table(name: str, by_step: dict[int, Given], ids: dict[int, str]) -> Table:
+    """`psets` or `quantities`: id, set, name, value text, SI number and unit, original number and unit, type, source.
+
+    Columns are made of each value once and then repeated: a model has a hundred thousand rows of some thousand values.
+    """
     first, second = ("pset", "property") if name == "psets" else ("qset", "quantity")
-    owners = [ids[step] for step, values in by_step.items() for _ in values]
-    rows = [pair for values in by_step.values() for pair in values]
-    columns = {"id": pa.array(owners, pa.string()), **_columns(first, second, [value for value, _ in rows]), "source": pa.array([source for _, source in rows], pa.string())}
+    order: dict[int, int] = {}
+    values: list[Value] = []
+    places: dict[int, NDArray[np.int64]] = {}
+    for one, _ in chain.from_iterable(by_step.values()):
+        if id(one) not in places:
+            for value in one.values:
+                if order.setdefault(id(value), len(values)) == len(values):
+                    values.append(value)
+            places[id(one)] = np.array([order[id(value)] for value in one.values], np.int64)
+    counts = np.array([sum(len(one.values) for one, _ in given) for given in by_step.values()], np.int64)
+    lengths = np.array([len(one.values) for one, _ in chain.from_iterable(by_step.values())], np.int64)
+    sources = pa.array([source for _, source in chain.from_iterable(by_step.values())], pa.string())
+    rows = np.concatenate([places[id(one)] for one, _ in chain.from_iterable(by_step.values())] or [np.zeros(0, np.int64)])
+    columns = {
+        "id": pa.array([ids[step] for step in by_step], pa.string()).take(pa.array(np.repeat(np.arange(len(counts)), counts))),
+        **{column: part.take(pa.array(rows)) for column, part in _columns(first, second, values).items()},
+        "source": sources.take(pa.array(np.repeat(np.arange(len(lengths)), lengths))),
+    }
     return Table(name, pa.table(columns))
 
 
@@ -275,13 +394,13 @@ def _columns(first: str, second: str, values: list[Value]) -> dict[str, pa.Array
 
 def material_properties(model: Any, units: Units, report: Report) -> Iterator[Table]:
     """`material_properties`, if there are any: material, pset, property, and the value as in `psets`. Materials have no GlobalId: `materials` names them for elements."""
-    reader, rows = _Reader(units, report, None), list[tuple[str, Value]]()
+    reader, rows = _Reader(model, units, report, None), list[tuple[str, Value]]()
     for definition in model.by_type("IfcMaterialProperties"):
         kind = definition.is_a()
         try:
             material = definition.Material
             label = next((found for name in ("Name", "LayerSetName") if (found := attribute(material, name))), "") if material is not None else ""
-            rows += [(str(label), value) for value in reader.of_material(attribute(definition, "Name") or kind, definition)]
+            rows += [(str(label), value) for value in reader.of_material(str(attribute(definition, "Name") or kind), definition)]
         except DAMAGED as error:
             report.note("skipped", "", f"#{definition.id()} {kind} is damaged: {str(error)[:120]}.")
     if rows:

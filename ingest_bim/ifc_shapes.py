@@ -17,8 +17,8 @@ from ingest_bim.ifc_sharing import IDENTITY, Plan
 
 def shape_model(
     host: Shaper, plan: Plan, kernel: str, cache: ShapeCache | None, progress: Callable[[int], None] = lambda done: None, plain: Local | None = None
-) -> Shapes:
-    """Every drawable element's shape, or why it has none."""
+) -> tuple[Shapes, dict[bytes, Shape]]:
+    """Every drawable element's shape, or why it has none; and those by key that the cache lacks."""
     known = cache.get(plan.members) if cache is not None else {}
     leaders = {members[0]: key for key, members in plan.members.items() if key not in known}
     first = [step for step in plan.drawable if step in leaders or step not in plan.keys]
@@ -43,11 +43,9 @@ def shape_model(
     for leader, key in leaders.items():
         if leader in made.skipped:
             made.skipped |= dict.fromkeys(plan.members[key], made.skipped[leader])
-    if cache is not None:
-        cache.put({key: base for key, base in bases.items() if key not in known})
     shared = sum(len(plan.members[key]) - 1 for key in bases)
     made.facts |= {"shaped": len(first) + len(apart), "placed_copies": shared, "from_cache": sum(key in known for key in bases)}
-    return made
+    return made, {key: base for key, base in bases.items() if key not in known}
 
 
 def _same(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:

@@ -23,6 +23,8 @@ from ingest_bim.step_scan import StepText
 
 F64 = NDArray[np.float64]
 IDENTITY = np.eye(4)
+#: Decimals (of metres, and of directions) up to which two openings stand alike in their elements.
+PLACES = 7
 
 
 @dataclass
@@ -49,8 +51,8 @@ class Plan:
 def plan_of(structure: Structure, drawable: dict[int, Group], text: StepText, length: float, salt: str) -> Plan:
     """Find equal shapes (`length`: metres per unit; `salt`: whatever else decides what a shape looks like)."""
     plan = Plan(drawable)
-    looks = _Looks(structure, text)
     placements: dict[int, F64 | None] = {}
+    looks = _Looks(structure, text, placements, length)
     for element in structure.elements:
         step = element.id()
         if step not in drawable:
@@ -106,8 +108,8 @@ def _content(element: Any, text: StepText, *, cut: bool) -> tuple[list[bytes], F
 class _Looks:
     """What else decides how elements look: class, materials, openings."""
 
-    def __init__(self, structure: Structure, text: StepText) -> None:
-        self.structure, self.text = structure, text
+    def __init__(self, structure: Structure, text: StepText, places: dict[int, F64 | None], length: float) -> None:
+        self.structure, self.text, self.places, self.length = structure, text, places, length
         self.elements = {e.id(): e for e in structure.elements}
         self.openings: dict[int, list[int]] = defaultdict(list)
         for relation in structure.relations:
@@ -132,11 +134,17 @@ class _Looks:
             found += [self.text.digest(m) for m in self.materials.get(owner, ())]
         for name in self._cuts(step):
             opening = self.elements[name]
-            near = opening.ObjectPlacement
-            beside = near is not None and near.is_a("IfcLocalPlacement") and near.PlacementRelTo is not None and near.PlacementRelTo == element.ObjectPlacement
-            found += [self.text.digest(opening.Representation.id()) if opening.Representation is not None else b"$"]
-            if beside:
-                found.append(self.text.digest(near.RelativePlacement.id()))
-            else:  # cut from where both stand in the world
-                found += [self.text.digest(p.id()) if p is not None else b"$" for p in (near, element.ObjectPlacement)]
+            found.append(self.text.digest(opening.Representation.id()) if opening.Representation is not None else b"$")
+            found += self._seen_from(element, opening.ObjectPlacement)
         return found
+
+    def _seen_from(self, element: Any, near: Any) -> list[bytes]:
+        """Where an opening stands, as its element sees it: their text where it is placed beside it, else their places compared."""
+        own = element.ObjectPlacement
+        if near is not None and near.is_a("IfcLocalPlacement") and near.PlacementRelTo is not None and near.PlacementRelTo == own:
+            return [self.text.digest(near.RelativePlacement.id())]
+        places = [local_matrix(place, self.places) if place is not None else IDENTITY for place in (own, near)]
+        if places[0] is None or places[1] is None:
+            return [self.text.digest(place.id()) if place is not None else b"$" for place in (near, own)]
+        seen = metres(np.linalg.inv(places[0]) @ places[1], self.length)
+        return [(np.round(seen, PLACES) + 0.0).tobytes()]  # no −0

@@ -1,7 +1,7 @@
 """Property single values and quantities read from the file's text: nearly all of nearly all models are such, and the parser takes three times as long.
 
-Only what can be read in one way is read here: texts without escapes, numbers with a decimal point, booleans. Everything else is left to
-the parser, which also says once how each measure's name is spelled.
+Only what can be read in one way is read here: texts without escapes but those of 16-bit letters, numbers with a decimal point, booleans. Everything else is
+left to the parser, which also says once how each measure's name is spelled.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ from ingest_bim.step_scan import StepText
 
 Single = tuple[str, Any, str, int]
 """(name, value, measure, name of the unit's instance or 0)."""
+#: What every object of IFC begins with: GlobalId, owner, then (captured) its name and (not) its description.
+_ROOT = rb"\s*+'[^']*+'\s*+,\s*+(?:\$|#\d++)\s*+,\s*+(?:\$|'([^']*+)')\s*+,\s*+(?:\$|'[^']*+')\s*+,\s*+"
+_NAMES = rb"\(\s*+(#\d++(?:\s*+,\s*+#\d++)*+)\s*+\)\s*+"
+_RELATION = re.compile(_ROOT + _NAMES + rb",\s*+#(\d++)\s*+\)\s*+")
+_SETS = {b"IFCPROPERTYSET": re.compile(_ROOT + _NAMES + rb"\)\s*+"), b"IFCELEMENTQUANTITY": re.compile(_ROOT + rb"(?:\$|'[^']*+')\s*+,\s*+" + _NAMES + rb"\)\s*+")}
 #: Name, description, measure and value, unit (ISO 10303-21:2016, 5.3 and 10).
-_SINGLE = re.compile(rb"\s*+'([^'\\]*+)'\s*+,\s*+(?:\$|'[^']*+')\s*+,\s*+([A-Z0-9]++)\s*+\(\s*+(?:'([^'\\]*+)'|(-?\d++\.\d*+(?:E[-+]?\d++)?)|\.([TF])\.)\s*+\)\s*+,\s*+(?:\$|#(\d++))\s*+\)\s*+")
+_SINGLE = re.compile(rb"\s*+'([^']*+)'\s*+,\s*+(?:\$|'[^']*+')\s*+,\s*+([A-Z0-9]++)\s*+\(\s*+(?:'([^']*+)'|(-?\d++\.\d*+(?:E[-+]?\d++)?)|\.([TF])\.)\s*+\)\s*+,\s*+(?:\$|#(\d++))\s*+\)\s*+")
 #: Name, description, unit, value and perhaps a formula.
-_SIZE = re.compile(rb"\s*+'([^'\\]*+)'\s*+,\s*+(?:\$|'[^']*+')\s*+,\s*+(?:\$|#(\d++))\s*+,\s*+(-?\d++\.\d*+(?:E[-+]?\d++)?)\s*+(?:,\s*+(?:\$|'[^']*+')\s*+)?\)\s*+")
+_SIZE = re.compile(rb"\s*+'([^']*+)'\s*+,\s*+(?:\$|'[^']*+')\s*+,\s*+(?:\$|#(\d++))\s*+,\s*+(-?\d++\.\d*+(?:E[-+]?\d++)?)\s*+(?:,\s*+(?:\$|'[^']*+')\s*+)?\)\s*+")
 #: Quantities whose value is a real number, and what it measures. (A count is an integer in some schemas: the parser says which.)
 _MEASURES = {b"IFCQUANTITYLENGTH": "IfcLengthMeasure", b"IFCQUANTITYAREA": "IfcAreaMeasure", b"IFCQUANTITYVOLUME": "IfcVolumeMeasure",
              b"IFCQUANTITYWEIGHT": "IfcMassMeasure", b"IFCQUANTITYTIME": "IfcTimeMeasure"}  # fmt: skip
-_SETS = (b"IFCPROPERTYSET", b"IFCELEMENTQUANTITY")
-_SET = re.compile(rb".*\(([#\d,\s]*)\)\s*\)\s*", re.DOTALL)
-_REFERENCE = re.compile(rb"#(\d++)")
+#: Letters of 16 bits (ISO 10303-21:2016, 6.4.3): Chinese, umlauts.
+_WIDE = re.compile(rb"\\X2\\((?:[0-9A-F]{4})++)\\X0\\")
 
 
 class Singles:
@@ -32,12 +36,24 @@ class Singles:
     def __init__(self, text: StepText, entity: Callable[[int], Any]) -> None:
         self.rows, self.entity = text.rows, entity
         self._measures: dict[bytes, str] = {}
+        self._titles: dict[bytes, str | None] = {}
 
-    def members(self, definition: int) -> list[int] | None:
-        """Names of the properties or quantities of an IfcPropertySet or IfcElementQuantity; None where the text does not say it plainly."""
+    def relation(self, name: int) -> tuple[list[int], int] | None:
+        """(objects, definition) of an IfcRelDefinesByProperties; None where the text does not say it plainly."""
+        kind, text = self.rows.get(name, (b"", b""))
+        found = _RELATION.fullmatch(text) if kind == b"IFCRELDEFINESBYPROPERTIES" else None
+        if found is None:
+            return None
+        objects, definition = numbers(found[2]), int(found[3])
+        return (objects, definition) if self.rows.keys() >= {definition, *objects} else None
+
+    def members(self, definition: int) -> tuple[str, bytes, bool] | None:
+        """(name, names of its members as they are written, whether they are quantities) of an IfcPropertySet or IfcElementQuantity; None where the text does not say it plainly."""
         kind, text = self.rows.get(definition, (b"", b""))
-        found = _SET.fullmatch(text) if kind in _SETS else None
-        return [int(name) for name in _REFERENCE.findall(found[1])] if found else None
+        pattern = _SETS.get(kind)
+        found = pattern.fullmatch(text) if pattern is not None else None
+        name = decoded(found[1]) if found is not None and found[1] else None
+        return (name, found[2], kind == b"IFCELEMENTQUANTITY") if found is not None and name is not None else None
 
     def of(self, name: int) -> Single | None:
         """An IfcPropertySingleValue; None where it is none, or not a plain one."""
@@ -48,11 +64,14 @@ class Singles:
         label, measure, letters, number, logical, unit = found.groups()
         if (logical is not None) != (measure == b"IFCBOOLEAN"):
             return None  # the parser says what an IFCLOGICAL is
-        value: Any = letters.decode("ascii") if letters is not None else float(number) if number is not None else logical == b"T"
+        title = self._title(label)
+        value: Any = decoded(letters) if letters is not None else float(number) if number is not None else logical == b"T"
+        if title is None or value is None:
+            return None
         spelled = self._measures.get(measure)
         if spelled is None:
             spelled = self._measures[measure] = str(self.entity(name).get_argument(2).is_a())
-        return label.decode("ascii"), value, spelled, int(unit or 0)
+        return title, value, spelled, int(unit or 0)
 
     def size(self, name: int) -> Single | None:
         """A quantity; None where it is none, or not a plain one."""
@@ -62,4 +81,28 @@ class Singles:
         if found is None or measure is None:
             return None
         label, unit, number = found.groups()
-        return label.decode("ascii"), float(number), measure, int(unit or 0)
+        title = self._title(label)
+        return (title, float(number), measure, int(unit or 0)) if title is not None else None
+
+    def _title(self, label: bytes) -> str | None:
+        """Of the few names that there are."""
+        if label not in self._titles:
+            self._titles[label] = decoded(label)
+        return self._titles[label]
+
+
+def numbers(written: bytes) -> list[int]:
+    """Names of instances, as they are written between parentheses."""
+    return list(map(int, written.replace(b"#", b"").split(b",")))
+
+
+def decoded(written: bytes) -> str | None:
+    """A text between its quotes; None where it has escapes other than those of 16-bit letters (or pairs of these that make one letter)."""
+    if b"\\" not in written:
+        return written.decode("ascii")
+    pieces = _WIDE.split(written)
+    if b"\\" in b"".join(pieces[::2]):
+        return None
+    texts = [piece.decode("ascii") if at % 2 == 0 else bytes.fromhex(piece.decode("ascii")).decode("utf-16-be", "surrogatepass") for at, piece in enumerate(pieces)]
+    text = "".join(texts)
+    return None if any("\ud800" <= letter <= "\udfff" or letter > "\uffff" for letter in text) else text

@@ -117,8 +117,8 @@ def _unique_ids(objects: list[Any], report: Report) -> dict[int, str]:
     ids: dict[int, str] = {}
     seen: dict[str, int] = {}
     for item in objects:
-        text = item.GlobalId or ""
-        if not text:
+        text = item.GlobalId
+        if not isinstance(text, str) or not text:
             text = f"step-{item.id()}"
             report.note("repaired", text, f"#{item.id()} {item.is_a()} has no GlobalId: named after its line.")
         count = seen[text] = seen.get(text, 0) + 1

@@ -10,7 +10,7 @@ import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from ingest_bim.citymodel_faces import is_closed, outward, volume
 from ingest_bim.citymodel_mesh import MeshBatch
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.ifc_placement import HOW, Request, place_by_user
-from ingest_bim.meshfile_gltf import COPIES
 from ingest_bim.meshfile_scene import Piece, load_scene, nodes_of, objects_of, pieces
 from ingest_bim.package import heads, is_zip, opened
 from ingest_bim.wording import in_words
@@ -32,14 +31,11 @@ from twin.registry import ReaderOptions
 
 F64 = NDArray[np.float64]
 Unit = Literal["m", "dm", "cm", "mm", "km", "ft", "us-ft", "in"]
-READ = ("KHR_texture_transform", "EXT_texture_webp", "KHR_mesh_quantization", "KHR_materials_unlit", "KHR_materials_specular", "KHR_materials_ior")
+READ = ("KHR_texture_transform", "EXT_texture_webp", "KHR_mesh_quantization", "EXT_mesh_gpu_instancing", "KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression", "KHR_materials_unlit", "KHR_materials_specular", "KHR_materials_ior")
 """Extensions that a file may require: what they add is read, or makes no difference to a surface's colour."""
 SUFFIXES = (".obj", ".gltf", ".glb", ".ply", ".stl")
 METRES = dict(zip(get_args(Unit), (1.0, 0.1, 0.01, 0.001, 1000.0, 0.3048, 1200 / 3937, 0.0254), strict=True))
 MAX_BYTES = 1 << 30
-DECODE = "Decode it first, for example with gltf-transform."
-#: Compressions for which there is no decoder here.
-COMPRESSED = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")
 
 
 class Options(ReaderOptions):
@@ -167,30 +163,11 @@ def _check_file(source: Path, kind: str, report: Report) -> None:
     try:
         document = json.loads(text)
         required = [str(name) for name in document.get("extensionsRequired") or []]
-        _check_compressed(source, document)
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UnreadableSource(f"{source.name} is not complete glTF: {in_words(error)}.", "Export it again.") from error
     for name in required:
-        if name in COMPRESSED:
-            raise UnreadableSource(f"{source.name} is compressed with {name}, which is not read.", DECODE)
-        if name not in READ and name != COPIES:
+        if name not in READ:
             report.note("warned", "", f"The file requires the extension {name}, which is not known here; what it adds is not drawn.")
-
-
-def _check_compressed(source: Path, document: dict[str, Any]) -> None:
-    """Refuse what is compressed and not there otherwise, although the file does not say that it requires the extension."""
-    accessors = document.get("accessors") or []
-    for mesh in document.get("meshes") or []:
-        for part in mesh.get("primitives") or []:
-            at = (part.get("attributes") or {}).get("POSITION", -1)
-            plain = 0 <= at < len(accessors) and ("bufferView" in accessors[at] or "sparse" in accessors[at])
-            found = next((name for name in COMPRESSED if name in (part.get("extensions") or {})), None)
-            if found and not plain:
-                raise UnreadableSource(f"{source.name} is compressed with {found}, which is not read.", DECODE)
-    for buffer in document.get("buffers") or []:
-        found = next((name for name in COMPRESSED if (buffer.get("extensions") or {}).get(name, {}).get("fallback")), None)
-        if found and "uri" not in buffer:
-            raise UnreadableSource(f"{source.name} is compressed with {found}, which is not read.", DECODE)
 
 
 def _glb_json(source: Path, head: bytes, rest: bytes, size: int) -> bytes:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest_bim.meshfile_buffers import plain
 from twin.model import Report, Wrap
 
 F64 = NDArray[np.float64]
@@ -26,7 +27,6 @@ MARK = "\x1f"
 WRAPS: dict[int, Wrap] = {10497: "repeat", 33648: "mirror", 33071: "clamp"}
 
 MODES = {2: "line loops", 3: "line strips", 6: "triangle fans"}
-COPIES = "EXT_mesh_gpu_instancing"
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,22 @@ class Use:
         return uv if self.matrix is None else uv @ self.matrix[:, :2].T + self.matrix[:, 2]
 
 
-def marked(data: bytes, kind: str, report: Report) -> tuple[bytes, dict[int, Use]]:
-    """(the file with numbers before its materials' names, how each uses its texture); a file that cannot be understood as it is, for trimesh to refuse.
+def marked(data: bytes, kind: str, name: str, beside: Callable[[str], bytes], report: Report) -> tuple[bytes, dict[int, Use]]:
+    """(the file with numbers before its materials' names and nothing compressed, how each uses its texture); a file that cannot be understood as it is, for trimesh to refuse.
 
     Args:
+        data: the file.
         kind: gltf (JSON) or glb.
+        name: of the file, for messages.
+        beside: gets a file of the model's folder.
+        report: is told what is left out.
+
+    Raises:
+        UnreadableSource: what is compressed in it cannot be decoded.
     """
     try:
         document, rest = (json.loads(data), b"") if kind == "gltf" else _opened(data)
+        plain(document, _bin(rest), beside, name, report)
         _say_what_is_left_out(document, report)
         materials = document.get("materials", [])
         uses = {number: _use(document, material, report) for number, material in enumerate(materials)}
@@ -65,7 +73,7 @@ def marked(data: bytes, kind: str, report: Report) -> tuple[bytes, dict[int, Use
 
 
 def _say_what_is_left_out(document: dict[str, Any], report: Report) -> None:
-    """Note what trimesh skips without a word: loops, strips of lines and fans of triangles; bones, shapes between and copies are drawn once, at rest."""
+    """Note what trimesh skips without a word: loops, strips of lines and fans of triangles; bones and shapes between are drawn at rest."""
     for mesh in document.get("meshes", []):
         for mode in sorted({part.get("mode", 4) for part in mesh.get("primitives", [])} & MODES.keys()):
             report.note("skipped", str(mesh.get("name", "")), f"{MODES[mode]} (primitive mode {mode}) are not read; export triangles.")
@@ -74,8 +82,6 @@ def _say_what_is_left_out(document: dict[str, Any], report: Report) -> None:
     for node in document.get("nodes", []):
         if "skin" in node:
             report.note("warned", str(node.get("name", "")), "Skins are not read: the mesh is drawn in its own place, not where its bones put it.")
-        if COPIES in node.get("extensions", {}):
-            report.note("skipped", str(node.get("name", "")), f"Copies by {COPIES} are not read; expand them, for example with gltf-transform.")
     nodes, scenes = document.get("nodes", []), document.get("scenes")
     if nodes and not scenes:
         children = {child for node in nodes for child in node.get("children", [])}
@@ -98,6 +104,17 @@ def _opened(data: bytes) -> tuple[dict[str, Any], bytes]:
     (length,) = struct.unpack_from("<I", data, 12)
     found: dict[str, Any] = json.loads(data[20 : 20 + length])
     return found, data[20 + length :]
+
+
+def _bin(rest: bytes) -> bytes:
+    """The binary chunk of what follows a glb's JSON."""
+    at = 0
+    while at + 8 <= len(rest):
+        size, kind = struct.unpack_from("<II", rest, at)
+        if kind == 0x004E4942:
+            return rest[at + 8 : at + 8 + size]
+        at += 8 + size
+    return b""
 
 
 def _use(document: dict[str, Any], material: dict[str, Any], report: Report) -> Use:

@@ -67,7 +67,7 @@ def _convex(data: bytes) -> bytes:
         return data  # trimesh says what is wrong
     vertices = values.reshape(-1, 3)
     first = np.cumsum([0, *sizes])
-    wanted = _not_convex(numbers - 1, first, sizes, vertices)
+    wanted = not_convex(numbers - 1, first, sizes, vertices)
     if not wanted:
         return data
     points = vertices[np.concatenate([numbers[first[i] : first[i + 1]] for i in wanted]) - 1]
@@ -103,7 +103,7 @@ def _counted_from_the_start(data: bytes) -> bytes:
         return data  # trimesh says what is wrong
 
 
-def _not_convex(numbers: NDArray[np.int64], first: NDArray[np.int64], sizes: NDArray[np.int64], vertices: F64) -> list[int]:
+def not_convex(numbers: NDArray[np.int64], first: NDArray[np.int64], sizes: NDArray[np.int64], vertices: F64) -> list[int]:
     """Which faces turn both ways at their corners, seen on the plane of their area; those with wrong numbers are left to trimesh."""
     found: list[int] = []
     for size in np.unique(sizes).tolist():

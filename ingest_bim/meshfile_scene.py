@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.meshfile_gltf import Use, marked, name_and_use
 from ingest_bim.meshfile_obj import as_utf8, prepared
+from ingest_bim.meshfile_ply import triangular
 from ingest_bim.wording import in_words
 from twin.errors import UnreadableSource
 from twin.model import Material, Report
@@ -99,8 +100,9 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
 
     settings: dict[str, Any] = {"split_objects": True} if kind == "obj" else {}
     try:
-        data, uses = PREPARE.get(kind, _as_it_is)(source, kind, report)
-        scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=Beside(), process=False, **settings)
+        beside = Beside()
+        data, uses = marked(source.read_bytes(), kind, source.name, beside.get, report) if kind in ("gltf", "glb") else PREPARE.get(kind, _as_it_is)(source, report)
+        scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=beside, process=False, **settings)
     except UnreadableSource:
         raise
     except Exception as error:  # the loaders raise anything from KeyError to struct.error; all mean unreadable
@@ -110,19 +112,19 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
     return scene
 
 
-def _as_it_is(source: Path, kind: str, report: Report) -> tuple[bytes, dict[int, Use]]:  # noqa: ARG001
+def _as_it_is(source: Path, report: Report) -> tuple[bytes, dict[int, Use]]:  # noqa: ARG001
     return source.read_bytes(), {}
 
 
-def _gltf(source: Path, kind: str, report: Report) -> tuple[bytes, dict[int, Use]]:
-    return marked(source.read_bytes(), kind, report)
-
-
-def _obj(source: Path, kind: str, report: Report) -> tuple[bytes, dict[int, Use]]:  # noqa: ARG001
+def _obj(source: Path, report: Report) -> tuple[bytes, dict[int, Use]]:
     return prepared(source.read_bytes(), source.name, report), {}
 
 
-def _stl(source: Path, kind: str, report: Report) -> tuple[bytes, dict[int, Use]]:  # noqa: ARG001
+def _ply(source: Path, report: Report) -> tuple[bytes, dict[int, Use]]:  # noqa: ARG001
+    return triangular(source.read_bytes()), {}
+
+
+def _stl(source: Path, report: Report) -> tuple[bytes, dict[int, Use]]:
     """A binary STL must have the length that its number of triangles asks for; trimesh would look for text in one that has not."""
     data = source.read_bytes()
     count = int.from_bytes(data[80:84], "little")
@@ -135,7 +137,7 @@ def _stl(source: Path, kind: str, report: Report) -> tuple[bytes, dict[int, Use]
     return data[:size], {}
 
 
-PREPARE = {"gltf": _gltf, "glb": _gltf, "obj": _obj, "stl": _stl}
+PREPARE = {"obj": _obj, "stl": _stl, "ply": _ply}
 """What a kind of file is made into before trimesh reads it: (bytes, how its materials use their textures)."""
 
 

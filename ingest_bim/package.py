@@ -10,11 +10,11 @@ import fnmatch
 import stat
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from twin import zips
 from twin.errors import BadOption, UnreadableSource
 from twin.model import Report
 
@@ -38,7 +38,7 @@ def heads(source: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, bytes]]:
                 if is_model(info.filename, suffixes) and not info.flag_bits & 1:
                     with archive.open(info) as file:
                         yield info.filename, file.read(HEAD)
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError, EOFError):
+    except zips.UNREADABLE:
         return
 
 
@@ -119,5 +119,5 @@ def _unpack(source: Path, root: Path, report: Report) -> list[str]:
                         left -= len(chunk)
                 done.append(name)
             return done
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError, EOFError) as error:
+    except zips.UNREADABLE as error:
         raise UnreadableSource(f"{source.name} cannot be unpacked: {type(error).__name__}: {str(error)[:120]}.", "Deliver it again.") from error

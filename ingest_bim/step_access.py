@@ -32,7 +32,9 @@ def parser() -> Any:
 
 
 def attribute(entity: Any, name: str, default: Any = None) -> Any:
-    """An attribute by name; `default` where the class has none of this name or the file leaves it out."""
+    """An attribute by name; `default` where the class has none of this name, the file leaves it out, or there is no instance."""
+    if entity is None:
+        return default
     kind = (entity.is_a(True), name)
     place = _PLACES.get(kind)
     if place is None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from twin import zips
 from twin.errors import BadOption, UnreadableSource
 
 SCHEMAS = ("IFC2X3", "IFC4", "IFC4X3_ADD2")
@@ -108,7 +109,7 @@ def _unzip(source: Path, target: Path) -> Path:
                     if left < 0:
                         raise UnreadableSource(f"{source.name}: {model.filename} is larger than its entry says.", remedy)
                     out.write(chunk)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, OSError) as error:
+    except zips.UNREADABLE as error:
         raise UnreadableSource(f"{source.name} is not a readable zip: {error}.", remedy) from error
     return target
 

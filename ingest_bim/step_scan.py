@@ -16,6 +16,7 @@ from pathlib import Path
 _INSTANCE = re.compile(rb"#(\d++)\s*+=\s*+([A-Za-z0-9_]++)\s*+\(((?:[^';]++|'[^']*+')*+);")
 _COMMENT = re.compile(rb"'[^']*+'|/\*.*?\*/", re.DOTALL)
 _REFERENCE = re.compile(rb"#(\d++)")
+_ABSENT = (b"absent", b"")
 #: Texts without references up to this many bytes are their own digests.
 SHORT = 64
 #: What gives an instance its looks without being referred to by it: class → position of the attribute that points back.
@@ -76,18 +77,21 @@ class StepText:
                 continue
             pieces, more = opened.get(at), self._more.get(at, ())
             if pieces is None:
-                kind, text = self.rows.get(at, (b"absent", b""))
-                if not more and b"#" not in text:  # points and directions: short texts stand for themselves
-                    known[at] = kind + b"(" + text if len(text) < SHORT else blake2b(kind + text, digest_size=16).digest()
-                    stack.pop()
-                    continue
-                pieces = opened[at] = _REFERENCE.split(text)
-                below = [n for n in (*map(int, pieces[1::2]), *more) if n not in known and n not in opened]
+                pieces = opened[at] = _REFERENCE.split(self.rows.get(at, _ABSENT)[1])
+                below = [n for n in (*map(int, pieces[1::2]), *more) if n not in known and not self._is_leaf(n) and n not in opened]
                 if below:
                     stack.extend(below)
                     continue
             pieces[1::2] = [known.get(int(n), b"circle") for n in pieces[1::2]]
             pieces += [known.get(n, b"circle") for n in more]
-            known[at] = blake2b(self.rows[at][0] + b"(" + b"".join(pieces), digest_size=16).digest()
+            known[at] = blake2b(self.rows.get(at, _ABSENT)[0] + b"(" + b"".join(pieces), digest_size=16).digest()
             stack.pop()
         return known[root]
+
+    def _is_leaf(self, name: int) -> bool:
+        """Whether an instance refers to nothing and has no styles, as points and directions: short texts stand for themselves."""
+        kind, text = self.rows.get(name, _ABSENT)
+        if b"#" in text or name in self._more:
+            return False
+        self._digests[name] = kind + b"(" + text if len(text) < SHORT else blake2b(kind + text, digest_size=16).digest()
+        return True

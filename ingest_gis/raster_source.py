@@ -21,6 +21,7 @@ from typing import Any
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
+from twin import zips
 from twin.errors import BadFeature, BadInput, BadOption, UnreadableSource
 
 #: What GDAL may do while a source is open: no sidecar XML, compound CRS reported, a bounded block cache (bytes: rasterio hands the number on as it is).
@@ -79,7 +80,7 @@ def zip_members(source: Path) -> list[str]:
     try:
         with zipfile.ZipFile(source) as archive:
             return [i.filename for i in archive.infolist() if not i.is_dir() and i.filename.lower().endswith(MEMBERS)]
-    except (zipfile.BadZipFile, OSError) as error:
+    except zips.UNREADABLE as error:
         raise UnreadableSource(f"{source.name} is not a whole ZIP file ({error}).", "Download it again.") from error
 
 
@@ -100,7 +101,7 @@ def _unpack(source: Path, member: str | None, folder: Path) -> Path:
             for side in (str(Path(member).with_suffix(suffix)) for suffix in (".prj", ".PRJ")):
                 if side in archive.namelist():
                     _extract(archive, side, target.with_suffix(".prj"), source.name)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except zips.UNREADABLE as error:
         raise UnreadableSource(f"{source.name}: {member} cannot be unpacked ({error}).", "Download it again, or give the file itself.") from error
     return target
 

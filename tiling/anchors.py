@@ -70,7 +70,8 @@ def look(what: Look, lake: Lake, past: Past, pool: Pool, begin: Callable[[list[P
     new = sum(part.count for name, (part, _, _) in zip(names, rows.parts, strict=True) if name not in before)
     known = bool(before) and set(before) <= set(names) and new <= max(SPAN, len(rows) // 8)
     known = known and all(index is not None for name, index in zip(names, indexes, strict=True) if name in before)
-    wanted = [number for number, index in enumerate(indexes) if index is None or not known]
+    told = _told(past) if known else None
+    wanted = [number for number, index in enumerate(indexes) if index is None or told is None]
     sidecars: dict[str, str] = {}
     censuses: list[Census] = []
     for number, index, census in _read(what, wanted, pool):
@@ -85,7 +86,7 @@ def look(what: Look, lake: Lake, past: Past, pool: Pool, begin: Callable[[list[P
     dead = [_dead(rows, number, index) for number, index in enumerate(found)]
     places = [_shown(index.places, gone, first) for index, gone, (_, _, first) in zip(found, dead, rows.parts, strict=True)]
     begin(places)
-    census = _updated(what, past, dict(zip(names, dead, strict=True)), found, places) if known else Census.merged(censuses)
+    census = Census.merged(censuses) if told is None else _updated(told, what, past, dict(zip(names, dead, strict=True)), found, places)
     refused = [(id_, reason) for index, gone in zip(found, dead, strict=True) for row, id_, reason in index.refused if row not in set(gone.tolist())]
     read = sum(part.count for part, _, _ in rows.parts) - sum(map(len, dead))
     notes = {"dead": {name: gone.tolist() for name, gone in zip(names, dead, strict=True)}, "census": census.to_json()}
@@ -133,7 +134,15 @@ def _dead(rows: Rows, number: int, index: Index) -> NDArray[np.int64]:
     return np.flatnonzero(~rows.alive(start, start + 1, rows.column("id", number)))
 
 
-def _updated(what: Look, past: Past, dead: dict[str, NDArray[np.int64]], indexes: list[Index], places: list[Places]) -> Census:
+def _told(past: Past) -> Census | None:
+    """The census of the last build; None where there is none, or of another release's kind."""
+    try:
+        return Census.from_json(past.notes["census"])
+    except (KeyError, TypeError):
+        return None
+
+
+def _updated(told: Census, what: Look, past: Past, dead: dict[str, NDArray[np.int64]], indexes: list[Index], places: list[Places]) -> Census:
     """The census after what came and went since the last build."""
     gone, come = [], []
     for (name, now), (_, _, first), index in zip(dead.items(), what.rows.parts, indexes, strict=True):
@@ -154,7 +163,7 @@ def _updated(what: Look, past: Past, dead: dict[str, NDArray[np.int64]], indexes
         return Census.merged([Census.of(table) for table in tables])
 
     went, came = (_described(what.rows.take(np.concatenate(some))) for some in (gone, come))
-    return Census.from_json(past.notes["census"]).updated(went, came, again)
+    return told.updated(went, came, again)
 
 
 def _drawable(rows: NDArray[np.int64], index: Index) -> NDArray[np.int64]:

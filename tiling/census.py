@@ -73,13 +73,14 @@ class Census:
 
 
 def _without(total: Survey, gone: Survey, come: Survey, many: int | None) -> Survey | None:
-    """The survey of the rows that stay, None where it cannot be told. Its extremes may be too wide where those of `come` are as wide."""
+    """The survey of the rows that stay, None where it cannot be told. Its extremes may be too wide, and then occur no times, where those of `come` are as wide."""
     if gone.rows == 0:
         return total
-    lowest = gone.low is not None and total.low is not None and gone.low <= total.low and not (come.low is not None and come.low <= total.low)
-    highest = gone.high is not None and total.high is not None and gone.high >= total.high and not (come.high is not None and come.high >= total.high)
-    reaches = lowest or highest
-    if reaches or (total.nul and gone.nul == total.nul) or total.ragged:
+    lows = total.lows - (gone.lows if gone.low == total.low else 0)
+    highs = total.highs - (gone.highs if gone.high == total.high else 0)
+    lowest = total.low is not None and lows <= 0 and not (come.low is not None and come.low <= total.low)
+    highest = total.high is not None and highs <= 0 and not (come.high is not None and come.high >= total.high)
+    if lowest or highest or (total.nul and gone.nul == total.nul) or total.ragged:
         return None
     texts = total.texts
     if texts is None:
@@ -88,4 +89,4 @@ def _without(total: Survey, gone: Survey, come: Survey, many: int | None) -> Sur
     else:
         counts = {text: count - (gone.texts or {}).get(text, 0) for text, count in texts.items()}
         texts = {text: count for text, count in counts.items() if count}
-    return replace(total, rows=total.rows - gone.rows, nulls=total.nulls - gone.nulls, texts=texts, total=total.total - gone.total)
+    return replace(total, rows=total.rows - gone.rows, nulls=total.nulls - gone.nulls, texts=texts, total=total.total - gone.total, lows=lows, highs=highs)

@@ -23,6 +23,7 @@ from tiling.store import Store
 from twin import crs
 from twin.errors import BadFeature
 from twin.lake import Lake
+from twin.meshes import read_part
 from twin.model import LayerVersion, Material, Reference
 
 F64 = NDArray[np.float64]
@@ -71,7 +72,7 @@ class Elements:
         if not any(p.role == "mesh:prototypes" for p in version.parts):
             raise BadFeature(f"Layer {version.layer} holds no meshes.")
         paths = [lake.path(p.key) for p in version.parts if p.role == "features"]
-        ids = pa.chunked_array([c for path in paths for c in pq.read_table(path, columns=["id"]).column("id").chunks], pa.string())
+        ids = pa.chunked_array([c for path in paths for c in read_part(path, ["id"]).column("id").chunks], pa.string())
         store = Store(KINDS, folder, limit)
         shapes = Shapes.read(lake, version, store, ids)
         rows = store["row"]

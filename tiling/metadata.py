@@ -54,7 +54,7 @@ _EXACT = 1 << 53
 class Survey:
     r"""What must be known of a column over the whole layer.
 
-    `low`/`high`: extremes of the numbers (finite; of the members, for lists); `texts`: counts of distinct texts, None
+    `low`/`high`: extremes of the numbers (finite; of the members, for lists), and how often they occur (`lows`, `highs`); `texts`: counts of distinct texts, None
     above `ENUM_VALUES`; `nul`: the longest run of "\\0" that is a whole text; `ragged`: lists with null members occur;
     `total`: sum of the numbers (of booleans: how many are true) in units of 2^-20, an exact integer whatever the order of adding.
     """
@@ -67,6 +67,8 @@ class Survey:
     nul: int = 0
     ragged: bool = False
     total: int = 0
+    lows: int = 0
+    highs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +140,13 @@ def _survey(column: pa.Array) -> Survey:
     if pa.types.is_list(kind):
         inner = _survey(column.flatten())
         ragged = inner.nulls > 0 or (nulls > 0 and pa.types.is_boolean(kind.value_type))
-        return Survey(rows, nulls, inner.low, inner.high, None, inner.nul, ragged)
+        return Survey(rows, nulls, inner.low, inner.high, None, inner.nul, ragged, lows=inner.lows, highs=inner.highs)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         finite = column.filter(pc.is_finite(column)) if pa.types.is_floating(kind) else column
         extremes = pc.min_max(finite).as_py()
-        return Survey(rows, nulls, extremes["min"], extremes["max"], None, total=exact_sum(finite.drop_null().to_numpy(zero_copy_only=False)))
+        values = finite.drop_null().to_numpy(zero_copy_only=False)
+        lows, highs = (0 if one is None else int(np.count_nonzero(values == one)) for one in (extremes["min"], extremes["max"]))
+        return Survey(rows, nulls, extremes["min"], extremes["max"], None, total=exact_sum(values), lows=lows, highs=highs)
     if not pa.types.is_string(kind):
         return Survey(rows, nulls, texts=None, total=(pc.sum(column).as_py() or 0) * UNIT if pa.types.is_boolean(kind) else 0)
     counts = pc.value_counts(column.drop_null())
@@ -153,13 +157,12 @@ def _survey(column: pa.Array) -> Survey:
 
 
 def _merge(a: Survey, b: Survey) -> Survey:
-    lows = [v for v in (a.low, b.low) if v is not None]
-    highs = [v for v in (a.high, b.high) if v is not None]
+    low, high = (pick((v for v in ends if v is not None), default=None) for pick, ends in ((min, (a.low, b.low)), (max, (a.high, b.high))))
     texts = None
     if a.texts is not None and b.texts is not None and len(a.texts.keys() | b.texts.keys()) <= ENUM_VALUES:
         texts = {k: a.texts.get(k, 0) + b.texts.get(k, 0) for k in sorted(a.texts.keys() | b.texts.keys())}
-    return Survey(a.rows + b.rows, a.nulls + b.nulls, min(lows, default=None), max(highs, default=None), texts,
-                  max(a.nul, b.nul), a.ragged or b.ragged, a.total + b.total)  # fmt: skip
+    return Survey(a.rows + b.rows, a.nulls + b.nulls, low, high, texts, max(a.nul, b.nul), a.ragged or b.ragged, a.total + b.total,
+                  sum(s.lows for s in (a, b) if s.low == low), sum(s.highs for s in (a, b) if s.high == high))  # fmt: skip
 
 
 def normal(column: pa.ChunkedArray | pa.Array) -> pa.Array:

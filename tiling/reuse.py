@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from tiling.partition import Places
 from tiling.pieces import Piece
 from tiling.tileset import Finished
-from twin.archive import Archive, ArchiveWriter, Packed
+from twin.archive import Archive, ArchiveWriter, Packed, Record
 from twin.errors import BadTileset, NotFound, TwinError
 from twin.lake import Lake
 from twin.registry import TileJob
@@ -236,12 +236,14 @@ class Past:
         """
         try:
             runs: list[tuple[Archive, dict[str, int]]] = []
+            here: dict[str, Record] = {}  # names are in one archive of a set, and neighbours most often in the same
             for name, check in wanted.items():
-                holder = next((archive for archive in self._holders(name) if name in archive.records), None)
-                if holder is None:
-                    raise Spoilt(f"{name} is gone")
-                if not runs or runs[-1][0] is not holder:
+                if name not in here:
+                    holder = next((archive for archive in self._holders(name) if name in archive.records), None)
+                    if holder is None:
+                        raise Spoilt(f"{name} is gone")
                     runs.append((holder, {}))
+                    here = holder.records
                 runs[-1][1][name] = check
             for holder, some in runs:
                 writer.copy(holder, some)

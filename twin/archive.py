@@ -290,8 +290,9 @@ class Archive:
     def records(self) -> dict[str, Record]:
         """All files, the index included, as the central directory tells them, in the order they were written."""
         directory, at, found = self._read(self._start, self._length), 0, {}
-        while at + _CENTRAL.size <= len(directory):
-            signature, _, _, _, method, _, _, crc, stored, size, named, extra, comment, _, _, _, offset = _CENTRAL.unpack_from(directory, at)
+        unpack, last, local = _CENTRAL.unpack_from, self._length - _CENTRAL.size, _LOCAL.size
+        while at <= last:
+            signature, _, _, _, method, _, _, crc, stored, size, named, extra, comment, _, _, _, offset = unpack(directory, at)
             if signature != b"PK\1\2":
                 raise self._damaged(f"the central directory breaks off at byte {at}")
             at += _CENTRAL.size
@@ -299,7 +300,7 @@ class Archive:
             at += named
             if offset == _MAX32 and extra >= 12 and directory[at : at + 2] == b"\1\0":
                 offset = struct.unpack_from("<Q", directory, at + 4)[0]
-            found[normal_name(name)] = Record(offset, offset + _LOCAL.size + named + stored, crc, stored, size, method == 8)
+            found[normal_name(name) if name[:1] == "/" or "\\" in name else name] = Record(offset, offset + local + named + stored, crc, stored, size, method == 8)
             at += extra + comment
         return found
 

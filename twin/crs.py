@@ -15,11 +15,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError, ProjError
 
 from twin.errors import BadReference, MissingReference
 from twin.model import ABOVE_GROUND, ELLIPSOID, Bounds, Reference
+from twin.processes import standing_in
+
+# without what pyproj downloads grids and describes itself with, 0.03 s of every command: nothing here asks for either
+with standing_in("pyproj.sync", _download_resource_file=None), standing_in("pyproj._show_versions", show_versions=None):
+    from pyproj import CRS, Transformer
+    from pyproj.exceptions import CRSError, ProjError
 
 F64 = NDArray[np.float64]
 

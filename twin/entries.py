@@ -69,6 +69,9 @@ CHECKER = "tiling.check"
 #: The module that writes finished tiles for old clients: ``convert(archive, folder, listen) -> number of files``.
 CONVERTER = "tiling.legacy"
 
+#: The codec of EXT_meshopt_compression.
+MESHOPT = "tiling.meshopt"
+
 SCENARIOS: tuple[Entry, ...] = (
     Entry("inundation", "scenarios.inundation", "scenario"),
     Entry("flood", "scenarios.flood", "scenario"),

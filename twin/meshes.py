@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -123,15 +124,21 @@ def placed_alike(
             yield some, positions[first[some][:, None] + np.arange(size)] @ t[:, :3, :3].transpose(0, 2, 1) + t[:, None, :3, 3]
 
 
+def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """A Parquet file whole, or some columns of it; `pyarrow.parquet.read_table` would first load the library of data sets, for files that are many."""
+    with pq.ParquetFile(path) as file:
+        return file.read(columns)
+
+
 def read_meshes(lake: Lake, version: LayerVersion) -> Iterator[Mesh]:
     """The meshes of a version; each prototypes/instances pair is one Mesh with the feature rows it uses."""
-    features = pa.concat_tables([pq.read_table(lake.path(p.key)) for p in version.parts if p.role == "features"])
+    features = pa.concat_tables([read_part(lake.path(p.key)) for p in version.parts if p.role == "features"])
     row_of = {text: row for row, text in enumerate(features.column("id").to_pylist())}
     images = Images(lake, version)
     shapes = [p for p in version.parts if p.role == "mesh:prototypes"]
     placed = [p for p in version.parts if p.role == "mesh:instances"]
     for shape_part, place_part in zip(shapes, placed, strict=True):
-        prototypes, instances = pq.read_table(lake.path(shape_part.key)), pq.read_table(lake.path(place_part.key))
+        prototypes, instances = read_part(lake.path(shape_part.key)), read_part(lake.path(place_part.key))
         used = np.array([row_of[text] for text in instances.column("feature").to_pylist()], dtype=np.int64)
         rows, local = np.unique(used, return_inverse=True)
         part = features.take(pa.array(rows))

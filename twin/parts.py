@@ -7,12 +7,13 @@ as delivered for clouds. Features are sorted along a Morton curve so that a box 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +42,7 @@ from twin.model import (
     Table,
 )  # fmt: skip
 from twin.spool import RESERVED as RESERVED  # noqa: PLC0414  readers and queries find it here
-from twin.spool import Spool, ahead
+from twin.spool import WRITERS, Spool, ahead
 
 ROW_GROUP = 1024
 PART_ROWS = 262_144
@@ -61,11 +62,11 @@ def write_version(
         BadFeature: the source holds nothing that could be kept, or an id twice.
         BadReference: batches of one source state different references, or coordinates that do not fit their CRS.
     """
-    parts: list[Part] = []
+    made: list[Part | Future[Part]] = []
     columns: list[Column] = []
     reference: Reference | None = None
     images: set[str] = set()  # that are stored: each once
-    with lake.scratch(".arrow") as spool_path:
+    with lake.scratch(".arrow") as spool_path, _Writing(lake) as tables:
         spool = Spool(spool_path)
         try:
             for batch in ahead(batches) if kind in ("blocks", "vector") else batches:
@@ -81,20 +82,21 @@ def write_version(
                     case Mesh():
                         if len(batch):
                             files, features = meshes.tables(batch, images)
-                            parts.extend(_put_table(lake, *file) for file in files)
+                            made.extend(tables.put(*file) for file in files)
                             spool.add(features)
                     case Grid():
-                        parts.append(_write_grid(lake, batch))
+                        made.append(_write_grid(lake, batch))
                         columns.extend(band for band in batch.bands if band not in columns)  # moments of one field repeat theirs
                     case Asset():
-                        parts.append(Part({"cog": "raster", "3tz": "tileset"}.get(batch.format, "cloud"), lake.put_file(batch.path, f".{batch.format}"),
+                        made.append(Part({"cog": "raster", "3tz": "tileset"}.get(batch.format, "cloud"), lake.put_file(batch.path, f".{batch.format}"),
                                           batch.path.stat().st_size, batch.count, batch.bounds, batch.properties))  # fmt: skip
                     case Table():
-                        parts.append(_write_table(lake, batch))
+                        made.append(tables.put(*_as_table(batch)))
                     case Points():
                         raise BadFeature(f"{report.source}: point chunks are not stored; hand over the file as an Asset.")
-            parts.extend(spool.write_parts(lake, report.source, part_rows=PART_ROWS, group_rows=ROW_GROUP))
+            made.extend(spool.write_parts(lake, report.source, part_rows=PART_ROWS, group_rows=ROW_GROUP))
             columns.extend(spool.columns())
+            parts = [one.result() if isinstance(one, Future) else one for one in made]
         finally:
             spool.remove()
     bounds = [part.bounds for part in parts if part.bounds is not None]
@@ -287,11 +289,32 @@ def _write_grid(lake: Lake, grid: Grid) -> Part:
 
 def write_tables(lake: Lake, tables: Iterable[Table]) -> list[Part]:
     """Tables by themselves, for a version whose other parts stay."""
-    return [_write_table(lake, table) for table in tables]
+    return [_put_table(lake, *_as_table(table)) for table in tables]
 
 
-def _write_table(lake: Lake, table: Table) -> Part:
-    return _put_table(lake, f"table:{table.name}", table.rows, None, {})
+def _as_table(table: Table) -> tuple[str, pa.Table, Bounds | None, dict[str, Any]]:
+    return f"table:{table.name}", table.rows, None, {}
+
+
+class _Writing:
+    """Tables that become parts in threads (Parquet and the disk let go of the interpreter) while more is read; few wait at a time."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake, self.pool = lake, ThreadPoolExecutor(WRITERS, "tables")
+        self.waiting: deque[Future[Part]] = deque()
+
+    def put(self, *file: Any) -> Future[Part]:
+        """Write one: what `_put_table` is given. A failure of an earlier one may be raised here."""
+        if len(self.waiting) >= 2 * WRITERS:
+            self.waiting.popleft().result()
+        self.waiting.append(self.pool.submit(_put_table, self.lake, *file))
+        return self.waiting[-1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pool.shutdown(cancel_futures=True)
 
 
 def _put_table(lake: Lake, role: str, table: pa.Table, bounds: Bounds | None, properties: dict[str, Any]) -> Part:

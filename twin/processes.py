@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG = 1
 
@@ -61,14 +61,22 @@ def without(name: str) -> Iterator[None]:
 
 def _without_texts() -> None:
     """Load pyarrow.compute without taking the help texts of its 300 functions apart, which is half of the time it takes and which nobody reads here."""
-    name = "pyarrow.vendored.docscrape"
-    if "pyarrow.compute" in sys.modules or name in sys.modules:
+    if "pyarrow.compute" not in sys.modules:
+        with standing_in("pyarrow.vendored.docscrape", NumpyDocString=lambda text: {"Parameters": []}):
+            import pyarrow.compute  # noqa: F401, PLC0415
+
+
+@contextmanager
+def standing_in(name: str, **members: Any) -> Iterator[None]:
+    """In here an import of a module that is not loaded yet gives one of these members, for others that load it and need no more; later imports give the module itself."""
+    if name in sys.modules:
+        yield
         return
     stand_in = ModuleType(name)
-    stand_in.NumpyDocString = lambda text: {"Parameters": []}  # type: ignore[attr-defined]
+    vars(stand_in).update(members)
     sys.modules[name] = stand_in
     try:
-        import pyarrow.compute  # noqa: F401, PLC0415
+        yield
     finally:
         del sys.modules[name]
 

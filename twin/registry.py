@@ -17,7 +17,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from twin.entries import CHECKER, CONVERTER, READERS, SCENARIOS, TILERS
+from twin.entries import CHECKER, CONVERTER, MESHOPT, READERS, SCENARIOS, TILERS
 from twin.entries import Entry as Entry  # noqa: PLC0414  part of this module's interface
 from twin.errors import BadOption, NotFound
 from twin.ground import Ground
@@ -102,6 +102,11 @@ def checker() -> Any:
 def converter() -> Any:
     """The module that writes 3D Tiles 1.0."""
     return import_module(CONVERTER)
+
+
+def meshopt() -> Any:
+    """The module that decodes EXT_meshopt_compression."""
+    return import_module(MESHOPT)
 
 
 def find(table: dict[str, Entry], name: str, what: str) -> Entry:

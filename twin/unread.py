@@ -6,6 +6,8 @@ import zipfile
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
+from twin import zips
+
 _GPKG = "Convert it to GeoPackage, for example with QGIS or ogr2ogr out.gpkg {name}."
 _GLTF = "Export it as glTF (.glb) or OBJ, and place it with --option anchor=E,N,H."
 _IFC = "Export it as IFC."
@@ -47,7 +49,7 @@ def inside(source: Path) -> str:
     try:
         with zipfile.ZipFile(source) as file:
             names = [PurePosixPath(name.replace("\\", "/")) for name in file.namelist()[:10_000] if not name.endswith("/")]
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except zips.UNREADABLE:
         return ""
     counts = Counter(name.suffix.lower() or "no suffix" for name in names)
     return ", ".join(f"{count} × {suffix}" for suffix, count in counts.most_common(8))

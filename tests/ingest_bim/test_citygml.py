@@ -387,3 +387,9 @@ def test_plain_features_in_gml_get_their_own_advice(tmp_path: Path) -> None:
     path.write_text('<gml:FeatureCollection xmlns:gml="http://www.opengis.net/gml"/>')
     with pytest.raises(UnreadableSource, match="GeoPackage"):
         list(citygml.read(path, citygml.Options(), Report()))
+
+def test_an_id_without_end_is_refused_and_the_rest_is_read(tmp_path: Path) -> None:
+    """An id of millions of characters would be in memory again for every surface of its object."""
+    _, report = load(save(tmp_path, building(hull(), "b" * 3_000_000) + building(hull().replace('gml:id="', 'gml:id="x').replace('"#', '"#x'), "small")))
+    assert report.kept == 1
+    assert [len(n.feature) < 100 and "3,000,000 characters" in n.reason for n in report.notes if n.action == "refused"] == [True]

@@ -8,15 +8,17 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ingest_bim import geometry_host, ifc
-from ingest_bim.geometry_host import CLIP
+from ingest_bim import geometry_host, ifc, ifc_groups
+from ingest_bim.geometry_host import CLIP, PLAIN
 from ingest_bim.ifc_geometry import FAST, MIDDLE, REFERENCE, Host, Shape, compare, is_closed, volume_of
+from ingest_bim.ifc_groups import ladder
 from ingest_bim.ifc_ladder import shape_all
 from ingest_bim.pipes import LENGTH, Exact, receive, send
 from twin.errors import BadReference, UnreadableSource
@@ -174,6 +176,19 @@ def test_engines_that_are_tried_and_samples_may_take_a_part_of_the_time() -> Non
     assert any("#2 is not compared" in finding for finding in result.findings)
 
 
+def test_lists_of_faces_are_checked_as_one_kind_and_go_to_the_kernels_as_what_they_are() -> None:
+    """The heavy one of three is no sample; what our own engine cannot shape is of two kinds again."""
+    def plain(step: int) -> tuple[str, Any]:
+        return ("failed", "no") if step in (4, 5) else ("ok", replace(box(), kernel=PLAIN, triangles=np.tile(box().triangles, (step, 1))))
+
+    groups = {("IfcFacetedBrep",): [2, 4], ("IfcFaceBasedSurfaceModel",): [1, 5], ("IfcShellBasedSurfaceModel", "several"): [3]}
+    host = FakeHost(lambda step, kernel: ("ok", fields(replace(box(), triangles=np.tile(box().triangles, (step, 1))))))
+    result = shape_all(host, groups, "auto", plain=plain)
+    assert {step: shape.kernel for step, shape in result.shapes.items()} == {1: REFERENCE, 2: PLAIN, 3: PLAIN, 4: REFERENCE, 5: REFERENCE}
+    assert [step for step, kernel in host.asked if kernel == REFERENCE and step < 4] == [1]
+    assert ladder(("IfcFaceBasedSurfaceModel", "openings"), "auto") == (REFERENCE,)
+
+
 def test_half_spaces_are_cut_by_our_own_evaluator_and_checked() -> None:
     host = FakeHost(lambda step, kernel: ("ok", fields(box())))
     groups = {("IfcBooleanClippingResult",): list(range(10)), ("IfcBooleanClippingResult", "openings"): [10]}
@@ -234,8 +249,9 @@ def test_a_cycle_of_placements_costs_the_elements_not_the_model(model_file: Mode
     assert len(mesh.instance_feature) == 1
 
 
-def test_real_crashes_are_survived(shared_data: Path) -> None:
-    """The fast kernel ends its process on eight furniture items of the Duplex; another kernel draws them."""
+def test_real_crashes_are_survived(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fast kernel ends its process on furniture of the Duplex that is cut surfaces, where it is asked; another kernel draws it."""
+    monkeypatch.setattr(ifc_groups, "SURFACES", frozenset())
     _, report = read(shared_data / "ifc/Duplex_A_20110907_georeferenced.ifc")
     geometry = report.facts["geometry"]
     assert geometry["drawn"] == 236

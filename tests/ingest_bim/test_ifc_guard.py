@@ -90,6 +90,36 @@ def test_bad_zips_are_refused(tmp_path: Path, members: dict[str, bytes], says: s
         read(zipped(tmp_path / "a.ifczip", members))
 
 
+def test_bytes_that_changed_in_a_zip_are_refused(tmp_path: Path, step: Step) -> None:
+    """Wherever the packed stream was hurt (each place fails in its own way): the container is named, never an internal error."""
+    whole = zipped(tmp_path / "a.ifczip", {"a.ifc": step().encode()}).read_bytes()
+    said = set()
+    for at in range(40, len(whole) // 2, len(whole) // 24):
+        path = tmp_path / "b.ifczip"
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF, whole[at + 1] ^ 0x55]) + whole[at + 2 :])
+        with pytest.raises(UnreadableSource, match="not a readable zip") as refused:
+            read(path)
+        said.add(type(refused.value.__cause__).__name__)
+    assert "error" in said  # zlib's own, which is no kind of OSError
+
+
+@pytest.mark.parametrize(("old", "new", "says"), [
+    ("'column 1'", "5", ""), ("'1000000000000000000001'", "(#2)", "no GlobalId"),
+    ("#3=IFCUNITASSIGNMENT((#4,#5,#6,#7));", "#3=IFCUNITASSIGNMENT(5.);", "units"), ("(#2),#3)", "(#2),#12)", "units"),
+])  # fmt: skip
+def test_values_of_wrong_kinds(model_file: ModelFile, step: Step, old: str, new: str, says: str) -> None:
+    """A number for a name, a list for a GlobalId, a direction for the units: the model is there with a note, or refused in words."""
+    text = step()
+    assert old in text
+    path = model_file(text.replace(old, new))
+    if says == "units":
+        with pytest.raises(UnreadableSource, match=says):
+            read(path)
+        return
+    _, report = read(path)
+    assert report.kept == 6 and (not says or any(says in note.reason for note in report.notes))
+
+
 @pytest.mark.parametrize(("encoding", "text"), [("gb18030", "墙体一层"), ("utf-8", "墙体一层"), ("latin-1", "Müller Stütze"), ("utf-8", "柱𠀀")])
 def test_raw_text_keeps_its_letters(model_file: ModelFile, step: Step, encoding: str, text: str) -> None:
     path = model_file(step(name=text).encode(encoding))

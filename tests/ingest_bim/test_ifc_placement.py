@@ -154,7 +154,7 @@ def test_a_vertical_datum_is_required(step: Step) -> None:
 @pytest.mark.parametrize(
     ("text", "code"),
     [("1985国家高程基准", "EPSG:5737"), ("1985 国家高程基准", "EPSG:5737"), ("Yellow Sea 1985", "EPSG:5737"), ("EPSG:5737", "EPSG:5737"), ("EGM96", "EPSG:5773"),
-     ("NAP", "EPSG:5709"), ("NAVD88 height", "EPSG:5703"), ("EPSG 7837", "EPSG:7837"), ("ellipsoid", "EPSG:4979"), ("", ""), ("mud", ""), ("EPSG:4547", "")],
+     ("NAP", "EPSG:5709"), ("NAVD88 height", "EPSG:5703"), ("EPSG 7837", "EPSG:7837"), ("ellipsoid", "EPSG:4979"), ("1985 National Height Datum", "EPSG:5737"), ("黄海1956", "EPSG:5736"), ("", ""), ("mud", ""), ("EPSG:4547", "")],
 )  # fmt: skip
 def test_vertical_names(text: str, code: str) -> None:
     assert vertical_code(text) == code
@@ -222,6 +222,19 @@ def test_the_ifc2x3_property_sets(step: Step) -> None:
     placement = placed(of(step(*lines, schema="IFC2X3")), vertical=None)
     assert (placement.reference.horizontal, placement.reference.vertical) == ("EPSG:4547", "EPSG:5737")
     np.testing.assert_allclose(at(placement, 10, 0, 1), [454000, 2500010, 4], atol=1e-9)
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(1.0, ""), (1.0, "m"), (1000.0, ""), (1000.0, "millimeters"), (1 / 0.3048, "feet")])
+def test_map_units_of_property_sets(step: Step, factor: float, unit: str) -> None:
+    """In a project of millimetres: eastings in the unit that MapUnit names in anybody's spelling; where it names none, in the one that leads into the CRS's area."""
+    values = {"Eastings": f"IFCLABEL('{454000 * factor!r}')", "Northings": f"IFCREAL({2500000 * factor!r})", "OrthogonalHeight": f"IFCREAL({3 * factor!r})"}
+    names = {"Name": "IFCLABEL('EPSG:4547')", "VerticalDatum": "IFCLABEL('1985')", **({"MapUnit": f"IFCLABEL('{unit}')"} if unit else {})}
+    lines = []
+    for number, (name, pairs) in enumerate((("ePSet_MapConversion", values), ("ePSet_ProjectedCRS", names)), 3):
+        lines += [f"#{number}{i}1=IFCPROPERTYSINGLEVALUE('{key}',$,{value},$);" for i, (key, value) in enumerate(pairs.items())]
+        lines.append(f"#{number}99=IFCPROPERTYSET('200000000000000000000{number}',$,'{name}',$,({','.join(f'#{number}{i}1' for i in range(len(pairs)))}));")
+    placement = placed(of(step(*lines, schema="IFC2X3", prefix=".MILLI.")), vertical=None)
+    np.testing.assert_allclose(at(placement, 10, 0, 1), [454010, 2500000, 4], atol=1e-6)
 
 
 # --- by hand -----------------------------------------------------------------------------------------------------

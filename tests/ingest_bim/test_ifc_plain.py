@@ -271,12 +271,15 @@ def _shift(line: str, by: int) -> str:
 # --- properties from the text ------------------------------------------------------------------------------------
 
 TRICKY = (
-    "#400=IFCPROPERTYSET('4000000000000000000000',$,'Pset, (of) ''one''',$,(#401,#402,#403,#404,#405,#406,#407,#408,#409,#410));",
+    "#400=IFCPROPERTYSET('4000000000000000000000',$,'Pset, (of) ''one''',$,(#401,#402,#403,#404,#405,#406,#407,#408,#409,#410,#411,#412,#413));",
     "#401=IFCPROPERTYSINGLEVALUE('a','why, (not)?',IFCLABEL('x, (y)'),$);", "#402=IFCPROPERTYSINGLEVALUE('b''s',$,IFCLABEL('it''s'),$);",
     "#403=IFCPROPERTYSINGLEVALUE('\\X2\\67F1\\X0\\',$,IFCTEXT('\\X2\\67F1\\X0\\'),$);", "#404 = IFCPROPERTYSINGLEVALUE ( 'd' , $ , IFCREAL( -1.5E-3 ) , $ ) ;",
     "#405=IFCPROPERTYSINGLEVALUE('e',$,IFCINTEGER(7),$);", "#406=IFCPROPERTYSINGLEVALUE('f',$,IFCBOOLEAN(.F.),$);", "#407=IFCPROPERTYSINGLEVALUE('g',$,IFCLOGICAL(.U.),$);",
     "#408=IFCPROPERTYSINGLEVALUE('h',$,IFCLENGTHMEASURE(12.),#420);", "#409=IFCPROPERTYSINGLEVALUE('i',$,$,$);", "#410=IFCPROPERTYENUMERATEDVALUE('j',$,(IFCLABEL('p'),IFCLABEL('q')),$);",
-    "#420=IFCSIUNIT(*,.LENGTHUNIT.,.MILLI.,.METRE.);", "#430=IFCRELDEFINESBYPROPERTIES('4000000000000000000001',$,$,$,(#100),#400);",
+    "#411=IFCPROPERTYSINGLEVALUE('k',$,IFCLABEL('a \\X2\\67F100FC\\X0\\ (b) \\X2\\4E94\\X0\\'),$);", "#412=IFCPROPERTYSINGLEVALUE('l',$,IFCLABEL('\\X2\\D83CDFE0\\X0\\'),$);",
+    "#413=IFCPROPERTYSINGLEVALUE('m',$,IFCLABEL('\\S\\d \\X\\E4 \\\\'),$);", "#421=IFCPROPERTYSET('4000000000000000000003',$,'\\X2\\5899\\X0\\',$,( #401 , #411 ));",
+    "#422=IFCPROPERTYSET('4000000000000000000004',$,$,$,(#401));", "#431=IFCRELDEFINESBYPROPERTIES('4000000000000000000005',$,'x','y',( #100 ),#421);",
+    "#432=IFCRELDEFINESBYPROPERTIES('4000000000000000000006',$,$,$,(#100,#100),#422);", "#420=IFCSIUNIT(*,.LENGTHUNIT.,.MILLI.,.METRE.);", "#430=IFCRELDEFINESBYPROPERTIES('4000000000000000000001',$,$,$,(#100),#400);",
 )  # fmt: skip
 
 
@@ -286,8 +289,9 @@ def test_values_from_the_text_are_the_parser_s(model_file: ModelFile, step: Step
     structure, units = read_structure(model, Report()), Units(model)
     parsed, scanned = (read_definitions(model, structure, units, Report(), text) for text in (None, StepText.of(path)))
     assert scanned == parsed
-    values = {value.name: (value.text, value.number, value.type) for value, _ in scanned.psets[100]}
-    assert len(values) == 10
+    assert {name: len(values) for (name, values) in ((one.name, one.values) for one, _ in scanned.psets[100])} == {"Pset, (of) 'one'": 13, "墙": 2, "IfcPropertySet": 1}
+    values = {value.name: (value.text, value.number, value.type) for value in scanned.psets[100][0][0].values}
+    assert (values["k"][0], values["m"][0]) == ("a 柱ü (b) 五", "ä ä \\")
     assert values["a"] == ("x, (y)", None, "IfcLabel")
     assert values["b's"] == ("it's", None, "IfcLabel")
     assert values["柱"] == ("柱", None, "IfcText")

@@ -90,6 +90,19 @@ def test_a_style_or_an_opening_makes_another_shape(model_file: ModelFile, step: 
     assert sorted(volume(mesh, p) for p in range(2)) == pytest.approx([6 - 0.25, 6], abs=1e-4)
 
 
+@pytest.mark.parametrize(("apart", "shaped"), [(0.0, 1), (0.3, 2)])
+def test_openings_that_stand_alike_in_their_elements_make_one_shape(model_file: ModelFile, step: Step, apart: float, shaped: int) -> None:
+    """Both are placed in the world, not beside what they cut."""
+    holes = [f"#150=IFCLOCALPLACEMENT($,#151);#151=IFCAXIS2PLACEMENT3D(#152,$,$);#152=IFCCARTESIANPOINT(({10 + apart},0.,0.));",
+             "#160=IFCPRODUCTDEFINITIONSHAPE($,$,(#161));", "#161=IFCSHAPEREPRESENTATION(#2,'Body','SweptSolid',(#162));",
+             "#162=IFCEXTRUDEDAREASOLID(#163,#10,#12,1.);", "#163=IFCRECTANGLEPROFILEDEF(.AREA.,$,#61,0.5,0.5);"]  # fmt: skip
+    for column, place, name in ((100, 30, 170), (110, 150, 180)):
+        holes += [f"#{name}=IFCOPENINGELEMENT('{name:022}',$,'o',$,$,#{place},#160,$,.OPENING.);", f"#{name + 1}=IFCRELVOIDSELEMENT('{name + 1:022}',$,$,$,#{column},#{name});"]
+    mesh, facts = read(model_file(step(*holes)))
+    assert facts["shaped"] == shaped
+    assert [volume(mesh, p) for p in range(shaped)] == pytest.approx([6 - 0.25] * shaped, abs=1e-4)
+
+
 def test_digests_see_content_and_not_names() -> None:
     one = StepText(b"#1=IFCA('x',(#2,#3));\n#2=IFCCARTESIANPOINT((0.,1.));\n#3=IFCB(#2);/* it's a comment; #9=IFCX(); */\n#4=IFCSTYLEDITEM(#3,(#2),$);")
     other = StepText(b"#11 = IFCA ( 'x',(#12,#13));#12=IFCCARTESIANPOINT((0.,1.));#13=IFCB(#12);#99=IFCSTYLEDITEM(#13,(#12),$);".replace(b"IFCA ( ", b"IFCA("))

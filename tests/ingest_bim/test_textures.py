@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+import shapely
 from PIL import Image
 
 from ingest_bim import citygml, cityjson, citymodel_mesh
@@ -248,15 +249,16 @@ def test_code_lists(tmp_path: Path) -> None:
 
 
 def test_points_and_lines_are_kept(tmp_path: Path) -> None:
-    """A road with a line alone (LoD0 network) keeps it as its geometry, in the file's places; an object with faces says what it does not keep."""
+    """A road with a line alone (LoD0 network) keeps it as its geometry, in the file's places; an object with faces has it, and where it meets the ground, as attributes."""
     line = f"<gml:MultiCurve><gml:curveMember><gml:LineString><gml:posList>{E} {N} {H} {E + 5} {N} {H}</gml:posList></gml:LineString></gml:curveMember></gml:MultiCurve>"
     road = f'<core:cityObjectMember><bldg:BuildingInstallation gml:id="antenna"><bldg:lod3Geometry>{line}</bldg:lod3Geometry></bldg:BuildingInstallation></core:cityObjectMember>'
-    face = f"<bldg:lod2MultiSurface>{polygon('w', (0, 1, 5, 4))}</bldg:lod2MultiSurface><bldg:lod2MultiCurve>{line}</bldg:lod2MultiCurve>"
+    face = f"<bldg:lod2MultiSurface>{polygon('w', (0, 1, 5, 4))}</bldg:lod2MultiSurface><bldg:lod2MultiCurve>{line}</bldg:lod2MultiCurve><bldg:lod1TerrainIntersection>{line}</bldg:lod1TerrainIntersection>"
     (mesh,), report = load_gml(save(tmp_path, road + building(face)))
     assert mesh.outlines is not None
     assert list(mesh.outlines[0].coords) == [(E, N, H), (E + 5, N, H)] and mesh.outlines[1] is None
-    reasons = [n.reason for n in report.notes]
-    assert any("kept as a plan geometry" in r for r in reasons) and any(re.search("beside its faces are not kept", r) for r in reasons)
+    for name in ("lod2MultiCurve", "lod1TerrainIntersection"):
+        assert list(shapely.from_wkt(mesh.attributes[name][1].as_py()).coords) == [(E, N, H), (E + 5, N, H)] and mesh.attributes[name][0].as_py() is None
+    assert [n.feature for n in report.notes if n.action == "warned" and "kept as a plan geometry" in n.reason] == ["antenna"] and len(report.notes) == 1
     relief = f'<core:cityObjectMember><dem:MassPointRelief xmlns:dem="http://www.opengis.net/citygml/relief/2.0" gml:id="mass"><dem:lod>1</dem:lod><dem:reliefPoints><gml:MultiPoint><gml:pointMember><gml:Point><gml:pos>{E} {N} {H}</gml:pos></gml:Point></gml:pointMember></gml:MultiPoint></dem:reliefPoints></dem:MassPointRelief></core:cityObjectMember>'
     (mesh,), _ = load_gml(save(tmp_path, relief))
     assert mesh.outlines is not None and list(mesh.outlines[0].coords) == [(E, N, H)] and mesh.attributes["lod"].to_pylist() == ["1"]

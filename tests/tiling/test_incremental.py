@@ -238,6 +238,29 @@ def test_a_damaged_past_means_a_full_build(lake: Lake, damage: str) -> None:
     assert damage == "index" or any("made anew" in reason for reason in said), said
 
 
+@pytest.mark.parametrize("how", ["knows less", "knows more"])
+def test_a_survey_of_another_release_is_made_again(lake: Lake, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """One without counts of the extremes is in doubt where they may have gone; one with what is not known here is not used. Tiles are copied all the same."""
+    rng = np.random.default_rng(3)
+    rows = {f"b{i}": row(rng) for i in range(300)}
+    version = store(lake, of(rows))
+    change = {"knows less": {"lows": 0, "highs": 0}, "knows more": {"modes": 1}}[how]
+    plain = Census.to_json
+
+    def told(census: Census) -> dict[str, Any]:
+        value = plain(census)
+        return {**value, "columns": {name: survey | change for name, survey in value["columns"].items()}}
+
+    with monkeypatch.context() as then:
+        then.setattr(Census, "to_json", told)
+        _, facts = build(lake, version, "a.3tz")
+    update = parts.merge(lake, version, store(lake, of({"b3": edited("height", rows["b3"], rng)})))
+    full, _ = build(lake, update, "full.3tz")
+    counts = counted(monkeypatch)
+    assert build(lake, update, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]))[0] == full
+    assert counts["tiles"] < facts["tiles"]
+
+
 def flip(path: Path, where: float) -> None:
     data = bytearray(path.read_bytes())
     data[int(len(data) * where)] ^= 0x10
@@ -327,6 +350,10 @@ def test_a_survey_is_kept_up_to_date_and_made_again_only_in_doubt(data: st.DataO
     numbers = [[n for n in rows if n is not None] for rows in (stay + gone, gone, come)]
     if all(numbers) and min(numbers[2]) <= min(numbers[0]) and max(numbers[2]) >= max(numbers[0]):
         assert not asked, "those that came reach as far"
+    if all(numbers):
+        ends = [(end(numbers[0]), numbers[0].count(end(numbers[0])), numbers[1].count(end(numbers[0]))) for end in (min, max)]
+        if all(there > went for _, there, went in ends):
+            assert not asked, "some of those that reach as far stay"
 
 
 def test_the_collector_is_as_it_was() -> None:

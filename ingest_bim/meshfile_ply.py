@@ -1,0 +1,212 @@
+"""PLY with polygons, made plain for trimesh: triangles alone.
+
+trimesh cuts polygons as fans, which covers what lies outside of one that is not convex, and refuses binary files whose faces differ in their
+corners, which is how Blender and MeshLab write them. Faces that are not convex are cut by ear clipping, as those of OBJ; colours of faces and
+texture coordinates of their corners go with them. A file of triangles alone, or one that is not understood, is left to trimesh.
+
+Format: Turk, The PLY Polygon File Format (1994).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest_bim.citymodel import Face
+from ingest_bim.citymodel_faces import triangulate
+from ingest_bim.meshfile_obj import not_convex
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+TYPES = {"char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2", "int": "i4", "int32": "i4",
+         "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4", "double": "f8", "float64": "f8"}  # fmt: skip
+RINGS = ("vertex_indices", "vertex_index")
+
+
+@dataclass
+class Element:
+    """A kind of rows: its number of rows and its properties (name, type, type of the count where it is a list or "")."""
+
+    name: str
+    count: int
+    properties: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+@dataclass
+class Rows:
+    """Scalars by name, (n,) each; lists by name: (all values, (n + 1,) starts)."""
+
+    scalars: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    lists: dict[str, tuple[NDArray[np.generic], I64]] = field(default_factory=dict)
+
+
+def triangular(data: bytes) -> bytes:
+    """The file with its polygons as triangles; as it is where it has none, or is not as the format asks (for trimesh to say)."""
+    try:
+        end = data.index(b"\n", data.index(b"end_header")) + 1
+        head = data[:end].decode("ascii", "replace").splitlines()
+        elements = _elements(head)
+        layout = next(line.split()[1] for line in head if line.startswith("format"))
+        body = _Text(data[end:]) if layout == "ascii" else _Binary(data, end, ">" if "big" in layout else "<")
+        rows = {element.name: body.rows(element) for element in elements[: 1 + max(i for i, e in enumerate(elements) if e.name in ("vertex", "face"))]}
+        vertex, face = rows["vertex"], rows["face"]
+        name = next(name for name in RINGS if name in face.lists)
+        numbers, first = face.lists[name][0].astype(np.int64), face.lists[name][1]
+        vertices = np.column_stack([vertex.scalars[axis].astype(np.float64) for axis in "xyz"])
+    except (ValueError, KeyError, IndexError, StopIteration, OverflowError):
+        return data
+    sizes = np.diff(first)
+    if vertex.lists or not len(sizes) or (sizes == 3).all():
+        return data
+    corners, of = _cut(vertices, numbers, first, sizes)
+    return _written([line for line in head if line.startswith(("comment", "obj_info"))], vertex, face, numbers[corners], of, corners)
+
+
+def _elements(head: list[str]) -> list[Element]:
+    found: list[Element] = []
+    for line in head:
+        words = line.split()
+        if words[:1] == ["element"]:
+            found.append(Element(words[1], int(words[2])))
+        elif words[:2] == ["property", "list"]:
+            found[-1].properties.append((words[4], TYPES[words[3]], TYPES[words[2]]))
+        elif words[:1] == ["property"]:
+            found[-1].properties.append((words[2], TYPES[words[1]], ""))
+    return found
+
+
+class _Binary:
+    """Reads rows of bytes one element after the other."""
+
+    def __init__(self, data: bytes, at: int, order: str) -> None:
+        self.data, self.at, self.order = data, at, order
+
+    def rows(self, element: Element) -> Rows:
+        if not any(counted for _, _, counted in element.properties):
+            table = self._table(element.count, [(name, self.order + kind) for name, kind, _ in element.properties])
+            return Rows({name: table[name] for name, _, _ in element.properties})
+        return self._alike(element) or self._one_by_one(element)
+
+    def _table(self, count: int, kind: list[tuple[str, str]]) -> NDArray[np.void]:
+        whole = np.dtype(kind)
+        table: NDArray[np.void] = np.frombuffer(self.data, whole, count, self.at)
+        self.at += count * whole.itemsize
+        return table
+
+    def _alike(self, element: Element) -> Rows | None:
+        """Rows whose lists are all as long as the first row's; None (and nothing read) where they are not."""
+        begin, fields = self.at, list[tuple[str, str] | tuple[str, str, tuple[int]]]()
+        at = begin
+        for name, value, counted in element.properties:
+            size = 1
+            if counted:
+                size = int(np.frombuffer(self.data, self.order + counted, 1, at)[0])
+                fields.append((f"count of {name}", self.order + counted))
+                at += np.dtype(counted).itemsize
+            fields.append((name, self.order + value, (size,)) if counted else (name, self.order + value))
+            at += size * np.dtype(value).itemsize
+        whole = np.dtype(fields)
+        if element.count * whole.itemsize > len(self.data) - begin:
+            return None
+        table = np.frombuffer(self.data, whole, element.count, begin)
+        lists = [name for name, _, counted in element.properties if counted]
+        if not all((table[f"count of {name}"] == table[name].shape[1]).all() for name in lists):
+            return None
+        self.at = begin + element.count * whole.itemsize
+        return Rows({name: table[name] for name, _, counted in element.properties if not counted},
+                    {name: (table[name].reshape(-1), np.arange(element.count + 1) * table[name].shape[1]) for name in lists})  # fmt: skip
+
+    def _one_by_one(self, element: Element) -> Rows:
+        scalars: dict[str, list[NDArray[np.generic]]] = {name: [] for name, _, counted in element.properties if not counted}
+        lists: dict[str, list[NDArray[np.generic]]] = {name: [] for name, _, counted in element.properties if counted}
+        kinds = [(name, np.dtype(self.order + kind), np.dtype(self.order + counted) if counted else None) for name, kind, counted in element.properties]
+        for _ in range(element.count):
+            for name, kind, counted in kinds:
+                size = 1
+                if counted is not None:
+                    size = int(np.frombuffer(self.data, counted, 1, self.at)[0])
+                    self.at += counted.itemsize
+                (scalars if counted is None else lists)[name].append(np.frombuffer(self.data, kind, size, self.at))
+                self.at += size * kind.itemsize
+        return Rows({name: np.concatenate(values) for name, values in scalars.items()},
+                    {name: (np.concatenate(values), np.cumsum([0, *map(len, values)])) for name, values in lists.items()})  # fmt: skip
+
+
+class _Text:
+    """Reads rows of words one element after the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self.words, self.at = data.split(), 0
+
+    def rows(self, element: Element) -> Rows:
+        width = len(element.properties)
+        if not any(counted for _, _, counted in element.properties):
+            table = np.array(self.words[self.at : self.at + element.count * width], np.float64).reshape(element.count, width)
+            self.at += element.count * width
+            return Rows({name: table[:, i].astype(kind) for i, (name, kind, _) in enumerate(element.properties)})
+        found: dict[str, list[list[bytes]]] = {name: [] for name, _, _ in element.properties}
+        for _ in range(element.count):
+            for name, _, counted in element.properties:
+                size = int(self.words[self.at]) if counted else 1
+                self.at += 1 if counted else 0
+                found[name].append(self.words[self.at : self.at + size])
+                self.at += size
+        if self.at > len(self.words):
+            raise ValueError("the file is cut short")
+        flat = {name: np.array([word for row in rows for word in row], np.float64) for name, rows in found.items()}
+        return Rows({name: flat[name].astype(kind) for name, kind, counted in element.properties if not counted},
+                    {name: (flat[name].astype(kind), np.cumsum([0, *map(len, found[name])])) for name, kind, counted in element.properties if counted})  # fmt: skip
+
+
+def _cut(vertices: F64, numbers: I64, first: I64, sizes: I64) -> tuple[I64, I64]:
+    """((T, 3) places in `numbers`, (T,) polygon of each): convex polygons as fans, the others by ear clipping."""
+    concave = not_convex(numbers, first, sizes, vertices)
+    triangles, face = [np.zeros((0, 3), np.int64)], [np.zeros(0, np.int64)]
+    plain = np.ones(len(sizes), bool)
+    plain[concave] = False
+    for size in np.unique(sizes[plain & (sizes > 2)]).tolist():
+        rows = np.flatnonzero(plain & (sizes == size))
+        corners = first[rows][:, None] + np.arange(size)
+        triangles.append(np.stack([np.repeat(corners[:, :1], size - 2, axis=1), corners[:, 1:-1], corners[:, 2:]], axis=2).reshape(-1, 3))
+        face.append(np.repeat(rows, size - 2))
+    if concave:
+        which = np.concatenate([np.arange(first[i], first[i + 1]) for i in concave])
+        points = np.nan_to_num(vertices[numbers[which]] - vertices[numbers[which[0]]])
+        ears = triangulate(points, [Face([list(range(a, b))]) for a, b in pairwise(np.cumsum([0, *sizes[concave]]).tolist())])
+        triangles.append(which[ears.triangles])
+        face.append(np.array(concave, np.int64)[ears.face])
+    order = np.argsort(np.concatenate(face), kind="stable")
+    return np.concatenate(triangles)[order], np.concatenate(face)[order]
+
+
+def _written(comments: list[str], vertex: Rows, face: Rows, triangles: I64, of: I64, corners: I64) -> bytes:
+    """A binary PLY of vertices as they were and triangles with what their faces had."""
+    lines = ["ply", "format binary_little_endian 1.0", *comments, f"element vertex {len(vertex.scalars['x'])}"]
+    names = {kind: name for name, kind in TYPES.items()}
+
+    def scalars(rows: Rows, which: I64 | slice) -> list[tuple[str, NDArray[np.generic]]]:
+        lines.extend(f"property {names[values.dtype.str[1:]]} {name}" for name, values in rows.scalars.items())
+        return [(name, values[which]) for name, values in rows.scalars.items()]
+
+    first = _packed(scalars(vertex, slice(None)))
+    lines.append(f"element face {len(triangles)}")
+    lines.append("property list uchar int vertex_indices")
+    columns: list[tuple[str, NDArray[np.generic]]] = [("count", np.full(len(triangles), 3, np.uint8)), ("corners", triangles.astype(np.int32))]
+    if "texcoord" in face.lists:
+        values, starts = face.lists["texcoord"]
+        if np.array_equal(starts, 2 * face.lists[next(name for name in RINGS if name in face.lists)][1]):
+            lines.append("property list uchar float texcoord")
+            columns += [("count of texcoord", np.full(len(triangles), 6, np.uint8)), ("texcoord", values.astype(np.float32).reshape(-1, 2)[corners].reshape(-1, 6))]
+    columns += scalars(face, of)
+    lines.append("end_header")
+    return "\n".join(lines).encode() + b"\n" + first + _packed(columns)
+
+
+def _packed(columns: list[tuple[str, NDArray[np.generic]]]) -> bytes:
+    table = np.empty(len(columns[0][1]), [(name, f"<{values.dtype.str[1:]}", values.shape[1:]) for name, values in columns])
+    for name, values in columns:
+        table[name] = values
+    return table.tobytes()

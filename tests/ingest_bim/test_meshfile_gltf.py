@@ -1,0 +1,123 @@
+"""glTF as tools compress it: Draco, meshopt, sparse and quantised accessors, copies. What is drawn is compared with the places that were encoded."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import DracoPy
+import numpy as np
+import pytest
+import trimesh
+from scipy.spatial import KDTree
+
+from tests.ingest_bim.test_meshfile import PLACE, load, placed
+from tiling import meshopt
+from twin.errors import UnreadableSource
+
+BALL = trimesh.creation.icosphere(2, 3.0)
+PLACES, TRIANGLES = BALL.vertices.astype("<f4"), BALL.faces.astype("<u4")
+UPRIGHT = {**PLACE, "anchor": "407000,2496000,0", "up": "z"}
+
+
+def glb(folder: Path, parts: list[bytes], accessors: list[dict[str, Any]], **more: Any) -> Path:
+    """A GLB of one primitive: accessor 0 places, 1 triangles; a buffer view for each part."""
+    ends = np.cumsum([len(part) + -len(part) % 4 for part in parts]).tolist()
+    views = [{"buffer": 0, "byteOffset": end - len(part) - -len(part) % 4, "byteLength": len(part)} for part, end in zip(parts, ends, strict=True)]
+    whole = {"asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0, "name": "ball"}], "buffers": [{"byteLength": ends[-1]}],
+             "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}], "bufferViews": views, "accessors": accessors, **more}  # fmt: skip
+    text, data = json.dumps(whole).encode(), b"".join(part + bytes(-len(part) % 4) for part in parts)
+    text += b" " * (-len(text) % 4)
+    path = folder / "a.glb"
+    path.write_bytes(struct.pack("<4s4I", b"glTF", 2, 28 + len(text) + len(data), len(text), 0x4E4F534A) + text + struct.pack("<2I", len(data), 0x4E4942) + data)
+    return path
+
+
+def of(view: int | None, code: int, count: int, kind: str, **more: Any) -> dict[str, Any]:
+    return {"componentType": code, "count": count, "type": kind, **({} if view is None else {"bufferView": view}), **more}
+
+
+DENSE = [of(0, 5126, len(PLACES), "VEC3"), of(1, 5125, TRIANGLES.size, "SCALAR")]
+
+
+def corners(path: Path) -> np.ndarray:
+    """All corners of what is drawn, from the anchor."""
+    meshes, _ = load(path, **UPRIGHT)
+    return np.concatenate([placed(mesh, i) for mesh in meshes for i in range(len(mesh.instance_prototype))]) - [407000, 2496000, 0]
+
+
+def same(found: np.ndarray, expected: np.ndarray, within: float) -> bool:
+    return len(found) == len(expected) and float(KDTree(expected).query(found)[0].max()) < within
+
+
+def test_sparse_and_quantised_places_and_colours(tmp_path: Path) -> None:
+    """What the accessor means is drawn: one corner moved by a sparse accessor; places and colours as 16 bit fractions (trimesh takes them for whole numbers)."""
+    moved = PLACES.copy()
+    moved[5] = 9
+    sparse = {"count": 1, "indices": {"bufferView": 2, "componentType": 5123}, "values": {"bufferView": 3}}
+    path = glb(tmp_path, [PLACES.tobytes(), TRIANGLES.tobytes(), np.array([5], "<u2").tobytes(), moved[5].tobytes()], [{**DENSE[0], "sparse": sparse}, DENSE[1]])
+    assert same(corners(path), moved, 1e-6)
+    whole = np.zeros((len(PLACES), 4), "<i2")
+    whole[:, :3] = np.rint(PLACES / 3 * 32767)
+    colors = np.tile(np.rint(np.array([1, 0.5, 0.25, 1]) * 65535), (len(PLACES), 1)).astype("<u2")
+    parts = [whole.tobytes(), TRIANGLES.tobytes(), colors.tobytes()]
+    path = glb(tmp_path, parts, [of(0, 5122, len(PLACES), "VEC3", normalized=True), DENSE[1], of(2, 5123, len(PLACES), "VEC4", normalized=True)],
+               nodes=[{"mesh": 0, "scale": [3, 3, 3]}], meshes=[{"primitives": [{"attributes": {"POSITION": 0, "COLOR_0": 2}, "indices": 1}]}],
+               extensionsRequired=["KHR_mesh_quantization"], bufferViews=[{"buffer": 0, "byteLength": len(parts[0]), "byteStride": 8},
+               {"buffer": 0, "byteOffset": len(parts[0]), "byteLength": len(parts[1])}, {"buffer": 0, "byteOffset": len(parts[0] + parts[1]), "byteLength": len(parts[2])}])  # fmt: skip
+    assert same(corners(path), PLACES, 1e-4)
+    (mesh,), _ = load(path, **UPRIGHT)
+    assert mesh.colors is not None and mesh.colors[0, 0].tolist() == [255, 188, 137, 255]  # 1, 0.5 and 0.25 of linear light in sRGB
+
+
+def test_draco(tmp_path: Path) -> None:
+    """What Google's library encoded is drawn, to its step; a stream cut short is refused."""
+    data = DracoPy.encode(PLACES, TRIANGLES, quantization_bits=16)
+    place = next(a["unique_id"] for a in DracoPy.decode(data).attributes if a["attribute_type"] == 0)
+    packed = {"KHR_draco_mesh_compression": {"bufferView": 0, "attributes": {"POSITION": place}}}
+    more = {"meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1, "extensions": packed}]}], "extensionsRequired": list(packed)}
+    empty = [of(None, 5126, len(PLACES), "VEC3"), of(None, 5125, TRIANGLES.size, "SCALAR")]
+    assert same(corners(glb(tmp_path, [data], empty, **more)), PLACES, 1e-4)
+    with pytest.raises(UnreadableSource, match="KHR_draco_mesh_compression is damaged"):
+        corners(glb(tmp_path, [data[:60]], empty, **more))
+
+
+def test_meshopt(tmp_path: Path) -> None:
+    """Compressed views are drawn; one that lacks its last bytes is refused."""
+    rows, faces = meshopt.encode_vertices(PLACES), meshopt.encode_triangles(TRIANGLES)
+    how = [{"byteStride": 12, "count": len(PLACES), "mode": "ATTRIBUTES"}, {"byteStride": 4, "count": TRIANGLES.size, "mode": "TRIANGLES"}]
+    for cut in (0, 9):
+        parts, begin = [rows, faces[: len(faces) - cut]], [0, len(rows) + -len(rows) % 4]
+        extensions = [{"EXT_meshopt_compression": {"buffer": 0, "byteOffset": begin[i], "byteLength": len(parts[i]), **how[i]}} for i in (0, 1)]
+        views = [{"buffer": 1, "byteLength": size, "extensions": extension} for size, extension in zip((PLACES.nbytes, TRIANGLES.nbytes), extensions, strict=True)]
+        buffers = [{"byteLength": begin[1] + len(parts[1])}, {"byteLength": PLACES.nbytes, "extensions": {"EXT_meshopt_compression": {"fallback": True}}}]
+        path = glb(tmp_path, parts, DENSE, bufferViews=views, buffers=buffers, extensionsRequired=["EXT_meshopt_compression"])
+        if not cut:
+            assert same(corners(path), PLACES, 1e-6)
+            continue
+        with pytest.raises(UnreadableSource, match="cannot be decoded: A stream of EXT_meshopt_compression"):
+            corners(path)
+
+
+def test_copies_are_drawn_one_by_one(tmp_path: Path) -> None:
+    """Places, turns (as 16 bit fractions) and sizes of copies, below a node that is moved itself: where trimesh's own matrices put them; one shape, a feature each."""
+    random = np.random.default_rng(3)
+    moves, sizes = random.normal(size=(7, 3)).astype("<f4") * 20, (random.random((7, 3)) + 0.5).astype("<f4")
+    turns = random.normal(size=(7, 4))
+    turns = np.rint(turns / np.linalg.norm(turns, axis=1, keepdims=True) * 32767).astype("<i2")
+    node = {"mesh": 0, "name": "tree", "translation": [1, 2, 3], "extensions": {"EXT_mesh_gpu_instancing": {"attributes": {"TRANSLATION": 2, "ROTATION": 3, "SCALE": 4}}}}
+    path = glb(tmp_path, [PLACES.tobytes(), TRIANGLES.tobytes(), moves.tobytes(), turns.tobytes(), sizes.tobytes()],
+               [*DENSE, of(2, 5126, 7, "VEC3"), of(3, 5122, 7, "VEC4", normalized=True), of(4, 5126, 7, "VEC3")], nodes=[node])  # fmt: skip
+    expected = [(PLACES * sizes[i]) @ trimesh.transformations.quaternion_matrix(turns[i][[3, 0, 1, 2]])[:3, :3].T + moves[i] + [1, 2, 3] for i in range(7)]
+    assert same(corners(path), np.concatenate(expected), 1e-3)
+    (mesh,), report = load(path, **UPRIGHT)
+    assert sorted(mesh.ids.to_pylist()) == [f"tree #{i}" for i in range(1, 8)] and len(set(mesh.instance_prototype.tolist())) == 1
+    assert any("7 copies" in note.reason for note in report.notes)
+
+
+def test_counts_without_bytes_take_no_memory(tmp_path: Path) -> None:
+    path = glb(tmp_path, [PLACES.tobytes(), TRIANGLES.tobytes()], [of(None, 5126, 10**10, "VEC3"), DENSE[1]])
+    with pytest.raises(UnreadableSource, match="without any bytes"):
+        load(path, **UPRIGHT)

@@ -1,0 +1,11 @@
+"""What Python's zipfile raises for archives that are damaged, encrypted or packed in a way that it does not know."""
+
+from __future__ import annotations
+
+import lzma
+import struct
+import zipfile
+import zlib
+
+#: All of it: a directory that is cut, a stream that does not unpack (each method has an error of its own), names that are empty or do not decode, a password.
+UNREADABLE = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, LookupError, NotImplementedError, RuntimeError, ValueError, OSError)
