@@ -8,7 +8,7 @@ memory holds some 200 bytes a piece, an instance or a prototype, and none of the
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 _TABLE = "features"
+_ARRAYS = ("feature", "first", "instance", "weight")
+_NOTHING = np.zeros((0, 4), np.int64)
 WHOLE = 2
 """Budgets of vertices up to which a layer is one tile: a tree of so few tiles would draw nearly as much in its root as in all its leaves, and the estimate
 of vertices is high (two a triangle; measured on open building models before sharing: 0.8–1.5)."""
@@ -96,15 +98,23 @@ class Elements:
             StorageError: the disk is full.
         """
         self.shapes.store.write()
-        self.table = self.shapes.store.keep_table(_TABLE, self.table)
+        store = self.shapes.store
+        self.table = store.keep_table(_TABLE, self.table)
+        for name in _ARRAYS:
+            setattr(self, name, store.keep_array(name, getattr(self, name)))
+        self.shapes.start = store.keep_array("start", self.shapes.start)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process, after `save`: triangles and table stay where they are, in files."""
-        return {**self.__dict__, "table": None}
+        """For another process, after `save`: triangles, table and what there is of each piece stay where they are, in files; every unit of work is given the elements."""
+        return {**self.__dict__, "table": None, **dict.fromkeys(_ARRAYS), "shapes": replace(self.shapes, start=_NOTHING)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
-        self.table = self.shapes.store.table(_TABLE)
+        store = self.shapes.store
+        self.table = store.table(_TABLE)
+        for name in _ARRAYS:
+            setattr(self, name, store.array(name))
+        self.shapes.start = store.array("start")
 
     def release(self) -> None:
         """Let go of what was read for the last tiles."""

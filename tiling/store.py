@@ -157,6 +157,23 @@ class Store:
         columns = [pa.ipc.open_file(pa.BufferReader(pa.py_buffer(self._map(f"{name}.{number}")))).read_all() for number in range(self._tables[name])]
         return pa.Table.from_arrays([own.column(0) for own in columns], schema=pa.unify_schemas([own.schema for own in columns]))
 
+    def keep_array(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        """The same array in a file, where other processes find it (`array`); what was kept once stays.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        path = self._folder / f"{name}.npy"
+        if not path.exists():  # it is mapped by those that were given it
+            with storage_errors(KEEPING):
+                np.save(path, array)
+        return self.array(name)
+
+    def array(self, name: str) -> NDArray[Any]:
+        """An array of `keep_array`, mapped."""
+        found: NDArray[Any] = np.load(self._folder / f"{name}.npy", mmap_mode="r")
+        return found
+
     def release(self) -> None:
         """Let go of the pages of the files that were read; arrays stay as they are and are read again when touched."""
         for found in self._maps.values():

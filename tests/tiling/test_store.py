@@ -5,10 +5,14 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from tiling.elements import Elements
+from tiling.shapes import KINDS, Shapes
 from tiling.store import Store
+from twin.model import Reference
 
 SCHEMA = pa.schema([("id", pa.string()), ("height", pa.float64()), ("use", pa.string()), ("parent", pa.string())])
 
@@ -32,3 +36,21 @@ def test_rows_come_back_in_one_chunk_each_column(tmp_path: Path, limit: int, par
     store.write()
     assert store.keep_table("rows", found).equals(found)
     assert pickle.loads(pickle.dumps(store)).table("rows").equals(found)  # noqa: S301  what another process is given
+
+
+def test_a_process_is_given_names_of_files(tmp_path: Path) -> None:
+    """Every unit of work is given the elements of the layer: what they weigh there must not grow with it."""
+    many = np.arange(50_000)
+    store = Store(KINDS, tmp_path / "kept", 1 << 20)
+    elements = Elements(Shapes(store, Reference("EPSG:4547"), {}, start=np.tile(many[:, None], (1, 4))), pa.table({"id": [str(i) for i in many]}), many,
+                        np.append(many, 50_000), many[::-1].copy(), 2 * many)  # fmt: skip
+    elements.save()
+    elements.save()  # a build that is begun again
+    data = pickle.dumps(elements)
+    assert len(data) < 10_000
+    other = pickle.loads(data)  # noqa: S301  ours
+    for name, expected in (("feature", many), ("first", np.append(many, 50_000)), ("instance", many[::-1]), ("weight", 2 * many)):
+        assert np.array_equal(getattr(other, name), expected)
+        assert np.array_equal(getattr(elements, name), expected)
+    assert np.array_equal(other.shapes.start[:, 3], many)
+    assert other.table.column("id")[49_999].as_py() == "49999"
