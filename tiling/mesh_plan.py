@@ -34,7 +34,7 @@ class Tree:
     """
 
     def __init__(self, elements: Elements, version: LayerVersion, options: Any, report: Report) -> None:
-        box = elements.measure()
+        box = elements.shapes.store.laid("boxes", elements.measure())
         good = np.flatnonzero(np.isfinite(box).all(axis=(1, 2)) & (elements.weight > 0))
         _note_losses(elements, good, report)
         if not len(good):
@@ -85,9 +85,9 @@ def _note_losses(elements: Elements, good: I64, report: Report) -> None:
     ids = elements.table.column("id")
     for lost in np.setdiff1d(np.arange(len(elements.table)), elements.feature[good]):
         report.note("refused", ids[int(lost)].as_py(), "no triangles, or coordinates that are not finite")
-    drawn = set(elements.feature[good].tolist())
+    drawn = elements.feature[good]  # in ascending order
     for feature, gone in sorted(elements.lost.items()):
-        if feature in drawn:
+        if np.searchsorted(drawn, feature) < np.searchsorted(drawn, feature, side="right"):
             report.note("repaired", ids[feature].as_py(), f"{gone} triangles beside coordinates that are not finite were left out")
 
 
@@ -105,4 +105,4 @@ def _sizes(feature: I64, box: F64, unit: Any) -> F64:
     starts = np.flatnonzero(np.concatenate([[True], feature[1:] != feature[:-1]]))
     low, high = np.minimum.reduceat(box[:, 0], starts), np.maximum.reduceat(box[:, 1], starts)
     size = np.linalg.norm((high - low) * unit((low[:, 1] + high[:, 1]) / 2), axis=1)
-    return np.asarray(np.repeat(size, np.diff([*starts, len(feature)])), np.float64)
+    return np.asarray(np.repeat(size, np.diff(starts, append=len(feature))), np.float64)

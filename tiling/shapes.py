@@ -7,7 +7,7 @@ ones are known as equal wherever they come from. Materials are numbered by a dig
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tiling.store import Kinds, Store
+from twin.keys import id_hash
 from twin.lake import Lake
 from twin.meshes import Images, materials_of, stream_instances, stream_prototypes
 from twin.model import LayerVersion, Material, Reference
@@ -99,13 +100,13 @@ class Shapes:
         result = Shapes(store, version.reference, Images(lake, version))
         shapes = [p for p in version.parts if p.role == "mesh:prototypes"]
         placed = [p for p in version.parts if p.role == "mesh:instances"]
-        first = 0
+        first, place = 0, _places(ids)
         for shape_part, place_part in zip(shapes, placed, strict=True):
             own = np.array([result.looks.number(m) for m in materials_of(shape_part)], np.int64)
             for some in stream_prototypes(lake, shape_part):
                 result.extend([(one["positions"], one["triangles"], own[one["materials"]], one.get("uv"), one.get("colors")) for one in some])
             for prototype, feature, transform in stream_instances(lake, place_part):
-                store.add("row", pc.index_in(feature, ids).to_numpy(zero_copy_only=False).astype(np.int64))
+                store.add("row", place(feature))
                 store.add("prototype", prototype + first)
                 store.add("transform", transform)
             first += shape_part.count
@@ -237,6 +238,28 @@ class Shapes:
             placed = np.einsum("ijk,ilk->ilj", t[:, :3, :3], corners) + t[:, None, :3, 3]
             yield slice(at, at + len(some)), np.stack([placed.min(axis=1), placed.max(axis=1)], axis=1)
             self.store.release()
+
+
+def _places(ids: pa.ChunkedArray) -> Callable[[pa.Array], I64]:
+    """Where texts are in `ids`, which holds all of them. `pc.index_in` hashes all of `ids` again at every call: of many, hashes are sorted once."""
+
+    def plain(texts: pa.Array) -> I64:
+        return np.asarray(pc.index_in(texts, ids).to_numpy(zero_copy_only=False), np.int64)
+
+    if len(ids) <= _CHUNK:
+        return plain
+    hashes = np.concatenate([id_hash(chunk) for chunk in ids.chunks])
+    order = np.argsort(hashes, kind="stable")
+    hashes = hashes[order]
+
+    def sought(texts: pa.Array) -> I64:
+        found: I64 = order[np.minimum(np.searchsorted(hashes, id_hash(texts)), len(order) - 1)]
+        other = np.flatnonzero(~pc.equal(ids.take(pa.array(found)), texts).combine_chunks().to_numpy(zero_copy_only=False).astype(bool))
+        if len(other):  # another text has the same hash
+            found[other] = plain(texts.take(pa.array(other)))
+        return found
+
+    return sought
 
 
 def runs(first: I64, size: I64) -> I64:

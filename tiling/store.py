@@ -169,6 +169,14 @@ class Store:
                 np.save(path, array)
         return self.array(name)
 
+    def laid(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        """The same array, in a file where the store's columns are in files.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        return self.keep_array(name, array) if self._files else array
+
     def array(self, name: str) -> NDArray[Any]:
         """An array of `keep_array`, mapped."""
         found: NDArray[Any] = np.load(self._folder / f"{name}.npy", mmap_mode="r")

@@ -14,6 +14,8 @@ from tiling.sums import UNIT, exact_sum
 
 ENUM_VALUES = 64
 _NUL = "\0"
+_GLANCE = 65_536
+"""Rows that tell at once whether a column of texts has few values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,16 @@ def _survey(column: pa.Array) -> Survey:
         return Survey(rows, nulls, extremes["min"], extremes["max"], None, total=exact_sum(values), lows=lows, highs=highs)
     if not pa.types.is_string(kind):
         return Survey(rows, nulls, texts=None, total=(pc.sum(column).as_py() or 0) * UNIT if pa.types.is_boolean(kind) else 0)
+    if pc.count_distinct(column[:_GLANCE]).as_py() > ENUM_VALUES:  # ids and names: a table of all that are different would weigh more than they do
+        return Survey(rows, nulls, texts=None, nul=_longest_nul(column.drop_null()))
     counts = pc.value_counts(column.drop_null())
     texts = counts.field("values")
-    nul = max([len(t) for t in texts.filter(pc.starts_with(texts, _NUL)).to_pylist() if not t.strip(_NUL)], default=0)
     few = dict(zip(texts.to_pylist(), counts.field("counts").to_pylist(), strict=True)) if len(counts) <= ENUM_VALUES else None
-    return Survey(rows, nulls, texts=few, nul=nul)
+    return Survey(rows, nulls, texts=few, nul=_longest_nul(texts))
+
+
+def _longest_nul(texts: pa.Array) -> int:
+    return max([len(t) for t in texts.filter(pc.starts_with(texts, _NUL)).to_pylist() if not t.strip(_NUL)], default=0)
 
 
 def _merge(a: Survey, b: Survey) -> Survey:

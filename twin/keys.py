@@ -18,6 +18,8 @@ DEPTH = 28
 """Levels of the Web Mercator quadtree of the whole earth; its finest cell is 15 cm wide at the equator."""
 NOWHERE = np.iinfo(np.uint64).max
 """Code of what has no place; sorts behind all places."""
+_HASHED = 65_536
+"""Texts that are hashed at a time: some forty bytes are needed for every byte of theirs."""
 IN_MEMORY = 16_000_000
 """Keys that `in_order` sorts at a time (some 400 MB)."""
 
@@ -76,6 +78,8 @@ def offsets_and_data(array: pa.Array) -> tuple[NDArray[Any], NDArray[np.uint8]]:
 
 def id_hash(ids: pa.Array) -> U64:
     """(N,) a 64-bit hash of each text: a polynomial over its bytes, modulo 2^64, scrambled."""
+    if len(ids) > _HASHED:
+        return np.concatenate([id_hash(ids.slice(at, _HASHED)) for at in range(0, len(ids), _HASHED)])
     ids = ids.cast(pa.large_string())
     offsets = np.frombuffer(ids.buffers()[1], np.int64)[ids.offset : ids.offset + len(ids) + 1]
     data = ids.buffers()[2]

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
+from tiling import shapes
 from tiling.elements import Elements
 from tiling.shapes import KINDS, Shapes
 from tiling.store import Store
+from twin import keys
 from twin.model import Reference
 
 SCHEMA = pa.schema([("id", pa.string()), ("height", pa.float64()), ("use", pa.string()), ("parent", pa.string())])
@@ -54,3 +57,22 @@ def test_a_process_is_given_names_of_files(tmp_path: Path) -> None:
         assert np.array_equal(getattr(elements, name), expected)
     assert np.array_equal(other.shapes.start[:, 3], many)
     assert other.table.column("id")[49_999].as_py() == "49999"
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_places_of_many_ids_are_those_that_arrow_finds(monkeypatch: pytest.MonkeyPatch, alike: bool) -> None:
+    """Also where different ids have one hash."""
+    monkeypatch.setattr(shapes, "_CHUNK", 10)
+    if alike:
+        monkeypatch.setattr(shapes, "id_hash", lambda texts: np.array([len(t) for t in texts.to_pylist()], np.uint64))
+    ids = pa.chunked_array([[f"房{i % 97}{'x' * (i % 5)}" for i in range(k, k + 100)] for k in (0, 100)] + [pa.array(["", "y"])])
+    sought = pa.array(["y", "", *(ids[int(i)].as_py() for i in np.random.default_rng(1).integers(0, len(ids), 50))])
+    assert shapes._places(ids)(sought).tolist() == pc.index_in(sought, ids).to_pylist()
+
+
+def test_hashes_of_texts_do_not_depend_on_how_many_are_hashed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = pa.array([f"b{i}" * (i % 7) for i in range(100)])
+    whole = keys.id_hash(ids)
+    monkeypatch.setattr(keys, "_HASHED", 9)
+    assert (keys.id_hash(ids) == whole).all()
+    assert len(set(whole.tolist())) == len(set(ids.to_pylist()))
