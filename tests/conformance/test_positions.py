@@ -206,7 +206,7 @@ def test_a_lost_content_a_doubled_one_and_a_stranger(lake: Lake, block_task: tup
         leaf["contents"] = [leaf["content"], leaf.pop("content")]
 
     assert check(task, edited(files, lose)).codes() - {"HEIGHTS_STATED"} == {"FEATURE_MISSING"}
-    assert check(task, edited(files, double)).codes() == {"FEATURE_TWICE"}
+    assert check(task, edited(files, double)).codes() == {"FEATURE_TWICE", "CONTENT_TWICE"}
     fewer = write_blocks(lake, houses()[:-1])
     taller = replace(fewer, style={"height": "height"})
     report = check(replace(task, version=taller), files)

@@ -150,7 +150,7 @@ def test_groups_roles_and_what_a_document_says_of_itself(tmp_path: Path) -> None
     report = Report()
     mesh = read(cityjson, tmp_path / "m.city.json", report, vertical="EPSG:5737")
     rows = dict(zip(mesh.ids.to_pylist(), mesh.attributes.to_pylist(), strict=True))
-    assert (rows["g"]["children"], rows["g"]["children_roles"]) == ('["a"]', '["hall"]') and rows["a"]["children"] is None
+    assert (rows["g"]["children"], rows["g"]["children_roles"]) == (["a"], ["hall"]) and rows["a"]["children"] is None
     assert rows["a"]["attribute.solid_volume"] == 7 and rows["p"]["solid_volume"] == pytest.approx(1) and report.facts["metadata"] == {"title": "Test"}
 
 

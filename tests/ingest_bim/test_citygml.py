@@ -108,7 +108,7 @@ def test_attributes_of_all_kinds(tmp_path: Path) -> None:
     )
     (mesh,), _ = load(save(tmp_path, building(inner + hull())))
     row = {name: mesh.attributes[name][0].as_py() for name in mesh.attributes.column_names}
-    assert row["名"] == "市政厅" and row["area"] == 42.0 and row["set.n"] == 3 and row["attribute.class"] == "0401" and row["function"] == '["1","2"]'
+    assert row["名"] == "市政厅" and row["area"] == 42.0 and row["set.n"] == 3 and row["attribute.class"] == "0401" and row["function"] == ["1", "2"]
     assert row["uro:buildingIDAttribute.uro:buildingID"] == "14201-bldg-1" and "Main" in row["address"]
     assert mesh.attributes.schema.field("area").metadata == {b"unit": b"m2"}
 

@@ -64,22 +64,26 @@ def unpack(packed: bytes, count: int, stride: int) -> bytes:
 
 
 def decode(data: bytes) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
-    """Columns of a glb's one primitive by name, written from the specification; positions with y up undone."""
+    """Columns of a glb by name, node after node, written from the specification; positions with y up undone."""
     length = struct.unpack("<I", data[12:16])[0]
     document, body = json.loads(data[20 : 20 + length]), data[28 + length :]
-    node = document["nodes"][0]
+    nodes = [_columns(document, body, document["nodes"][number]) for number in document["scenes"][0]["nodes"]]
+    return {name: np.concatenate([columns[name] for columns in nodes]) for name in nodes[0]}, document
+
+
+def _columns(document: dict[str, Any], body: bytes, node: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
     columns = {}
     for name, index in document["meshes"][node["mesh"]]["primitives"][0]["attributes"].items():
         accessor = document["accessors"][index]
         view = document["bufferViews"][accessor["bufferView"]]
-        stride, count = view["byteStride"], accessor["count"]
+        stride, count, first = view["byteStride"], accessor["count"], accessor.get("byteOffset", 0)
         packed = view.get("extensions", {}).get("EXT_meshopt_compression")
         if packed:
-            raw = unpack(body[packed["byteOffset"] : packed["byteOffset"] + packed["byteLength"]], count, stride)
+            raw = unpack(body[packed["byteOffset"] : packed["byteOffset"] + packed["byteLength"]], packed["count"], stride)
         else:
-            raw = body[view["byteOffset"] : view["byteOffset"] + count * stride]
+            raw = body[view["byteOffset"] : view["byteOffset"] + view["byteLength"]]
         kind = np.dtype(KINDS[accessor["componentType"]])
-        rows = np.frombuffer(raw, np.uint8).reshape(count, stride)[:, : WIDTHS[accessor["type"]] * kind.itemsize]
+        rows = np.frombuffer(raw, np.uint8)[first : first + count * stride].reshape(count, stride)[:, : WIDTHS[accessor["type"]] * kind.itemsize]
         column = np.ascontiguousarray(rows).view(kind)
         if name == "POSITION":
             assert column.min(axis=0).tolist() == accessor["min"]
@@ -87,7 +91,7 @@ def decode(data: bytes) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]
             xyz = column.astype(np.float64) * node.get("scale", [1, 1, 1]) + node["translation"]
             column = np.column_stack([xyz[:, 0], -xyz[:, 2], xyz[:, 1]])
         columns[name] = column
-    return columns, document
+    return columns
 
 
 def ingest(lake: Lake, source: Any, **options: Any) -> tuple[LayerVersion, Report]:
