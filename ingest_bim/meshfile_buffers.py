@@ -51,10 +51,10 @@ class Buffers:
         self._read: dict[int, bytes] = {}
         self._plain: dict[tuple[int, str], int] = {}
 
-    def buffer(self, number: int) -> bytes:
+    def buffer(self, number: int) -> bytes | bytearray:
         """The bytes of a buffer."""
         if number == self.place:
-            return bytes(self.made)
+            return self.made  # no copy: there may be thousands of views of it
         if number not in self._read:
             uri = self.document["buffers"][number].get("uri")
             self._read[number] = self.chunk if uri is None else _from_data_uri(uri) if uri.startswith("data:") else self.beside(urllib.parse.unquote(uri))
@@ -63,7 +63,7 @@ class Buffers:
     def part(self, source: dict[str, Any]) -> bytes:
         """The bytes that a buffer view, or a compressed part of one, names."""
         start, size = int(source.get("byteOffset", 0)), int(source["byteLength"])
-        data = self.buffer(source["buffer"])[start : start + size] if start >= 0 else b""
+        data = bytes(self.buffer(source["buffer"])[start : start + size]) if start >= 0 else b""
         if len(data) != size or size < 0:
             raise ValueError(f"a buffer view of {size} bytes has {len(data)}")
         return data

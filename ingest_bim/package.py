@@ -120,4 +120,4 @@ def _unpack(source: Path, root: Path, report: Report) -> list[str]:
                 done.append(name)
             return done
     except zips.UNREADABLE as error:
-        raise UnreadableSource(f"{source.name} cannot be unpacked: {type(error).__name__}: {str(error)[:120]}.", "Deliver it again.") from error
+        raise zips.failure(error, UnreadableSource(f"{source.name} cannot be unpacked: {type(error).__name__}: {str(error)[:120]}.", "Deliver it again.")) from error

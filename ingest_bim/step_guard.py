@@ -110,7 +110,7 @@ def _unzip(source: Path, target: Path) -> Path:
                         raise UnreadableSource(f"{source.name}: {model.filename} is larger than its entry says.", remedy)
                     out.write(chunk)
     except zips.UNREADABLE as error:
-        raise UnreadableSource(f"{source.name} is not a readable zip: {error}.", remedy) from error
+        raise zips.failure(error, UnreadableSource(f"{source.name} is not a readable zip: {error}.", remedy)) from error
     return target
 
 

@@ -102,7 +102,7 @@ def _unpack(source: Path, member: str | None, folder: Path) -> Path:
                 if side in archive.namelist():
                     _extract(archive, side, target.with_suffix(".prj"), source.name)
     except zips.UNREADABLE as error:
-        raise UnreadableSource(f"{source.name}: {member} cannot be unpacked ({error}).", "Download it again, or give the file itself.") from error
+        raise zips.failure(error, UnreadableSource(f"{source.name}: {member} cannot be unpacked ({error}).", "Download it again, or give the file itself.")) from error
     return target
 
 
