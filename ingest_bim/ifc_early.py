@@ -74,6 +74,7 @@ class Early:
         Raises:
             TwinError: as the reading did. UnreadableSource: the process ended without a word.
         """
+        from ingest_bim.ifc_folded import unfolded  # noqa: PLC0415
         from twin import reading  # noqa: PLC0415  loads the libraries that the other process was started ahead of
         from twin.errors import UnreadableSource  # noqa: PLC0415
 
@@ -95,7 +96,7 @@ class Early:
                         setattr(report, name, value)
                     report.source = source or what.source
                 elif kind == "batch":
-                    yield what
+                    yield unfolded(what)
                 elif kind == "failed":
                     raise what
                 else:
@@ -139,10 +140,8 @@ def begin(source: Path, texts: Mapping[str, str], cache: Path) -> None:
         return
     if threading.active_count() > 1:  # a copy would lack them
         return
-    spare_pandas()
-    import shapely  # noqa: F401, PLC0415  here once instead of in both
-
-    from twin import crs  # noqa: F401, PLC0415
+    spare_pandas(compute=False)
+    from twin import crs  # noqa: F401, PLC0415  here once instead of in both
 
     early = Early(source, texts.get("encoding"))
     from ingest_bim.ifc import Options  # noqa: PLC0415  while the other process loads
