@@ -68,4 +68,4 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     from ingest_bim.ifc_open import opening  # noqa: PLC0415
 
     with opening(source, options.encoding) as opened, ExitStack() as later:
-        yield from map(unfolded, ifc_reading.read(opened, options, report, later))
+        yield from unfolded(ifc_reading.read(opened, options, report, later))

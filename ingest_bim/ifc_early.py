@@ -24,6 +24,7 @@ from twin.processes import spare_pandas
 
 if TYPE_CHECKING:
     from ingest_bim.ifc import Options
+    from ingest_bim.ifc_folded import Sent
     from twin.model import Batch, Report
 
 PATIENCE = 3.0
@@ -74,8 +75,17 @@ class Early:
         Raises:
             TwinError: as the reading did. UnreadableSource: the process ended without a word.
         """
-        from ingest_bim.ifc_folded import unfolded  # noqa: PLC0415
-        from twin import reading  # noqa: PLC0415  loads the libraries that the other process was started ahead of
+        from ingest_bim.ifc_folded import unfolded  # noqa: PLC0415  loads the libraries that the other process was started ahead of
+
+        yield from unfolded(self._sent(report))
+
+    def _sent(self, report: Report) -> Iterator[Sent]:
+        """Batches as they are sent.
+
+        Raises:
+            TwinError: as the reading did. UnreadableSource: the process ended without a word.
+        """
+        from twin import reading  # noqa: PLC0415
         from twin.errors import UnreadableSource  # noqa: PLC0415
 
         around = reading.current()
@@ -96,7 +106,7 @@ class Early:
                         setattr(report, name, value)
                     report.source = source or what.source
                 elif kind == "batch":
-                    yield unfolded(what)
+                    yield what
                 elif kind == "failed":
                     raise what
                 else:

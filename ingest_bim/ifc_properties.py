@@ -62,7 +62,7 @@ class ValueSet:
     def json(self) -> str:
         """`"set":{"name":value,…}`."""
         if not self._json:
-            self._json = f"{_dumped(self.name)}:{_dumped(self.members())}"
+            self._json = _dumped({self.name: self.members()})[1:-1]
         return self._json
 
 
@@ -170,8 +170,9 @@ class _Reader:
             steps, named = numbers(members), self._named[name]
             values: list[Value] = []
             fine = True
-            if not [step for step in steps if step not in named and not self._learn(name, step, sizes)]:
-                values = [named[step] for step in steps]
+            new = [step for step in steps if step not in named]
+            if all([self._learn(name, step, sizes) for step in new]):
+                values = list(map(named.__getitem__, steps))
             else:
                 fine = self._guarded(key, values, self._mixed(name, steps, sizes))
             known = ValueSet(name, values)
@@ -214,7 +215,11 @@ class _Reader:
             if plain is None:
                 return False
             label, raw, kind, unit = plain
-            value = seen[row] = _value(name, label, raw, kind, self.units.own(singles.entity(unit)) if unit else self.units.of_measure(kind))
+            if isinstance(raw, str):  # nearly all
+                value = Value(name, label, raw, None, "", None, "", kind, raw)
+            else:
+                value = _value(name, label, raw, kind, self.units.own(singles.entity(unit)) if unit else self.units.of_measure(kind))
+            seen[row] = value
         self._named[name][step] = value
         return True
 

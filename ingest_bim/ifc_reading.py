@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ingest_bim.ifc_cache import ShapeCache
 from ingest_bim.ifc_columns import attribute_table
 from ingest_bim.ifc_content import content
-from ingest_bim.ifc_folded import Folded
+from ingest_bim.ifc_folded import Place, Sent
 from ingest_bim.ifc_geometry import Host, Shapes
 from ingest_bim.ifc_groups import groups_of
 from ingest_bim.ifc_map import ground_level
@@ -43,7 +43,7 @@ from ingest_bim.step_scan import StepText
 from ingest_bim.wording import in_words
 from twin import reading
 from twin.errors import BadFeature, BadOption, BadReference, Cancelled, UnreadableSource
-from twin.model import Batch, Report, Table
+from twin.model import Report, Table
 from twin.processes import uncollected
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ CODE_VERSION = "6"
 MAX_SCANNED = 1 << 30
 
 
-def read(opened: Opening, options: Options, report: Report, later: ExitStack, *, alone: bool = False) -> Iterator[Batch | Folded]:
+def read(opened: Opening, options: Options, report: Report, later: ExitStack, *, alone: bool = False) -> Iterator[Sent]:
     """Read a model (`ingest_bim.ifc.read`).
 
     Args:
@@ -74,7 +74,7 @@ def read(opened: Opening, options: Options, report: Report, later: ExitStack, *,
         raise UnreadableSource(f"{opened.name} is damaged in its units, its contexts or what else the whole model needs: {in_words(error)}.", "Export the model again.") from error
 
 
-def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *, alone: bool) -> Iterator[Batch | Folded]:
+def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *, alone: bool) -> Iterator[Sent]:
     step, name = opened.step, opened.name
     report.source = report.source or name
     if step.encoding:
@@ -97,6 +97,8 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
             report.note("assumed", "", "The model states no length unit: metres are taken.")
         one_length(model, name, report)
         placement = None if options.footprint else place(model, units.length, _request(options), report, name)
+        if placement is not None:
+            yield Place(placement.reference, placement.matrix[:3, 3])
         around.progress(0.02, "opened")
         structure = read_structure(model, report)
         if not structure.elements:

@@ -73,7 +73,7 @@ class Singles:
         label, measure, letters, number, logical, unit = found.groups()
         if (logical is not None) != (measure == b"IFCBOOLEAN"):
             return None  # the parser says what an IFCLOGICAL is
-        title = self._title(label)
+        title = self._titles.get(label) or self._title(label)
         value: Any = decoded(letters) if letters is not None else float(number) if number is not None else logical == b"T"
         if title is None or value is None:
             return None
