@@ -55,7 +55,7 @@ class StepText:
         self.rows: dict[int, tuple[bytes, bytes]] = {int(name): (kind, text) for name, kind, text in found}
         if len(self.rows) < len(found):  # a name is written twice: the parser finds the first
             self.rows = {int(name): (kind, text) for name, kind, text in reversed(found)}
-        self._digests: dict[int, bytes] = {}
+        self._digests: dict[bytes, bytes] = {}
         self._more: dict[int, list[int]] = defaultdict(list)
         self.kinds: dict[bytes, list[int]] = defaultdict(list)
         for name, (kind, _) in self.rows.items():
@@ -83,35 +83,46 @@ class StepText:
     def digest(self, root: int) -> bytes:
         """16 bytes that stand for an instance, all it refers to, and the styles that are put on any of these.
 
-        An instance that is missing, or that contains itself, counts as its absence there.
+        An instance that is missing, or that contains itself, counts as its absence there. Texts without references and styles
+        (points, directions) stand for themselves where they are short.
         """
-        known = self._digests
-        if root in known:
-            return known[root]
-        stack = [root]
-        opened: dict[int, list[bytes]] = {}
+        first = b"%d" % root
+        known, rows, styled = self._digests, self.rows, self._more  # by name as it is written: a model has a hundred thousand references
+        stack = [] if first in known else [first]
+        opened: dict[bytes, tuple[bytes, list[bytes]]] = {}
         while stack:
             at = stack[-1]
             if at in known:
                 stack.pop()
                 continue
-            pieces, more = opened.get(at), self._more.get(at, ())
-            if pieces is None:
-                pieces = opened[at] = _REFERENCE.split(self.rows.get(at, _ABSENT)[1])
-                below = [n for n in (*map(int, pieces[1::2]), *more) if n not in known and not self._is_leaf(n) and n not in opened]
+            if at not in opened:
+                name = int(at)
+                kind, text = rows.get(name, _ABSENT)
+                more = styled.get(name)
+                pieces = _REFERENCE.split(text)
+                if more is not None:
+                    for number in more:
+                        pieces += (b"%d" % number, b"")
+                opened[at] = kind, pieces
+                below = []
+                for one in pieces[1::2]:
+                    if one not in known and one not in opened:
+                        name = int(one)
+                        kind, text = rows.get(name, _ABSENT)
+                        if b"#" in text or name in styled:
+                            below.append(one)
+                        else:
+                            known[one] = _leaf(kind, text)
                 if below:
                     stack.extend(below)
                     continue
-            pieces[1::2] = [known.get(int(n), b"circle") for n in pieces[1::2]]
-            pieces += [known.get(n, b"circle") for n in more]
-            known[at] = blake2b(self.rows.get(at, _ABSENT)[0] + b"(" + b"".join(pieces), digest_size=16).digest()
+            kind, pieces = opened.pop(at)
+            pieces[1::2] = [known.get(one, b"circle") for one in pieces[1::2]]
+            known[at] = blake2b(kind + b"(" + b"".join(pieces), digest_size=16).digest()
             stack.pop()
-        return known[root]
+        return known[first]
 
-    def _is_leaf(self, name: int) -> bool:
-        """Whether an instance refers to nothing and has no styles, as points and directions: short texts stand for themselves."""
-        kind, text = self.rows.get(name, _ABSENT)
-        if b"#" in text or name in self._more:
-            return False
-        self._digests[name] = kind + b"(" + text if len(text) < SHORT else blake2b(kind + text, digest_size=16).digest()
-        return True
+
+def _leaf(kind: bytes, text: bytes) -> bytes:
+    """The digest of an instance that refers to nothing and has no styles."""
+    return kind + b"(" + text if len(text) < SHORT else blake2b(kind + text, digest_size=16).digest()
