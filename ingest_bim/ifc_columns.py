@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +12,6 @@ from ingest_bim.ifc_content import below_ground
 from ingest_bim.ifc_geometry import Shapes
 from ingest_bim.ifc_materials import Associations, layers, layers_of
 from ingest_bim.ifc_properties import Definitions, Given, as_json, column
-from ingest_bim.ifc_properties import values_of as stated
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.step_access import attribute, is_kind
 from ingest_bim.step_access import values as values_of
@@ -132,7 +132,7 @@ def _place(
 def _common(properties: Given | None) -> dict[str, Any]:
     """Values of the Pset_…Common properties that have a column."""
     found: dict[str, Any] = {}
-    for value in stated([one for one in properties or () if one[0].name.endswith("Common") and one[0].name.startswith("Pset_")]):
+    for value in chain.from_iterable(one.values for one, _ in properties or () if one.name.endswith("Common") and one.name.startswith("Pset_")):
         if value.name in _COMMON:
             column, kind = _COMMON[value.name]
             if kind == "bool":
@@ -152,7 +152,8 @@ def _sizes(quantities: Given | None) -> dict[str, float]:
         return found
     by_name = {value.name: value.number for one, _ in quantities for value in one.values if value.number is not None}
     for names, size, *_ in QUANTITIES:
-        number = next((by_name[n] for n in names if n in by_name), None)
-        if number is not None:
-            found[size] = number
+        for name in names:
+            if name in by_name:
+                found[size] = by_name[name]
+                break
     return found

@@ -102,6 +102,7 @@ class _Work:
     lost: dict[tuple[int, str], tuple[str, str]] = field(default_factory=dict)
     tasks: dict[int, tuple[int, str, _Climb]] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
+    stalled: set[int] = field(default_factory=set)
     compared: int = 0
     numbers: int = 0
 
@@ -128,7 +129,8 @@ class _Work:
 
     def climb(self, group: Group, members: list[int], rungs: tuple[str, ...], rung: int) -> None:
         """Send a group up from a rung; one that its samples would exhaust needs no guess, and what the reference cannot do of it is tried there after all."""
-        if self.guard and len(members) <= SAMPLES and rungs[rung] not in (DIRECT, CLIP, REFERENCE):
+        few = 1 if rung else SAMPLES
+        if self.guard and len(members) <= few and rungs[rung] not in (DIRECT, CLIP, REFERENCE) and self.stalled.isdisjoint(members):
             self.begin(_Climb(group, members, rungs, len(rungs) - 1, rung))
         else:
             self.begin(_Climb(group, members, rungs, rung))
@@ -141,7 +143,7 @@ class _Work:
     def submit(self, climb: _Climb, steps: list[int], kernel: str) -> None:
         """Queue what this engine has not seen; go on at once where that is nothing."""
         tasks: list[Task] = []
-        share = 1.0 if kernel == REFERENCE and not climb.checking else QUICK
+        share = 1.0 if kernel == REFERENCE and not climb.checking and not climb.back else QUICK
         for step in steps:
             if (step, kernel) in self.made or (step, kernel) in self.lost:
                 continue
@@ -163,6 +165,10 @@ class _Work:
         if kernel == REFERENCE:
             lost = self._lost(climb.members, kernel)
             if climb.back is not None and lost:
+                for step in lost:
+                    if climb.back and self.lost[step, kernel][0] == "stalled":  # it had a part of its time: where the others fail, it has all of it
+                        del self.lost[step, kernel]
+                        self.stalled.add(step)
                 self.begin(_Climb(climb.group, lost, climb.rungs, climb.back))
             return
         if not climb.checking and self.guard and kernel != DIRECT:

@@ -17,6 +17,7 @@ from typing import IO, Any, NoReturn
 
 from ingest_bim.ifc_open import opening
 from ingest_bim.pipes import Exact, receive, send
+from ingest_bim.step_guard import remove_copies
 from twin.errors import TwinError
 
 
@@ -82,7 +83,9 @@ def _read(source: Path, encoding: str | None, out: IO[bytes], answers: Exact, la
 
 
 def _end(*_: object) -> NoReturn:
-    raise SystemExit(1)
+    """End at once. An exception would have to pass through the parser where that has called Python, and crashes it there."""
+    remove_copies()
+    os._exit(1)
 
 
 def serve(source: Path, encoding: str | None, answers: Exact, out: IO[bytes]) -> None:

@@ -170,8 +170,7 @@ class _Reader:
             steps, named = numbers(members), self._named[name]
             values: list[Value] = []
             fine = True
-            new = [step for step in steps if step not in named]
-            if all([self._learn(name, step, sizes) for step in new]):
+            if not [step for step in steps if step not in named and not self._learn(name, step, sizes)]:
                 values = list(map(named.__getitem__, steps))
             else:
                 fine = self._guarded(key, values, self._mixed(name, steps, sizes))
@@ -344,7 +343,7 @@ def as_json(given: Given | None) -> str | None:
     """{set: {name: value or {"value", "unit"}}} as JSON text: what `/items/{id}` nests."""
     if not given:
         return None
-    if len({one.name for one, _ in given}) == len(given):
+    if len(given) == 1 or len({one.name for one, _ in given}) == len(given):
         return "{" + ",".join([one.json() for one, _ in given]) + "}"
     sets: dict[str, dict[str, Any]] = {}
     for one, _ in given:

@@ -154,7 +154,8 @@ def _relationships(schema: str) -> tuple[str, ...]:
     """All classes of relationships that are read here."""
     import ifcopenshell.ifcopenshell_wrapper as wrapper  # noqa: PLC0415  slow import, not needed to name the reader
 
-    left, names = [wrapper.schema_by_name(schema).declaration_by_name("IfcRelationship").as_entity()], list[str]()
+    root: Any = wrapper.schema_by_name(schema).declaration_by_name("IfcRelationship").as_entity()
+    left, names = [root], list[str]()
     while left:
         at = left.pop()
         names.append(at.name())

@@ -66,7 +66,7 @@ def guarded(source: Path, encoding: str | None = None) -> Iterator[StepFile]:
     """
     if not source.exists() or source.stat().st_size == 0:
         raise UnreadableSource(f"{source.name} is {'empty' if source.exists() else 'absent'}.", "Export the model again.")
-    with TemporaryDirectory(prefix="twin-ifc-") as folder:
+    with _folder() as folder:
         path = source
         with source.open("rb") as file:
             start = file.read(4)
@@ -79,6 +79,26 @@ def guarded(source: Path, encoding: str | None = None) -> Iterator[StepFile]:
         if stated in EDITIONS:
             path = _as_edition(path, Path(folder) / "edition.ifc", EDITIONS[stated])
         yield StepFile(path, EDITIONS.get(stated, stated), found, guessed, path.stat().st_size, broken, stated)
+
+
+_FOLDERS: set[str] = set()
+"""Of temporary copies, while they are lent."""
+
+
+@contextmanager
+def _folder() -> Iterator[str]:
+    with TemporaryDirectory(prefix="twin-ifc-") as folder:
+        _FOLDERS.add(folder)
+        try:
+            yield folder
+        finally:
+            _FOLDERS.discard(folder)
+
+
+def remove_copies() -> None:
+    """Remove all temporary copies: for a process that ends at once."""
+    for folder in _FOLDERS:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unzip(source: Path, target: Path) -> Path:

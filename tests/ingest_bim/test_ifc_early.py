@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -135,16 +136,18 @@ def test_the_city_is_asked_through_the_pipe(model_file: ModelFile, step: Step, t
     assert asked == ["houses/7"]
 
 
-def test_dismissed_killed_or_interrupted_it_ends(model_file: ModelFile, step: Step, tmp_path: Path) -> None:
+def test_dismissed_killed_or_interrupted_it_ends(model_file: ModelFile, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = model_file(step())
 
     def dismissed(fraction: float, message: str) -> None:
         raise Cancelled("dismissed")
 
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     early = begun(path, TEXTS, tmp_path)
     with reading.given(reading.Surroundings(progress=dismissed)), pytest.raises(Cancelled):
         list(ifc.read(path, options(TEXTS), Report()))
-    assert early.process.poll() is not None
+    assert early.process.poll() == 1, "it ended by itself, whatever the parser was at"
+    assert not list(tmp_path.glob("twin-ifc-*"))
     early = begun(path, TEXTS, tmp_path)
     early.process.kill()
     with pytest.raises(UnreadableSource, match="ended unexpectedly"):

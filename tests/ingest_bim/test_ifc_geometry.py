@@ -166,12 +166,32 @@ def test_what_a_kernel_cannot_shape_is_tried_by_the_next() -> None:
     assert result.skipped == {8: ("failed", "no")}
 
 
+def test_a_leftover_goes_to_the_reference_at_once_and_on_from_there_if_it_cannot() -> None:
+    """One element is all samples, so that quick engines could only be tried in vain; but what the reference cannot shape is tried by them after all."""
+    def answer(step: int, kernel: str) -> tuple[str, Any]:
+        refused = {FAST: (8,), MIDDLE: (), REFERENCE: (8,)}
+        return ("failed", "no") if step in refused[kernel] else ("ok", fields(box()))
+
+    def plain(step: int) -> tuple[str, Any]:
+        return ("failed", "no") if step > 5 else ("ok", replace(box(), kernel=PLAIN))
+
+    host = FakeHost(answer)
+    result = shape_all(host, {("IfcFacetedBrep",): [1, 2, 3, 4, 5, 6], ("IfcFacetedBrep", "several"): [8]}, "auto", plain=plain)
+    assert [kernel for step, kernel in host.asked if step == 6] == [REFERENCE]
+    assert [kernel for step, kernel in host.asked if step == 8] == [REFERENCE, FAST, MIDDLE]
+    assert {step: result.shapes[step].kernel for step in (6, 8)} == {6: REFERENCE, 8: MIDDLE} and not result.skipped
+    stalled = FakeHost(lambda step, kernel: ("failed", "no") if kernel != REFERENCE else ("stalled", "no result") if step == 6 and stalled.asked.count((6, kernel)) == 1 else ("ok", fields(box())))
+    result = shape_all(stalled, {("IfcFacetedBrep",): [1, 2, 3, 6]}, "auto", plain=plain)
+    assert [kernel for step, kernel in stalled.asked if step == 6] == [REFERENCE, FAST, MIDDLE, REFERENCE]
+    assert stalled.shares[-1] == (REFERENCE, 1.0), "a quarter of the time was not enough, and nothing else shapes it"
+
+
 def test_engines_that_are_tried_and_samples_may_take_a_part_of_the_time() -> None:
-    """The reference has all of it; a sample that takes too long says nothing against the engine, and is no loss."""
+    """A sample that takes too long says nothing against the engine, and is no loss."""
     host = FakeHost(lambda step, kernel: ("stalled", "no result after 5 s") if kernel == REFERENCE and step == 2 else ("failed", "no") if step == 8 and kernel != REFERENCE else ("ok", fields(box())))
     result = shape_all(host, {("IfcFacetedBrep",): list(range(10))}, "auto")
     assert {share for kernel, share in host.shares if kernel in (FAST, MIDDLE)} == {0.25}
-    assert max(share for kernel, share in host.shares if kernel == REFERENCE) == 1.0, "element 8, which has no other engine left"
+    assert {share for kernel, share in host.shares if kernel == REFERENCE} == {0.25}
     assert not result.skipped and result.shapes[2].kernel == FAST and result.shapes[8].kernel == REFERENCE
     assert any("#2 is not compared" in finding for finding in result.findings)
 

@@ -299,6 +299,21 @@ def test_values_from_the_text_are_the_parser_s(model_file: ModelFile, step: Step
     assert values["h"][1] == pytest.approx(0.012)
 
 
+@pytest.mark.parametrize("line", [
+    "#432=IfcRelDefinesByProperties('4000000000000000000006',$,$,$,(#100,#110),#422);", "#432=IFCRELOVERRIDESPROPERTIES('4000000000000000000006',$,$,$,(#100),#422,(#401));",
+    "#432=IFCRELDEFINESBYPROPERTIES('400000000000000000000\\S\\6',$,$,$,(#100,#110),#422);", "#432=IFCRELDEFINESBYPROPERTIES('4000000000000000000006',$,$,$,(#100,#999),#422);",
+])  # fmt: skip
+def test_relations_from_the_text_are_the_parser_s(model_file: ModelFile, step: Step, line: str) -> None:
+    """Those too that the text does not state plainly."""
+    sets = [f"#{name}=IFCPROPERTYSET('{name:022}',$,'{name}',$,(#401));" for name in (422, 423)]
+    path = model_file(step(line, *sets, "#401=IFCPROPERTYSINGLEVALUE('a',$,IFCLABEL('x'),$);", "#431=IFCRELDEFINESBYPROPERTIES('4000000000000000000005',$,$,$,(#100),#423);", schema="IFC2X3"))
+    model: Any = ifcopenshell.open(path)
+    structure, units = read_structure(model, Report()), Units(model)
+    parsed, scanned = (read_definitions(model, structure, units, Report(), text) for text in (None, StepText.of(path)))
+    assert scanned == parsed
+    assert [one.name for one, _ in scanned.psets[100]] in (["423", "422"], ["423"])
+
+
 def test_a_dismissed_reading_ends_without_shaping_the_rest(model_file: ModelFile, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of 40 walls takes a tenth of a second here: after the first half second progress is told, and raising from it ends the work."""
     made: list[int] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from ingest_bim.geometry_host import CLIP, DIRECT
 from ingest_bim.ifc_cache import ShapeCache, pack, unpack
 from ingest_bim.ifc_frames import axis_matrix, operator_matrix
 from ingest_bim.ifc_geometry import Shape, volume_of
-from ingest_bim.step_scan import StepText
+from ingest_bim.step_scan import StepText, _uncommented
 from twin import reading
 from twin.errors import Cancelled
 from twin.model import Mesh, Report
@@ -114,6 +115,20 @@ def test_digests_see_content_and_not_names() -> None:
     assert StepText(b"#1=IFCA(#7);").digest(1) != StepText(b"#1=IFCA($);").digest(1)
     chain = b"".join(b"#%d=IFCA(#%d);" % (n, n + 1) for n in range(1, 50_000))
     assert StepText(chain).digest(1)
+
+
+def test_comments_are_none_within_texts() -> None:
+    """Against a reading letter by letter."""
+    pieces = [b"a", b"'", b"''", b"/*", b"*/", b"/", b"*", b"/*'*/", b"'/*'"]
+    for seed in range(400):
+        chosen = random.Random(seed)
+        data = b"".join(chosen.choices(pieces, k=chosen.randrange(1, 12)))
+        kept, at, inside = b"", 0, False
+        while at < len(data):
+            end = -1 if inside or data[at : at + 2] != b"/*" else data.find(b"*/", at + 2)
+            inside ^= data[at : at + 1] == b"'"
+            kept, at = (kept + data[at : at + 1], at + 1) if end < 0 else (kept + b" ", end + 2)
+        assert _uncommented(data) == kept, data
 
 
 # --- the cache ---------------------------------------------------------------------------------------------------
