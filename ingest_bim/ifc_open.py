@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +17,10 @@ from twin.errors import UnreadableSource
 
 if TYPE_CHECKING:
     from twin.model import Report
+
+
+#: Level, rule and time at the beginning of what the parser says; the time would make two reports of one file differ.
+_MARKS = re.compile(r"^(?:\[[^\]]*\]\s*)+")
 
 
 @dataclass
@@ -73,7 +78,7 @@ def _note_log(log: str, report: Report) -> None:
     kinds: dict[str, list[str]] = defaultdict(list)
     for line in dict.fromkeys(log.splitlines()):
         if "[error]" in line.lower() or "[warning]" in line.lower():
-            text = line.split("] ", 2)[-1][:200]
+            text = _MARKS.sub("", line)[:200]
             kinds[" ".join(text.split()[:4])].append(text)
     for texts in kinds.values():
         for text in texts[:3]:

@@ -183,6 +183,13 @@ def test_ten_thousand_properties(model_file: ModelFile, step: Step) -> None:
     assert json.loads(read.rows[SECOND]["psets"])["Many"]["P9999"] == 9999
 
 
+def test_what_the_parser_says_is_noted_without_its_time(model_file: ModelFile, step: Step) -> None:
+    text = step().replace(".COLUMN.", ".NOSUCHTHING.")
+    notes = Read(model_file(text)).report.to_json()["notes"]
+    said = [note["reason"] for note in notes if note["reason"].startswith("parser: ")]
+    assert any("NOSUCHTHING" in text for text in said) and not any("[" in text for text in said), notes
+
+
 def test_missing_units_are_said(model_file: ModelFile, step: Step) -> None:
     read = Read(model_file(step(units="#5")))
     assert any("length unit" in n.reason for n in read.report.notes)
