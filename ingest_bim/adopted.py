@@ -108,6 +108,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             data = copy.unpacked(entry)
             if data is None:
                 raise UnreadableSource(f"{source.name} has no {entry} at its root.", "Pack the tileset so that its tileset.json is not in a folder.")
+            copy.placed[entry] = data
             root = json.loads(data)
             if options.anchor_lonlat:
                 copy.placed[entry] = json.dumps(_placed(root, options, source.name), ensure_ascii=False, separators=(",", ":")).encode()
