@@ -23,7 +23,8 @@ from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_referenc
 from ingest_bim.citymodel_axes import north_first
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.package import heads, is_zip
-from twin.errors import UnreadableSource
+from twin import crs as crs_module
+from twin.errors import BadReference, UnreadableSource
 from twin.model import Batch, Reference, Report
 
 F64 = NDArray[np.float64]
@@ -87,6 +88,7 @@ class _Model:
         store, name = self.store, self.source.name
         stated = self.head.srs or store.first_srs
         self.reference = city_reference(stated, self.options, report, name)
+        self._check_references(stated)
         swapped = north_first(self.options.axis_order, _registered(stated, self.options), self.head.corner, self.reference, report)
         store.place = (lambda points: points[:, [1, 0, 2]]) if swapped else (lambda points: points)
         store.looks.choose(theme, report)
@@ -96,6 +98,19 @@ class _Model:
             report.note("skipped", "", "Textures are left out, as asked; their surfaces have plain colours.")
         store.library = Library(self.source.parent, self.root, report, store.pictures)
         return self.reference, store.pictures
+
+    def _check_references(self, stated: str) -> None:
+        """What geometries state of their own must be the file's reference, unless the user names one for all."""
+        if self.options.crs:
+            return
+        for name in sorted(self.store.references - {stated}):
+            try:
+                own = crs_module.parse_reference(crs_text(name), None, where=self.source.name).horizontal
+            except BadReference:
+                own = name
+            if own != self.reference.horizontal:
+                raise BadReference(f"{self.source.name} is in {self.reference.horizontal}, but states {name[:100]!r} for some of its geometry.",
+                                   "Bring it into one reference, or name the one of all its coordinates with --crs.")  # fmt: skip
 
     def objects(self, report: Report) -> Iterator[CityObject]:
         def metres(at: F64) -> F64:
@@ -119,6 +134,7 @@ def _learn(source: Path, options: Options, codes: CodeLists, columns: Columns) -
             continue
         if not store.first_srs or not head.corner:
             _first_place(element, store, head)
+        store.references.update(name for e in element.iter() if (name := e.get("srsName")))
         if refers := {h[1:] for e in element.iter() if (h := e.get(XLINK)) and h[0] == "#"}:
             wanted |= refers - {gml_id(e) for e in element.iter()}
         for thing in Member(store, head, options.lod, ghost, None, lambda at: np.ones(3), codes).read(element, number):
