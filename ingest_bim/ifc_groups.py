@@ -46,11 +46,12 @@ def ladder(group: Group, kernel: str) -> tuple[str, ...]:
     return (*((PLAIN,) if set(group) <= _PLAIN else ()), FAST, MIDDLE, REFERENCE)
 
 
-def groups_of(structure: Structure) -> tuple[dict[int, Group], list[int]]:
-    """Step id → how it is built, of the products that may have triangles; and those that have lines or points alone."""
+def groups_of(structure: Structure) -> tuple[dict[int, Group], dict[int, str]]:
+    """Step id → how it is built, of the products that may have triangles; and why the others that have a shape are not drawn: lines or points alone, or cuts in nothing."""
     drawable: dict[int, Group] = {}
-    lines: list[int] = []
+    idle: dict[int, str] = {}
     drawn: dict[str, bool] = {}
+    cuts = {relation.target for relation in structure.relations if relation.name == "voids"}
     for element in structure.elements:
         kind = element.is_a()
         if kind not in drawn:
@@ -60,8 +61,10 @@ def groups_of(structure: Structure) -> tuple[dict[int, Group], list[int]]:
             if group:
                 drawable[element.id()] = group
             else:
-                lines.append(element.id())
-    return drawable, lines
+                idle[element.id()] = "it has lines, points or texts alone"
+        elif not drawn[kind] and element.id() not in cuts and is_kind(element, "IfcFeatureElementSubtraction") and attribute(element, "Representation") is not None:
+            idle[element.id()] = "it is a cut, and no element is said to be cut by it"
+    return drawable, idle
 
 
 def by_group(drawable: dict[int, Group], members: Iterator[int]) -> dict[Group, list[int]]:

@@ -101,7 +101,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         structure = read_structure(model, report)
         if not structure.elements:
             raise BadFeature(f"{name} holds no project and no products.", "Export the model again.")
-        drawable, lines = groups_of(structure)
+        drawable, idle = groups_of(structure)
         shaping = None
         if host is not None:
             plan = _plan(step, structure, drawable, units, options, report, text)
@@ -111,7 +111,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         associations = Associations(model, structure, units.length, report)
         around.progress(0.1, "properties")
         shapes = shaping() if shaping is not None else Shapes()
-        shapes.skipped |= dict.fromkeys(lines, ("empty", "it has lines, points or texts alone"))
+        shapes.skipped |= {step: ("empty", reason) for step, reason in idle.items()}
         _report(structure, shapes, report)
         _note_far(shapes, structure, report)
         if placement is None:
