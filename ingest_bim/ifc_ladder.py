@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ingest_bim.geometry_host import CLIP, DIRECT, PLAIN, Task
-from ingest_bim.ifc_geometry import REFERENCE, Shape, Shapes, compare
+from ingest_bim.ifc_geometry import FAST, MIDDLE, REFERENCE, Shape, Shapes, compare
 from ingest_bim.ifc_groups import FACES, Group, by_group, ladder
 
 SAMPLES = 2
@@ -161,7 +161,8 @@ class _Work:
             self.submit(climb, climb.samples, REFERENCE)
             return
         bad = self._worst(climb.samples, kernel) if climb.checking else ""
-        lost = [s for s in climb.members if (s, kernel) in self.lost and self.lost[s, kernel][0] != "empty"]
+        # of the parser's quick kernels one has been seen to make nothing of a wall with a round opening, so nothing is not believed
+        lost = [s for s in climb.members if (s, kernel) in self.lost and (kernel in (FAST, MIDDLE) or self.lost[s, kernel][0] != "empty")]
         if bad:
             self.findings.append(f"{climb.name} differs from {REFERENCE} ({bad}): not used")
             for step in climb.members:
