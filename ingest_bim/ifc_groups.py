@@ -64,10 +64,17 @@ def groups_of(structure: Structure) -> tuple[dict[int, Group], dict[int, str]]:
             if group:
                 drawable[element.id()] = group
             else:
-                idle[element.id()] = "it has lines, points or texts alone"
+                idle[element.id()] = "it has lines, points or texts alone" if _has_items(element) else "its representation has no items (or they are not in the file)"
         elif not drawn[kind] and element.id() not in cuts and is_kind(element, "IfcFeatureElementSubtraction") and attribute(element, "Representation") is not None:
             idle[element.id()] = "it is a cut, and no element is said to be cut by it"
     return drawable, idle
+
+
+def _has_items(product: Any) -> bool:
+    try:
+        return any(part.get_argument(3) for part in attribute(attribute(product, "Representation"), "Representations", ()))
+    except DAMAGED:
+        return False
 
 
 def by_group(drawable: dict[int, Group], members: Iterator[int]) -> dict[Group, list[int]]:
