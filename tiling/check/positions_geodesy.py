@@ -54,7 +54,8 @@ class Inverse:
         xy: F64 = np.column_stack(self._project.transform(geodetic[:, 0], geodetic[:, 1]))
         again = self.lonlat(xy)
         with np.errstate(invalid="ignore"):  # inf, where no projection reaches
-            return xy + (xy - np.column_stack(self._project.transform(again[:, 0], again[:, 1])))
+            missed: F64 = xy - np.column_stack(self._project.transform(again[:, 0], again[:, 1]))
+            return xy + missed
 
     def lonlat(self, xy: F64) -> F64:
         """(N, 2) coordinates of the reference → longitude°, latitude°."""
