@@ -14,7 +14,7 @@ from typing import Any
 import geopandas
 import pyarrow as pa
 
-from twin import formats, parts, registry
+from twin import cloud_file, formats, parts, registry
 from twin.archive import INDEX, LOCAL_SIZE, Archive, ArchiveWriter, index_offsets, name_hash
 from twin.archive_set import ArchiveSet, merge
 from twin.catalog import Derivation
@@ -61,10 +61,12 @@ def export(city: City, layer: str, path: Path, listener: Listener | None = None,
         rasters = [str(part.properties.get("file", "")) for part in version.parts if part.role == "raster"]
         if suffix in (".tif", ".tiff") and len(rasters) > 1:
             raise BadOption(f"Layer {layer!r} is a mosaic of {len(rasters)} rasters ({', '.join(rasters[:4])}); a .tif holds one.", "Export its tiles: --to FOLDER, or .3tz.")
+        if version.kind == "points" and suffix in cloud_file.SUFFIXES:
+            return {"path": str(path), "what": cloud_file.export(city.lake, version, place)}
         for part in version.parts:
-            if (part.role == "raster" and suffix in (".tif", ".tiff")) or (part.role == "cloud" and suffix == Path(part.key).suffix):
+            if part.role == "raster" and suffix in (".tif", ".tiff"):
                 shutil.copyfile(city.lake.path(part.key), place)
-                return {"path": str(path), "what": f"{part.count:,} {'cells' if part.role == 'raster' else 'points'}"}
+                return {"path": str(path), "what": f"{part.count:,} cells"}
         raise BadOption(f"Layer {layer!r} ({version.kind}) cannot be written as {suffix}.", _formats(version))
 
 
@@ -104,7 +106,7 @@ def _tiles(city: City, derivation: Derivation, place: Path, suffix: str, listene
 
 
 def _formats(version: LayerVersion) -> str:
-    can = {"raster": ".tif, .nc, .zarr", "terrain": "a folder, .3tz, .tif, .nc, .zarr", "table": ".csv", "points": "a folder, .3tz or " + " ".join(Path(p.key).suffix for p in version.parts)}
+    can = {"raster": ".tif, .nc, .zarr", "terrain": "a folder, .3tz, .tif, .nc, .zarr", "table": ".csv", "points": "a folder, .3tz, " + ", ".join(cloud_file.SUFFIXES)}
     return f"It can be written as: {can.get(version.kind, 'a folder, .3tz, .csv, ' + ', '.join(DRIVERS))}."
 
 
