@@ -7,6 +7,7 @@ format 6, 7 or 8 (by whether there are colours and infrared), in the layer's ref
 from __future__ import annotations
 
 import shutil
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from twin import __version__, clouds, crs
-from twin.errors import BadOption
+from twin.errors import BadOption, StorageError
 from twin.lake import Lake
 from twin.model import LayerVersion, Part, Reference
 
@@ -43,15 +44,24 @@ def export(lake: Lake, version: LayerVersion, path: Path) -> str:
 
     Raises:
         BadOption: the points lie too far apart for one file at the fineness of their files.
+        StorageError: a file that the layer was made of cannot be read again by the library that writes.
     """
     import laspy  # noqa: PLC0415  for this alone
+    import lazrs  # noqa: PLC0415
 
     found = [part for part in version.parts if part.role == "cloud"]
     if len(found) == 1 and not _left_out(found[0]) and (".las" if Path(found[0].key).suffix == ".las" else ".laz") == path.suffix.lower():  # COPC is LAZ
         shutil.copyfile(lake.path(found[0].key), path)
         return f"{found[0].count:,} points"
+    try:
+        return _write(laspy, lake, version, found, path)
+    except (laspy.errors.LaspyException, lazrs.LazrsError, ValueError, RuntimeError, IndexError, struct.error) as error:
+        raise StorageError(f"The files of layer {version.layer!r} cannot be put into one: {error}.", "Export its tiles: --to FOLDER, or .3tz.") from error
+
+
+def _write(laspy: Any, lake: Lake, version: LayerVersion, parts: list[Part], path: Path) -> str:
     sources = []
-    for part in found:
+    for part in parts:
         place = lake.path(part.key)
         with laspy.open(place) as file:
             sources.append(_Source(place, part, clouds.own_reference(version, part), file.header))
