@@ -20,8 +20,8 @@ NOWHERE = np.iinfo(np.uint64).max
 """Code of what has no place; sorts behind all places."""
 _HASHED = 65_536
 """Texts that are hashed at a time: some forty bytes are needed for every byte of theirs."""
-IN_MEMORY = 16_000_000
-"""Keys that `in_order` sorts at a time (some 400 MB)."""
+IN_MEMORY = 4_000_000
+"""Keys that `in_order` sorts at a time (some 100 MB)."""
 
 
 def project(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> U64:
