@@ -8,7 +8,6 @@ few rows; columns of many different values are written without a dictionary, whi
 from __future__ import annotations
 
 import json
-import mmap
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +24,7 @@ import shapely
 from numpy.typing import NDArray
 
 from twin import crs, keys
+from twin.batches import Batches
 from twin.errors import BadFeature
 from twin.lake import Lake
 from twin.model import Bounds, Column, Features, Part, Reference
@@ -134,7 +134,7 @@ class Spool:
         if self.writer is None or self.reference is None or self.schema is None:
             return
         self.close()
-        spooled = _Spooled(self.path)
+        spooled = Batches(self.path)
         sorted_by = np.memmap(self._keys, np.uint64, "r").reshape(-1, 2)
         _refuse_duplicates(spooled, sorted_by[:, 1], source, in_memory)
 
@@ -146,7 +146,7 @@ class Spool:
 
         yield from side_by_side(write, _pieces(keys.in_order(sorted_by[:, 0], in_memory), part_rows), WRITERS)
 
-    def _write(self, path: Path, spooled: _Spooled, rows: NDArray[np.int64], group_rows: int) -> Bounds | None:
+    def _write(self, path: Path, spooled: Batches, rows: NDArray[np.int64], group_rows: int) -> Bounds | None:
         if self.schema is None or self.reference is None:
             raise ValueError("nothing was spooled")
         box = _box(spooled.take(rows, ["bbox"]).column("bbox"), self.z)
@@ -179,36 +179,6 @@ class Spool:
         with suppress(OSError):  # what goes away need not be whole, and what went wrong before is what counts
             self.close()
         self._keys.unlink(missing_ok=True)
-
-
-class _Spooled:
-    """The rows of a spool, mapped; pages that were read are given back after every take.
-
-    Rows are taken batch by batch: Arrow's `take` copies a whole column of texts that lies in several chunks, for however few rows.
-    """
-
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        table = pa.ipc.open_stream(pa.BufferReader(pa.py_buffer(self._map))).read_all()
-        self._batches = [pa.Table.from_batches([batch]) for batch in table.to_batches()]
-        self._first = np.cumsum([0, *(len(batch) for batch in self._batches)])
-
-    def take(self, rows: NDArray[np.int64], columns: list[str] | None = None) -> pa.Table:
-        """Some rows in this order, each column in one chunk; at least one."""
-        owner = np.searchsorted(self._first, rows, side="right") - 1
-        order = np.argsort(owner, kind="stable")
-        numbers, ends = np.unique(owner[order], return_index=True)
-        tables, place = [], np.empty(len(rows), np.int64)
-        for number, own in zip(numbers.tolist(), np.split(order, ends[1:]), strict=True):
-            batch = self._batches[number] if columns is None else self._batches[number].select(columns)
-            tables.append(batch.take(pa.array(rows[own] - self._first[number])))
-        place[order] = np.arange(len(rows))
-        table = pa.concat_tables(tables).combine_chunks()
-        if len(tables) > 1:
-            table = table.take(pa.array(place))
-        self._map.madvise(mmap.MADV_DONTNEED)
-        return table
 
 
 def _pieces(runs: Iterable[NDArray[np.int64]], length: int) -> Iterator[NDArray[np.int64]]:
@@ -284,7 +254,7 @@ def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
         raise BadFeature(f"Attributes change within the source: {error}.", "Give every feature the same columns and types.") from error
 
 
-def _refuse_duplicates(spooled: _Spooled, hashes: NDArray[np.uint64], source: str, limit: int) -> None:
+def _refuse_duplicates(spooled: Batches, hashes: NDArray[np.uint64], source: str, limit: int) -> None:
     """Only ids whose hashes are equal are compared as texts."""
     twice: list[str] = []
     for rows in keys.in_order(hashes, limit):

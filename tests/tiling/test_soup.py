@@ -43,7 +43,6 @@ def shapes(folder: Path, many: list[Any], *, together: bool) -> Shapes:
         for one in many:
             found.add(*one)
     found.rank, found.materials = found.looks.ranked()
-    found.close()
     return found
 
 
