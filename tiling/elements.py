@@ -311,7 +311,7 @@ def _runs(shapes: Shapes, instances: list[int], most: int) -> list[list[int]]:
     runs: list[list[int]] = [[]]
     count = 0
     for i in instances:
-        total = int(shapes.triangles_of(i))
+        total = int(shapes.triangles_of(np.array([i]))[0])
         sizes = [min(most, total - start) for start in range(0, total, most)]
         if total > most:
             order = _along(shapes.shape(i))

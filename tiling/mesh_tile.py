@@ -38,7 +38,7 @@ MISS = 3.0
 PIXELS = 16.0
 """Pixels that a tile's error covers when a client asks for more: a texel need not be finer than one of them."""
 CHUNK = 8
-"""Budgets of vertices that are simplified at a time."""
+"""Budgets of vertices from which on one feature is thinned before it is simplified."""
 
 
 @dataclass(frozen=True)
@@ -191,9 +191,9 @@ def coarse(elements: Elements, style: Style, wanted: Wanted) -> Finished:
     """An inner tile: the largest of its features in a coarser form, with the error of that."""
     aim = wanted.extent / DETAIL
     form, frame = _Form(), crs.enu_frame(*wanted.centre)
-    largest, done = Largest(elements, wanted.rows, CHUNK * style.budget // 2), 0
+    largest, done = Largest(elements, wanted.rows, style.budget), 0
     while form.weight <= style.budget:
-        first, done = done, largest.run(done, aim / ABSENCE, CHUNK * style.budget)
+        first, done = done, largest.run(done, aim / ABSENCE, style.budget)
         if first == done:
             break
         held = largest.held

@@ -199,21 +199,20 @@ class Shapes:
             self.store.release()
         return found
 
-    def triangles_of(self, instance: Any) -> Any:
-        """How many triangles an instance draws; a number or an array of them."""
-        p = self.store["prototype"][instance]
-        return self.store["counts"][p, 1]
+    def triangles_of(self, instance: I64) -> I64:
+        """(N,) how many triangles instances draw."""
+        counts: I64 = self.store.take("counts", self.store.take("prototype", instance))[:, 1]
+        return counts
 
-    def marks_of(self, instances: I64) -> Iterator[tuple[int, int, int]]:
-        """What tells the prototypes of instances from others."""
-        p = self.store["prototype"][instances]
-        counts = self.store["counts"][p]
-        return zip(self.store["mark"][p].tolist(), counts[:, 0].tolist(), counts[:, 1].tolist(), strict=True)
+    def marks_of(self, instances: I64) -> U64:
+        """(N,) what tells the prototypes of instances from others."""
+        found: U64 = self.store.take("mark", self.store.take("prototype", instances))
+        return found
 
     def rows_of(self, instances: I64) -> tuple[I64, I64]:
         """((K, 4) where the rows of the prototype of each instance begin, (K, 4) how many there are): vertices, triangles, uv, colours."""
-        p = self.store["prototype"][instances].astype(np.int64)
-        return self.store["start"][p], self.store["counts"][p]
+        p = self.store.take("prototype", instances)
+        return self.store.take("start", p), self.store.take("counts", p)
 
     def transform(self, instance: int) -> F64:
         """(4, 4) of an instance, prototype-local → reference."""

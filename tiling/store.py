@@ -20,6 +20,8 @@ Kinds = Mapping[str, tuple[str, tuple[int, ...]]]
 """Of each column its dtype and the shape of a row."""
 
 
+_APART, _LOOSE = 1024, 4
+"""Rows of a file that are read at a time where less than one of so many is wanted."""
 _BUFFER = 1 << 22
 """Bytes that wait until they are written, once there are files."""
 
@@ -107,6 +109,18 @@ class Store:
         with path.open("rb") as file:
             self._maps[name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return self._maps[name]
+
+    def take(self, name: str, rows: NDArray[Any]) -> NDArray[Any]:
+        """Some rows of a column. Of a file, rows that lie apart are read some at a time and their pages given back: the system maps sixteen for each."""
+        column = self[name]
+        step = _APART if len(rows) > _APART and int(rows.max()) - int(rows.min()) > _LOOSE * len(rows) else max(len(rows), 1)
+        if name not in self._maps or step >= len(rows):
+            return np.asarray(column[rows])
+        found = np.empty((len(rows), *column.shape[1:]), column.dtype)
+        for at in range(0, len(rows), step):
+            found[at : at + step] = column[rows[at : at + step]]
+            self._maps[name].madvise(mmap.MADV_DONTNEED)
+        return found
 
     def drop(self, name: str) -> None:
         """Forget a column's rows; arrays that were handed out stay as they are."""
