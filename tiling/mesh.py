@@ -41,7 +41,7 @@ from twin.parts import first_reasons
 from twin.registry import TileJob
 
 I64 = NDArray[np.int64]
-CODE_VERSION = "10"
+CODE_VERSION = "11"
 ALONE = 4_000_000
 """Vertices below which starting worker processes costs more than it saves."""
 PACKED = 250_000
