@@ -38,6 +38,7 @@ from twin.archive import ArchiveWriter
 from twin.errors import BadFeature
 from twin.model import LayerVersion, Report
 from twin.parts import first_reasons
+from twin.processes import give_back
 from twin.registry import TileJob
 
 I64 = NDArray[np.int64]
@@ -81,6 +82,8 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
         report = Report(source=version.layer, read=len(elements.table))
         tree = Tree(elements, version, job.options, report)
         past = Past(job)
+        if elements.total > ALONE:
+            give_back()
         try:
             return _build(version, job, elements, tree, past, report)
         except Spoilt as error:
@@ -233,3 +236,5 @@ def bake_unit(task: Task) -> list[Finished]:
         return [bake(elements, style, one) for one in wanted]
     finally:
         elements.release()
+        if elements.total > ALONE:
+            give_back()
