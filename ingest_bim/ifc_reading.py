@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from ingest_bim.ifc import Options
 
 #: Part of the cache's key: what is kept from one release is not shape for another.
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 #: Bytes of text up to which it is scanned: for equal shapes, the cache, plain bodies and values. It takes six times that in memory, as the parser does.
 MAX_SCANNED = 1 << 30
 
@@ -103,7 +103,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         structure = read_structure(model, report)
         if not structure.elements:
             raise BadFeature(f"{name} holds no project and no products.", "Export the model again.")
-        drawable, lines = groups_of(structure)
+        drawable, idle = groups_of(structure)
         shaping = None
         if host is not None:
             plan = _plan(step, structure, drawable, units, options, report, text)
@@ -120,7 +120,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         yield from material_properties(model, units, report)
         yield _types(model, structure, definitions)
         shapes = shaping() if shaping is not None else Shapes()
-        shapes.skipped |= dict.fromkeys(lines, ("empty", "it has lines, points or texts alone"))
+        shapes.skipped |= {step: ("empty", reason) for step, reason in idle.items()}
         _report(structure, shapes, report)
         _note_far(shapes, structure, report)
         if placement is None:
