@@ -447,22 +447,26 @@ def collect(city: City, context: Context, params: dict[str, Any]) -> dict[str, A
     keep, grace = int(params.get("keep", 3)), float(params.get("grace", 3600))
     shown = city.catalog.published()
     roots = {(p.layer, p.number) for p in shown}
-    dead_versions, live_keys = [], set()
+    dead_versions, kept, live_keys = [], set(), set()
     for layer in city.catalog.layers():
         rows = city.catalog.versions(layer.name)
         for row in rows:
             if row in rows[-keep:] or row.pinned or (layer.name, row.number) in roots or time.time() - row.created < grace:
+                kept.add((layer.name, row.number))
                 live_keys.add(row.manifest)
                 live_keys.update(part.key for part in city.manifest(row.manifest).parts)
             else:
                 dead_versions.append((layer.name, row.number))
     for publication in shown:
         live_keys.add(publication.manifest)
-    dead = set(dead_versions)
-    dead_derivations = [d for d in city.catalog.derivations() if (d.layer, d.number) in dead]
+    # a version that came back (the same bytes delivered again) shows the tiles that were made for an earlier one
+    named = {p.derivation for p in city.catalog.publications() if (p.layer, p.number) in kept}
+    dead_derivations = []
     for derivation in city.catalog.derivations():
-        if (derivation.layer, derivation.number) not in dead:
+        if derivation.key in named or (derivation.layer, derivation.number) in kept:
             live_keys |= {*derivation.archives, *derivation.info.get("sidecars", {}).values()}
+        else:
+            dead_derivations.append(derivation)
     with city.catalog.write() as connection:
         context.guard(connection)
     city.catalog.forget(dead_versions, [d.key for d in dead_derivations])
