@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from ingest_bim.ifc import Options
 
 #: Part of the cache's key: what is kept from one release is not shape for another.
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 #: Bytes of text up to which it is scanned: for equal shapes, the cache, plain bodies and values. It takes six times that in memory, as the parser does.
 MAX_SCANNED = 1 << 30
 
@@ -103,7 +103,8 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         structure = read_structure(model, report)
         if not structure.elements:
             raise BadFeature(f"{name} holds no project and no products.", "Export the model again.")
-        drawable, lines = groups_of(structure)
+        drawable, idle = groups_of(structure)
+        _note_adrift(structure, drawable, report)
         shaping = None
         if host is not None:
             plan = _plan(step, structure, drawable, units, options, report, text)
@@ -120,7 +121,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         yield from material_properties(model, units, report)
         yield _types(model, structure, definitions)
         shapes = shaping() if shaping is not None else Shapes()
-        shapes.skipped |= dict.fromkeys(lines, ("empty", "it has lines, points or texts alone"))
+        shapes.skipped |= {step: ("empty", reason) for step, reason in idle.items()}
         _report(structure, shapes, report)
         _note_far(shapes, structure, report)
         if placement is None:
@@ -130,6 +131,14 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         report.facts["content"] = content(structure, definitions, associations, shapes)
         attributes = attribute_table(model, structure, definitions, associations, shapes, ground_level(model, units.length)[0])
     yield from meshes(structure, shapes.shapes, attributes, placement, report)
+
+
+def _note_adrift(structure: Structure, drawable: dict[int, tuple[str, ...]], report: Report) -> None:
+    """Name the elements that have a shape and no place of their own."""
+    for element in structure.elements:
+        step = element.id()
+        if step in drawable and attribute(element, "ObjectPlacement") is None:
+            report.note("warned", structure.ids[step], f"{element.is_a()} #{step} has no placement (or one that is not in the file): it is drawn at the model's origin.")
 
 
 def _request(options: Options) -> Request:

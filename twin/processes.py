@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
@@ -88,6 +89,20 @@ def collect_seldom() -> None:
     Loading the libraries alone costs forty looks at everything loaded so far; what cycles there are is small.
     """
     gc.set_threshold(100_000, 50, 50)
+
+
+def give_back() -> None:
+    """Hand memory that is free back to the system, which glibc and Arrow keep for later: some milliseconds, for after what took much more than what follows."""
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
+    trim = getattr(_libc(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+@lru_cache(maxsize=1)
+def _libc() -> Any:
+    return ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @contextmanager
