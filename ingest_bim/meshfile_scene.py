@@ -367,11 +367,27 @@ def _file_of(image: Any) -> bytes:
 def _material(material: Any, drawing: Drawing) -> tuple[Material, Any, Use]:
     """(plain material, its image or None, how it uses that)."""
     color = np.asarray(material.main_color, np.float64) / 255
+    color[3] *= _opacity(getattr(material, "kwargs", {}))
     if not drawing.srgb:
         color[:3] = _encoded(color[:3])
     name, use = name_and_use(str(getattr(material, "name", "") or ""), drawing.uses)
     image = next((found for key in ("baseColorTexture", "image") if (found := getattr(material, key, None)) is not None), None)
     return Material(name, _four(color), bool(getattr(material, "doubleSided", False))), image, use
+
+
+def _opacity(stated: dict[str, Any]) -> float:
+    """What an OBJ's material says by `d` (opacity), else by `Tr` (its opposite), which trimesh hands over unread.
+
+    What would be invisible is taken as opaque: programs disagree on the sense of `Tr`, and nobody models what is not seen.
+    """
+    for key, turned in (("d", False), ("tr", True)):
+        try:
+            value = float(stated[key][0])
+        except (KeyError, IndexError, TypeError, ValueError):
+            continue
+        value = min(max(1.0 - value if turned else value, 0.0), 1.0)
+        return value or 1.0
+    return 1.0
 
 
 def _encoded(linear: F64) -> F64:

@@ -112,6 +112,14 @@ def test_obj_objects_and_materials(tmp_path: Path) -> None:
     assert len(mesh) == 2 and mesh.materials[mesh.triangle_material[0]].color[:3] == (0, 0, 1) and mesh.materials[0].double_sided
 
 
+@pytest.mark.parametrize(("line", "alpha"), [("d 0.25", 0.25), ("Tr 0.25", 0.75), ("d 0.5\nTr 0.9", 0.5), ("Tr 1", 1.0), ("d 0", 1.0), ("d x", 1.0), ("Ni 1.5", 1.0)])
+def test_glass_of_an_obj_is_glass(tmp_path: Path, line: str, alpha: float) -> None:
+    (tmp_path / "m.mtl").write_text(f"newmtl glass\nKd 0 0 1\n{line}\n")
+    (tmp_path / "a.obj").write_text("mtllib m.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nusemtl glass\nf 1 2 3\n")
+    (mesh,), _ = load(tmp_path / "a.obj", **PLACE)
+    assert mesh.materials[mesh.triangle_material[0]].color == pytest.approx((0, 0, 1, alpha))
+
+
 WALL = "v 0 0 0\nv 10 0 0\nv 10 0 10\nv 0 0 10\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nusemtl a\nf 1/1 2/2 3/3 4/4\n"
 
 
