@@ -1,14 +1,14 @@
 """The features of a mesh layer as the tiler sees them: measured, cut where they are too large, known by digests of all that they are.
 
 A *piece* is what the plan places: a whole feature, or, of a feature with more triangles than a tile may hold, a run of its
-triangles that lie together. Prototypes stay shared until a tile is built, and on disk where they are many (`tiling.store`):
-memory holds some 200 bytes a piece, an instance or a prototype, and none of their triangles.
+triangles that lie together. Prototypes stay shared until a tile is built. All that there is of pieces, instances and prototypes lies in columns, on
+disk where they are many (`tiling.store`), and is worked through some thousands at a time: memory does not grow with the layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,31 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tiling import partition, repeats
+from tiling.attributes import Attributes
+from tiling.levels import Rows, view
+from tiling.owners import owners
 from tiling.shapes import KINDS, Shape, Shapes
-from tiling.store import Store
-from twin import crs
+from tiling.store import Kinds, Store
+from twin import crs, keys
 from twin.errors import BadFeature
 from twin.lake import Lake
-from twin.meshes import read_part
 from twin.model import LayerVersion, Material, Reference
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
-_TABLE = "features"
-_ARRAYS = ("feature", "first", "instance", "weight")
-_NOTHING = np.zeros((0, 4), np.int64)
+COLUMNS: Kinds = {
+    **KINDS, "known": ("<u8", ()), "owner": ("<i8", ()), "owned": ("<i8", ()), "used": ("<i8", ()),
+    **dict.fromkeys(("feature", "first", "instance", "weight"), ("<i8", ())), "pieces": ("<u8", ()),
+    **{f"{when}_{name}": kind for when in ("read", "placed")
+       for name, kind in (("code", ("<u8", ())), ("piece", ("<i8", ())), ("box", ("<f8", (2, 3))), ("weight", ("<i8", ())), ("size", ("<f8", ())), ("tie", ("<u8", ())))},
+    "order": ("<i8", ()),
+}  # fmt: skip
+"""Besides the shapes: hashes of ids; pairs of a feature's row and an instance; the rows that are used; of pieces (`Elements`) and their digests; the plan (`tiling.mesh_plan`)."""
+KEYS = 1 << 19
+"""Keys that are sorted at a time (some 30 MB)."""
+CHUNK = 65_536
+"""Pieces that are looked at at a time."""
 WHOLE = 2
 """Budgets of vertices up to which a layer is one tile: a tree of so few tiles would draw nearly as much in its root as in all its leaves, and the estimate
 of vertices is high (two a triangle; measured on open building models before sharing: 0.8–1.5)."""
@@ -45,19 +56,14 @@ class Elements:
     Attributes:
         shapes: prototypes and instances.
         table: id, attributes (and parent) of every feature, in the order of the layer's parts.
-        feature: (P,) the feature of each piece; the pieces of a feature follow one another.
-        first: (P + 1,) and instance: the instances of piece p are instance[first[p] : first[p + 1]].
-        weight: (P,) estimated vertices of each piece: twice its triangles.
         lost: of features, how many triangles have a corner that is not finite and are left out.
+        total: weight of all pieces.
     """
 
     shapes: Shapes
-    table: pa.Table
-    feature: I64
-    first: I64
-    instance: I64
-    weight: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    table: Attributes
     lost: dict[int, int] = field(default_factory=dict)
+    total: int = 0
 
     @staticmethod
     def of(lake: Lake, version: LayerVersion, most: int, folder: Path, limit: int) -> Elements:
@@ -71,54 +77,63 @@ class Elements:
         """
         if not any(p.role == "mesh:prototypes" for p in version.parts):
             raise BadFeature(f"Layer {version.layer} holds no meshes.")
-        paths = [lake.path(p.key) for p in version.parts if p.role == "features"]
-        ids = pa.chunked_array([c for path in paths for c in read_part(path, ["id"]).column("id").chunks], pa.string())
-        store = Store(KINDS, folder, limit)
-        shapes = Shapes.read(lake, version, store, ids)
-        rows = store["row"]
-        used = np.zeros(len(ids), bool)
-        used[rows] = True
-        feature = (np.cumsum(used) - 1)[rows]
-        order = np.argsort(feature, kind="stable")
-        first = np.searchsorted(feature[order], np.arange(int(used.sum()) + 1))
-        table = _attributes(paths, used, store)
-        result = Elements(shapes, table, np.arange(len(table)), first, order)
-        result.weight = result._weights()
-        for broken, many in shapes.lost.items():
-            for f in feature[store["prototype"] == broken].tolist():
-                result.lost[f] = result.lost.get(f, 0) + many
+        store = Store(COLUMNS, folder, limit)
+        shapes = Shapes.read(lake, version, store)
+        for instances, rows in owners(lake, version, store, KEYS):
+            store.add("owner", rows)
+            store.add("owned", instances)
+            store.release()
+        lost = _pieces(shapes)
+        table = _attributes([lake.path(p.key) for p in version.parts if p.role == "features"], store["used"], folder / "features.arrow", store.room)
+        for name in ("known", "sought", "owner", "owned", "used"):
+            store.drop(name)
+        result = Elements(shapes, table, lost)
+        result.total = result._sum_up()
         result._cut(most)
         store.release()
         return result
 
+    @property
+    def feature(self) -> I64:
+        """(P,) the feature of each piece; the pieces of a feature follow one another."""
+        return self.store["feature"]
+
+    @property
+    def first(self) -> I64:
+        """(P + 1,) the instances of piece p are instance[first[p] : first[p + 1]]."""
+        return self.store["first"]
+
+    @property
+    def instance(self) -> I64:
+        """(I,) see `first`."""
+        return self.store["instance"]
+
+    @property
+    def weight(self) -> I64:
+        """(P,) estimated vertices of each piece: twice its triangles."""
+        return self.store["weight"]
+
+    def placed(self, name: str, rows: Rows) -> Any:
+        """A column of the plan (`tiling.mesh_plan`): `piece`, `box`, `weight`, `size` or `tie` of the pieces at some places."""
+        return view(self.store[f"placed_{name}"], rows)
+
+    @property
+    def store(self) -> Store:
+        """The columns (`COLUMNS`)."""
+        return self.shapes.store
+
     def save(self) -> None:
-        """Move everything to files, once, so that other processes can be given the elements.
+        """Move everything to files, so that other processes can be given the elements: all stays where it is, and every unit of work is given names.
 
         Raises:
             StorageError: the disk is full.
         """
-        self.shapes.store.write()
-        store = self.shapes.store
-        self.table = store.keep_table(_TABLE, self.table)
-        for name in _ARRAYS:
-            setattr(self, name, store.keep_array(name, getattr(self, name)))
-        self.shapes.start = store.keep_array("start", self.shapes.start)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For another process, after `save`: triangles, table and what there is of each piece stay where they are, in files; every unit of work is given the elements."""
-        return {**self.__dict__, "table": None, **dict.fromkeys(_ARRAYS), "shapes": replace(self.shapes, start=_NOTHING)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ |= state
-        store = self.shapes.store
-        self.table = store.table(_TABLE)
-        for name in _ARRAYS:
-            setattr(self, name, store.array(name))
-        self.shapes.start = store.array("start")
+        self.store.write()
+        self.table.save()
 
     def release(self) -> None:
         """Let go of what was read for the last tiles."""
-        self.shapes.store.release()
+        self.store.release()
 
     @property
     def reference(self) -> Reference:
@@ -143,13 +158,12 @@ class Elements:
         """What a piece draws: prototypes and their transforms."""
         return ((self.shapes.shape(i), self.shapes.transform(i)) for i in self.parts_of(piece))
 
-    def count_of(self, feature: int) -> int:
-        """How many pieces a feature was cut into."""
-        return int(np.searchsorted(self.feature, feature, side="right") - np.searchsorted(self.feature, feature))
+    def count_of(self, features: I64) -> I64:
+        """How many pieces features were cut into."""
+        return np.asarray(np.searchsorted(self.feature, features, side="right") - np.searchsorted(self.feature, features), np.int64)
 
-    def _weights(self) -> I64:
-        total = np.concatenate([[0], np.cumsum(2 * self.shapes.triangles_of(self.instance))])
-        return np.asarray(total[self.first[1:]] - total[self.first[:-1]], np.int64)
+    def _sum_up(self) -> int:
+        return sum(int(self.weight[a:b].sum()) for a, b in self.store.spans("weight", CHUNK))
 
     def once(self) -> int:
         """Vertices (estimated) of a tile of everything, which holds what repeats once where that is worth it."""
@@ -157,16 +171,18 @@ class Elements:
 
     def one_tile(self, most: int) -> bool:
         """Whether the layer is a single tile, if a tile may hold `most` vertices."""
-        drawn = int(self.weight.sum())
+        drawn = self.total
         return drawn <= WHOLE * most or (drawn <= repeats.DRAWN * WHOLE * most and self.once() <= WHOLE * most)
 
-    def measure(self) -> F64:
-        """(P, 2, 3) boxes of the pieces in the layer's reference: ±inf without triangles, NaN where a place is not finite."""
-        box = np.empty((len(self), 2, 3))
+    def measure(self, a: int, b: int) -> F64:
+        """(b − a, 2, 3) boxes of some pieces in the layer's reference: ±inf without triangles, NaN where a place is not finite."""
+        box = np.empty((b - a, 2, 3))
         box[:, 0], box[:, 1] = np.inf, -np.inf
-        piece = np.repeat(np.arange(len(self)), np.diff(self.first))
-        drawn = np.flatnonzero(self.shapes.triangles_of(self.instance) > 0)
-        for some, placed in self.shapes.boxes(self.instance[drawn]):
+        first = self.first[a : b + 1]
+        instance = self.instance[first[0] : first[-1]]
+        piece = np.repeat(np.arange(b - a), np.diff(first))
+        drawn = np.flatnonzero(self.shapes.triangles_of(instance) > 0)
+        for some, placed in self.shapes.boxes(instance[drawn]):
             owner = piece[drawn[some]]
             np.minimum.at(box[:, 0], owner, placed[:, 0])
             np.maximum.at(box[:, 1], owner, placed[:, 1])
@@ -174,43 +190,87 @@ class Elements:
 
     def _cut(self, most: int) -> None:
         """Features of more than `most` vertices become pieces of at most half as many, with prototypes of their own; not where all of the layer is one tile."""
-        large = np.flatnonzero(self.weight > most).tolist()
+        large = [a + f for a, b in self.store.spans("weight", CHUNK) for f in np.flatnonzero(self.weight[a:b] > most).tolist()]
         if not large or self.one_tile(most):
             return
-        self.shapes.store.write()
-        feature, counts, instances, done = [], [], [], 0
-        sizes = np.diff(self.first)
+        self.store.write()
+        feature, first, instance, weight = self.feature, self.first, self.instance, self.weight
+        for name in ("feature", "first", "instance", "weight"):
+            self.store.drop(name)
+        done = 0
+        shift = 0  # instances that were added so far, less those in whose place they are
         for f in large:
-            runs = _runs(self.shapes, self.parts_of(f), max(most // 4, 1))
-            feature += [self.feature[done:f], np.full(len(runs), f)]
-            counts += [sizes[done:f], np.array([len(run) for run in runs], np.int64)]
-            instances += [self.instance[self.first[done] : self.first[f]], np.array([i for run in runs for i in run], np.int64)]
+            self._copy(feature, first, instance, weight, done, f, shift)
+            begin, end = int(first[f]), int(first[f + 1])
+            runs = _runs(self.shapes, instance[begin:end].tolist(), max(most // 4, 1))
+            sizes = np.array([len(run) for run in runs])
+            drawn = np.array([i for run in runs for i in run], np.int64)
+            self.store.add("feature", np.full(len(runs), f))
+            self.store.add("first", begin + shift + np.cumsum(sizes) - sizes)
+            self.store.add("instance", drawn)
+            self.store.add("weight", np.add.reduceat(2 * self.shapes.triangles_of(drawn), np.cumsum(sizes) - sizes))
+            shift += len(drawn) - (end - begin)
             done = f + 1
-            self.shapes.store.release()
-        feature.append(self.feature[done:])
-        counts.append(sizes[done:])
-        instances.append(self.instance[self.first[done] :])
-        self.feature, self.instance = np.concatenate(feature), np.concatenate(instances)
-        self.first = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
-        self.shapes.close()
-        self.weight = self._weights()
+            self.store.release()
+        self._copy(feature, first, instance, weight, done, len(feature), shift)
+        self.store.add("first", first[-1:] + shift)
 
-    def marks(self) -> U64:
-        """(P,) digest of each piece: of its feature's row, and of all that it draws and where, one after the other."""
+    def _copy(self, feature: I64, first: I64, instance: I64, weight: I64, a: int, b: int, shift: int) -> None:
+        """Pieces that stay as they are."""
+        for at in range(a, b, CHUNK):
+            end = min(at + CHUNK, b)
+            self.store.add("feature", feature[at:end].copy())
+            self.store.add("first", first[at:end] + shift)
+            self.store.add("weight", weight[at:end].copy())
+            self.store.add("instance", instance[first[at] : first[end]].copy())
+
+    def mark(self) -> None:
+        """Fill the column `pieces`, (P,) digests: of each piece's feature's row, and of all that it draws and where, one after the other."""
         from tiling.digests import digests  # noqa: PLC0415  numba takes half a second to load: models of one tile never need it
 
-        row = digests(self.table)[self.feature]
-        count = np.diff(self.first)
-        place = np.arange(len(self.instance)) - np.repeat(self.first[:-1], count)
-        with np.errstate(over="ignore"):
-            power = np.cumprod(np.full(int(count.max(initial=0)) + 1, _PRIME))[place]
-            total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(self.shapes.digests(self.instance) * power)])
-            drawn = total[self.first[1:]] - total[self.first[:-1]]
-            mixed = (row ^ (drawn + count.astype(np.uint64))) * _PRIME
-        return np.asarray(mixed ^ (mixed >> np.uint64(31)) ^ row, np.uint64)
+        self.store.drop("pieces")  # a build that is begun again
+        rows = 0
+        for table in self.table.batches():
+            a, b = np.searchsorted(self.feature, (rows, rows + len(table))).tolist()
+            row = digests(table)[self.feature[a:b] - rows]
+            rows += len(table)
+            first = self.first[a : b + 1]
+            count = np.diff(first)
+            place = np.arange(int(count.sum())) - np.repeat(first[:-1] - first[0], count)
+            with np.errstate(over="ignore"):
+                power = np.cumprod(np.full(int(count.max(initial=0)) + 1, _PRIME))[place]
+                drawn = np.concatenate([np.zeros(1, np.uint64), np.cumsum(self.shapes.digests(self.instance[first[0] : first[-1]]) * power)])
+                total = drawn[first[1:] - first[0]] - drawn[first[:-1] - first[0]]
+                mixed = (row ^ (total + count.astype(np.uint64))) * _PRIME
+            self.store.add("pieces", mixed ^ (mixed >> np.uint64(31)) ^ row)
+            self.release()
 
 
-def _attributes(paths: list[Path], used: NDArray[np.bool_], store: Store) -> pa.Table:
+def _pieces(shapes: Shapes) -> dict[int, int]:
+    """Fill the columns of pieces, each a whole feature, from the pairs of rows and instances; returns how many triangles of each feature were lost."""
+    store, count, at = shapes.store, 0, 0
+    lost: dict[int, int] = {}
+    broken = np.array(sorted(shapes.lost), np.int64)
+    for some in keys.in_order(store["owner"].view(np.uint64), KEYS):
+        rows, instance = store["owner"][some], store["owned"][some]
+        order = np.lexsort((instance, rows))
+        rows, instance = rows[order], instance[order]
+        used, first = np.unique(rows, return_index=True)
+        weight = np.add.reduceat(2 * shapes.triangles_of(instance), first)
+        feature = count + np.arange(len(used))
+        prototype = store["prototype"][instance]
+        for k in np.flatnonzero(np.isin(prototype, broken)).tolist():
+            own = int(feature[np.searchsorted(used, rows[k])])
+            lost[own] = lost.get(own, 0) + shapes.lost[int(prototype[k])]
+        for name, column in (("used", used), ("feature", feature), ("first", at + first), ("instance", instance), ("weight", weight)):
+            store.add(name, column)
+        count, at = count + len(used), at + len(rows)
+        store.release()
+    store.add("first", np.array([at]))
+    return lost
+
+
+def _attributes(paths: list[Path], used: I64, file: Path, room: int) -> Attributes:
     """The rows that are used of the feature parts: id, attributes, and parent if any has one."""
 
     def columns(schema: pa.Schema) -> list[str]:
@@ -219,14 +279,16 @@ def _attributes(paths: list[Path], used: NDArray[np.bool_], store: Store) -> pa.
     def rows() -> Iterator[pa.Table]:
         at = 0
         for path in paths:
-            with pq.ParquetFile(path) as file:
-                names = columns(file.schema_arrow)
-                for batch in file.iter_batches(columns=names):
-                    yield pa.Table.from_batches([batch]).select(names).filter(pa.array(used[at : at + len(batch)]))
+            with pq.ParquetFile(path) as part:
+                names = columns(part.schema_arrow)
+                for batch in part.iter_batches(columns=names):
+                    a, b = np.searchsorted(used, (at, at + len(batch)))
+                    table = pa.Table.from_batches([batch]).select(names)
+                    yield table if b - a == len(batch) else table.take(pa.array(used[a:b] - at))
                     at += len(batch)
 
     schemas = [schema.empty_table().select(columns(schema)).schema.remove_metadata() for schema in map(pq.read_schema, paths)]
-    return store.gather(_TABLE, pa.unify_schemas(schemas), rows())
+    return Attributes.gather(pa.unify_schemas(schemas), rows(), file, room)
 
 
 def metres(reference: Reference, y: F64) -> F64:
@@ -249,7 +311,7 @@ def _runs(shapes: Shapes, instances: list[int], most: int) -> list[list[int]]:
     runs: list[list[int]] = [[]]
     count = 0
     for i in instances:
-        total = int(shapes.triangles_of(i))
+        total = int(shapes.triangles_of(np.array([i]))[0])
         sizes = [min(most, total - start) for start in range(0, total, most)]
         if total > most:
             order = _along(shapes.shape(i))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tiling.elements import Elements
 from tiling.repeats import mirrored, worth
-from tiling.soup import Item, Soup
+from tiling.soup import Items, Soup
 from twin import crs
 from twin.model import Reference
 
@@ -48,37 +48,35 @@ class Group:
     corners: F64
 
 
-def share(elements: Elements, wanted: list[Item], frame: F64) -> tuple[list[Item], list[Group]]:
+def share(elements: Elements, wanted: Items, frame: F64) -> tuple[Items, list[Group]]:
     """(what has to be drawn out, what can be instanced) of a tile's parts."""
-    alike: dict[tuple[int, int, int], list[int]] = {}
-    instances = np.array([instance for _, instance in wanted], np.int64)
-    turned = mirrored(elements.shapes.store["transform"][instances]).tolist()
-    for i, mark in enumerate(elements.shapes.marks_of(instances)):
-        if not turned[i]:
-            alike.setdefault(mark, []).append(i)
+    instances, shapes = wanted[:, 1], elements.shapes
+    straight = np.flatnonzero(~mirrored(elements.store.take("transform", instances)))
+    _, first, which, count = np.unique(shapes.marks_of(instances[straight]), return_index=True, return_inverse=True, return_counts=True)
+    triangles = shapes.triangles_of(instances[straight[first]])
+    good = np.flatnonzero(worth(count, triangles))
     groups: list[Group] = []
-    gone: set[int] = set()
-    for (_, _, triangles), members in alike.items():
-        if not worth(len(members), triangles):
-            continue
-        fitted = _fit(elements, [wanted[i] for i in members], frame)
+    alone = np.ones(len(wanted), bool)
+    for k in good[np.argsort(first[good])].tolist():
+        members = straight[which == k]
+        fitted = _fit(elements, wanted[members], frame)
         if fitted is None:
             continue
         group, close = fitted
-        if worth(int(close.sum()), triangles):
+        if worth(int(close.sum()), int(triangles[k])):
             groups.append(group)
-            gone.update(np.array(members)[close].tolist())
-    return [item for i, item in enumerate(wanted) if i not in gone], groups
+            alone[members[close]] = False
+    return wanted[alone], groups
 
 
-def _fit(elements: Elements, members: list[Item], frame: F64) -> tuple[Group, NDArray[np.bool_]] | None:
+def _fit(elements: Elements, members: Items, frame: F64) -> tuple[Group, NDArray[np.bool_]] | None:
     """(a group of those instances that can be placed closely enough, (K,) which they are); None for shapes that cannot be shared."""
-    shape, reference = elements.shapes.shape(members[0][1]), elements.reference
+    shape, reference = elements.shapes.shape(int(members[0, 1])), elements.reference
     own = shape.positions
     low, high = own.min(axis=0), own.max(axis=0)
     middle = (low + high) / 2
     box = np.where(np.indices((2, 2, 2)).reshape(3, 8).T, high, low) - middle
-    t = np.array([elements.shapes.transform(instance) for _, instance in members])
+    t = elements.store.take("transform", members[:, 1])
     centre = np.einsum("kij,j->ki", t[:, :3, :3], middle) + t[:, :3, 3]
     at, turned = _jacobian(reference, centre, frame)
     linear = turned @ t[:, :3, :3]
@@ -89,7 +87,7 @@ def _fit(elements: Elements, members: list[Item], frame: F64) -> tuple[Group, ND
     exact, heights = _placed(reference, np.einsum("kij,cj->kci", t[:, :3, :3], box) + centre[:, None], frame)
     drawn = np.einsum("kij,kj,cj->kci", _matrices(rotation.astype(np.float64)), scale.astype(np.float64), box * base) + translation[:, None].astype(np.float64)
     close = np.linalg.norm(drawn - exact, axis=2).max(axis=1) <= CLOSE
-    owner = np.array([number for number, _ in members], np.int64)[close]
+    owner = members[close, 0]
     soup = Soup((own - middle) * base, shape.triangles.astype(np.int64), np.zeros(len(shape.triangles), np.int64), shape.material, shape.uv, shape.colors,
                 elements.materials, heights)  # fmt: skip
     return Group(soup, translation[close], rotation[close], scale[close], owner, drawn[close].reshape(-1, 3)), close

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ U64 = NDArray[np.uint64]
 ABSENCE = 4.0
 """A thing that is missing is noticed at a quarter of the 16 pixels that clients allow a surface to be off, so a missing
 building of size s counts as an error of 4 s (ADR 0003)."""
+Rows = I64 | slice
+"""Pieces: their positions in ascending order."""
 SEPARATOR = "\x1f"
 """Between the building's and the storey's name."""
 
@@ -70,7 +73,17 @@ class Cell:
         return unproject((self.x + 0.5) / (1 << self.level), (self.y + 0.5) / (1 << self.level))
 
 
-def plan(code: U64, weight: I64, tie: U64, budget: float, storeys: Storeys | None = None, *, stacks: bool = True) -> list[Cell]:
+def span(rows: I64) -> Rows:
+    """Ascending positions, as a slice where none is left out."""
+    return slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) and int(rows[-1]) - int(rows[0]) == len(rows) - 1 else rows
+
+
+def view(column: NDArray[Any], rows: Rows) -> Any:
+    """Some rows (ascending) of a column: without a copy where they follow one another, so that a column in a file is not read into memory."""
+    return column[rows if isinstance(rows, slice) else span(rows)]
+
+
+def plan(code: U64, weight: I64, tie: U64, budget: float, storeys: Storeys | None = None, *, stacks: bool = True, order: I64 | None = None) -> list[Cell]:
     """The tiles of a layer, parents before children.
 
     Args:
@@ -79,30 +92,34 @@ def plan(code: U64, weight: I64, tie: U64, budget: float, storeys: Storeys | Non
         tie: (P,) hashes of the ids, so that equals have an order of their own.
         budget: weight that a leaf may hold (a piece heavier than that has a leaf of its own).
         storeys: groups of the pieces, for layers of buildings with storeys.
+        order: 0 … P − 1 where the pieces are in order of code and tie; it may lie in a file, and so may they, of which the tiles are views then.
         stacks: whether pieces at one place, more than a leaf may hold, are cut into several tiles of one cell.
     """
     cells: list[Cell] = []
     first = "city" if storeys is not None else ""
-    stack: list[tuple[I64, int, str, str]] = [(np.lexsort((tie, code)).astype(np.int64), -1, first, "")] if len(code) else []
+    see = view if order is not None else lambda column, rows: column[rows]
+    order = np.lexsort((tie, code)).astype(np.int64) if order is None else order
+    stack: list[tuple[I64, int, str, str]] = [(order, -1, first, "")] if len(code) else []
     while stack:
         rows, parent, group, suffix = stack.pop()
         if storeys is not None:
             group = _group(storeys, rows, group)
-        anchors = storeys.place[storeys.building[rows]] if storeys is not None and group == "city" else code[rows]
+        own = see(code, rows)
+        anchors = storeys.place[storeys.building[rows]] if storeys is not None and group == "city" else own
         level, x, y = _cell(anchors)
         name = f"{level}/{x}/{y}{suffix}"
-        leaf = float(weight[rows].sum()) <= budget or len(rows) == 1 or (level == DEPTH and not stacks)
+        leaf = float(see(weight, rows).sum()) <= budget or len(rows) == 1 or (level == DEPTH and not stacks)
         outside = not leaf and (group == "city" or group.startswith("b"))
-        cells.append(Cell(f"{group}/{name}" if group else name, *_cell(code[rows]), rows, parent, leaf, outside, group))
+        cells.append(Cell(f"{group}/{name}" if group else name, *_cell(own), rows, parent, leaf, outside, group))
         here = len(cells) - 1
         if leaf:
             continue
         if storeys is not None and group.startswith("b"):
             parts = [rows[storeys.storey[rows] == k] for k in np.unique(storeys.storey[rows])]
         else:
-            parts = _quadrants(rows, anchors, level)
+            parts = _quadrants(rows, anchors, level, ordered=anchors is own)
         if len(parts) == 1:  # all at one place: runs of what a leaf may hold
-            runs = _runs(weight[rows], budget)
+            runs = _runs(see(weight, rows), budget)
             stack.extend((rows[runs == k], here, group, f"-{k}") for k in np.unique(runs)[::-1])
         else:
             stack.extend((part, here, group, "") for part in parts[::-1])
@@ -157,13 +174,16 @@ def _cell(codes: U64) -> tuple[int, int, int]:
     return level, *deinterleave(first >> (2 * (DEPTH - level)))
 
 
-def _quadrants(rows: I64, anchors: U64, level: int) -> list[I64]:
-    """Rows by the quadrant of their anchors in a cell of that level, empty ones left out."""
+def _quadrants(rows: I64, anchors: U64, level: int, *, ordered: bool) -> list[I64]:
+    """Rows by the quadrant of their anchors in a cell of that level, empty ones left out; of anchors that are ascending as views."""
     if level == DEPTH:
         return [rows]
-    quadrant = (anchors >> np.uint64(2 * (DEPTH - level - 1))) & np.uint64(3)
-    if (quadrant[1:] >= quadrant[:-1]).all():  # in order, as they are where pieces are their own anchors: views, so that no level has rows of its own
-        return [part for part in np.split(rows, np.searchsorted(quadrant, np.arange(1, 4, dtype=np.uint64))) if len(part)]
+    shift = 2 * (DEPTH - level - 1)
+    if ordered:
+        start = int(anchors[0]) >> shift + 2 << shift + 2
+        edges = np.array([start + (q << shift) for q in (1, 2, 3)], np.uint64)
+        return [part for part in np.split(rows, np.searchsorted(anchors, edges)) if len(part)]
+    quadrant = (anchors >> np.uint64(shift)) & np.uint64(3)
     return [rows[quadrant == q] for q in np.unique(quadrant)]
 
 

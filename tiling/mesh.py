@@ -9,6 +9,7 @@ Triangles lie on disk where they are many (`tiling.store`), and tiles that the l
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -23,6 +25,7 @@ from tiling import implicit, metadata, survey
 from tiling.assembly import Assembly
 from tiling.elements import Elements
 from tiling.gltf import Compression
+from tiling.largest import parts
 from tiling.levels import ABSENCE, Cell
 from tiling.mesh_plan import Tree
 from tiling.mesh_tile import Style, Wanted, bake
@@ -35,10 +38,11 @@ from twin.archive import ArchiveWriter
 from twin.errors import BadFeature
 from twin.model import LayerVersion, Report
 from twin.parts import first_reasons
+from twin.processes import give_back
 from twin.registry import TileJob
 
-U64 = NDArray[np.uint64]
-CODE_VERSION = "10"
+I64 = NDArray[np.int64]
+CODE_VERSION = "11"
 ALONE = 4_000_000
 """Vertices below which starting worker processes costs more than it saves."""
 PACKED = 250_000
@@ -78,6 +82,8 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
         report = Report(source=version.layer, read=len(elements.table))
         tree = Tree(elements, version, job.options, report)
         past = Past(job)
+        if elements.total > ALONE:
+            give_back()
         try:
             return _build(version, job, elements, tree, past, report)
         except Spoilt as error:
@@ -92,7 +98,7 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
     if past.trouble:
         report.note("warned", "", past.trouble)
     options = job.options
-    surveys = survey.survey(elements.table)
+    surveys = survey.merge(map(survey.survey, elements.table.batches()))
     schema = metadata.plan(version.layer, elements.table.schema, surveys, version.columns)
     held = elements.once() if elements.one_tile(options.budget) else tree.total  # a tree holds what repeats tile by tile
     style = Style(schema, options.crease, options.compression if held >= PACKED else "none", options.budget,
@@ -113,7 +119,7 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
             raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.", first_reasons(version.report.get("notes", [])))
         tiles = [Tile(crs.enu_frame(*c.centre()), b.error, c.parent, b.low, b.high, f"{c.name}.glb" if b.packed else None)
                  for c, b in zip(tree.cells, built, strict=True)]  # fmt: skip
-        shown = surveys if drawn.all() else survey.survey(elements.table.take(np.flatnonzero(drawn)))
+        shown = surveys if drawn.all() else _survey(elements, drawn)
         told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(shown), "about": job.about}
         document = tileset(tiles, error=ABSENCE * tree.largest, refine="REPLACE", **told)
         work.settle()
@@ -132,21 +138,32 @@ def _keys(version: LayerVersion, elements: Elements, style: Style, tree: Tree, *
     schema = style.schema
     common = common_key({"code": CODE_VERSION, "class": [schema.class_id, schema.name], "fields": fields, "look": look, "reference": asdict(version.reference),
                          "root": tree.cells[0].name if rewritten else ""})  # implicit tiles are seen from the root's frame
-    marks: U64 | None = elements.marks() if len(tree.cells) > 1 else None
+    if len(tree.cells) > 1:
+        elements.mark()
     for number, cell in enumerate(tree.cells):
         wanted = tree.wanted(number)
-        yield cell, wanted, b"" if marks is None else tile_key(common, cell.name, _traits(elements, wanted, marks))
+        yield cell, wanted, tile_key(common, cell.name, _traits(elements, wanted)) if len(tree.cells) > 1 else b""
+        elements.release()
 
 
-def _traits(elements: Elements, wanted: Wanted, marks: U64) -> U64:
-    """What tells a tile from others of its name: its pieces, which belong to one feature, and how they are to be drawn."""
-    feature = elements.feature[wanted.pieces]
-    _, number, here = np.unique(feature, return_inverse=True, return_counts=True)
-    traits: list[NDArray[Any]] = [np.array([wanted.leaf]), marks[wanted.pieces], number.ravel()]
-    if not wanted.leaf:
-        whole = np.searchsorted(elements.feature, feature, side="right") - np.searchsorted(elements.feature, feature)
-        traits += [wanted.size, wanted.tie, whole == here[number.ravel()], np.array([wanted.extent, wanted.hidden])]
-    return np.concatenate([t.view(np.uint64) if t.dtype.itemsize == 8 else t.astype(np.uint64) for t in traits])
+def _traits(elements: Elements, wanted: Wanted) -> NDArray[np.uint8]:
+    """A digest of what tells a tile from others of its name: its pieces, which belong to one feature, and how they are to be drawn."""
+    found = hashlib.blake2b(np.array([wanted.leaf, wanted.extent, wanted.hidden]).tobytes() if not wanted.leaf else b"leaf", digest_size=16)
+    cut: list[I64] = []
+    for some in parts(wanted.rows):
+        piece = elements.placed("piece", some)
+        traits = [elements.store["pieces"][piece], elements.placed("tie", some)]
+        if not wanted.leaf:
+            traits.append(elements.placed("size", some))
+            own = elements.feature[piece]
+            cut.append(own[elements.count_of(own) > 1])
+        for one in traits:
+            found.update(np.ascontiguousarray(one).data)
+    if cut:
+        feature = np.concatenate(cut)
+        _, number, here = np.unique(feature, return_inverse=True, return_counts=True)
+        found.update((here[number.ravel()] == elements.count_of(feature)).tobytes())  # of which all pieces are below this tile
+    return np.frombuffer(found.digest(), np.uint8)
 
 
 Task = tuple[Elements, Style, list[Wanted]]
@@ -156,10 +173,10 @@ def _tasks(elements: Elements, style: Style, tree: Tree, work: Assembly, keys: I
     """Runs of tiles that one process builds at a time: many small ones, or one whose work is large. Those that can be copied are left out."""
     unit: list[Wanted] = []
     weight = 0
-    for cell, wanted, key in keys:
+    for number, (cell, wanted, key) in enumerate(keys):
         if len(work.want([cell.name], [key])):
             unit.append(wanted)
-            weight += int(tree.weight[cell.rows].sum())
+            weight += int(tree.weight[number])
         if weight >= UNIT:
             yield elements, style, unit
             unit, weight = [], 0
@@ -167,21 +184,32 @@ def _tasks(elements: Elements, style: Style, tree: Tree, work: Assembly, keys: I
         yield elements, style, unit
 
 
+def _survey(elements: Elements, drawn: NDArray[np.bool_]) -> dict[str, survey.Survey]:
+    """Of the features that are drawn."""
+    first, many = 0, []
+    for table in elements.table.batches():
+        many.append(survey.survey(table.filter(pa.array(drawn[first : first + len(table)]))))
+        first += len(table)
+    return survey.merge(many)
+
+
 def _settle(elements: Elements, tree: Tree, tiles: list[Finished], report: Report) -> NDArray[np.bool_]:
     """(F,) which features are drawn as they are; what became of the others goes into the report: a feature in pieces of which one is drawn was not refused."""
     seen = np.zeros(len(elements.table), bool)
-    ids = elements.table.column("id")
-    notes: list[tuple[str, str, str]] = []
+    row_of: dict[str, int] = {}
     for cell, one in zip(tree.cells, tiles, strict=True):
-        if not cell.leaf:
-            continue
-        features = np.unique(elements.feature[tree.pieces(cell)])
-        lost = {feature for action, feature, _ in one.notes if action == "refused"}
-        seen[features if not lost else [f for f in features.tolist() if ids[f].as_py() not in lost]] = True
-        notes += one.notes
-    drawn = {ids[int(i)].as_py() for i in np.flatnonzero(seen)} if any(n[0] == "refused" for n in notes) else set()
-    for action, feature, reason in notes:
-        report.note("repaired" if feature in drawn else action, feature, reason)  # type: ignore[arg-type]
+        if cell.leaf:
+            features = np.unique(elements.feature[tree.pieces(cell)])
+            lost = {feature for action, feature, _ in one.notes if action == "refused"}
+            if lost:
+                rows = dict(zip(elements.table.ids(features), features.tolist(), strict=True))
+                row_of |= {name: rows[name] for name in lost}
+                features = np.setdiff1d(features, [rows[name] for name in lost])
+            seen[features] = True
+            elements.release()
+    for cell, one in zip(tree.cells, tiles, strict=True):
+        for action, feature, reason in one.notes if cell.leaf else ():
+            report.note("repaired" if feature in row_of and seen[row_of[feature]] else action, feature, reason)  # type: ignore[arg-type]
     report.kept = int(seen.sum())
     return seen
 
@@ -208,3 +236,5 @@ def bake_unit(task: Task) -> list[Finished]:
         return [bake(elements, style, one) for one in wanted]
     finally:
         elements.release()
+        if elements.total > ALONE:
+            give_back()

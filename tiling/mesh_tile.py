@@ -8,18 +8,18 @@ is the largest of the distances and of `ABSENCE` × the sizes of the absent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from tiling import metadata, normals
 from tiling.elements import Elements
 from tiling.gltf import TOLERANCE, Compression, Instanced, Primitive, Surface, extremes, glb
 from tiling.instancing import Group, share
-from tiling.levels import ABSENCE
+from tiling.largest import Largest
+from tiling.levels import ABSENCE, Rows
 from tiling.primitives import primitives
 from tiling.soup import Soup, gathered, items, place
 from tiling.textures import Quality
@@ -38,7 +38,7 @@ MISS = 3.0
 PIXELS = 16.0
 """Pixels that a tile's error covers when a client asks for more: a texel need not be finer than one of them."""
 CHUNK = 8
-"""Budgets of vertices that are simplified at a time."""
+"""Budgets of vertices from which on one feature is thinned before it is simplified."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,14 @@ class Wanted:
     """What a tile is to draw.
 
     Attributes:
-        centre: longitude and latitude of its frame. pieces: (K,). leaf: whether as they are.
-        size: (K,) metres, tie: (K,) of each piece's feature; extent: the diagonal of all pieces. (Not used for a leaf.)
+        centre: longitude and latitude of its frame. rows: the places of its pieces in the plan (`Elements.placed`). leaf: whether as they are.
+        extent: the diagonal of all pieces. (Not used for a leaf.)
         hidden: metres that stand for features which are not seen from outside and so not among the pieces.
     """
 
     centre: tuple[float, float]
-    pieces: I64
+    rows: Rows
     leaf: bool
-    size: F64
-    tie: NDArray[np.uint64]
     extent: float
     hidden: float = 0.0
 
@@ -75,9 +73,10 @@ def bake(elements: Elements, style: Style, wanted: Wanted) -> Finished:
     """One tile: a pure function of its features and the options."""
     if not wanted.leaf:
         return coarse(elements, style, wanted)
-    features, number = np.unique(elements.feature[wanted.pieces], return_inverse=True)
+    pieces = elements.placed("piece", wanted.rows)
+    features, number = np.unique(elements.feature[pieces], return_inverse=True)
     frame = crs.enu_frame(*wanted.centre)
-    alone, groups = share(elements, items(elements, wanted.pieces, number), frame)
+    alone, groups = share(elements, items(elements, pieces, number), frame)
     return encode(elements, style, place(elements, alone, frame), groups, features)
 
 
@@ -98,7 +97,7 @@ def encode(
     shared = [(group, _shade(group.soup, style.crease)) for group in groups]
     before, after, solid = _balance(soup, shaded, shared, len(features))
     if notes:
-        result.notes = _notes(elements.table.column("id"), features, before, after, solid)
+        result.notes = _notes(elements.table.ids, features, before, after, solid)
     present = np.flatnonzero(solid)
     if not len(present):
         return result
@@ -108,7 +107,7 @@ def encode(
     made = [] if soup is None or shaded is None else look.made(soup, shaded, solid, number)
     many = [Instanced(look.made(g.soup, s, np.ones(1, bool), np.zeros(1, np.int64)), g.translation, g.rotation, g.scale, number[g.owner]) for g, s in shared]
     result.notes.extend(("warned", "", problem) for problem in look.problems if notes)
-    table = style.schema.encode(elements.table.take(pa.array(features[present])))
+    table = style.schema.encode(elements.table.take(features[present]))
     result.packed = pack(glb(made, look.surfaces, table, tolerance=tolerance, compression=style.compression, instanced=many))
     low, high = extremes(*(p.positions for p in made), *(group.corners for group, _ in shared))
     moved = tolerance - TOLERANCE  # the tileset's own margin is for what a leaf is moved by
@@ -166,11 +165,13 @@ def _balance(
     return before, after, solid > 0
 
 
-def _notes(ids: pa.ChunkedArray, features: I64, before: I64, after: I64, solid: NDArray[np.bool_]) -> list[tuple[str, str, str]]:
-    """What happened to triangles without area."""
+def _notes(ids: Callable[[I64], list[str]], features: I64, before: I64, after: I64, solid: NDArray[np.bool_]) -> list[tuple[str, str, str]]:
+    """What happened to triangles without area; `ids` tells the ids of some features."""
     lost = [("repaired", i, f"{before[i] - after[i]} of {before[i]} triangles have no area and were left out") for i in np.flatnonzero((after < before) & solid)]
     none = [("refused", i, "none of its triangles has an area") for i in np.flatnonzero(~solid)]
-    return [(action, ids[int(features[i])].as_py(), reason) for action, i, reason in lost + none]
+    notes = lost + none
+    names = ids(features[[i for _, i, _ in notes]]) if notes else []
+    return [(action, name, reason) for (action, _, reason), name in zip(notes, names, strict=True)]
 
 
 # --- coarse forms -------------------------------------------------------------------------------------------------
@@ -189,51 +190,28 @@ class _Form:
 def coarse(elements: Elements, style: Style, wanted: Wanted) -> Finished:
     """An inner tile: the largest of its features in a coarser form, with the error of that."""
     aim = wanted.extent / DETAIL
-    features, size, pieces = _by_size(elements, wanted, aim)
     form, frame = _Form(), crs.enu_frame(*wanted.centre)
-    for first, last in _chunks(elements.weight, pieces, CHUNK * style.budget):
-        run = np.arange(first, last)
-        own = np.concatenate([pieces[i] for i in run])
-        soup, moved = gathered(elements, items(elements, own, np.repeat(run - first, [len(pieces[i]) for i in run])), frame, aim, CHUNK * style.budget)
+    largest, done = Largest(elements, wanted.rows, style.budget), 0
+    while form.weight <= style.budget:
+        first, done = done, largest.run(done, aim / ABSENCE, style.budget)
+        if first == done:
+            break
+        held = largest.held
+        count = np.diff(held.first[first : done + 1])
+        own, number = held.piece[held.first[first] : held.first[done]], np.repeat(np.arange(done - first), count)
+        soup, moved = gathered(elements, items(elements, own, number), frame, aim, CHUNK * style.budget)
         if soup is None:
             continue
-        pinned = np.array([len(pieces[i]) < elements.count_of(int(features[i])) for i in run])
-        _add(form, soup, features[run], np.minimum(aim, size[run] / LIKENESS), pinned, style.budget, moved)
-        if form.weight > style.budget:
-            break
+        features, size = held.feature[first:done], held.size[first:done]
+        _add(form, soup, features, np.minimum(aim, size / LIKENESS), count < elements.count_of(features), style.budget, moved)
     left = len(form.features)
-    absent = ABSENCE * float(size[left]) if left < len(size) else 0.0
+    absent = ABSENCE * float(largest.held.size[left]) if largest.has(left + 1) else 0.0
     off = max(form.errors, default=0.0)
     error = max(off, absent, wanted.hidden)
     tolerance = max(TOLERANCE, 0.01 * min(aim, error))
     result = encode(elements, style, Soup.join(form.soups), [], np.array(form.features, np.int64), tolerance, notes=False, texel=error / PIXELS)
     result.error = error + tolerance + TOLERANCE
     return result
-
-
-def _by_size(elements: Elements, wanted: Wanted, aim: float) -> tuple[I64, F64, list[I64]]:
-    """(features with the largest first, their sizes, and of those that are not too small the pieces of each that lie below this tile); one has any in any case."""
-    order = np.lexsort((wanted.pieces, wanted.tie, elements.feature[wanted.pieces]))
-    owner = elements.feature[wanted.pieces[order]]
-    starts = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
-    size, tie = np.maximum.reduceat(wanted.size[order], starts), wanted.tie[order][starts]
-    by_size = np.lexsort((tie, -size))
-    size, drawn, ends = size[by_size], wanted.pieces[order], np.append(starts[1:], len(order))
-    fits = by_size[: max(int((ABSENCE * size > aim).sum()), 1)].tolist()
-    return owner[starts][by_size], size, [drawn[starts[i] : ends[i]] for i in fits]
-
-
-def _chunks(weights: I64, pieces: list[I64], most: int) -> Iterator[tuple[int, int]]:
-    """Runs of features of about `most` vertices: what is in memory at a time."""
-    first, total = 0, 0
-    for i, own in enumerate(pieces):
-        weight = int(weights[own].sum())
-        if total and total + weight > most:
-            yield first, i
-            first, total = i, 0
-        total += weight
-    if first < len(pieces):
-        yield first, len(pieces)
 
 
 def _add(form: _Form, soup: Soup, features: I64, tolerance: F64, pinned: NDArray[np.bool_], budget: int, moved: float) -> None:

@@ -7,13 +7,12 @@ ones are known as equal wherever they come from. Materials are numbered by a dig
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tiling.store import Kinds, Store
@@ -27,10 +26,10 @@ I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 KINDS: Kinds = {
     "positions": ("<f8", (3,)), "triangles": ("<i4", (3,)), "materials": ("<i4", ()), "uv": ("<f4", (3, 2)), "colors": ("|u1", (3, 4)),
-    "counts": ("<i8", (4,)), "box": ("<f8", (2, 3)), "mark": ("<u8", ()),
-    "prototype": ("<i4", ()), "transform": ("<f8", (4, 4)), "row": ("<i8", ()),
+    "counts": ("<i8", (4,)), "start": ("<i8", (4,)), "box": ("<f8", (2, 3)), "mark": ("<u8", ()),
+    "prototype": ("<i4", ()), "transform": ("<f8", (4, 4)), "sought": ("<u8", ()),
 }  # fmt: skip
-"""Of corners and triangles; of prototypes (how many vertices, triangles, uv and colours they have); of instances."""
+"""Of corners and triangles; of prototypes (how many vertices, triangles, uv and colours they have, and where these begin); of instances (and the hash of the feature's id)."""
 _CHUNK = 65_536
 Prototype = tuple[F64, NDArray[np.int32], I64, NDArray[np.float32] | None, NDArray[np.uint8] | None]
 """Positions, triangles, materials, uv and colours, as `Shapes.add` takes them."""
@@ -81,7 +80,7 @@ class Shapes:
     Attributes:
         store: the columns. reference: of the placed coordinates. images: files of the textures.
         materials: ordered by look; `rank` is the place of each number in the store.
-        count: of prototypes. lost: of prototypes, triangles that were left out because a corner is not finite.
+        count: of prototypes; end: where the rows of the next one begin. lost: of prototypes, triangles that were left out because a corner is not finite.
     """
 
     store: Store
@@ -89,29 +88,28 @@ class Shapes:
     images: Mapping[str, bytes]
     materials: list[Material] = field(default_factory=list)
     rank: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
-    start: I64 = field(default_factory=lambda: np.zeros((1, 4), np.int64))
     looks: Looks = field(default_factory=Looks)
     count: int = 0
+    end: I64 = field(default_factory=lambda: np.zeros(4, np.int64))
     lost: dict[int, int] = field(default_factory=dict)
 
     @staticmethod
-    def read(lake: Lake, version: LayerVersion, store: Store, ids: pa.ChunkedArray) -> Shapes:
-        """All parts of a version; the column `row` of the store is where an instance's feature is in `ids`."""
+    def read(lake: Lake, version: LayerVersion, store: Store) -> Shapes:
+        """All parts of a version; the column `sought` of the store has the hash of the id of each instance's feature."""
         result = Shapes(store, version.reference, Images(lake, version))
         shapes = [p for p in version.parts if p.role == "mesh:prototypes"]
         placed = [p for p in version.parts if p.role == "mesh:instances"]
-        first, place = 0, _places(ids)
+        first = 0
         for shape_part, place_part in zip(shapes, placed, strict=True):
             own = np.array([result.looks.number(m) for m in materials_of(shape_part)], np.int64)
             for some in stream_prototypes(lake, shape_part):
                 result.extend([(one["positions"], one["triangles"], own[one["materials"]], one.get("uv"), one.get("colors")) for one in some])
             for prototype, feature, transform in stream_instances(lake, place_part):
-                store.add("row", place(feature))
+                store.add("sought", id_hash(feature))
                 store.add("prototype", prototype + first)
                 store.add("transform", transform)
             first += shape_part.count
         result.rank, result.materials = result.looks.ranked()
-        result.close()
         return result
 
     def extend(self, many: list[Prototype]) -> None:
@@ -123,7 +121,7 @@ class Shapes:
                 self.add(*one)
             return
         materials, first = np.concatenate([m for _, _, m, *_ in many]), np.cumsum(sizes[:, :2], axis=0) - sizes[:, :2]
-        for name, column in (("positions", positions), ("triangles", np.concatenate([t for _, t, *_ in many])), ("materials", materials), ("counts", sizes)):
+        for name, column in (("positions", positions), ("triangles", np.concatenate([t for _, t, *_ in many])), ("materials", materials), ("counts", sizes), ("start", self._begins(sizes))):
             self.store.add(name, column)
         for name, place in (("uv", 3), ("colors", 4)):
             some: list[Any] = [one[place] for one in many if one[place] is not None]
@@ -134,6 +132,12 @@ class Shapes:
         digests = b"".join(self._digest(head, p, t, uv, colors, m) for head, (p, t, m, uv, colors) in zip(heads, many, strict=True))
         self.store.add("mark", np.frombuffer(digests, "<u8"))
         self.count += len(many)
+
+    def _begins(self, counts: I64) -> I64:
+        """(K, 4) where the rows of the next prototypes begin."""
+        ends = self.end + np.cumsum(counts, axis=0)
+        self.end = ends[-1]
+        return ends - counts
 
     def _digest(self, counts: I64, positions: F64, triangles: NDArray[np.int32], uv: Any, colors: Any, materials: I64) -> bytes:
         """Of all that a prototype draws."""
@@ -165,11 +169,12 @@ class Shapes:
         if colors is not None:
             store.add("colors", colors)
         store.add("counts", np.array(counts, np.int64))
+        store.add("start", self._begins(np.array([counts], np.int64)))
         store.add("box", _box(positions, triangles))
         store.add("mark", np.frombuffer(self._digest(np.array(counts, "<i8"), positions, triangles, uv, colors, materials), "<u8"))
 
     def split(self, instance: int, runs: list[I64]) -> int:
-        """New prototypes of some triangles each of an instance's prototype, with an instance of each; returns the number of the first. Then `close`."""
+        """New prototypes of some triangles each of an instance's prototype, with an instance of each; returns the number of the first."""
         whole, place = self.shape(instance), np.argsort(self.rank)
         first, prototypes = len(self.store["prototype"]), len(self.store["counts"])
         for rows in runs:
@@ -179,10 +184,6 @@ class Shapes:
         self.store.add("transform", np.repeat(self.transform(instance)[None], len(runs), axis=0))
         self.store.add("prototype", prototypes + np.arange(len(runs)))
         return first
-
-    def close(self) -> None:
-        """After prototypes were added: where each one's rows are."""
-        self.start = np.concatenate([np.zeros((1, 4), np.int64), np.cumsum(self.store["counts"], axis=0)])
 
     def digests(self, instances: I64) -> U64:
         """(N,) of what each instance draws and where."""
@@ -198,21 +199,20 @@ class Shapes:
             self.store.release()
         return found
 
-    def triangles_of(self, instance: Any) -> Any:
-        """How many triangles an instance draws; a number or an array of them."""
-        p = self.store["prototype"][instance]
-        return self.start[p + 1, 1] - self.start[p, 1]
+    def triangles_of(self, instance: I64) -> I64:
+        """(N,) how many triangles instances draw."""
+        counts: I64 = self.store.take("counts", self.store.take("prototype", instance))[:, 1]
+        return counts
 
-    def marks_of(self, instances: I64) -> Iterator[tuple[int, int, int]]:
-        """What tells the prototypes of instances from others."""
-        p = self.store["prototype"][instances]
-        counts = self.store["counts"][p]
-        return zip(self.store["mark"][p].tolist(), counts[:, 0].tolist(), counts[:, 1].tolist(), strict=True)
+    def marks_of(self, instances: I64) -> U64:
+        """(N,) what tells the prototypes of instances from others."""
+        found: U64 = self.store.take("mark", self.store.take("prototype", instances))
+        return found
 
     def rows_of(self, instances: I64) -> tuple[I64, I64]:
         """((K, 4) where the rows of the prototype of each instance begin, (K, 4) how many there are): vertices, triangles, uv, colours."""
-        p = self.store["prototype"][instances].astype(np.int64)
-        return self.start[p], self.start[p + 1] - self.start[p]
+        p = self.store.take("prototype", instances)
+        return self.store.take("start", p), self.store.take("counts", p)
 
     def transform(self, instance: int) -> F64:
         """(4, 4) of an instance, prototype-local → reference."""
@@ -222,8 +222,8 @@ class Shapes:
     def shape(self, instance: int) -> Shape:
         """What an instance draws, prototype-local."""
         p = int(self.store["prototype"][instance])
-        (v0, t0, u0, c0), (v1, t1, u1, c1) = self.start[p].tolist(), self.start[p + 1].tolist()
         store = self.store
+        (v0, t0, u0, c0), (v1, t1, u1, c1) = store["start"][p].tolist(), (store["start"][p] + store["counts"][p]).tolist()
         return Shape(store["positions"][v0:v1], store["triangles"][t0:t1], self.rank[store["materials"][t0:t1]],
                      store["uv"][u0:u1] if u1 > u0 else None, store["colors"][c0:c1] if c1 > c0 else None)  # fmt: skip
 
@@ -238,28 +238,6 @@ class Shapes:
             placed = np.einsum("ijk,ilk->ilj", t[:, :3, :3], corners) + t[:, None, :3, 3]
             yield slice(at, at + len(some)), np.stack([placed.min(axis=1), placed.max(axis=1)], axis=1)
             self.store.release()
-
-
-def _places(ids: pa.ChunkedArray) -> Callable[[pa.Array], I64]:
-    """Where texts are in `ids`, which holds all of them. `pc.index_in` hashes all of `ids` again at every call: of many, hashes are sorted once."""
-
-    def plain(texts: pa.Array) -> I64:
-        return np.asarray(pc.index_in(texts, ids).to_numpy(zero_copy_only=False), np.int64)
-
-    if len(ids) <= _CHUNK:
-        return plain
-    hashes = np.concatenate([id_hash(chunk) for chunk in ids.chunks])
-    order = np.argsort(hashes, kind="stable")
-    hashes = hashes[order]
-
-    def sought(texts: pa.Array) -> I64:
-        found: I64 = order[np.minimum(np.searchsorted(hashes, id_hash(texts)), len(order) - 1)]
-        other = np.flatnonzero(~pc.equal(ids.take(pa.array(found)), texts).combine_chunks().to_numpy(zero_copy_only=False).astype(bool))
-        if len(other):  # another text has the same hash
-            found[other] = plain(texts.take(pa.array(other)))
-        return found
-
-    return sought
 
 
 def runs(first: I64, size: I64) -> I64:

@@ -36,12 +36,12 @@ def storeys_of(elements: Elements, pieces: I64, code: NDArray[np.uint64], unit: 
         storey, building: the columns that name them; a layer may lack the second.
     """
     table = elements.table
-    if storey not in table.column_names or not pa.types.is_string(table.schema.field(storey).type):
+    if storey not in table.schema.names or not pa.types.is_string(table.schema.field(storey).type):
         return None
     own = elements.feature[pieces]
-    if len(table.column(storey).drop_null().unique()) < 2:
+    names = [table.texts(c) if c in table.schema.names else [None] * len(table) for c in (building, storey)]
+    if len(set(names[1]) - {None}) < 2:
         return None
-    names = [table.column(c).to_pylist() if c in table.column_names else [None] * len(table) for c in (building, storey)]
     text = np.array([f"{names[0][i] or ''}{SEPARATOR}{names[1][i] or ''}" for i in own.tolist()], dtype=object)
     listed, number = np.unique(text.astype(str), return_inverse=True)
     first = np.array([name.split(SEPARATOR)[0] for name in listed])

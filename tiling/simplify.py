@@ -73,7 +73,7 @@ def _weld(positions: F64, triangles: I64, owner: I64) -> tuple[I64, F64, I64]:
     owners = np.full(len(positions), -1, np.int64)
     owners[triangles] = owner[:, None]
     used = np.flatnonzero(owners >= 0)
-    cell = np.rint((positions[used] - positions[used].min(axis=0)) / WELD).astype(np.int64)
+    cell = np.rint(positions[used] / WELD).astype(np.int64)  # a grid of its own: what else is simplified with a feature does not matter
     order = np.lexsort((cell[:, 2], cell[:, 1], cell[:, 0], owners[used]))
     keys = np.column_stack([owners[used[order]], cell[order]])
     fresh = np.ones(len(order), bool)

@@ -19,8 +19,8 @@ from twin.model import Material
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-Item = tuple[int, int]
-"""What is to be placed: the number that stands in `owner`, the instance."""
+Items = I64
+"""(N, 2) of what is to be placed: the number that stands in `owner`, the instance."""
 
 
 @dataclass(frozen=True)
@@ -80,35 +80,39 @@ def plain(material: Material) -> Surface:
     return Surface(material.color, double_sided=material.double_sided)
 
 
-def items(elements: Elements, pieces: I64, number: I64) -> list[Item]:
+def items(elements: Elements, pieces: I64, number: I64) -> Items:
     """Everything that some pieces draw; `number` (K,) is what stands in `owner` for each."""
-    return [(position, i) for position, piece in zip(number.tolist(), pieces.tolist(), strict=True) for i in elements.parts_of(piece)]
+    store = elements.store
+    first = store.take("first", pieces)
+    count = store.take("first", pieces + 1) - first
+    return np.column_stack([np.repeat(number, count), store.take("instance", runs(first, count))])
 
 
-def place(elements: Elements, wanted: list[Item], frame: F64) -> Soup | None:
+def place(elements: Elements, wanted: Items, frame: F64) -> Soup | None:
     """Triangles, transformed vertex by vertex through the map CRS (law 4) into a tile's frame; None where there are none.
 
     Args:
         frame: (4, 4) the tile's frame → ECEF.
     """
-    shapes, store = elements.shapes, elements.shapes.store
-    owner, instance = np.array(wanted, np.int64).reshape(-1, 2).T
+    shapes, store = elements.shapes, elements.store
+    owner, instance = wanted.T
     first, size = shapes.rows_of(instance)
     drawn = np.flatnonzero((size[:, 0] > 0) & (size[:, 1] > 0))
     if not len(drawn):
         return None
-    first, size, t = first[drawn], size[drawn], store["transform"][instance[drawn]]
+    first, size, t = first[drawn], size[drawn], store.take("transform", instance[drawn])
     start, placed = np.cumsum(size[:, 0]) - size[:, 0], np.empty((int(size[:, 0].sum()), 3))
-    for some, where in placed_alike(store["positions"], first[:, 0], size[:, 0], t):
+    vertices = store.take("positions", runs(first[:, 0], size[:, 0]))
+    for some, where in placed_alike(vertices, start, size[:, 0], t):
         placed[start[some][:, None] + np.arange(where.shape[1])] = where
     rows, turned = runs(first[:, 1], size[:, 1]), np.repeat(mirrored(t), size[:, 1])
-    triangles = store["triangles"][rows].astype(np.int64)
+    triangles = store.take("triangles", rows).astype(np.int64)
     triangles[turned] = triangles[turned, ::-1]
     triangles += np.repeat(start, size[:, 1])[:, None]
     geodetic = crs.to_geodetic(elements.reference, placed)
     positions = (crs.geodetic_to_ecef(geodetic) - frame[:3, 3]) @ frame[:3, :3]
     uv, colors = (_corners(store, name, first[:, k], size[:, [1, k]], turned, empty) for name, k, empty in (("uv", 2, np.nan), ("colors", 3, 255)))
-    return Soup(positions, triangles, np.repeat(owner[drawn], size[:, 1]), shapes.rank[store["materials"][rows]], uv, colors,
+    return Soup(positions, triangles, np.repeat(owner[drawn], size[:, 1]), shapes.rank[store.take("materials", rows)], uv, colors,
                 elements.materials, (float(geodetic[:, 2].min()), float(geodetic[:, 2].max())))  # fmt: skip
 
 
@@ -120,26 +124,26 @@ def _corners(store: Store, name: str, first: I64, size: I64, turned: NDArray[np.
     """
     if not size[:, 1].any():
         return None
-    found = store[name][runs(first, size[:, 1])]
+    found = store.take(name, runs(first, size[:, 1]))
     result = np.full((len(turned), *found.shape[1:]), empty, found.dtype)
     result[np.repeat(size[:, 1] > 0, size[:, 0])] = found
     result[turned] = result[turned, ::-1]
     return result
 
 
-def gathered(elements: Elements, wanted: list[Item], frame: F64, aim: float, most: int) -> tuple[Soup | None, float]:
+def gathered(elements: Elements, wanted: Items, frame: F64, aim: float, most: int) -> tuple[Soup | None, float]:
     """(`place`, metres that vertices were moved by at most): what is more than `most` vertices is thinned while it is placed.
 
     Corners then go to the middles of a grid of cubes that is the same for all tiles (so that no gaps open between them), of at most
     half of `aim` a side; triangles that vanish or repeat are left out. So memory holds what the grid can hold.
     """
-    weights = np.cumsum(2 * elements.shapes.triangles_of(np.array([instance for _, instance in wanted], np.int64)))
+    weights = np.cumsum(2 * elements.shapes.triangles_of(wanted[:, 1]))
     if weights[-1] <= most:
         return place(elements, wanted, frame), 0.0
     side = 2.0 ** np.floor(np.log2(aim / 2))
     thinned = []
     for k in range(int(weights[-1] // most) + 1):
-        soup = place(elements, [item for item, weight in zip(wanted, weights, strict=True) if weight // most == k], frame)
+        soup = place(elements, wanted[weights // most == k], frame)
         if soup is not None:
             thinned.append(_snapped(soup, frame, side))
     return Soup.join(thinned), side * np.sqrt(3) / 2

@@ -7,12 +7,11 @@ by name) share one copy; `release` lets go of the pages that were touched, so th
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from twin.lake import storage_errors
@@ -21,7 +20,10 @@ Kinds = Mapping[str, tuple[str, tuple[int, ...]]]
 """Of each column its dtype and the shape of a row."""
 
 
-KEEPING = "keeping a layer's attributes while it is tiled"
+_APART, _LOOSE = 1024, 4
+"""Rows of a file that are read at a time where less than one of so many is wanted."""
+_BUFFER = 1 << 22
+"""Bytes that wait until they are written, once there are files."""
 
 
 class Store:
@@ -38,7 +40,6 @@ class Store:
         self._waiting: dict[str, list[NDArray[Any]]] = {name: [] for name in kinds}
         self._held = 0
         self._files = False
-        self._tables: dict[str, int] = {}
         self._views: dict[str, NDArray[Any]] = {}
         self._maps: dict[str, mmap.mmap] = {}
 
@@ -60,7 +61,7 @@ class Store:
         self._maps.pop(name, None)
         self._waiting[name].append(rows)
         self._held += rows.nbytes
-        if self._held > self._limit:
+        if self._held > (min(self._limit, _BUFFER) if self._files else self._limit):
             self.write()
 
     def write(self) -> None:
@@ -109,85 +110,39 @@ class Store:
             self._maps[name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return self._maps[name]
 
-    def gather(self, name: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
-        """All rows of some tables, each column in one chunk; in files, of which memory holds one column at a time, where they are many or the store's columns are in files.
-
-        Args:
-            schema: of all; a table may lack columns of it. A column that nothing is in is left out if it is named `parent`.
-
-        Raises:
-            StorageError: the disk is full.
-        """
-        found, size, raw = [schema.empty_table()], 0, self._folder / f"{name}.rows"
-        tables = iter(tables)
-        for table in tables:
-            found.append(table)
-            size += table.nbytes
-            if self._files or self._held + size > self._limit:
-                break
-        else:
-            return _without_parents(pa.concat_tables(found, promote_options="default")).combine_chunks()
-        self.write()
-        with storage_errors(KEEPING):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with pa.OSFile(str(raw), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-                writer.write_table(pa.concat_tables(found, promote_options="default").select(schema.names))
-                found.clear()
-                for table in tables:
-                    writer.write_table(pa.concat_tables([schema.empty_table(), table], promote_options="default"))
-        with pa.memory_map(str(raw)) as mapped:
-            kept = self.keep_table(name, _without_parents(pa.ipc.open_stream(mapped).read_all()))
-        raw.unlink()
-        return kept
-
-    def keep_table(self, name: str, table: pa.Table) -> pa.Table:
-        """The same table in files, if the store's columns are; each column in one chunk and in a file of its own."""
-        if name in self._tables or not self._files:
-            return table
-        self.write()
-        for number, column in enumerate(table.column_names):
-            own = table.select([column]).combine_chunks()
-            with storage_errors(KEEPING), pa.OSFile(str(self._folder / f"{name}.{number}"), "wb") as sink, pa.ipc.new_file(sink, own.schema) as writer:
-                writer.write_table(own, max_chunksize=max(1, len(own)))
-        self._tables[name] = table.num_columns
-        return self.table(name)
-
-    def table(self, name: str) -> pa.Table:
-        """A table of `keep_table`, from its files."""
-        columns = [pa.ipc.open_file(pa.BufferReader(pa.py_buffer(self._map(f"{name}.{number}")))).read_all() for number in range(self._tables[name])]
-        return pa.Table.from_arrays([own.column(0) for own in columns], schema=pa.unify_schemas([own.schema for own in columns]))
-
-    def keep_array(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
-        """The same array in a file, where other processes find it (`array`); what was kept once stays.
-
-        Raises:
-            StorageError: the disk is full.
-        """
-        path = self._folder / f"{name}.npy"
-        if not path.exists():  # it is mapped by those that were given it
-            with storage_errors(KEEPING):
-                np.save(path, array)
-        return self.array(name)
-
-    def laid(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
-        """The same array, in a file where the store's columns are in files.
-
-        Raises:
-            StorageError: the disk is full.
-        """
-        return self.keep_array(name, array) if self._files else array
-
-    def array(self, name: str) -> NDArray[Any]:
-        """An array of `keep_array`, mapped."""
-        found: NDArray[Any] = np.load(self._folder / f"{name}.npy", mmap_mode="r")
+    def take(self, name: str, rows: NDArray[Any]) -> NDArray[Any]:
+        """Some rows of a column. Of a file, rows that lie apart are read some at a time and their pages given back: the system maps sixteen for each."""
+        column = self[name]
+        step = _APART if len(rows) > _APART and int(rows.max()) - int(rows.min()) > _LOOSE * len(rows) else max(len(rows), 1)
+        if name not in self._maps or step >= len(rows):
+            return np.asarray(column[rows])
+        found = np.empty((len(rows), *column.shape[1:]), column.dtype)
+        for at in range(0, len(rows), step):
+            found[at : at + step] = column[rows[at : at + step]]
+            self._maps[name].madvise(mmap.MADV_DONTNEED)
         return found
+
+    def drop(self, name: str) -> None:
+        """Forget a column's rows; arrays that were handed out stay as they are."""
+        self._held -= sum(rows.nbytes for rows in self._waiting[name])
+        self._waiting[name].clear()
+        self._views.pop(name, None)
+        self._maps.pop(name, None)
+        (self._folder / name).unlink(missing_ok=True)
+
+    def spans(self, name: str, rows: int) -> Iterator[tuple[int, int]]:
+        """(first, last) of runs of at most `rows` rows of a column; after each, the pages that were read are let go."""
+        count = len(self[name])
+        for at in range(0, count, rows):
+            yield at, min(at + rows, count)
+            self.release()
+
+    @property
+    def room(self) -> int:
+        """Bytes that may still be kept in memory."""
+        return 0 if self._files else self._limit - self._held
 
     def release(self) -> None:
         """Let go of the pages of the files that were read; arrays stay as they are and are read again when touched."""
         for found in self._maps.values():
             found.madvise(mmap.MADV_DONTNEED)
-
-
-def _without_parents(table: pa.Table) -> pa.Table:
-    """Without the column of parents where no feature has one."""
-    return table.drop_columns(["parent"]) if "parent" in table.column_names and table.column("parent").null_count == len(table) else table

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deflate import deflate_compress
 
-from twin import formats, parts, registry
+from twin import cloud_file, formats, parts, registry
 from twin.archive import INDEX, LEVEL, LOCAL_SIZE, Archive, ArchiveWriter, Packed, index_offsets, name_hash
 from twin.archive import pack as pack_bytes
 from twin.archive_set import ArchiveSet, merge
@@ -26,7 +26,7 @@ from twin.catalog import Derivation
 from twin.city import City
 from twin.crs import crs_of
 from twin.errors import BadOption, BadTileset, Conflict, NotFound, StorageError
-from twin.model import LayerVersion, Part
+from twin.model import LayerVersion
 
 FORMS = ("3dtiles-1.1", "3dtiles-1.0")
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".parquet": "Parquet"}
@@ -63,33 +63,16 @@ def export(city: City, layer: str, path: Path, listener: Listener | None = None,
             return {"path": str(path), "what": formats.export(city, version, place)}
         if suffix in DRIVERS:
             return {"path": str(path), "what": f"{_features(city, version, place):,} features"}
-        if (part := _delivered(version, suffix)) is not None:
-            shutil.copyfile(city.lake.path(part.key), place)
-            return {"path": str(path), "what": _contents(part)}
+        rasters = [str(part.properties.get("file", "")) for part in version.parts if part.role == "raster"]
+        if suffix in (".tif", ".tiff") and len(rasters) > 1:
+            raise BadOption(f"Layer {layer!r} is a mosaic of {len(rasters)} rasters ({', '.join(rasters[:4])}); a .tif holds one.", "Export its tiles: --to FOLDER, or .3tz.")
+        if version.kind == "points" and suffix in cloud_file.SUFFIXES:
+            return {"path": str(path), "what": cloud_file.export(city.lake, version, place)}
+        for part in version.parts:
+            if part.role == "raster" and suffix in (".tif", ".tiff"):
+                shutil.copyfile(city.lake.path(part.key), place)
+                return {"path": str(path), "what": f"{part.count:,} cells"}
         raise BadOption(f"Layer {layer!r} ({version.kind}) cannot be written as {suffix}.", _formats(version))
-
-
-def _delivered(version: LayerVersion, suffix: str) -> Part | None:
-    """The raster or cloud of the layer that is stored as a file of this suffix; None if there is none.
-
-    Raises:
-        BadOption: it is one of several, and to write it alone would lose the others.
-    """
-    role = "raster" if suffix in (".tif", ".tiff") else "cloud"
-    several = [part for part in version.parts if part.role == role]
-    found = [part for part in several if role == "raster" or suffix == Path(part.key).suffix]
-    if found and len(several) > 1:
-        names = [str(part.properties.get("file", "")) for part in several]
-        raise BadOption(f"Layer {version.layer!r} is made of {len(several)} files ({', '.join(names[:4])}{', …' if names[4:] else ''}); a {suffix} holds one.", "Export its tiles: --to FOLDER, or .3tz.")
-    return found[0] if found else None
-
-
-def _contents(part: Part) -> str:
-    """What lies in a file as it was delivered."""
-    if part.role == "raster":
-        return f"{part.count:,} cells"
-    total = part.properties.get("layout", {}).get("points", part.count)
-    return f"{total:,} points as delivered" + (f", {total - part.count:,} of which the layer leaves out" if total > part.count else "")
 
 
 @contextmanager
@@ -128,7 +111,7 @@ def _tiles(city: City, derivation: Derivation, place: Path, suffix: str, listene
 
 
 def _formats(version: LayerVersion) -> str:
-    can = {"raster": ".tif, .nc, .zarr", "terrain": "a folder, .3tz, .tif, .nc, .zarr", "table": ".csv", "points": "a folder, .3tz or " + " ".join(Path(p.key).suffix for p in version.parts)}
+    can = {"raster": ".tif, .nc, .zarr", "terrain": "a folder, .3tz, .tif, .nc, .zarr", "table": ".csv", "points": "a folder, .3tz, " + ", ".join(cloud_file.SUFFIXES)}
     return f"It can be written as: {can.get(version.kind, 'a folder, .3tz, .csv, ' + ', '.join(DRIVERS))}."
 
 

@@ -20,8 +20,8 @@ NOWHERE = np.iinfo(np.uint64).max
 """Code of what has no place; sorts behind all places."""
 _HASHED = 65_536
 """Texts that are hashed at a time: some forty bytes are needed for every byte of theirs."""
-IN_MEMORY = 16_000_000
-"""Keys that `in_order` sorts at a time (some 400 MB)."""
+IN_MEMORY = 4_000_000
+"""Keys that `in_order` sorts at a time (some 100 MB)."""
 
 
 def project(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> U64:
@@ -104,21 +104,52 @@ def in_order(keys: U64, limit: int = IN_MEMORY) -> Iterator[I64]:
     Memory holds about `limit` positions, however many keys there are: they are cut into ranges at sampled values, and
     read once for every range (`keys` may be mapped from a file).
     """
+    for low, high in _ranges(keys, limit):
+        rows = _within(keys, low, high, limit)
+        if len(rows):
+            yield rows[np.argsort(keys[rows], kind="stable")]
+
+
+def matches(known: U64, sought: U64, limit: int = IN_MEMORY) -> Iterator[tuple[I64, I64, NDArray[np.bool_]]]:
+    """Where the keys `sought` are among those `known`, some at a time: ((N,) positions in `sought`, (N,) the first in `known` or −1, (N,) whether it is there again).
+
+    Memory holds about `limit` keys; both may be mapped from files, which are read once for every range of keys.
+    """
+    for low, high in _ranges(known, limit):
+        own = _within(known, low, high, limit)
+        own = own[np.argsort(known[own], kind="stable")]
+        values = np.append(known[own], np.uint64(0))
+        again = np.append(values[1:-1] == values[:-2], [False, False])
+        for start in range(0, len(sought), limit):
+            block = np.asarray(sought[start : start + limit])
+            here = np.flatnonzero(_inside(block, low, high))
+            place = np.searchsorted(values[:-1], block[here])
+            there = (values[place] == block[here]) & (place < len(own))
+            yield here + start, np.where(there, np.append(own, -1)[place], -1), again[place] & there
+
+
+Range = tuple[Any, Any]
+
+
+def _ranges(keys: U64, limit: int) -> list[Range]:
+    """(lowest, beyond the highest) of ranges that hold about half of `limit` keys each; None is no bound."""
     if len(keys) <= limit:
-        if len(keys):
-            yield np.argsort(keys, kind="stable")
-        return
+        return [(None, None)]
     sample = np.sort(np.asarray(keys[:: max(1, len(keys) // 65_536)]))
     pieces = -(-2 * len(keys) // limit)
     edges = np.unique(sample[np.linspace(0, len(sample) - 1, pieces + 1)[1:-1].astype(np.int64)])
-    for low, high in zip([None, *edges], [*edges, None], strict=True):
-        found = []
-        for start in range(0, len(keys), limit):
-            block = np.asarray(keys[start : start + limit])
-            inside = np.ones(len(block), bool) if low is None else block >= low
-            if high is not None:
-                inside &= block < high
-            found.append(np.flatnonzero(inside) + start)
-        rows = np.concatenate(found)
-        if len(rows):
-            yield rows[np.argsort(keys[rows], kind="stable")]
+    return list(zip([None, *edges], [*edges, None], strict=True))
+
+
+def _inside(block: U64, low: Any, high: Any) -> NDArray[np.bool_]:
+    inside = np.ones(len(block), bool) if low is None else block >= low
+    if high is not None:
+        inside &= block < high
+    return inside
+
+
+def _within(keys: U64, low: Any, high: Any, limit: int) -> I64:
+    """Positions of the keys of a range."""
+    if low is None and high is None:
+        return np.arange(len(keys))
+    return np.concatenate([np.flatnonzero(_inside(np.asarray(keys[at : at + limit]), low, high)) + at for at in range(0, len(keys), limit)])

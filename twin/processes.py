@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
@@ -34,8 +35,8 @@ def die_with_parent(parent: int | None = None) -> None:
         threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
 
 
-def spare_pandas() -> None:
-    """Keep pyarrow from loading pandas, which it does on the first conversion of a list and which takes half a second.
+def spare_pandas(*, compute: bool = True) -> None:
+    """Keep pyarrow from loading pandas, which it does on the first conversion of a list and which takes half a second; load pyarrow.compute quickly, unless it is not asked for.
 
     What asks for pandas afterwards (`to_pandas`, geopandas) still gets it: pyarrow then looks again.
     """
@@ -45,7 +46,8 @@ def spare_pandas() -> None:
         import pyarrow as pa  # noqa: PLC0415  slow import, and most commands that need it call this first
 
         pa.array([0])
-    _without_texts()
+    if compute:
+        _without_texts()
 
 
 @contextmanager
@@ -87,6 +89,20 @@ def collect_seldom() -> None:
     Loading the libraries alone costs forty looks at everything loaded so far; what cycles there are is small.
     """
     gc.set_threshold(100_000, 50, 50)
+
+
+def give_back() -> None:
+    """Hand memory that is free back to the system, which glibc and Arrow keep for later: some milliseconds, for after what took much more than what follows."""
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
+    trim = getattr(_libc(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+@lru_cache(maxsize=1)
+def _libc() -> Any:
+    return ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @contextmanager

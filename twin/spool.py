@@ -24,6 +24,7 @@ import shapely
 from numpy.typing import NDArray
 
 from twin import crs, keys
+from twin.batches import Batches
 from twin.errors import BadFeature
 from twin.lake import Lake
 from twin.model import Bounds, Column, Features, Part, Reference
@@ -34,7 +35,9 @@ WRITERS = 2
 """Parts that are written at a time: Arrow and the compression let go of the interpreter."""
 RESERVED = ("id", "parent", "geometry", "bbox")
 _CHUNK = 65_536
-"""Rows of a batch of the spool, and rows that are gathered at a time."""
+"""Rows of a batch of the spool."""
+_GATHERED = 16_384
+"""Rows that are gathered at a time: as many whole row groups as come to that."""
 _FEW = 4
 """A column is worth a dictionary where a value occurs at least this often."""
 
@@ -131,25 +134,25 @@ class Spool:
         if self.writer is None or self.reference is None or self.schema is None:
             return
         self.close()
-        with pa.memory_map(str(self.path)) as mapped:
-            table = pa.ipc.open_stream(mapped).read_all()
-            sorted_by = np.memmap(self._keys, np.uint64, "r").reshape(-1, 2)
-            _refuse_duplicates(table.column("id"), sorted_by[:, 1], source, in_memory)
+        spooled = Batches(self.path)
+        sorted_by = np.memmap(self._keys, np.uint64, "r").reshape(-1, 2)
+        _refuse_duplicates(spooled, sorted_by[:, 1], source, in_memory)
 
-            def write(rows: NDArray[np.int64]) -> Part:
-                with lake.scratch(".parquet") as path:
-                    box = self._write(path, table, rows, group_rows)
-                    size = path.stat().st_size
-                    return Part("features", lake.put_file(path, ".parquet", move=True), size, len(rows), box)
+        def write(rows: NDArray[np.int64]) -> Part:
+            with lake.scratch(".parquet") as path:
+                box = self._write(path, spooled, rows, group_rows)
+                size = path.stat().st_size
+                return Part("features", lake.put_file(path, ".parquet", move=True), size, len(rows), box)
 
-            yield from side_by_side(write, _pieces(keys.in_order(sorted_by[:, 0], in_memory), part_rows), WRITERS)
+        yield from side_by_side(write, _pieces(keys.in_order(sorted_by[:, 0], in_memory), part_rows), WRITERS)
 
-    def _write(self, path: Path, table: pa.Table, rows: NDArray[np.int64], group_rows: int) -> Bounds | None:
+    def _write(self, path: Path, spooled: Batches, rows: NDArray[np.int64], group_rows: int) -> Bounds | None:
         if self.schema is None or self.reference is None:
             raise ValueError("nothing was spooled")
-        box = _box(table.column("bbox").take(pa.array(rows)), self.z)
+        box = _box(spooled.take(rows, ["bbox"]).column("bbox"), self.z)
         schema = self.schema.with_metadata({b"geo": _geo_metadata(self.reference, box)})
-        chunks = ahead(table.take(pa.array(rows[at : at + _CHUNK])).combine_chunks().cast(schema) for at in range(0, len(rows), _CHUNK))
+        step = max(group_rows, _GATHERED // group_rows * group_rows)
+        chunks = ahead(spooled.take(rows[at : at + step]).cast(schema) for at in range(0, len(rows), step))
         writer = None
         try:
             for chunk in chunks:
@@ -251,13 +254,13 @@ def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
         raise BadFeature(f"Attributes change within the source: {error}.", "Give every feature the same columns and types.") from error
 
 
-def _refuse_duplicates(ids: pa.ChunkedArray, hashes: NDArray[np.uint64], source: str, limit: int) -> None:
+def _refuse_duplicates(spooled: Batches, hashes: NDArray[np.uint64], source: str, limit: int) -> None:
     """Only ids whose hashes are equal are compared as texts."""
     twice: list[str] = []
     for rows in keys.in_order(hashes, limit):
         same = np.flatnonzero(np.diff(hashes[rows]) == 0)
         if len(same):
-            texts = ids.take(pa.array(np.unique(np.concatenate([rows[same], rows[same + 1]]))))
+            texts = spooled.take(np.unique(np.concatenate([rows[same], rows[same + 1]])), ["id"]).column("id")
             twice += [row["values"] for row in pc.value_counts(texts).to_pylist() if row["counts"] > 1]
     if twice:
         twice = sorted(twice)[:5]

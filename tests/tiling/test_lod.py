@@ -192,6 +192,17 @@ def test_a_stack_at_one_place_is_cut_too() -> None:
     assert [len(c.rows) for c in uneven] == [1, 1, 2, 1]
 
 
+def test_a_form_does_not_depend_on_what_is_simplified_with_it() -> None:
+    """Two features, one of them shifted by a part of the distance within which corners are one, and turned so that corners nearly meet."""
+    ball = trimesh.creation.icosphere(3, 10.0)
+    faces, count = ball.faces.astype(np.int64), len(ball.faces)
+    torn = np.concatenate([ball.vertices[faces].reshape(-1, 3) + np.random.default_rng(1).uniform(-5e-5, 5e-5, (3 * count, 3))])
+    alone = simplify(torn, np.arange(3 * count).reshape(-1, 3), np.zeros(count, np.int64), np.zeros((count, 3), np.int64), np.array([0.5]))
+    positions, triangles = np.concatenate([torn, ball.vertices - 33.33333]), np.concatenate([np.arange(3 * count).reshape(-1, 3), faces + 3 * count])
+    both = simplify(positions, triangles, np.repeat([0, 1], count), np.zeros((2 * count, 3), np.int64), np.array([0.5, 0.5]))
+    assert np.array_equal(both.triangles[both.source < count], alone.triangles)
+
+
 # --- simplification and distance, each against another library ---------------------------------------------------------
 
 

@@ -43,7 +43,6 @@ def shapes(folder: Path, many: list[Any], *, together: bool) -> Shapes:
         for one in many:
             found.add(*one)
     found.rank, found.materials = found.looks.ranked()
-    found.close()
     return found
 
 
@@ -65,15 +64,15 @@ def test_instances_placed_together_are_those_placed_one_by_one(tmp_path: Path) -
     transform[:, :3, 3] = PLACE + rng.normal(size=(count, 3)) * 50
     found.store.add("prototype", rng.permutation(np.arange(count) % found.count))
     found.store.add("transform", transform)
-    elements: Any = SimpleNamespace(shapes=found, reference=found.reference, materials=found.materials)
-    wanted = [(int(i) // 2, int(i)) for i in rng.permutation(count)]
+    elements: Any = SimpleNamespace(shapes=found, store=found.store, reference=found.reference, materials=found.materials)
+    wanted = np.array([(i // 2, i) for i in rng.permutation(count)])
     frame = crs.enu_frame(117.0, 22.6)
     soup = place(elements, wanted, frame)
     assert soup is not None
     assert soup.uv is not None
     assert soup.colors is not None
     at = first = 0
-    for owner, instance in wanted:
+    for owner, instance in wanted.tolist():
         own, t = found.shape(instance), found.transform(instance)
         turn = slice(None, None, -1 if np.linalg.det(t[:3, :3]) < 0 else 1)
         rows = slice(at, at + len(own.triangles))
@@ -88,7 +87,7 @@ def test_instances_placed_together_are_those_placed_one_by_one(tmp_path: Path) -
             assert np.abs(soup.positions[first : first + len(where)] - where).max() < 1e-8
         at, first = at + len(own.triangles), first + len(own.positions)
     assert (at, first) == (len(soup.triangles), len(soup.positions))
-    assert place(elements, [], frame) is None
+    assert place(elements, wanted[:0], frame) is None
 
 
 def test_few_vertices_are_placed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
