@@ -20,6 +20,8 @@ from twin.errors import UnreadableSource
 
 CHUNK = 1 << 16
 MAX_DEPTH = 200
+INVALID_TOKEN = 4
+"""Expat's number for bytes that are no letters, among others."""
 EAST_ASIAN = ("gb", "big5", "shift_jis", "sjis", "euc-jp", "euc_jp", "euc-kr", "euc_kr")
 GML = ("http://www.opengis.net/gml", "http://www.opengis.net/gml/3.2")
 CITYGML = "http://www.opengis.net/citygml"
@@ -225,7 +227,8 @@ def members(source: Path, head: Head) -> Iterator[Element]:
                 yield from reader.feed(decoder.decode(chunk) if decoder else chunk)
             yield from reader.close()
         except (expat.ExpatError, ParseError) as error:
-            raise UnreadableSource(f"{source.name} is not complete XML: {error}.", "Deliver it again.") from error
+            remedy = "Save it in the encoding that it states, or deliver it again." if getattr(error, "code", 0) == INVALID_TOKEN else "Deliver it again."
+            raise UnreadableSource(f"{source.name} is not complete XML: {error}.", remedy) from error
         except _Refused as error:
             raise UnreadableSource(f"{source.name} is not read: {error}.", error.remedy) from error
         except (LookupError, ValueError) as error:  # unknown codecs, bytes that are not text, encodings that expat lacks

@@ -210,6 +210,8 @@ class Builder:
         """The object's own CIM grade, "" for one that has nothing to draw."""
         if not thing.shapes and not thing.instances:
             return ""
+        if (stated := str(thing.attributes.get("cim_grade", "")).strip().upper()) in grading.GRADES:
+            return stated  # by whoever made the model
         kinds = {surface.kind for surface in thing.surfaces} | {thing.kind}
         textured = any(face.uv is not None for shape in thing.shapes for face in shape.faces)
         return grading.of_object(thing.lod, terrain=thing.kind in RELIEF, openings=bool(kinds & set(OPENINGS)), spaces=thing.kind in SPACES,

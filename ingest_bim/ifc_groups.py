@@ -23,7 +23,8 @@ UNDRAWN = ("IfcFeatureElementSubtraction", "IfcGrid", "IfcPort")
 NOT_BODY = ("Axis", "FootPrint", "Box", "Annotation", "CoG", "Profile", "Clearance", "Lighting", "Plan")
 _LINES = frozenset(("IfcCurve", "IfcSegment", "IfcPoint", "IfcPlacement", "IfcTextLiteral", "IfcBoundingBox", "IfcVector", "IfcDirection", "IfcVertex", "IfcEdge", "IfcPath", "IfcLoop"))
 SURFACES = frozenset(("IfcFaceBasedSurfaceModel", "IfcShellBasedSurfaceModel"))
-ROUND_CUTS = "rounded openings"
+ODD_CUTS = "odd openings"
+"""Openings that are anything but straight extrusions of polygons."""
 #: Bodies that are lists of flat faces.
 FACES = frozenset(("IfcFacetedBrep", *SURFACES))
 _PLAIN = {"IfcExtrudedAreaSolid", "several", *FACES}
@@ -40,8 +41,8 @@ def ladder(group: Group, kernel: str) -> tuple[str, ...]:
         return (REFERENCE,)
     if "rounded" in group or any(k.startswith("IfcBoolean") for k in group):
         return (CLIP, REFERENCE)
-    if ROUND_CUTS in group:
-        return (MIDDLE, REFERENCE)  # the quickest loses the arcs, or the whole wall
+    if ODD_CUTS in group:
+        return (MIDDLE, REFERENCE)  # the quickest loses arcs, or the whole wall, and adds what is inside out
     if "openings" in group and not SURFACES.isdisjoint(group):
         return (REFERENCE,)  # cut surfaces: one quick kernel crashes on them, the other takes as long
     if set(group) <= {*TESSELLATED, "several"}:
@@ -64,10 +65,17 @@ def groups_of(structure: Structure) -> tuple[dict[int, Group], dict[int, str]]:
             if group:
                 drawable[element.id()] = group
             else:
-                idle[element.id()] = "it has lines, points or texts alone"
+                idle[element.id()] = "it has lines, points or texts alone" if _has_items(element) else "its representation has no items (or they are not in the file)"
         elif not drawn[kind] and element.id() not in cuts and is_kind(element, "IfcFeatureElementSubtraction") and attribute(element, "Representation") is not None:
             idle[element.id()] = "it is a cut, and no element is said to be cut by it"
     return drawable, idle
+
+
+def _has_items(product: Any) -> bool:
+    try:
+        return any(part.get_argument(3) for part in attribute(attribute(product, "Representation"), "Representations", ()))
+    except DAMAGED:
+        return False
 
 
 def by_group(drawable: dict[int, Group], members: Iterator[int]) -> dict[Group, list[int]]:
@@ -98,18 +106,19 @@ def signature(product: Any) -> Group:
         return ("damaged",)  # the kernels say what is wrong with it
     if kinds and (voids := attribute(product, "HasOpenings")):
         kinds.add("openings")
-        if any(_cut_rounded(relation) for relation in voids):
-            kinds.add(ROUND_CUTS)
+        if any(_cut_oddly(relation) for relation in voids):
+            kinds.add(ODD_CUTS)
     if count > 1:
         kinds.add("several")
     return tuple(sorted(kinds))
 
 
-def _cut_rounded(relation: Any) -> bool:
-    """Whether an opening has arcs. One that cannot be read has none: the kernels say what is wrong with it."""
+def _cut_oddly(relation: Any) -> bool:
+    """Whether an opening is of the odd kind. One that cannot be read is not: the kernels say what is wrong with it."""
     try:
         parts = attribute(attribute(relation.RelatedOpeningElement, "Representation"), "Representations", ())
-        return any(_rounded(item, 0) for part in parts if part.get_argument(1) not in NOT_BODY for item in _items(part, 0))
+        items = [item for part in parts if part.get_argument(1) not in NOT_BODY for item in _items(part, 0)]
+        return any(item.is_a() != "IfcExtrudedAreaSolid" or _rounded(item, 0) for item in items)
     except DAMAGED:
         return False
 

@@ -104,6 +104,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         if not structure.elements:
             raise BadFeature(f"{name} holds no project and no products.", "Export the model again.")
         drawable, idle = groups_of(structure)
+        _note_adrift(structure, drawable, report)
         shaping = None
         if host is not None:
             plan = _plan(step, structure, drawable, units, options, report, text)
@@ -130,6 +131,14 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         report.facts["content"] = content(structure, definitions, associations, shapes)
         attributes = attribute_table(model, structure, definitions, associations, shapes, ground_level(model, units.length)[0])
     yield from meshes(structure, shapes.shapes, attributes, placement, report)
+
+
+def _note_adrift(structure: Structure, drawable: dict[int, tuple[str, ...]], report: Report) -> None:
+    """Name the elements that have a shape and no place of their own."""
+    for element in structure.elements:
+        step = element.id()
+        if step in drawable and attribute(element, "ObjectPlacement") is None:
+            report.note("warned", structure.ids[step], f"{element.is_a()} #{step} has no placement (or one that is not in the file): it is drawn at the model's origin.")
 
 
 def _request(options: Options) -> Request:

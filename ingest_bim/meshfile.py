@@ -166,9 +166,12 @@ def _check_file(source: Path, kind: str, report: Report) -> None:
         text = file.read() if kind == "gltf" else _glb_json(source, file.read(20), file.read(MAX_BYTES), size)
     try:
         document = json.loads(text)
+        version = str(document.get("asset", {}).get("version", "2.0"))
         required = [str(name) for name in document.get("extensionsRequired") or []]
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UnreadableSource(f"{source.name} is not complete glTF: {in_words(error)}.", "Export it again.") from error
+    if not version.startswith("2"):
+        raise UnreadableSource(f"{source.name} is glTF {version[:20]}; glTF 2.0 is read.", "Convert it to glTF 2.0, for example with gltf-pipeline.")
     for name in required:
         if name not in READ:
             report.note("warned", "", f"The file requires the extension {name}, which is not known here; what it adds is not drawn.")

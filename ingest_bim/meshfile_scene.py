@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +79,9 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
             name = str(name).strip()
             name = name[1:-1] if name[:1] == name[-1:] == '"' else name
             path = (folder / name.replace("\\", "/")).resolve()
+            if "%" in name and kind in ("gltf", "glb") and not path.exists():  # URIs: trimesh hands them over as they are written
+                name = unquote(name)
+                path = (folder / name.replace("\\", "/")).resolve()
             parts = name.split()
             if name.lower().endswith(".mtl") and len(parts) > 1 and not path.exists() and all(part.lower().endswith(".mtl") for part in parts):
                 return b"\n".join(self.get(part) for part in parts)  # `mtllib` may name several

@@ -28,7 +28,7 @@ from twin.shell import Shell, command, main, pairs, text_of
 @click.option("--title", help="Title in Chinese.")
 @click.option("--title-en", help="Title in English.")
 @click.option("--group", help="CIM data group, e.g. 时空基础.")
-@click.option("--grade", help="CIM grade, CIM1 to CIM7, in place of the one found by rule.")
+@click.option("--grade", help='CIM grade, CIM1 to CIM7, in place of the one found by rule; holds for later deliveries, "" takes it back.')
 @click.option("--licence", help="Licence of the data.")
 @click.option("--label", type=click.Choice(["open", "internal", "restricted"]), help="Security label.")
 @click.option("--update", is_flag=True, help="SOURCE holds only what is new or changed: features by id, point clouds by file name, a survey laid over a terrain.")

@@ -179,9 +179,11 @@ def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
         extra = {key: describe[key] for key in ("group", "grade", "licence", "label", "description") if key in describe}
         graded: dict[str, Any] = version.report["facts"]["grade"]
         given = extra.pop("grade", None)
-        if given is not None:  # a person overrules the rule; both stay on record
+        if given is not None:  # a person overrules the rule ("": takes that back); both stay on record
             graded |= {"given": given, "by": city.settings.who}
-        grade = graded["value"] if given is None else given
+        elif before := _given_grade(city, name):  # what a person said holds for later deliveries
+            graded |= before
+        grade = graded.get("given") or graded["value"]
         layer = Layer(name, version.kind, title, grade=grade, **{"group": _group(version.kind), **extra})
         number = _keep(city, context, layer, version)
     else:
@@ -190,6 +192,15 @@ def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
     if params["publish"]:
         result |= _derive_and_publish(city, context, name, number, version, changed=bool(params.get("update")))
     return result
+
+
+def _given_grade(city: City, name: str) -> dict[str, Any]:
+    """The grade that a person gave a layer's newest version, and who; nothing where the rule's holds."""
+    if not any(layer.name == name for layer in city.catalog.layers()):
+        return {}
+    rows = city.catalog.versions(name)
+    facts = city.manifest(rows[-1].manifest).report.get("facts", {}).get("grade", {}) if rows else {}
+    return {"given": facts["given"], "by": facts.get("by", "")} if facts.get("given") else {}
 
 
 def _shown(city: City, name: str) -> int | None:

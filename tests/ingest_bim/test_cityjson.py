@@ -423,3 +423,13 @@ def test_northing_or_latitude_first(tmp_path: Path) -> None:
     place["metadata"] = {"referenceSystem": "https://www.opengis.net/def/crs/EPSG/0/4326"}
     (mesh,), report = load(save(tmp_path, document(**place)), vertical="ellipsoid")  # latitude 112 cannot be
     assert np.allclose(mesh.transforms[0][:2, 3], [112.6, 22.5], atol=1e-2) and "north first" in report.notes[0].reason
+
+
+def test_a_grade_that_the_model_states(tmp_path: Path) -> None:
+    """It overrules the rule for that object; what is no grade is an attribute like others."""
+    for stated, expected in (("cim4", "CIM4"), ("high", "CIM3")):
+        content = document()
+        content["CityObjects"]["b1"]["attributes"]["cim_grade"] = stated
+        (mesh,), report = load(save(tmp_path, content))
+        assert set(mesh.attributes["cim_grade"].to_pylist()) == {expected} and grading.grade("mesh", report.facts).value == expected
+        assert stated in mesh.attributes["attribute.cim_grade"].to_pylist()

@@ -169,6 +169,14 @@ def test_a_cut_in_nothing_is_listed(model_file: ModelFile, step: Step) -> None:
     assert not any("no element is said to be cut" in n.reason for n in report.notes)
 
 
+def test_an_element_without_a_placement_is_named(model_file: ModelFile, step: Step) -> None:
+    """Its reference leads to nothing; a shape whose items do so is not called a line."""
+    text = step()
+    for gone, said in (("#111=", "drawn at the model's origin"), ("#116=", "has no items")):
+        _, report = read(model_file("".join(line for line in text.splitlines(keepends=True) if not line.startswith(gone))))
+        assert [n.feature for n in report.notes if said in n.reason] == ["1000000000000000000002"]
+
+
 def test_guesses() -> None:
     assert guess_encoding("楼板二层".encode("gbk")) == "gb18030"
     assert guess_encoding("Außenwand Nord, Türöffnung".encode("latin-1")) == "latin-1"

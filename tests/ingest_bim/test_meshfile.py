@@ -472,6 +472,23 @@ def test_scenes_of_gltf(tmp_path: Path) -> None:
     assert any("Of its 2 scenes" in note.reason for note in report.notes)
 
 
+def test_names_in_gltf_are_uris(tmp_path: Path) -> None:
+    """A blank is %20 there; what climbs out once it is decoded is refused; another edition is named."""
+    path = sheet(tmp_path)
+    text = path.read_text()
+    for name in ("b.bin", "a.png"):
+        (tmp_path / name).rename(tmp_path / f"ö {name}")
+    path.write_text(text.replace("b.bin", "%C3%B6%20b.bin").replace("a.png", "%C3%B6%20a.png"))
+    (mesh,), _ = load(path, **PLACE)
+    assert mesh.uv is not None and len(mesh.images) == 1
+    path.write_text(text.replace("b.bin", "%2e%2e/b.bin"))
+    (tmp_path.parent / "b.bin").write_bytes((tmp_path / "ö b.bin").read_bytes())
+    with pytest.raises(UnreadableSource, match="not in its folder"):
+        load(path, **PLACE)
+    with pytest.raises(UnreadableSource, match=r"is glTF 1\.0"):
+        load(wrote(tmp_path, "old.gltf", json.dumps({"asset": {"version": "1.0"}, "meshes": {"a": {}}})), **PLACE)
+
+
 def test_reasons_are_in_words(tmp_path: Path) -> None:
     path = document(tmp_path, {})
     whole = json.loads(path.read_text())

@@ -73,3 +73,7 @@ def test_shown_searchable_and_overridable(tmp_path: Path) -> None:
         assert [c["id"] for c in found] == ["b"] and found[0]["twin:gradeBasis"]["reasons"] == info["report"]["facts"]["grade"]["reasons"]
         assert {c["id"] for c in client.get("/collections").json()["collections"]} == {"a", "b"}
         assert client.get("/collections", params={"grade": "CIM9"}).status_code == 400
+    twin("ingest", str(tmp_path / "h.gpkg"), "--layer", "b", "--reader", "footprints", "--option", "ground=0")  # the next delivery: what a person said holds
+    assert [row["layer"] for row in twin("layers", "--grade", "CIM3")] == ["b"] and twin("info", "b")["report"]["facts"]["grade"]["given"] == "CIM3"
+    twin("ingest", str(tmp_path / "h.gpkg"), "--layer", "b", "--reader", "footprints", "--grade", "", "--option", "ground=0")
+    assert [row["layer"] for row in twin("layers", "--grade", "CIM2")] == ["a", "b"]
