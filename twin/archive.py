@@ -85,14 +85,14 @@ class Entry:
     deflated: bool
 
 
-def pack(data: bytes, *, deflate: bool = True) -> Packed:
+def pack(data: bytes, *, deflate: bool = True, level: int = LEVEL) -> Packed:
     """Deflate bytes unless that gains less than 3 %; workers call this so that only writing is left to the parent.
 
     By libdeflate, which has one result a level on every processor: smaller than zlib's and in a third of its time.
     """
     crc = crc32(data)
     if deflate and len(data) > 64:
-        body = bytes(deflate_compress(data, LEVEL))
+        body = bytes(deflate_compress(data, level))
         if len(body) < 0.97 * len(data):
             return Packed(body, crc, len(data), True)
     return Packed(data, crc, len(data), False)

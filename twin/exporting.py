@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ import geopandas
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from deflate import deflate_compress
 
 from twin import cloud_file, formats, parts, registry
-from twin.archive import INDEX, LOCAL_SIZE, Archive, ArchiveWriter, index_offsets, name_hash
+from twin.archive import INDEX, LEVEL, LOCAL_SIZE, Archive, ArchiveWriter, Packed, index_offsets, name_hash
+from twin.archive import pack as pack_bytes
 from twin.archive_set import ArchiveSet, merge
 from twin.catalog import Derivation
 from twin.city import City
@@ -151,11 +154,24 @@ def pack(folder: Path, path: Path) -> int:
     places = index_offsets(index.read_bytes()) if index is not None else {}
     order = sorted(entries, key=lambda name: (places.get(name_hash(name), 1 << 62), name == "tileset.json", name))
     room = {name: places.get(name_hash(after), 0) - places.get(name_hash(name), 0) - LOCAL_SIZE - len(name.encode()) for name, after in pairwise(order)}
+    levels: dict[str, int] = {}  # by suffix: each tiler has its own
     with _whole(path) as place, ArchiveWriter(place) as writer:
         for name in order:
-            data = entries[name].read_bytes()
-            writer.add(name, data, deflate=room.get(name) != len(data))
+            packed, levels[Path(name).suffix] = _as_it_was(entries[name].read_bytes(), room.get(name), levels.get(Path(name).suffix, LEVEL))
+            writer.add_packed(name, packed)
     return len(order)
+
+
+def _as_it_was(data: bytes, room: int | None, level: int) -> tuple[Packed, int]:
+    """A file packed as it was in the archive, and by which level: where its bytes took `room` there, by the first that takes as much (`level` if none does)."""
+    if room == len(data):
+        return pack_bytes(data, deflate=False), level
+    found = pack_bytes(data, level=level)
+    for other in range(1, 13) if room not in (None, len(found.body)) else ():
+        body = bytes(deflate_compress(data, other))
+        if len(body) == room:
+            return replace(found, body=body, deflated=True), other
+    return found, level
 
 
 def _features(city: City, version: LayerVersion, path: Path) -> int:

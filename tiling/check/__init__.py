@@ -59,7 +59,7 @@ __all__ = [
 
 
 def check_tileset(source: str | Path, *, limit_contents: int | None = None, laws: bool = True) -> Report:
-    """Check a tileset: a tileset.json, a folder with one, or a .3tz archive (of tiles, or of terrain with layer.json).
+    """Check a tileset: a tileset.json or a layer.json, a folder with one, or a .3tz archive (of tiles, or of terrain with layer.json).
 
     ``limit_contents``: decode at most so many contents (the rest counts as not decoded in the report).
     ``laws``: report as errors also what breaks a law of this project where the standard only advises (a
@@ -69,6 +69,12 @@ def check_tileset(source: str | Path, *, limit_contents: int | None = None, laws
     """
     report, path = Report(), Path(source)
     where = Where(report, path.name)
+    if path.name == "layer.json" and path.is_file():
+        return check_terrain(path.parent, report=report, limit_contents=limit_contents)
+    if path.is_dir() and (path / "layer.json").is_file():
+        check_terrain(path, report=report, limit_contents=limit_contents)
+        if not (path / "tileset.json").is_file():
+            return report
     if path.is_dir():
         return check_source(FolderSource(path), report=report, limit_contents=limit_contents, laws=laws)
     if not path.is_file():

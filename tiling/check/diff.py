@@ -140,6 +140,7 @@ def _open(paths: Paths, stack: ExitStack) -> _Side:
     entry = "tileset.json"
     if path.is_dir():
         source = FolderSource(path)
+        entry = "tileset.json" if (path / entry).is_file() else "layer.json"
     elif path.suffix.lower() == ".3tz" and path.is_file():
         archive = open_archive(paths, Where(report, path.name), "")
         if archive is not None:
@@ -156,9 +157,11 @@ def _open(paths: Paths, stack: ExitStack) -> _Side:
 def _walk(side: _Side, other: _Side, elsewhere: set[str]) -> None:
     """Read one side whole: its files, and the features of contents that the other side lacks."""
     side.restart()
-    if side.entry == "layer.json":  # terrain: nothing in it has an identity
-        for name in side.source.names() if isinstance(side.source, ArchiveSource) else ():
+    names = side.source.names() if isinstance(side.source, ArchiveSource | FolderSource) else []
+    for name in names if "layer.json" in names else ():  # terrain: nothing in it has an identity
+        if name.endswith(".terrain") or name == "layer.json":
             side.read(name)
+    if side.entry == "layer.json":
         return
     quiet = Report()
 

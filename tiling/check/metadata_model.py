@@ -81,7 +81,7 @@ class Schema:
 def check_agreement(tile: Schema | None, tileset: Schema | None, where: Where) -> None:
     """A class of a content's own schema is that of the tileset's, where both have it: a client styles by the one and reads by the other.
 
-    An enum of a content may leave out values that do not occur in it.
+    An enum of a content may leave out values that do not occur in it, and a property its values where all are the default.
     """
     if tile is None or tileset is None:
         return
@@ -93,5 +93,10 @@ def check_agreement(tile: Schema | None, tileset: Schema | None, where: Where) -
                 at.error("SCHEMA_DISAGREES", "the tileset's schema has no such property")
             elif (mine.enum is None) != (other.enum is None) or (mine.enum and other.enum and not mine.enum.values.items() <= other.enum.values.items()):
                 at.error("SCHEMA_DISAGREES", "its enum is not that of the tileset's schema")
-            elif replace(mine, enum=None) != replace(other, enum=None):
+            elif _meaning(mine) != _meaning(other):
                 at.error("SCHEMA_DISAGREES", "it is defined otherwise in the tileset's schema")
+
+
+def _meaning(prop: Property) -> Property:
+    """The property as far as it says what a stored value is."""
+    return replace(prop, enum=None, required=False, given={key: value for key, value in prop.given.items() if key != "default"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from .archive import ArchiveSource, Paths, first_of, open_archive
 from .issues import Report, Where
 from .jsonfile import parse_json
 from .shape import Anything, Choice, List, Num, Obj, Text
-from .source import gunzip
+from .source import FolderSource, gunzip
 from .terrain_tile import MAX, TerrainTile, decode_terrain
 
 I64 = NDArray[np.int64]
@@ -41,16 +41,17 @@ _NAME = re.compile(r"(\d+)/(\d+)/(\d+)\.terrain")
 
 
 def check_terrain(path: Paths, *, report: Report | None = None, observe: Observe | None = None, limit_contents: int | None = None) -> Report:
-    """Check a terrain archive (.3tz with layer.json and {z}/{x}/{y}.terrain), or the several that it was split into.
+    """Check a terrain archive (.3tz with layer.json and {z}/{x}/{y}.terrain), the several that it was split into, or a folder of the same.
 
     Tiles are decoded one at a time, level by level. ``observe`` is shown each: level, column, row, tile, place.
     """
     report = report if report is not None else Report()
     where = Where(report, first_of(path).name)
-    archive = open_archive(path, where, "layer.json")
+    folder = first_of(path)
+    archive = FolderSource(folder) if folder.is_dir() else open_archive(path, where, "layer.json")
     if archive is None:
         return report
-    with closing(archive):
+    with closing(archive) if isinstance(archive, ArchiveSource) else nullcontext():
         raw = archive.read("layer.json")
         value = None if raw is None else parse_json(raw, where / "layer.json")
         if value is None or not LAYER.check(value, where / "layer.json"):
@@ -61,7 +62,7 @@ def check_terrain(path: Paths, *, report: Report | None = None, observe: Observe
     return report
 
 
-def _check_layer(value: dict[str, Any], archive: ArchiveSource, where: Where) -> list[list[Rect]]:
+def _check_layer(value: dict[str, Any], archive: ArchiveSource | FolderSource, where: Where) -> list[list[Rect]]:
     """What is said to be available against what is there, and against the levels above."""
     levels = [[(s["startX"], s["startY"], s["endX"], s["endY"]) for s in level] for level in value["available"]]
     if "maxzoom" in value and value["maxzoom"] != len(levels) - 1:
@@ -104,7 +105,7 @@ def _has_parent(name: str, all_: set[str]) -> bool:
 
 @dataclass
 class _Walk:
-    archive: ArchiveSource
+    archive: ArchiveSource | FolderSource
     report: Report
     observe: Observe | None
     limit: int | None
