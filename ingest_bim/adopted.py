@@ -13,11 +13,12 @@ import posixpath
 import re
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -33,11 +34,15 @@ from twin.registry import ReaderOptions
 
 HEAD = 1 << 16
 MAX_FILES = 20_000_000
+ROOT = "tileset.json"
+BOM = b"\xef\xbb\xbf"
 NESTED = "MAXAR_content_3tz"
 ARCHIVE = re.compile(r"([^?#]+\.3tz)(?:/([^?#]+))?$", re.IGNORECASE)
 """An archive within a tileset, and what of it is meant."""
 GZIP = b"\x1f\x8b\x08"
 """RFC 1952, 2.3.1: the mark and the method; the mark alone is how one of 65,536 binary files begins by chance."""
+#: What is said about a tile or a model, where `uri` is a word like others.
+DATA = ("extras", "properties")
 #: Files that are not tiles' contents by themselves.
 SIDE_FILES = (".subtree", ".json", ".bin", ".png", ".jpg", ".jpeg", ".webp", ".ktx2")
 
@@ -100,7 +105,11 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
         entry = "tileset.json" if source.suffix.lower() == ".3tz" else source.name
         copy = _Copy(files, report)
         try:
-            root = json.loads(copy.unpacked(entry) or b"")
+            data = copy.unpacked(entry)
+            if data is None:
+                raise UnreadableSource(f"{source.name} has no {entry} at its root.", "Pack the tileset so that its tileset.json is not in a folder.")
+            copy.placed[entry] = data
+            root = json.loads(data)
             if options.anchor_lonlat:
                 copy.placed[entry] = json.dumps(_placed(root, options, source.name), ensure_ascii=False, separators=(",", ":")).encode()
             bounds = bounds_of(root["root"], source.name)
@@ -117,6 +126,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
                 raise BadFeature(f"{source.name} has no content that is here: no model, no points.", "; ".join(n.reason for n in report.notes[:3]))
             report.read, report.kept = copy.contents + copy.lost, copy.contents
             report.facts |= {"driver": f"3D Tiles {root['asset'].get('version', '')}", "tiles": copy.tiles, "contents": copy.contents, "files": len(copy.done)}
+            report.facts["content"] = dict(copy.kinds)
             report.facts["georeference"] = {"source": "anchor_lonlat" if options.anchor_lonlat else "root volume", "crs": "EPSG:4978"}
             properties = {
                 "tiles": copy.tiles,
@@ -147,13 +157,21 @@ class _Copy:
     report: Report
     done: set[str] = field(default_factory=set)
     placed: dict[str, bytes] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
+    kinds: Counter[str] = field(default_factory=Counter)
     tiles: int = 0
-    contents: int = 0
     lost: int = 0
+
+    @property
+    def contents(self) -> int:
+        """How many contents are copied."""
+        return self.kinds.total()
 
     def everything(self, entry: str, archive: ArchiveWriter) -> None:
         """Copy a tileset with all it needs."""
         queue, self.done = [entry], {entry}
+        if entry != ROOT:  # the archive's root is called so; another file of that name makes room
+            self.renamed = {entry: ROOT, ROOT: "tileset-beside.json"}
         while queue:
             name = queue.pop()
             data = self.unpacked(name)
@@ -162,7 +180,7 @@ class _Copy:
                 self.report.note("skipped", name, "The tileset refers to this file, which is absent.")
                 continue
             data, uris = self._references(name, data)
-            archive.add("tileset.json" if name == entry else name, data)
+            archive.add(self.renamed.get(name, name), data)
             for uri in uris:
                 for found in self._resolved(name, uri):
                     if found not in self.done:
@@ -174,6 +192,9 @@ class _Copy:
     def unpacked(self, name: str) -> bytes | None:
         """A file's bytes; one that is stored gzipped is unpacked, up to a limit."""
         data = self.placed.get(name) or self.files.get(name)
+        if data is not None and data.startswith(BOM) and name.lower().endswith((".json", ".gltf")):
+            self.report.note("repaired", name, "It begins with a byte order mark, which JSON does not have; it is left out.")
+            return data[len(BOM) :]
         if data is None or not data.startswith(GZIP) or name.endswith(".gz"):
             return data
         stream = zlib.decompressobj(31)
@@ -188,21 +209,23 @@ class _Copy:
 
     def _references(self, name: str, data: bytes) -> tuple[bytes, list[str]]:
         """(the bytes as they will be served, what they refer to)."""
-        if data[:1].strip(b"{") == b"" or data[:3] == b"\xef\xbb\xbf" or name.lower().endswith((".json", ".gltf")):
+        if data[:1].strip(b"{") == b"" or name.lower().endswith((".json", ".gltf")):
             try:
                 document = json.loads(data)
             except (ValueError, RecursionError):
                 self.report.note("warned", name, "It is not complete JSON; it is copied as it is.")
                 return data, []
             return self._of_json(name, document, data)
+        models = list(_embedded(data))
         if not name.lower().endswith(SIDE_FILES):
-            self.contents += 1
-        return data, _embedded(data)
+            self.kinds[_kind(models, data)] += 1
+        return data, [uri for model in models for uri in _uris(model)] + list(_addresses(data))
 
     def _of_json(self, name: str, document: Any, data: bytes) -> tuple[bytes, list[str]]:
         is_tileset = isinstance(document, dict) and "root" in document and "asset" in document
         if not is_tileset:
-            self.contents += isinstance(document, dict) and "asset" in document  # a glTF
+            if isinstance(document, dict) and "asset" in document:  # a glTF
+                self.kinds[_kind([document])] += 1
             return data, list(_uris(document))
         changed = document["asset"].pop("tilesetVersion", None) is not None if isinstance(document["asset"], dict) else False
         stripped = unfolded = 0
@@ -219,7 +242,7 @@ class _Copy:
                     if archive and self._unfold(name, archive[1]):
                         value[key] = f"{archive[1][:-4]}-3tz/{archive[2] or 'tileset.json'}"
                         unfolded += 1
-                stack.extend(child for key, child in value.items() if key != "extras")
+                stack.extend(child for key, child in value.items() if key not in DATA)
             elif isinstance(value, list):
                 stack.extend(value)
         if changed or stripped:
@@ -230,9 +253,29 @@ class _Copy:
                 if not document[key]:
                     del document[key]
             self.report.note("repaired", name, f"{unfolded} references to archives within it (.3tz) are unfolded, since few clients read archives.")
-        if changed or stripped or unfolded:
+        uris = list(_uris(document))
+        if renamed := self._follow(name, document):
+            self.report.note("repaired", name, f"{renamed} references follow files that have another name here: the root is {ROOT}.")
+        if changed or stripped or unfolded or renamed:
             data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        return data, list(_uris(document))
+        return data, uris
+
+    def _follow(self, base: str, document: Any) -> int:
+        """Change the references to files that have another name in the archive; how many."""
+        count, stack = 0, [document] if self.renamed else []
+        while stack:
+            value = stack.pop()
+            if isinstance(value, dict):
+                for key in ("uri", "url"):
+                    parts = urlsplit(value[key]) if isinstance(value.get(key), str) else None
+                    target = posixpath.normpath(posixpath.join(posixpath.dirname(base), unquote(parts.path))) if parts and not parts.scheme else ""
+                    if target in self.renamed:
+                        value[key] = quote(posixpath.relpath(self.renamed[target], posixpath.dirname(base) or "."))
+                        count += 1
+                stack.extend(child for key, child in value.items() if key not in DATA)
+            elif isinstance(value, list):
+                stack.extend(value)
+        return count
 
     def _unfold(self, base: str, uri: str) -> bool:
         """Whether a nested archive is there, and can be read from now on."""
@@ -266,34 +309,49 @@ def _uris(document: Any) -> Iterator[str]:
         value = stack.pop()
         if isinstance(value, dict):
             yield from (value[key] for key in ("uri", "url", "schemaUri") if isinstance(value.get(key), str))
-            stack.extend(child for key, child in value.items() if key != "extras")
+            stack.extend(child for key, child in value.items() if key not in DATA)
         elif isinstance(value, list):
             stack.extend(value)
 
 
-def _embedded(data: bytes) -> list[str]:
-    """What the glTF files inside a content (glb, b3dm, i3dm, cmpt) or a subtree's JSON refer to, and the address of an i3dm's model."""
-    found: list[str] = []
+def _embedded(data: bytes) -> Iterator[Any]:
+    """The JSON of each glTF inside a content (glb, b3dm, cmpt, …), or of a subtree."""
     if data[:4] == b"subt" and len(data) >= 24:
-        found += _json_uris(data[24 : 24 + int.from_bytes(data[8:16], "little")])
+        yield _json(data[24 : 24 + int.from_bytes(data[8:16], "little")])
     at = data.find(b"glTF")
     while at >= 0:
-        length = int.from_bytes(data[at + 12 : at + 16], "little")
         if data[at + 16 : at + 20] == b"JSON":
-            found += _json_uris(data[at + 20 : at + 20 + length])
+            yield _json(data[at + 20 : at + 20 + int.from_bytes(data[at + 12 : at + 16], "little")])
         at = data.find(b"glTF", at + 4)
+
+
+def _addresses(data: bytes) -> Iterator[str]:
+    """The models that instances (i3dm, alone or in a cmpt) name by an address."""
     at = data.find(b"i3dm")
     while at >= 0:
         head = np.frombuffer(data[at : at + 32].ljust(32, b"\0"), "<u4")
         if head[7] == 0:  # gltfFormat 0: the body is an address
             start = at + 32 + int(head[3]) + int(head[4]) + int(head[5]) + int(head[6])
-            found.append(data[start : at + int(head[2])].decode("utf-8", "replace").strip("\0 "))
+            yield data[start : at + int(head[2])].decode("utf-8", "replace").strip("\0 ")
         at = data.find(b"i3dm", at + 4)
-    return found
 
 
-def _json_uris(text: bytes) -> list[str]:
+def _json(text: bytes) -> Any:
     try:
-        return list(_uris(json.loads(text)))
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return []
+        return None
+
+
+def _kind(models: list[Any], data: bytes = b"") -> str:
+    """What a content is, as far as its grade goes: `textured`, `points`, or `models` without textures."""
+    known = [model for model in models if isinstance(model, dict)]
+    if any(model.get("textures") for model in known):
+        return "textured"
+    parts = [part for model in known for mesh in _items(model, "meshes") for part in _items(mesh, "primitives")]
+    return "points" if data[:4] == b"pnts" or (parts and all(isinstance(part, dict) and part.get("mode") == 0 for part in parts)) else "models"
+
+
+def _items(value: Any, key: str) -> list[Any]:
+    found = value.get(key) if isinstance(value, dict) else None
+    return found if isinstance(found, list) else []

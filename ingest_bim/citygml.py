@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from pyproj import CRS
 
 from ingest_bim import citymodel_files
@@ -22,10 +20,11 @@ from ingest_bim.citygml_library import Library
 from ingest_bim.citygml_objects import Member
 from ingest_bim.citygml_stream import SURFACE_DATA, XLINK, Head, local, members
 from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_reference, crs_text, metres_of
+from ingest_bim.citymodel_axes import north_first
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.package import heads, is_zip
 from twin import crs as crs_module
-from twin.errors import UnreadableSource
+from twin.errors import BadReference, UnreadableSource
 from twin.model import Batch, Reference, Report
 
 F64 = NDArray[np.float64]
@@ -36,7 +35,6 @@ SUFFIXES = (".gml", ".citygml", ".xml")
 class Options(CityOptions):
     """How to read CityGML."""
 
-    axis_order: Literal["auto", "xy", "yx"] = Field("auto", description="Order of coordinates: xy east first, yx north first; auto by the CRS and its area.")
 
 
 def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contract of readers
@@ -90,8 +88,9 @@ class _Model:
         store, name = self.store, self.source.name
         stated = self.head.srs or store.first_srs
         self.reference = city_reference(stated, self.options, report, name)
-        north_first = _north_first(stated, self.head.corner, self.options, self.reference, report)
-        store.place = (lambda points: points[:, [1, 0, 2]]) if north_first else (lambda points: points)
+        self._check_references(stated)
+        swapped = north_first(self.options.axis_order, _registered(stated, self.options), self.head.corner, self.reference, report)
+        store.place = (lambda points: points[:, [1, 0, 2]]) if swapped else (lambda points: points)
         store.looks.choose(theme, report)
         if self.options.textures:
             store.pictures = Pictures(self.source.parent, report, self.root)
@@ -99,6 +98,19 @@ class _Model:
             report.note("skipped", "", "Textures are left out, as asked; their surfaces have plain colours.")
         store.library = Library(self.source.parent, self.root, report, store.pictures)
         return self.reference, store.pictures
+
+    def _check_references(self, stated: str) -> None:
+        """What geometries state of their own must be the file's reference, unless the user names one for all."""
+        if self.options.crs:
+            return
+        for name in sorted(self.store.references - {stated}):
+            try:
+                own = crs_module.parse_reference(crs_text(name), None, where=self.source.name).horizontal
+            except BadReference:
+                own = name
+            if own != self.reference.horizontal:
+                raise BadReference(f"{self.source.name} is in {self.reference.horizontal}, but states {name[:100]!r} for some of its geometry.",
+                                   "Bring it into one reference, or name the one of all its coordinates with --crs.")  # fmt: skip
 
     def objects(self, report: Report) -> Iterator[CityObject]:
         def metres(at: F64) -> F64:
@@ -122,6 +134,7 @@ def _learn(source: Path, options: Options, codes: CodeLists, columns: Columns) -
             continue
         if not store.first_srs or not head.corner:
             _first_place(element, store, head)
+        store.references.update(name for e in element.iter() if (name := e.get("srsName")))
         if refers := {h[1:] for e in element.iter() if (h := e.get(XLINK)) and h[0] == "#"}:
             wanted |= refers - {gml_id(e) for e in element.iter()}
         for thing in Member(store, head, options.lod, ghost, None, lambda at: np.ones(3), codes).read(element, number):
@@ -147,34 +160,10 @@ def _first_place(element: object, store: Store, head: Head) -> None:
                 continue
 
 
-def _north_first(stated: str, corner: tuple[float, ...], options: Options, reference: Reference, report: Report) -> bool:
-    """Whether the first coordinate is the northing or latitude.
-
-    By the rule of OGC 05-010 a urn or URL means the registered axis order; plain EPSG codes of projected CRS mean east
-    first. Many files break it, so where just one order lies in the CRS's area, that one is taken.
-    """
-    if options.axis_order != "auto":
-        return options.axis_order == "yx"
+def _registered(stated: str, options: Options) -> bool:
+    """Whether the northing or latitude comes first by the rule of OGC 05-010: a urn or URL means the registered axis order; plain EPSG codes of projected CRS mean east first."""
     parsed = CRS.from_user_input(crs_text(options.crs or stated))
     flat = parsed.sub_crs_list[0] if parsed.is_compound else parsed
     registered = bool(flat.axis_info) and flat.axis_info[0].direction.lower() in ("north", "south")
     formal = not stated or "opengis" in stated.lower() or stated.lower().startswith("urn:ogc")
-    rule = registered and (flat.is_geographic or formal)
-    if len(corner) < 2:
-        return rule
-    first, second = corner[:2]
-    fits = {False: _inside(reference, first, second), True: _inside(reference, second, first)}
-    chosen = rule if fits[rule] or not fits[not rule] else not rule
-    if chosen != rule:
-        report.note("assumed", "", f"Coordinates are taken {'north' if chosen else 'east'} first: the other order lies outside of {flat.name}.")
-    report.facts["axis_order"] = "yx" if chosen else "xy"
-    return chosen
-
-
-def _inside(reference: Reference, x: float, y: float) -> bool:
-    parsed = crs_module.crs_of(reference.horizontal)
-    if parsed.is_geographic and abs(y) > 90:
-        return False
-    lon, lat = crs_module.to_lonlat(reference.horizontal, np.array([x]), np.array([y]))
-    area = parsed.area_of_use
-    return bool(np.isfinite(lon[0]) and (area is None or (area.west - 1 <= lon[0] <= area.east + 1 and area.south - 1 <= lat[0] <= area.north + 1)))
+    return registered and (flat.is_geographic or formal)

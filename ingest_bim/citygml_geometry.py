@@ -50,12 +50,18 @@ class Store:
     lines: list[F64] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
     first_srs: str = ""
+    references: set[str] = field(default_factory=set)
+    """All that members state as their reference."""
     solids: int = 0
     _polygons: dict[tuple[int, int, int], tuple[Paint, Polygon]] = field(default_factory=dict)
 
     def begin(self, member: Element) -> None:
         """Go on to the next member: what its parts may refer to, and what is said of them."""
         self.local = {key: e for e in member.iter() if (key := e.get(GML_ID) or e.get(GML32_ID))}
+        for flat in [e for e in member.iter() if e.get("srsDimension") == "2"]:
+            for node in flat.iter():  # what is below has the dimension of what it is in (GML 3.1.1, SRSReferenceGroup)
+                if local(node.tag) in ("posList", "pos") and node.get("srsDimension") is None:
+                    node.set("srsDimension", "2")
         self.looks.begin(self.local)
         self._polygons.clear()
 
@@ -215,13 +221,24 @@ def corners(element: Element, store: Store) -> Ring:
                 raise ValueError(f"{len(values)} numbers are not points of {size}")
             found += _three([values[i::size] for i in range(size)], store)
         elif name == "coordinates":
-            points = [[float(v) for v in point.split(node.get("cs", ","))] for point in (node.text or "").split()]
-            found += _three(list(zip(*points, strict=True)), store)
+            found += _three(list(zip(*_tuples(node), strict=True)), store)
+        elif name == "coord":
+            parts = [[float(child.text or "")] for axis in "XYZ" for child in node if local(child.tag) == axis]
+            found += _three(parts, store)
     if not found:
         raise ValueError("no coordinates")
     if not all(map(isfinite, chain.from_iterable(found))):
         raise ValueError("not finite")
     return found
+
+
+def _tuples(node: Element) -> list[list[float]]:
+    """Points of `gml:coordinates`, which says itself what stands between numbers and points, and for the decimal point."""
+    between, decimal = node.get("cs", ","), node.get("decimal", ".")
+    apart = node.get("ts", " ")
+    text = node.text or ""
+    points = text.split(apart) if apart.strip() else text.split()
+    return [[float(number.replace(decimal, ".")) for number in (point.split(between) if between.strip() else point.split())] for point in points if point.strip()]
 
 
 def _three(axes: Sequence[Sequence[float]], store: Store) -> Ring:

@@ -96,7 +96,7 @@ class Member:
         tin_lod = next(((child.text or "").strip() for child in element if local(child.tag) == "lod"), "")
         for prop in element:
             name = local(prop.tag)
-            if lod := _lod_of(name):
+            if (lod := _lod_of(name)) and (len(prop) or prop.get(XLINK)):  # else a word of an extension that begins so
                 geometry.append((lod, prop, surface, name))
             elif name in RELIEF:
                 geometry.append((tin_lod, prop, surface, name))

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 from pydantic import Field
 
 from ingest_bim import citymodel_files
-from ingest_bim.cityjson_objects import Document, Header
+from ingest_bim.cityjson_objects import Document, Header, corner_of
 from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_reference
+from ingest_bim.citymodel_axes import north_first
 from ingest_bim.citymodel_textures import Pictures, choose_themes, no_themes
 from ingest_bim.package import heads, is_zip
 from twin.errors import BadOption, UnreadableSource
@@ -84,11 +85,13 @@ class _Model:
         self.source, self.root, self.options = source, root, options
         self.documents, self.header = _open(source, options)
         self.themes = no_themes()
+        self.corner: tuple[float, ...] = ()
 
     def learn(self, columns: Columns) -> int:
         count, ghost = 0, Report()
         for document in self.documents():
             learned = Document(document, self.header, self.options.lod, ghost)
+            self.corner = self.corner or corner_of(document, self.header)
             for thing in learned.objects(shapes=False):
                 columns.see(thing.attributes)
                 for surface in thing.surfaces:
@@ -107,6 +110,8 @@ class _Model:
         if self.header.metadata:
             report.facts["metadata"] = self.header.metadata
         reference = city_reference(self.header.crs, self.options, report, self.source.name)
+        if north_first(self.options.axis_order, False, self.corner, reference, report):
+            self.header = self.header.north_first()
         self.chosen = choose_themes(self.themes, theme, report, self.header.defaults)
         self.pictures = Pictures(self.source.parent, report, self.root) if self.options.textures else None
         if self.themes["textures"] and self.pictures is None:

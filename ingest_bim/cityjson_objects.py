@@ -70,6 +70,8 @@ class Header:
     """What extensions say of the model as a whole (CityJSON 2.0.1, 8.3)."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """What else the source says of itself: title, date, contact."""
+    order: NDArray[np.int64] = field(default_factory=lambda: np.arange(3))
+    """Of the file's coordinates, which is the easting, the northing, the height."""
 
     @staticmethod
     def of(document: dict[str, Any]) -> Header:
@@ -90,6 +92,21 @@ class Header:
             if name := appearance.get(f"default-theme-{kind[:-1]}"):
                 header.defaults[kind] = str(name)
         return header
+
+
+    def north_first(self) -> Header:
+        """The header of a file whose first coordinate is the northing or latitude."""
+        order = np.array([1, 0, 2])
+        return replace(self, order=order, scale=self.scale[order], translate=self.translate[order], template_vertices=self.template_vertices[:, order])
+
+
+def corner_of(document: dict[str, Any], header: Header) -> tuple[float, ...]:
+    """A document's first vertex as the file has it; () where there is none."""
+    try:
+        own = _own(document, header, Report())
+        return tuple((_three(document["vertices"][0]) * own.scale + own.translate).tolist())
+    except MALFORMED:
+        return ()
 
 
 def _three(values: Any) -> F64:
@@ -126,7 +143,7 @@ class Document:
         document, report = self.document, self.report
         header = self.header = _own(document, self.header, report)
         try:
-            self.vertices = points_of(document.get("vertices") or [])
+            self.vertices = points_of(document.get("vertices") or [])[:, header.order]
             self.looks = Looks.of(document) if document.get("type") == "CityJSONFeature" and document.get("appearance") else header.looks
         except (TypeError, ValueError, AttributeError) as error:
             report.note("refused", str(document.get("id", "")), f"Its vertices or appearance are malformed: {error}; its geometry is left out.")
@@ -261,7 +278,7 @@ class Document:
         matrix = np.array(geometry.get("transformationMatrix") or np.eye(4), np.float64).reshape(4, 4)
         if not np.isfinite(matrix).all():
             raise ValueError("its transformationMatrix is not finite")
-        matrix = matrix.copy()
+        matrix = matrix[np.ix_([*self.header.order, 3], [*self.header.order, 3])]
         matrix[:3, 3] += self.vertices[at] * self.header.scale + self.header.translate
         shape = self._shape(thing.id, template, self.header.template_vertices, np.ones(3), np.zeros(3), 0)
         for face in shape.faces:
@@ -341,7 +358,7 @@ def _own(document: dict[str, Any], header: Header, report: Report) -> Header:
         return header
     name = str(document.get("id", ""))
     try:
-        own = replace(header, scale=_three(transform["scale"]), translate=_three(transform["translate"]))
+        own = replace(header, scale=_three(transform["scale"])[header.order], translate=_three(transform["translate"])[header.order])
     except MALFORMED as error:
         report.note("skipped", name, f"The feature's own transform is malformed and the header's is taken: {in_words(error)}.")
         return header

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,7 @@ class CityOptions(ReaderOptions):
     """How to read a city model."""
 
     lod: str | None = Field(None, pattern=r"^(<=)?\d(\.\d+)?$", description="Level of detail to draw (2, 1.3, or <=2: the highest up to it); the highest of each object if not given.")
+    axis_order: Literal["auto", "xy", "yx"] = Field("auto", description="Order of coordinates: xy east first, yx north first; auto by the format, the CRS and its area.")
     surfaces: bool = Field(True, description="Semantic surfaces (roof, wall, ground, …) are features of their own.")
     member: str | None = Field(None, max_length=500, description="Of a ZIP with several models, the one to read.")
     textures: bool = Field(True, description="Read the textures that lie beside the model.")
@@ -285,7 +286,8 @@ def crs_text(name: str) -> str:
     if text.lower().startswith("urn:adv:crs:"):
         codes = [str(ADV[part]) for part in text.split(":")[-1].split("*") if part in ADV]
     else:
-        codes = re.findall(r"EPSG(?::[\d.]*:|/[\d.]+/|:+|\.xml#|#)(\d{4,6})", text, re.IGNORECASE)
+        found = re.findall(r"EPSG(?::[\d.]*:|/[\d.]+/|:+|\.xml#|#)(\d{4,6})(?:\+(\d{4,6}))?", text, re.IGNORECASE)
+        codes = [code for pair in found for code in pair if code]
     return f"EPSG:{'+'.join(codes)}" if codes else text
 
 

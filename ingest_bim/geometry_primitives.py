@@ -40,6 +40,8 @@ def _round(holder: Any, name: str, depth: int) -> Iterator[tuple[Any, str, int |
     for position, item in enumerate(value) if isinstance(value, tuple) else [(None, value)]:
         if item.is_a() in ROUND:
             yield holder, name, position, item
+        elif item.is_a("IfcCsgSolid") and item.TreeRootExpression.is_a() in ROUND:
+            yield holder, name, position, item.TreeRootExpression  # in place of the solid: a sweep cannot be the root of its tree
         elif depth > DEEPEST:
             continue
         elif is_kind(item, "IfcBooleanResult"):

@@ -52,7 +52,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     """Read a model.
 
     Yields:
-        Mesh batches (elements), then the Tables psets, quantities, relations, materials, classifications, documents and types.
+        The Tables psets, quantities, relations, materials, classifications, documents and types, then Mesh batches (elements).
 
     Raises:
         UnreadableSource: not IFC, truncated, or a schema that is not read.
@@ -64,7 +64,8 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
         yield from early.batches(report)
         return
     from ingest_bim import ifc_reading  # noqa: PLC0415  a process that has the reading done elsewhere need not load it
+    from ingest_bim.ifc_folded import unfolded  # noqa: PLC0415
     from ingest_bim.ifc_open import opening  # noqa: PLC0415
 
     with opening(source, options.encoding) as opened, ExitStack() as later:
-        yield from ifc_reading.read(opened, options, report, later)
+        yield from unfolded(ifc_reading.read(opened, options, report, later))

@@ -132,7 +132,7 @@ def _place(
 def _common(properties: Given | None) -> dict[str, Any]:
     """Values of the Pset_…Common properties that have a column."""
     found: dict[str, Any] = {}
-    for value in stated([one for one in properties or () if one[0].name.startswith("Pset_") and one[0].name.endswith("Common")]):
+    for value in stated([one for one in properties or () if one[0].name.endswith("Common") and one[0].name.startswith("Pset_")]):
         if value.name in _COMMON:
             column, kind = _COMMON[value.name]
             if kind == "bool":
@@ -147,8 +147,10 @@ def _common(properties: Given | None) -> dict[str, Any]:
 
 def _sizes(quantities: Given | None) -> dict[str, float]:
     """The standard base quantities that have a column, net before gross."""
-    by_name = {value.name: value.number for value in stated(quantities) if value.number is not None}
     found: dict[str, float] = {}
+    if not quantities:
+        return found
+    by_name = {value.name: value.number for one, _ in quantities for value in one.values if value.number is not None}
     for names, size, *_ in QUANTITIES:
         number = next((by_name[n] for n in names if n in by_name), None)
         if number is not None:

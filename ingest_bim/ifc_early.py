@@ -24,6 +24,7 @@ from twin.processes import spare_pandas
 
 if TYPE_CHECKING:
     from ingest_bim.ifc import Options
+    from ingest_bim.ifc_folded import Sent
     from twin.model import Batch, Report
 
 PATIENCE = 3.0
@@ -74,7 +75,17 @@ class Early:
         Raises:
             TwinError: as the reading did. UnreadableSource: the process ended without a word.
         """
-        from twin import reading  # noqa: PLC0415  loads the libraries that the other process was started ahead of
+        from ingest_bim.ifc_folded import unfolded  # noqa: PLC0415  loads the libraries that the other process was started ahead of
+
+        yield from unfolded(self._sent(report))
+
+    def _sent(self, report: Report) -> Iterator[Sent]:
+        """Batches as they are sent.
+
+        Raises:
+            TwinError: as the reading did. UnreadableSource: the process ended without a word.
+        """
+        from twin import reading  # noqa: PLC0415
         from twin.errors import UnreadableSource  # noqa: PLC0415
 
         around = reading.current()
@@ -139,10 +150,8 @@ def begin(source: Path, texts: Mapping[str, str], cache: Path) -> None:
         return
     if threading.active_count() > 1:  # a copy would lack them
         return
-    spare_pandas()
-    import shapely  # noqa: F401, PLC0415  here once instead of in both
-
-    from twin import crs  # noqa: F401, PLC0415
+    spare_pandas(compute=False)
+    from twin import crs  # noqa: F401, PLC0415  here once instead of in both
 
     early = Early(source, texts.get("encoding"))
     from ingest_bim.ifc import Options  # noqa: PLC0415  while the other process loads

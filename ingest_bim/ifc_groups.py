@@ -23,6 +23,7 @@ UNDRAWN = ("IfcFeatureElementSubtraction", "IfcGrid", "IfcPort")
 NOT_BODY = ("Axis", "FootPrint", "Box", "Annotation", "CoG", "Profile", "Clearance", "Lighting", "Plan")
 _LINES = frozenset(("IfcCurve", "IfcSegment", "IfcPoint", "IfcPlacement", "IfcTextLiteral", "IfcBoundingBox", "IfcVector", "IfcDirection", "IfcVertex", "IfcEdge", "IfcPath", "IfcLoop"))
 SURFACES = frozenset(("IfcFaceBasedSurfaceModel", "IfcShellBasedSurfaceModel"))
+ROUND_CUTS = "rounded openings"
 #: Bodies that are lists of flat faces.
 FACES = frozenset(("IfcFacetedBrep", *SURFACES))
 _PLAIN = {"IfcExtrudedAreaSolid", "several", *FACES}
@@ -39,6 +40,8 @@ def ladder(group: Group, kernel: str) -> tuple[str, ...]:
         return (REFERENCE,)
     if "rounded" in group or any(k.startswith("IfcBoolean") for k in group):
         return (CLIP, REFERENCE)
+    if ROUND_CUTS in group:
+        return (MIDDLE, REFERENCE)  # the quickest loses the arcs, or the whole wall
     if "openings" in group and not SURFACES.isdisjoint(group):
         return (REFERENCE,)  # cut surfaces: one quick kernel crashes on them, the other takes as long
     if set(group) <= {*TESSELLATED, "several"}:
@@ -46,11 +49,12 @@ def ladder(group: Group, kernel: str) -> tuple[str, ...]:
     return (*((PLAIN,) if set(group) <= _PLAIN else ()), FAST, MIDDLE, REFERENCE)
 
 
-def groups_of(structure: Structure) -> tuple[dict[int, Group], list[int]]:
-    """Step id → how it is built, of the products that may have triangles; and those that have lines or points alone."""
+def groups_of(structure: Structure) -> tuple[dict[int, Group], dict[int, str]]:
+    """Step id → how it is built, of the products that may have triangles; and why the others that have a shape are not drawn: lines or points alone, or cuts in nothing."""
     drawable: dict[int, Group] = {}
-    lines: list[int] = []
+    idle: dict[int, str] = {}
     drawn: dict[str, bool] = {}
+    cuts = {relation.target for relation in structure.relations if relation.name == "voids"}
     for element in structure.elements:
         kind = element.is_a()
         if kind not in drawn:
@@ -60,8 +64,10 @@ def groups_of(structure: Structure) -> tuple[dict[int, Group], list[int]]:
             if group:
                 drawable[element.id()] = group
             else:
-                lines.append(element.id())
-    return drawable, lines
+                idle[element.id()] = "it has lines, points or texts alone"
+        elif not drawn[kind] and element.id() not in cuts and is_kind(element, "IfcFeatureElementSubtraction") and attribute(element, "Representation") is not None:
+            idle[element.id()] = "it is a cut, and no element is said to be cut by it"
+    return drawable, idle
 
 
 def by_group(drawable: dict[int, Group], members: Iterator[int]) -> dict[Group, list[int]]:
@@ -90,11 +96,22 @@ def signature(product: Any) -> Group:
                             kinds.add("rounded")
     except DAMAGED:
         return ("damaged",)  # the kernels say what is wrong with it
-    if kinds and attribute(product, "HasOpenings"):
+    if kinds and (voids := attribute(product, "HasOpenings")):
         kinds.add("openings")
+        if any(_cut_rounded(relation) for relation in voids):
+            kinds.add(ROUND_CUTS)
     if count > 1:
         kinds.add("several")
     return tuple(sorted(kinds))
+
+
+def _cut_rounded(relation: Any) -> bool:
+    """Whether an opening has arcs. One that cannot be read has none: the kernels say what is wrong with it."""
+    try:
+        parts = attribute(attribute(relation.RelatedOpeningElement, "Representation"), "Representations", ())
+        return any(_rounded(item, 0) for part in parts if part.get_argument(1) not in NOT_BODY for item in _items(part, 0))
+    except DAMAGED:
+        return False
 
 
 def _items(part: Any, depth: int) -> Iterator[Any]:
@@ -113,6 +130,8 @@ def _rounded(item: Any, depth: int) -> bool:
     """Whether a sweep is anything but a straight extrusion of a polygon."""
     if depth < 32 and is_kind(item, "IfcBooleanResult"):
         return _rounded(item.FirstOperand, depth + 1)
+    if item.is_a() == "IfcCsgSolid":
+        return _round_tree(item.TreeRootExpression, depth + 1)
     if not is_kind(item, "IfcSweptAreaSolid"):
         return is_kind(item, "IfcSweptDiskSolid")
     if item.is_a() != "IfcExtrudedAreaSolid":
@@ -126,6 +145,13 @@ def _rounded(item: Any, depth: int) -> bool:
     if kind in _ROLLED:
         return any(value for name, value in profile.get_info(include_identifier=False, recursive=False).items() if name.endswith("Radius"))
     return kind not in _STRAIGHT
+
+
+def _round_tree(item: Any, depth: int) -> bool:
+    """Whether any operand of a CSG tree is round."""
+    if depth < 32 and is_kind(item, "IfcBooleanResult"):
+        return _round_tree(item.FirstOperand, depth + 1) or _round_tree(item.SecondOperand, depth + 1)
+    return item.is_a() in ("IfcSphere", "IfcRightCircularCylinder", "IfcRightCircularCone") or _rounded(item, depth)
 
 
 def _arcs(curve: Any) -> bool:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from ingest_bim.ifc_folded import Folded
 from ingest_bim.ifc_singles import Singles, numbers
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.ifc_units import NONE, Unit, Units
@@ -62,7 +62,7 @@ class ValueSet:
     def json(self) -> str:
         """`"set":{"name":value,…}`."""
         if not self._json:
-            self._json = f"{_dumped(self.name)}:{_dumped(self.members())}"
+            self._json = _dumped({self.name: self.members()})[1:-1]
         return self._json
 
 
@@ -105,6 +105,12 @@ def read_definitions(model: Any, structure: Structure, units: Units, report: Rep
 def _related(model: Any, report: Report, singles: Singles | None) -> dict[int, list[int]]:
     """Step id of an object → step ids of the definitions that relations give it."""
     own: dict[int, list[int]] = defaultdict(list)
+    plain = singles.relations() if singles is not None else None
+    if plain is not None:
+        for items, definition in plain:
+            for item in items:
+                own[item].append(definition)
+        return own
     for relation in model.by_type("IfcRelDefinesByProperties"):
         written = singles.relation(relation.id()) if singles is not None else None
         if written is not None:
@@ -164,8 +170,9 @@ class _Reader:
             steps, named = numbers(members), self._named[name]
             values: list[Value] = []
             fine = True
-            if not [step for step in steps if step not in named and not self._learn(name, step, sizes)]:
-                values = [named[step] for step in steps]
+            new = [step for step in steps if step not in named]
+            if all([self._learn(name, step, sizes) for step in new]):
+                values = list(map(named.__getitem__, steps))
             else:
                 fine = self._guarded(key, values, self._mixed(name, steps, sizes))
             known = ValueSet(name, values)
@@ -208,7 +215,11 @@ class _Reader:
             if plain is None:
                 return False
             label, raw, kind, unit = plain
-            value = seen[row] = _value(name, label, raw, kind, self.units.own(singles.entity(unit)) if unit else self.units.of_measure(kind))
+            if isinstance(raw, str):  # nearly all
+                value = Value(name, label, raw, None, "", None, "", kind, raw)
+            else:
+                value = _value(name, label, raw, kind, self.units.own(singles.entity(unit)) if unit else self.units.of_measure(kind))
+            seen[row] = value
         self._named[name][step] = value
         return True
 
@@ -355,41 +366,33 @@ def column(values: list[Any], kind: pa.DataType) -> pa.Array:
         return pa.array([value if value is None or isinstance(value, str) else str(value) for value in values], kind)
 
 
-def long_table(name: str, by_step: dict[int, Given], ids: dict[int, str]) -> Table:
+def long_table(name: str, by_step: dict[int, Given], ids: dict[int, str]) -> Folded:
     """`psets` or `quantities`: id, set, name, value text, SI number and unit, original number and unit, type, source.
 
-    Columns are made of each value once and then repeated: a model has a hundred thousand rows of some thousand values.
+    Columns are made of each value once, to be repeated: a model has a hundred thousand rows of some thousand values.
     """
     first, second = ("pset", "property") if name == "psets" else ("qset", "quantity")
-    order: dict[int, int] = {}
-    values: list[Value] = []
-    places: dict[int, NDArray[np.int64]] = {}
-    for one, _ in chain.from_iterable(by_step.values()):
-        if id(one) not in places:
-            for value in one.values:
-                if order.setdefault(id(value), len(values)) == len(values):
-                    values.append(value)
-            places[id(one)] = np.array([order[id(value)] for value in one.values], np.int64)
-    counts = np.array([sum(len(one.values) for one, _ in given) for given in by_step.values()], np.int64)
-    lengths = np.array([len(one.values) for one, _ in chain.from_iterable(by_step.values())], np.int64)
-    sources = pa.array([source for _, source in chain.from_iterable(by_step.values())], pa.string())
-    rows = np.concatenate([places[id(one)] for one, _ in chain.from_iterable(by_step.values())] or [np.zeros(0, np.int64)])
-    columns = {
-        "id": pa.array([ids[step] for step in by_step], pa.string()).take(pa.array(np.repeat(np.arange(len(counts)), counts))),
-        **{column: part.take(pa.array(rows)) for column, part in _columns(first, second, values).items()},
-        "source": sources.take(pa.array(np.repeat(np.arange(len(lengths)), lengths))),
-    }
-    return Table(name, pa.table(columns))
+    given = list(chain.from_iterable(by_step.values()))
+    sets = {id(one): one for one, _ in given}
+    members = list(chain.from_iterable(one.values for one in sets.values()))
+    # by identity: there are many times more of them than of different ones
+    names = list(map(id, members))
+    different = dict(zip(names, members, strict=True))
+    number = {key: at for at, key in enumerate(different)}
+    flat = np.fromiter(map(number.__getitem__, names), np.int64, len(names))
+    places = dict(zip(sets, np.split(flat, np.cumsum([len(one.values) for one in sets.values()])[:-1]), strict=True)) if sets else {}
+    lengths = np.array([len(one.values) for one, _ in given], np.int64)
+    ends = np.cumsum([0, *map(len, by_step.values())])
+    counts = np.diff(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])[ends])
+    rows = np.concatenate([places[id(one)] for one, _ in given] or [np.zeros(0, np.int64)])
+    sources = pa.array([source for _, source in given], pa.string())
+    return Folded(name, pa.array([ids[step] for step in by_step], pa.string()), counts, sources, lengths, _columns(first, second, list(different.values())), rows)
 
 
 def _columns(first: str, second: str, values: list[Value]) -> dict[str, pa.Array]:
-    return {
-        first: pa.array([v.set_name for v in values], pa.string()),
-        second: pa.array([v.name for v in values], pa.string()), "value": pa.array([v.text for v in values], pa.string()),
-        "number": pa.array([v.number for v in values], pa.float64()), "unit": pa.array([v.unit for v in values], pa.string()),
-        "original": pa.array([v.original for v in values], pa.float64()),
-        "original_unit": pa.array([v.original_unit for v in values], pa.string()), "type": pa.array([v.type for v in values], pa.string()),
-    }  # fmt: skip
+    names = (first, second, "value", "number", "unit", "original", "original_unit", "type")  # `Value`'s fields, without the last
+    columns = list(zip(*values, strict=True)) or [()] * len(names)
+    return {name: pa.array(columns[i], pa.float64() if name in ("number", "original") else pa.string()) for i, name in enumerate(names)}
 
 
 def material_properties(model: Any, units: Units, report: Report) -> Iterator[Table]:

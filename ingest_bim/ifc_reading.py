@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ingest_bim.ifc_cache import ShapeCache
 from ingest_bim.ifc_columns import attribute_table
 from ingest_bim.ifc_content import content
-from ingest_bim.ifc_footprint import outline, place_on
+from ingest_bim.ifc_folded import Place, Sent
 from ingest_bim.ifc_geometry import Host, Shapes
 from ingest_bim.ifc_groups import groups_of
 from ingest_bim.ifc_map import ground_level
@@ -43,19 +43,19 @@ from ingest_bim.step_scan import StepText
 from ingest_bim.wording import in_words
 from twin import reading
 from twin.errors import BadFeature, BadOption, BadReference, Cancelled, UnreadableSource
-from twin.model import Batch, Report, Table
+from twin.model import Report, Table
 from twin.processes import uncollected
 
 if TYPE_CHECKING:
     from ingest_bim.ifc import Options
 
 #: Part of the cache's key: what is kept from one release is not shape for another.
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 #: Bytes of text up to which it is scanned: for equal shapes, the cache, plain bodies and values. It takes six times that in memory, as the parser does.
 MAX_SCANNED = 1 << 30
 
 
-def read(opened: Opening, options: Options, report: Report, later: ExitStack, *, alone: bool = False) -> Iterator[Batch]:
+def read(opened: Opening, options: Options, report: Report, later: ExitStack, *, alone: bool = False) -> Iterator[Sent]:
     """Read a model (`ingest_bim.ifc.read`).
 
     Args:
@@ -74,7 +74,7 @@ def read(opened: Opening, options: Options, report: Report, later: ExitStack, *,
         raise UnreadableSource(f"{opened.name} is damaged in its units, its contexts or what else the whole model needs: {in_words(error)}.", "Export the model again.") from error
 
 
-def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *, alone: bool) -> Iterator[Batch]:
+def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *, alone: bool) -> Iterator[Sent]:
     step, name = opened.step, opened.name
     report.source = report.source or name
     if step.encoding:
@@ -97,11 +97,13 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
             report.note("assumed", "", "The model states no length unit: metres are taken.")
         one_length(model, name, report)
         placement = None if options.footprint else place(model, units.length, _request(options), report, name)
+        if placement is not None:
+            yield Place(placement.reference, placement.matrix[:3, 3])
         around.progress(0.02, "opened")
         structure = read_structure(model, report)
         if not structure.elements:
             raise BadFeature(f"{name} holds no project and no products.", "Export the model again.")
-        drawable, lines = groups_of(structure)
+        drawable, idle = groups_of(structure)
         shaping = None
         if host is not None:
             plan = _plan(step, structure, drawable, units, options, report, text)
@@ -110,8 +112,15 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         definitions = read_definitions(model, structure, units, report, text)
         associations = Associations(model, structure, units.length, report)
         around.progress(0.1, "properties")
+        # while shapes are made elsewhere; who takes the tables stores them while elements are read here
+        yield long_table("psets", definitions.psets, structure.ids)
+        yield long_table("quantities", definitions.quantities, structure.ids)
+        yield relation_table(structure)
+        yield from associations.tables()
+        yield from material_properties(model, units, report)
+        yield _types(model, structure, definitions)
         shapes = shaping() if shaping is not None else Shapes()
-        shapes.skipped |= dict.fromkeys(lines, ("empty", "it has lines, points or texts alone"))
+        shapes.skipped |= {step: ("empty", reason) for step, reason in idle.items()}
         _report(structure, shapes, report)
         _note_far(shapes, structure, report)
         if placement is None:
@@ -121,12 +130,6 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         report.facts["content"] = content(structure, definitions, associations, shapes)
         attributes = attribute_table(model, structure, definitions, associations, shapes, ground_level(model, units.length)[0])
     yield from meshes(structure, shapes.shapes, attributes, placement, report)
-    yield long_table("psets", definitions.psets, structure.ids)
-    yield long_table("quantities", definitions.quantities, structure.ids)
-    yield relation_table(structure)
-    yield from associations.tables()
-    yield from material_properties(model, units, report)
-    yield _types(model, structure, definitions)
 
 
 def _request(options: Options) -> Request:
@@ -204,6 +207,8 @@ def _report(structure: Structure, shapes: Shapes, report: Report) -> None:
 
 
 def _place_on_footprint(model: Any, units: Units, shapes: Shapes, options: Options, report: Report, where: str) -> Placement:
+    from ingest_bim.ifc_footprint import outline, place_on  # noqa: PLC0415  with GEOS, which nothing else here needs
+
     assert options.footprint is not None
     plan = outline([(s.positions, s.triangles, s.matrix) for s in shapes.shapes.values()])
     origin = numbers(options.origin)

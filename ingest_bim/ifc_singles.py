@@ -34,9 +34,18 @@ class Singles:
     """Single values of one model by name; `entity` gives the parser's instance of a name."""
 
     def __init__(self, text: StepText, entity: Callable[[int], Any]) -> None:
-        self.rows, self.entity = text.rows, entity
+        self.rows, self.kinds, self.entity = text.rows, text.kinds, entity
         self._measures: dict[bytes, str] = {}
         self._titles: dict[bytes, str | None] = {}
+
+    def relations(self) -> list[tuple[list[int], int]] | None:
+        """`relation` of all that there are, in the parser's order (of their names); None where the text does not say all of them plainly."""
+        # of two classes, or of one that is not written in capitals, the parser lists more
+        if b"IFCRELOVERRIDESPROPERTIES" in self.kinds or not all(map(bytes.isupper, self.kinds)):
+            return None
+        found = [self.relation(name) for name in sorted(self.kinds.get(b"IFCRELDEFINESBYPROPERTIES", ()))]
+        plain = [one for one in found if one is not None]
+        return plain if len(plain) == len(found) else None
 
     def relation(self, name: int) -> tuple[list[int], int] | None:
         """(objects, definition) of an IfcRelDefinesByProperties; None where the text does not say it plainly."""
@@ -64,7 +73,7 @@ class Singles:
         label, measure, letters, number, logical, unit = found.groups()
         if (logical is not None) != (measure == b"IFCBOOLEAN"):
             return None  # the parser says what an IFCLOGICAL is
-        title = self._title(label)
+        title = self._titles.get(label) or self._title(label)
         value: Any = decoded(letters) if letters is not None else float(number) if number is not None else logical == b"T"
         if title is None or value is None:
             return None

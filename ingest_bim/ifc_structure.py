@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -131,10 +132,12 @@ def _unique_ids(objects: list[Any], report: Report) -> dict[int, str]:
 
 def _relations(model: Any, ids: dict[int, str]) -> Iterator[Relation]:
     ends: dict[str, tuple[int, int] | None] = {}
-    for relation in sorted(model.by_type("IfcRelationship"), key=lambda r: r.id()):
+    # class by class, as most of the relationships of most models are of those that are left out
+    found = [relation for kind in _relationships(model.schema_identifier) for relation in model.by_type(kind, include_subtypes=False)]
+    for relation in sorted(found, key=lambda r: r.id()):
         kind = relation.is_a()
         if kind not in ends:
-            ends[kind] = None if kind.startswith(_SKIPPED) else _ends(relation)
+            ends[kind] = _ends(relation)
         names = ends[kind]
         if names is None:
             continue
@@ -144,6 +147,19 @@ def _relations(model: Any, ids: dict[int, str]) -> Iterator[Relation]:
             for target in targets:
                 if source in ids and target in ids:
                     yield Relation(source, name, target, kind)
+
+
+@lru_cache(maxsize=8)
+def _relationships(schema: str) -> tuple[str, ...]:
+    """All classes of relationships that are read here."""
+    import ifcopenshell.ifcopenshell_wrapper as wrapper  # noqa: PLC0415  slow import, not needed to name the reader
+
+    left, names = [wrapper.schema_by_name(schema).declaration_by_name("IfcRelationship").as_entity()], list[str]()
+    while left:
+        at = left.pop()
+        names.append(at.name())
+        left.extend(at.subtypes())
+    return tuple(name for name in names if not name.startswith(_SKIPPED))
 
 
 def _ends(relation: Any) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ vertices already are map coordinates, the CRS alone. Files that a mesh refers to
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ from twin.registry import ReaderOptions
 
 F64 = NDArray[np.float64]
 Unit = Literal["m", "dm", "cm", "mm", "km", "ft", "us-ft", "in"]
-READ = ("KHR_texture_transform", "EXT_texture_webp", "KHR_mesh_quantization", "EXT_mesh_gpu_instancing", "KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression", "KHR_materials_unlit", "KHR_materials_specular", "KHR_materials_ior")
+READ = ("KHR_texture_transform", "EXT_texture_webp", "KHR_mesh_quantization", "EXT_mesh_gpu_instancing", "KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression", "KHR_materials_unlit", "KHR_materials_pbrSpecularGlossiness", "KHR_materials_specular", "KHR_materials_ior")
 """Extensions that a file may require: what they add is read, or makes no difference to a surface's colour."""
 SUFFIXES = (".obj", ".gltf", ".glb", ".ply", ".stl")
 METRES = dict(zip(get_args(Unit), (1.0, 0.1, 0.01, 0.001, 1000.0, 0.3048, 1200 / 3937, 0.0254), strict=True))
@@ -92,15 +93,18 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
 
 def _read(source: Path, root: Path | None, options: Options, report: Report) -> Iterator[Batch]:
     kind = source.suffix.lower().removeprefix(".")
-    reference, matrix = _placement(source, options, report, kind)
     _check_file(source, kind, report)
     report.facts |= {"driver": f"trimesh ({kind})", "bytes": source.stat().st_size}
     pictures = Pictures(source.parent, report, root)
     scene = load_scene(source, kind, report, root)
+    reference, matrix = _placement(source, options, report, kind)  # after the bytes: who names a place for a damaged file did it in vain
     found = pieces(scene, report, pictures, srgb=kind not in ("gltf", "glb"))
     if kind in ("obj", "gltf", "glb"):
         found = objects_of(scene, source.stem, found) if kind == "obj" else nodes_of(found)
         report.read = len(found)
+    for piece in found if kind in ("stl", "ply") else ():
+        if re.fullmatch(r"geometry_\d+", piece.name):  # trimesh's name for what has none
+            piece.name = piece.attributes["name"] = source.stem
     if not found:
         said = "; ".join(dict.fromkeys(note.reason for note in report.notes if note.action in ("skipped", "refused")))
         raise BadFeature(f"{source.name} holds no triangles.", said[:300] or "Export it again with its faces; points alone are read from LAS, LAZ and E57.")

@@ -32,6 +32,7 @@ MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")
 TYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 CODES = {np.dtype(kind): code for code, kind in TYPES.items()}
 FLOAT = 5126
+FAN = 6
 #: What a normalised integer that means 1 is.
 LARGEST = {5120: 127, 5121: 255, 5122: 32767, 5123: 65535}
 SIZES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
@@ -153,6 +154,8 @@ def plain(document: dict[str, Any], chunk: bytes, beside: Callable[[str], bytes]
             part["attributes"] = {key: buffers.plainly(number, key) for key, number in part["attributes"].items()}
             if "indices" in part:
                 part["indices"] = buffers.plainly(part["indices"], "indices")
+            if part.get("mode", 4) == FAN:
+                _of_fan(buffers, part)
         for buffer in document["buffers"]:
             if any(extension in (buffer.get("extensions") or {}) for extension in MESHOPT) and "uri" not in buffer:
                 buffer["uri"] = "data:application/octet-stream;base64,"  # stood for the decoded bytes, and had none itself
@@ -204,6 +207,17 @@ def _of_draco(buffers: Buffers, part: dict[str, Any], how: dict[str, Any]) -> No
     part["indices"], part["mode"] = buffers.accessor(np.asarray(faces, np.uint32).ravel()), 4
 
 
+def _of_fan(buffers: Buffers, part: dict[str, Any]) -> None:
+    """A fan around its first corner as triangles, which is what trimesh reads."""
+    if "indices" in part:
+        corners = buffers.values(part["indices"])[:, 0].astype(np.uint32)
+    else:
+        corners = np.arange(int(buffers.document["accessors"][part["attributes"]["POSITION"]]["count"]), dtype=np.uint32)
+    if len(corners) > 2:
+        fan = np.stack([np.full(len(corners) - 2, corners[0]), corners[1:-1], corners[2:]], axis=1)
+        part["indices"], part["mode"] = buffers.accessor(fan.ravel()), 4
+
+
 def _expand(buffers: Buffers, report: Report) -> None:
     """Copies of a node's mesh as nodes below it."""
     nodes = buffers.document.get("nodes") or []
@@ -218,7 +232,8 @@ def _expand(buffers: Buffers, report: Report) -> None:
             raise ValueError(f"it asks for {total:,} copies of meshes, more than {MAX_COPIES:,}")
         name, mesh = node.get("name") or f"node {number}", node.pop("mesh")
         node.setdefault("children", []).extend(range(len(nodes), len(nodes) + len(matrices)))
-        nodes += [{"name": f"{name} #{i}", "mesh": mesh, "matrix": matrix.T.ravel().tolist()} for i, matrix in enumerate(matrices, 1)]
+        said = {"extras": node["extras"]} if isinstance(node.get("extras"), dict) else {}
+        nodes += [{"name": f"{name} #{i}", "mesh": mesh, "matrix": matrix.T.ravel().tolist()} | said for i, matrix in enumerate(matrices, 1)]
         report.note("assumed", str(name), f"{len(matrices)} copies by {COPIES}: each is a feature, named after its node and counted.")
 
 

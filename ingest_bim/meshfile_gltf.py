@@ -12,38 +12,53 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest_bim.meshfile_buffers import plain
+from ingest_bim.meshfile_nodes import MARK, Node, prepared_nodes
 from twin.model import Report, Wrap
 
 F64 = NDArray[np.float64]
-MARK = "\x1f"
-"""Between a material's number and its name."""
 WRAPS: dict[int, Wrap] = {10497: "repeat", 33648: "mirror", 33071: "clamp"}
 
-MODES = {2: "line loops", 3: "line strips", 6: "triangle fans"}
+MODES = {0: "points", 1: "lines", 2: "line loops", 3: "line strips"}
+#: Extensions by which a file says more of its objects than is drawn.
+CONTENT = ("EXT_mesh_features", "EXT_structural_metadata", "EXT_instance_features", "EXT_feature_metadata", "KHR_xmp_json_ld", "KHR_lights_punctual", "KHR_node_visibility", "MSFT_lod")
+GLOSS = "KHR_materials_pbrSpecularGlossiness"
 
 
 @dataclass(frozen=True)
 class Use:
-    """How a material uses its base colour texture: (2, 3) `matrix` of (u, v, 1) with v downwards, None where nothing moves; `wrap` along u and v; whether it has one."""
+    """How a material uses its base colour texture: (2, 3) `matrix` of (u, v, 1) with v downwards, None where nothing moves; `wrap` along u and v; whether it has one.
+
+    `opaque`: alpha does not count, neither the image's nor that of vertex colours (glTF 2.0, 3.9.4).
+    """
 
     matrix: F64 | None = None
     wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")
     textured: bool = False
+    opaque: bool = False
 
     def apply(self, uv: F64) -> F64:
         """(…, 2) coordinates on the image."""
         return uv if self.matrix is None else uv @ self.matrix[:, :2].T + self.matrix[:, 2]
 
 
-def marked(data: bytes, kind: str, name: str, beside: Callable[[str], bytes], report: Report) -> tuple[bytes, dict[int, Use]]:
-    """(the file with numbers before its materials' names and nothing compressed, how each uses its texture); a file that cannot be understood as it is, for trimesh to refuse.
+@dataclass(frozen=True)
+class Marked:
+    """A file for trimesh: numbers before the names of materials and nodes, nothing compressed; how each material uses its texture; what each node is."""
+
+    data: bytes
+    uses: dict[int, Use] = field(default_factory=dict)
+    nodes: dict[int, Node] = field(default_factory=dict)
+
+
+def marked(data: bytes, kind: str, name: str, beside: Callable[[str], bytes], report: Report) -> Marked:
+    """A file made ready for trimesh; one that cannot be understood as it is, for trimesh to refuse.
 
     Args:
         data: the file.
@@ -59,24 +74,49 @@ def marked(data: bytes, kind: str, name: str, beside: Callable[[str], bytes], re
         document, rest = (json.loads(data), b"") if kind == "gltf" else _opened(data)
         plain(document, _bin(rest), beside, name, report)
         _say_what_is_left_out(document, report)
+        nodes = prepared_nodes(document, report)
         materials = document.get("materials", [])
-        uses = {number: _use(document, material, report) for number, material in enumerate(materials)}
+        for material in materials:
+            _plain_material(material)
+        _first_coordinates(document)
+        uses = {number: _use(document, material) for number, material in enumerate(materials)}
         for number, material in enumerate(materials):
             material["name"] = f"{number}{MARK}{material.get('name', '')}"
         text = json.dumps(document).encode()
     except (ValueError, AttributeError, TypeError, KeyError, IndexError, struct.error, RecursionError):
-        return data, {}
+        return Marked(data)
     if kind == "gltf":
-        return text, uses
+        return Marked(text, uses, nodes)
     text += b" " * (-len(text) % 4)
-    return struct.pack("<4s4I", b"glTF", 2, 20 + len(text) + len(rest), len(text), 0x4E4F534A) + text + rest, uses
+    return Marked(struct.pack("<4s4I", b"glTF", 2, 20 + len(text) + len(rest), len(text), 0x4E4F534A) + text + rest, uses, nodes)
+
+
+def _plain_material(material: dict[str, Any]) -> None:
+    """Specular-glossiness as what is drawn of it (colour and image), and no alpha where the material is opaque."""
+    gloss = (material.get("extensions") or {}).pop(GLOSS, None)
+    if gloss is not None:
+        names = {"diffuseFactor": "baseColorFactor", "diffuseTexture": "baseColorTexture"}
+        material["pbrMetallicRoughness"] = {"metallicFactor": 0.0} | {names[key]: value for key, value in gloss.items() if key in names}
+    if material.get("alphaMode", "OPAQUE") == "OPAQUE" and (factor := material.get("pbrMetallicRoughness", {}).get("baseColorFactor")):
+        factor[3:] = [1.0]
+
+
+def _first_coordinates(document: dict[str, Any]) -> None:
+    """trimesh reads the first set of texture coordinates alone: where a material's image has another one, that is put in its place."""
+    for part in (part for mesh in document.get("meshes", []) for part in mesh.get("primitives", []) if "material" in part):
+        info = document["materials"][part["material"]].get("pbrMetallicRoughness", {}).get("baseColorTexture") or {}
+        number = info.get("extensions", {}).get("KHR_texture_transform", {}).get("texCoord", info.get("texCoord", 0))
+        own = part["attributes"].pop(f"TEXCOORD_{number}", None)
+        part["attributes"].pop("TEXCOORD_0", None)
+        if own is not None:
+            part["attributes"]["TEXCOORD_0"] = own
 
 
 def _say_what_is_left_out(document: dict[str, Any], report: Report) -> None:
-    """Note what trimesh skips without a word: loops, strips of lines and fans of triangles; bones and shapes between are drawn at rest."""
+    """Note what is not drawn: points and lines; bones and shapes between are drawn at rest; extensions whose content is not kept."""
     for mesh in document.get("meshes", []):
         for mode in sorted({part.get("mode", 4) for part in mesh.get("primitives", [])} & MODES.keys()):
-            report.note("skipped", str(mesh.get("name", "")), f"{MODES[mode]} (primitive mode {mode}) are not read; export triangles.")
+            report.note("skipped", str(mesh.get("name", "")), f"{MODES[mode]} (primitive mode {mode}) are not drawn.")
         if any("targets" in part for part in mesh.get("primitives", [])):
             report.note("warned", str(mesh.get("name", "")), "Morph targets are not read: the mesh is drawn as it stands without them.")
     for node in document.get("nodes", []):
@@ -89,6 +129,9 @@ def _say_what_is_left_out(document: dict[str, Any], report: Report) -> None:
         report.note("assumed", "", "The file has no scene: all its nodes are drawn.")
     elif scenes and len(scenes) > 1:
         report.note("skipped", "", f"Of its {len(scenes)} scenes, one is drawn: {scenes[document.get('scene', 0)].get('name', document.get('scene', 0))!r}.")
+    for name in document.get("extensionsUsed") or []:
+        if name in CONTENT and name not in (document.get("extensionsRequired") or []):
+            report.note("warned", "", f"The file uses {name}, which is not read: what it says of the model is not kept.")
     if document.get("animations"):
         report.note("warned", "", "Animations are not read: everything is drawn as it stands.")
 
@@ -117,19 +160,16 @@ def _bin(rest: bytes) -> bytes:
     return b""
 
 
-def _use(document: dict[str, Any], material: dict[str, Any], report: Report) -> Use:
+def _use(document: dict[str, Any], material: dict[str, Any]) -> Use:
+    opaque = material.get("alphaMode", "OPAQUE") == "OPAQUE"
     info = material.get("pbrMetallicRoughness", {}).get("baseColorTexture")
     if info is None:
-        return Use()
+        return Use(opaque=opaque)
     moved = info.get("extensions", {}).get("KHR_texture_transform", {})
-    if moved.get("texCoord", info.get("texCoord", 0)) != 0:
-        report.note(
-            "warned", "", f"The texture of material {material.get('name', '?')!r} has its coordinates in another set than the first, which is not read."
-        )
     texture = document["textures"][info["index"]]
     sampler = document["samplers"][texture["sampler"]] if "sampler" in texture else {}
     wrap = WRAPS.get(sampler.get("wrapS", 10497), "repeat"), WRAPS.get(sampler.get("wrapT", 10497), "repeat")
-    return Use(_matrix(moved), wrap, textured=True)
+    return Use(_matrix(moved), wrap, textured=True, opaque=opaque)
 
 
 def _matrix(moved: dict[str, Any]) -> F64 | None:

@@ -9,7 +9,9 @@ Format: Wavefront, Object Files (.obj), version 3.0 (1992), appendix B1.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,9 @@ from twin.model import Report
 F64 = NDArray[np.float64]
 FACE = re.compile(rb"^f +(\S+(?: +\S+){3,}) *$", re.MULTILINE)
 VERTEX = re.compile(rb"^v +(\S+ +\S+ +\S+)", re.MULTILINE)
+
+TAKES = {"-blendu": 1, "-blendv": 1, "-boost": 1, "-bm": 1, "-cc": 1, "-clamp": 1, "-imfchan": 1, "-mm": 2, "-o": 3, "-s": 3, "-t": 3, "-texres": 1, "-type": 1}
+"""Options of maps, and how many words each takes: up to three numbers, or just as many."""
 
 
 def as_utf8(data: bytes, name: str, report: Report) -> bytes:
@@ -49,9 +54,49 @@ def prepared(data: bytes, name: str, report: Report) -> bytes:
         data = re.sub(rb"^ +", b"", data, flags=re.MULTILINE)
     if b"#" in data:
         data = re.sub(rb"(?:^| +)#.*$", b"", data, flags=re.MULTILINE)
+    data = _groups_as_objects(data)
+    _say_what_is_left_out(data, report)
     if re.search(rb"^f [^\n]*-", data, re.MULTILINE):
         data = _counted_from_the_start(data)
     return _convex(data)
+
+
+def _groups_as_objects(data: bytes) -> bytes:
+    """Where no line names an object, groups are what the program that wrote the file had as such (SketchUp, Rhino, 3ds Max)."""
+    if re.search(rb"^o +\S", data, re.MULTILINE) or len(set(re.findall(rb"^g +(\S.*?) *$", data, re.MULTILINE))) < 2:
+        return data
+    return re.sub(rb"^g +(?=\S)", b"o ", data, flags=re.MULTILINE)
+
+
+def _say_what_is_left_out(data: bytes, report: Report) -> None:
+    """Note what trimesh skips without a word."""
+    for what, pattern in (("lines and points (l, p)", rb"^[lp] +\S"), ("curves and surfaces (curv, surf)", rb"^(?:curv2?|surf) +\S"), ("faces of fewer than three corners", rb"^f +\S+(?: +\S+)? *$")):
+        if count := len(re.findall(pattern, data, re.MULTILINE)):
+            report.note("skipped", "", f"{count:,} {what} are not drawn.")
+    if re.search(rb"^v(?: +\S+){6,} *$", data, re.MULTILINE) and re.search(rb"^usemtl", data, re.MULTILINE):
+        report.note("warned", "", "Colours of vertices beside materials are not read: the materials' colours are drawn.")
+
+
+def opacity(material: Mapping[str, Any]) -> float:
+    """How opaque a material of an .mtl is: `d`, or what `Tr` leaves; 1 where neither is a number. `Tr 1` alone is opaque, as those who confuse the two mean it."""
+    for key in ("d", "tr"):
+        try:
+            value = min(max(float(material[key][-1]), 0.0), 1.0)
+        except (KeyError, IndexError, TypeError, ValueError):
+            continue
+        return value if key == "d" else (1.0 - value) or 1.0
+    return 1.0
+
+
+def without_options(text: str) -> str:
+    """The file name behind the options of a map in an .mtl."""
+    words = text.split(" ")
+    while words and (not words[0] or words[0] in TAKES):
+        most = TAKES.get(words.pop(0), 0)
+        while most and words and (most < 3 or re.fullmatch(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?", words[0])):
+            words.pop(0)
+            most -= 1
+    return " ".join(words)
 
 
 def _convex(data: bytes) -> bytes:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_bim.citymodel_textures import Pictures
-from ingest_bim.meshfile_gltf import Use, marked, name_and_use
-from ingest_bim.meshfile_obj import as_utf8, prepared
+from ingest_bim.meshfile_gltf import Marked, Use, marked, name_and_use
+from ingest_bim.meshfile_nodes import MARK, number_of
+from ingest_bim.meshfile_obj import as_utf8, opacity, prepared, without_options
 from ingest_bim.meshfile_ply import triangular
 from ingest_bim.wording import in_words
 from twin.errors import UnreadableSource
@@ -24,8 +25,8 @@ F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
-#: Where a scene keeps how its materials use their textures.
-USES = "wuyi_twin_uses"
+#: Where a scene keeps what its file was made into: how its materials use their textures, what its nodes are.
+MADE = "wuyi_twin_made"
 #: Where the scene of an OBJ keeps the names of its objects, in their order.
 NAMES = "wuyi_twin_names"
 #: More face colours than these become colours of corners.
@@ -73,7 +74,7 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
         def get(self, name: str) -> bytes:
             if str(name).startswith("-"):  # options of a map in an .mtl
                 report.note("warned", "", f"The options of the map {str(name)[:60]!r} are not known here; the image is drawn without them.")
-                name = str(name).split()[-1]
+                name = without_options(str(name))
             name = str(name).strip()
             name = name[1:-1] if name[:1] == name[-1:] == '"' else name
             path = (folder / name.replace("\\", "/")).resolve()
@@ -101,71 +102,84 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
     settings: dict[str, Any] = {"split_objects": True} if kind == "obj" else {}
     try:
         beside = Beside()
-        data, uses = marked(source.read_bytes(), kind, source.name, beside.get, report) if kind in ("gltf", "glb") else PREPARE.get(kind, _as_it_is)(source, report)
-        scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, resolver=beside, process=False, **settings)
+        ready = marked(source.read_bytes(), kind, source.name, beside.get, report) if kind in ("gltf", "glb") else Marked(PREPARE[kind](source, report))
+        scene = trimesh.load_scene(io.BytesIO(ready.data), file_type=kind, resolver=beside, process=False, **settings)
     except UnreadableSource:
         raise
     except Exception as error:  # the loaders raise anything from KeyError to struct.error; all mean unreadable
         raise UnreadableSource(f"{source.name} cannot be read as {kind.upper()}: {in_words(error)}.", "Export it again.") from error
-    scene.metadata[USES] = uses
-    scene.metadata[NAMES] = re.findall(rb"^o +(.*?) *$", data, re.MULTILINE) if kind == "obj" else []
+    scene.metadata[MADE] = ready
+    scene.metadata[NAMES] = re.findall(rb"^o +(.*?) *$", ready.data, re.MULTILINE) if kind == "obj" else []
     return scene
 
 
-def _as_it_is(source: Path, report: Report) -> tuple[bytes, dict[int, Use]]:  # noqa: ARG001
-    return source.read_bytes(), {}
+def _obj(source: Path, report: Report) -> bytes:
+    return prepared(source.read_bytes(), source.name, report)
 
 
-def _obj(source: Path, report: Report) -> tuple[bytes, dict[int, Use]]:
-    return prepared(source.read_bytes(), source.name, report), {}
+def _ply(source: Path, report: Report) -> bytes:  # noqa: ARG001
+    return triangular(source.read_bytes())
 
 
-def _ply(source: Path, report: Report) -> tuple[bytes, dict[int, Use]]:  # noqa: ARG001
-    return triangular(source.read_bytes()), {}
-
-
-def _stl(source: Path, report: Report) -> tuple[bytes, dict[int, Use]]:
-    """A binary STL must have the length that its number of triangles asks for; trimesh would look for text in one that has not."""
+def _stl(source: Path, report: Report) -> bytes:
+    """The file, as far as it is triangles: a binary STL must have the length that its number of triangles asks for; trimesh would look for text in one that has not."""
     data = source.read_bytes()
     count = int.from_bytes(data[80:84], "little")
     size = 84 + 50 * count
     if len(data) < 84 or len(data) == size or b"facet" in data[:1000].lower():
-        return data, {}
+        _check_text(data, source.name)
+        if len(data) == size and np.frombuffer(data, "u1", offset=84).reshape(-1, 50)[:, 48:].any():
+            report.note("warned", "", "Bytes behind its triangles (colours, as some programs write them) are not read: it is drawn grey.")
+        return data
     if len(data) < size:
         raise UnreadableSource(f"{source.name} is cut short: it states {count:,} triangles, there are {(len(data) - 84) // 50:,}.", "Deliver it again.")
     report.note("skipped", "", f"{len(data) - size:,} bytes behind the last of its {count:,} triangles are left out.")
-    return data[:size], {}
+    return data[:size]
+
+
+def _check_text(data: bytes, name: str) -> None:
+    """A text STL must end its last solid; trimesh leaves out one that does not end, without a word."""
+    if len(data) == 84 + 50 * int.from_bytes(data[80:84], "little"):
+        return  # binary
+    text = data.lower()
+    begun, ended = len(re.findall(rb"^\s*facet\b", text, re.MULTILINE)), len(re.findall(rb"^\s*endfacet\b", text, re.MULTILINE))
+    if begun != ended or not re.search(rb"\n\s*endsolid\b[^\n]*\s*\Z", text[-1000:]):
+        raise UnreadableSource(f"{name} is cut short: {begun:,} triangles begin, {ended:,} end, and its last solid does not.", "Deliver it again.")
 
 
 PREPARE = {"obj": _obj, "stl": _stl, "ply": _ply}
-"""What a kind of file is made into before trimesh reads it: (bytes, how its materials use their textures)."""
+"""What a kind of file is made into before trimesh reads it."""
 
 
 def pieces(scene: Any, report: Report, pictures: Pictures, *, srgb: bool) -> list[Piece]:
     """All pieces of a scene in the order of its nodes; what has no triangles is reported. `srgb`: whether colours are sRGB."""
     shapes: dict[str, _Shape | None] = {}
     found: list[Piece] = []
+    ready: Marked = scene.metadata.get(MADE, Marked(b""))
     for node in scene.graph.nodes_geometry:
         transform, name = scene.graph[node]
+        whose = ready.nodes.get(number_of(str(node)) or 0) if MARK in str(node) else None
+        own = whose.name if whose else str(node)
         report.read += 1
         if name not in shapes:
-            shapes[name] = _shape(str(name), scene.geometry[name], report, Drawing(pictures, scene.metadata.get(USES, {}), srgb))
+            shapes[name] = _shape(str(name), scene.geometry[name], report, Drawing(pictures, ready.uses, srgb))
         shape = shapes[name]
         if shape is None:
             continue
         matrix = np.array(transform, np.float64)
         if not np.isfinite(matrix).all():
-            report.note("refused", str(node), "Its transform is not finite.")
+            report.note("refused", own, "Its transform is not finite.")
             continue
         digest = hashlib.blake2b(repr(shape.looks.materials).encode(), digest_size=16)
         for part in (shape.positions, shape.triangles, shape.looks.material_of, shape.looks.uv, shape.looks.colors):
             digest.update(b"-" if part is None else np.ascontiguousarray(part).tobytes())
         key = digest.hexdigest()  # equal shapes under different names are one
-        attributes = {"name": str(node), "geometry_name": str(name), "triangles": len(shape.triangles), **shape.extras}
+        attributes: dict[str, Any] = {"name": own, "geometry_name": str(name), "triangles": len(shape.triangles)}
+        attributes |= {f"extras.{key}" if key in attributes else key: value for key, value in (whose.extras if whose else {}).items()}
         looks = shape.looks
         found.append(
             Piece(
-                str(node),
+                own,
                 key,
                 shape.positions,
                 shape.triangles,
@@ -175,26 +189,20 @@ def pieces(scene: Any, report: Report, pictures: Pictures, *, srgb: bool) -> lis
                 looks.colors,
                 matrix,
                 attributes,
-                _owner(scene, str(node)),
+                own,
             )
         )
     return found
 
 
-def _owner(scene: Any, node: str) -> str:
-    """trimesh hangs the second and further primitives of a glTF mesh below its node, under names with a random end."""
-    parent = str(scene.graph.transforms.parents.get(node, ""))
-    return parent if re.fullmatch(rf"{re.escape(parent)}_[0-9a-f]{{6}}", node) else node
-
-
 def nodes_of(found: list[Piece]) -> list[Piece]:
-    """The parts of each node as one, by the node's own name; equal nodes still share their shape."""
+    """The parts of each node (trimesh hands over one for each primitive of its mesh) as one, by the node's own name; equal nodes still share their shape."""
     parts: dict[str, list[Piece]] = {}
     for piece in found:
         parts.setdefault(piece.owner, []).append(piece)
     joined = []
     for owner, many in sorted(parts.items()):
-        if len(many) == 1 and many[0].name == owner:
+        if len(many) == 1:
             joined.append(many[0])
             continue
         many.sort(key=lambda p: (str(p.attributes["geometry_name"]), p.key))
@@ -253,7 +261,6 @@ class _Shape:
     positions: F64
     triangles: I32
     looks: _Looks
-    extras: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -288,8 +295,7 @@ def _shape(name: str, geometry: Any, report: Report, drawing: Drawing) -> _Shape
         report.note("skipped", name, f"{int((~whole).sum())} of {len(faces)} triangles have no area.")
     if not whole.any():
         return None
-    extras = geometry.metadata.get("gltf_extras")
-    return _Shape(positions, triangles[whole].astype(np.int32), looks.of(whole), dict(extras) if isinstance(extras, dict) else {})
+    return _Shape(positions, triangles[whole].astype(np.int32), looks.of(whole))
 
 
 def _looks(name: str, geometry: Any, report: Report, drawing: Drawing) -> _Looks:
@@ -319,13 +325,23 @@ def _inside(geometry: Any) -> NDArray[np.int64]:
     return np.where((faces >= 0) & (faces < len(geometry.vertices)), faces, 0)
 
 
-def _corners(colors: U8, srgb: bool) -> _Looks:
-    """White, multiplied by the corners' colours."""
+def _corners(colors: U8, srgb: bool, opaque: bool = True) -> _Looks:
+    """White, multiplied by the corners' colours; of a glTF those without a material, or with an opaque one, are opaque."""
     if colors.shape[2] == 3:
         colors = np.concatenate([colors, np.full((*colors.shape[:2], 1), 255, np.uint8)], axis=2)
+    if not srgb and opaque:
+        colors = colors.copy()
+        colors[:, :, 3] = 255
     if not srgb:
         colors = np.concatenate([np.rint(_encoded(colors[:, :, :3] / 255) * 255).astype(np.uint8), colors[:, :, 3:]], axis=2)
     return _Looks([Material("", (1.0, 1.0, 1.0, 1.0))], np.zeros(len(colors), np.int32), None, np.ascontiguousarray(colors))
+
+
+def _bytes(colors: NDArray[Any]) -> U8:
+    """Colours as bytes: trimesh hands over those beside a material as the file has them, fractions too."""
+    colors = np.asarray(colors)
+    found: U8 = np.rint(np.clip(np.nan_to_num(colors), 0, 1) * 255).astype(np.uint8) if colors.dtype.kind == "f" else colors.astype(np.uint8)
+    return found
 
 
 def _textured(name: str, geometry: Any, report: Report, drawing: Drawing) -> _Looks:
@@ -335,7 +351,7 @@ def _textured(name: str, geometry: Any, report: Report, drawing: Drawing) -> _Lo
     looks = _Looks([material], np.zeros(len(faces), np.int32))
     colors = getattr(visual, "vertex_attributes", {}).get("color")
     if colors is not None and len(colors) == len(geometry.vertices):
-        looks.colors = _corners(np.asarray(colors, np.uint8)[faces], drawing.srgb).colors
+        looks.colors = _corners(_bytes(colors)[faces], drawing.srgb, use.opaque).colors
     if image is None:
         if use.textured:  # trimesh leaves out an image that it cannot open
             report.note("refused", name, "The image of its texture is absent or cannot be decoded; its surfaces are drawn plain.")
@@ -343,7 +359,7 @@ def _textured(name: str, geometry: Any, report: Report, drawing: Drawing) -> _Lo
     if visual.uv is None or len(visual.uv) != len(geometry.vertices):
         report.note("skipped", name, "Its texture has no coordinates; it has a plain colour.")
         return looks
-    texture = drawing.pictures.embedded(f"of {name}", _file_of(image), use.wrap)
+    texture = drawing.pictures.embedded(f"of {name}", _file_of(_without_alpha(image) if use.opaque else image), use.wrap)
     if texture is None:
         return looks
     uv = np.asarray(visual.uv, np.float64)[faces][:, :, :2]
@@ -352,6 +368,14 @@ def _textured(name: str, geometry: Any, report: Report, drawing: Drawing) -> _Lo
     color = material.color if max(material.color[:3]) > 0 else (1.0, 1.0, 1.0, material.color[3])  # black, as some exporters write it, would hide the image
     looks.materials = [Material(material.name, color, material.double_sided, texture)]
     return looks
+
+
+def _without_alpha(image: Any) -> Any:
+    """The image of an opaque material: clear texels are not clear there. One that has none stays as it is."""
+    if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
+        return image
+    pixels = image.convert("RGBA")
+    return image if pixels.getextrema()[3][0] == 255 else pixels.convert("RGB")
 
 
 def _file_of(image: Any) -> bytes:
@@ -369,6 +393,7 @@ def _material(material: Any, drawing: Drawing) -> tuple[Material, Any, Use]:
     color = np.asarray(material.main_color, np.float64) / 255
     if not drawing.srgb:
         color[:3] = _encoded(color[:3])
+    color[3] *= opacity(getattr(material, "kwargs", None) or {})
     name, use = name_and_use(str(getattr(material, "name", "") or ""), drawing.uses)
     image = next((found for key in ("baseColorTexture", "image") if (found := getattr(material, key, None)) is not None), None)
     return Material(name, _four(color), bool(getattr(material, "doubleSided", False))), image, use

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ingest_bim.step_text import decoded_by_text, guess_encoding
 from twin import zips
 from twin.errors import BadOption, UnreadableSource
 
@@ -31,7 +32,6 @@ _SCHEMA = re.compile(rb"FILE_SCHEMA\s*\(\s*\(\s*'([^']*)'", re.IGNORECASE)
 _COMMENT = re.compile(rb"/\*.*?\*/", re.DOTALL)
 #: A text escape of ISO 10303-21:2016, 6.4.3, whole; or (group 1) a backslash that begins none.
 _ESCAPE = re.compile(rb"\\(?:\\|S\\.|P[A-I]\\|X\\[0-9A-F]{2}|X2\\(?:[0-9A-F]{4})++\\X0\\|X4\\(?:[0-9A-F]{8})++\\X0\\)|(\\)", re.IGNORECASE)
-_HIGH = re.compile(rb"[\x80-\xff]+")
 
 
 @dataclass(frozen=True)
@@ -173,8 +173,9 @@ def _escape(path: Path, target: Path, encoding: str | None, name: str) -> tuple[
     data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     guessed = encoding is None
     encoding = encoding or guess_encoding(data)
+    mixed = decoded_by_text(data) if guessed and encoding != "utf-8" else None
     try:
-        text = data.decode(encoding)
+        text, encoding = mixed or (data.decode(encoding), encoding)
     except LookupError as error:
         raise BadOption(f"{name}: the encoding {encoding!r} is unknown.", "Use utf-8, gb18030 or latin-1.") from error
     except UnicodeDecodeError as error:
@@ -201,23 +202,3 @@ def _step_escape(match: re.Match[str]) -> str:
     if all(ord(c) < 0x10000 for c in text):
         return f"\\X2\\{text.encode('utf-16-be').hex().upper()}\\X0\\"
     return f"\\X4\\{text.encode('utf-32-be').hex().upper()}\\X0\\"
-
-
-def guess_encoding(data: bytes) -> str:
-    """`utf-8` if it decodes; `gb18030` if high bytes come in pairs of the GB 2312 plane (0xA1–0xFE); else `latin-1`.
-
-    In Latin-1 text accented letters stand alone between ASCII letters, so few of their runs have an even length.
-    """
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        runs = _HIGH.findall(data)
-        paired = sum(len(run) for run in runs if len(run) % 2 == 0 and min(run) >= 0xA1)
-        if paired >= 0.8 * sum(map(len, runs)):
-            try:
-                data.decode("gb18030")
-            except UnicodeDecodeError:
-                return "latin-1"
-            return "gb18030"
-        return "latin-1"
-    return "utf-8"

@@ -14,7 +14,6 @@ from pathlib import Path
 
 #: One instance: name, class, attributes with the closing parenthesis. Possessive, so that a broken file costs linear time.
 _INSTANCE = re.compile(rb"#(\d++)\s*+=\s*+([A-Za-z0-9_]++)\s*+\(((?:[^';]++|'[^']*+')*+);")
-_COMMENT = re.compile(rb"'[^']*+'|/\*.*?\*/", re.DOTALL)
 _REFERENCE = re.compile(rb"#(\d++)")
 _ABSENT = (b"absent", b"")
 #: Texts without references up to this many bytes are their own digests.
@@ -23,29 +22,50 @@ SHORT = 64
 BACKWARD = {b"IFCSTYLEDITEM": 0, b"IFCMATERIALDEFINITIONREPRESENTATION": 3, b"IFCINDEXEDCOLOURMAP": 0}
 
 
+def _uncommented(data: bytes) -> bytes:
+    """A STEP file with a space in the place of each comment; what stands in a text, so behind an odd number of quotes, is none."""
+    kept: list[bytes] = []
+    start = counted = 0
+    inside, at = False, data.find(b"/*")
+    while at >= 0:
+        inside ^= bool(data.count(b"'", counted, at) & 1)
+        counted, end = at, at + 2
+        if not inside:
+            end = data.find(b"*/", at + 2) + 2
+            if end < 2:
+                break
+            kept.append(data[start:at])
+            start = counted = end
+        at = data.find(b"/*", end)
+    return b" ".join([*kept, data[start:]])
+
+
 class StepText:
     """Instances of a STEP file by name.
 
     Attributes:
         rows: name → (class, attribute text).
-        kinds: class → names in file order, for the classes in `wanted` and `BACKWARD`.
+        kinds: class, as it is written → names in file order.
     """
 
     def __init__(self, data: bytes) -> None:
         if b"/*" in data:
-            data = _COMMENT.sub(lambda m: m[0] if m[0][:1] == b"'" else b" ", data)
+            data = _uncommented(data)
         found = _INSTANCE.findall(data)
         self.rows: dict[int, tuple[bytes, bytes]] = {int(name): (kind, text) for name, kind, text in found}
         if len(self.rows) < len(found):  # a name is written twice: the parser finds the first
             self.rows = {int(name): (kind, text) for name, kind, text in reversed(found)}
-        self._digests: dict[int, bytes] = {}
+        self._digests: dict[bytes, bytes] = {}
         self._more: dict[int, list[int]] = defaultdict(list)
-        for name, (kind, text) in self.rows.items():
-            if kind in BACKWARD:
-                back = _REFERENCE.findall(text)
-                # the styled item is the first reference of one kind and the last of the other
-                if back and not (kind == b"IFCSTYLEDITEM" and text.lstrip().startswith(b"$")):
-                    self._more[int(back[BACKWARD[kind] and -1])].append(name)
+        self.kinds: dict[bytes, list[int]] = defaultdict(list)
+        for name, (kind, _) in self.rows.items():
+            self.kinds[kind].append(name)
+        for name in sorted(name for kind in BACKWARD for name in self.kinds.get(kind, ())):
+            kind, text = self.rows[name]
+            back = _REFERENCE.findall(text)
+            # the styled item is the first reference of one kind and the last of the other
+            if back and not (kind == b"IFCSTYLEDITEM" and text.lstrip().startswith(b"$")):
+                self._more[int(back[BACKWARD[kind] and -1])].append(name)
 
     @classmethod
     def of(cls, path: Path) -> StepText:
@@ -63,35 +83,46 @@ class StepText:
     def digest(self, root: int) -> bytes:
         """16 bytes that stand for an instance, all it refers to, and the styles that are put on any of these.
 
-        An instance that is missing, or that contains itself, counts as its absence there.
+        An instance that is missing, or that contains itself, counts as its absence there. Texts without references and styles
+        (points, directions) stand for themselves where they are short.
         """
-        known = self._digests
-        if root in known:
-            return known[root]
-        stack = [root]
-        opened: dict[int, list[bytes]] = {}
+        first = b"%d" % root
+        known, rows, styled = self._digests, self.rows, self._more  # by name as it is written: a model has a hundred thousand references
+        stack = [] if first in known else [first]
+        opened: dict[bytes, tuple[bytes, list[bytes]]] = {}
         while stack:
             at = stack[-1]
             if at in known:
                 stack.pop()
                 continue
-            pieces, more = opened.get(at), self._more.get(at, ())
-            if pieces is None:
-                pieces = opened[at] = _REFERENCE.split(self.rows.get(at, _ABSENT)[1])
-                below = [n for n in (*map(int, pieces[1::2]), *more) if n not in known and not self._is_leaf(n) and n not in opened]
+            if at not in opened:
+                name = int(at)
+                kind, text = rows.get(name, _ABSENT)
+                more = styled.get(name)
+                pieces = _REFERENCE.split(text)
+                if more is not None:
+                    for number in more:
+                        pieces += (b"%d" % number, b"")
+                opened[at] = kind, pieces
+                below = []
+                for one in pieces[1::2]:
+                    if one not in known and one not in opened:
+                        name = int(one)
+                        kind, text = rows.get(name, _ABSENT)
+                        if b"#" in text or name in styled:
+                            below.append(one)
+                        else:
+                            known[one] = _leaf(kind, text)
                 if below:
                     stack.extend(below)
                     continue
-            pieces[1::2] = [known.get(int(n), b"circle") for n in pieces[1::2]]
-            pieces += [known.get(n, b"circle") for n in more]
-            known[at] = blake2b(self.rows.get(at, _ABSENT)[0] + b"(" + b"".join(pieces), digest_size=16).digest()
+            kind, pieces = opened.pop(at)
+            pieces[1::2] = [known.get(one, b"circle") for one in pieces[1::2]]
+            known[at] = blake2b(kind + b"(" + b"".join(pieces), digest_size=16).digest()
             stack.pop()
-        return known[root]
+        return known[first]
 
-    def _is_leaf(self, name: int) -> bool:
-        """Whether an instance refers to nothing and has no styles, as points and directions: short texts stand for themselves."""
-        kind, text = self.rows.get(name, _ABSENT)
-        if b"#" in text or name in self._more:
-            return False
-        self._digests[name] = kind + b"(" + text if len(text) < SHORT else blake2b(kind + text, digest_size=16).digest()
-        return True
+
+def _leaf(kind: bytes, text: bytes) -> bytes:
+    """The digest of an instance that refers to nothing and has no styles."""
+    return kind + b"(" + text if len(text) < SHORT else blake2b(kind + text, digest_size=16).digest()

@@ -15,6 +15,7 @@ from dataclasses import asdict, astuple, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiling.reuse import LEDGER, Ledger, Past
 from tiling.terrain_glb import GroundTile
@@ -23,7 +24,7 @@ from tiling.terrain_surface import Surface, lattice
 from tiling.tileset import Finished
 from twin.archive import Packed
 from twin.ground import raster_parts, reference_of
-from twin.model import LayerVersion
+from twin.model import Bounds, LayerVersion
 from twin.registry import TileJob
 
 MOST_KEPT = 500_000
@@ -44,7 +45,10 @@ class Inputs:
         return cls([json.dumps([p.key, asdict(reference_of(version, p))], sort_keys=True) for p in parts], parts[-1].properties.get("voids") == 0)
 
     def reaching(self, surface: Surface, block: Block, spacing: float) -> list[Any]:
-        """The rasters that may reach a block: name, whether its own cells may, whether its fill and apron may."""
+        """The rasters that may reach a block: name, whether its own cells may, whether its fill and apron may.
+
+        One that is too small to show so far up changes no tile there, but it is what the tiles' error is measured against.
+        """
         lon, lat = lattice(block.x0 - 1, block.x1 + 1, block.z, -180.0), np.clip(lattice(block.y0 - 1, block.y1 + 1, block.z, -90.0), -90.0, 90.0)
         last = surface.fields[-1]
         covered = self.whole and last.covers(lon, lat)
@@ -52,9 +56,14 @@ class Inputs:
         for name, one in zip(self.names, surface.fields, strict=True):
             own = one is not last and surface.counts(one, spacing) and one.touches(lon, lat, 2 * max(one.cell))
             rest = one is last or (not covered and one.touches(lon, lat, 1.05 * one.apron))
-            if own or rest:
+            if own or rest or _meets(one.extent, lon, lat):
                 found.append([name, own, rest])
         return found
+
+
+def _meets(box: Bounds, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> bool:
+    """Whether a box of degrees (its east may lie beyond 180) and a lattice overlap; between two of its positions a small raster has room."""
+    return bool(lat[0] <= box.maxy and lat[-1] >= box.miny and any(lon[0] <= box.maxx + turn and lon[-1] >= box.minx + turn for turn in (-360.0, 0.0, 360.0)))
 
 
 def key_of(common: bytes, block: Block, depends: Any) -> bytes:

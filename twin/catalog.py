@@ -215,6 +215,15 @@ class Catalog:
 
     # --- tilesets ------------------------------------------------------------------------------------------------
 
+    def tileset_of(self, layer: str, number: int) -> Derivation | None:
+        """The tiles of a version: those it was shown with last (which may have been made for an earlier one of the same content), else the newest made for it."""
+        query = Publications.select(Publications.derivation).where((Publications.layer == layer) & (Publications.number == number) & Publications.derivation.is_null(False))
+        with self.read() as connection:
+            shown = query.order_by(Publications.id.desc()).scalar(connection)
+        if shown is not None:
+            return self.derivation(shown)
+        return next((d for d in reversed(self.derivations(layer)) if d.number == number), None)
+
     def derivation(self, key: str) -> Derivation | None:
         """A tileset by its derivation key."""
         with self.read() as connection:

@@ -43,6 +43,8 @@ def check(city: City | None, target: str, *, positions: bool = True, listen: Lis
     if city is None:
         raise NotFound(f"There is no file {target}.", "Give a tileset.json, a folder with one, a .3tz, or the name of a layer.")
     publication, version, derivation = city.published(target)
+    if derivation is None and publication.derivation is not None:
+        raise NotFound(f"The tileset {publication.derivation} that {target} shows is gone from the catalogue.", f"Make it again: twin tile {target}")
 
     def progress(fraction: float, doing: str) -> None:
         if listen is not None:

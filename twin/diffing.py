@@ -47,7 +47,7 @@ def _archive(city: Callable[[], City], target: str) -> Path | list[Path]:
         if not number.isdigit():
             raise BadOption(f"{target}: {number!r} is no version number.", f"List them with: twin versions {name}")
         row = home.catalog.version(name, int(number))
-        derivation = next((d for d in reversed(home.catalog.derivations(name)) if d.number == row.number), None)
+        derivation = home.catalog.tileset_of(name, row.number)
     else:
         _, _, derivation = home.published(name)
     if derivation is None:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import geopandas
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from twin import formats, parts, registry
+from twin import cloud_file, formats, parts, registry
 from twin.archive import INDEX, LOCAL_SIZE, Archive, ArchiveWriter, index_offsets, name_hash
 from twin.archive_set import ArchiveSet, merge
 from twin.catalog import Derivation
@@ -61,10 +63,12 @@ def export(city: City, layer: str, path: Path, listener: Listener | None = None,
         rasters = [str(part.properties.get("file", "")) for part in version.parts if part.role == "raster"]
         if suffix in (".tif", ".tiff") and len(rasters) > 1:
             raise BadOption(f"Layer {layer!r} is a mosaic of {len(rasters)} rasters ({', '.join(rasters[:4])}); a .tif holds one.", "Export its tiles: --to FOLDER, or .3tz.")
+        if version.kind == "points" and suffix in cloud_file.SUFFIXES:
+            return {"path": str(path), "what": cloud_file.export(city.lake, version, place)}
         for part in version.parts:
-            if (part.role == "raster" and suffix in (".tif", ".tiff")) or (part.role == "cloud" and suffix == Path(part.key).suffix):
+            if part.role == "raster" and suffix in (".tif", ".tiff"):
                 shutil.copyfile(city.lake.path(part.key), place)
-                return {"path": str(path), "what": f"{part.count:,} {'cells' if part.role == 'raster' else 'points'}"}
+                return {"path": str(path), "what": f"{part.count:,} cells"}
         raise BadOption(f"Layer {layer!r} ({version.kind}) cannot be written as {suffix}.", _formats(version))
 
 
@@ -104,7 +108,7 @@ def _tiles(city: City, derivation: Derivation, place: Path, suffix: str, listene
 
 
 def _formats(version: LayerVersion) -> str:
-    can = {"raster": ".tif, .nc, .zarr", "terrain": "a folder, .3tz, .tif, .nc, .zarr", "table": ".csv", "points": "a folder, .3tz or " + " ".join(Path(p.key).suffix for p in version.parts)}
+    can = {"raster": ".tif, .nc, .zarr", "terrain": "a folder, .3tz, .tif, .nc, .zarr", "table": ".csv", "points": "a folder, .3tz, " + ", ".join(cloud_file.SUFFIXES)}
     return f"It can be written as: {can.get(version.kind, 'a folder, .3tz, .csv, ' + ', '.join(DRIVERS))}."
 
 
@@ -159,12 +163,8 @@ def _features(city: City, version: LayerVersion, path: Path) -> int:
     chunks = list(parts.read_features(city.lake, version))
     if not chunks:
         raise BadOption(f"Layer {version.layer!r} holds no features.", _formats(version))
-    table = pa.concat_tables([chunk.attributes for chunk in chunks])
-    for index, column in enumerate(table.schema):
-        if pa.types.is_nested(column.type) and path.suffix.lower() != ".parquet":  # GeoJSON's driver writes JSON texts as the values they hold
-            texts = [json.dumps(value, ensure_ascii=False) if value is not None else None for value in table.column(index).to_pylist()]
-            table = table.set_column(index, column.name, pa.array(texts, pa.string()))
-    frame = table.to_pandas()
+    table = _writable(pa.concat_tables([chunk.attributes for chunk in chunks]), path.suffix.lower())
+    frame = table.to_pandas(types_mapper=pd.ArrowDtype)  # NumPy's integers know no null, and its floats end at 2^53
     frame.insert(0, "id", [text for chunk in chunks for text in chunk.ids.to_pylist()])
     geometry = [shape for chunk in chunks for shape in chunk.geometry]
     data = geopandas.GeoDataFrame(frame, geometry=geometry, crs=crs_of(version.reference.horizontal))
@@ -172,7 +172,21 @@ def _features(city: City, version: LayerVersion, path: Path) -> int:
         case ".parquet":
             data.to_parquet(path)
         case ".geojson":
-            data.to_crs(4326).to_file(path, driver="GeoJSON", layer=version.layer)
+            data.to_crs(4326).to_file(path, driver="GeoJSON", layer=version.layer, use_arrow=True)
         case _:
-            data.to_file(path, driver="GPKG", layer=version.layer)
+            data.to_file(path, driver="GPKG", layer=version.layer, use_arrow=True)
     return len(data)
+
+
+def _writable(table: pa.Table, suffix: str) -> pa.Table:
+    """The attributes as the drivers of GDAL know them: what is nested as JSON, unsigned 64-bit numbers as signed ones or, where these do not hold them, as text."""
+    if suffix == ".parquet":
+        return table
+    for index, column in enumerate(table.schema):
+        values = table.column(index)
+        if pa.types.is_nested(column.type):  # GeoJSON's driver writes JSON texts as the values they hold
+            values = pa.array([json.dumps(value, ensure_ascii=False) if value is not None else None for value in values.to_pylist()], pa.string())
+        elif pa.types.is_uint64(column.type):
+            values = values.cast(pa.int64() if (pc.max(values).as_py() or 0) < 1 << 63 else pa.string())
+        table = table.set_column(index, column.name, values)
+    return table

@@ -15,6 +15,7 @@ A reader says what it found in `report.facts["content"]`, counts of drawn object
     spaces      rooms, storeys, zones      components  walls, pipes, …       described components with property sets
     complete    components with type, material and property sets             parts     fasteners, rebar, parts of elements
     terrain     pieces of ground surface
+    (of tilesets that were taken over, contents instead: textured, models, points)
 
 Without `content`, IFC classes in `facts["classes"]` are counted instead.
 """
@@ -75,7 +76,7 @@ def grade(kind: str, facts: Mapping[str, Any]) -> Grade:
         value, reason = BY_KIND[kind]
         return Grade(value, (reason,))
     if kind == "tileset":
-        return Grade("", ("a tileset that was taken over does not say what it is made of: give it with --grade",))
+        return _of_tileset(facts.get("content") or {})
     if kind != "mesh":
         return Grade("", (f"a {kind} has no geometry to grade",))
     content = {**_of_classes(facts.get("classes") or {}), **(facts.get("content") or {})}
@@ -96,6 +97,17 @@ def of_object(lod: str, *, terrain: bool = False, openings: bool = False, spaces
     by_lod = 2 if level <= 1 else 1 + level  # LoD0-1 CIM2, LoD2 CIM3, LoD3 CIM4, LoD4 CIM5
     number = max(min(by_lod, 5), 5 if spaces else 4 if openings else 3 if roofs or textured else 2)
     return f"CIM{number}"
+
+
+def _of_tileset(contents: Mapping[str, int]) -> Grade:
+    """Of a tileset that was taken over: by what its contents look like, since it does not say what they are."""
+    total, textured = sum(contents.values()), contents.get("textured", 0)
+    beyond = "a tileset that was taken over says no more of itself: give a higher grade with --grade"
+    if textured:
+        return Grade("CIM3", (f"{textured} of {total} contents have textures: shells with their appearance", beyond))
+    if contents.get("models"):
+        return Grade("CIM2", (f"{contents['models']} of {total} contents are models, without textures", beyond))
+    return Grade("CIM1", ("points are a surface as measured, without objects",)) if total else Grade("", ("nothing is drawn",))
 
 
 def _of_grades(grades: Mapping[str, int]) -> Grade:

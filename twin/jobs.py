@@ -203,21 +203,27 @@ class Jobs:
         return self.get(job.id)
 
     def claim(self, identifier: str | None = None) -> Job | None:
-        """Take a waiting job (this one, or the oldest), or one whose worker has died; None when there is none."""
+        """Take a waiting job (this one, or the oldest), or one whose worker has died; None when there is none.
+
+        Jobs that write one layer take their turns: two updates, each made onto the version shown when it began, would undo each other.
+        """
         now = time.time()
         with self.catalog.write() as connection:
+            busy = _layers_at_work(connection, now)
             query = JobRows.select().where(JobRows.state.in_(OPEN)).order_by(JobRows.created)
             if identifier is not None:
                 query = query.where(JobRows.id == identifier)
             for row in list(query.tuples().execute(connection)):
                 job = Job(*row)
-                if job.state == "running" and job.lease > now and not (job.owner and is_gone(job.owner)):
+                if job.state == "running" and _alive(job, now):
                     continue
                 if job.cancel:
                     _finish(connection, job.id, "dismissed", message="dismissed")
                     continue
                 if job.attempts >= MAX_ATTEMPTS:
                     _finish(connection, job.id, "failed", error=f"Its worker died {job.attempts} times, last while {job.stage or 'starting'}.")
+                    continue
+                if job.params.get("layer") in busy:
                     continue
                 values = {"state": "running", "owner": identity(), "fence": job.fence + 1, "lease": now + LEASE, "attempts": job.attempts + 1,
                           "started": job.started or now, "updated": now}  # fmt: skip
@@ -266,6 +272,16 @@ class Jobs:
             if fence != context.job.fence:
                 raise LostLease(f"Job {context.job.id} was taken over by another worker.")
             _finish(connection, context.job.id, state, **values)
+
+
+def _alive(job: Job, now: float) -> bool:
+    return job.lease > now and not (job.owner and is_gone(job.owner))
+
+
+def _layers_at_work(connection: Database, now: float) -> set[str]:
+    """The layers that a running job names in its parameters."""
+    running = [Job(*row) for row in JobRows.select().where(JobRows.state == "running").tuples().execute(connection)]
+    return {job.params["layer"] for job in running if job.params.get("layer") is not None and _alive(job, now)}
 
 
 def _finish(connection: Database, identifier: str, state: str, **values: Any) -> None:

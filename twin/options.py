@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, TypeVar
 
+# plugins of pydantic are looked for in the metadata of every installed package, for 10 ms of every command; nothing here has any
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twin.errors import BadOption

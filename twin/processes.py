@@ -35,8 +35,8 @@ def die_with_parent(parent: int | None = None) -> None:
         threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
 
 
-def spare_pandas() -> None:
-    """Keep pyarrow from loading pandas, which it does on the first conversion of a list and which takes half a second.
+def spare_pandas(*, compute: bool = True) -> None:
+    """Keep pyarrow from loading pandas, which it does on the first conversion of a list and which takes half a second; load pyarrow.compute quickly, unless it is not asked for.
 
     What asks for pandas afterwards (`to_pandas`, geopandas) still gets it: pyarrow then looks again.
     """
@@ -46,7 +46,8 @@ def spare_pandas() -> None:
         import pyarrow as pa  # noqa: PLC0415  slow import, and most commands that need it call this first
 
         pa.array([0])
-    _without_texts()
+    if compute:
+        _without_texts()
 
 
 @contextmanager

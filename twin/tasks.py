@@ -162,15 +162,17 @@ def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
     """source → Batches → LayerVersion → Tileset → published. Redone after a kill, it finds what it had finished."""
     name, source = params["layer"], sources.expand(params["source"])
     entry = registry.find(registry.readers(), params["reader"], "reader")
+    _not_overtaken(city, context, name)
     done = city.catalog.version_of_job(name, context.job.id)
     if done is None:
         options, tile_options = split_options(entry, params["options"])
         if params["publish"]:
             ahead.start(registry.tilers().get(entry.kind))
-        base = city.manifest(city.catalog.version(name, _shown(city, name)).manifest) if params.get("update") else None
+        shown = _shown(city, name)
+        base = city.manifest(city.catalog.version(name, shown).manifest) if params.get("update") else None
         version = _read(city, context, entry, source, name, options, tile_options, base)
         if base is not None:
-            version = parts.merge(city.lake, base, version)
+            version = _onto(parts.merge(city.lake, base, version), shown)
         version = naming.named(version, params.get("columns", {}))
         describe = params["describe"]
         title = {lang: describe[f"title_{lang}"] for lang in ("zh", "en") if describe.get(f"title_{lang}")}
@@ -186,7 +188,7 @@ def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
         number, version = done.number, city.manifest(done.manifest)
     result: dict[str, Any] = {"layer": name, "version": number, "count": version.count, "report": version.report}
     if params["publish"]:
-        result |= _derive_and_publish(city, context, name, number, version)
+        result |= _derive_and_publish(city, context, name, number, version, changed=bool(params.get("update")))
     return result
 
 
@@ -196,22 +198,43 @@ def _shown(city: City, name: str) -> int | None:
     return shown[0].number if shown else None
 
 
+def _not_overtaken(city: City, context: Context, name: str) -> None:
+    """A job that is taken up again after its worker died must not put an old delivery in the place of a newer one.
+
+    Raises:
+        Conflict: the layer shows a version that was made by another job since this one was asked for.
+    """
+    shown = _shown(city, name)
+    if context.job.attempts < 2 or shown is None:
+        return
+    row = city.catalog.version(name, shown)
+    if row.created > context.job.created and row.job != context.job.id:
+        raise Conflict(f"{name} shows version {row.number}, which is newer than this job: its worker died, and others have delivered since.", "Nothing was published. Ingest it again if it is still wanted.")
+
+
+def _onto(version: LayerVersion, shown: int | None) -> LayerVersion:
+    """A version that was made of the one that its layer showed, which is written down: it may take the place of no other."""
+    return replace(version, provenance={**version.provenance, "onto": shown})
+
+
 def compact(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
     """Write the features of a layer's shown version as fresh parts: the same layer, without what updates left hidden."""
     name = params["layer"]
     done = city.catalog.version_of_job(name, context.job.id)
     if done is None:
-        version = city.manifest(city.catalog.version(name, _shown(city, name)).manifest)
+        shown = _shown(city, name)
+        version = city.manifest(city.catalog.version(name, shown).manifest)
         if not any(part.hidden for part in version.parts) and not version.tombstones:
             raise Conflict(f"Layer {name!r} has nothing to compact.", "Only updates leave hidden features behind.")
         context.stage("reading", name)
         report = Report(**{k: v for k, v in version.report.items() if k in ("source", "read", "kept", "counts", "facts")})
         fresh = parts.write_version(city.lake, name, version.kind, parts.read_features(city.lake, version), report,
                                     provenance=version.provenance, style=version.style)  # fmt: skip
-        number, version = _keep(city, context, city.catalog.layer(name), fresh), fresh
+        version = _onto(fresh, shown)
+        number = _keep(city, context, city.catalog.layer(name), version)
     else:
         number, version = done.number, city.manifest(done.manifest)
-    return {"layer": name, "version": number, "count": version.count} | _derive_and_publish(city, context, name, number, version)
+    return {"layer": name, "version": number, "count": version.count} | _derive_and_publish(city, context, name, number, version, changed=True)
 
 
 def remove(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
@@ -220,12 +243,12 @@ def remove(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
     done = city.catalog.version_of_job(name, context.job.id)
     if done is None:
         context.stage("reading", name)
-        shown = city.manifest(city.catalog.version(name, _shown(city, name)).manifest)
-        version = parts.without(city.lake, shown, params["ids"])
+        shown = _shown(city, name)
+        version = _onto(parts.without(city.lake, city.manifest(city.catalog.version(name, shown).manifest), params["ids"]), shown)
         number = _keep(city, context, city.catalog.layer(name), version)
     else:
         number, version = done.number, city.manifest(done.manifest)
-    return {"layer": name, "version": number, "count": version.count} | _derive_and_publish(city, context, name, number, version)
+    return {"layer": name, "version": number, "count": version.count} | _derive_and_publish(city, context, name, number, version, changed=True)
 
 
 def _group(kind: str) -> str:
@@ -300,7 +323,12 @@ def _renewed(city: City, context: Context, name: str, number: int | None = None)
     return _keep(city, context, city.catalog.layer(name), fresh)
 
 
-def _derive_and_publish(city: City, context: Context, name: str, number: int, version: LayerVersion) -> dict[str, Any]:
+def _derive_and_publish(city: City, context: Context, name: str, number: int, version: LayerVersion, *, changed: bool = False) -> dict[str, Any]:
+    """Tiles for a version, and the swap; with `changed`, only if the layer still shows what the version was made of (a killed job may go on days later).
+
+    Raises:
+        Conflict: it shows something else by now, of which this version knows nothing.
+    """
     derivation = _derive(city, context, name, number, version)
     context.stage("publishing", name)
     key = derivation.key if derivation else None
@@ -309,8 +337,12 @@ def _derive_and_publish(city: City, context: Context, name: str, number: int, ve
     manifest = city.lake.put_json(parts.to_json(version))
     with city.catalog.write() as connection:
         context.guard(connection)
-        shown = [p for p in city.catalog.published(name) if p.number == number and p.derivation == key]
-        if not shown:
+        published = city.catalog.published(name)
+        now = published[0].number if published else None
+        if changed and now not in (version.provenance.get("onto"), number):
+            raise Conflict(f"Version {number} of {name} was made of version {version.provenance.get('onto')}, but {name} shows version {now} by now, whose changes it does not have.",
+                           "Nothing was published. Run the command again: it begins with what is shown.")  # fmt: skip
+        if not any(p.number == number and p.derivation == key for p in published):
             city.catalog.publish(connection, name, number, manifest, key, city.settings.who)
     info = derivation.info if derivation else {}
     return {"published": True, "tileset": key, "tiles": info.get("tiles"), "tile_notes": (info.get("report") or {}).get("notes", [])[:NOTES]}
@@ -415,22 +447,26 @@ def collect(city: City, context: Context, params: dict[str, Any]) -> dict[str, A
     keep, grace = int(params.get("keep", 3)), float(params.get("grace", 3600))
     shown = city.catalog.published()
     roots = {(p.layer, p.number) for p in shown}
-    dead_versions, live_keys = [], set()
+    dead_versions, kept, live_keys = [], set(), set()
     for layer in city.catalog.layers():
         rows = city.catalog.versions(layer.name)
         for row in rows:
             if row in rows[-keep:] or row.pinned or (layer.name, row.number) in roots or time.time() - row.created < grace:
+                kept.add((layer.name, row.number))
                 live_keys.add(row.manifest)
                 live_keys.update(part.key for part in city.manifest(row.manifest).parts)
             else:
                 dead_versions.append((layer.name, row.number))
     for publication in shown:
         live_keys.add(publication.manifest)
-    dead = set(dead_versions)
-    dead_derivations = [d for d in city.catalog.derivations() if (d.layer, d.number) in dead]
+    # a version that came back (the same bytes delivered again) shows the tiles that were made for an earlier one
+    named = {p.derivation for p in city.catalog.publications() if (p.layer, p.number) in kept}
+    dead_derivations = []
     for derivation in city.catalog.derivations():
-        if (derivation.layer, derivation.number) not in dead:
+        if derivation.key in named or (derivation.layer, derivation.number) in kept:
             live_keys |= {*derivation.archives, *derivation.info.get("sidecars", {}).values()}
+        else:
+            dead_derivations.append(derivation)
     with city.catalog.write() as connection:
         context.guard(connection)
     city.catalog.forget(dead_versions, [d.key for d in dead_derivations])

@@ -62,6 +62,13 @@ def _height(**values: Any) -> Callable[[dict[str, Any]], None]:
     return lambda g: g["extensions"]["EXT_structural_metadata"]["schema"]["classes"]["building"]["properties"]["height"].update(values)
 
 
+def _small_normals(g: dict[str, Any]) -> None:
+    """NORMAL in bytes (numbers of the ids' view), for which KHR_mesh_quantization must be required."""
+    g["extensionsUsed"].append("KHR_mesh_quantization")
+    g["accessors"].append({"bufferView": 2, "componentType": 5120, "normalized": True, "type": "VEC3", "count": 4})
+    _primitive(g)["attributes"]["NORMAL"] = len(g["accessors"]) - 1
+
+
 @pytest.mark.parametrize(
     ("breaking", "codes"),
     [
@@ -97,6 +104,11 @@ def _height(**values: Any) -> Callable[[dict[str, Any]], None]:
         (lambda g: _table(g)["properties"]["height"].update(max=29), {"METADATA_VALUE_RANGE"}),
         (_height(componentType="FLOAT64"), {"METADATA_TABLE_LENGTH"}),
         (_height(required=True, default=1), {"METADATA_PROPERTY_INVALID"}),
+        (lambda g: _primitive(g)["attributes"].update(COLOR_0=0), set()),
+        (lambda g: _primitive(g)["attributes"].update(COLOR_0=2), {"GLTF_ATTRIBUTE_TYPE"}),
+        (lambda g: _primitive(g)["attributes"].update(TEXCOORD_0=0), {"GLTF_ATTRIBUTE_TYPE"}),
+        (_small_normals, {"GLTF_ATTRIBUTE_TYPE"}),
+        (lambda g: (_small_normals(g), g.update(extensionsRequired=["KHR_mesh_quantization"])), set()),
     ],
 )  # fmt: skip
 def test_a_broken_glb_is_caught(build: Any, breaking: Callable[[dict[str, Any]], Any], codes: set[str]) -> None:
@@ -135,6 +147,37 @@ def test_materials_textures_and_images(build: Any, breaking: Callable[[dict[str,
     gltf, chunk = build.mesh()
     breaking(gltf)
     assert _check(build.glb(gltf, chunk)).codes() == codes
+
+
+def test_a_whole_number_may_be_written_with_a_point(build: Any) -> None:
+    """As JSON Schema has it, 0.0 is the index 0; a half is none, wherever a number stands."""
+    gltf, chunk = build.mesh()
+
+    def numbers(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: numbers(v) for key, v in value.items()}
+        if isinstance(value, list):
+            return [numbers(v) for v in value]
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    assert _check(build.glb(numbers(gltf), chunk)).codes() == set()
+    _primitive(gltf)["attributes"]["POSITION"] = 0.5
+    assert _check(build.glb(gltf, chunk)).codes()
+
+
+def test_more_features_than_rows_is_a_warning(build: Any) -> None:
+    gltf, chunk = build.mesh()
+    _features(featureCount=10**30)(gltf)
+    report = _check(build.glb(gltf, chunk))
+    assert [(f.severity, f.code) for f in report.findings] == [("warning", "FEATURE_COUNT_MISMATCH")]
+
+
+def test_a_compressed_view_lies_in_a_buffer(build: Any) -> None:
+    gltf, chunk = build.mesh()
+    gltf["extensionsUsed"].append("EXT_meshopt_compression")
+    packed = {"buffer": 0, "byteLength": 20, "byteStride": 12, "count": 4, "mode": "ATTRIBUTES"}
+    gltf["bufferViews"][0] |= {"extensions": {"EXT_meshopt_compression": packed}, "buffer": 10**30}
+    assert "GLTF_REFERENCE" in _check(build.glb(gltf, chunk)).codes()
 
 
 def test_an_index_or_nan_out_of_range(build: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 import random
@@ -75,6 +76,25 @@ def test_a_broken_tileset_is_caught(build: Any, breaking: Break, codes: set[str]
     breaking(tileset)
     report = build.check({"tileset.json": tileset, "a.glb": build.content()})
     assert report.codes() == codes, report.findings
+
+
+@pytest.mark.parametrize(
+    ("change", "agrees"),
+    [
+        (lambda p: None, True),
+        (lambda p: p["height"].update(componentType="FLOAT64"), False),
+        (lambda p: p["height"].update(noData=-1), False),
+        (lambda p: p.pop("height"), False),
+        (lambda p: p.update(more={"type": "BOOLEAN"}), True),
+    ],
+)
+def test_the_schema_of_a_content_is_that_of_the_tileset(build: Any, change: Break, agrees: bool) -> None:
+    gltf, chunk = build.mesh()
+    schema = copy.deepcopy(gltf["extensions"]["EXT_structural_metadata"]["schema"])
+    change(schema["classes"]["building"]["properties"])
+    tileset = build.tileset()
+    tileset["schema"] = schema
+    assert build.check({"tileset.json": tileset, "a.glb": build.glb(gltf, chunk)}).codes() == (set() if agrees else {"SCHEMA_DISAGREES"})
 
 
 def test_laws_are_warnings_for_others_tilesets(build: Any) -> None:

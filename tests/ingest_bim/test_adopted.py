@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 
 from ingest_bim import adopted, adopted_files
 from tiling import adopted as tiler
-from twin import tasks
+from twin import grading, tasks
 from twin.api import create_app
 from twin.archive import Archive
 from twin.city import City
@@ -250,3 +250,18 @@ def test_a_gzipped_tileset_is_recognised(tmp_path: Path) -> None:
     assert adopted.detect(path, parse_options(adopted.Options, {}, "t"))
     path.write_bytes(gzip.compress(b'{"type": "FeatureCollection"}'))
     assert not adopted.detect(path, parse_options(adopted.Options, {}, "t"))
+
+
+def test_files_may_have_any_name(tmp_path: Path, lake: Lake) -> None:
+    """A root of another name beside a file called tileset.json: each reference leads where it led. A byte order mark goes; what metadata call `url` stays as it is."""
+    path = tileset(tmp_path / "in", content="tiles/a.glb", children=[], metadata={"class": "c", "properties": {"url": "doc.pdf?page=3"}})
+    beside = tmp_path / "in/root.json"
+    whole = json.loads(path.read_text())
+    beside.write_text("\ufeff" + json.dumps(whole | {"root": whole["root"] | {"content": {"uri": "tileset.json"}}}), encoding="utf-8")
+    version, report = take(lake, beside)
+    found = files(lake, version)
+    assert json.loads(found["tileset.json"])["root"]["content"]["uri"] == "tileset-beside.json" and found["tileset-beside.json"] == path.read_bytes()
+    assert sorted(found) == ["tiles/a.glb", "tileset-beside.json", "tileset.json"] and report.counts == {"repaired": 2}
+    grade = grading.grade("tileset", report.facts)
+    assert grade.value == "CIM2" and "1 of 1 contents" in grade.reasons[0] and grading.grade("tileset", {"content": {"points": 2}}).value == "CIM1"
+    assert grading.grade("tileset", {"content": {"points": 2, "textured": 1}}).value == "CIM3"

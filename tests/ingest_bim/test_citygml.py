@@ -18,7 +18,7 @@ from pyproj import Transformer
 from ingest_bim import citygml
 from ingest_bim.citymodel import crs_text
 from twin import grading, tasks
-from twin.errors import BadFeature, MissingReference, UnreadableSource
+from twin.errors import BadFeature, BadReference, MissingReference, UnreadableSource
 from twin.lake import Lake
 from twin.model import Mesh, Report
 from twin.parts import write_version
@@ -268,6 +268,38 @@ def test_gbk(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace("江".encode("gbk"), b"\xff\xff"))
     with pytest.raises(UnreadableSource, match="encoding"):
         load(path)
+
+
+def test_two_references_in_one_file(tmp_path: Path) -> None:
+    """Geometry that states another reference than the file would stand elsewhere; one that names the file's horizontal one alone does not."""
+    ring = polygon("p", FACES["r"])
+    for own, refused in (("EPSG:25832", False), ("EPSG:4326", True)):
+        path = save(tmp_path, building(f'<bldg:lod2MultiSurface><gml:MultiSurface srsName="{own}"><gml:surfaceMember>{ring}</gml:surfaceMember></gml:MultiSurface></bldg:lod2MultiSurface>'))
+        if not refused:
+            load(path)
+            continue
+        with pytest.raises(BadReference, match="states 'EPSG:4326' for some"):
+            load(path)
+        load(path, crs="EPSG:25832+5783")
+
+
+@pytest.mark.parametrize("written", ["dimension", "coordinates", "coord"])
+def test_corners_in_every_writing(tmp_path: Path, written: str) -> None:
+    """Six points of two numbers are not four of three where a surface around them says so; GML's older writings, decimal commas too."""
+    points = [(0, 0), (10, 0), (12, 5), (5, 10), (0, 8), (0, 0)]
+    x, y, _ = AT
+    inner = {
+        "dimension": f"<gml:posList>{' '.join(f'{x + a} {y + b}' for a, b in points)}</gml:posList>",
+        "coordinates": f'<gml:coordinates cs=" " ts=";" decimal=",">{";".join(f"{int(x + a)},0 {int(y + b)},0 7,5" for a, b in points)}</gml:coordinates>',
+        "coord": "".join(f"<gml:coord><gml:X>{x + a}</gml:X><gml:Y>{y + b}</gml:Y><gml:Z>7.5</gml:Z></gml:coord>" for a, b in points),
+    }[written]
+    flat = ' srsDimension="2"' if written == "dimension" else ""
+    ring = f"<gml:Polygon><gml:exterior><gml:LinearRing>{inner}</gml:LinearRing></gml:exterior></gml:Polygon>"
+    (mesh,), _ = load(save(tmp_path, building(f"<bldg:lod2MultiSurface><gml:MultiSurface{flat}><gml:surfaceMember>{ring}</gml:surfaceMember></gml:MultiSurface></bldg:lod2MultiSurface>"
+                                              "<uro:lod2Note>later</uro:lod2Note>")))  # fmt: skip
+    shape = volume(mesh)
+    assert shape.area == pytest.approx(92.5) and float(np.ptp(shape.vertices[:, 2])) == 0  # the shoelace formula
+    assert mesh.attributes["uro:lod2Note"].to_pylist() == ["later"]  # a word, not a level of detail
 
 
 def test_crs_names() -> None:

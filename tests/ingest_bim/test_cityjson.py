@@ -400,3 +400,26 @@ def test_malformed_objects_and_extensions_of_the_model_are_told_in_words(tmp_pat
     assert "+noise-meta" in reasons[""]
     with pytest.raises(BadFeature, match=r"no city objects\. CityObjects is missing"):
         load(save(tmp_path, document(CityObjects=[])))
+
+
+def test_northing_or_latitude_first(tmp_path: Path) -> None:
+    """Files made from CityGML keep its order: where just one order lies in the area of the CRS it is taken, in features with a transform of their own and in templates, too."""
+    tree = {"type": "MultiSurface", "lod": "2", "boundaries": [[[0, 1, 2]]]}
+    turn = [[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]  # a quarter turn from the first axis to the second
+    more: dict[str, Any] = {"geometry-templates": {"templates": [tree], "vertices-templates": [[0, 0, 0], [1, 0, 0], [0, 2, 0]]}}
+    more["CityObjects"] = {"t": {"type": "SolitaryVegetationObject", "geometry": [
+        {"type": "GeometryInstance", "template": 0, "boundaries": [6], "transformationMatrix": [v for row in turn for v in row]}]}}  # fmt: skip
+    for order, reference, first in (("xy", "EPSG:4547+5737", [407000, 2496000]), ("yx", "EPSG:4547+5737", [2496000, 407000])):
+        placed = {"transform": {"scale": [0.001] * 3, "translate": [*first, 5]}, "metadata": {"referenceSystem": reference}}
+        (mesh,), report = load(save(tmp_path, document(**more, **placed)))
+        (vertices,) = (mesh.positions @ m[:3, :3].T + m[:3, 3] for m in mesh.transforms)
+        corner = np.array([407010, 2496010, 15])
+        moves = np.array([[0, 0, 0], [0, 1, 0], [-2, 0, 0]])  # of the template's corners: (1, 0) becomes (0, 1), (0, 2) becomes (-2, 0)
+        expected = corner + (moves if order == "xy" else moves[:, [1, 0, 2]])
+        assert sorted(np.round(vertices, 6).tolist()) == sorted(expected.tolist()) and report.facts["axis_order"] == order
+    place = {"transform": {"scale": [1e-7, 1e-7, 0.001], "translate": [22.5, 112.6, 5]}, "metadata": {"referenceSystem": "https://www.opengis.net/def/crs/EPSG/0/4979"}}
+    (mesh,), report = load(save(tmp_path, document(**place)), axis_order="yx")
+    assert np.allclose(mesh.transforms[0][:2, 3], [112.6, 22.5], atol=1e-2)
+    place["metadata"] = {"referenceSystem": "https://www.opengis.net/def/crs/EPSG/0/4326"}
+    (mesh,), report = load(save(tmp_path, document(**place)), vertical="ellipsoid")  # latitude 112 cannot be
+    assert np.allclose(mesh.transforms[0][:2, 3], [112.6, 22.5], atol=1e-2) and "north first" in report.notes[0].reason

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ingest_bim import ifc
-from ingest_bim.step_guard import guarded, guess_encoding
+from ingest_bim.step_guard import guarded
+from ingest_bim.step_text import guess_encoding
 from twin.errors import BadInput, UnreadableSource
 from twin.model import Mesh, Report
 
@@ -144,6 +145,28 @@ def test_the_encoding_can_be_named(model_file: ModelFile, step: Step) -> None:
         pass
     with pytest.raises(BadInput, match="klingon"), guarded(path, "klingon"):
         pass
+
+
+@pytest.mark.parametrize("rest", ["gb18030", "latin-1"])
+def test_each_text_has_its_own_letters(model_file: ModelFile, step: Step, rest: str) -> None:
+    """A model merged from several programs: UTF-8 in one text, another encoding in the next; a comment with an apostrophe does not count as a text."""
+    other = {"gb18030": "墙体二层", "latin-1": "Wände Süd"}[rest]
+    text = step(name="@@", storey="%%").encode().replace(b"@@", "柱子一号".encode()).replace(b"%%", other.encode(rest))
+    batches, report = read(model_file(text.replace(b"DATA;", b"DATA;\n/* it's merged */", 1)))
+    mesh = next(b for b in batches if isinstance(b, Mesh))
+    names = mesh.attributes.column("name").to_pylist()
+    assert "柱子一号" in names and other in names
+    assert any(f"utf-8 and {rest} text (guessed)" in note.reason for note in report.notes)
+
+
+def test_a_cut_in_nothing_is_listed(model_file: ModelFile, step: Step) -> None:
+    """An opening that no element is said to have is not drawn, and said."""
+    opening = "#300=IFCOPENINGELEMENT('3000000000000000000001',$,'hole',$,$,#101,#104,$,.OPENING.);\n"
+    _, report = read(model_file(step(opening)))
+    assert [(n.action, n.feature) for n in report.notes if "no element is said to be cut" in n.reason] == [("skipped", "3000000000000000000001")]
+    voids = "#301=IFCRELVOIDSELEMENT('3000000000000000000002',$,$,$,#110,#300);\n"
+    _, report = read(model_file(step(opening, voids)))
+    assert not any("no element is said to be cut" in n.reason for n in report.notes)
 
 
 def test_guesses() -> None:

@@ -71,3 +71,38 @@ def test_structural_lines_are_not_failures(tmp_path: Path) -> None:
     assert report.facts["geometry"]["not_drawn"] == {"empty": 1}
     (note,) = [note for note in report.notes if note.action == "skipped"]
     assert note.feature == "1000000000000000000009" and "lines" in note.reason
+
+
+def test_round_openings_cut_what_they_should(tmp_path: Path) -> None:
+    """Among walls with square windows some with round ones: the quickest kernel loses the arc, or the whole wall. Volumes by hand (chords of the circle cut a little less)."""
+    made = beams(tmp_path / "walls.ifc", "IfcRectangleProfileDef", {"XDim": 4.0, "YDim": 4.0}, 7)
+    make = made.create_entity
+    (context,), beam = made.by_type("IfcGeometricRepresentationContext"), made.by_type("IfcBeam")
+    origin, up = made.by_type("IfcAxis2Placement3D")[0], made.by_type("IfcDirection")[0]
+    flat = make("IfcAxis2Placement2D", make("IfcCartesianPoint", (0.0, 0.0)))
+    points = make("IfcCartesianPointList2D", [[-0.5, 0.0], [0.0, 0.5], [0.5, 0.0]])
+    half = make("IfcIndexedPolyCurve", points, [make("IfcArcIndex", [1, 2, 3]), make("IfcLineIndex", [3, 1])])
+    profiles = {
+        1.0: make("IfcRectangleProfileDef", "AREA", None, flat, 1.0, 1.0),
+        np.pi / 4: make("IfcCircleProfileDef", "AREA", None, flat, 0.5),
+        np.pi / 8: make("IfcArbitraryClosedProfileDef", "AREA", None, half),
+    }
+    holes = [*list(profiles)[:1] * 5, *list(profiles)[1:]]
+    for number, (element, hole) in enumerate(zip(beam, holes, strict=True), 1):
+        solid = make("IfcExtrudedAreaSolid", profiles[hole], origin, up, float(number))
+        body = make("IfcProductDefinitionShape", None, None, [make("IfcShapeRepresentation", context, "Body", "SweptSolid", [solid])])
+        opening = make("IfcOpeningElement", f"{100 + number:022d}", ObjectPlacement=element.ObjectPlacement, Representation=body)
+        make("IfcRelVoidsElement", f"{200 + number:022d}", RelatingBuildingElement=element, RelatedOpeningElement=opening)
+    tower = make("IfcCsgSolid", make("IfcRightCircularCone", origin, 3.0, 1.0))  # the root of its tree is round itself
+    body = make("IfcProductDefinitionShape", None, None, [make("IfcShapeRepresentation", context, "Body", "CSG", [tower])])
+    make("IfcBuildingElementProxy", f"{300:022d}", ObjectPlacement=beam[0].ObjectPlacement, Representation=body)
+    made.write(str(tmp_path / "walls.ifc"))
+    options = ifc.Options.model_validate({"crs": "EPSG:32650", "vertical": "EGM96", "anchor": "500000,2500000,0"})
+    mesh = next(b for b in ifc.read(tmp_path / "walls.ifc", options, Report()) if isinstance(b, Mesh))
+    expected = {number: number * (16 - hole) for number, hole in enumerate(holes, 1)} | {300: np.pi}
+    found = {}
+    for prototype, feature in zip(mesh.instance_prototype, mesh.instance_feature, strict=True):
+        points = mesh.positions[mesh.vertex_start[prototype] :]
+        a, b, c = (points[mesh.triangles[mesh.triangle_start[prototype] : mesh.triangle_start[prototype + 1], i]] for i in range(3))
+        found[int(mesh.ids[int(feature)].as_py())] = float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
+    assert found == pytest.approx(expected, rel=2e-3)

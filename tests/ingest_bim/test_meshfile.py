@@ -94,7 +94,7 @@ def test_a_place_is_demanded(tmp_path: Path, lake: Lake) -> None:
 def test_nodes_share_a_shape_and_keep_names(tmp_path: Path) -> None:
     scene = trimesh.Scene()
     shape = trimesh.creation.box((1, 1, 1))
-    shape.visual = trimesh.visual.TextureVisuals(material=trimesh.visual.material.PBRMaterial(name="red", baseColorFactor=[255, 0, 0, 128]))
+    shape.visual = trimesh.visual.TextureVisuals(material=trimesh.visual.material.PBRMaterial(name="red", baseColorFactor=[255, 0, 0, 128], alphaMode="BLEND"))
     scene.add_geometry(shape, node_name="柱 1", geom_name="column")
     scene.add_geometry(shape, node_name="柱 2", geom_name="column", transform=trimesh.transformations.translation_matrix([5, 0, 0]))
     path = tmp_path / "two.glb"
@@ -110,6 +110,17 @@ def test_obj_objects_and_materials(tmp_path: Path) -> None:
     (tmp_path / "two.obj").write_text("mtllib m.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nv 5 0 0\nv 6 0 0\nv 5 1 0\no first\nusemtl blue\nf 1 2 3\no second\nf 4 5 6\n")
     (mesh,), _ = load(tmp_path / "two.obj", **PLACE)
     assert len(mesh) == 2 and mesh.materials[mesh.triangle_material[0]].color[:3] == (0, 0, 1) and mesh.materials[0].double_sided
+
+
+def test_obj_opacity_groups_and_what_is_left_out(tmp_path: Path) -> None:
+    """`d` and `Tr` count, groups are objects where no line names any, a name with blanks stands behind options, lines and colours beside materials are said."""
+    (tmp_path / "m.mtl").write_text("newmtl pane\nKd 0 0 1\nd 0.25\nnewmtl haze\nKd 1 0 0\nTr 0.25\nmap_Kd -s 2 2 1 -clamp on a b.png\n")
+    quarters(tmp_path / "a b.png", 8, "PNG")
+    text = "mtllib m.mtl\nv 0 0 0 1 0 0\nv 1 0 0 1 0 0\nv 0 1 0 1 0 0\nv 5 0 0 1 0 0\nl 1 2 3\ng south wall\nusemtl pane\nf 1 2 3\ng north\nusemtl haze\nf 2 4 3\ng south wall\nf 1 2 4\n"
+    (mesh,), report = load(wrote(tmp_path, "g.obj", text), **PLACE)
+    assert mesh.ids.to_pylist() == ["south wall", "north"] and sorted({m.color[3] for m in mesh.materials}) == [0.25, 0.75]
+    said = " ".join(note.reason for note in report.notes)
+    assert "1 lines and points" in said and "beside materials" in said and "absent" not in said
 
 
 WALL = "v 0 0 0\nv 10 0 0\nv 10 0 10\nv 0 0 10\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nusemtl a\nf 1/1 2/2 3/3 4/4\n"
@@ -229,16 +240,25 @@ def test_an_image_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
     assert [n.action for n in report.notes if "cannot be decoded" in n.reason] == ["refused"]
 
 
-def test_a_texture_on_a_second_set_of_coordinates_is_said(tmp_path: Path) -> None:
-    _, report = load(sheet(tmp_path, texCoord=1), **PLACE)
-    assert any("another set" in n.reason for n in report.notes)
+def test_a_texture_on_a_second_set_of_coordinates(tmp_path: Path) -> None:
+    """It is drawn where that set says; where the mesh has no such set, plainly, which is said."""
+    path = sheet(tmp_path, texCoord=1)
+    (mesh,), report = load(path, **PLACE)
+    assert mesh.uv is None and any("no coordinates" in n.reason for n in report.notes)
+    document = json.loads(path.read_text())
+    attributes = document["meshes"][0]["primitives"][0]["attributes"]
+    attributes["TEXCOORD_1"] = attributes["TEXCOORD_0"]
+    path.write_text(json.dumps(document))
+    (mesh,), _ = load(path, **PLACE)
+    (expected,), _ = load(sheet(tmp_path), **PLACE)
+    assert mesh.uv is not None and expected.uv is not None and np.array_equal(mesh.uv, expected.uv)
 
 
 def test_what_of_a_gltf_is_not_drawn_is_said(tmp_path: Path) -> None:
     path = sheet(tmp_path)
     document = json.loads(path.read_text())
     whole = document["meshes"][0]["primitives"][0]
-    document["meshes"][0] = {"name": "roof", "primitives": [whole, {**whole, "mode": 6}, {**whole, "mode": 3, "targets": [{"POSITION": 0}]}]}
+    document["meshes"][0] = {"name": "roof", "primitives": [whole, {**whole, "mode": 0}, {**whole, "mode": 3, "targets": [{"POSITION": 0}]}]}
     document["nodes"] = [{"mesh": 0, "name": "tree"}]
     path.write_text(json.dumps(document))
     (mesh,), report = load(path, **PLACE)
@@ -246,7 +266,7 @@ def test_what_of_a_gltf_is_not_drawn_is_said(tmp_path: Path) -> None:
     said = {(n.action, n.feature): n.reason for n in report.notes}
     assert {"skipped", "warned"} == {action for action, _ in said}
     reasons = " ".join(n.reason for n in report.notes)
-    for what in ("fans (primitive mode 6)", "line strips (primitive mode 3)", "Morph targets"):
+    for what in ("points (primitive mode 0)", "line strips (primitive mode 3)", "Morph targets"):
         assert what in reasons, what
     assert ("skipped", "roof") in said
 
@@ -429,6 +449,22 @@ def document(folder: Path, change: dict[str, Any]) -> Path:
     return wrote(folder, "a.gltf", json.dumps({key: value for key, value in (whole | change).items() if value is not None}))
 
 
+def test_a_text_stl_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+    """trimesh leaves out a solid that does not end. What is whole has the file's name, text or not."""
+    text = trimesh.exchange.stl.export_stl_ascii(trimesh.creation.box()).replace("solid", "solid a")
+    with pytest.raises(UnreadableSource, match="is cut short"):
+        load(wrote(tmp_path, "cut.stl", text + "\n" + text[: text.index("endfacet") + 9]), **PLACE)
+    plain = trimesh.exchange.stl.export_stl_ascii(trimesh.creation.box())
+    assert load(wrote(tmp_path, "whole.stl", plain), **PLACE)[0][0].ids.to_pylist() == ["whole"]
+
+
+def test_bad_bytes_come_before_the_place(tmp_path: Path) -> None:
+    whole = box(tmp_path, "glb").read_bytes()
+    (tmp_path / "cut.glb").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UnreadableSource, match="states version 2"):
+        load(tmp_path / "cut.glb")
+
+
 def test_scenes_of_gltf(tmp_path: Path) -> None:
     (mesh,), report = load(document(tmp_path, {"scene": None, "scenes": None}), **PLACE)
     assert len(mesh.triangles) == 12 and any("no scene" in note.reason for note in report.notes)
@@ -442,5 +478,5 @@ def test_reasons_are_in_words(tmp_path: Path) -> None:
     whole["buffers"][0]["uri"] = "gone.bin"
     with pytest.raises(UnreadableSource, match=r"'gone\.bin', which is absent"):
         load(wrote(tmp_path, "gone.gltf", json.dumps(whole)), **PLACE)
-    with pytest.raises(BadFeature, match=r"holds no triangles\. It holds points or lines"):
+    with pytest.raises(BadFeature, match=r"holds no triangles\. 1 lines and points"):
         load(wrote(tmp_path, "points.obj", SQUARE + "p 1 2\n"), **PLACE)

@@ -121,3 +121,39 @@ def test_counts_without_bytes_take_no_memory(tmp_path: Path) -> None:
     path = glb(tmp_path, [PLACES.tobytes(), TRIANGLES.tobytes()], [of(None, 5126, 10**10, "VEC3"), DENSE[1]])
     with pytest.raises(UnreadableSource, match="without any bytes"):
         load(path, **UPRIGHT)
+
+
+def test_nodes_keep_their_places_and_say_what_they_carry(tmp_path: Path) -> None:
+    """Children that are called like their parent with six digits (as trimesh calls parts of a mesh), a node with a camera, nodes below two others, extras, meshes that are not there."""
+    walls = [{"mesh": 0, "name": f"wall_{i:06d}", "translation": [20 * i, 0, 0], "extras": {"floor": i, "name": "own"}} for i in (1, 2)]
+    nodes = [*walls, {"name": "wall", "children": [0, 1]}, {"name": "rig", "camera": 0, "children": [4, 0], "translation": [0, 50, 0], "mesh": 0}, {"mesh": 0, "name": "below"}, {"mesh": 9, "name": "gone"}]
+    more = {"nodes": nodes, "scenes": [{"nodes": [2, 3, 5]}], "cameras": [{"type": "perspective", "perspective": {"yfov": 1, "znear": 1}}], "extensionsUsed": ["EXT_mesh_features"]}
+    path = glb(tmp_path, [PLACES.tobytes(), TRIANGLES.tobytes()], DENSE, **more)
+    (mesh,), report = load(path, **UPRIGHT)
+    middles = {name: (placed(mesh, i) - [407000, 2496000, 0]).mean(axis=0).round(3).tolist() for i, name in enumerate(mesh.ids.to_pylist())}
+    assert middles == {"below": [0, 50, 0], "rig": [0, 50, 0], "wall_000001": [20, 0, 0], "wall_000002": [40, 0, 0]}
+    rows = {row["name"]: row for row in mesh.attributes.to_pylist()}
+    assert rows["wall_000002"]["floor"] == 2 and rows["wall_000002"]["extras.name"] == "own"
+    said = {note.feature: note.reason for note in report.notes}
+    assert "More than one node" in said["wall_000001"] and "mesh 9" in said["gone"] and "EXT_mesh_features" in said[""]
+
+
+def test_looks_as_clients_draw_them(tmp_path: Path) -> None:
+    """Colours of corners beside a material (bytes, 16 bits, fractions), alpha only where it blends, specular-glossiness, a fan around its first corner."""
+    values = np.tile([1, 0.5, 0.25, 0.5], (len(PLACES), 1))
+    looks = [{"pbrMetallicRoughness": {"baseColorFactor": [1, 1, 1, 0.5]}, "alphaMode": mode} for mode in ("OPAQUE", "BLEND")]
+    for kind, code in (("<f4", 5126), ("<u2", 5123), ("u1", 5121)):
+        colors = (values if code == 5126 else np.rint(values * np.iinfo(kind).max)).astype(kind)
+        for look, alpha in zip(looks, (255, 128), strict=True):
+            path = glb(tmp_path, [PLACES.tobytes(), TRIANGLES.tobytes(), colors.tobytes()], [*DENSE, of(2, code, len(PLACES), "VEC4", normalized=code != 5126)],
+                       meshes=[{"primitives": [{"attributes": {"POSITION": 0, "COLOR_0": 2}, "indices": 1, "material": 0}]}], materials=[look])  # fmt: skip
+            (mesh,), _ = load(path, **UPRIGHT)
+            assert mesh.colors is not None and np.abs(mesh.colors[0, 0].astype(int) - [255, 188, 137, alpha]).max() <= 1
+            assert mesh.materials[0].color[3] == pytest.approx(alpha / 255, abs=0.01)
+    gloss = {"extensions": {"KHR_materials_pbrSpecularGlossiness": {"diffuseFactor": [1, 0, 0, 1]}}}
+    ring = np.array([0, *range(10, 15)], "<u4")
+    path = glb(tmp_path, [PLACES.tobytes(), ring.tobytes()], [DENSE[0], of(1, 5125, len(ring), "SCALAR")], materials=[gloss],
+               meshes=[{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1, "mode": 6, "material": 0}]}])  # fmt: skip
+    (mesh,), report = load(path, **UPRIGHT)
+    assert mesh.materials[0].color == (1, 0, 0, 1) and len(mesh.triangles) == 4 and not report.counts.get("skipped")
+    assert same(placed(mesh) - [407000, 2496000, 0], PLACES[ring], 1e-6)

@@ -7,15 +7,22 @@ import multiprocessing
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import geopandas
 import pytest
+import shapely
 
 from twin import jobs as jobs_module
+from twin import parts, tasks
 from twin.catalog import Catalog
 from twin.catalog_tables import JobRows
+from twin.city import City
 from twin.errors import BadInput, Conflict, LostLease, NotFound
-from twin.jobs import Context, Jobs
+from twin.jobs import Context, Job, Jobs
+from twin.model import LayerVersion
 from twin.processes import identity, is_gone
+from twin.settings import Settings
 
 
 @pytest.fixture
@@ -169,6 +176,64 @@ def _claim_all(path: str, queue) -> None:
         taken.append(job.id)
         jobs.run(job, lambda context: {})
     queue.put(taken)
+
+
+def test_jobs_of_one_layer_take_turns(catalog: Catalog) -> None:
+    """Two updates at once would each be made of the same version, and one of them lost; other layers do not wait, nor does anyone for the dead."""
+    jobs = Jobs(catalog)
+    first, second, other = (jobs.submit("ingest", {"layer": name, "n": n}) for n, name in enumerate("aab"))
+    held = jobs.claim(first.id)
+    assert jobs.claim(second.id) is None
+    assert jobs.claim().id == other.id
+    assert jobs.claim() is None
+    jobs.run(held, lambda context: {})
+    assert jobs.claim(second.id).id == second.id
+    third = jobs.submit("ingest", {"layer": "a", "n": 3})
+    with catalog.write() as connection:
+        JobRows.update(lease=time.time() - 1).where(JobRows.id == second.id).execute(connection)
+    assert jobs.claim(third.id).id == third.id
+
+
+def _squares(path: Path, ids: range, height: float) -> Path:
+    shapes = [shapely.box(400_000 + 30 * i, 2_490_000, 400_010 + 30 * i, 2_490_010) for i in ids]
+    geopandas.GeoDataFrame({"id": [f"b{i}" for i in ids], "height": [height] * len(ids)}, geometry=shapes, crs="EPSG:4547").to_file(path)
+    return path
+
+
+def test_an_update_takes_the_place_of_what_it_was_made_of_and_of_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that was asleep while its lease ran out, and a killed job that goes on after others have delivered, undo nothing."""
+    city = City(Settings(tmp_path / "city", workers=1))
+
+    def deliver(ids: range, height: float, **how: bool) -> Job:
+        source = _squares(tmp_path / f"{height}.gpkg", ids, height)
+        params = tasks.ingest_params(source, "l", reader="vector", options={"id": "id"}, **how)
+        return tasks.submit(city, "ingest", params)
+
+    tasks.require(tasks.work(city, deliver(range(9), 1.0)))
+    slow, real = deliver(range(2), 2.0, update=True), parts.merge
+
+    def asleep(*args: Any) -> LayerVersion:
+        monkeypatch.setattr(parts, "merge", real)
+        with city.catalog.write() as connection:
+            JobRows.update(lease=time.time() - 1, owner=None).where(JobRows.id == slow.id).execute(connection)
+        tasks.require(tasks.work(city, deliver(range(3, 5), 3.0, update=True)))
+        return real(*args)
+
+    monkeypatch.setattr(parts, "merge", asleep)
+    ended = tasks.work(city, slow)
+    assert (ended.state, "made of version 1, but l shows version 2" in str(ended.error)) == ("failed", True), ended.error
+    tasks.require(tasks.work(city, deliver(range(2), 2.0, update=True)))
+    found = {id_: height for chunk in city.features_of("l") for id_, height in zip(chunk.ids.to_pylist(), chunk.attributes["height"].to_pylist(), strict=True)}
+    assert found == {f"b{i}": 2.0 if i < 2 else 3.0 if i in (3, 4) else 1.0 for i in range(9)}
+
+    stale = deliver(range(9), 7.0)
+    Jobs(city.catalog).claim(stale.id)
+    with city.catalog.write() as connection:  # its worker dies
+        JobRows.update(lease=0.0, owner=None).where(JobRows.id == stale.id).execute(connection)
+    tasks.require(tasks.work(city, deliver(range(9), 8.0)))
+    ended = tasks.work(city, stale)
+    assert (ended.state, "newer than this job" in str(ended.error)) == ("failed", True), ended.error
+    assert {height for chunk in city.features_of("l") for height in chunk.attributes["height"].to_pylist()} == {8.0}
 
 
 def test_no_such_job(catalog: Catalog) -> None:

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from rasterio.transform import from_origin
 
 from twin.catalog import Catalog
+from twin.catalog_tables import Derivations
 from twin.cli import main
 from twin.jobs import Jobs
 from twin.lake import Lake
@@ -215,6 +216,24 @@ def test_garbage_is_collected_but_nothing_that_is_needed(grown: City, tmp_path: 
     assert grown("rollback", "houses")["version"] == 4
     grown("export", "houses", "--to", str(tmp_path / "after"))
     assert grown("info", "terrain")["published"]
+
+
+def test_tiles_stay_while_a_version_that_came_back_shows_them(grown: City, tmp_path: Path) -> None:
+    """The same delivery again has the key, and so the tiles, of the first one, whose version may be collected."""
+    deliver = ["--layer", "houses", "--option", "height=height", "--option", "id=gid", "--title", "房屋"]
+    grown("ingest", str(tmp_path / "h2.gpkg"), *deliver)
+    grown("ingest", str(tmp_path / "h.gpkg"), *deliver)
+    assert grown("publish", "houses", "1")["tileset"] == grown("publish", "houses", "4")["tileset"]
+    grown("gc", "--keep", "1", "--grace", "0")
+    assert [row["version"] for row in grown("versions", "houses")] == [4]
+    assert grown("check", "houses")["positions"]["features"] == 12
+    assert grown("diff", "houses", "houses@4")["equal"]
+    catalog = Catalog(grown.home / "catalog.sqlite")
+    with catalog.write() as connection:
+        Derivations.delete().where(Derivations.layer == "houses").execute(connection)
+    assert "is gone" in grown("check", "houses", code=1)["error"]["message"], "nothing to check is no success"
+    grown("tile", "houses")
+    assert grown("check", "houses")["tiles"]
 
 
 def test_a_pinned_version_stays(grown: City, tmp_path: Path) -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import laspy
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
 from pyproj import Transformer
+from shapely.geometry import box
 
+from tests.ingest_gis.conftest import write_las
 from twin import archive_set, checking, diffing, exporting, tasks
 from twin.api.app import create_app
 from twin.archive import INDEX, Archive, ArchiveWriter
@@ -230,3 +237,41 @@ def test_terrain_and_trees_without_children_are_split_file_by_file(tmp_path: Pat
 def test_the_garbage_collector_keeps_all_archives(split: City) -> None:
     tasks.require(tasks.work(split, tasks.submit(split, "gc", {"grace": 0})))
     assert drawn(TestClient(create_app(split))) == {f"b{i}" for i in range(COUNT)}
+
+
+def test_no_value_is_lost_on_the_way_into_a_file(tmp_path: Path) -> None:
+    """Whole numbers beside nulls: floats, which pandas would make of them, end at 2^53. Read by pyarrow, SQLite and json themselves."""
+    signed, unsigned, small = [2**63 - 1, None, -(2**53) - 1], [2**64 - 1, None, 2**53 + 1], [None, 2**53 + 1, 7]
+    table = pa.table({"bid": ["a", "b", "c"], "i": pa.array(signed, pa.int64()), "u": pa.array(unsigned, pa.uint64()), "v": pa.array(small, pa.uint64()),
+                      "flag": pa.array([True, None, False]), "names": [["x"], None, []], "geometry": [box(k, 0, k + 0.5, 1).wkb for k in range(3)]})  # fmt: skip
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB", "geometry_types": []}}}
+    pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), tmp_path / "s.parquet")
+    city = City(Settings(tmp_path / "city", workers=1))
+    params = tasks.ingest_params(tmp_path / "s.parquet", "v", reader="vector", options={"id": "bid"}, publish=True)
+    tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
+    for suffix in (".parquet", ".gpkg", ".geojson"):
+        exporting.export(city, "v", tmp_path / f"o{suffix}")
+    found = pq.read_table(tmp_path / "o.parquet").sort_by("id")
+    for name in ("i", "u", "v", "flag", "names"):
+        assert found[name].to_pylist() == table[name].to_pylist(), name
+        assert found.schema.field(name).type == table.schema.field(name).type or name == "names"
+    with sqlite3.connect(tmp_path / "o.gpkg") as base:
+        rows = base.execute("select i, u, v, flag, names from v order by id").fetchall()
+    texts = [None if u is None else str(u) for u in unsigned]
+    flags = [1, None, 0]
+    assert rows == list(zip(signed, texts, small, flags, ['["x"]', None, "[]"], strict=True))
+    read = {f["properties"]["id"]: f["properties"] for f in json.loads((tmp_path / "o.geojson").read_text())["features"]}
+    assert [(read[k]["i"], read[k]["u"], read[k]["v"], read[k]["flag"]) for k in "abc"] == list(zip(signed, texts, small, [True, None, False], strict=True))
+
+
+def test_a_cloud_is_exported_as_the_layer_shows_it(tmp_path: Path) -> None:
+    for number in (1, 2):
+        las = laspy.read(write_las(tmp_path / f"{number}.las", 500, seed=number))
+        las.withheld = np.arange(500) < 40
+        las.write(tmp_path / f"{number}.las")
+    city = City(Settings(tmp_path / "city", workers=1))
+    for layer, files, count in (("one", [tmp_path / "1.las"], 460), ("two", [tmp_path / "1.las", tmp_path / "2.las"], 920)):
+        params = tasks.ingest_params(files, layer, options={"crs": "EPSG:32650", "vertical": "EGM96"})
+        tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
+        assert exporting.export(city, layer, tmp_path / f"{layer}.las")["what"] == f"{count} points"
+        assert len(laspy.read(tmp_path / f"{layer}.las")) == count

@@ -185,21 +185,29 @@ class Gltf:
         view, at = views[index], self.where / "bufferViews" / index
         packed = view.get("extensions", {}).get("EXT_meshopt_compression")
         if packed is not None:
+            if not self._has_room(view, at):
+                return None
             return decode_view(packed, view["byteLength"], self.slice, at / "extensions" / "EXT_meshopt_compression")
         return self.slice(view, at)
 
     def slice(self, view: dict[str, Any], where: Where) -> bytes | None:
         """``byteLength`` bytes from ``byteOffset`` of ``buffer``; None with a finding where they are not there."""
-        buffers = self.json.get("buffers", [])
-        start, length = int(view.get("byteOffset", 0)), int(view["byteLength"])
-        if view["buffer"] < len(buffers) and start + length > buffers[view["buffer"]]["byteLength"]:
-            where.error(
-                "BUFFER_VIEW_OUT_OF_RANGE",
-                f"ends at byte {start + length}, its buffer has {buffers[view['buffer']]['byteLength']}",
-            )
+        if not self._has_room(view, where):
             return None
+        start, length = int(view.get("byteOffset", 0)), int(view["byteLength"])
         data = self.buffer(view["buffer"])
         return None if data is None else data[start : start + length]
+
+    def _has_room(self, view: dict[str, Any], where: Where) -> bool:
+        """Whether the buffer reaches as far as the view says, so far as there is one (of a compressed view it is what it would be unpacked into)."""
+        buffers = self.json.get("buffers", [])
+        if view["buffer"] >= len(buffers):
+            (where / "buffer").error("GLTF_REFERENCE", f"the buffer {view['buffer']} does not exist")
+            return False
+        end, size = view.get("byteOffset", 0) + view["byteLength"], buffers[view["buffer"]]["byteLength"]
+        if end > size:
+            where.error("BUFFER_VIEW_OUT_OF_RANGE", f"ends at byte {end}, its buffer has {size}")
+        return bool(end <= size)
 
     def accessor(self, index: int, where: Where) -> Array | None:
         """Stored numbers of an accessor, (count,) or (count, width), not yet normalised; ``where`` uses it."""
@@ -296,7 +304,7 @@ def open_gltf(data: bytes, read: Read, where: Where) -> Gltf | None:
         if parts is None:
             return None
         text, chunk = parts
-    value = parse_json(text, where)
+    value = parse_json(text, where, whole=True)
     if value is None or not _GLTF.check(value, where):
         return None
     if not value["asset"]["version"].startswith("2."):

@@ -139,5 +139,7 @@ def _check_ids(ids: NDArray[np.int64], item: dict[str, Any], tables: Tables | No
         at.error("FEATURE_TABLE_MISSING", f"the property table {index} does not exist")
         return
     table = tables[index]
+    if table is not None and item["featureCount"] > table.count:
+        (where / "featureCount").warning("FEATURE_COUNT_MISMATCH", f"is {item['featureCount']}, but the table has {table.count} rows")
     if table is not None and len(real) and real[-1] >= table.count:
         where.error("FEATURE_ID_RANGE", f"the id {real[-1]} has no row in the table of {table.count} rows")

@@ -5,10 +5,12 @@ Made by ``schema.check_schema`` from JSON that was found valid; read by everythi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+
+from .issues import Where
 
 COMPONENT_DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(code)
@@ -74,3 +76,22 @@ class Schema:
     id: str
     classes: dict[str, dict[str, Property]]
     enums: dict[str, Enum]
+
+
+def check_agreement(tile: Schema | None, tileset: Schema | None, where: Where) -> None:
+    """A class of a content's own schema is that of the tileset's, where both have it: a client styles by the one and reads by the other.
+
+    An enum of a content may leave out values that do not occur in it.
+    """
+    if tile is None or tileset is None:
+        return
+    for class_id in tile.classes.keys() & tileset.classes.keys():
+        theirs = tileset.classes[class_id]
+        for name, mine in tile.classes[class_id].items():
+            other, at = theirs.get(name), where / "schema" / "classes" / class_id / "properties" / name
+            if other is None:
+                at.error("SCHEMA_DISAGREES", "the tileset's schema has no such property")
+            elif (mine.enum is None) != (other.enum is None) or (mine.enum and other.enum and not mine.enum.values.items() <= other.enum.values.items()):
+                at.error("SCHEMA_DISAGREES", "its enum is not that of the tileset's schema")
+            elif replace(mine, enum=None) != replace(other, enum=None):
+                at.error("SCHEMA_DISAGREES", "it is defined otherwise in the tileset's schema")

@@ -26,7 +26,7 @@ from twin.model import Part
 from .glb import Model
 from .issues import Where
 from .positions import Task, figures, table_of
-from .positions_geodesy import Inverse, geoid_doubt, tame
+from .positions_geodesy import Inverse, tame
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -34,7 +34,7 @@ CHUNK = 1_000_000
 SAMPLE = 200_000
 PRECISE = 0.02
 """Metres within which most points of each tile must be found. In a dense cloud a wrong point has right ones around it
-within any coarse limit, so the limit for the bulk is far below the spacing of points (plus the geoid's own doubt)."""
+within any coarse limit, so the limit for the bulk is far below the spacing of points."""
 BULK = 90.0
 
 
@@ -84,9 +84,6 @@ class Clouds:
         self.wanted = np.concatenate(sample)
         middle = (self.wanted.min(axis=0) + self.wanted.max(axis=0)) / 2
         self.origin, self.unit = middle, self.inverse.metres(middle)
-        lon, lat = self.inverse.lonlat(middle[None, :2])[0]
-        ellipsoidal = task.version.reference.vertical.upper() == "EPSG:4979"
-        self.precise = PRECISE + (0.0 if ellipsoidal else geoid_doubt(float(lon), float(lat)))
         self.wanted = (self.wanted - self.origin) * self.unit
         self.order = np.argsort(self.wanted[:, 0], kind="stable")
         self.found = np.full(len(self.wanted), np.inf)
@@ -177,8 +174,8 @@ class Clouds:
             bulk, worst = float(np.percentile(mine, BULK)), float(mine.max())
             if not worst <= self.limit:
                 where.error("POSITION_OFF", f"a point lies {worst:.3f} m from any point of the source (limit {self.limit:g} m)")
-            elif bulk > self.precise:
-                where.error("POSITION_OFF", f"{100 - BULK:g} % of the points lie more than {bulk:.3f} m from any point of the source (limit {self.precise:.3f} m)")
+            elif bulk > PRECISE:
+                where.error("POSITION_OFF", f"{100 - BULK:g} % of the points lie more than {bulk:.3f} m from any point of the source (limit {PRECISE:.3f} m)")
         return errors
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .attributes import check_attribute
 from .gltf import Gltf, normalised
 from .issues import Where
 from .shape import INDEX, Map, Obj
@@ -203,9 +204,11 @@ def _primitive(gltf: Gltf, p: dict[str, Any], world: F64, node: int, pointer: st
         where.warning("EXTENSION_NOT_DECODED", "KHR_draco_mesh_compression: this geometry was not checked")
         return None
     accessors, arrays = gltf.json.get("accessors", []), dict[str, Any]()
+    quantized = "KHR_mesh_quantization" in gltf.json.get("extensionsRequired", [])
     for name, index in p["attributes"].items():
         raw = gltf.accessor(index, where / "attributes" / name)
         if raw is not None:
+            check_attribute(name, accessors[index], where / "attributes" / name, quantized=quantized)
             arrays[name] = normalised(raw, accessors[index]) if accessors[index].get("normalized") else raw
     counts = {len(v) for v in arrays.values()}
     if len(counts) > 1:
@@ -216,7 +219,6 @@ def _primitive(gltf: Gltf, p: dict[str, Any], world: F64, node: int, pointer: st
             where.warning("GLTF_POSITION_MISSING", "has no POSITION attribute; clients draw nothing")
         return None
     a = accessors[p["attributes"]["POSITION"]]
-    quantized = "KHR_mesh_quantization" in gltf.json.get("extensionsRequired", [])
     at = where / "attributes" / "POSITION"
     if a["type"] != "VEC3" or not (a["componentType"] == 5126 or (quantized and a["componentType"] in _QUANTIZED)):
         at.error("GLTF_POSITION_TYPE", f"is {a['type']} of {a['componentType']}; quantised ones need KHR_mesh_quantization")

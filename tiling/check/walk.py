@@ -13,6 +13,7 @@ from .content import Content, identify, positions
 from .glb import Model, load_model
 from .implicit import ImplicitTile, Walk, check_implicit
 from .issues import Report, Where
+from .metadata_model import check_agreement
 from .scene import F64
 from .shape import kind
 from .source import Source, fetch
@@ -201,6 +202,8 @@ class _Tiles:
             for i, volume in enumerate(volumes):
                 if len(world):
                     worst[i] = max(worst[i], float(volume.excess(world).max()))
+        if model is not None and self.walker.laws:
+            check_agreement(model.schema, self.tileset.schema, where)
         if model is not None and mine.finest and self.walker.observe is not None:
             self.walker.observe(model, mine.transform, where)
         if self.report.vertices == before:

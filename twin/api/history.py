@@ -56,11 +56,10 @@ def versions(request: Request, city: CityDep, layer: str) -> Response:
     """Every version that is kept, with its tiles where there are any, and from when to when the layer showed it."""
     current = {p.number for p in city.catalog.published(layer)}
     events = city.catalog.shown(layer)
-    derived = {d.number: d for d in city.catalog.derivations(layer)}
     found: list[dict[str, Any]] = []
     for row in city.catalog.versions(layer):
         periods = periods_of(events, row.number)
-        tiles = derived.get(row.number)
+        tiles = city.catalog.tileset_of(layer, row.number)
         links = []
         if tiles is not None and tiles.info.get("root"):
             links.append(link("tiles3d", href(request, "tiles3d", layer, tiles.key, tiles.info.get("entry", "tileset.json")), title="3D Tiles"))

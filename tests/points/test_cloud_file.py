@@ -1,0 +1,77 @@
+"""A point layer as one LAS or LAZ file, read back by laspy alone and held against its sources by laspy and pyproj."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import laspy
+import numpy as np
+import pytest
+from pyproj import CRS, Transformer
+
+from tests.ingest_gis.conftest import write_las
+from tests.points.conftest import ingest
+from twin import cloud_file
+from twin.lake import Lake
+
+HERE = {"crs": "EPSG:32650", "vertical": "EGM96"}
+
+
+def test_one_file_comes_back_as_it_came(lake: Lake, tmp_path: Path) -> None:
+    source = write_las(tmp_path / "a.laz")
+    version, _ = ingest(lake, source, **HERE)
+    assert cloud_file.export(lake, version, tmp_path / "out.laz") == "1,000 points"
+    assert (tmp_path / "out.laz").read_bytes() == source.read_bytes()
+    cloud_file.export(lake, version, tmp_path / "out.las")
+    was, now = laspy.read(source), laspy.read(tmp_path / "out.las")
+    assert np.array_equal(was.X, now.X)
+    assert np.array_equal(was.scan_angle_rank, np.rint(now.scan_angle * 0.006))
+
+
+@pytest.mark.parametrize("suffix", [".las", ".laz"])
+def test_every_file_of_the_layer_is_in_it(lake: Lake, tmp_path: Path, suffix: str) -> None:
+    """Formats 3 and 8, 8- and 16-bit colours, a dimension that one file has, points that are left out, flags of both kinds."""
+    folder = tmp_path / "delivery"
+    folder.mkdir()
+    flags = np.arange(1000) % 10 == 0
+    old = write_las(folder / "a.las", scan_angle_rank=np.full(1000, -12, np.int8), gps_time=np.arange(1000.0), withheld=flags)
+    write_las(folder / "b.laz", 500, point_format=8, version="1.4", seed=2, rgb=65535, nir=np.full(500, 7, np.uint16), overlap=np.arange(500) % 2)
+    new = laspy.read(folder / "b.laz")
+    new.add_extra_dim(laspy.ExtraBytesParams("height above ground", np.float32))
+    new["height above ground"] = np.linspace(0, 1, 500, dtype=np.float32)
+    new.write(folder / "b.laz")
+    version, _ = ingest(lake, folder, **HERE, exclude="5")
+    said = cloud_file.export(lake, version, tmp_path / f"out{suffix}")
+    found, first = laspy.read(tmp_path / f"out{suffix}"), laspy.read(old)
+    kept = [~flags & (np.asarray(first.classification) != 5), np.asarray(new.classification) != 5]
+    cut = int(kept[0].sum())
+    assert len(found) == version.count == cut + int(kept[1].sum())
+    assert said == f"{len(found):,} points"
+    assert found.header.point_format.id == 8
+    assert found.header.parse_crs().to_epsg() is None and "EGM96" in found.header.parse_crs().name
+    for name in ("X", "Y", "Z", "intensity", "classification", "return_number", "point_source_id", "gps_time"):
+        assert np.array_equal(found[name], np.concatenate([first[name][kept[0]], new[name][kept[1]]])), name
+    assert np.allclose(found.scan_angle[:cut] * 0.006, -12)
+    assert np.array_equal(found.red, np.concatenate([np.asarray(first.red)[kept[0]] * 257, new.red[kept[1]]]))
+    assert np.array_equal(found.nir[cut:], new.nir[kept[1]])
+    assert np.array_equal(found.overlap[cut:], new.overlap[kept[1]])
+    assert np.array_equal(found["height above ground"][cut:], new["height above ground"][kept[1]])
+    assert not np.any(found["height above ground"][:cut])
+
+
+def test_files_in_other_systems_are_placed_in_the_layer_s(lake: Lake, tmp_path: Path) -> None:
+    """Zone 50 and zone 49 side by side: what pyproj makes of the second's places, to a step of the file."""
+    folder = tmp_path / "delivery"
+    folder.mkdir()
+    for name, epsg in (("a.las", 32650), ("b.las", 32649)):
+        las = laspy.read(write_las(folder / name, 200, point_format=6, version="1.4"))
+        las.header.add_crs(CRS(f"EPSG:{epsg}+5773"))
+        if epsg == 32649:
+            las.header.offsets = [1_100_000, 2_500_000, 0]
+            las.x, las.y = np.asarray(las.x) + 615_000, np.asarray(las.y) + 13_000
+        las.write(folder / name)
+    version, _ = ingest(lake, folder)
+    cloud_file.export(lake, version, tmp_path / "out.laz")
+    found, other = laspy.read(tmp_path / "out.laz"), laspy.read(folder / "b.las")
+    x, y = Transformer.from_crs(32649, 32650, always_xy=True).transform(other.x, other.y)
+    assert np.abs(np.column_stack([found.x, found.y, found.z])[200:] - np.column_stack([x, y, other.z])).max() < 0.0006
