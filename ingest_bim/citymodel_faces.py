@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_bim import citymodel_kernels as kernels
+from ingest_bim import citymodel_volumes as volumes
 from ingest_bim.citymodel import Face
 
 F64 = NDArray[np.float64]
@@ -86,7 +87,7 @@ def corner_uv(result: Faces, faces: list[Face], flat: Flat, vertices: int) -> F3
 
 def is_closed(triangles: I32) -> bool:
     """Whether every directed edge is met by exactly as many in the other direction."""
-    return bool(len(triangles) and kernels.matched(triangles[:, [0, 1, 2]].ravel(), triangles[:, [1, 2, 0]].ravel()))
+    return bool(len(triangles) and volumes.matched(triangles[:, [0, 1, 2]].ravel(), triangles[:, [1, 2, 0]].ravel()))
 
 
 def outward(vertices: F64, triangles: I32) -> bool:
@@ -96,4 +97,4 @@ def outward(vertices: F64, triangles: I32) -> bool:
 
 def volume(vertices: F64, triangles: I32) -> float:
     """Signed volume of a closed surface (divergence theorem), about its own centre for precision."""
-    return float(kernels.volume(vertices, triangles))
+    return float(volumes.volume(vertices, triangles))

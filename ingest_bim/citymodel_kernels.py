@@ -18,7 +18,8 @@ NO_AREA = 1e-7
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _cross(ax, ay, az, bx, by, bz):
+def cross(ax, ay, az, bx, by, bz):
+    """The cross product of two vectors, number by number."""
     return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
 
 
@@ -62,7 +63,7 @@ def simple_faces(vertices, corners, ring_end, face_end):
             a = 0 if first == 0 else clean_end[first - 1]
             if clean_end[first] - a == 3:
                 p, q, r = vertices[clean[a]], vertices[clean[a + 1]], vertices[clean[a + 2]]
-                x, y, z = _cross(q[0] - p[0], q[1] - p[1], q[2] - p[2], r[0] - p[0], r[1] - p[1], r[2] - p[2])
+                x, y, z = cross(q[0] - p[0], q[1] - p[1], q[2] - p[2], r[0] - p[0], r[1] - p[1], r[2] - p[2])
                 if np.sqrt(x * x + y * y + z * z) / 2 > NO_AREA:
                     triangles[count, 0], triangles[count, 1], triangles[count, 2] = clean[a], clean[a + 1], clean[a + 2]
                     face_of[count] = f
@@ -128,7 +129,7 @@ def _quad(vertices, ring):
             p[i, c] = vertices[ring[i], c]
             mean[c] += p[i, c]
     mean /= 4
-    x, y, z = _cross(p[2, 0] - p[0, 0], p[2, 1] - p[0, 1], p[2, 2] - p[0, 2], p[3, 0] - p[1, 0], p[3, 1] - p[1, 1], p[3, 2] - p[1, 2])
+    x, y, z = cross(p[2, 0] - p[0, 0], p[2, 1] - p[0, 1], p[2, 2] - p[0, 2], p[3, 0] - p[1, 0], p[3, 1] - p[1, 1], p[3, 2] - p[1, 2])
     x, y, z = x / 2, y / 2, z / 2
     area = np.sqrt(x * x + y * y + z * z)
     if not area > NO_AREA:
@@ -136,7 +137,7 @@ def _quad(vertices, ring):
     distance = 0.0
     for i in range(4):
         a, b, d = p[(i + 3) % 4], p[i], p[(i + 1) % 4]
-        u, v, w = _cross(b[0] - a[0], b[1] - a[1], b[2] - a[2], d[0] - b[0], d[1] - b[1], d[2] - b[2])
+        u, v, w = cross(b[0] - a[0], b[1] - a[1], b[2] - a[2], d[0] - b[0], d[1] - b[1], d[2] - b[2])
         if not u * x + v * y + w * z > 0:
             return False, 0.0
         distance = max(distance, abs((b[0] - mean[0]) * (x / area) + (b[1] - mean[1]) * (y / area) + (b[2] - mean[2]) * (z / area)))
@@ -154,7 +155,7 @@ def _lay(vertices, corners, outer, flat):
     normal = np.zeros(3)
     for i in range(outer):
         a, b = vertices[corners[i]], vertices[corners[(i + 1) % outer]]
-        x, y, z = _cross(a[0] - centre[0], a[1] - centre[1], a[2] - centre[2], b[0] - centre[0], b[1] - centre[1], b[2] - centre[2])
+        x, y, z = cross(a[0] - centre[0], a[1] - centre[1], a[2] - centre[2], b[0] - centre[0], b[1] - centre[1], b[2] - centre[2])
         normal[0] += x
         normal[1] += y
         normal[2] += z
@@ -165,10 +166,10 @@ def _lay(vertices, corners, outer, flat):
     normal /= area
     axis = np.zeros(3)
     axis[np.argmin(np.abs(normal))] = 1.0
-    ux, uy, uz = _cross(normal[0], normal[1], normal[2], axis[0], axis[1], axis[2])
+    ux, uy, uz = cross(normal[0], normal[1], normal[2], axis[0], axis[1], axis[2])
     size = np.sqrt(ux * ux + uy * uy + uz * uz)
     ux, uy, uz = ux / size, uy / size, uz / size
-    vx, vy, vz = _cross(normal[0], normal[1], normal[2], ux, uy, uz)
+    vx, vy, vz = cross(normal[0], normal[1], normal[2], ux, uy, uz)
     distance = 0.0
     for i in range(len(corners)):
         x, y, z = vertices[corners[i], 0] - centre[0], vertices[corners[i], 1] - centre[1], vertices[corners[i], 2] - centre[2]
@@ -197,18 +198,6 @@ def judge(flat, ring_end, area, local):
             hole += flat[i, 0] * flat[j, 1] - flat[j, 0] * flat[i, 1]
         holes += abs(hole / 2)
     return abs(total / 2 - (area - holes)) > 1e-3 * area + NO_AREA
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def matched(start, end):
-    """Whether every directed edge is met by exactly as many in the other direction."""
-    there, back = np.empty(len(start), np.int64), np.empty(len(start), np.int64)
-    for i in range(len(start)):
-        there[i] = np.int64(start[i]) << 32 | np.int64(end[i])
-        back[i] = np.int64(end[i]) << 32 | np.int64(start[i])
-    there.sort()
-    back.sort()
-    return np.array_equal(there, back)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -291,79 +280,3 @@ def by_owner(triangles, owner, order, vertices):
         g += 1
         start = end
     return groups[:g], sizes[:g], local, counts[:g], points[:at].copy(), origins[:g]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def shell_volume(vertices, corners, ring_end, face_end):
-    """(edges of a shell's faces, whether each is met by one in the other direction, the volume by the divergence theorem).
-
-    A face's first corner is its apex: a face that is not flat then encloses what its triangles do as they are drawn (of up to four corners).
-    Rings of fewer than three corners and edges without length do not count; holes run against the outer ring, whichever way they are written.
-    """
-    start, end = np.empty(len(corners), np.int32), np.empty(len(corners), np.int32)
-    count, six = 0, 0.0
-    centre = np.zeros(3)
-    for i in range(len(vertices)):
-        for c in range(3):
-            centre[c] += vertices[i, c]
-    vertices = vertices - centre / max(len(vertices), 1)  # large coordinates would cancel
-    for f in range(len(face_end)):
-        first, apex, outer = 0 if f == 0 else face_end[f - 1], -1, np.zeros(3)
-        for r in range(first, face_end[f]):
-            a, b = 0 if r == 0 else ring_end[r - 1], ring_end[r]
-            if b - a < 3:
-                continue
-            turned = False
-            if face_end[f] - first > 1:
-                normal = np.zeros(3)
-                for i in range(a, b):
-                    p, q = vertices[corners[i]], vertices[corners[i + 1 if i + 1 < b else a]]
-                    x, y, z = _cross(p[0], p[1], p[2], q[0], q[1], q[2])
-                    normal[0] += x
-                    normal[1] += y
-                    normal[2] += z
-                if apex < 0:
-                    outer = normal
-                else:
-                    turned = outer[0] * normal[0] + outer[1] * normal[1] + outer[2] * normal[2] > 0
-            if apex < 0:
-                apex = corners[a]
-            for i in range(a, b):
-                u, v = corners[i], corners[i + 1 if i + 1 < b else a]
-                if u == v:
-                    continue
-                if turned:
-                    u, v = v, u
-                start[count], end[count] = u, v
-                count += 1
-                p, q, o = vertices[u], vertices[v], vertices[apex]
-                x, y, z = _cross(p[0], p[1], p[2], q[0], q[1], q[2])
-                six += o[0] * x + o[1] * y + o[2] * z
-    return count, matched(start[:count], end[:count]), abs(six / 6)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def closed_volume(vertices, triangles):
-    """(whether every directed edge is met by exactly as many in the other direction, the signed volume as by `volume`)."""
-    start, end = np.empty(3 * len(triangles), np.int32), np.empty(3 * len(triangles), np.int32)
-    for t in range(len(triangles)):
-        for k in range(3):
-            start[3 * t + k], end[3 * t + k] = triangles[t, k], triangles[t, (k + 1) % 3]
-    closed = len(triangles) > 0 and matched(start, end)
-    return closed, volume(vertices, triangles) if closed else 0.0
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def volume(vertices, triangles):
-    """Signed volume of a closed surface (divergence theorem), about the vertices' own centre for precision."""
-    centre = np.zeros(3)
-    for i in range(len(vertices)):
-        for c in range(3):
-            centre[c] += vertices[i, c]
-    centre /= max(len(vertices), 1)
-    six = 0.0
-    for t in range(len(triangles)):
-        a, b, c = vertices[triangles[t, 0]] - centre, vertices[triangles[t, 1]] - centre, vertices[triangles[t, 2]] - centre
-        x, y, z = _cross(b[0], b[1], b[2], c[0], c[1], c[2])
-        six += a[0] * x + a[1] * y + a[2] * z
-    return six / 6

@@ -14,6 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ingest_bim import citymodel_kernels as kernels
+from ingest_bim import citymodel_volumes as volumes
 from ingest_bim.citymodel import CityObject, Columns, Shape, metres_of
 from ingest_bim.citymodel_faces import F32, I32, Faces, Flat, corner_uv, flattened, triangulate_flat
 from ingest_bim.citymodel_solids import solid_volumes
@@ -295,7 +296,7 @@ class Builder:
             note("warned", thing.id, f"{thing.kind}: {faces.bent} of {len(shape.faces)} faces are not flat (up to {faces.worst:.3g} m).")
         if faces.crossing:
             note("warned", thing.id, f"{thing.kind}: {faces.crossing} of {len(shape.faces)} faces cross themselves.")
-        closed, volume = kernels.closed_volume(local, faces.triangles)
+        closed, volume = volumes.closed_volume(local, faces.triangles)
         if closed and volume < 0:
             faces.triangles = np.ascontiguousarray(faces.triangles[:, ::-1])
             note("repaired", thing.id, f"{thing.kind}: the solid was inside out and is turned.")

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim import citymodel_kernels as kernels
+from ingest_bim import citymodel_volumes as kernels
 from ingest_bim.citymodel import Shell
 from ingest_bim.citymodel_faces import flattened
 

@@ -22,13 +22,14 @@ from tiling.arrow_bytes import whole
 from tiling.block_glb import primitives
 from tiling.boxes import enu_frames
 from tiling.gltf import Compression, Surface, glb
-from tiling.rows import Rows
+from tiling.rows import HELD, Rows
 from tiling.table_slices import Slices
 from tiling.tileset import Finished
 from twin import crs
 from twin.archive import pack
 from twin.ground import Ground
 from twin.model import Reference
+from twin.processes import give_back
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -103,7 +104,10 @@ def build_unit(task: tuple[Source, metadata.Schema, list[Wanted]]) -> list[Finis
     lost = before - np.bincount(rings.owner, minlength=len(table))
     made = Made(whole(table.column("id")), Slices(schema, table), foot, foot + height, spoilt, before, lost, rings.owner, shape,
                 masses.buildings(shape, rings.owner, lon[order], lat[order], foot, height))  # fmt: skip
-    return [build_tile(source, made, cell, int(a), int(b)) for (cell, _), (a, b) in zip(wanted, pairwise(first), strict=True)]
+    tiles = [build_tile(source, made, cell, int(a), int(b)) for (cell, _), (a, b) in zip(wanted, pairwise(first), strict=True)]
+    if source.rows.held == HELD and len(table) > HELD:  # in a full build; an update waits for its few tiles
+        give_back()
+    return tiles
 
 
 def build_tile(source: Source, made: Made, cell: partition.Cell, a: int, b: int) -> Finished:

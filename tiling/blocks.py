@@ -38,7 +38,7 @@ from twin import registry
 from twin.archive import ArchiveWriter
 from twin.errors import BadFeature, MissingReference
 from twin.model import ABOVE_GROUND, Bounds, LayerVersion, Report
-from twin.processes import uncollected
+from twin.processes import give_back, uncollected
 from twin.registry import TileJob
 
 CODE_VERSION = "12"
@@ -97,6 +97,8 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         job.progress(0.0, "measuring buildings")
         anchors = look(Look(source.rows, source.reference, source.height), job.lake, past, pool, plan.begin)
         report.read = anchors.read
+        if not past.archives and report.read > ALONE:
+            give_back()
         for feature, reason in anchors.refused:
             report.note("refused", feature, reason)
         surveys = anchors.census.columns
@@ -107,6 +109,8 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         shelf = None if implicitly else Shelf(job.lake, job.out, job.archive_bytes)
         with ArchiveWriter(job.out) as archive, Assembly(past, archive, ledger, shelf=shelf, rewritten=implicitly) as work:
             cells = _write(job, (source, schema, anchors, marks), plan, pool, work)
+            if not past.archives and report.read > ALONE:
+                give_back()
             tiles = work.table()
             for action, feature, reason in notes_of(tiles):
                 report.note(action, feature, reason)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tiling.store import Kinds, Store
 from twin.keys import id_hash
 from twin.lake import Lake
-from twin.meshes import Images, materials_of, stream_instances, stream_prototypes
+from twin.meshes import Flat, Images, materials_of, stream_instances, stream_prototypes
 from twin.model import LayerVersion, Material, Reference
 
 F64 = NDArray[np.float64]
@@ -31,8 +31,9 @@ KINDS: Kinds = {
 }  # fmt: skip
 """Of corners and triangles; of prototypes (how many vertices, triangles, uv and colours they have, and where these begin); of instances (and the hash of the feature's id)."""
 _CHUNK = 65_536
-Prototype = tuple[F64, NDArray[np.int32], I64, NDArray[np.float32] | None, NDArray[np.uint8] | None]
-"""Positions, triangles, materials, uv and colours, as `Shapes.add` takes them."""
+_LONG = 1 << 18
+"""Words of a prototype beyond which they are hashed by themselves."""
+_PRIME, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 
 
 class Looks:
@@ -52,18 +53,9 @@ class Looks:
             self._digests.append(hashlib.blake2b(repr(look).encode(), digest_size=16).digest())
         return self._number[look]
 
-    def digest(self, materials: I64) -> bytes:
-        """Of which material each triangle has."""
-        if not len(materials):
-            return b""
-        first = int(materials[0])
-        if (materials == first).all():
-            return self._digests[first]
-        used, inverse = np.unique(materials, return_inverse=True)
-        order = np.array(sorted(range(len(used)), key=lambda k: self._digests[int(used[k])]))
-        place = np.empty(len(order), np.int32)
-        place[order] = np.arange(len(order))
-        return b"".join(self._digests[int(used[k])] for k in order) + place[inverse.ravel()].tobytes()
+    def digests(self) -> U64:
+        """(N,) of each number."""
+        return np.frombuffer(b"".join(digest[:8] for digest in self._digests), "<u8")
 
     def ranked(self) -> tuple[I64, list[Material]]:
         """((N,) place of each number, the materials in order of their digests)."""
@@ -103,7 +95,7 @@ class Shapes:
         for shape_part, place_part in zip(shapes, placed, strict=True):
             own = np.array([result.looks.number(m) for m in materials_of(shape_part)], np.int64)
             for some in stream_prototypes(lake, shape_part):
-                result.extend([(one["positions"], one["triangles"], own[one["materials"]], one.get("uv"), one.get("colors")) for one in some])
+                result.extend({**some, "materials": (own[some["materials"][0]], some["materials"][1])})
             for prototype, feature, transform in stream_instances(lake, place_part):
                 store.add("sought", id_hash(feature))
                 store.add("prototype", prototype + first)
@@ -112,26 +104,28 @@ class Shapes:
         result.rank, result.materials = result.looks.ranked()
         return result
 
-    def extend(self, many: list[Prototype]) -> None:
-        """More prototypes, as by `add`; those that are whole, as most do, go into the store together: an array for each would weigh more than what is in it."""
-        sizes = np.array([(len(p), len(t), 0 if uv is None else len(uv), 0 if colors is None else len(colors)) for p, t, _, uv, colors in many], np.int64)
-        positions = np.concatenate([p for p, *_ in many])
+    def extend(self, many: Flat) -> None:
+        """More prototypes, as by `add` (materials are numbers of the store); those that are whole, as most do, go into the store together."""
+        (positions, corners), (triangles, faces), (materials, _) = (many[name] for name in ("positions", "triangles", "materials"))
+        sizes = np.column_stack([corners, faces, *(many[name][1] if name in many else np.zeros_like(faces) for name in ("uv", "colors"))])
+        first = np.cumsum(sizes, axis=0) - sizes
+        uv, colors = (many[name][0] if name in many else None for name in ("uv", "colors"))
         if not sizes[:, :2].all() or not np.isfinite(positions).all():
-            for one in many:
-                self.add(*one)
+            for (v, t, u, c), (dv, dt, du, dc) in zip(first.tolist(), sizes.tolist(), strict=True):
+                self.add(positions[v : v + dv], triangles[t : t + dt], materials[t : t + dt],
+                         uv[u : u + du] if uv is not None and du else None, colors[c : c + dc] if colors is not None and dc else None)  # fmt: skip
             return
-        materials, first = np.concatenate([m for _, _, m, *_ in many]), np.cumsum(sizes[:, :2], axis=0) - sizes[:, :2]
-        for name, column in (("positions", positions), ("triangles", np.concatenate([t for _, t, *_ in many])), ("materials", materials), ("counts", sizes), ("start", self._begins(sizes))):
-            self.store.add(name, column)
-        for name, place in (("uv", 3), ("colors", 4)):
-            some: list[Any] = [one[place] for one in many if one[place] is not None]
-            if some:
-                self.store.add(name, np.concatenate(some))
-        self.store.add("box", np.stack([np.minimum.reduceat(positions, first[:, 0]), np.maximum.reduceat(positions, first[:, 0])], axis=1))
-        heads = np.ascontiguousarray(sizes, "<i8")
-        digests = b"".join(self._digest(head, p, t, uv, colors, m) for head, (p, t, m, uv, colors) in zip(heads, many, strict=True))
-        self.store.add("mark", np.frombuffer(digests, "<u8"))
-        self.count += len(many)
+        box = np.stack([np.minimum.reduceat(positions, first[:, 0]), np.maximum.reduceat(positions, first[:, 0])], axis=1)
+        self._keep(sizes, positions, triangles, materials, uv, colors, box)
+
+    def _keep(self, sizes: I64, positions: F64, triangles: NDArray[np.int32], materials: I64, uv: Any, colors: Any, box: F64) -> None:
+        """Put prototypes into the store; `sizes` (K, 4) are their rows of positions, triangles, uv and colours."""
+        marks = _marks(sizes, positions, triangles, uv, colors, self.looks.digests()[materials])
+        columns = {"positions": positions, "triangles": triangles, "materials": materials, "uv": uv, "colors": colors}
+        for name, column in ({**columns, "counts": sizes, "start": self._begins(sizes), "box": box, "mark": marks}).items():
+            if column is not None:
+                self.store.add(name, column)
+        self.count += len(sizes)
 
     def _begins(self, counts: I64) -> I64:
         """(K, 4) where the rows of the next prototypes begin."""
@@ -139,18 +133,8 @@ class Shapes:
         self.end = ends[-1]
         return ends - counts
 
-    def _digest(self, counts: I64, positions: F64, triangles: NDArray[np.int32], uv: Any, colors: Any, materials: I64) -> bytes:
-        """Of all that a prototype draws."""
-        digest = hashlib.blake2b(counts.tobytes(), digest_size=8)
-        for part in (positions, triangles, uv, colors):
-            if part is not None and len(part):
-                digest.update(np.ascontiguousarray(part).data)
-        digest.update(self.looks.digest(materials))
-        return digest.digest()
-
     def add(self, positions: F64, triangles: NDArray[np.int32], materials: I64, uv: Any, colors: Any) -> None:
         """Another prototype, without what is not finite; its materials are numbers of the store."""
-        store = self.store
         finite: NDArray[np.bool_] = np.asarray(np.isfinite(positions).all(axis=1))
         if not finite.all():
             whole = finite[triangles].all(axis=1)
@@ -159,19 +143,8 @@ class Shapes:
             used, local = np.unique(triangles[whole], return_inverse=True)
             positions, triangles, materials = positions[used], local.reshape(-1, 3).astype(np.int32), materials[whole]
             uv, colors = (None if column is None else column[whole] for column in (uv, colors))
-        self.count += 1
-        counts = [len(positions), len(triangles), 0 if uv is None else len(uv), 0 if colors is None else len(colors)]
-        store.add("positions", positions)
-        store.add("triangles", triangles)
-        store.add("materials", materials)
-        if uv is not None:
-            store.add("uv", uv)
-        if colors is not None:
-            store.add("colors", colors)
-        store.add("counts", np.array(counts, np.int64))
-        store.add("start", self._begins(np.array([counts], np.int64)))
-        store.add("box", _box(positions, triangles))
-        store.add("mark", np.frombuffer(self._digest(np.array(counts, "<i8"), positions, triangles, uv, colors, materials), "<u8"))
+        sizes = np.array([[len(positions), len(triangles), 0 if uv is None else len(uv), 0 if colors is None else len(colors)]], np.int64)
+        self._keep(sizes, positions, triangles, materials, uv, colors, _box(positions, triangles)[None])
 
     def split(self, instance: int, runs: list[I64]) -> int:
         """New prototypes of some triangles each of an instance's prototype, with an instance of each; returns the number of the first."""
@@ -238,6 +211,38 @@ class Shapes:
             placed = np.einsum("ijk,ilk->ilj", t[:, :3, :3], corners) + t[:, None, :3, 3]
             yield slice(at, at + len(some)), np.stack([placed.min(axis=1), placed.max(axis=1)], axis=1)
             self.store.release()
+
+
+def _marks(sizes: I64, positions: F64, triangles: NDArray[np.int32], uv: Any, colors: Any, looks: U64) -> U64:
+    """(K,) digests of all that prototypes draw: a polynomial of scrambled words for each array, scrambled again with the array before."""
+    total = np.full(len(sizes), 0xCBF29CE484222325, np.uint64)
+    with np.errstate(over="ignore"):
+        for column, kind, count in ((positions, "<u8", sizes[:, 0] * 3), (triangles, "<u4", sizes[:, 1] * 3), (looks, "<u8", sizes[:, 1]),
+                                    (uv, "<u4", sizes[:, 2] * 6), (colors, "<u4", sizes[:, 3] * 3)):  # fmt: skip
+            total = _scrambled(total ^ count.astype(np.uint64))
+            if column is None or not count.any():
+                continue
+            total = _scrambled(total ^ _sums(np.ascontiguousarray(column).reshape(-1).view(kind), count))
+    return total
+
+
+def _sums(words: NDArray[Any], count: I64) -> U64:
+    """(K,) a digest of each run of words; of long ones by themselves, since eight times their bytes would be needed."""
+    end = np.cumsum(count)
+    if count.max() > _LONG and len(count) > 1:
+        return np.concatenate([_sums(words[b - n : b], np.array([n])) for b, n in zip(end.tolist(), count.tolist(), strict=True)])
+    if count.max() > _LONG:
+        return np.frombuffer(hashlib.blake2b(words.data, digest_size=8).digest(), "<u8")
+    with np.errstate(over="ignore"):
+        power = np.cumprod(np.full(int(count.max()), _PRIME))
+        terms = _scrambled(words.astype(np.uint64)) * power[np.arange(len(words)) - np.repeat(end - count, count)]
+        total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms)])
+        return np.asarray(total[end] - total[end - count], np.uint64)
+
+
+def _scrambled(word: U64) -> U64:
+    word = (word ^ (word >> np.uint64(30)) ^ _PRIME) * _MIX
+    return np.asarray(word ^ (word >> np.uint64(27)), np.uint64)
 
 
 def runs(first: I64, size: I64) -> I64:

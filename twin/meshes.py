@@ -22,8 +22,8 @@ IMAGES_A_GROUP = 8
 """Images in a row group: what is read to get at one."""
 GROUP = 1 << 24
 """Bytes of prototypes in a row group, about."""
-ROWS = 64
-"""Prototypes that are read at a time."""
+READ, MOST = 1 << 20, 8192
+"""Bytes of prototypes, and prototypes, that are read at a time, about."""
 AT_A_TIME = 1 << 20
 """Vertices that are placed at a time, about."""
 ALWAYS = ("id", "parent", "geometry", "bbox")
@@ -31,6 +31,8 @@ _TRANSFORM = pa.list_(pa.float64(), 16)
 #: Columns of prototypes that hold one array each: (name in the table, type in the file, numbers a row).
 _ARRAYS = {"positions": ("<f8", (3,)), "triangles": ("<i4", (3,)), "materials": ("<i4", ()), "uv": ("<f4", (3, 2)), "colors": ("|u1", (3, 4))}
 
+Flat = dict[str, tuple[NDArray[Any], NDArray[np.int64]]]
+"""Of prototypes by name of the array: the rows of all, one behind the other, and how many each has."""
 File = tuple[str, pa.Table, Bounds | None, dict[str, Any]]
 
 
@@ -159,13 +161,14 @@ def materials_of(part: Part) -> list[Material]:
     return [_material_of(row) for row in part.properties["materials"]]
 
 
-def stream_prototypes(lake: Lake, part: Part) -> Iterator[list[dict[str, NDArray[Any]]]]:
-    """A part's prototypes, some at a time: of each its arrays by name (`positions`, `triangles`, `materials`, perhaps `uv` and `colors`)."""
+def stream_prototypes(lake: Lake, part: Part) -> Iterator[Flat]:
+    """A part's prototypes, about a megabyte at a time: `positions`, `triangles`, `materials`, perhaps `uv` and `colors` of all of them."""
     with pq.ParquetFile(lake.path(part.key)) as file:
-        for batch in file.iter_batches(batch_size=ROWS, use_threads=False):
-            names = [name for name in _ARRAYS if name in batch.schema.names]
-            columns = [_arrays(batch.column(name), name) for name in names]
-            yield [dict(zip(names, arrays, strict=True)) for arrays in zip(*columns, strict=True)]
+        about = file.metadata
+        size = sum(about.row_group(k).total_byte_size for k in range(about.num_row_groups))
+        rows = min(max(READ * about.num_rows // max(size, 1), 1), MOST)
+        for batch in file.iter_batches(batch_size=rows, use_threads=False):
+            yield {name: _flat(batch.column(name), name) for name in _ARRAYS if name in batch.schema.names}
 
 
 def stream_instances(lake: Lake, part: Part, rows: int = 65_536) -> Iterator[tuple[NDArray[np.int32], pa.Array, NDArray[np.float64]]]:
@@ -185,15 +188,15 @@ def rows_a_group(role: str, table: pa.Table) -> int | None:
     return None
 
 
-def _arrays(column: pa.Array, name: str) -> list[NDArray[Any]]:
-    """The array of each row of a column of prototypes, without a copy."""
+def _flat(column: pa.Array, name: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """(the arrays of all rows of a column of prototypes one behind the other, (N,) how long each is)."""
     kind, shape = _ARRAYS[name]
     if pa.types.is_binary(column.type):
         column = column.cast(pa.large_binary())
     at = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column) + 1]
-    data = column.buffers()[2] or b""
     width = np.dtype(kind).itemsize
-    return [np.frombuffer(data, kind, (b - a) // width, a).reshape(-1, *shape) if b > a else np.zeros((0, *shape), kind) for a, b in pairwise(at.tolist())]
+    flat = np.frombuffer(column.buffers()[2] or b"", np.uint8)[at[0] : at[-1]].copy().view(kind).reshape(-1, *shape)  # a copy begins at a whole number
+    return flat, np.diff(at) // (width * int(np.prod(shape, dtype=np.int64)))
 
 
 def _pieces(prototypes: pa.Table, name: str) -> list[NDArray[Any]]:

@@ -38,7 +38,10 @@ def shapes(folder: Path, many: list[Any], *, together: bool) -> Shapes:
     for material in (Material("a", (1.0, 0.0, 0.0, 1.0)), Material("b", (0.0, 1.0, 0.0, 1.0))):
         found.looks.number(material)
     if together:
-        found.extend(many)
+        columns = zip(("positions", "triangles", "materials", "uv", "colors"), zip(*many, strict=True), strict=True)
+        held = {name: [one for one in column if one is not None] for name, column in columns}
+        counts = {name: np.array([0 if one is None else len(one) for one in column]) for name, column in zip(held, zip(*many, strict=True), strict=True)}
+        found.extend({name: (np.concatenate(some), counts[name]) for name, some in held.items() if some})
     else:
         for one in many:
             found.add(*one)
@@ -51,6 +54,7 @@ def test_prototypes_read_together_are_those_read_one_by_one(tmp_path: Path, dres
     many = prototypes(np.random.default_rng(1), dressed=dressed)
     one, other = (shapes(tmp_path / str(together), many, together=together) for together in (False, True))
     assert one.count == other.count == len(many)
+    assert len(set(one.store["mark"].tolist())) == len(many)
     for name in KINDS:
         assert np.array_equal(one.store[name], other.store[name], equal_nan=one.store[name].dtype.kind == "f"), name
 

@@ -11,10 +11,11 @@ import hashlib
 import io
 import struct
 import zipfile
-import zlib
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+
+from twin.zips import UNREADABLE
 
 from .issues import Where
 from .source import UNPACKED_LIMIT
@@ -57,7 +58,7 @@ class ArchiveSource:
             return None
         try:
             return archive.read(info)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError, zlib.error) as error:
+        except UNREADABLE as error:
             at.error("ARCHIVE_ENTRY_INVALID", f"cannot be read: {error}")
             return None
 
@@ -76,7 +77,7 @@ def open_archive(data: bytes | Paths, where: Where, entry: str = "tileset.json")
     for one in [data] if isinstance(data, bytes | Path) else data:
         try:
             archive = zipfile.ZipFile(io.BytesIO(one) if isinstance(one, bytes) else one)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
+        except UNREADABLE as error:
             where.error("ARCHIVE_INVALID", f"is not a ZIP archive: {error}")
             for archive in opened:
                 archive.close()
@@ -129,7 +130,7 @@ def _check_index(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], where: 
         where.error("ARCHIVE_INDEX_INVALID", "the index is compressed; it must be stored")
     try:
         raw = archive.read(INDEX_NAME)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError, zlib.error) as error:
+    except UNREADABLE as error:
         where.error("ARCHIVE_INDEX_INVALID", f"the index cannot be read: {error}")
         return
     if len(raw) % _ENTRY.size:
