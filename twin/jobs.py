@@ -215,7 +215,7 @@ class Jobs:
                 query = query.where(JobRows.id == identifier)
             for row in list(query.tuples().execute(connection)):
                 job = Job(*row)
-                if job.state == "running" and _alive(job, now):
+                if job.state == "running" and alive(job, now):
                     continue
                 if job.cancel:
                     _finish(connection, job.id, "dismissed", message="dismissed")
@@ -274,14 +274,15 @@ class Jobs:
             _finish(connection, context.job.id, state, **values)
 
 
-def _alive(job: Job, now: float) -> bool:
+def alive(job: Job, now: float) -> bool:
+    """Whether the worker of a running job still holds it at `now` (s since 1970)."""
     return job.lease > now and not (job.owner and is_gone(job.owner))
 
 
 def _layers_at_work(connection: Database, now: float) -> set[str]:
     """The layers that a running job names in its parameters."""
     running = [Job(*row) for row in JobRows.select().where(JobRows.state == "running").tuples().execute(connection)]
-    return {job.params["layer"] for job in running if job.params.get("layer") is not None and _alive(job, now)}
+    return {job.params["layer"] for job in running if job.params.get("layer") is not None and alive(job, now)}
 
 
 def _finish(connection: Database, identifier: str, state: str, **values: Any) -> None:

@@ -12,19 +12,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from twin import __version__, ahead, archive_set, grading, naming, parts, reading, registry, sources, unread, uses
+from twin import __version__, ahead, archive_set, garbage, grading, naming, parts, reading, registry, sources, unread, uses
 from twin.catalog import Derivation
 from twin.city import City
 from twin.errors import BadInput, BadOption, Conflict, NotFound
 from twin.ground import Ground
 from twin.jobs import Context, Job, Jobs, Task
 from twin.model import LABELS, Group, Layer, LayerKind, LayerVersion, Report
-from twin.processes import is_gone
 
 LAYER_NAME = re.compile(r"^[^\W_][\w.-]{0,62}$")
 PROBED = 500  # files of a folder that are looked at to find its reader
 NOTES = 12  # of the tiler that a command shows; all are in the tileset's report
-CACHE_AGE = 90 * 86_400.0  # seconds after which gc removes what readers keep to be quick
 DESCRIBE = ("title_zh", "title_en", "group", "grade", "licence", "label", "description")
 
 
@@ -448,49 +446,6 @@ def _show_outputs(city: City, context: Context, written: dict[str, tuple[Layer, 
     return outputs
 
 
-def collect(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
-    """Remove what nothing needs: keeps published, pinned and the newest `keep` versions of each layer, and anything younger than `grace` s."""
-    context.stage("collecting")
-    now = time.time()
-    busy = [j for j in Jobs(city.catalog).list() if j.state == "running" and j.id != context.job.id and j.lease > now and not (j.owner and is_gone(j.owner))]
-    if busy:  # what a running job reads or has just written is leased to it
-        raise Conflict(f"Job {busy[0].id[:12]} ({busy[0].kind}) is running and may need what would be removed.", "Collect garbage when it has ended: twin jobs")
-    keep, grace = int(params.get("keep", 3)), float(params.get("grace", 3600))
-    shown = city.catalog.published()
-    roots = {(p.layer, p.number) for p in shown}
-    dead_versions, kept, live_keys = [], set(), set()
-    for layer in city.catalog.layers():
-        rows = city.catalog.versions(layer.name)
-        for row in rows:
-            if row in rows[-keep:] or row.pinned or (layer.name, row.number) in roots or time.time() - row.created < grace:
-                kept.add((layer.name, row.number))
-                live_keys.add(row.manifest)
-                live_keys.update(part.key for part in city.manifest(row.manifest).parts)
-            else:
-                dead_versions.append((layer.name, row.number))
-    for publication in shown:
-        live_keys.add(publication.manifest)
-    # a version that came back (the same bytes delivered again) shows the tiles that were made for an earlier one
-    named = {p.derivation for p in city.catalog.publications() if (p.layer, p.number) in kept}
-    dead_derivations = []
-    for derivation in city.catalog.derivations():
-        if derivation.key in named or (derivation.layer, derivation.number) in kept:
-            live_keys |= {*derivation.archives, *derivation.info.get("sidecars", {}).values()}
-        else:
-            dead_derivations.append(derivation)
-    with city.catalog.write() as connection:
-        context.guard(connection)
-    city.catalog.forget(dead_versions, [d.key for d in dead_derivations])
-    removed, freed = 0, 0
-    for key, size, modified in list(city.lake.list()):
-        if key not in live_keys and time.time() - modified > grace:
-            city.lake.delete(key)
-            removed, freed = removed + 1, freed + size
-    swept = city.lake.sweep_temporary()
-    freed += city.sweep_cache(CACHE_AGE)
-    return {"versions": len(dead_versions), "tilesets": len(dead_derivations), "files": removed, "bytes": freed, "temporary": swept}
-
-
 def publish(city: City, layer: str, number: int | None = None, listener: Callable[[str, float, str], None] | None = None) -> Job:
     """Show a version (the newest if none is named), deriving its tiles first where they are missing."""
     row = city.catalog.version(layer, number)
@@ -506,4 +461,4 @@ def require(job: Job) -> dict[str, Any]:
     raise BadInput(job.error or f"Job {job.id} failed.")
 
 
-TASKS: dict[str, Callable[[City, Context, dict[str, Any]], dict[str, Any]]] = {"ingest": ingest, "tile": tile, "run": run, "compare": compare, "gc": collect, "compact": compact, "remove": remove}
+TASKS: dict[str, Callable[[City, Context, dict[str, Any]], dict[str, Any]]] = {"ingest": ingest, "tile": tile, "run": run, "compare": compare, "gc": garbage.collect, "compact": compact, "remove": remove}

@@ -1,0 +1,56 @@
+"""Removing what nothing needs: old versions, tilesets that no kept version shows, bytes that no manifest names. Never on the request path."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from twin.city import City
+from twin.errors import Conflict
+from twin.jobs import Context, Jobs, alive
+
+CACHE_AGE = 90 * 86_400.0
+"""Seconds after which what readers keep to be quick is removed."""
+
+
+def collect(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """Remove what nothing needs: keeps published, pinned and the newest `keep` versions of each layer, and anything younger than `grace` s."""
+    context.stage("collecting")
+    now = time.time()
+    busy = [j for j in Jobs(city.catalog).list() if j.state == "running" and j.id != context.job.id and alive(j, now)]
+    if busy:  # what a running job reads or has just written is leased to it
+        raise Conflict(f"Job {busy[0].id[:12]} ({busy[0].kind}) is running and may need what would be removed.", "Collect garbage when it has ended: twin jobs")
+    keep, grace = int(params.get("keep", 3)), float(params.get("grace", 3600))
+    shown = city.catalog.published()
+    roots = {(p.layer, p.number) for p in shown}
+    dead_versions, kept, live_keys = [], set(), set()
+    for layer in city.catalog.layers():
+        rows = city.catalog.versions(layer.name)
+        for row in rows:
+            if row in rows[-keep:] or row.pinned or (layer.name, row.number) in roots or time.time() - row.created < grace:
+                kept.add((layer.name, row.number))
+                live_keys.add(row.manifest)
+                live_keys.update(part.key for part in city.manifest(row.manifest).parts)
+            else:
+                dead_versions.append((layer.name, row.number))
+    for publication in shown:
+        live_keys.add(publication.manifest)
+    # a version that came back (the same bytes delivered again) shows the tiles that were made for an earlier one
+    named = {p.derivation for p in city.catalog.publications() if (p.layer, p.number) in kept}
+    dead_derivations = []
+    for derivation in city.catalog.derivations():
+        if derivation.key in named or (derivation.layer, derivation.number) in kept:
+            live_keys |= {*derivation.archives, *derivation.info.get("sidecars", {}).values()}
+        else:
+            dead_derivations.append(derivation)
+    with city.catalog.write() as connection:
+        context.guard(connection)
+    city.catalog.forget(dead_versions, [d.key for d in dead_derivations])
+    removed, freed = 0, 0
+    for key, size, modified in list(city.lake.list()):
+        if key not in live_keys and time.time() - modified > grace:
+            city.lake.delete(key)
+            removed, freed = removed + 1, freed + size
+    swept = city.lake.sweep_temporary()
+    freed += city.sweep_cache(CACHE_AGE)
+    return {"versions": len(dead_versions), "tilesets": len(dead_derivations), "files": removed, "bytes": freed, "temporary": swept}
