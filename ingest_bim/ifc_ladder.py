@@ -103,6 +103,7 @@ class _Work:
     tasks: dict[int, tuple[int, str, _Climb]] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
     stalled: set[int] = field(default_factory=set)
+    full: set[int] = field(default_factory=set)
     compared: int = 0
     numbers: int = 0
 
@@ -150,6 +151,8 @@ class _Work:
             if kernel == PLAIN and self.plain is not None:
                 self.take(step, kernel, *self.plain(step))
             else:
+                if share == 1.0:
+                    self.full.add(step)
                 tasks.append((self.numbers, step, kernel, "+".join(climb.group), share))
                 self.tasks[self.numbers] = (step, kernel, climb)
                 self.numbers += 1
@@ -166,7 +169,7 @@ class _Work:
             lost = self._lost(climb.members, kernel)
             if climb.back is not None and lost:
                 for step in lost:
-                    if climb.back and self.lost[step, kernel][0] == "stalled":  # it had a part of its time: where the others fail, it has all of it
+                    if step not in self.full and self.lost[step, kernel][0] == "stalled":  # it had a part of its time: where the others fail, it has all of it
                         del self.lost[step, kernel]
                         self.stalled.add(step)
                 self.begin(_Climb(climb.group, lost, climb.rungs, climb.back))

@@ -184,6 +184,9 @@ def test_a_leftover_goes_to_the_reference_at_once_and_on_from_there_if_it_cannot
     result = shape_all(stalled, {("IfcFacetedBrep",): [1, 2, 3, 6]}, "auto", plain=plain)
     assert [kernel for step, kernel in stalled.asked if step == 6] == [REFERENCE, FAST, MIDDLE, REFERENCE]
     assert stalled.shares[-1] == (REFERENCE, 1.0), "a quarter of the time was not enough, and nothing else shapes it"
+    hopeless = FakeHost(lambda step, kernel: ("stalled", "no result"))
+    assert shape_all(hopeless, {("IfcFacetedBrep",): [6]}, "auto").skipped == {6: ("stalled", "no result")}
+    assert hopeless.shares == [(REFERENCE, 1.0), (FAST, 0.25), (MIDDLE, 0.25)], "who had all of the time has it once"
 
 
 def test_engines_that_are_tried_and_samples_may_take_a_part_of_the_time() -> None:
