@@ -97,11 +97,10 @@ def _header(laspy: Any, version: LayerVersion, sources: list[_Source]) -> tuple[
     header = laspy.LasHeader(version="1.4", point_format=8 if any("nir" in n for n in names) else 7 if any("red" in n for n in names) else 6)
     header.generating_software = f"Wuyi Twin {__version__}"
     lost = [f"the waveforms of {s.part.properties.get('file', s.part.key)} have no place in it" for s, n in zip(sources, names, strict=True) if "wavepacket_size" in n]
-    extra: dict[str, Any] = {}
+    extra: dict[str, tuple[Any, ...]] = {}
     for source in sources:
         for one in source.header.point_format.extra_dimensions:
-            told = (one.dtype, None if one.scales is None else tuple(one.scales), None if one.offsets is None else tuple(one.offsets))
-            if extra.setdefault(one.name, told) != told:
+            if extra.setdefault(one.name, _kind(one)) != _kind(one):
                 lost.append(f"{one.name!r} of {source.part.properties.get('file', source.part.key)} is of another type than in the files before and has no place in it")
             elif one.name not in header.point_format.extra_dimension_names:
                 header.add_extra_dim(laspy.ExtraBytesParams(one.name, one.dtype, one.description, one.offsets, one.scales))
@@ -112,6 +111,11 @@ def _header(laspy: Any, version: LayerVersion, sources: list[_Source]) -> tuple[
     header.scales, header.offsets = _lattice(version, sources)
     header.add_crs(_system(version.reference, lost))
     return header, lost
+
+
+def _kind(dimension: Any) -> tuple[Any, ...]:
+    """What two dimensions of one name must share to lie in one column."""
+    return dimension.dtype, *(None if of is None else tuple(of) for of in (dimension.scales, dimension.offsets))
 
 
 def _lattice(version: LayerVersion, sources: list[_Source]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -151,9 +155,9 @@ def _record(laspy: Any, header: Any, chunk: Any, source: _Source, reference: Ref
     for axis, name in enumerate("XYZ"):
         record[name] = np.rint((xyz[:, axis] - header.offsets[axis]) / header.scales[axis]).astype(np.int32)
     known = set(header.point_format.dimension_names)
-    types = {one.name: one.dtype for one in header.point_format.extra_dimensions}
+    kinds = {one.name: _kind(one) for one in header.point_format.extra_dimensions}
     for one in chunk.point_format.dimensions:
-        if one.name not in "XYZ" and one.name in known and types.get(one.name, one.dtype) == one.dtype:
+        if one.name not in "XYZ" and one.name in known and kinds.get(one.name, _kind(one)) == _kind(one):
             record[one.name] = np.asarray(chunk[one.name])
     if "scan_angle_rank" in chunk.point_format.dimension_names:
         record["scan_angle"] = np.rint(np.asarray(chunk["scan_angle_rank"]) / ANGLE).astype(np.int16)

@@ -75,3 +75,19 @@ def test_files_in_other_systems_are_placed_in_the_layer_s(lake: Lake, tmp_path: 
     found, other = laspy.read(tmp_path / "out.laz"), laspy.read(folder / "b.las")
     x, y = Transformer.from_crs(32649, 32650, always_xy=True).transform(other.x, other.y)
     assert np.abs(np.column_stack([found.x, found.y, found.z])[200:] - np.column_stack([x, y, other.z])).max() < 0.0006
+
+
+def test_a_dimension_of_another_type_is_said_and_left_out(lake: Lake, tmp_path: Path) -> None:
+    """Two scales of one name: the values of the second file would not fit into the first one's column."""
+    folder = tmp_path / "delivery"
+    folder.mkdir()
+    for name, scale in (("a.las", 0.01), ("b.las", 10.0)):
+        las = laspy.read(write_las(folder / name, 100, point_format=6, version="1.4"))
+        las.add_extra_dim(laspy.ExtraBytesParams("echo", np.int16, scales=np.array([scale]), offsets=np.array([0.0])))
+        las["echo"] = np.full(100, 300 * scale)
+        las.write(folder / name)
+    version, _ = ingest(lake, folder, **HERE)
+    said = cloud_file.export(lake, version, tmp_path / "out.las")
+    found = laspy.read(tmp_path / "out.las")
+    assert "'echo' of b.las" in said
+    assert np.allclose(found["echo"][:100], 3.0) and not np.any(found["echo"][100:])

@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from twin.zips import UNREADABLE
+
 from .archive import open_archive
 from .diff import diff_tilesets
 from .glb import Model, decode_glb, load_model
@@ -101,7 +103,7 @@ def _entries(path: Path) -> tuple[bool, bool]:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             return "layer.json" in names, "tileset.json" in names
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except UNREADABLE:
         return False, True  # `open_archive` says what is wrong
 
 
