@@ -125,7 +125,8 @@ def test_bad_boxes_are_refused_by_name(sample, bbox):
     assert "bbox" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=10001", "limit=x", "limit=", "offset=-1", "offset=1e3", "datetime=yesterday", "limit=1&limit=2"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=10001", "limit=x", "limit=", "offset=-1", "offset=1e3", "datetime=yesterday", "limit=1&limit=2",
+                                   "datetime=2026-13-01", "datetime=2026-02-30T00:00:00Z", "datetime=2026-03-01/2026-02-01", "datetime=2026-03-01%0A"])  # fmt: skip
 def test_bad_parameters_are_refused_by_name(sample, query):
     answer = sample.client.get(f"/collections/buildings/items?{query}")
     assert answer.status_code == 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -24,7 +25,28 @@ Datetime = Annotated[str | None, Query(
     description="An RFC 3339 instant or interval. Layers have no time of their own, so every feature matches (OGC 17-069r4, 7.15.4).")]  # fmt: skip
 
 _INSTANT = r"(\d{4}-\d\d-\d\d([Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d))?)"
-_TIME = re.compile(rf"^({_INSTANT}|({_INSTANT}|\.\.|)/({_INSTANT}|\.\.|))$")
+_TIME = re.compile(rf"({_INSTANT}|({_INSTANT}|\.\.|)/({_INSTANT}|\.\.|))")
+
+
+def check_time(text: str) -> None:
+    """Whether `datetime` is an instant or an interval (OGC 17-069r4, 7.15.4).
+
+    Raises:
+        BadOption: it is neither, names a day or an hour that there is not, or ends before it begins.
+    """
+    wrong = BadOption(f"datetime: {text[:80]!r} is no RFC 3339 instant or interval.", "For example 2026-01-01T00:00:00Z/..")
+    if not _TIME.fullmatch(text):
+        raise wrong
+    ends: list[dt.datetime] = []
+    for end in text.upper().split("/"):
+        if end.strip("."):
+            try:
+                when = dt.datetime.fromisoformat(end)
+            except ValueError:
+                raise wrong from None
+            ends.append(when if when.tzinfo else when.replace(tzinfo=dt.UTC))
+    if ends != sorted(ends):
+        raise BadOption(f"datetime: {text[:80]!r} ends before it begins.", "Write it as earlier/later.")
 
 
 @router.get("/collections/{layer}/items", summary="Features of a layer", response_class=Response,  # noqa: FAST003  Asked takes it
@@ -35,8 +57,8 @@ def items(
 ) -> Response:  # fmt: skip
     """Features in a stable order. Follow `next` to the end and each matching feature comes exactly once."""
     layer, version = asked.layer, asked.version
-    if datetime is not None and not _TIME.match(datetime):
-        raise BadOption(f"datetime: {datetime!r} is no RFC 3339 instant or interval.", "For example 2026-01-01T00:00:00Z/..")
+    if datetime is not None:
+        check_time(datetime)
     page = query.items(city.lake, version, asked.box, limit=limit, offset=offset, columns=names(properties), where=asked.where, caps=caps(city))
     found = to_geojson(page.features, version.kind)
 
