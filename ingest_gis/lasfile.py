@@ -105,7 +105,7 @@ def _parse(path: Path, file: BinaryIO, head: bytes, size: int) -> LasFile:
     numbers = struct.unpack("<12d", head[131:227])
     scales, offsets = numbers[:3], numbers[3:6]
     if not all(math.isfinite(s) and s > 0 for s in scales):
-        raise refuse(f"its scales {scales} are not positive numbers, so no coordinate can be computed")
+        raise refuse(f"its scales {scales} are not positive numbers; LAS multiplies its whole numbers by them")
     if not all(math.isfinite(o) for o in offsets):
         raise refuse(f"its offsets {offsets} are not finite")
     evlr_start = evlr_count = 0

@@ -255,21 +255,20 @@ class Catalog:
         return identity
 
     def rollback(self, layer: str, who: str) -> Publication:
-        """Let a layer show what it showed before.
+        """Let a layer show what it showed before: another version, or the same with other tiles. What was published twice is one step.
 
         Raises:
-            NotFound: nothing was published before.
+            NotFound: nothing else was published before.
         """
         self.layer(layer)
         with self.write() as connection:
-            current = Pointers.select(Pointers.publication).where(Pointers.layer == layer).scalar(connection)
-            query = Publications.select().where(Publications.layer == layer)
-            if current is not None:
-                query = query.where(Publications.id < current)
-            row = query.order_by(Publications.id.desc()).tuples().first(connection)
-            if row is None:
+            pointer = Pointers.select(Pointers.publication).where(Pointers.layer == layer).scalar(connection)
+            rows = Publications.select().where(Publications.layer == layer).order_by(Publications.id.desc()).tuples().execute(connection)
+            before = [Publication(*row) for row in rows if pointer is None or row[0] <= pointer]
+            current = before.pop(0) if pointer is not None else None
+            earlier = next((one for one in before if current is None or (one.number, one.derivation) != (current.number, current.derivation)), None)
+            if earlier is None:
                 raise NotFound(f"Layer {layer!r} has no earlier publication to go back to.", "twin versions lists its versions; twin publish shows one.")
-            earlier = Publication(*row)
             _point(connection, layer, earlier.id)
             _note(connection, who, "rollback", layer, earlier.number)
         return earlier

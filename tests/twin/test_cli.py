@@ -76,6 +76,8 @@ def test_life_of_a_layer(grown: City, tmp_path: Path) -> None:
     assert grown("info", "houses")["count"] == 12
     assert "earlier publication" in grown("rollback", "houses", code=1)["error"]["message"]
     assert grown("publish", "houses", "2")["version"] == 2
+    assert grown("rollback", "houses")["version"] == 1, "what was published twice is one step"
+    assert grown("publish", "houses", "2")["version"] == 2
     assert all(job["state"] == "successful" for job in grown("jobs"))
     assert grown("delete", "houses", "--yes")["deleted"] == "houses"
     assert "no layer" in grown("info", "houses", code=1)["error"]["message"]
