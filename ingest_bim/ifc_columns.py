@@ -43,14 +43,12 @@ TITLES = {
 }  # fmt: skip
 
 
-def attribute_table(
-    model: Any, structure: Structure, definitions: Definitions, associations: Associations, shapes: Shapes, level: float = 0.0
-) -> pa.Table:
-    """Arrow table with a row for each of `structure.elements`; `shapes` says which have triangles, and why others have none.
+#: Columns that only the shapes can tell.
+SHAPED = {"has_geometry": pa.bool_(), "not_drawn": pa.string(), "below_ground": pa.bool_()}
 
-    `level` is the model height (metres) of the ground.
-    """
-    sunk = below_ground(shapes, level)
+
+def attribute_table(model: Any, structure: Structure, definitions: Definitions, associations: Associations) -> pa.Table:
+    """Arrow table with a row for each of `structure.elements`, but for the columns that only the shapes can tell."""
     length = associations.length
     elements = structure.elements
     rows: list[dict[str, Any]] = []
@@ -72,18 +70,30 @@ def attribute_table(
             **_place(step, structure, spatial, places), "type_name": kind.Name if kind is not None else None,
             "materials": _joined([row[0] for row in associations.materials_of(step)[0]]),
             "system": _joined([g.Name for g in belongs if g.is_a("IfcSystem")]), "zone": _joined([g.Name for g in belongs if g.is_a("IfcZone")]),
-            "layer": _joined(layers_of(element, by_item)), "has_geometry": step in shapes.shapes, "not_drawn": shapes.skipped[step][1] if step in shapes.skipped else None,
-            "below_ground": sunk.get(step), "psets": as_json(properties), "quantities": as_json(quantities), **_common(properties), **_sizes(quantities),
+            "layer": _joined(layers_of(element, by_item)), "psets": as_json(properties), "quantities": as_json(quantities), **_common(properties), **_sizes(quantities),
         }  # fmt: skip
         if values["storey_elevation"] is not None:
             values["storey_elevation"] = float(values["storey_elevation"]) * length
         rows.append(values)
-    schema = _schema()
+    schema = pa.schema([field for field in _schema() if field.name not in SHAPED])
     return pa.table([column([row.get(name) for row in rows], kind) for name, kind in zip(schema.names, schema.types, strict=True)], schema=schema)
 
 
+def completed(attributes: pa.Table, structure: Structure, shapes: Shapes, level: float) -> pa.Table:
+    """The table with its other columns: which elements have triangles, why others have none, and which lie below the ground, at the model height `level` (metres)."""
+    sunk, schema = below_ground(shapes, level), _schema()
+    steps = [element.id() for element in structure.elements]
+    shaped: dict[str, list[Any]] = {
+        "has_geometry": [step in shapes.shapes for step in steps], "not_drawn": [shapes.skipped[step][1] if step in shapes.skipped else None for step in steps],
+        "below_ground": [sunk.get(step) for step in steps],
+    }  # fmt: skip
+    for name, kind in SHAPED.items():
+        attributes = attributes.add_column(schema.get_field_index(name), schema.field(name), pa.array(shaped[name], kind))
+    return attributes
+
+
 def _schema() -> pa.Schema:
-    kinds = {"storey_elevation": pa.float64(), "has_geometry": pa.bool_(), "below_ground": pa.bool_()}
+    kinds = {"storey_elevation": pa.float64(), **SHAPED}
     fields = [_field(n, kinds.get(n, pa.string()), "m" if n == "storey_elevation" else "", zh, en) for n, (zh, en) in TITLES.items()]
     fields += [_field(column, kind, unit, zh, prop) for prop, column, kind, unit, zh in COMMON]
     fields += [_field(column, pa.float64(), unit, zh, column.replace("_", " ").capitalize()) for _, column, unit, zh in QUANTITIES]

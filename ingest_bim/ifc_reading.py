@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingest_bim.ifc_cache import ShapeCache
-from ingest_bim.ifc_columns import attribute_table
+from ingest_bim.ifc_columns import attribute_table, completed
 from ingest_bim.ifc_content import content
 from ingest_bim.ifc_folded import Place, Sent
 from ingest_bim.ifc_geometry import Host, Shapes
@@ -120,6 +120,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         yield from associations.tables()
         yield from material_properties(model, units, report)
         yield _types(model, structure, definitions)
+        attributes = attribute_table(model, structure, definitions, associations)
         shapes = shaping() if shaping is not None else Shapes()
         shapes.skipped |= {step: ("empty", reason) for step, reason in idle.items()}
         _report(structure, shapes, report)
@@ -129,7 +130,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         else:
             _check_reach(shapes, placement, options, name)
         report.facts["content"] = content(structure, definitions, associations, shapes)
-        attributes = attribute_table(model, structure, definitions, associations, shapes, ground_level(model, units.length)[0])
+        attributes = completed(attributes, structure, shapes, ground_level(model, units.length)[0])
     yield from meshes(structure, shapes.shapes, attributes, placement, report)
 
 
