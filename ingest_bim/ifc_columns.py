@@ -11,10 +11,10 @@ import pyarrow as pa
 from ingest_bim.ifc_content import below_ground
 from ingest_bim.ifc_geometry import Shapes
 from ingest_bim.ifc_materials import Associations, layers, layers_of
+from ingest_bim.ifc_products import Products
 from ingest_bim.ifc_properties import Definitions, Given, as_json, column
 from ingest_bim.ifc_structure import Structure
-from ingest_bim.step_access import attribute, is_kind
-from ingest_bim.step_access import values as values_of
+from ingest_bim.step_access import attribute, indexes, is_kind, supertypes
 
 #: Spatial level → the column that names it.
 LEVELS = {"IfcSite": "site", "IfcBuilding": "building", "IfcFacility": "building", "IfcBuildingStorey": "storey",
@@ -47,36 +47,43 @@ TITLES = {
 SHAPED = {"has_geometry": pa.bool_(), "not_drawn": pa.string(), "below_ground": pa.bool_()}
 
 
-def attribute_table(model: Any, structure: Structure, definitions: Definitions, associations: Associations) -> pa.Table:
+def attribute_table(model: Any, structure: Structure, products: Products, definitions: Definitions, associations: Associations) -> pa.Table:
     """Arrow table with a row for each of `structure.elements`, but for the columns that only the shapes can tell."""
-    length = associations.length
     elements = structure.elements
-    rows: list[dict[str, Any]] = []
-    spatial = _levels(structure)
-    by_item = layers(model)
-    groups = {e.id(): e for e in elements if is_kind(e, "IfcGroup")}
-    places: dict[int | None, dict[str, Any]] = {}
-    for element in elements:
-        step = element.id()
-        info, kind = values_of(element, SCALARS), structure.types.get(step)
-        properties, quantities = definitions.psets.get(step), definitions.quantities.get(step)
-        predefined = info["PredefinedType"]
-        if predefined in (None, "NOTDEFINED") and kind is not None:
-            predefined = attribute(kind, "PredefinedType") or predefined
-        belongs = [groups[g] for g in structure.groups.get(step, ()) if g in groups]
-        values = {
-            "class": element.is_a(), "name": info["Name"], "description": info["Description"], "tag": info["Tag"],
-            "object_type": info["ObjectType"], "predefined_type": predefined, "long_name": info["LongName"],
-            **_place(step, structure, spatial, places), "type_name": kind.Name if kind is not None else None,
-            "materials": _joined([row[0] for row in associations.materials_of(step)[0]]),
-            "system": _joined([g.Name for g in belongs if g.is_a("IfcSystem")]), "zone": _joined([g.Name for g in belongs if g.is_a("IfcZone")]),
-            "layer": _joined(layers_of(element, by_item)), "psets": as_json(properties), "quantities": as_json(quantities), **_common(properties), **_sizes(quantities),
-        }  # fmt: skip
-        if values["storey_elevation"] is not None:
-            values["storey_elevation"] = float(values["storey_elevation"]) * length
-        rows.append(values)
+    steps, kinds = [element.id() for element in elements], [element.is_a() for element in elements]
+    # a class at a time what it decides: its attributes' positions, whether it is a group
+    qualified = {kind: element.is_a(True) for element, kind in zip(elements, kinds, strict=True)}
+    positions = {kind: indexes(name, SCALARS) for kind, name in qualified.items()}
+    values = [[None if at is None else element.get_argument(at) for at in positions[kind]] for element, kind in zip(elements, kinds, strict=True)]
+    name, description, tag, object_type, long_name, predefined = zip(*values, strict=True)
+    types = [structure.types.get(step) for step in steps]
+    typed: dict[int, tuple[str | None, str | None]] = {0: (None, None)}
+    for one in types:
+        if one is not None and one.id() not in typed:
+            typed[one.id()] = one.Name, attribute(one, "PredefinedType")
+    ours = [typed[one.id() if one is not None else 0] for one in types]
+    spatial, by_item = _levels(structure), layers(model)
+    known: dict[int | None, dict[str, Any]] = {}
+    places = [_place(step, structure, spatial, known) for step in steps]
+    groups = {step: element for step, element, kind in zip(steps, elements, kinds, strict=True) if "IfcGroup" in supertypes(qualified[kind])}
+    belongs = [[groups[g] for g in structure.groups[step] if g in groups] if step in structure.groups else [] for step in steps]
+    psets, quantities = [definitions.psets.get(step) for step in steps], [definitions.quantities.get(step) for step in steps]
+    columns: dict[str, Any] = {
+        "class": kinds, "name": name, "description": description, "tag": tag, "object_type": object_type, "long_name": long_name,
+        "predefined_type": [other or own if own in (None, "NOTDEFINED") else own for own, (_, other) in zip(predefined, ours, strict=True)],
+        "storey_elevation": [None if place["storey_elevation"] is None else float(place["storey_elevation"]) * associations.length for place in places],
+        **{level: [place.get(level) for place in places] for level in ("site", "building", "storey", "space")},
+        "type_name": [label for label, _ in ours], "materials": [_joined([row[0] for row in associations.materials_of(step)[0]]) for step in steps],
+        "system": [_joined([g.Name for g in own if g.is_a("IfcSystem")]) if own else None for own in belongs],
+        "zone": [_joined([g.Name for g in own if g.is_a("IfcZone")]) if own else None for own in belongs],
+        "layer": [_joined(layers_of(element, products, by_item)) for element in elements] if by_item else [None] * len(steps),
+        "psets": list(map(as_json, psets)), "quantities": list(map(as_json, quantities)),
+    }  # fmt: skip
+    common, sizes = list(map(_common, psets)), list(map(_sizes, quantities))
+    columns |= {label: [row.get(label) for row in common] for _, label, *_ in COMMON}
+    columns |= {label: [row.get(label) for row in sizes] for _, label, *_ in QUANTITIES}
     schema = pa.schema([field for field in _schema() if field.name not in SHAPED])
-    return pa.table([column([row.get(name) for row in rows], kind) for name, kind in zip(schema.names, schema.types, strict=True)], schema=schema)
+    return pa.table([column(columns[name], kind) for name, kind in zip(schema.names, schema.types, strict=True)], schema=schema)
 
 
 def completed(attributes: pa.Table, structure: Structure, shapes: Shapes, level: float) -> pa.Table:
@@ -111,11 +118,13 @@ def _joined(names: Collection[str | None]) -> str | None:
 def _levels(structure: Structure) -> dict[int, tuple[str, str | None, float | None]]:
     """Spatial elements: step id → (column, name, elevation in project units)."""
     levels: dict[int, tuple[str, str | None, float | None]] = {}
+    by_class: dict[str, str | None] = {}
     for element in structure.elements:
-        for kind, level in LEVELS.items():
-            if is_kind(element, kind):
-                levels[element.id()] = (level, element.Name or attribute(element, "LongName"), attribute(element, "Elevation"))
-                break
+        kind = element.is_a()
+        if kind not in by_class:
+            by_class[kind] = next((level for name, level in LEVELS.items() if is_kind(element, name)), None)
+        if (level := by_class[kind]) is not None:
+            levels[element.id()] = (level, element.Name or attribute(element, "LongName"), attribute(element, "Elevation"))
     return levels
 
 

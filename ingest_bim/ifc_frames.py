@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ingest_bim.step_access import attribute
 
 F64 = NDArray[np.float64]
+Three = tuple[float, float, float]
 
 
 def local_matrix(placement: Any, cache: dict[int, F64 | None] | None = None) -> F64 | None:
@@ -55,13 +56,22 @@ def axis_matrix(axis: Any) -> F64 | None:
     px, py, pz = _three(location.get_argument(0))
     axis_z = axis.get_argument(1) if solid else None
     axis_x = axis.get_argument(2 if solid else 1)
-    zx, zy, zz = _three(axis_z.get_argument(0)) if axis_z is not None else (0.0, 0.0, 1.0)
+    turn = turned(_three(axis_z.get_argument(0)) if axis_z is not None else None, _three(axis_x.get_argument(0)) if axis_x is not None else None)
+    if turn is None:
+        return None
+    (a, b, c), (d, e, f), (g, h, i) = turn
+    return np.array(((a, b, c, px), (d, e, f, py), (g, h, i, pz), (0.0, 0.0, 0.0, 1.0)))
+
+
+def turned(z: Three | None, x: Three | None) -> tuple[Three, Three, Three] | None:
+    """The rows of the 3×3 that an axis (z) and a reference direction (x) state; None: the usual ones. None if degenerate."""
+    zx, zy, zz = z if z is not None else (0.0, 0.0, 1.0)
     size = math.sqrt(zx * zx + zy * zy + zz * zz)
     if not size >= 1e-12:
         return None
     zx, zy, zz = zx / size, zy / size, zz / size
-    if axis_x is not None:
-        xx, xy, xz = _three(axis_x.get_argument(0))
+    if x is not None:
+        xx, xy, xz = x
     else:
         xx, xy, xz = (0.0, 0.0, 1.0) if abs(zx) > 1 - 1e-9 else (1.0, 0.0, 0.0)
     along = xx * zx + xy * zy + xz * zz
@@ -71,10 +81,10 @@ def axis_matrix(axis: Any) -> F64 | None:
         return None
     xx, xy, xz = xx / size, xy / size, xz / size
     yx, yy, yz = zy * xz - zz * xy, zz * xx - zx * xz, zx * xy - zy * xx
-    return np.array(((xx, yx, zx, px), (xy, yy, zy, py), (xz, yz, zz, pz), (0.0, 0.0, 0.0, 1.0)))
+    return (xx, yx, zx), (xy, yy, zy), (xz, yz, zz)
 
 
-def _three(values: tuple[float, ...]) -> tuple[float, float, float]:
+def _three(values: tuple[float, ...]) -> Three:
     return (values[0], values[1], values[2] if len(values) > 2 else 0.0)
 
 

@@ -14,14 +14,16 @@ from typing import Any
 from ingest_bim.geometry_faces import TESSELLATED
 from ingest_bim.geometry_host import CLIP, DIRECT, PLAIN
 from ingest_bim.ifc_geometry import FAST, MIDDLE, REFERENCE
+from ingest_bim.ifc_products import NOT_BODY, Products
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.step_access import DAMAGED, attribute, is_kind, supertypes
 
 Group = tuple[str, ...]
 #: Products whose shape is a cut in another, or a line: features, but never drawn.
 UNDRAWN = ("IfcFeatureElementSubtraction", "IfcGrid", "IfcPort")
-NOT_BODY = ("Axis", "FootPrint", "Box", "Annotation", "CoG", "Profile", "Clearance", "Lighting", "Plan")
 _LINES = frozenset(("IfcCurve", "IfcSegment", "IfcPoint", "IfcPlacement", "IfcTextLiteral", "IfcBoundingBox", "IfcVector", "IfcDirection", "IfcVertex", "IfcEdge", "IfcPath", "IfcLoop"))
+_SETS = ("IfcGeometricSet", "IfcGeometricCurveSet")
+_NESTED = ("IfcMappedItem", *_SETS)
 SURFACES = frozenset(("IfcFaceBasedSurfaceModel", "IfcShellBasedSurfaceModel"))
 ODD_CUTS = "odd openings"
 """Openings that are anything but straight extrusions of polygons."""
@@ -50,7 +52,7 @@ def ladder(group: Group, kernel: str) -> tuple[str, ...]:
     return (*((PLAIN,) if set(group) <= _PLAIN else ()), FAST, MIDDLE, REFERENCE)
 
 
-def groups_of(structure: Structure) -> tuple[dict[int, Group], dict[int, str]]:
+def groups_of(structure: Structure, products: Products) -> tuple[dict[int, Group], dict[int, str]]:
     """Step id → how it is built, of the products that may have triangles; and why the others that have a shape are not drawn: lines or points alone, or cuts in nothing."""
     drawable: dict[int, Group] = {}
     idle: dict[int, str] = {}
@@ -60,20 +62,21 @@ def groups_of(structure: Structure) -> tuple[dict[int, Group], dict[int, str]]:
         kind = element.is_a()
         if kind not in drawn:
             drawn[kind] = not any(is_kind(element, undrawn) for undrawn in UNDRAWN)
-        if drawn[kind] and attribute(element, "Representation") is not None:
-            group = signature(element)
+        step = element.id()
+        if drawn[kind] and products.named(step)[1]:
+            group = signature(element, products)
             if group:
-                drawable[element.id()] = group
+                drawable[step] = group
             else:
-                idle[element.id()] = "it has lines, points or texts alone" if _has_items(element) else "its representation has no items (or they are not in the file)"
-        elif not drawn[kind] and element.id() not in cuts and is_kind(element, "IfcFeatureElementSubtraction") and attribute(element, "Representation") is not None:
-            idle[element.id()] = "it is a cut, and no element is said to be cut by it"
+                idle[step] = "it has lines, points or texts alone" if _has_items(element, products) else "its representation has no items (or they are not in the file)"
+        elif not drawn[kind] and step not in cuts and is_kind(element, "IfcFeatureElementSubtraction") and attribute(element, "Representation") is not None:
+            idle[step] = "it is a cut, and no element is said to be cut by it"
     return drawable, idle
 
 
-def _has_items(product: Any) -> bool:
+def _has_items(product: Any, products: Products) -> bool:
     try:
-        return any(part.get_argument(3) for part in attribute(attribute(product, "Representation"), "Representations", ()))
+        return any(part.items for part in products.bodies(product.id())) or any(part.get_argument(3) for part in attribute(attribute(product, "Representation"), "Representations", ()))
     except DAMAGED:
         return False
 
@@ -86,7 +89,7 @@ def by_group(drawable: dict[int, Group], members: Iterator[int]) -> dict[Group, 
     return dict(groups)
 
 
-def signature(product: Any) -> Group:
+def signature(product: Any, products: Products) -> Group:
     """How an element is built: kinds of its solids and surfaces, `rounded`, `openings`, `several`.
 
     Empty for an element without solids or surfaces (lines, points and texts are not drawn).
@@ -94,9 +97,16 @@ def signature(product: Any) -> Group:
     kinds: set[str] = set()
     count = 0
     try:
-        for part in attribute(attribute(product, "Representation"), "Representations", ()):
-            if part.get_argument(1) not in NOT_BODY:
-                for item in _items(part, 0):
+        for part in products.bodies(product.id()):
+            for name in part.items:
+                kind = products.kind(name)
+                if kind == "IfcExtrudedAreaSolid" and products.kind(products.first(name) or name) in _STRAIGHT:  # most solids
+                    kinds.add(kind)
+                    count += 1
+                    continue
+                if kind not in _NESTED and not products.above(name).isdisjoint(_LINES):  # most that are none
+                    continue
+                for item in _leaves(products.model.by_id(name), 0):
                     if not supertypes(item.is_a(True)) & _LINES:
                         kinds.add(item.is_a())
                         count += 1
@@ -104,7 +114,7 @@ def signature(product: Any) -> Group:
                             kinds.add("rounded")
     except DAMAGED:
         return ("damaged",)  # the kernels say what is wrong with it
-    if kinds and (voids := attribute(product, "HasOpenings")):
+    if kinds and products.cut and (voids := attribute(product, "HasOpenings")):
         kinds.add("openings")
         if any(_cut_oddly(relation) for relation in voids):
             kinds.add(ODD_CUTS)
@@ -126,13 +136,18 @@ def _cut_oddly(relation: Any) -> bool:
 def _items(part: Any, depth: int) -> Iterator[Any]:
     """The items of a representation; those of mapped ones and of geometric sets instead of the map or set itself."""
     for item in part.get_argument(3) or ():
-        kind = item.is_a()
-        if kind == "IfcMappedItem" and depth < 8:
-            yield from _items(item.MappingSource.MappedRepresentation, depth + 1)
-        elif kind in ("IfcGeometricSet", "IfcGeometricCurveSet"):
-            yield from item.Elements or ()
-        else:
-            yield item
+        yield from _leaves(item, depth)
+
+
+def _leaves(item: Any, depth: int) -> Iterator[Any]:
+    """An item, or those of the map or set that it is."""
+    kind = item.is_a()
+    if kind == "IfcMappedItem" and depth < 8:
+        yield from _items(item.MappingSource.MappedRepresentation, depth + 1)
+    elif kind in _SETS:
+        yield from item.Elements or ()
+    else:
+        yield item
 
 
 def _rounded(item: Any, depth: int) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ingest_bim.geometry_faces import look_of
+from ingest_bim.ifc_products import Products
 from ingest_bim.ifc_properties import column
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.step_access import DAMAGED, attribute
@@ -166,8 +167,17 @@ def layers(model: Any) -> dict[int, list[str]]:
     return dict(found)
 
 
-def layers_of(product: Any, by_item: dict[int, list[str]]) -> list[str]:
+def layers_of(product: Any, products: Products, by_item: dict[int, list[str]]) -> list[str]:
     """The presentation layers of a product's representations and of their items."""
+    written = products.written(product.id())
+    if written is not None:
+        found: dict[str, None] = {}
+        for part in written:
+            for item in (part.name, *part.items):
+                found.update(dict.fromkeys(by_item.get(item, ())))
+                if products.kind(item) == "IfcMappedItem":
+                    found.update(dict.fromkeys(by_item.get(products.mapped(item), ())))
+        return list(found)
     representation = attribute(product, "Representation")
     names: dict[str, None] = {}
     if representation is None or not by_item:

@@ -32,6 +32,7 @@ from ingest_bim.ifc_open import Opening
 from ingest_bim.ifc_options import numbers
 from ingest_bim.ifc_placement import FAR, Placement, Request, place
 from ingest_bim.ifc_plain import PlainShapes
+from ingest_bim.ifc_products import Products
 from ingest_bim.ifc_properties import Definitions, as_json, long_table, material_properties, read_definitions
 from ingest_bim.ifc_shapes import shape_model
 from ingest_bim.ifc_sharing import Plan, plan_of
@@ -103,11 +104,12 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         structure = read_structure(model, report)
         if not structure.elements:
             raise BadFeature(f"{name} holds no project and no products.", "Export the model again.")
-        drawable, idle = groups_of(structure)
-        _note_adrift(structure, drawable, report)
+        products = Products(model, text)
+        drawable, idle = groups_of(structure, products)
+        _note_adrift(structure, products, drawable, report)
         shaping = None
         if host is not None:
-            plan = _plan(step, structure, drawable, units, options, report, text)
+            plan = _plan(step, structure, products, drawable, units, options, report, text)
             plain = PlainShapes(model, structure, text, plan, units.length) if text is not None else None
             shaping = _start(stack, later, host, plan, options, plain)
         definitions = read_definitions(model, structure, units, report, text)
@@ -120,7 +122,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         yield from associations.tables()
         yield from material_properties(model, units, report)
         yield _types(model, structure, definitions)
-        attributes = attribute_table(model, structure, definitions, associations)
+        attributes = attribute_table(model, structure, products, definitions, associations)
         shapes = shaping() if shaping is not None else Shapes()
         shapes.skipped |= {step: ("empty", reason) for step, reason in idle.items()}
         _report(structure, shapes, report)
@@ -134,11 +136,11 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
     yield from meshes(structure, shapes.shapes, attributes, placement, report)
 
 
-def _note_adrift(structure: Structure, drawable: dict[int, tuple[str, ...]], report: Report) -> None:
+def _note_adrift(structure: Structure, products: Products, drawable: dict[int, tuple[str, ...]], report: Report) -> None:
     """Name the elements that have a shape and no place of their own."""
     for element in structure.elements:
         step = element.id()
-        if step in drawable and attribute(element, "ObjectPlacement") is None:
+        if step in drawable and not products.named(step)[0]:
             report.note("warned", structure.ids[step], f"{element.is_a()} #{step} has no placement (or one that is not in the file): it is drawn at the model's origin.")
 
 
@@ -159,7 +161,7 @@ def _request(options: Options) -> Request:
 
 
 def _plan(
-    step: StepFile, structure: Structure, drawable: dict[int, tuple[str, ...]], units: Units, options: Options, report: Report, text: StepText | None
+    step: StepFile, structure: Structure, products: Products, drawable: dict[int, tuple[str, ...]], units: Units, options: Options, report: Report, text: StepText | None
 ) -> Plan:
     """What is shaped and what is placed. A text too large to be looked through shares nothing."""
     if text is None:
@@ -167,7 +169,7 @@ def _plan(
         return Plan(drawable)
     angle = units.by_type["PLANEANGLEUNIT"].factor if "PLANEANGLEUNIT" in units.by_type else 1.0
     salt = f"{CODE_VERSION} {parser().version} {options.kernel} {units.length!r} {angle!r} {step.schema}"
-    return plan_of(structure, drawable, text, units.length, salt)
+    return plan_of(structure, products, drawable, text, units.length, salt)
 
 
 def _start(stack: ExitStack, later: ExitStack, host: Host, plan: Plan, options: Options, plain: PlainShapes | None) -> Callable[[], Shapes]:

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.ifc_frames import local_matrix, operator_matrix
-from ingest_bim.ifc_groups import NOT_BODY, Group
+from ingest_bim.ifc_frames import operator_matrix
+from ingest_bim.ifc_groups import Group
+from ingest_bim.ifc_products import Products
 from ingest_bim.ifc_structure import Structure
-from ingest_bim.step_access import DAMAGED, attribute
+from ingest_bim.step_access import DAMAGED
 from ingest_bim.step_scan import StepText
 
 F64 = NDArray[np.float64]
@@ -48,22 +49,22 @@ class Plan:
     bodies: dict[int, list[int]] = field(default_factory=dict)
 
 
-def plan_of(structure: Structure, drawable: dict[int, Group], text: StepText, length: float, salt: str) -> Plan:
+def plan_of(structure: Structure, products: Products, drawable: dict[int, Group], text: StepText, length: float, salt: str) -> Plan:
     """Find equal shapes (`length`: metres per unit; `salt`: whatever else decides what a shape looks like)."""
     plan = Plan(drawable)
-    placements: dict[int, F64 | None] = {}
-    looks = _Looks(structure, text, placements, length)
+    looks = _Looks(structure, products, text, length)
+    begin = salt.encode()
     for element in structure.elements:
         step = element.id()
         if step not in drawable:
             continue
         try:
-            placement = attribute(element, "ObjectPlacement")
-            world = local_matrix(placement, placements) if placement is not None else IDENTITY
+            placement = products.named(step)[0]
+            world = products.world(placement) if placement else IDENTITY
             if world is None:
                 continue
-            content, operator, bodies = _content(element, text, cut=looks.is_cut(step))
-            key = blake2b(b"|".join([salt.encode(), *content, *looks.of(element)]), digest_size=16).digest()
+            content, operator, bodies = _content(step, products, text, cut=looks.is_cut(step))
+            key = blake2b(b"|".join([begin, *content, *looks.of(element)]), digest_size=16).digest()
         except DAMAGED:
             continue
         plan.keys[step] = key
@@ -83,33 +84,32 @@ def metres(matrix: F64, length: float) -> F64:
     return scaled
 
 
-def _content(element: Any, text: StepText, *, cut: bool) -> tuple[list[bytes], F64, list[list[int]]]:
+def _content(step: int, products: Products, text: StepText, *, cut: bool) -> tuple[list[bytes], F64, list[list[int]]]:
     """Digests of what the shape is made of, the mapping operator that is left out of them, and the items of each representation."""
-    # IfcShapeRepresentation: context, identifier, type, items, by position
-    parts = [p for p in attribute(attribute(element, "Representation"), "Representations", ()) if p.get_argument(1) not in NOT_BODY]
+    parts = products.bodies(step)
     digests: list[bytes] = []
     operator = IDENTITY
     bodies: list[list[int]] = []
     for part in parts:
-        context, identifier, items = part.get_argument(0), part.get_argument(1), part.get_argument(3)
-        digests += [text.digest(context.id()) if context is not None else b"$", str(identifier).encode()]
-        bodies.append([item.id() for item in items])
-        if len(parts) == len(items) == 1 and items[0].is_a("IfcMappedItem") and not cut:
-            target = operator_matrix(items[0].MappingTarget)
+        digests += [text.digest(part.context) if part.context else b"$", str(part.identifier).encode()]
+        bodies.append(part.items)
+        if len(parts) == len(part.items) == 1 and products.kind(part.items[0]) == "IfcMappedItem" and not cut:
+            mapped = products.model.by_id(part.items[0])
+            target = operator_matrix(mapped.MappingTarget)
             # a mirrored use is a shape of its own: its triangles run the other way round
             if target is not None and float(np.linalg.det(target[:3, :3])) > 1e-12:
                 operator = IDENTITY if np.array_equal(target, IDENTITY) else target
-                digests += [text.digest(items[0].MappingSource.id()), b"mapped", *text.styles(items[0].id())]
+                digests += [text.digest(mapped.MappingSource.id()), b"mapped", *text.styles(part.items[0])]
                 continue
-        digests += map(text.digest, bodies[-1])
+        digests += map(text.digest, part.items)
     return digests, operator, bodies
 
 
 class _Looks:
     """What else decides how elements look: class, materials, openings."""
 
-    def __init__(self, structure: Structure, text: StepText, places: dict[int, F64 | None], length: float) -> None:
-        self.structure, self.text, self.places, self.length = structure, text, places, length
+    def __init__(self, structure: Structure, products: Products, text: StepText, length: float) -> None:
+        self.structure, self.products, self.text, self.length = structure, products, text, length
         self.elements = {e.id(): e for e in structure.elements}
         self.openings: dict[int, list[int]] = defaultdict(list)
         for relation in structure.relations:
@@ -143,7 +143,7 @@ class _Looks:
         own = element.ObjectPlacement
         if near is not None and near.is_a("IfcLocalPlacement") and near.PlacementRelTo is not None and near.PlacementRelTo == own:
             return [self.text.digest(near.RelativePlacement.id())]
-        places = [local_matrix(place, self.places) if place is not None else IDENTITY for place in (own, near)]
+        places = [self.products.world(place.id()) if place is not None else IDENTITY for place in (own, near)]
         if places[0] is None or places[1] is None:
             return [self.text.digest(place.id()) if place is not None else b"$" for place in (near, own)]
         seen = metres(np.linalg.inv(places[0]) @ places[1], self.length)

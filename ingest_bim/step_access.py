@@ -79,9 +79,3 @@ def indexes(qualified: str, names: tuple[str, ...]) -> tuple[int | None, ...]:
     declared = wrapper.schema_by_name(schema).declaration_by_name(name).as_entity()
     found = {a.name(): i for i, a in enumerate(declared.all_attributes())} if declared is not None else {}
     return tuple(found.get(n) for n in names)
-
-
-def values(entity: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    """Several attributes at once; None for those that the class does not have."""
-    places = indexes(entity.is_a(True), names)
-    return {name: None if place is None else entity.get_argument(place) for name, place in zip(names, places, strict=True)}

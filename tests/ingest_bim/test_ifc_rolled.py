@@ -12,6 +12,7 @@ import pytest
 from ingest_bim import ifc
 from ingest_bim.ifc_geometry import REFERENCE
 from ingest_bim.ifc_groups import signature
+from ingest_bim.ifc_products import Products
 from twin.model import Mesh, Report
 
 PROFILES = (
@@ -42,7 +43,7 @@ def beams(path: Path, kind: str, sizes: dict[str, float], count: int = 6) -> Any
 @pytest.mark.parametrize(("kind", "sizes", "area", "radius"), PROFILES, ids=[profile[0] for profile in PROFILES])
 def test_polygons_are_drawn_by_a_quick_engine(tmp_path: Path, kind: str, sizes: dict[str, float], area: float, radius: str) -> None:
     made = beams(tmp_path / "beams.ifc", kind, sizes)
-    assert signature(made.by_type("IfcBeam")[0]) == ("IfcExtrudedAreaSolid",)
+    assert signature(made.by_type("IfcBeam")[0], Products(made, None)) == ("IfcExtrudedAreaSolid",)
     report = Report()
     options = ifc.Options.model_validate({"crs": "EPSG:32650", "vertical": "EGM96", "anchor": "500000,2500000,0"})
     mesh = next(b for b in ifc.read(tmp_path / "beams.ifc", options, report) if isinstance(b, Mesh))
@@ -54,7 +55,7 @@ def test_polygons_are_drawn_by_a_quick_engine(tmp_path: Path, kind: str, sizes: 
         volume = float(np.einsum("ij,ij->", points[corners[:, 0]], np.cross(points[corners[:, 1]], points[corners[:, 2]])) / 6)
         assert volume == pytest.approx(area * int(mesh.ids[int(feature)].as_py()), rel=1e-6)
     rounded = beams(tmp_path / "round.ifc", kind, {**sizes, radius: 0.004}, 1)
-    assert "rounded" in signature(rounded.by_type("IfcBeam")[0])
+    assert "rounded" in signature(rounded.by_type("IfcBeam")[0], Products(rounded, None))
 
 
 def test_structural_lines_are_not_failures(tmp_path: Path) -> None:
