@@ -37,6 +37,10 @@ class Opening:
     _found: Future[tuple[Any, str]]
     _pool: ThreadPoolExecutor
 
+    def done(self) -> bool:
+        """Whether `model` has not to wait."""
+        return self._found.done()
+
     def model(self, report: Report) -> Any:
         """The parser's model, once it is there; then no thread is left. What the parser had to say goes into the report.
 

@@ -23,7 +23,6 @@ from ingest_bim.ifc_singles import Singles, numbers
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.ifc_units import NONE, Unit, Units
 from ingest_bim.step_access import DAMAGED, attribute
-from ingest_bim.step_scan import StepText
 from twin.model import Report, Table
 
 DEPTH = 8
@@ -83,9 +82,11 @@ def values_of(given: Given | None) -> Iterator[Value]:
     return (value for one, _ in given or () for value in one.values)
 
 
-def read_definitions(model: Any, structure: Structure, units: Units, report: Report, text: StepText | None = None) -> Definitions:
-    """Read every property set and quantity of every element and type; the plain values of them from `text`, if there is one."""
-    reader = _Reader(model, units, report, Singles(text, model.by_id) if text is not None else None)
+def read_definitions(model: Any, structure: Structure, units: Units, report: Report, singles: Singles | None = None) -> Definitions:
+    """Read every property set and quantity of every element and type; the plain values of them from the text, if there is one."""
+    if singles is not None:
+        singles.entity = model.by_id
+    reader = _Reader(model, units, report, singles)
     own = _related(model, report, reader.singles)
     # IFC2x3 projects and IFC4 contexts may list theirs through IsDefinedBy alone; types list their own
     by_type: dict[int, list[int]] = {t.id(): [d.id() for d in t.HasPropertySets or ()] for t in model.by_type("IfcTypeObject")}

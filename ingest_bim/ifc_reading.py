@@ -36,6 +36,7 @@ from ingest_bim.ifc_products import Products
 from ingest_bim.ifc_properties import Definitions, as_json, long_table, material_properties, read_definitions
 from ingest_bim.ifc_shapes import shape_model
 from ingest_bim.ifc_sharing import Plan, plan_of
+from ingest_bim.ifc_singles import Singles
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
 from ingest_bim.ifc_units import Units, one_length
 from ingest_bim.step_access import DAMAGED, attribute, parser
@@ -90,6 +91,9 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         shaped, workers = options.kernel != "none", options.workers or min(os.cpu_count() or 1, 16)
         host = stack.enter_context(Host.of_file(step.path, workers, options.element_seconds)) if shaped and not alone else None
         text = StepText.of(step.path) if shaped and step.size <= MAX_SCANNED else None
+        singles = Singles(text) if text is not None else None
+        if singles is not None:
+            singles.read_ahead(opened.done)
         model = opened.model(report)
         if shaped and host is None:
             host = stack.enter_context(Host.of_model(model, workers, options.element_seconds))
@@ -112,7 +116,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
             plan = _plan(step, structure, products, drawable, units, options, report, text)
             plain = PlainShapes(model, structure, text, plan, units.length) if text is not None else None
             shaping = _start(stack, later, host, plan, options, plain)
-        definitions = read_definitions(model, structure, units, report, text)
+        definitions = read_definitions(model, structure, units, report, singles)
         associations = Associations(model, structure, units.length, report)
         around.progress(0.1, "properties")
         # while shapes are made elsewhere; who takes the tables stores them while elements are read here

@@ -14,6 +14,10 @@ from ingest_bim.step_scan import StepText
 
 Single = tuple[str, Any, str, int]
 """(name, value, measure, name of the unit's instance or 0)."""
+Plain = tuple[str, Any, bytes, int]
+"""The same, with the measure as it is written."""
+Members = tuple[str, bytes, bool]
+"""(name, names of its members as they are written, whether they are quantities)."""
 #: What every object of IFC begins with: GlobalId, owner, then (captured) its name and (not) its description.
 _ROOT = rb"\s*+'[^']*+'\s*+,\s*+(?:\$|#\d++)\s*+,\s*+(?:\$|'([^']*+)')\s*+,\s*+(?:\$|'[^']*+')\s*+,\s*+"
 _NAMES = rb"\(\s*+(#\d++(?:\s*+,\s*+#\d++)*+)\s*+\)\s*+"
@@ -31,15 +35,37 @@ _WIDE = re.compile(rb"\\X2\\((?:[0-9A-F]{4})++)\\X0\\")
 
 
 class Singles:
-    """Single values of one model by name; `entity` gives the parser's instance of a name."""
+    """Single values of one model by name; `entity` gives the parser's instance of a name, once there is one."""
 
-    def __init__(self, text: StepText, entity: Callable[[int], Any]) -> None:
-        self.rows, self.kinds, self.entity = text.rows, text.kinds, entity
+    entity: Callable[[int], Any]
+
+    def __init__(self, text: StepText) -> None:
+        self.rows, self.kinds = text.rows, text.kinds
         self._measures: dict[bytes, str] = {}
         self._titles: dict[bytes, str | None] = {}
+        self._relations: list[tuple[list[int], int]] | None = None
+        self._members: dict[int, Members | None] = {}
+        self._plain: dict[int, Plain | None] = {}
+
+    def read_ahead(self, done: Callable[[], bool]) -> None:
+        """Read what the text alone says until something is `done` that is waited for (the parser's opening of the model)."""
+        if done():
+            return
+        self._relations = self.relations()
+        for kind in _SETS:
+            for at, name in enumerate(self.kinds.get(kind, ())):
+                if at % 256 == 0 and done():
+                    return
+                self._members[name] = self.members(name)
+        for at, name in enumerate(self.kinds.get(b"IFCPROPERTYSINGLEVALUE", ())):
+            if at % 256 == 0 and done():
+                return
+            self._plain[name] = self.plain(name)
 
     def relations(self) -> list[tuple[list[int], int]] | None:
         """`relation` of all that there are, in the parser's order (of their names); None where the text does not say all of them plainly."""
+        if self._relations is not None:
+            return self._relations
         # of two classes, or of one that is not written in capitals, the parser lists more
         if b"IFCRELOVERRIDESPROPERTIES" in self.kinds or not all(map(bytes.isupper, self.kinds)):
             return None
@@ -56,8 +82,10 @@ class Singles:
         objects, definition = numbers(found[2]), int(found[3])
         return (objects, definition) if self.rows.keys() >= {definition, *objects} else None
 
-    def members(self, definition: int) -> tuple[str, bytes, bool] | None:
-        """(name, names of its members as they are written, whether they are quantities) of an IfcPropertySet or IfcElementQuantity; None where the text does not say it plainly."""
+    def members(self, definition: int) -> Members | None:
+        """Of an IfcPropertySet or IfcElementQuantity; None where the text does not say it plainly."""
+        if definition in self._members:
+            return self._members[definition]
         kind, text = self.rows.get(definition, (b"", b""))
         pattern = _SETS.get(kind)
         found = pattern.fullmatch(text) if pattern is not None else None
@@ -66,6 +94,17 @@ class Singles:
 
     def of(self, name: int) -> Single | None:
         """An IfcPropertySingleValue; None where it is none, or not a plain one."""
+        found = self._plain[name] if name in self._plain else self.plain(name)
+        if found is None:
+            return None
+        title, value, measure, unit = found
+        spelled = self._measures.get(measure)
+        if spelled is None:
+            spelled = self._measures[measure] = str(self.entity(name).get_argument(2).is_a())
+        return title, value, spelled, unit
+
+    def plain(self, name: int) -> Plain | None:
+        """`of`, with the measure as it is written."""
         kind, text = self.rows.get(name, (b"", b""))
         found = _SINGLE.fullmatch(text) if kind == b"IFCPROPERTYSINGLEVALUE" else None
         if found is None:
@@ -75,12 +114,7 @@ class Singles:
             return None  # the parser says what an IFCLOGICAL is
         title = self._titles.get(label) or self._title(label)
         value: Any = decoded(letters) if letters is not None else float(number) if number is not None else logical == b"T"
-        if title is None or value is None:
-            return None
-        spelled = self._measures.get(measure)
-        if spelled is None:
-            spelled = self._measures[measure] = str(self.entity(name).get_argument(2).is_a())
-        return title, value, spelled, int(unit or 0)
+        return (title, value, measure, int(unit or 0)) if title is not None and value is not None else None
 
     def size(self, name: int) -> Single | None:
         """A quantity; None where it is none, or not a plain one."""

@@ -21,6 +21,7 @@ from ingest_bim.geometry_plain import Plain
 from ingest_bim.geometry_polygons import NotEvaluated, balanced, cut
 from ingest_bim.ifc_geometry import Shape, area_of, volume_of
 from ingest_bim.ifc_properties import read_definitions
+from ingest_bim.ifc_singles import Singles
 from ingest_bim.ifc_structure import read_structure
 from ingest_bim.ifc_units import Units
 from ingest_bim.step_scan import StepText
@@ -287,7 +288,7 @@ def test_values_from_the_text_are_the_parser_s(model_file: ModelFile, step: Step
     path = model_file(step(*TRICKY))
     model: Any = ifcopenshell.open(path)
     structure, units = read_structure(model, Report()), Units(model)
-    parsed, scanned = (read_definitions(model, structure, units, Report(), text) for text in (None, StepText.of(path)))
+    parsed, scanned = (read_definitions(model, structure, units, Report(), singles) for singles in (None, Singles(StepText.of(path))))
     assert scanned == parsed
     assert {name: len(values) for (name, values) in ((one.name, one.values) for one, _ in scanned.psets[100])} == {"Pset, (of) 'one'": 13, "墙": 2, "IfcPropertySet": 1}
     values = {value.name: (value.text, value.number, value.type) for value in scanned.psets[100][0][0].values}
@@ -309,7 +310,7 @@ def test_relations_from_the_text_are_the_parser_s(model_file: ModelFile, step: S
     path = model_file(step(line, *sets, "#401=IFCPROPERTYSINGLEVALUE('a',$,IFCLABEL('x'),$);", "#431=IFCRELDEFINESBYPROPERTIES('4000000000000000000005',$,$,$,(#100),#423);", schema="IFC2X3"))
     model: Any = ifcopenshell.open(path)
     structure, units = read_structure(model, Report()), Units(model)
-    parsed, scanned = (read_definitions(model, structure, units, Report(), text) for text in (None, StepText.of(path)))
+    parsed, scanned = (read_definitions(model, structure, units, Report(), singles) for singles in (None, Singles(StepText.of(path))))
     assert scanned == parsed
     assert [one.name for one, _ in scanned.psets[100]] in (["423", "422"], ["423"])
 

@@ -263,15 +263,36 @@ def test_quantities_of_the_text_are_those_of_the_parser(model_file: ModelFile, s
     ]  # fmt: skip
     opened = parser().open(str(model_file(step(*lines, prefix=".MILLI."))))
     text = StepText(model_file(step(*lines, prefix=".MILLI.")).read_bytes())
-    singles = Singles(text, opened.by_id)
+    singles, ahead = Singles(text), Singles(text)
+    ahead.read_ahead(lambda: False)
     assert [n for n in range(331, 339) if singles.size(n) is None] == [332, 333, 337, 338]
     found = []
-    for source in (text, None):
+    for source in (singles, ahead, None):
         report = Report()
         units = Units(opened)
         found.append((read_definitions(opened, read_structure(opened, report), units, report, source).quantities, report.notes))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
     values = {value.name: value for value in values_of(found[0][0][100])}
     assert list(values) == ["Length", "Area", "Bolts", "NetVolume", "重", "T", "Layer.Length", "Layer.NetVolume", "Whole"]
     assert (values["Area"].number, values["Area"].unit) == (pytest.approx(-1.5e-9), "m²")
     assert (values["T"].number, values["T"].type) == (1000.0, "IfcTimeMeasure")
+
+
+def test_what_is_read_ahead_of_the_parser_is_the_same(model_file: ModelFile, step: Step) -> None:
+    lines = [
+        "#300=IFCPROPERTYSINGLEVALUE('Width',$,IFCLENGTHMEASURE(300.),$);", "#301=IFCPROPERTYSINGLEVALUE('Fire','d',IFCLABEL('REI 30'),$);", "#302=IFCPROPERTYSINGLEVALUE('Odd',$,IFCLABEL('it''s'),$);",
+        "#303=IFCPROPERTYSET('3000000000000000000003',$,'Pset_A',$,(#300,#301,#302));", "#304=IFCRELDEFINESBYPROPERTIES('3000000000000000000004',$,$,$,(#100,#110),#303);",
+        "#305=IFCPROPERTYSET('3000000000000000000005',$,'it''s',$,(#300));", "#306=IFCRELDEFINESBYPROPERTIES('3000000000000000000006',$,$,$,(#110),#305);",
+    ]  # fmt: skip
+    path = model_file(step(*lines, prefix=".MILLI."))
+    opened, text = parser().open(str(path)), StepText(path.read_bytes())
+    found = []
+    for moments in (0, 1, 2, 3, 4, 99):  # the model is opened at once, or later and later
+        left = iter(range(moments))
+        singles = Singles(text)
+        singles.read_ahead(lambda left=left: next(left, None) is None)
+        assert (singles._relations is not None) == (moments > 0)
+        assert len(singles._plain) == (3 if moments > 2 else 0)
+        found.append(read_definitions(opened, read_structure(opened, Report()), Units(opened), Report(), singles))
+    assert all(one == found[0] for one in found[1:])
+    assert [(value.name, value.number) for value in values_of(found[0].psets[110])] == [("Width", 0.3), ("Fire", None), ("Odd", None), ("Width", 0.3)]

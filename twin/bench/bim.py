@@ -154,7 +154,7 @@ def _plain(path: Path, folder: Path) -> Path:
 
 def stages(path: Path) -> dict[str, float]:
     """Seconds of wall time that opening, properties, geometry and tiles take, one after the other in this process."""
-    from ingest_bim import ifc, ifc_materials, ifc_properties, ifc_structure, ifc_units, step_guard  # noqa: PLC0415
+    from ingest_bim import ifc, ifc_materials, ifc_properties, ifc_singles, ifc_structure, ifc_units, step_guard  # noqa: PLC0415
     from ingest_bim.step_access import parser  # noqa: PLC0415
     from ingest_bim.step_scan import StepText  # noqa: PLC0415
     from twin import parts, registry  # noqa: PLC0415
@@ -177,7 +177,7 @@ def stages(path: Path) -> dict[str, float]:
 
         def properties() -> None:
             units, structure = ifc_units.Units(opened), ifc_structure.read_structure(opened, report)
-            ifc_properties.read_definitions(opened, structure, units, report, StepText.of(step.path))
+            ifc_properties.read_definitions(opened, structure, units, report, ifc_singles.Singles(StepText.of(step.path)))
             ifc_materials.Associations(opened, structure, units.length, report)
 
         timed("properties", properties)
