@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 
@@ -20,8 +19,10 @@ ROOMS = ("IfcSpace", "IfcSpatialZone", "IfcBuildingStorey", "IfcZone")
 def content(structure: Structure, definitions: Definitions, associations: Associations, shapes: Shapes) -> dict[str, int]:
     """Counts of drawn objects by what is known of them: see `twin.grading`; beside that openings, systems and materials."""
     counts: Counter[str] = Counter()
+    known: dict[str, frozenset[str]] = {}
     for element in structure.elements:
-        step, kinds = element.id(), supertypes(element.is_a(True))
+        step, kind = element.id(), element.is_a()
+        kinds = known[kind] if kind in known else known.setdefault(kind, supertypes(element.is_a(True)))
         drawn = step in shapes.shapes
         counts["objects"] += drawn
         counts["spaces"] += not kinds.isdisjoint(ROOMS)
@@ -44,11 +45,12 @@ def below_ground(shapes: Shapes, level: float) -> dict[int, bool]:
     """Step id → whether all of an element lies below the model height `level` (metres); a millimetre above it is still below."""
     if not shapes.shapes:
         return {}
-    boxes: dict[int, Any] = {}
-    for shape in shapes.shapes.values():
-        if id(shape.positions) not in boxes:
-            boxes[id(shape.positions)] = (shape.positions.min(axis=0), shape.positions.max(axis=0))
-    low, high = (np.array([boxes[id(shape.positions)][end] for shape in shapes.shapes.values()]) for end in (0, 1))
+    different = {id(shape.positions): shape.positions for shape in shapes.shapes.values()}
+    points = np.concatenate(list(different.values()))
+    starts = np.cumsum([0, *map(len, different.values())])[:-1]
+    number = {name: at for at, name in enumerate(different)}
+    which = np.array([number[id(shape.positions)] for shape in shapes.shapes.values()])
+    low, high = (end.reduceat(points, starts)[which] for end in (np.minimum, np.maximum))
     rows = np.array([shape.matrix[2] for shape in shapes.shapes.values()])
     # of a turned shape its box's corners stand for it: an element is called below ground only where it surely is
     highest = np.maximum(low * rows[:, :3], high * rows[:, :3]).sum(axis=1) + rows[:, 3]

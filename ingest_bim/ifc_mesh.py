@@ -42,7 +42,7 @@ class _Builder:
     flipped: int = 0
     count: int = 0
 
-    def add(self, shape: Shape, row: int, kind: str, placement: Placement) -> None:
+    def add(self, shape: Shape, row: int, kind: str) -> None:
         """Place a shape for the feature `row`."""
         closed = self._is_closed(shape)
         name = (kind in SPACES, closed, *shape.materials)
@@ -59,15 +59,16 @@ class _Builder:
             self.solid.append(closed)
             self.count += len(shape.triangles)
         self.instances.append((self.prototypes[key], row))
-        self.transforms.append(placement.matrix @ shape.matrix)
+        self.transforms.append(shape.matrix)
 
     def turn(self) -> None:
         """Turn closed prototypes that are inside out."""
         if not self.positions:
             return
         starts = np.cumsum([0, *map(len, self.positions)])
-        middles = np.array([p.mean(axis=0) for p in self.positions])
-        points = np.concatenate(self.positions) - np.repeat(middles, np.diff(starts), axis=0)
+        points = np.concatenate(self.positions)
+        middles = np.add.reduceat(points, starts[:-1]) / np.diff(starts)[:, None]
+        points = points - np.repeat(middles, np.diff(starts), axis=0)
         corners = np.concatenate(self.triangles) + np.repeat(starts[:-1], [len(t) for t in self.triangles])[:, None]
         a, b, c = (points[corners[:, i]] for i in range(3))
         first = np.cumsum([0, *(len(t) for t in self.triangles[:-1])])
@@ -109,7 +110,7 @@ class _Builder:
             placement.reference, ids, attributes,
             joined(self.positions, (0, 3), np.float64), joined(self.triangles, (0, 3), np.int32), joined(self.rows, (0,), np.int32),
             np.cumsum([0, *map(len, self.positions)], dtype=np.int64), np.cumsum([0, *map(len, self.triangles)], dtype=np.int64),
-            instances[:, 0], instances[:, 1], np.array(self.transforms, np.float64).reshape(-1, 4, 4),
+            instances[:, 0], instances[:, 1], placement.matrix @ np.array(self.transforms, np.float64).reshape(-1, 4, 4),
             tuple(self.materials) or (Material(),), parents,
         )  # fmt: skip
 
@@ -124,7 +125,7 @@ def meshes(
     prototypes = instances = triangles = flipped = 0
     for at, element in enumerate(structure.elements):
         if element.id() in shapes:
-            builder.add(shapes[element.id()], at - start, element.is_a(), placement)
+            builder.add(shapes[element.id()], at - start, element.is_a())
         if builder.count >= MAX_TRIANGLES or at + 1 - start >= MAX_ROWS or at + 1 == len(structure.elements):
             builder.turn()
             size = at + 1 - start
