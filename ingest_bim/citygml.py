@@ -22,7 +22,7 @@ from ingest_bim.citygml_stream import SURFACE_DATA, XLINK, Head, local, members
 from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_reference, crs_text, metres_of
 from ingest_bim.citymodel_axes import north_first
 from ingest_bim.citymodel_textures import Pictures
-from ingest_bim.package import heads, is_zip
+from ingest_bim.package import heads, is_packed
 from twin import crs as crs_module
 from twin.errors import BadReference, UnreadableSource
 from twin.model import Batch, Reference, Report
@@ -39,7 +39,7 @@ class Options(CityOptions):
 
 def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contract of readers
     """Whether an XML file is CityGML, told by its first bytes."""
-    if is_zip(source):
+    if is_packed(source):
         return any(b"opengis.net/citygml" in head for _, head in heads(source, SUFFIXES))
     if not source.is_file():
         return False

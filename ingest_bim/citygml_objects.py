@@ -13,14 +13,13 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from ingest_bim.citygml_codes import CodeLists
 from ingest_bim.citygml_geometry import Polygon, Store, coordinates, gml_id, polygons
 from ingest_bim.citygml_stream import CITYGML, GML, XLINK, Head, local, namespace
 from ingest_bim.citymodel import CityObject, Face, Measure, Shape, Shell, Surface, choose_lod, lod_rank
-from ingest_bim.citymodel_mesh import plan
+from ingest_bim.citymodel_mesh import text_of
 from twin.model import Report
 
 F64 = NDArray[np.float64]
@@ -172,7 +171,7 @@ class Member:
             if self.store.lines and self.place is not None:
                 placed = [self.place(line) for line in self.store.lines]
                 if name.endswith(INTERSECTION):
-                    _put(thing.attributes, name, _text_of(placed))
+                    _put(thing.attributes, name, text_of(placed))
                 else:
                     lines.setdefault(lod, {}).setdefault(name, []).extend(placed)
             if found:
@@ -181,7 +180,7 @@ class Member:
         chosen = choose_lod([*faces, *implicit], self.lod)
         if chosen is not None:
             for name, beside in ((name, beside) for of_lod in lines.values() for name, beside in of_lod.items()):
-                _put(thing.attributes, name, _text_of(beside))
+                _put(thing.attributes, name, text_of(beside))
         elif (best := choose_lod(list(lines), self.lod)) is not None:
             thing.lines, thing.lod = [line for found in lines[best].values() for line in found], best
             self.report.note("warned", thing.id, f"{thing.kind}: its {len(thing.lines)} points or lines are kept as a plan geometry and not drawn.")
@@ -257,11 +256,6 @@ class Member:
             self.store.problems[f"the implicit geometry {name[:60]!r} {found}"] += 1
             return None
         return f"library {name}", found
-
-
-def _text_of(lines: list[F64]) -> str:
-    """Points and lines in coordinates of the reference as WKT: what an attribute can hold of them."""
-    return str(shapely.to_wkt(plan(lines), rounding_precision=-1))
 
 
 @lru_cache(maxsize=4096)
