@@ -68,6 +68,8 @@ def groups_of(structure: Structure) -> tuple[dict[int, Group], dict[int, str]]:
                 idle[element.id()] = "it has lines, points or texts alone" if _has_items(element) else "its representation has no items (or they are not in the file)"
         elif not drawn[kind] and element.id() not in cuts and is_kind(element, "IfcFeatureElementSubtraction") and attribute(element, "Representation") is not None:
             idle[element.id()] = "it is a cut, and no element is said to be cut by it"
+        elif kind == "IfcGrid":
+            idle[element.id()] = "its axes are lines"
     return drawable, idle
 
 

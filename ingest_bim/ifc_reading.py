@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ingest_bim.ifc_attributes import attributes
 from ingest_bim.ifc_cache import ShapeCache
 from ingest_bim.ifc_columns import attribute_table
 from ingest_bim.ifc_content import content
@@ -119,6 +120,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         yield relation_table(structure)
         yield from associations.tables()
         yield from material_properties(model, units, report)
+        yield from attributes(model, structure, units, report)
         yield _types(model, structure, definitions)
         shapes = shaping() if shaping is not None else Shapes()
         shapes.skipped |= {step: ("empty", reason) for step, reason in idle.items()}
@@ -129,8 +131,8 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         else:
             _check_reach(shapes, placement, options, name)
         report.facts["content"] = content(structure, definitions, associations, shapes)
-        attributes = attribute_table(model, structure, definitions, associations, shapes, ground_level(model, units.length)[0])
-    yield from meshes(structure, shapes.shapes, attributes, placement, report)
+        columns = attribute_table(model, structure, definitions, associations, shapes, ground_level(model, units.length)[0])
+    yield from meshes(structure, shapes.shapes, columns, placement, report)
 
 
 def _note_adrift(structure: Structure, drawable: dict[int, tuple[str, ...]], report: Report) -> None:
