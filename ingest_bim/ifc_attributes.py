@@ -26,19 +26,20 @@ def attributes(model: Any, structure: Structure, units: Units, report: Report) -
     """`attributes`, if there are any: id, class, attribute, and the value as in `psets`; of actors, tasks, costs and resources, which are no features, the name, too."""
     schema = _Schema(model.schema_identifier)
     rows: list[tuple[str, str, Value]] = []
-    others = {other.id() for other in structure.others}
-    types = model.by_type("IfcTypeObject")
-    for thing in (*structure.elements, *types, *structure.others):
-        kind = thing.is_a()
-        named = thing.id() in others
-        for index, name, measure in schema.beyond(kind, named=named):
-            try:
-                value = _value(name, thing.get_argument(index), measure, units)
-            except DAMAGED as error:
-                report.note("skipped", structure.ids[thing.id()], f"#{thing.id()} {kind}: its {name} is damaged: {str(error)[:120]}.")
-                continue
-            if value is not None:
-                rows.append((structure.ids[thing.id()], kind, value))
+    for things, named in (((*structure.elements, *model.by_type("IfcTypeObject")), False), (structure.others, True)):
+        beyond: dict[str, list[tuple[int, str, str]]] = {}
+        for thing in things:
+            kind = thing.is_a()
+            if kind not in beyond:
+                beyond[kind] = schema.beyond(kind, named=named)
+            for index, name, measure in beyond[kind]:
+                try:
+                    value = _value(name, thing.get_argument(index), measure, units)
+                except DAMAGED as error:
+                    report.note("skipped", structure.ids[thing.id()], f"#{thing.id()} {kind}: its {name} is damaged: {str(error)[:120]}.")
+                    continue
+                if value is not None:
+                    rows.append((structure.ids[thing.id()], kind, value))
     if rows:
         yield Table("attributes", _table(rows))
 
@@ -62,23 +63,18 @@ def _value(name: str, raw: Any, measure: str, units: Units) -> Value | None:
 
 
 class _Schema:
-    """Attributes by class, looked up once."""
+    """The attributes of a schema's classes."""
 
     def __init__(self, identifier: str) -> None:
         import ifcopenshell.ifcopenshell_wrapper as wrapper  # noqa: PLC0415  slow import, not needed to name the reader
 
         self.schema: Any = wrapper.schema_by_name(identifier)
-        self.known: dict[tuple[str, bool], list[tuple[int, str, str]]] = {}
 
     def beyond(self, kind: str, *, named: bool) -> list[tuple[int, str, str]]:
         """(position, name, measure) of the attributes that are not common ones; of `named` with the texts among these."""
-        if (kind, named) not in self.known:
-            left = {"GlobalId", "OwnerHistory"} if named else COMMON
-            declared = self.schema.declaration_by_name(kind).as_entity()
-            self.known[kind, named] = [
-                (index, each.name(), _declared(each.type_of_attribute())) for index, each in enumerate(declared.all_attributes()) if each.name() not in left
-            ]
-        return self.known[kind, named]
+        left = {"GlobalId", "OwnerHistory"} if named else COMMON
+        declared = self.schema.declaration_by_name(kind).as_entity()
+        return [(index, each.name(), _declared(each.type_of_attribute())) for index, each in enumerate(declared.all_attributes()) if each.name() not in left]
 
 
 def _declared(kind: Any) -> str:
