@@ -74,12 +74,19 @@ class _Schema:
         """(position, name, measure) of the attributes that are not common ones; of `named` with the texts among these."""
         left = {"GlobalId", "OwnerHistory"} if named else COMMON
         declared = self.schema.declaration_by_name(kind).as_entity()
-        return [(index, each.name(), _declared(each.type_of_attribute())) for index, each in enumerate(declared.all_attributes()) if each.name() not in left]
+        found = [(index, each.name(), *_declared(each.type_of_attribute())) for index, each in enumerate(declared.all_attributes()) if each.name() not in left]
+        return [(index, name, measure) for index, name, measure, told in found if told]
 
 
-def _declared(kind: Any) -> str:
-    named = kind.as_named_type()
-    return str(named.declared_type().name()) if named is not None else ""
+def _declared(kind: Any) -> tuple[str, bool]:
+    """(the name of an attribute's type, whether it can be told: of other entities, shapes and places among them, only these)."""
+    many = kind.as_aggregation_type()
+    named = (many.type_of_element() if many is not None else kind).as_named_type()
+    if named is None:
+        return "", True
+    declared = named.declared_type()
+    name = str(declared.name())
+    return "" if many is not None else name, declared.as_entity() is None or name in (*ADDRESSES, "IfcGridAxis")
 
 
 def _table(rows: list[tuple[str, str, Value]]) -> pa.Table:
