@@ -23,6 +23,7 @@ def shape_model(
     leaders = {members[0]: key for key, members in plan.members.items() if key not in known}
     first = [step for step in plan.drawable if step in leaders or step not in plan.keys]
     made = shape_all(host, by_group(plan.drawable, iter(first)), kernel, progress, plain)
+    _cap_once(made, plan)
     bases = dict(known)
     apart: list[int] = []
     for leader, key in leaders.items():
@@ -35,6 +36,7 @@ def shape_model(
             apart += plan.members[key][1:]
     if apart:
         made = _joined(made, shape_all(host, by_group(plan.drawable, iter(apart)), kernel, progress, plain))
+        _cap_once(made, plan)
     for key, base in bases.items():
         for step in plan.members[key]:
             world, own = plan.world[step], plan.own[step]
@@ -46,6 +48,20 @@ def shape_model(
     shared = sum(len(plan.members[key]) - 1 for key in bases)
     made.facts |= {"shaped": len(first) + len(apart), "placed_copies": shared, "from_cache": sum(key in known for key in bases)}
     return made, {key: base for key, base in bases.items() if key not in known}
+
+
+def _cap_once(made: Shapes, plan: Plan) -> None:
+    """The kernels draw both ends of a tapered body twice, one of them inwards, too: of triangles at one place that which faces away from the body is kept."""
+    for step, shape in made.shapes.items():
+        if "IfcExtrudedAreaSolidTapered" in plan.drawable[step] and "several" not in plan.drawable[step]:
+            corners = shape.positions[shape.triangles]
+            away = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+            inwards = np.einsum("ij,ij->i", away, corners.mean(axis=1) - shape.positions.mean(axis=0)) < 0
+            order = np.argsort(inwards, kind="stable")
+            place = np.take_along_axis(corners, np.lexsort(corners.transpose(2, 0, 1), axis=1)[:, :, None], axis=1).reshape(-1, 9)
+            kept = np.sort(order[np.unique(place[order], axis=0, return_index=True)[1]])
+            if len(kept) < len(shape.triangles):
+                made.shapes[step] = replace(shape, triangles=np.ascontiguousarray(shape.triangles[kept]), rows=shape.rows[kept])
 
 
 def _same(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
