@@ -29,7 +29,7 @@ from ingest_bim.geometry_clip import Evaluator, body_items
 from ingest_bim.geometry_copies import copied, is_copied
 from ingest_bim.geometry_faces import look, tessellated
 from ingest_bim.geometry_primitives import replace_round
-from ingest_bim.ifc_frames import is_circular, local_matrix
+from ingest_bim.ifc_frames import cut_circles, is_circular, local_matrix
 from ingest_bim.ifc_units import Units
 from ingest_bim.pipes import Exact, receive, send
 from ingest_bim.step_access import DAMAGED, attribute, parser
@@ -220,6 +220,7 @@ def describe(status: int, seconds: float) -> tuple[str, str]:
 def serve(model: Any, count: int, seconds: float, commands: Exact, answers: IO[bytes]) -> None:
     """Hand tasks to workers and their outcomes upwards until `commands` ends."""
     settings = geometry_settings()
+    cut_circles(model)
     workers: list[Worker] = []
     queue: list[Task] = []
     failures: Counter[tuple[str, str]] = Counter()
