@@ -22,6 +22,7 @@ F64 = NDArray[np.float64]
 Ring = list[tuple[float, float, float]]
 POLYGONS = ("Polygon", "PolygonPatch", "Triangle", "Rectangle")
 GML_ID, GML32_ID = (f"{{{space}}}id" for space in GML)
+CURVED = ("Arc", "ArcString", "ArcByBulge", "ArcStringByBulge", "ArcByCenterPoint", "Circle", "CircleByCenterPoint", "Bezier", "BSpline", "CubicSpline", "Clothoid")
 LINES = ("LineString", "Point", "MultiPoint", "MultiCurve", "CompositeCurve", "Curve", "OrientableCurve")
 
 
@@ -222,6 +223,8 @@ def corners(element: Element, store: Store) -> Ring:
             found += _three([values[i::size] for i in range(size)], store)
         elif name == "coordinates":
             found += _three(list(zip(*_tuples(node), strict=True)), store)
+        elif name in CURVED:
+            store.problems["curved edges are drawn straight between the points that they state"] += 1
         elif name == "coord":
             parts = [[float(child.text or "")] for axis in "XYZ" for child in node if local(child.tag) == axis]
             found += _three(parts, store)

@@ -130,7 +130,7 @@ class Member:
         elif gml_id(child) or (namespace(child.tag).startswith(CITYGML) and any(local(e.tag) in SHAPES for e in child.iter())):
             below.append(child)
         else:
-            _put(attributes, self._name(prop), self._record(child))
+            _put(attributes, self._name(prop), self._record(child, local(prop.tag)))
 
     def _simple(self, prop: Element, attributes: dict[str, Any]) -> None:
         text = (prop.text or "").strip() or prop.get(XLINK, "")
@@ -140,9 +140,12 @@ class Member:
             if (space := prop.get("codeSpace")) and (label := self.codes.label(space, text)) is not None:
                 _put(attributes, f"{self._name(prop)}.label", label)
 
-    def _record(self, element: Element) -> dict[str, Any]:
-        """A data object of an extension (uro:BuildingIDAttribute, …) as nested values; geometry inside is reported."""
-        record: dict[str, Any] = {}
+    def _record(self, element: Element, prop_name: str = "") -> dict[str, Any]:
+        """A data object of an extension (uro:BuildingIDAttribute, …) as nested values; geometry inside is reported.
+
+        Where the property (`prop_name`) holds objects of several classes, such as risks of floods and of landslides, the class is the value `type`.
+        """
+        record: dict[str, Any] = {"type": self._name(element)} if prop_name and not _names_class(prop_name, local(element.tag)) else {}
         for prop in element:
             if any(namespace(e.tag) in GML and e.tag != prop.tag for e in prop.iter()):
                 self.store.problems[f"geometry inside {self._name(element)} is not drawn"] += 1
@@ -152,7 +155,7 @@ class Member:
                 _put(record, self._name(prop), self._record(prop))
             else:
                 for child in prop:
-                    _put(record, self._name(prop), self._record(child))
+                    _put(record, self._name(prop), self._record(child, local(prop.tag)))
         return record
 
     # --- shapes ------------------------------------------------------------------------------------------------
@@ -273,6 +276,12 @@ def _of_hull(name: str) -> bool:
 def _is_record(prop: Element) -> bool:
     """Whether properties stand in a property without an object between them, as in `core:externalReference`."""
     return all(local(child.tag)[:1].islower() and not gml_id(child) and namespace(child.tag) not in GML for child in prop)
+
+
+@lru_cache(maxsize=4096)
+def _names_class(prop: str, kind: str) -> bool:
+    """Whether a property is called after the class of what it holds: bldgDataQualityAttribute after DataQualityAttribute."""
+    return prop.lower().endswith(kind.lower())
 
 
 def _put(attributes: dict[str, Any], name: str, value: Any) -> None:
