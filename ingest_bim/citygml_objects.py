@@ -45,6 +45,7 @@ class Member:
                  codes: CodeLists) -> None:  # fmt: skip
         self.store, self.head, self.lod, self.report, self.place, self.metres, self.codes = store, head, lod, report, place, metres, codes
         self.found: list[CityObject] = []
+        self.names: dict[str, str] = {}
 
     def read(self, element: Element, number: int) -> list[CityObject]:
         """All objects of the member, parents before children."""
@@ -86,19 +87,22 @@ class Member:
 
     def _name(self, element: Element) -> str:
         """Local name; with its prefix where it is an extension's."""
-        space = namespace(element.tag)
-        prefix = "" if space.startswith(CITYGML) or space in GML else self.head.prefixes.get(space, "")
-        return f"{prefix}:{local(element.tag)}" if prefix else local(element.tag)
+        tag = element.tag
+        name = self.names.get(tag)
+        if name is None:
+            space = namespace(tag)
+            prefix = "" if space.startswith(CITYGML) or space in GML else self.head.prefixes.get(space, "")
+            name = self.names[tag] = f"{prefix}:{local(tag)}" if prefix else local(tag)
+        return name
 
     def _properties(self, element: Element, thing: CityObject, attributes: dict[str, Any], geometry: list[tuple[str, Element, int, str]],
                     below: list[Element], surface: int) -> None:  # fmt: skip
-        tin_lod = next(((child.text or "").strip() for child in element if local(child.tag) == "lod"), "")
         for prop in element:
             name = local(prop.tag)
             if (lod := _lod_of(name)) and (len(prop) or prop.get(XLINK)):  # else a word of an extension that begins so
                 geometry.append((lod, prop, surface, name))
             elif name in RELIEF:
-                geometry.append((tin_lod, prop, surface, name))
+                geometry.append((next(((child.text or "").strip() for child in element if local(child.tag) == "lod"), ""), prop, surface, name))
             elif (name in ("boundedBy", "location") and namespace(prop.tag) in GML) or name in ("appearance", "appearanceMember"):
                 continue
             elif name == "address":
