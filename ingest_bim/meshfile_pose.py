@@ -36,7 +36,7 @@ def posed(buffers: Buffers, report: Report) -> None:
         try:
             places = _places(nodes) if places is None else places
             bones = _bones(buffers, document["skins"][skin], places) if skin is not None else None
-            back: F64 = np.linalg.inv(places[number]) if bones is not None else np.eye(4)
+            back = np.eye(4) if bones is None else np.asarray(np.linalg.inv(places[number]), np.float64)
             parts = [_part(buffers, part, weights, bones, back) for part in meshes[at]["primitives"]]
         except DAMAGED as error:
             report.note("warned", name, f"Its skin or its morph targets are damaged ({in_words(error)}): the mesh is drawn in its own place and shape.")
