@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import ifcopenshell
+import ifcopenshell.guid
 import pytest
 
 from ingest_bim.ifc_attributes import COMMON
 from tests.ingest_bim.test_ifc_properties import FIRST, SECOND, ModelFile, Read, Step
+from twin import grading
 
 SITE = "0000000000000000000002"
 LINES = (
@@ -94,3 +96,25 @@ def test_every_plain_attribute_of_a_real_model(shared_data: Path) -> None:
                 theirs.add((thing.GlobalId, thing.is_a(), name))
     ours = {(row["id"], row["class"], row["attribute"]) for row in read.tables["attributes"] if row["type"] != "IfcPostalAddress"}
     assert ours == theirs and len(ours) > 50
+
+
+@pytest.mark.parametrize(("kinds", "grade"), [
+    (("IfcGeographicElement,TERRAIN",), "CIM1"), (("IfcGeographicElement,VEGETATION",), "CIM2"), (("IfcGeotechnicalStratum,SOLID",), "CIM1"), (("IfcWall,SOLIDWALL",), "CIM6"),
+    (("IfcWall,SOLIDWALL", "IfcGeographicElement,TERRAIN"), "CIM6"), (("IfcSpace,INTERNAL",), "CIM5"),
+])  # fmt: skip
+def test_grades_of_models_of_one_kind(tmp_path: Path, step: Step, kinds: tuple[str, ...], grade: str) -> None:
+    """Ground is ground, a plant no building component, and a storey that only holds the tree together no room."""
+    text = step(schema="IFC4X3_ADD2")
+    model = ifcopenshell.file.from_string(text)
+    first, second = model.by_type("IfcColumn")
+    made = []
+    for kind in kinds:
+        name, predefined = kind.split(",")
+        made.append(model.create_entity(name, ifcopenshell.guid.new(), ObjectPlacement=first.ObjectPlacement, Representation=first.Representation, PredefinedType=predefined))
+    for relation in model.by_type("IfcRelContainedInSpatialStructure"):
+        relation.RelatedElements = made
+    model.remove(first)
+    model.remove(second)
+    model.write(str(tmp_path / "a.ifc"))
+    read = Read(tmp_path / "a.ifc", kernel="auto")
+    assert grading.grade("mesh", read.report.facts).value == grade
