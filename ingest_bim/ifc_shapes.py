@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_bim.ifc_cache import ShapeCache
+from ingest_bim.ifc_caps import TAPERED, capped_once
 from ingest_bim.ifc_geometry import Shape, Shapes
 from ingest_bim.ifc_groups import by_group
 from ingest_bim.ifc_ladder import Local, Shaper, shape_all
@@ -51,17 +52,9 @@ def shape_model(
 
 
 def _cap_once(made: Shapes, plan: Plan) -> None:
-    """The kernels draw both ends of a tapered body twice, one of them inwards, too: of triangles at one place that which faces away from the body is kept."""
     for step, shape in made.shapes.items():
-        if "IfcExtrudedAreaSolidTapered" in plan.drawable[step] and "several" not in plan.drawable[step]:
-            corners = shape.positions[shape.triangles]
-            away = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-            inwards = np.einsum("ij,ij->i", away, corners.mean(axis=1) - shape.positions.mean(axis=0)) < 0
-            order = np.argsort(inwards, kind="stable")
-            place = np.take_along_axis(corners, np.lexsort(corners.transpose(2, 0, 1), axis=1)[:, :, None], axis=1).reshape(-1, 9)
-            kept = np.sort(order[np.unique(place[order], axis=0, return_index=True)[1]])
-            if len(kept) < len(shape.triangles):
-                made.shapes[step] = replace(shape, triangles=np.ascontiguousarray(shape.triangles[kept]), rows=shape.rows[kept])
+        if TAPERED in plan.drawable[step]:
+            made.shapes[step] = capped_once(shape)
 
 
 def _same(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
