@@ -67,16 +67,22 @@ def leads_nowhere(number: Any, count: int) -> bool:
 def surfaces_of(geometry: dict[str, Any], first: int) -> list[Surface]:
     """The semantic surfaces of a geometry, numbered from `first`; one belongs to the one that it names, or that names it, and in no circle."""
     listed = (geometry.get("semantics") or {}).get("surfaces") or []
-    above = {i: raw["parent"] for i, raw in enumerate(listed) if type(raw.get("parent")) is int and 0 <= raw["parent"] < len(listed)}
-    for i, raw in enumerate(listed):
-        for child in raw.get("children") or []:
-            if type(child) is int and 0 <= child < len(listed):
-                above.setdefault(child, i)
+    above = _above(listed) if any("parent" in raw or "children" in raw for raw in listed) else {}  # windows and doors: few
     found = []
     for i, raw in enumerate(listed):
         attributes = {key: value for key, value in raw.items() if key not in ("type", "parent", "children")}
         found.append(Surface(str(raw["type"]), attributes, None if (up := above.get(i)) is None or _comes_back(i, above) else first + up))
     return found
+
+
+def _above(listed: list[dict[str, Any]]) -> dict[int, int]:
+    """The surface that each belongs to."""
+    above = {i: raw["parent"] for i, raw in enumerate(listed) if type(raw.get("parent")) is int and 0 <= raw["parent"] < len(listed)}
+    for i, raw in enumerate(listed):
+        for child in raw.get("children") or []:
+            if type(child) is int and 0 <= child < len(listed):
+                above.setdefault(child, i)
+    return above
 
 
 def _comes_back(start: int, above: dict[int, int]) -> bool:

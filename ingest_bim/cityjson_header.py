@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -96,8 +97,8 @@ class Header:
         if not isinstance(listed, list):
             raise ValueError("its geometry templates are not a list")  # noqa: TRY004  these words are shown
         header.templates = list(listed)
-        header.template_vertices, texts = points_of(templates.get("vertices-templates") or [])
-        if texts:
+        header.template_vertices, taken = points_of(templates.get("vertices-templates") or [])
+        if taken == "U":
             header.odd.append("The vertices of its templates are texts, read as the numbers that they show.")
         header.looks = Looks.of(document)
         if header.looks.beyond:
@@ -146,22 +147,26 @@ def _three(values: Any) -> F64:
     return array
 
 
-def points_of(values: Any) -> tuple[F64, bool]:
-    """(N, 3) finite numbers, and whether they were texts; or ValueError."""
+def points_of(values: Any) -> tuple[F64, str]:
+    """(N, 3) finite numbers, and as what NumPy took them: "i" whole ones, "f" others, "U" texts; or ValueError."""
     if not len(values):
-        return np.zeros((0, 3)), False
+        return np.zeros((0, 3)), "i"
     try:
         array = np.array(values)
-        texts = array.dtype.kind == "U"
         numbers = np.ascontiguousarray(array, np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError("vertices must be lists of three numbers") from error
-    if numbers.shape != (len(values), 3) or not np.isfinite(numbers).all():
+    if numbers.shape != (len(values), 3) or not (array.dtype.kind == "i" or np.isfinite(numbers).all()):
         raise ValueError("vertices must be lists of three numbers")
-    return numbers, texts
+    return numbers, array.dtype.kind
 
 
 def lod_of(stated: Any) -> str:
     """The LoD that a geometry states, as the specification writes it ("2", "1.3"; of "LoD2" 2); "" of what is none."""
-    found = LOD.match(str(stated).strip()) if isinstance(stated, str | int | float) and not isinstance(stated, bool) else None
+    return _lod(stated) if type(stated) is str else _lod(str(stated)) if type(stated) in (int, float) else ""
+
+
+@lru_cache(maxsize=256)
+def _lod(text: str) -> str:
+    found = LOD.match(text.strip())
     return found[1] if found else ""

@@ -46,12 +46,12 @@ class Document:
         name = str(document.get("id", ""))
         header = self.header = own_header(document, self.header, report)
         try:
-            self.vertices, texts = points_of(document.get("vertices") or [])
-            if texts:
+            self.vertices, kind = points_of(document.get("vertices") or [])
+            if kind == "U":
                 report.note("assumed", name, "Its vertices are texts, read as the numbers that they show.")
-            if header.transformed and (self.vertices != np.rint(self.vertices)).any():
+            if header.transformed and kind != "i" and (self.vertices != np.rint(self.vertices)).any():
                 report.note("assumed", name, "Its vertices are not whole numbers, though there is a transform, which is done to them as to others.")
-            self.vertices = self.vertices[:, header.order]
+            self.vertices = self.vertices if (header.order == (0, 1, 2)).all() else self.vertices[:, header.order]
             self.looks = Looks.of(document) if document.get("type") == "CityJSONFeature" and document.get("appearance") else header.looks
         except MALFORMED as error:
             report.note("refused", name, f"Its vertices or appearance are malformed: {in_words(error)}; its geometry is left out.")
@@ -275,11 +275,18 @@ class Document:
                 if bad := [i for ring in rings for i in ring if i is None or leads_nowhere(i, len(vertices))]:
                     wrong.extend(bad)
                     continue
-            astray += leads_nowhere(value, count) + leads_nowhere(color, len(self.looks.materials))
-            face = Face([list(ring) for ring in rings], -1 if value is None or leads_nowhere(value, count) else first + value)
-            if color is not None and not leads_nowhere(color, len(self.looks.materials)):
-                face.material = self.looks.materials[color]
-            unfit += not self._texture(face, corners)
+            face = Face([list(ring) for ring in rings])
+            if leads_nowhere(value, count):
+                astray += 1
+            elif value is not None:
+                face.surface = first + value
+            if color is not None:
+                if leads_nowhere(color, len(self.looks.materials)):
+                    astray += 1
+                else:
+                    face.material = self.looks.materials[color]
+            if corners is not None:
+                unfit += not self._texture(face, corners)
             faces.append(face)
             shell.append(face.rings)
         for what, listed in (("semantics", values), ("materials", material), ("textures", images)):
