@@ -220,7 +220,6 @@ def describe(status: int, seconds: float) -> tuple[str, str]:
 def serve(model: Any, count: int, seconds: float, commands: Exact, answers: IO[bytes]) -> None:
     """Hand tasks to workers and their outcomes upwards until `commands` ends."""
     settings = geometry_settings()
-    cut_circles(model)
     workers: list[Worker] = []
     queue: list[Task] = []
     failures: Counter[tuple[str, str]] = Counter()
@@ -295,7 +294,7 @@ def main() -> None:
     asked = receive(commands)
     if asked is not None:
         path, count, seconds = asked
-        model = parser().open(path)
+        model = cut_circles(parser().open(path))
         send(answers, "ready")
         serve(model, count, seconds, commands, answers)
     os._exit(0)  # its objects need not be taken apart: nothing waits to be written

@@ -121,8 +121,8 @@ def _ratios(direction: Any) -> F64 | None:
     return ratios
 
 
-def cut_circles(model: Any) -> None:
-    """Take away, in memory, the relations by which objects are parts of their own parts: the kernels climb them without end."""
+def cut_circles(model: Any) -> Any:
+    """The model without (in memory) the relations by which objects are parts of their own parts: the kernels climb them without end."""
     above: dict[int, tuple[int, Any]] = {}
     for relation in (*model.by_type("IfcRelAggregates"), *model.by_type("IfcRelNests")):
         with suppress(*DAMAGED):
@@ -143,3 +143,4 @@ def cut_circles(model: Any) -> None:
                 relation[5] = left
             else:
                 model.remove(relation)
+    return model
