@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 
 from ingest_bim import citymodel_files
+from ingest_bim.citygml_appearance import LOOKS
 from ingest_bim.citygml_codes import CodeLists, package_root
 from ingest_bim.citygml_geometry import Store, coordinates, gml_id
 from ingest_bim.citygml_library import Library
@@ -22,7 +23,7 @@ from ingest_bim.citygml_stream import SURFACE_DATA, XLINK, Head, local, members
 from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_reference, crs_text, metres_of
 from ingest_bim.citymodel_axes import north_first
 from ingest_bim.citymodel_textures import Pictures
-from ingest_bim.package import heads, is_zip
+from ingest_bim.package import heads, is_packed
 from twin import crs as crs_module
 from twin.errors import BadReference, UnreadableSource
 from twin.model import Batch, Reference, Report
@@ -39,7 +40,7 @@ class Options(CityOptions):
 
 def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contract of readers
     """Whether an XML file is CityGML, told by its first bytes."""
-    if is_zip(source):
+    if is_packed(source):
         return any(b"opengis.net/citygml" in head for _, head in heads(source, SUFFIXES))
     if not source.is_file():
         return False
@@ -103,7 +104,7 @@ class _Model:
         """What geometries state of their own must be the file's reference, unless the user names one for all."""
         if self.options.crs:
             return
-        for name in sorted(self.store.references - {stated}):
+        for name in sorted(self.store.references - {stated, ""}):
             try:
                 own = crs_module.parse_reference(crs_text(name), None, where=self.source.name).horizontal
             except BadReference:
@@ -118,7 +119,7 @@ class _Model:
 
         codes = CodeLists(self.source, self.root, report)
         reader = Member(self.store, self.head, self.options.lod, report, self.store.place, metres, codes)
-        for number, element in enumerate(members(self.source, Head())):
+        for number, element in enumerate(members(self.source, Head(), again=True)):
             if local(element.tag) != SURFACE_DATA:
                 yield from reader.read(element, number)
 
@@ -127,23 +128,30 @@ def _learn(source: Path, options: Options, codes: CodeLists, columns: Columns) -
     """The first pass: columns, colours, what is referred to from other members, and how many objects there are."""
     store, head, count = Store(), Head(), 0
     wanted: set[str] = set()
-    ghost = Report()
+    reader = Member(store, head, options.lod, Report(), None, lambda at: np.ones(3), codes)
     for number, element in enumerate(members(source, head)):
-        store.looks.learn(element, element.get("theme", ""))
         if local(element.tag) == SURFACE_DATA:
+            store.looks.learn(element, element.get("theme", ""))
             continue
-        if not store.first_srs or not head.corner:
+        if not (head.srs or store.first_srs) or not head.corner:
             _first_place(element, store, head)
-        store.references.update(name for e in element.iter() if (name := e.get("srsName")))
-        if refers := {h[1:] for e in element.iter() if (h := e.get(XLINK)) and h[0] == "#"}:
-            wanted |= refers - {gml_id(e) for e in element.iter()}
-        for thing in Member(store, head, options.lod, ghost, None, lambda at: np.ones(3), codes).read(element, number):
+        ids, refers, looks = set[str](), set[str](), False
+        for node in element.iter():
+            looks = looks or local(node.tag) in LOOKS
+            if node.keys():  # most have no attributes
+                store.references.add(node.get("srsName", ""))
+                ids.add(gml_id(node))
+                refers.add(node.get(XLINK, ""))
+        if looks:
+            store.looks.learn(element)
+        wanted |= {href[1:] for href in refers if href[:1] == "#"} - ids
+        for thing in reader.read(element, number):
             columns.see(thing.attributes)
             for surface in thing.surfaces:
                 columns.see(surface.attributes)
             count += 1
     if wanted:  # geometry shared between members (prototypes of trees and lamps): kept for the second pass
-        for element in members(source, Head()):
+        for element in members(source, Head(), again=True):
             store.shared |= {key: e for e in element.iter() if (key := gml_id(e)) in wanted}
     store.local = {}
     return store, head, count

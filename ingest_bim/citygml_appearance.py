@@ -67,11 +67,7 @@ class Looks:
     # --- learning ---------------------------------------------------------------------------------------------------
 
     def learn(self, element: Element, theme: str = "") -> None:
-        """All surface data at or below an element; an Appearance on the way sets the theme."""
-        if any(local(node.tag) in LOOKS for node in element.iter()):
-            self._learn(element, theme)
-
-    def _learn(self, element: Element, theme: str) -> None:
+        """All surface data (`LOOKS`) at or below an element; an Appearance on the way sets the theme."""
         name = local(element.tag)
         if name == "Appearance":
             theme = next(((child.text or "").strip() for child in element if local(child.tag) == "theme"), theme)
@@ -81,7 +77,7 @@ class Looks:
         if name == "surfaceDataMember" and element.get(XLINK):
             self.problems["surface data given by reference is not followed"] += 1
         for child in element:
-            self._learn(child, theme)
+            self.learn(child, theme)
 
     def _surface_data(self, element: Element, name: str, theme: str) -> None:
         values = {local(child.tag): (child.text or "").strip() for child in element}

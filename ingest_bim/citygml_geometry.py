@@ -21,8 +21,11 @@ from twin.model import Material
 F64 = NDArray[np.float64]
 Ring = list[tuple[float, float, float]]
 POLYGONS = ("Polygon", "PolygonPatch", "Triangle", "Rectangle")
-GML_ID, GML32_ID = (f"{{{space}}}id" for space in GML)
 LINES = ("LineString", "Point", "MultiPoint", "MultiCurve", "CompositeCurve", "Curve", "OrientableCurve")
+OF_ITS_OWN = frozenset((*POLYGONS, *LINES, "Solid", "Tin", "interior"))
+"""Elements that are more than what is below them."""
+GML_ID, GML32_ID = (f"{{{space}}}id" for space in GML)
+CURVED = ("Arc", "ArcString", "ArcByBulge", "ArcStringByBulge", "ArcByCenterPoint", "Circle", "CircleByCenterPoint", "Bezier", "BSpline", "CubicSpline", "Clothoid")
 
 
 @dataclass
@@ -57,8 +60,15 @@ class Store:
 
     def begin(self, member: Element) -> None:
         """Go on to the next member: what its parts may refer to, and what is said of them."""
-        self.local = {key: e for e in member.iter() if (key := e.get(GML_ID) or e.get(GML32_ID))}
-        for flat in [e for e in member.iter() if e.get("srsDimension") == "2"]:
+        self.local = {}
+        flats = []
+        for element in member.iter():
+            if element.keys():  # most have no attributes
+                if key := element.get(GML_ID) or element.get(GML32_ID):
+                    self.local[key] = element
+                if element.get("srsDimension") == "2":
+                    flats.append(element)
+        for flat in flats:
             for node in flat.iter():  # what is below has the dimension of what it is in (GML 3.1.1, SRSReferenceGroup)
                 if local(node.tag) in ("posList", "pos") and node.get("srsDimension") is None:
                     node.set("srsDimension", "2")
@@ -110,12 +120,16 @@ class Paint:
 
 def polygons(element: Element, store: Store, *, flip: bool = False, paint: Paint = Paint(), trail: tuple[int, ...] = ()) -> list[Polygon]:
     """All polygons at or below a geometry element or geometry property; `flip` turns them over. Points and lines go to `store.lines`."""
-    if id(element) in trail or len(trail) > 150:
-        store.problems["references go round in a circle"] += 1
-        return []
-    trail = (*trail, id(element))
-    name, key = local(element.tag), gml_id(element)
-    paint = paint.of(key, store) if key else paint
+    while not element.keys() and len(element) == 1 and local(element.tag) not in OF_ITS_OWN:
+        element = element[0]  # most of what is between a property and its polygons says nothing
+    name = local(element.tag)
+    if element.keys():
+        if id(element) in trail or len(trail) > 150:
+            store.problems["references go round in a circle"] += 1
+            return []
+        trail = (*trail, id(element))  # references lead to what has an id, so a circle goes through such
+        if (key := gml_id(element)) and store.looks.looks:
+            paint = paint.of(key, store)
     if href := element.get(XLINK):
         target = store.find(href)
         return [] if target is None else polygons(target, store, flip=flip, paint=paint, trail=trail)
@@ -222,6 +236,8 @@ def corners(element: Element, store: Store) -> Ring:
             found += _three([values[i::size] for i in range(size)], store)
         elif name == "coordinates":
             found += _three(list(zip(*_tuples(node), strict=True)), store)
+        elif name in CURVED:
+            store.problems["curved edges are drawn straight between the points that they state"] += 1
         elif name == "coord":
             parts = [[float(child.text or "")] for axis in "XYZ" for child in node if local(child.tag) == axis]
             found += _three(parts, store)

@@ -13,14 +13,13 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from ingest_bim.citygml_codes import CodeLists
 from ingest_bim.citygml_geometry import Polygon, Store, coordinates, gml_id, polygons
 from ingest_bim.citygml_stream import CITYGML, GML, XLINK, Head, local, namespace
 from ingest_bim.citymodel import CityObject, Face, Measure, Shape, Shell, Surface, choose_lod, lod_rank
-from ingest_bim.citymodel_mesh import plan
+from ingest_bim.citymodel_mesh import text_of
 from twin.model import Report
 
 F64 = NDArray[np.float64]
@@ -46,6 +45,7 @@ class Member:
                  codes: CodeLists) -> None:  # fmt: skip
         self.store, self.head, self.lod, self.report, self.place, self.metres, self.codes = store, head, lod, report, place, metres, codes
         self.found: list[CityObject] = []
+        self.names: dict[str, str] = {}
 
     def read(self, element: Element, number: int) -> list[CityObject]:
         """All objects of the member, parents before children."""
@@ -87,19 +87,22 @@ class Member:
 
     def _name(self, element: Element) -> str:
         """Local name; with its prefix where it is an extension's."""
-        space = namespace(element.tag)
-        prefix = "" if space.startswith(CITYGML) or space in GML else self.head.prefixes.get(space, "")
-        return f"{prefix}:{local(element.tag)}" if prefix else local(element.tag)
+        tag = element.tag
+        name = self.names.get(tag)
+        if name is None:
+            space = namespace(tag)
+            prefix = "" if space.startswith(CITYGML) or space in GML else self.head.prefixes.get(space, "")
+            name = self.names[tag] = f"{prefix}:{local(tag)}" if prefix else local(tag)
+        return name
 
     def _properties(self, element: Element, thing: CityObject, attributes: dict[str, Any], geometry: list[tuple[str, Element, int, str]],
                     below: list[Element], surface: int) -> None:  # fmt: skip
-        tin_lod = next(((child.text or "").strip() for child in element if local(child.tag) == "lod"), "")
         for prop in element:
             name = local(prop.tag)
             if (lod := _lod_of(name)) and (len(prop) or prop.get(XLINK)):  # else a word of an extension that begins so
                 geometry.append((lod, prop, surface, name))
             elif name in RELIEF:
-                geometry.append((tin_lod, prop, surface, name))
+                geometry.append((next(((child.text or "").strip() for child in element if local(child.tag) == "lod"), ""), prop, surface, name))
             elif (name in ("boundedBy", "location") and namespace(prop.tag) in GML) or name in ("appearance", "appearanceMember"):
                 continue
             elif name == "address":
@@ -131,7 +134,7 @@ class Member:
         elif gml_id(child) or (namespace(child.tag).startswith(CITYGML) and any(local(e.tag) in SHAPES for e in child.iter())):
             below.append(child)
         else:
-            _put(attributes, self._name(prop), self._record(child))
+            _put(attributes, self._name(prop), self._record(child, local(prop.tag)))
 
     def _simple(self, prop: Element, attributes: dict[str, Any]) -> None:
         text = (prop.text or "").strip() or prop.get(XLINK, "")
@@ -141,9 +144,12 @@ class Member:
             if (space := prop.get("codeSpace")) and (label := self.codes.label(space, text)) is not None:
                 _put(attributes, f"{self._name(prop)}.label", label)
 
-    def _record(self, element: Element) -> dict[str, Any]:
-        """A data object of an extension (uro:BuildingIDAttribute, …) as nested values; geometry inside is reported."""
-        record: dict[str, Any] = {}
+    def _record(self, element: Element, prop_name: str = "") -> dict[str, Any]:
+        """A data object of an extension (uro:BuildingIDAttribute, …) as nested values; geometry inside is reported.
+
+        Where the property (`prop_name`) holds objects of several classes, such as risks of floods and of landslides, the class is the value `type`.
+        """
+        record: dict[str, Any] = {"type": self._name(element)} if prop_name and not _names_class(prop_name, local(element.tag)) else {}
         for prop in element:
             if any(namespace(e.tag) in GML and e.tag != prop.tag for e in prop.iter()):
                 self.store.problems[f"geometry inside {self._name(element)} is not drawn"] += 1
@@ -153,7 +159,7 @@ class Member:
                 _put(record, self._name(prop), self._record(prop))
             else:
                 for child in prop:
-                    _put(record, self._name(prop), self._record(child))
+                    _put(record, self._name(prop), self._record(child, local(prop.tag)))
         return record
 
     # --- shapes ------------------------------------------------------------------------------------------------
@@ -172,7 +178,7 @@ class Member:
             if self.store.lines and self.place is not None:
                 placed = [self.place(line) for line in self.store.lines]
                 if name.endswith(INTERSECTION):
-                    _put(thing.attributes, name, _text_of(placed))
+                    _put(thing.attributes, name, text_of(placed))
                 else:
                     lines.setdefault(lod, {}).setdefault(name, []).extend(placed)
             if found:
@@ -181,7 +187,7 @@ class Member:
         chosen = choose_lod([*faces, *implicit], self.lod)
         if chosen is not None:
             for name, beside in ((name, beside) for of_lod in lines.values() for name, beside in of_lod.items()):
-                _put(thing.attributes, name, _text_of(beside))
+                _put(thing.attributes, name, text_of(beside))
         elif (best := choose_lod(list(lines), self.lod)) is not None:
             thing.lines, thing.lod = [line for found in lines[best].values() for line in found], best
             self.report.note("warned", thing.id, f"{thing.kind}: its {len(thing.lines)} points or lines are kept as a plan geometry and not drawn.")
@@ -259,11 +265,6 @@ class Member:
         return f"library {name}", found
 
 
-def _text_of(lines: list[F64]) -> str:
-    """Points and lines in coordinates of the reference as WKT: what an attribute can hold of them."""
-    return str(shapely.to_wkt(plan(lines), rounding_precision=-1))
-
-
 @lru_cache(maxsize=4096)
 def _lod_of(name: str) -> str:
     """The LoD of a property that holds geometry, else ""."""
@@ -279,6 +280,12 @@ def _of_hull(name: str) -> bool:
 def _is_record(prop: Element) -> bool:
     """Whether properties stand in a property without an object between them, as in `core:externalReference`."""
     return all(local(child.tag)[:1].islower() and not gml_id(child) and namespace(child.tag) not in GML for child in prop)
+
+
+@lru_cache(maxsize=4096)
+def _names_class(prop: str, kind: str) -> bool:
+    """Whether a property is called after the class of what it holds: bldgDataQualityAttribute after DataQualityAttribute."""
+    return prop.lower().endswith(kind.lower())
 
 
 def _put(attributes: dict[str, Any], name: str, value: Any) -> None:

@@ -96,8 +96,8 @@ def _prologue(encoding: str | None) -> tuple[expat.XMLParserType, list[str]]:
 class _Reader:
     """Takes what is complete off a tree that is being built."""
 
-    def __init__(self, head: Head, encoding: str | None) -> None:
-        self.head, self.theme = head, ""
+    def __init__(self, head: Head, encoding: str | None, again: bool) -> None:
+        self.head, self.theme, self.again = head, "", again
         self.builder = _Builder(head)
         self.above = self.builder.start("above", {})
         self.parser: XMLParser = XMLParser(target=self.builder, encoding=encoding)  # noqa: S314  no declarations, so no entities
@@ -150,11 +150,11 @@ class _Reader:
             for element in _taken(child, open_ones):
                 member = Element(MEMBERS[1])
                 member.append(element)
-                yield _checked(member)
+                yield self._checked(member)
         elif open_ones == 0 and name == "boundedBy":
-            self._envelope(_checked(child))
+            self._envelope(self._checked(child))
         elif open_ones == 0 and name in MEMBERS:
-            yield _checked(child)
+            yield self._checked(child)
 
     def _surface_data(self, appearance: Element, open_ones: int) -> Iterator[Element]:
         for element in _taken(appearance, open_ones):
@@ -163,7 +163,16 @@ class _Reader:
                 self.theme = (element.text or "").strip()
             elif name == SURFACE_DATA:
                 element.set("theme", self.theme)
-                yield _checked(element)
+                yield self._checked(element)
+
+    def _checked(self, element: Element) -> Element:
+        """An element that is not nested deeper than what walks through it may go."""
+        level, depth = [] if self.again else [element], 0
+        while level:
+            level, depth = list(chain.from_iterable(level)), depth + 1
+            if depth >= MAX_DEPTH:
+                raise _TOO_DEEP
+        return element
 
     def _envelope(self, element: Element) -> None:
         for envelope in element.iter():
@@ -184,16 +193,6 @@ def _taken(parent: Element, open_ones: int) -> list[Element]:
     return found
 
 
-def _checked(element: Element) -> Element:
-    """An element that is not nested deeper than what walks through it may go."""
-    level, depth = [element], 0
-    while level:
-        level, depth = list(chain.from_iterable(level)), depth + 1
-        if depth >= MAX_DEPTH:
-            raise _TOO_DEEP
-    return element
-
-
 def _version(tag: str) -> str:
     """1 or 2, told by the root's namespace."""
     space = namespace(tag)
@@ -209,8 +208,10 @@ def _version(tag: str) -> str:
     return "1.0" if "/1.0" in space else "2.0"
 
 
-def members(source: Path, head: Head) -> Iterator[Element]:
+def members(source: Path, head: Head, *, again: bool = False) -> Iterator[Element]:
     """The members of a city model, in order, each as a tree, and the surface data of its appearances; `head` is filled on the way.
+
+    `again`: the file has been read before, so how deep its elements are nested is known.
 
     Raises:
         UnreadableSource: not well-formed, cut short, not CityGML 1 or 2, or with a document type declaration.
@@ -222,7 +223,7 @@ def members(source: Path, head: Head) -> Iterator[Element]:
         try:
             # expat reads single-byte encodings and UTF alone; the East Asian ones are turned into UTF-8 on the way
             decoder = codecs.getincrementaldecoder("gb18030" if name.startswith("gb") else name)() if name.startswith(EAST_ASIAN) else None
-            reader = _Reader(head, "utf-8" if decoder else None)
+            reader = _Reader(head, "utf-8" if decoder else None, again)
             while chunk := file.read(CHUNK):
                 yield from reader.feed(decoder.decode(chunk) if decoder else chunk)
             yield from reader.close()

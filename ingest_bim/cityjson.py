@@ -15,11 +15,13 @@ from typing import Any, Protocol
 from pydantic import Field
 
 from ingest_bim import citymodel_files
-from ingest_bim.cityjson_objects import Document, Header, corner_of
+from ingest_bim.cityjson_header import MALFORMED, Header, corner_of
+from ingest_bim.cityjson_objects import Document
 from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_reference
 from ingest_bim.citymodel_axes import north_first
 from ingest_bim.citymodel_textures import Pictures, choose_themes, no_themes
-from ingest_bim.package import heads, is_zip
+from ingest_bim.package import heads, is_packed
+from ingest_bim.wording import in_words
 from twin.errors import BadOption, UnreadableSource
 from twin.model import Batch, Reference, Report
 
@@ -27,6 +29,8 @@ VERSIONS = ("1.0", "1.1", "2.0")
 HEAD = 1 << 16
 MAX_LINE = 1 << 28
 SUFFIXES = (".json", ".jsonl")
+SEPARATOR = "\x1e"
+"""Stands before each record of a sequence that follows RFC 8142."""
 
 
 class Options(CityOptions):
@@ -37,7 +41,7 @@ class Options(CityOptions):
 
 def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contract of readers
     """Whether a JSON file is CityJSON, told by its type near the start (or, for a document with its type last, near the end)."""
-    if is_zip(source):
+    if is_packed(source):
         return any(_looks_like(head, b"") for _, head in heads(source, SUFFIXES))
     if not source.is_file():
         return False
@@ -48,7 +52,7 @@ def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contrac
 
 
 def _looks_like(head: bytes, tail: bytes) -> bool:
-    if not head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+    if not head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n\x1e").startswith(b"{"):
         return False
     squeezed = (head + b" " + tail).translate(None, b" \t\r\n")
     return b'"type":"CityJSON' in squeezed or (b'"CityObjects":{' in squeezed and b'"type":"Feature' not in squeezed)
@@ -105,6 +109,8 @@ class _Model:
 
     def prepare(self, theme: str | None, report: Report) -> tuple[Reference, Pictures | None]:
         report.facts["driver"] = f"CityJSON {self.header.version}"
+        for odd in self.header.odd:
+            report.note("assumed", "", odd)
         if self.header.extras:
             report.note("skipped", "", f"What extensions say of the model as a whole is not kept: {', '.join(self.header.extras)[:200]}.")
         if self.header.metadata:
@@ -162,7 +168,8 @@ def _open(source: Path, options: Options) -> tuple[Documents, Header]:
     if first.get("type") == "CityJSON":
         return documents, _header(first, source.name)
     if first.get("type") != "CityJSONFeature":
-        raise UnreadableSource(f"{source.name} is not CityJSON: its type is {str(first.get('type'))[:40]!r}.", "CityJSON 1.0 to 2.0 and CityJSONSeq are read.")
+        stated = f"its type is {str(first['type'])[:40]!r}" if "type" in first else "it states no type"
+        raise UnreadableSource(f"{source.name} is not CityJSON: {stated}.", "CityJSON 1.0 to 2.0 and CityJSONSeq are read.")
     if options.metadata is None:
         raise UnreadableSource(f"{source.name} holds CityJSONFeatures without a header, which has their transform and CRS.",
                                "Name the file with it, which lies beside the source: --option metadata=FILE.")  # fmt: skip
@@ -189,8 +196,8 @@ def _header(document: dict[str, Any], where: str) -> Header:
                                "Upgrade it to 2.0 (cjio: cjio in.json upgrade save out.json).")  # fmt: skip
     try:
         return Header.of(document)
-    except (TypeError, ValueError, AttributeError, KeyError) as error:
-        raise UnreadableSource(f"{where}: its transform, templates or appearance are malformed: {error}.", "Export it again.") from error
+    except MALFORMED as error:
+        raise UnreadableSource(f"{where}: its transform, templates or appearance are malformed: {in_words(error)}.", "Export it again.") from error
 
 
 def _whole(source: Path) -> dict[str, Any] | None:
@@ -226,7 +233,7 @@ class _ManyDocuments(Exception):
 def _parse(data: bytes, where: str, *, again: bool = False) -> dict[str, Any]:
     """One document; keys that stand twice are looked for the first time only."""
     try:
-        document = json.loads(data.decode("utf-8-sig"), object_pairs_hook=None if again else _unique, parse_constant=_refuse_constant)
+        document = json.loads(data.decode("utf-8-sig").lstrip(SEPARATOR), object_pairs_hook=None if again else _unique, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
             raise _ManyDocuments from error

@@ -145,7 +145,9 @@ class Columns:
 
     def see(self, attributes: dict[str, Any]) -> None:
         """Learn from one object's attributes."""
-        for name, value in flatten(attributes):
+        kinds = self.kinds
+        new = {name: value for name, value in attributes.items() if type(value) is not str or kinds.get(name) != "text"}  # nearly all are texts as before
+        for name, value in flatten(new) if new else ():
             measured = isinstance(value, Measure)
             unit, kind = (value.unit, "float") if measured else ("", _kind(value))
             known = self.kinds.get(name)
@@ -183,8 +185,13 @@ class Columns:
     def row(self, attributes: dict[str, Any], **fixed: Any) -> dict[str, Any]:
         """One object's values in the columns' types."""
         row: dict[str, Any] = {k: v if isinstance(v, str | float) else as_json(v) for k, v in fixed.items() if v not in (None, "", [])}
-        beyond = {}
-        for name, value in flatten(attributes):
+        beyond, others, kinds = {}, {}, self.kinds
+        for name, value in attributes.items():  # in their order; nearly all are plain texts
+            if type(value) is str and kinds.get(name) == "text":
+                row[name] = value
+            else:
+                others[name] = value
+        for name, value in flatten(others) if others else ():
             plain = value.value if isinstance(value, Measure) else value
             kind = self.kinds.get(name)
             if kind is None:

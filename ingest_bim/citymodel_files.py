@@ -47,7 +47,7 @@ File = tuple[str, Path, Path | None]
 
 
 def read(source: Path | Sequence[Path], suffixes: Sequence[str], detect: Callable[[Path], bool], start: Open, options: CityOptions, report: Report) -> Iterator[Batch]:
-    """Read all models of a source into one layer.
+    """Read all models of a source into one layer; ZIPs and gzipped files are unpacked while they are read.
 
     Args:
         source: a file, a ZIP, a folder, or several of these.
@@ -69,8 +69,9 @@ def read(source: Path | Sequence[Path], suffixes: Sequence[str], detect: Callabl
     with ExitStack() as stack:
         stack.enter_context(_seldom_collected())
         found: list[File] = []
-        for name, path in sources.named(source, (*suffixes, ".zip"), "city model"):
-            if path == source or is_model(name, (*suffixes, ".zip")):
+        known = (*suffixes, ".zip", *(f"{suffix}.gz" for suffix in suffixes))
+        for name, path in sources.named(source, known, "city model"):
+            if path == source or is_model(name, known):
                 inside = stack.enter_context(models(path, suffixes, options.member if path.suffix.lower() == ".zip" or path == source else None, report))
                 found += [(name if member == path.name else f"{name}/{member}", file, root) for member, file, root in inside]
         if len(found) > 1:

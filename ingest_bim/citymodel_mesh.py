@@ -328,3 +328,8 @@ def plan(lines: list[F64]) -> Any:
     """Points and lines as one geometry (with heights)."""
     shapes = [shapely.Point(line[0]) if len(line) == 1 else shapely.LineString(line) for line in lines]
     return shapes[0] if len(shapes) == 1 else shapely.GeometryCollection(shapes)
+
+
+def text_of(lines: list[F64]) -> str:
+    """Points and lines in coordinates of the reference as WKT: what an attribute can hold of them."""
+    return str(shapely.to_wkt(plan(lines), rounding_precision=-1))

@@ -29,7 +29,7 @@ from ingest_bim.geometry_clip import Evaluator, body_items
 from ingest_bim.geometry_copies import copied, is_copied
 from ingest_bim.geometry_faces import look, tessellated
 from ingest_bim.geometry_primitives import replace_round
-from ingest_bim.ifc_frames import is_circular, local_matrix
+from ingest_bim.ifc_frames import cut_circles, is_circular, local_matrix
 from ingest_bim.ifc_units import Units
 from ingest_bim.pipes import Exact, receive, send
 from ingest_bim.step_access import DAMAGED, attribute, parser
@@ -294,7 +294,7 @@ def main() -> None:
     asked = receive(commands)
     if asked is not None:
         path, count, seconds = asked
-        model = parser().open(path)
+        model = cut_circles(parser().open(path))
         send(answers, "ready")
         serve(model, count, seconds, commands, answers)
     os._exit(0)  # its objects need not be taken apart: nothing waits to be written

@@ -10,25 +10,29 @@ from ingest_bim.ifc_geometry import Shapes
 from ingest_bim.ifc_materials import Associations
 from ingest_bim.ifc_properties import Definitions
 from ingest_bim.ifc_structure import Structure
-from ingest_bim.step_access import supertypes
+from ingest_bim.step_access import attribute, supertypes
 
 PARTS = ("IfcElementComponent", "IfcBuildingElementPart")
-ROOMS = ("IfcSpace", "IfcSpatialZone", "IfcBuildingStorey", "IfcZone")
+#: Ground and what lies below it; a plant that is an IfcGeographicElement is none.
+GROUND = ("IfcSite", "IfcGeographicElement", "IfcGeotechnicalElement")
+ROOMS = ("IfcSpace", "IfcSpatialZone", "IfcZone")
 
 
 def content(structure: Structure, definitions: Definitions, associations: Associations, shapes: Shapes) -> dict[str, int]:
     """Counts of drawn objects by what is known of them: see `twin.grading`; beside that openings, systems and materials."""
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter(components=0, objects=0, parts=0, spaces=0)
     known: dict[str, frozenset[str]] = {}
     for element in structure.elements:
         step, kind = element.id(), element.is_a()
         kinds = known[kind] if kind in known else known.setdefault(kind, supertypes(element.is_a(True)))
         drawn = step in shapes.shapes
         counts["objects"] += drawn
-        counts["spaces"] += not kinds.isdisjoint(ROOMS)
+        counts["spaces"] += not kinds.isdisjoint(ROOMS) or (drawn and "IfcBuildingStorey" in kinds)  # without a shape a storey only holds the tree together
         counts["openings"] += "IfcOpeningElement" in kinds or (drawn and not kinds.isdisjoint(("IfcDoor", "IfcWindow")))
         counts["systems"] += "IfcSystem" in kinds
-        if not drawn or "IfcElement" not in kinds or "IfcFeatureElement" in kinds:
+        ground = drawn and not kinds.isdisjoint(GROUND) and attribute(element, "PredefinedType") != "VEGETATION"
+        counts["terrain"] += ground
+        if not drawn or ground or "IfcElement" not in kinds or not kinds.isdisjoint(("IfcFeatureElement", "IfcGeographicElement")):
             continue
         described, made = step in definitions.psets, bool(associations.materials_of(step)[0])
         counts["components"] += 1
@@ -38,7 +42,9 @@ def content(structure: Structure, definitions: Definitions, associations: Associ
         counts["roofs"] += "IfcRoof" in kinds
         counts["services"] += "IfcDistributionElement" in kinds
         counts["parts"] += not kinds.isdisjoint(PARTS)
-    return {name: int(count) for name, count in sorted(counts.items()) if count}
+    # of what is drawn 0 of these is said, too: it is not to be guessed from the classes
+    said = ("components", "parts", "spaces") if counts["objects"] else ()
+    return {name: int(count) for name, count in sorted(counts.items()) if count or name in said}
 
 
 def below_ground(shapes: Shapes, level: float) -> dict[int, bool]:

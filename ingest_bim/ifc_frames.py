@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.step_access import attribute
+from ingest_bim.step_access import DAMAGED, attribute
 
 F64 = NDArray[np.float64]
 Three = tuple[float, float, float]
@@ -128,3 +129,28 @@ def _ratios(direction: Any) -> F64 | None:
     values = direction.DirectionRatios
     ratios[: len(values)] = values
     return ratios
+
+
+def cut_circles(model: Any) -> Any:
+    """The model without (in memory) the relations by which objects are parts of their own parts: the kernels climb them without end."""
+    above: dict[int, tuple[int, Any]] = {}
+    for relation in (*model.by_type("IfcRelAggregates"), *model.by_type("IfcRelNests")):
+        with suppress(*DAMAGED):
+            whole = relation.get_argument(4).id()
+            above |= {part.id(): (whole, relation) for part in relation.get_argument(5)}
+    known: set[int] = set()
+    for start in list(above):
+        trail: dict[int, None] = {}
+        at = start
+        while at in above and at not in known and at not in trail:
+            trail[at] = None
+            at = above[at][0]
+        known |= trail.keys()
+        if at in trail:
+            relation = above.pop(at)[1]
+            left = [part for part in relation.get_argument(5) if part.id() != at]
+            if left:
+                relation[5] = left
+            else:
+                model.remove(relation)
+    return model

@@ -62,6 +62,16 @@ class Helmert:
 
 
 @dataclass(frozen=True)
+class Geographic:
+    """A rigid operation onto an IfcGeographicCRS: the model's origin lies at `lonlat` degrees of the CRS `code`, `height` metres above its ellipsoid."""
+
+    code: str
+    text: str
+    lonlat: tuple[float, float]
+    height: float
+
+
+@dataclass(frozen=True)
 class Site:
     """IfcSite's geographic position: `origin` (model metres) lies at `lonlat` degrees and `elevation` metres; true north in model axes."""
 
@@ -111,8 +121,47 @@ def _from_entity(operation: Any, report: Report) -> Helmert | None:
         first, second = operation.FirstCoordinate, operation.SecondCoordinate
         if first.is_a("IfcLengthMeasure") and second.is_a("IfcLengthMeasure"):
             return Helmert("IfcRigidOperation", target, first.wrappedValue, second.wrappedValue, operation.Height or 0.0, 1.0, 0.0, None, unit)
-        report.note("skipped", "", f"#{operation.id()} IfcRigidOperation in angles is not used for placing.")
     return None
+
+
+def read_geographic(model: Any, site: Site, report: Report) -> Geographic | None:
+    """The IfcRigidOperation in angles of a model (IFC 4.3), None where there is none.
+
+    The standard speaks of latitude, longitude and ellipsoidal height in this order, but also of (λ, φ): a first angle that is no latitude, or one that fits IfcSite as a longitude, is one.
+    """
+    if model.schema in ("IFC2X3", "IFC4"):
+        return None
+    for operation in model.by_type("IfcRigidOperation"):
+        first, second, target = operation.FirstCoordinate, operation.SecondCoordinate, operation.TargetCRS
+        if target is None or first.is_a() != "IfcPlaneAngleMeasure" or second.is_a() != "IfcPlaneAngleMeasure":
+            continue
+        text = str(attribute(target, "Name", "")).strip()
+        code = geographic_code(text)
+        if not code:
+            report.note("skipped", "", f"#{operation.id()} IfcRigidOperation: its CRS {text!r} is not known as one of longitude and latitude; it is not used for placing.")
+            continue
+        stated, units = attribute(target, "AngleUnit"), Units(model)
+        angle = read_unit(stated).factor if stated is not None else units.of_measure("IfcPlaneAngleMeasure").factor
+        one, other = (math.degrees(value.wrappedValue * angle) for value in (first, second))
+        swapped = abs(one) > 90 or (site.lonlat is not None and abs(other) <= 90 and math.dist((one, other), site.lonlat) < math.dist((other, one), site.lonlat))
+        lonlat = (one, other) if swapped else (other, one)
+        if abs(lonlat[1]) > 90 or abs(lonlat[0]) > 180:
+            report.note("skipped", "", f"#{operation.id()} IfcRigidOperation: {one:g}° and {other:g}° are no latitude and longitude; it is not used for placing.")
+            continue
+        report.note("assumed", "", f"#{operation.id()} IfcRigidOperation: {one:.6f}° and {other:.6f}° are read as {'longitude and latitude' if swapped else 'latitude and longitude'}.")
+        high = attribute(target, "HeightUnit")
+        return Geographic(code, text, lonlat, float(operation.Height or 0.0) * (read_unit(high).factor if high is not None else units.length))
+    return None
+
+
+def geographic_code(text: str) -> str:
+    """A CRS of longitude and latitude as files spell it → what PROJ knows, "" if nothing."""
+    match = re.search(r"EPSG\D{0,3}(\d{4,6})", text, re.IGNORECASE)
+    try:
+        code = f"EPSG:{match[1]}" if match else text
+        return code if CRS.from_user_input(code).is_geographic else ""
+    except CRSError:
+        return ""
 
 
 def _direction(abscissa: float | None, ordinate: float | None, report: Report) -> tuple[float, float]:
@@ -180,7 +229,7 @@ def _from_psets(model: Any, report: Report) -> Helmert | None:
     """IFC2x3 has no map conversion; the user guide puts its values into two property sets of the site or project."""
     sets: dict[str, dict[str, Any]] = {}
     for definition in model.by_type("IfcPropertySet"):
-        name = (definition.Name or "").lower()
+        name = "".join((definition.Name or "").lower().split())
         if name in ("epset_mapconversion", "epset_projectedcrs"):
             sets.setdefault(name, {}).update(
                 {p.Name.lower(): p.NominalValue.wrappedValue for p in definition.HasProperties or () if p.is_a("IfcPropertySingleValue") and p.NominalValue}

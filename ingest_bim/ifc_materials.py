@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +15,8 @@ from ingest_bim.ifc_structure import Structure
 from ingest_bim.step_access import DAMAGED, attribute
 from twin.model import Report, Table
 
-MaterialRow = tuple[str, str, int, float | None, float | None, str, str | None]
-"""(material, kind, position, thickness m, fraction, category or layer name, colour #rrggbb)."""
+MaterialRow = tuple[str, str, int, float | None, float | None, str, str | None, str | None]
+"""(material, kind, position, thickness m, fraction, category or layer name, colour #rrggbb, name of the section)."""
 
 
 def material_rows(definition: Any, length: float, depth: int = 0) -> Iterator[MaterialRow]:
@@ -25,10 +25,10 @@ def material_rows(definition: Any, length: float, depth: int = 0) -> Iterator[Ma
         return
     kind = definition.is_a()
     if kind == "IfcMaterial":
-        yield (definition.Name or "", "material", 1, None, None, attribute(definition, "Category") or "", color_of(definition))
+        yield (definition.Name or "", "material", 1, None, None, attribute(definition, "Category") or "", color_of(definition), None)
     elif kind == "IfcMaterialList":
         for position, item in enumerate(definition.Materials or (), 1):
-            yield (item.Name or "", "list", position, None, None, attribute(item, "Category") or "", color_of(item))
+            yield (item.Name or "", "list", position, None, None, attribute(item, "Category") or "", color_of(item), None)
     elif kind in ("IfcMaterialLayerSetUsage", "IfcMaterialProfileSetUsage", "IfcMaterialProfileSetUsageTapering"):
         yield from material_rows(definition.ForLayerSet if "Layer" in kind else definition.ForProfileSet, length, depth + 1)
     elif kind == "IfcMaterialLayerSet":
@@ -38,20 +38,20 @@ def material_rows(definition: Any, length: float, depth: int = 0) -> Iterator[Ma
         yield _layer(definition, 1, length)
     elif kind == "IfcMaterialConstituentSet":
         for position, item in enumerate(definition.MaterialConstituents or (), 1):
-            yield (item.Material.Name or "", "constituent", position, None, item.Fraction, item.Name or item.Category or "", color_of(item.Material))
+            yield (item.Material.Name or "", "constituent", position, None, item.Fraction, item.Name or item.Category or "", color_of(item.Material), None)
     elif kind == "IfcMaterialConstituent":
-        yield (definition.Material.Name or "", "constituent", 1, None, definition.Fraction, definition.Name or "", color_of(definition.Material))
+        yield (definition.Material.Name or "", "constituent", 1, None, definition.Fraction, definition.Name or "", color_of(definition.Material), None)
     elif kind == "IfcMaterialProfileSet":
         for position, item in enumerate(definition.MaterialProfiles or (), 1):
-            yield (item.Material.Name if item.Material else "", "profile", position, None, None, _profile(item), color_of(item.Material))
+            yield (item.Material.Name if item.Material else "", "profile", position, None, None, _profile(item), color_of(item.Material), _section(item))
     elif kind.startswith("IfcMaterialProfile"):
-        yield (definition.Material.Name if definition.Material else "", "profile", 1, None, None, _profile(definition), color_of(definition.Material))
+        yield (definition.Material.Name if definition.Material else "", "profile", 1, None, None, _profile(definition), color_of(definition.Material), _section(definition))
 
 
 def _layer(layer: Any, position: int, length: float) -> MaterialRow:
     name = layer.Material.Name if layer.Material is not None else ""
     thickness = None if layer.LayerThickness is None else float(layer.LayerThickness) * length
-    return (name or "", "layer", position, thickness, None, attribute(layer, "Name") or attribute(layer, "Category") or "", color_of(layer.Material))
+    return (name or "", "layer", position, thickness, None, attribute(layer, "Name") or attribute(layer, "Category") or "", color_of(layer.Material), None)
 
 
 def color_of(material: Any) -> str | None:
@@ -61,7 +61,11 @@ def color_of(material: Any) -> str | None:
 
 
 def _profile(item: Any) -> str:
-    return str(item.Name or (item.Profile.ProfileName if item.Profile is not None else "") or "")
+    return str(item.Name or _section(item) or "")
+
+
+def _section(item: Any) -> str | None:
+    return None if item.Profile is None or item.Profile.ProfileName is None else str(item.Profile.ProfileName)
 
 
 class Associations:
@@ -72,6 +76,7 @@ class Associations:
         self.materials: dict[int, list[MaterialRow]] = defaultdict(list)
         self.classes: dict[int, list[tuple[str, str, str, str, str, str]]] = defaultdict(list)
         self.documents: dict[int, list[tuple[str, str, str, str]]] = defaultdict(list)
+        others: Counter[str] = Counter()
         for relation in model.by_type("IfcRelAssociates"):
             try:
                 if relation.is_a("IfcRelAssociatesMaterial"):
@@ -86,8 +91,12 @@ class Associations:
                     document = _document(relation.RelatingDocument)
                     for item in relation.RelatedObjects or ():
                         self.documents[item.id()].append(document)
+                else:
+                    others[relation.is_a()] += 1
             except DAMAGED as error:
                 report.note("skipped", "", f"#{relation.id()} {relation.is_a()} is damaged: {str(error)[:120]}.")
+        for kind, count in sorted(others.items()):
+            report.note("skipped", "", f"{count} {kind}: approvals, constraints, libraries and the like are not kept.")
 
     def materials_of(self, step: int) -> tuple[list[MaterialRow], str]:
         """(rows, "occurrence" or "type")."""
@@ -105,7 +114,7 @@ class Associations:
             rows += [(ids[step], *row, source) for row in found]
         names = [("id", pa.string()), ("material", pa.string()), ("kind", pa.string()), ("position", pa.int32()),
                  ("thickness", pa.field("thickness", pa.float64(), metadata={b"unit": b"m"})), ("fraction", pa.float64()),
-                 ("name", pa.string()), ("color", pa.string()), ("source", pa.string())]  # fmt: skip
+                 ("name", pa.string()), ("color", pa.string()), ("section", pa.string()), ("source", pa.string())]  # fmt: skip
         yield Table("materials", _rows_table(rows, names))
         names = [(n, pa.string()) for n in ("id", "system", "edition", "code", "name", "location", "path", "source")]
         yield Table("classifications", _rows_table(self._inherited(self.classes), names))

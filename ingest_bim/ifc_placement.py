@@ -1,7 +1,7 @@
 """Where a model stands: from the file's georeference or the user's, as one matrix into a projected CRS.
 
 Sources in order of authority: an explicit placement by options; IfcMapConversion (…Scaled, IfcRigidOperation) with
-IfcProjectedCRS; the IFC2x3 ePset_MapConversion / ePset_ProjectedCRS; IfcSite latitude, longitude and TrueNorth.
+IfcProjectedCRS; the IFC2x3 ePset_MapConversion / ePset_ProjectedCRS; IfcRigidOperation with IfcGeographicCRS; IfcSite latitude, longitude and TrueNorth.
 Vertices go through the projected CRS (DESIGN, law 4); a site's latitude and longitude become a transverse Mercator
 frame centred there, whose grid north is true north. What contradicts itself is refused unless confirmed.
 
@@ -11,17 +11,17 @@ Helmert parameters: ISO 16739-1:2024, IfcMapConversion; buildingSMART, User Guid
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import Geod
 
-from ingest_bim.ifc_map import Helmert, MapCrs, Site, read_helmert, site_of
+from ingest_bim.ifc_map import Geographic, Helmert, MapCrs, Site, read_geographic, read_helmert, site_of
 from twin import crs as crs_module
 from twin.errors import BadOption, BadReference, MissingReference
-from twin.model import ABOVE_GROUND, Bounds, Reference, Report
+from twin.model import ABOVE_GROUND, ELLIPSOID, Bounds, Reference, Report
 
 F64 = NDArray[np.float64]
 
@@ -81,6 +81,8 @@ def place(model: Any, length: float, request: Request, report: Report, where: st
         helmert = read_helmert(model, report) if request.use in ("auto", "map") else None
         if helmert is not None:
             placed = _checked(_by_map(helmert, request, length, report, where), model, site, request, length, report, where)
+        elif request.use != "site" and (geographic := read_geographic(model, site, report)) is not None:
+            placed = _by_angles(geographic, site, request, report, where)
         elif request.use != "map" and site.lonlat is not None:
             placed = _by_site(site, request, report, where)
         else:
@@ -260,16 +262,35 @@ def _by_site(site: Site, request: Request, report: Report, where: str) -> Placem
     if height is None:
         height = 0.0
         report.note("assumed", "", "IfcSite states no RefElevation: 0 m is taken.")
-    reference = _reference(request.crs or crs_module.metric_frame(lon, lat), request, where)
-    east, north, jacobian = true_metres(reference.horizontal, lon, lat)
+    placed = _standing(_reference(request.crs or crs_module.metric_frame(lon, lat), request, where), site, (lon, lat), height, site.origin, "IfcSite")
+    report.note("assumed", "", f"Placed by IfcSite's latitude and longitude ({lat:.6f}° N, {lon:.6f}° E): often only good to 30 m or worse.")
+    return placed
+
+
+def _by_angles(found: Geographic, site: Site, request: Request, report: Report, where: str) -> Placement:
+    """By a rigid operation onto a CRS of longitude and latitude, whose heights are above the ellipsoid (ISO 16739-1:2024, IfcRigidOperation)."""
+    lons, lats = crs_module.to_lonlat(found.code, np.array([found.lonlat[0]]), np.array([found.lonlat[1]]))
+    lonlat = float(lons[0]), float(lats[0])
+    height = found.height if request.height is None else request.height
+    if request.vertical:
+        report.note("assumed", "", f"The height {found.height:g} m, above the ellipsoid by the standard, is taken in {request.vertical}, which the user gave.")
+    asked = replace(request, vertical=request.vertical or ELLIPSOID)
+    placed = _standing(_reference(request.crs or crs_module.metric_frame(*lonlat), asked, where), site, lonlat, height, (0.0, 0.0, 0.0), "IfcRigidOperation")
+    placed.facts["crs_in_file"] = found.text
+    _check_site(placed, site, request, report, where)
+    return placed
+
+
+def _standing(reference: Reference, site: Site, lonlat: tuple[float, float], height: float, origin: tuple[float, float, float], source: str) -> Placement:
+    """The model point `origin` at a longitude and latitude, the model turned onto true north."""
+    east, north, jacobian = true_metres(reference.horizontal, *lonlat)
     # TrueNorth (x, y) is the direction of true north in model axes; turn it onto the frame's north
     x, y = site.true_north
     turn = np.array([[y, -x], [x, y]])
-    matrix = _matrix(jacobian @ turn, site.origin, (east, north, height), reference)
-    facts = {"source": "IfcSite", "lon": lon, "lat": lat, "height": height, "true_north": [x, y],
+    matrix = _matrix(jacobian @ turn, origin, (east, north, height), reference)
+    facts = {"source": source, "lon": lonlat[0], "lat": lonlat[1], "height": height, "true_north": [x, y],
              "rotation_deg": math.degrees(math.atan2(x, y)), "rotation_convention": "counter-clockwise turn of the model onto true north",
              **_grid(reference, east, north)}  # fmt: skip
-    report.note("assumed", "", f"Placed by IfcSite's latitude and longitude ({lat:.6f}° N, {lon:.6f}° E): often only good to 30 m or worse.")
     return Placement(reference, matrix, facts)
 
 

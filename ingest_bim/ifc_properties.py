@@ -218,7 +218,7 @@ class _Reader:
             if isinstance(raw, str):  # nearly all
                 value = Value(name, label, raw, None, "", None, "", kind, raw)
             else:
-                value = _value(name, label, raw, kind, self.units.own(singles.entity(unit)) if unit else self.units.of_measure(kind))
+                value = value_of(name, label, raw, kind, self.units.own(singles.entity(unit)) if unit else self.units.of_measure(kind))
             seen[row] = value
         self._named[name][step] = value
         return True
@@ -239,7 +239,7 @@ class _Reader:
             if kind == "IfcPropertySingleValue":  # nearly all; by position, which is three times faster than by name
                 yield self._single(name, label, item.get_argument(2), item.get_argument(3))
             elif kind == "IfcPropertyEnumeratedValue":
-                yield self._many(name, label, item.EnumerationValues, None)
+                yield self._many(name, label, item.EnumerationValues, attribute(attribute(item, "EnumerationReference"), "Unit"))
             elif kind == "IfcPropertyListValue":
                 yield self._many(name, label, item.ListValues, item.Unit)
             elif kind == "IfcPropertyBoundedValue":
@@ -255,7 +255,7 @@ class _Reader:
                 yield from self._properties(name, item.HasProperties or (), f"{label}.", depth + 1)
             elif kind == "IfcPropertyReferenceValue":
                 target = item.PropertyReference
-                text = None if target is None else str(attribute(target, "Name") or target)
+                text = None if target is None else str(attribute(target, "Name") or _said(target))
                 yield Value(name, label, text, None, "", None, "", target.is_a() if target is not None else "", text)
             else:
                 self.report.note("skipped", name, f"property {label!r} of the kind {kind} is not read.")
@@ -265,7 +265,7 @@ class _Reader:
             return Value(name, label, None, None, "", None, "", "", None)
         kind, raw = value.is_a(), value.get_argument(0)
         unit = self.units.own(unit_entity) if unit_entity is not None else self.units.of_measure(kind)
-        return _value(name, label, raw, kind, unit)
+        return value_of(name, label, raw, kind, unit)
 
     def _many(self, name: str, label: str, values: Any, unit_entity: Any) -> Value:
         items = [self._single(name, label, v, unit_entity) for v in values or ()]
@@ -290,7 +290,7 @@ class _Reader:
             if raw is None or hasattr(raw, "is_a") or isinstance(raw, (tuple, list)):
                 continue
             kind = _attribute_type(definition, index)
-            yield _value(name, definition.attribute_name(index), raw, kind, self.units.of_measure(kind))
+            yield value_of(name, definition.attribute_name(index), raw, kind, self.units.of_measure(kind))
 
     def _quantities(self, name: str, quantities: Iterable[Any], prefix: str, depth: int) -> Iterator[Value]:
         for item in quantities:
@@ -303,7 +303,7 @@ class _Reader:
             measure = "IfcMassMeasure" if kind == "IfcQuantityWeight" else f"Ifc{kind.removeprefix('IfcQuantity')}Measure"
             own = item.get_argument(2)
             unit = self.units.own(own) if own is not None else self.units.of_measure(measure)
-            yield _value(name, label, raw, measure, unit)
+            yield value_of(name, label, raw, measure, unit)
 
 
 def _attribute_type(definition: Any, index: int) -> str:
@@ -315,7 +315,13 @@ def _attribute_type(definition: Any, index: int) -> str:
     return str(named.declared_type().name()) if named is not None else ""
 
 
-def _value(set_name: str, name: str, raw: Any, kind: str, unit: Unit) -> Value:
+def _said(target: Any) -> str:
+    """What an object without a name (a person, an address) states, as JSON."""
+    stated = target.get_info(include_identifier=False, recursive=True)
+    return orjson.dumps({key: value for key, value in stated.items() if value is not None and key != "type"}, default=str).decode()
+
+
+def value_of(set_name: str, name: str, raw: Any, kind: str, unit: Unit) -> Value:
     """A raw value in SI. Booleans and logicals keep their meaning; a logical UNKNOWN is a text."""
     if isinstance(raw, bool):
         return Value(set_name, name, "true" if raw else "false", None, "", None, "", kind, raw)

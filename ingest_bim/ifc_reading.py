@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ingest_bim.ifc_attributes import attributes
 from ingest_bim.ifc_cache import ShapeCache
 from ingest_bim.ifc_columns import attribute_table, completed
 from ingest_bim.ifc_content import content
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from ingest_bim.ifc import Options
 
 #: Part of the cache's key: what is kept from one release is not shape for another.
-CODE_VERSION = "7"
+CODE_VERSION = "8"
 #: Bytes of text up to which it is scanned: for equal shapes, the cache, plain bodies and values. It takes six times that in memory, as the parser does.
 MAX_SCANNED = 1 << 30
 
@@ -125,8 +126,9 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         yield relation_table(structure)
         yield from associations.tables()
         yield from material_properties(model, units, report)
+        yield from attributes(model, structure, units, report)
         yield _types(model, structure, definitions)
-        attributes = attribute_table(model, structure, products, definitions, associations)
+        columns = attribute_table(model, structure, products, definitions, associations)
         shapes = shaping() if shaping is not None else Shapes()
         shapes.skipped |= {step: ("empty", reason) for step, reason in idle.items()}
         _report(structure, shapes, report)
@@ -136,8 +138,8 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         else:
             _check_reach(shapes, placement, options, name)
         report.facts["content"] = content(structure, definitions, associations, shapes)
-        attributes = completed(attributes, structure, shapes, ground_level(model, units.length)[0])
-    yield from meshes(structure, shapes.shapes, attributes, placement, report)
+        columns = completed(columns, structure, shapes, ground_level(model, units.length)[0])
+    yield from meshes(structure, shapes.shapes, columns, placement, report)
 
 
 def _note_adrift(structure: Structure, products: Products, drawable: dict[int, tuple[str, ...]], report: Report) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_bim.ifc_cache import ShapeCache
+from ingest_bim.ifc_caps import TAPERED, capped_once
 from ingest_bim.ifc_geometry import Shape, Shapes
 from ingest_bim.ifc_groups import by_group
 from ingest_bim.ifc_ladder import Local, Shaper, shape_all
@@ -23,6 +24,7 @@ def shape_model(
     leaders = {members[0]: key for key, members in plan.members.items() if key not in known}
     first = [step for step in plan.drawable if step in leaders or step not in plan.keys]
     made = shape_all(host, by_group(plan.drawable, iter(first)), kernel, progress, plain)
+    _cap_once(made, plan)
     bases = dict(known)
     apart: list[int] = []
     for leader, key in leaders.items():
@@ -35,6 +37,7 @@ def shape_model(
             apart += plan.members[key][1:]
     if apart:
         made = _joined(made, shape_all(host, by_group(plan.drawable, iter(apart)), kernel, progress, plain))
+        _cap_once(made, plan)
     for key, base in bases.items():
         for step in plan.members[key]:
             world, own = plan.world[step], plan.own[step]
@@ -46,6 +49,12 @@ def shape_model(
     shared = sum(len(plan.members[key]) - 1 for key in bases)
     made.facts |= {"shaped": len(first) + len(apart), "placed_copies": shared, "from_cache": sum(key in known for key in bases)}
     return made, {key: base for key, base in bases.items() if key not in known}
+
+
+def _cap_once(made: Shapes, plan: Plan) -> None:
+    for step, shape in made.shapes.items():
+        if TAPERED in plan.drawable[step]:
+            made.shapes[step] = capped_once(shape)
 
 
 def _same(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:

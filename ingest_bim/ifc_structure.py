@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from ingest_bim.step_access import DAMAGED
@@ -34,6 +35,8 @@ RELATIONS = {
 }  # fmt: skip
 #: Relations whose `to` belongs to its `from` in the tree, the strongest first.
 PARENTS = ("aggregates", "nests", "contained", "voids", "projects", "adheres", "port_of", "fills")
+#: The position of a relationship's description, the last attribute that all have.
+DESCRIPTION = 3
 _SKIPPED = ("IfcRelDefinesByProperties", "IfcRelAssociates", "IfcRelDefinesByTemplate")
 
 
@@ -45,6 +48,8 @@ class Relation:
     name: str
     target: int
     ifc: str
+    detail: str | None = None
+    """What the relationship states of itself (its factor, which end of a wall, inside or outside), as JSON."""
 
 
 @dataclass
@@ -131,7 +136,7 @@ def _unique_ids(objects: list[Any], report: Report) -> dict[int, str]:
 
 
 def _relations(model: Any, ids: dict[int, str]) -> Iterator[Relation]:
-    ends: dict[str, tuple[int, int] | None] = {}
+    ends: dict[str, tuple[int, int, list[tuple[int, str]]] | None] = {}
     # class by class, as most of the relationships of most models are of those that are left out
     found = [relation for kind in _relationships(model.schema_identifier) for relation in model.by_type(kind, include_subtypes=False)]
     for relation in sorted(found, key=lambda r: r.id()):
@@ -142,11 +147,11 @@ def _relations(model: Any, ids: dict[int, str]) -> Iterator[Relation]:
         if names is None:
             continue
         sources, targets = _objects(relation.get_argument(names[0])), _objects(relation.get_argument(names[1]))
-        name = RELATIONS.get(kind) or kind.removeprefix("IfcRel").lower()
+        name, detail = RELATIONS.get(kind) or kind.removeprefix("IfcRel").lower(), _detail(relation, names[2])
         for source in sources:
             for target in targets:
                 if source in ids and target in ids:
-                    yield Relation(source, name, target, kind)
+                    yield Relation(source, name, target, kind, detail)
 
 
 @lru_cache(maxsize=8)
@@ -163,12 +168,23 @@ def _relationships(schema: str) -> tuple[str, ...]:
     return tuple(name for name in names if not name.startswith(_SKIPPED))
 
 
-def _ends(relation: Any) -> tuple[int, int] | None:
-    """The positions of a relationship's Relating… and Related… attributes."""
+def _ends(relation: Any) -> tuple[int, int, list[tuple[int, str]]] | None:
+    """The positions of a relationship's Relating… and Related… attributes, and those (with their names) of what it states beside these."""
     names = [relation.attribute_name(i) for i in range(len(relation))]
     relating = [i for i, n in enumerate(names) if n.startswith("Relating")]
     related = [i for i, n in enumerate(names) if n.startswith("Related")]
-    return (relating[0], related[0]) if relating and related else None
+    if not relating or not related:
+        return None
+    return relating[0], related[0], [(i, n) for i, n in enumerate(names) if i > DESCRIPTION and i not in (relating[0], related[0]) and n != "RelatedObjectsType"]
+
+
+def _detail(relation: Any, beside: list[tuple[int, str]]) -> str | None:
+    stated = {name: value for at, name in beside if (value := relation.get_argument(at)) not in (None, (), "NOTDEFINED") and not _is_entity(value)}
+    return orjson.dumps(stated, default=str).decode() if stated else None
+
+
+def _is_entity(value: Any) -> bool:
+    return hasattr(value[0] if isinstance(value, tuple) else value, "is_a")
 
 
 def _objects(value: Any) -> list[int]:
@@ -195,9 +211,10 @@ def _find_parents(structure: Structure, by_name: dict[str, list[Relation]], repo
 
 
 def relation_table(structure: Structure) -> Table:
-    """`relations`: from, relation, to (ids), ifc (the relationship's class)."""
+    """`relations`: from, relation, to (ids), ifc (the relationship's class), detail (what it states of itself, as JSON)."""
     ids, rows = structure.ids, structure.relations
     return Table("relations", pa.table({
         "from": pa.array([ids[r.source] for r in rows], pa.string()), "relation": pa.array([r.name for r in rows], pa.string()),
         "to": pa.array([ids[r.target] for r in rows], pa.string()), "ifc": pa.array([r.ifc for r in rows], pa.string()),
+        "detail": pa.array([r.detail for r in rows], pa.string()),
     }))  # fmt: skip

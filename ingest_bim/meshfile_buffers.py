@@ -1,7 +1,7 @@
 """A glTF's buffers; what trimesh does not know is written out in plain glTF before it reads the file.
 
 That is: buffer views of EXT_meshopt_compression, primitives of KHR_draco_mesh_compression, sparse accessors, integers that stand for fractions (KHR_mesh_quantization, colours of 16 bits), and the
-copies of EXT_mesh_gpu_instancing as nodes of their own.
+copies of EXT_mesh_gpu_instancing as nodes of their own; morph targets and skins in their pose (`meshfile_pose`).
 
 What was decoded goes into one more buffer, as a data URI, so that a .gltf and a .glb are mended alike. Indices and sizes in the file are
 believed only as far as there are bytes: a few bytes may claim any count.
@@ -35,7 +35,7 @@ FLOAT = 5126
 FAN = 6
 #: What a normalised integer that means 1 is.
 LARGEST = {5120: 127, 5121: 255, 5122: 32767, 5123: 65535}
-SIZES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+SIZES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 #: Values that accessors may have without any bytes (they are zeros by definition), and copies that one file may ask for.
 MAX_EMPTY, MAX_COPIES = 1 << 24, 200_000
 #: Bytes that one file's compressed parts may become.
@@ -141,6 +141,8 @@ def plain(document: dict[str, Any], chunk: bytes, beside: Callable[[str], bytes]
     Raises:
         UnreadableSource: a stream is damaged, a count has no bytes, or there are more copies than is credible.
     """
+    from ingest_bim.meshfile_pose import posed  # noqa: PLC0415  it stands on this module
+
     buffers = Buffers(document, chunk, beside)
     try:
         _check_counts(document)
@@ -159,6 +161,7 @@ def plain(document: dict[str, Any], chunk: bytes, beside: Callable[[str], bytes]
         for buffer in document["buffers"]:
             if any(extension in (buffer.get("extensions") or {}) for extension in MESHOPT) and "uri" not in buffer:
                 buffer["uri"] = "data:application/octet-stream;base64,"  # stood for the decoded bytes, and had none itself
+        posed(buffers, report)
         _expand(buffers, report)
     except (TwinError, FileNotFoundError, ValueError, AttributeError, TypeError, KeyError, IndexError, OverflowError, MemoryError) as error:
         said = error.message if isinstance(error, TwinError) else in_words(error)
@@ -226,18 +229,18 @@ def _expand(buffers: Buffers, report: Report) -> None:
         how = (node.get("extensions") or {}).pop(COPIES, None)
         if how is None or "mesh" not in node:
             continue
-        matrices = _matrices({name: buffers.values(at) for name, at in how["attributes"].items() if name in ("TRANSLATION", "ROTATION", "SCALE")})
-        total += len(matrices)
+        found = matrices({name: buffers.values(at) for name, at in how["attributes"].items() if name in ("TRANSLATION", "ROTATION", "SCALE")})
+        total += len(found)
         if total > MAX_COPIES:
             raise ValueError(f"it asks for {total:,} copies of meshes, more than {MAX_COPIES:,}")
         name, mesh = node.get("name") or f"node {number}", node.pop("mesh")
-        node.setdefault("children", []).extend(range(len(nodes), len(nodes) + len(matrices)))
+        node.setdefault("children", []).extend(range(len(nodes), len(nodes) + len(found)))
         said = {"extras": node["extras"]} if isinstance(node.get("extras"), dict) else {}
-        nodes += [{"name": f"{name} #{i}", "mesh": mesh, "matrix": matrix.T.ravel().tolist()} | said for i, matrix in enumerate(matrices, 1)]
-        report.note("assumed", str(name), f"{len(matrices)} copies by {COPIES}: each is a feature, named after its node and counted.")
+        nodes += [{"name": f"{name} #{i}", "mesh": mesh, "matrix": matrix.T.ravel().tolist()} | said for i, matrix in enumerate(found, 1)]
+        report.note("assumed", str(name), f"{len(found)} copies by {COPIES}: each is a feature, named after its node and counted.")
 
 
-def _matrices(given: dict[str, F64]) -> F64:
+def matrices(given: dict[str, F64]) -> F64:
     """(n, 4, 4) of translations, rotations (x, y, z, w) and scales, as glTF composes them: scaled, turned, moved."""
     counts = {len(values) for values in given.values()}
     if len(counts) != 1:

@@ -113,15 +113,12 @@ def _first_coordinates(document: dict[str, Any]) -> None:
 
 
 def _say_what_is_left_out(document: dict[str, Any], report: Report) -> None:
-    """Note what is not drawn: points and lines; bones and shapes between are drawn at rest; extensions whose content is not kept."""
+    """Note what is not drawn: points and lines; extensions whose content is not kept."""
     for mesh in document.get("meshes", []):
         for mode in sorted({part.get("mode", 4) for part in mesh.get("primitives", [])} & MODES.keys()):
             report.note("skipped", str(mesh.get("name", "")), f"{MODES[mode]} (primitive mode {mode}) are not drawn.")
         if any("targets" in part for part in mesh.get("primitives", [])):
-            report.note("warned", str(mesh.get("name", "")), "Morph targets are not read: the mesh is drawn as it stands without them.")
-    for node in document.get("nodes", []):
-        if "skin" in node:
-            report.note("warned", str(node.get("name", "")), "Skins are not read: the mesh is drawn in its own place, not where its bones put it.")
+            report.note("warned", str(mesh.get("name", "")), "Morph targets are not kept: the mesh is drawn in the shape that the file's weights state.")
     nodes, scenes = document.get("nodes", []), document.get("scenes")
     if nodes and not scenes:
         children = {child for node in nodes for child in node.get("children", [])}

@@ -1,4 +1,4 @@
-"""Models delivered as a ZIP with what they refer to: unpacked into a folder of its own while they are read.
+"""Models delivered as a ZIP with what they refer to, or gzipped alone: unpacked into a folder of its own while they are read.
 
 Entries whose names climb out of the ZIP, are absolute or are links are refused and listed; an archive that would unpack to far
 more than its size, or to more files than is credible, is refused whole before anything is written.
@@ -7,9 +7,11 @@ more than its size, or to more files than is credible, is refused whole before a
 from __future__ import annotations
 
 import fnmatch
+import gzip
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -23,6 +25,8 @@ MAX_RATIO = 200
 MAX_FILES = 200_000
 HEAD = 1 << 16
 CHUNK = 1 << 20
+BROKEN = (gzip.BadGzipFile, zlib.error, EOFError)
+"""What Python raises of a damaged gzip."""
 
 
 def is_zip(source: Path) -> bool:
@@ -30,15 +34,33 @@ def is_zip(source: Path) -> bool:
     return source.suffix.lower() == ".zip" and source.is_file()
 
 
+def is_gzip(source: Path) -> bool:
+    """Whether a source is one gzipped file (RFC 1952), `model.city.json.gz`."""
+    if source.suffix.lower() != ".gz" or not source.is_file():
+        return False
+    with source.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def is_packed(source: Path) -> bool:
+    """Whether a source is a ZIP or gzipped."""
+    return is_zip(source) or is_gzip(source)
+
+
 def heads(source: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Name and first bytes of each entry with one of the suffixes; none where it is not a ZIP."""
+    """Name and first bytes of each entry with one of the suffixes; none where it is not a ZIP or gzipped."""
     try:
+        if is_gzip(source):
+            if is_model(source.stem, suffixes):
+                with gzip.open(source) as file:
+                    yield source.stem, file.read(HEAD)
+            return
         with zipfile.ZipFile(source) as archive:
             for info in archive.infolist():
                 if is_model(info.filename, suffixes) and not info.flag_bits & 1:
                     with archive.open(info) as file:
                         yield info.filename, file.read(HEAD)
-    except zips.UNREADABLE:
+    except (*zips.UNREADABLE, *BROKEN):
         return
 
 
@@ -60,10 +82,10 @@ def opened(source: Path, suffixes: Sequence[str], member: str | None, report: Re
 
 @contextmanager
 def models(source: Path, suffixes: Sequence[str], member: str | None, report: Report) -> Iterator[list[tuple[str, Path, Path | None]]]:
-    """(name, file, folder that what it refers to may not leave) of each model of a ZIP, by name; a source that is no ZIP is itself, without such a folder.
+    """(name, file, folder that what it refers to may not leave) of each model of a ZIP, by name; what is gzipped is one; another source is itself, without such a folder.
 
     Args:
-        source: a ZIP, or a model.
+        source: a ZIP, a gzipped model, or a model.
         suffixes: of models.
         member: of a ZIP's models those to take: a name, or a pattern with `*`.
         report: entries that lead out of the ZIP are noted in it.
@@ -75,7 +97,12 @@ def models(source: Path, suffixes: Sequence[str], member: str | None, report: Re
     if not is_zip(source):
         if member is not None:
             raise BadOption(f"member={member}: {source.name} is not a ZIP.", "Leave it out.")
-        yield [(source.name, source, None)]
+        if not is_gzip(source):
+            yield [(source.name, source, None)]
+            return
+        with tempfile.TemporaryDirectory(prefix="twin-model-") as folder:
+            root = Path(folder).resolve()
+            yield [(source.stem, _gunzip(source, root / source.stem), root)]
         return
     with tempfile.TemporaryDirectory(prefix="twin-model-") as folder:
         root = Path(folder).resolve()
@@ -92,6 +119,21 @@ def is_model(name: str, suffixes: Sequence[str]) -> bool:
     """Whether an entry is a model: not one of the side folders of national packages, nor what systems add."""
     folders = {part.lower() for part in PurePosixPath(name).parts[:-1]}
     return name.lower().endswith(tuple(suffixes)) and not folders & {"codelists", "metadata", "schemas", "specification", "__macosx"}
+
+
+def _gunzip(source: Path, target: Path) -> Path:
+    """A gzipped file, unpacked."""
+    left = min(MAX_BYTES, MAX_RATIO * source.stat().st_size)
+    try:
+        with gzip.open(source) as file, target.open("wb") as out:
+            while chunk := file.read(CHUNK):
+                left -= len(chunk)
+                if left < 0:
+                    raise UnreadableSource(f"{source.name} would unpack to more than {MAX_RATIO} times its size.", "Unpack it yourself if that is right, and ingest what was in it.")
+                out.write(chunk)
+    except BROKEN as error:
+        raise UnreadableSource(f"{source.name} cannot be unpacked: {str(error)[:120]}.", "Deliver it again.") from error
+    return target
 
 
 def _unpack(source: Path, root: Path, report: Report) -> list[str]:

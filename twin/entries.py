@@ -42,8 +42,8 @@ class Entry:
 _VECTOR = (".gpkg", ".geojson", ".geojsonl", ".geojsons", ".json", ".jsonl", ".shp", ".parquet", ".geoparquet", ".fgb", ".gdb")
 
 READERS: tuple[Entry, ...] = (
-    Entry("cityjson", "ingest_bim.cityjson", "mesh", (".json", ".jsonl", ".zip"), several=True),
-    Entry("citygml", "ingest_bim.citygml", "mesh", (".gml", ".citygml", ".xml", ".zip"), several=True),
+    Entry("cityjson", "ingest_bim.cityjson", "mesh", (".json", ".jsonl", ".zip", ".json.gz", ".jsonl.gz"), several=True),
+    Entry("citygml", "ingest_bim.citygml", "mesh", (".gml", ".citygml", ".xml", ".zip", ".gml.gz", ".citygml.gz", ".xml.gz"), several=True),
     Entry("tileset", "ingest_bim.adopted", "tileset", (".json", ".3tz")),
     Entry("footprints", "ingest_gis.footprints", "blocks", _VECTOR),
     Entry("vector", "ingest_gis.vector", "vector", _VECTOR),

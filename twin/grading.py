@@ -14,7 +14,7 @@ A reader says what it found in `report.facts["content"]`, counts of drawn object
     roofs       objects with roofs         textured    … with textures       openings  … with doors and windows
     spaces      rooms, storeys, zones      components  walls, pipes, …       described components with property sets
     complete    components with type, material and property sets             parts     fasteners, rebar, parts of elements
-    terrain     pieces of ground surface
+    terrain     pieces of ground surface (of an IFC model among the objects, too)
     (of tilesets that were taken over, contents instead: textured, models, points)
 
 Without `content`, IFC classes in `facts["classes"]` are counted instead.
@@ -133,9 +133,10 @@ def _of_counts(found: Mapping[str, int]) -> Grade:
                                ("roofs", "CIM3", "shells with roofs"), ("textured", "CIM3", "shells with their appearance")):  # fmt: skip
         if found.get(key):
             return Grade(value, (f"{found[key]} objects have {reason}",))
-    if found.get("objects") or found.get("blocks") or found.get("footprints"):
+    terrain = found.get("terrain", 0)
+    if found.get("objects", 0) > terrain or found.get("blocks") or found.get("footprints"):
         return Grade("CIM2", ("shells without roofs, openings or appearance",))
-    return Grade("CIM1", ("ground surface alone",)) if found.get("terrain") else Grade("", ("nothing is drawn",))
+    return Grade("CIM1", ("ground surface alone",)) if terrain else Grade("", ("nothing is drawn",))
 
 
 def _of_classes(classes: Mapping[str, int]) -> dict[str, int]:

@@ -425,3 +425,41 @@ def test_an_id_without_end_is_refused_and_the_rest_is_read(tmp_path: Path) -> No
     _, report = load(save(tmp_path, building(hull(), "b" * 3_000_000) + building(hull().replace('gml:id="', 'gml:id="x').replace('"#', '"#x'), "small")))
     assert report.kept == 1
     assert [len(n.feature) < 100 and "3,000,000 characters" in n.reason for n in report.notes if n.action == "refused"] == [True]
+
+
+def risk(kind: str, depth: float) -> str:
+    return f'<uro:buildingDisasterRiskAttribute><uro:Building{kind}RiskAttribute><uro:depth uom="m">{depth}</uro:depth></uro:Building{kind}RiskAttribute></uro:buildingDisasterRiskAttribute>'
+
+
+def test_which_risk_it_is(tmp_path: Path) -> None:
+    """i-UR's property of risks holds objects of several classes, and the class alone says whether it is a tsunami; where the property says it, it is not said twice."""
+    detail = "<uro:buildingDetails><uro:BuildingDetails><uro:surveyYear>2020</uro:surveyYear></uro:BuildingDetails></uro:buildingDetails>"
+    (mesh,), _ = load(save(tmp_path, building(hull() + risk("Tsunami", 2) + risk("RiverFlooding", 0.5) + detail)))
+    found = json.loads(mesh.attributes["uro:buildingDisasterRiskAttribute"][0].as_py())
+    assert [(one["type"], one["uro:depth"]["value"]) for one in found] == [("uro:BuildingTsunamiRiskAttribute", 2), ("uro:BuildingRiverFloodingRiskAttribute", 0.5)]
+    assert [name for name in mesh.attributes.column_names if name.startswith("uro:buildingDetails")] == ["uro:buildingDetails.uro:surveyYear"]
+    (mesh,), _ = load(save(tmp_path, building(hull() + risk("LandSlide", 1))))
+    assert mesh.attributes["uro:buildingDisasterRiskAttribute.type"][0].as_py() == "uro:BuildingLandSlideRiskAttribute"
+
+
+def test_the_risks_of_a_real_file(shared_data: Path) -> None:
+    """As many of each class as the text of the file has."""
+    path = shared_data / "citymodel" / FILES[0]
+    raw = path.read_text("utf-8-sig")
+    expected = Counter(re.findall(r"<(uro:\w+RiskAttribute)>(?=\s*<uro:(?!Building\w+RiskAttribute))", raw))
+    (mesh,), _ = load(path)
+    found: Counter[str] = Counter()
+    for name in (n for n in mesh.attributes.column_names if n.startswith("uro:buildingDisasterRiskAttribute")):
+        for value in filter(None, mesh.attributes[name].to_pylist()):
+            found.update([value] if name.endswith(".type") else [one["type"] for one in json.loads(value)] if value.startswith("[{") else [])
+    assert found == expected and len(expected) > 1
+
+
+def test_curved_edges_are_said(tmp_path: Path) -> None:
+    places = " ".join(f"{AT[0] + x} {AT[1] + y} {AT[2]}" for x, y in ((0, 0), (5, 3), (10, 0)))
+    close = " ".join(f"{AT[0] + x} {AT[1] + y} {AT[2]}" for x, y in ((10, 0), (0, -9), (0, 0)))
+    ring = (f"<gml:Ring><gml:curveMember><gml:Curve><gml:segments><gml:Arc><gml:posList>{places}</gml:posList></gml:Arc><gml:LineStringSegment><gml:posList>{close}"
+            "</gml:posList></gml:LineStringSegment></gml:segments></gml:Curve></gml:curveMember></gml:Ring>")  # fmt: skip
+    surface = f"<gml:MultiSurface><gml:surfaceMember><gml:Polygon><gml:exterior>{ring}</gml:exterior></gml:Polygon></gml:surfaceMember></gml:MultiSurface>"
+    (mesh,), report = load(save(tmp_path, building(f"<bldg:lod2MultiSurface>{surface}</bldg:lod2MultiSurface>")))
+    assert len(mesh.triangles) == 2 and any("drawn straight" in note.reason for note in report.notes)

@@ -394,9 +394,9 @@ def test_malformed_objects_and_extensions_of_the_model_are_told_in_words(tmp_pat
     content = document(**{"+noise-meta": {"a": 1}})
     content["CityObjects"]["bad"] = {"type": "Building", "geometry": "none"}
     (mesh,), report = load(save(tmp_path, content))
-    assert "bad" not in mesh.ids.to_pylist()
+    assert "bad" in mesh.ids.to_pylist()  # what else is said of it is kept
     reasons = {note.feature: note.reason for note in report.notes}
-    assert reasons["bad"] == "The object is malformed: a text stands where something else is expected."
+    assert reasons["bad"] == "Building: its geometry is not a list and is left out."
     assert "+noise-meta" in reasons[""]
     with pytest.raises(BadFeature, match=r"no city objects\. CityObjects is missing"):
         load(save(tmp_path, document(CityObjects=[])))

@@ -12,11 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ifcopenshell
 import numpy as np
 import pytest
 
 from ingest_bim import geometry_host, ifc, ifc_groups
 from ingest_bim.geometry_host import CLIP, PLAIN
+from ingest_bim.ifc_frames import cut_circles
 from ingest_bim.ifc_geometry import FAST, MIDDLE, REFERENCE, Host, Shape, compare, is_closed, volume_of
 from ingest_bim.ifc_groups import ladder
 from ingest_bim.ifc_ladder import shape_all
@@ -295,3 +297,17 @@ def test_the_reference_kernel_alone_draws_the_same_boxes(shared_data: Path) -> N
     assert boxes[0].keys() == boxes[1].keys()
     for key, value in boxes[0].items():
         np.testing.assert_allclose(value, boxes[1][key], atol=1.1e-3, err_msg=key)
+
+
+def test_elements_that_are_parts_of_themselves_are_drawn(model_file: ModelFile, step: Step) -> None:
+    """The kernels climb from a part to its whole without end: the circle is cut for them, and the other parts of a whole stay its parts."""
+    circle = ("#400=IFCRELAGGREGATES('4000000000000000000001',$,$,$,#100,(#110));", "#401=IFCRELAGGREGATES('4000000000000000000002',$,$,$,#110,(#100,#402));",
+              "#402=IFCCOLUMN('4000000000000000000003',$,'part',$,$,#101,#104,$,.COLUMN.);")  # fmt: skip
+    path = model_file(step(*circle))
+    model = ifcopenshell.open(str(path))
+    cut_circles(model)
+    assert sorted(part.id() for relation in model.by_type("IfcRelAggregates")[3:] for part in relation.RelatedObjects) in ([100, 402], [110, 402], [402])
+    report = Report()
+    options = ifc.Options(kernel="opencascade", element_seconds=2, vertical="EGM96", anchor_lonlat="113.08,22.58,5")  # type: ignore[call-arg]
+    (mesh,) = (batch for batch in ifc.read(path, options, report) if isinstance(batch, Mesh))
+    assert len(set(mesh.instance_feature.tolist())) == 3 and not report.counts.get("skipped")

@@ -106,3 +106,30 @@ def test_round_primitives_are_drawn(model_file: ModelFile, step: Step, angle: st
         # what is round becomes a polygon with its corners on the circle: a little smaller
         assert volume * 0.95 < np.einsum("ij,ij->", a, np.cross(b, c)) / 6 < volume * 1.0001
         np.testing.assert_allclose([*points.min(0), *points.max(0)], box, atol=0.03)
+
+
+@pytest.mark.parametrize(("hole", "items"), [(False, "#904"), (True, "#904"), (True, "#904,#63")])
+def test_a_tapered_body_has_each_end_once(model_file: ModelFile, step: Step, hole: bool, items: str) -> None:
+    """The kernels draw both ends twice, one of them inwards, too: volume and area of a frustum by formula, alone and below a box, and every edge met by one in the other direction."""
+    body = (
+        "#900=IFCRECTANGLEPROFILEDEF(.AREA.,$,#61,2.,2.);", "#901=IFCRECTANGLEPROFILEDEF(.AREA.,$,#61,1.,1.);",
+        "#902=IFCRECTANGLEHOLLOWPROFILEDEF(.AREA.,$,#61,2.,2.,0.5,$,$);", "#903=IFCRECTANGLEHOLLOWPROFILEDEF(.AREA.,$,#61,1.,1.,0.25,$,$);",
+        f"#904=IFCEXTRUDEDAREASOLIDTAPERED(#{902 if hole else 900},#10,#12,3.,#{903 if hole else 901});", f"#905=IFCSHAPEREPRESENTATION(#2,'Body','AdvancedSweptSolid',({items}));",
+        "#906=IFCPRODUCTDEFINITIONSHAPE($,$,(#905));", "#907=IFCBUILDINGELEMENTPROXY('3000000000000000000001',$,'tapered',$,$,#40,#906,$,$);",
+    )  # fmt: skip
+    mesh, report = read(model_file(step(*body)))
+    assert not notes(report, "skipped")
+    at = int(np.flatnonzero(mesh.instance_feature == mesh.ids.to_pylist().index("3000000000000000000001"))[0])
+    p = int(mesh.instance_prototype[at])
+    triangles = (mesh.positions[mesh.vertex_start[p] : mesh.vertex_start[p + 1]])[mesh.triangles[mesh.triangle_start[p] : mesh.triangle_start[p + 1]]]
+    a, b, c = (triangles[:, k] for k in range(3))
+    slope = np.hypot(3, 0.5)
+    volume, area = 3 / 3 * (4 + 2 + 1), 4 + 1 + 4 * 1.5 * slope
+    if hole:  # of half the size
+        volume, area = volume * 0.75, (4 + 1) * 0.75 + 4 * 1.5 * slope + 4 * 0.75 * np.hypot(3, 0.25)
+    if "#63" in items:  # the box of the columns: 2 × 1 × 3 m
+        volume, area = volume + 6, area + 22
+    assert np.einsum("ij,ij->", a, np.cross(b, c)) / 6 == pytest.approx(volume) and np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2 == pytest.approx(area)
+    corners = [[tuple(np.round(point, 6)) for point in triangle] for triangle in triangles]
+    edges = sorted((t[i], t[(i + 1) % 3]) for t in corners for i in range(3))
+    assert edges == sorted((v, u) for u, v in edges)

@@ -16,7 +16,7 @@ from ingest_bim.ifc_placement import Placement, Request, place
 from ingest_bim.ifc_units import Units
 from twin import crs
 from twin.errors import BadOption, BadReference, MissingReference
-from twin.model import Report
+from twin.model import ELLIPSOID, Report
 
 Step = Callable[..., str]
 UP = {"vertical": "EGM96"}
@@ -211,12 +211,13 @@ def test_a_map_conversion_of_zeros_is_left_to_the_shapes(step: Step) -> None:
     np.testing.assert_allclose(at(placed(georeferenced(step, e="0.", n="0.", h="0.")), 5, 6, 7), [5, 6, 7])
 
 
-def test_the_ifc2x3_property_sets(step: Step) -> None:
+@pytest.mark.parametrize("gap", ["", " "])
+def test_the_ifc2x3_property_sets(step: Step, gap: str) -> None:
     lines = [
-        "#300=IFCPROPERTYSET('2000000000000000000001',$,'ePSet_MapConversion',$,(#301,#302,#303,#304,#305));",
+        f"#300=IFCPROPERTYSET('2000000000000000000001',$,'ePSet_Map{gap}Conversion',$,(#301,#302,#303,#304,#305));",
         "#301=IFCPROPERTYSINGLEVALUE('Eastings',$,IFCLENGTHMEASURE(454000.),$);", "#302=IFCPROPERTYSINGLEVALUE('Northings',$,IFCLENGTHMEASURE(2500000.),$);",
         "#303=IFCPROPERTYSINGLEVALUE('OrthogonalHeight',$,IFCLENGTHMEASURE(3.),$);", "#304=IFCPROPERTYSINGLEVALUE('XAxisAbscissa',$,IFCREAL(0.),$);",
-        "#305=IFCPROPERTYSINGLEVALUE('XAxisOrdinate',$,IFCREAL(1.),$);", "#310=IFCPROPERTYSET('2000000000000000000002',$,'ePSet_ProjectedCRS',$,(#311,#312));",
+        "#305=IFCPROPERTYSINGLEVALUE('XAxisOrdinate',$,IFCREAL(1.),$);", f"#310=IFCPROPERTYSET('2000000000000000000002',$,'ePSet_ProjectedCRS{gap}',$,(#311,#312));",
         "#311=IFCPROPERTYSINGLEVALUE('Name',$,IFCLABEL('EPSG:4547'),$);", "#312=IFCPROPERTYSINGLEVALUE('VerticalDatum',$,IFCLABEL('1985'),$);",
     ]  # fmt: skip
     placement = placed(of(step(*lines, schema="IFC2X3")), vertical=None)
@@ -298,3 +299,36 @@ def test_a_scaled_map_conversion(step: Step) -> None:
     model = of(step("#200=IFCPROJECTEDCRS('EPSG:32760',$,$,$,$,$,$);",
                     "#201=IFCMAPCONVERSIONSCALED(#2,#200,500000.,9000000.,7.,1.,0.,1.,1.,0.5,2.);", schema="IFC4X3_ADD2"))  # fmt: skip
     np.testing.assert_allclose(at(placed(model), 1, 1, 1), [500001, 9000000.5, 9])
+
+
+@pytest.mark.parametrize(("first", "second", "site", "words"), [(22.6, 113.1, "", "latitude and longitude"), (113.1, 22.6, "", "longitude and latitude"),
+                                                                (10.5, 45.25, "(45,15,0)", "longitude and latitude"), (45.25, 10.5, "(45,15,0)", "latitude and longitude")])  # fmt: skip
+def test_a_rigid_operation_in_angles(step: Step, first: float, second: float, site: str, words: str) -> None:
+    """Latitude first, as the standard speaks of it, unless only the other order can be or fits the site; heights above the ellipsoid; true north as of a site."""
+    lines = ("#200=IFCGEOGRAPHICCRS('EPSG:4490',$,$,$,#210,#211);", f"#201=IFCRIGIDOPERATION(#2,#200,IFCPLANEANGLEMEASURE({first}),IFCPLANEANGLEMEASURE({second}),7000.);",
+             "#210=IFCCONVERSIONBASEDUNIT(#212,.PLANEANGLEUNIT.,'DEGREE',#213);", "#211=IFCSIUNIT(*,.LENGTHUNIT.,.MILLI.,.METRE.);",
+             "#212=IFCDIMENSIONALEXPONENTS(0,0,0,0,0,0,0);", "#213=IFCMEASUREWITHUNIT(IFCPLANEANGLEMEASURE(0.017453292519943295),#214);",
+             "#214=IFCSIUNIT(*,.PLANEANGLEUNIT.,$,.RADIAN.);", "#215=IFCDIRECTION((1.,1.));")  # fmt: skip
+    where = {"lat": site, "lon": "(10,30,0)"} if site else {}
+    report = Report()
+    found = placed(of(step(*lines, schema="IFC4X3_ADD2", true_north="#215", **where)), report, vertical=None)
+    expected = (10.5, 45.25) if site else (113.1, 22.6)
+    np.testing.assert_allclose(lonlat(found, 0, 0, 0), expected, atol=1e-9)
+    assert (found.reference.vertical, found.facts["source"], at(found, 0, 0, 1)[2]) == (ELLIPSOID, "IfcRigidOperation", 8)
+    assert any(f"are read as {words}" in note.reason for note in report.notes)
+    ahead, _, distance = Geod(ellps="WGS84").inv(*expected, *lonlat(found, 100, 100, 0))
+    assert ahead == pytest.approx(0, abs=1e-3) and distance == pytest.approx(math.hypot(100, 100), rel=1e-6)  # the model's diagonal is true north
+    with pytest.raises(MissingReference):
+        placed(of(step(*lines, schema="IFC4X3_ADD2")), use="site")
+
+
+def test_a_rigid_operation_that_its_site_denies(step: Step) -> None:
+    lines = ("#200=IFCGEOGRAPHICCRS('EPSG:4490',$,$,$,$,$);", "#201=IFCRIGIDOPERATION(#2,#200,IFCPLANEANGLEMEASURE(0.4),IFCPLANEANGLEMEASURE(1.9),7.);")
+    with pytest.raises(BadReference, match=r"IfcRigidOperation \(EPSG:4490\) puts the model at"):
+        placed(of(step(*lines, schema="IFC4X3_ADD2", lat="(45,15,0)", lon="(10,30,0)")))
+    placed(of(step(*lines, schema="IFC4X3_ADD2", lat="(45,15,0)", lon="(10,30,0)")), confirm=True)
+    unknown = lines[0].replace("EPSG:4490", "my globe")
+    report = Report()
+    with pytest.raises(MissingReference):
+        placed(of(step(unknown, lines[1], schema="IFC4X3_ADD2")), report)
+    assert "'my globe' is not known" in report.notes[0].reason

@@ -157,3 +157,42 @@ def test_looks_as_clients_draw_them(tmp_path: Path) -> None:
     (mesh,), report = load(path, **UPRIGHT)
     assert mesh.materials[0].color == (1, 0, 0, 1) and len(mesh.triangles) == 4 and not report.counts.get("skipped")
     assert same(placed(mesh) - [407000, 2496000, 0], PLACES[ring], 1e-6)
+
+
+def test_morph_targets_by_their_weights(tmp_path: Path) -> None:
+    """Two nodes of one mesh: one with the mesh's weights, one with its own; a mesh whose weights are 0 stays as it is."""
+    first, second = (PLACES * 0.5).astype("<f4"), np.tile(np.array([[0, 0, 1]], "<f4"), (len(PLACES), 1))
+    parts = [PLACES.tobytes(), TRIANGLES.tobytes(), first.tobytes(), second.tobytes()]
+    accessors = [*DENSE, of(2, 5126, len(PLACES), "VEC3"), of(3, 5126, len(PLACES), "VEC3")]
+    body = {"attributes": {"POSITION": 0}, "indices": 1, "targets": [{"POSITION": 2}, {"POSITION": 3}]}
+    nodes = [{"mesh": 0, "name": "a"}, {"mesh": 0, "name": "b", "weights": [0, 4], "translation": [100, 0, 0]}]
+    path = glb(tmp_path, parts, accessors, meshes=[{"primitives": [body], "weights": [1.0, 2.0]}], nodes=nodes, scenes=[{"nodes": [0, 1]}])
+    assert same(corners(path), np.concatenate([PLACES * 1.5 + np.array([0, 0, 2]), PLACES + np.array([100, 0, 4])]), 1e-5)
+    still = glb(tmp_path, parts, accessors, meshes=[{"primitives": [body]}])
+    assert same(corners(still), PLACES, 1e-5) and "not kept" in load(still, **UPRIGHT)[1].notes[0].reason
+
+
+@pytest.mark.parametrize("code", [5126, 5121])
+def test_skins_where_their_bones_stand(tmp_path: Path, code: int) -> None:
+    """Two bones share the corners by their height: the sum that the specification states, by hand; the place of the node itself does not count, nor is it lost on a second node."""
+    share = np.clip((PLACES[:, 2] + 3) / 6, 0, 1)
+    weights = np.column_stack([1 - share, share, 0 * share, 0 * share])
+    written = weights.astype("<f4") if code == 5126 else np.round(weights * 255).astype("u1")
+    weights = written / (1 if code == 5126 else 255)
+    joints = np.tile(np.array([[0, 1, 0, 0]], "u1"), (len(PLACES), 1))
+    bind = np.tile(np.eye(4), (2, 1, 1))
+    bind[1, 2, 3] = -1  # the second bone was bound a metre above the first
+    parts = [PLACES.tobytes(), TRIANGLES.tobytes(), joints.tobytes(), written.tobytes(), bind.transpose(0, 2, 1).astype("<f4").tobytes()]
+    accessors = [*DENSE, of(2, 5121, len(PLACES), "VEC4"), of(3, code, len(PLACES), "VEC4", **({} if code == 5126 else {"normalized": True})), of(4, 5126, 2, "MAT4")]
+    body = {"attributes": {"POSITION": 0, "JOINTS_0": 2, "WEIGHTS_0": 3}, "indices": 1}
+    quarter = [np.sqrt(0.5), 0, 0, np.sqrt(0.5)]  # about x: y becomes z
+    nodes = [{"mesh": 0, "skin": 0, "name": "ball", "translation": [500, 0, 0], "scale": [2, 2, 2]}, {"name": "hip", "translation": [10, 0, 0], "children": [2]},
+             {"name": "head", "translation": [0, 0, 5], "rotation": quarter}]  # fmt: skip
+    more = {"meshes": [{"primitives": [body]}], "nodes": nodes, "scenes": [{"nodes": [0, 1]}]}
+    path = glb(tmp_path, parts, accessors, skins=[{"joints": [1, 2], "inverseBindMatrices": 4}], **more)
+    x, y, z = PLACES.T
+    low, high = PLACES + np.array([10, 0, 0]), np.column_stack([x + 10, -(z - 1), y + 5])
+    expected = (weights[:, :1] * low + weights[:, 1:2] * high) / weights.sum(axis=1, keepdims=True)
+    assert same(corners(path), expected, 1e-4) and [(n.feature, n.action) for n in load(path, **UPRIGHT)[1].notes] == [("ball", "assumed")]
+    broken = glb(tmp_path, parts, accessors, skins=[{"joints": [1], "inverseBindMatrices": 4}], **more)
+    assert same(corners(broken), PLACES * 2 + np.array([500, 0, 0]), 1e-4) and "damaged" in load(broken, **UPRIGHT)[1].notes[0].reason

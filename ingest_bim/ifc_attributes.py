@@ -1,0 +1,97 @@
+"""What classes of IFC state beyond what every element has: a door's height, a port's flow direction, a site's address, a grid's axes, a task's name.
+
+The common attributes (`COMMON`) are columns of the elements and of `types`; shapes, places and owners are not attributes here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from ingest_bim.ifc_properties import Value, value_of
+from ingest_bim.ifc_structure import Structure
+from ingest_bim.ifc_units import Units
+from ingest_bim.step_access import DAMAGED
+from twin.model import Report, Table
+
+#: Columns of every element, or of no meaning outside of the file.
+COMMON = frozenset(("GlobalId", "OwnerHistory", "Name", "Description", "ObjectType", "Tag", "LongName", "PredefinedType", "CompositionType", "ApplicableOccurrence"))
+ADDRESSES = ("IfcPostalAddress", "IfcTelecomAddress")
+
+
+def attributes(model: Any, structure: Structure, units: Units, report: Report) -> Iterator[Table]:
+    """`attributes`, if there are any: id, class, attribute, and the value as in `psets`; of actors, tasks, costs and resources, which are no features, the name, too."""
+    schema = _Schema(model.schema_identifier)
+    rows: list[tuple[str, str, Value]] = []
+    for things, named in (((*structure.elements, *model.by_type("IfcTypeObject")), False), (structure.others, True)):
+        beyond: dict[str, list[tuple[int, str, str]]] = {}
+        for thing in things:
+            kind = thing.is_a()
+            if kind not in beyond:
+                beyond[kind] = schema.beyond(kind, named=named)
+            for index, name, measure in beyond[kind]:
+                try:
+                    value = _value(name, thing.get_argument(index), measure, units)
+                except DAMAGED as error:
+                    report.note("skipped", structure.ids[thing.id()], f"#{thing.id()} {kind}: its {name} is damaged: {str(error)[:120]}.")
+                    continue
+                if value is not None:
+                    rows.append((structure.ids[thing.id()], kind, value))
+    if rows:
+        yield Table("attributes", _table(rows))
+
+
+def _value(name: str, raw: Any, measure: str, units: Units) -> Value | None:
+    if raw is None or raw == ():
+        return None
+    if isinstance(raw, tuple) and hasattr(raw[0], "is_a"):
+        if raw[0].is_a() != "IfcGridAxis":
+            return None
+        raw = [axis.AxisTag for axis in raw]
+    if hasattr(raw, "is_a"):
+        if not raw.id():  # a value of a select
+            measure = raw.is_a()
+            return value_of("", name, raw.get_argument(0), measure, units.of_measure(measure))
+        if raw.is_a() in ADDRESSES:
+            stated = {raw.attribute_name(i): v for i in range(len(raw)) if (v := raw.get_argument(i)) is not None}
+            return value_of("", name, orjson.dumps(stated, default=str).decode(), raw.is_a(), units.of_measure(""))
+        return None
+    return value_of("", name, raw, measure, units.of_measure(measure))
+
+
+class _Schema:
+    """The attributes of a schema's classes."""
+
+    def __init__(self, identifier: str) -> None:
+        import ifcopenshell.ifcopenshell_wrapper as wrapper  # noqa: PLC0415  slow import, not needed to name the reader
+
+        self.schema: Any = wrapper.schema_by_name(identifier)
+
+    def beyond(self, kind: str, *, named: bool) -> list[tuple[int, str, str]]:
+        """(position, name, measure) of the attributes that are not common ones; of `named` with the texts among these."""
+        left = {"GlobalId", "OwnerHistory"} if named else COMMON
+        declared = self.schema.declaration_by_name(kind).as_entity()
+        found = [(index, each.name(), *_declared(each.type_of_attribute())) for index, each in enumerate(declared.all_attributes()) if each.name() not in left]
+        return [(index, name, measure) for index, name, measure, told in found if told]
+
+
+def _declared(kind: Any) -> tuple[str, bool]:
+    """(the name of an attribute's type, whether it can be told: of other entities, shapes and places among them, only these)."""
+    many = kind.as_aggregation_type()
+    named = (many.type_of_element() if many is not None else kind).as_named_type()
+    if named is None:
+        return "", True
+    declared = named.declared_type()
+    name = str(declared.name())
+    return "" if many is not None else name, declared.as_entity() is None or name in (*ADDRESSES, "IfcGridAxis")
+
+
+def _table(rows: list[tuple[str, str, Value]]) -> pa.Table:
+    names = {"value": "text", "number": "number", "unit": "unit", "original": "original", "original_unit": "original_unit", "type": "type"}
+    columns = {"id": pa.array([row[0] for row in rows], pa.string()), "class": pa.array([row[1] for row in rows], pa.string()),
+               "attribute": pa.array([row[2].name for row in rows], pa.string())}  # fmt: skip
+    kinds = {"number": pa.float64(), "original": pa.float64()}
+    return pa.table({**columns, **{name: pa.array([getattr(row[2], field) for row in rows], kinds.get(name, pa.string())) for name, field in names.items()}})

@@ -1,0 +1,120 @@
+"""What classes state of themselves, what relations do, and what else of a model used to be lost without a word."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import ifcopenshell
+import ifcopenshell.guid
+import pytest
+
+from ingest_bim.ifc_attributes import COMMON
+from tests.ingest_bim.test_ifc_properties import FIRST, SECOND, ModelFile, Read, Step
+from twin import grading
+
+SITE = "0000000000000000000002"
+LINES = (
+    "#400=IFCDOOR('4000000000000000000001',$,'D',$,$,#101,$,$,2100.,900.,.DOOR.,.SINGLE_SWING_LEFT.,$);",
+    "#401=IFCDISTRIBUTIONPORT('4000000000000000000002',$,'port',$,$,#101,$,.SOURCE.,.PIPE.,.WATERSUPPLY.);",
+    "#402=IFCTASK('4000000000000000000003',$,'pour','concrete',$,'T1',$,'started',$,.F.,3,$,.CONSTRUCTION.);",
+    "#403=IFCRELASSIGNSTOPROCESS('4000000000000000000004',$,$,$,(#100),$,#402,$);",
+    "#404=IFCBUILDING('4000000000000000000005',$,'B2',$,$,#35,$,$,.ELEMENT.,4000.,$,#405);", "#405=IFCPOSTALADDRESS($,$,$,$,('Road 1'),$,'\\X2\\6C5F95E8\\X0\\',$,'529000','CN');",
+    "#406=IFCGRID('4000000000000000000006',$,'G',$,$,#101,$,(#407),(#408),$,.RECTANGULAR.);", "#407=IFCGRIDAXIS('A',#409,.T.);", "#408=IFCGRIDAXIS('1',#409,.T.);",
+    "#409=IFCPOLYLINE((#62,#410));", "#410=IFCCARTESIANPOINT((5.,0.));",
+    "#411=IFCRELCONNECTSPATHELEMENTS('4000000000000000000007',$,$,$,$,#100,#110,(),(),.ATEND.,.ATSTART.);",
+    "#412=IFCRELASSIGNSTOGROUPBYFACTOR('4000000000000000000008',$,$,$,(#100),$,#413,0.5);", "#413=IFCGROUP('4000000000000000000009',$,'G',$,$);",
+    "#414=IFCRELASSOCIATESAPPROVAL('400000000000000000000A',$,$,$,(#100),#415);", "#415=IFCAPPROVAL('1','ok',$,$,$,$,$,$,$);",
+    "#416=IFCRELASSOCIATESMATERIAL('400000000000000000000B',$,$,$,(#100),#417);", "#417=IFCMATERIALPROFILESET('set',$,(#418),$);",
+    "#418=IFCMATERIALPROFILE('web',$,#419,#420,$,$);", "#419=IFCMATERIAL('steel',$,$);", "#420=IFCRECTANGLEPROFILEDEF(.AREA.,'RHS 100',#61,2.,1.);",
+)  # fmt: skip
+
+
+@pytest.fixture
+def model(model_file: ModelFile, step: Step) -> Read:
+    return Read(model_file(step(*LINES, prefix=".MILLI.", lat="(22,30,0,0)", lon="(113,0,0,0)", elevation="2500.")))
+
+
+def test_what_a_class_states_is_found_by_a_query(model: Read) -> None:
+    found = {(row["id"][-1] if row["id"] != SITE else "site", row["attribute"]): row for row in model.tables["attributes"]}
+    door = found["1", "OverallHeight"]
+    assert (door["class"], door["number"], door["unit"], door["original"], door["original_unit"]) == ("IfcDoor", 2.1, "m", 2100.0, "mm")
+    assert found["1", "OperationType"]["value"] == "SINGLE_SWING_LEFT" and found["2", "FlowDirection"]["value"] == "SOURCE"
+    assert found["2", "SystemType"]["value"] == "WATERSUPPLY" and found["5", "ElevationOfRefHeight"]["number"] == 4.0
+    address = json.loads(found["5", "BuildingAddress"]["value"])
+    assert address["Town"] == "江门" and address["AddressLines"] == ["Road 1"]
+    assert found["site", "RefElevation"]["number"] == 2.5 and json.loads(found["site", "RefLatitude"]["value"]) == [22, 30, 0, 0]
+    assert json.loads(found["6", "UAxes"]["value"]) == ["A"] and json.loads(found["6", "VAxes"]["value"]) == ["1"]
+
+
+def test_what_is_no_feature_has_its_name_there(model: Read) -> None:
+    """Tasks, actors, costs and resources: relations name them by id."""
+    task = {row["attribute"]: row["value"] for row in model.tables["attributes"] if row["class"] == "IfcTask"}
+    assert (task["Name"], task["Description"], task["Status"], task["PredefinedType"], task["Priority"]) == ("pour", "concrete", "started", "CONSTRUCTION", "3")
+    (relation,) = [row for row in model.tables["relations"] if row["ifc"] == "IfcRelAssignsToProcess"]
+    assert relation["from"] in {row["id"] for row in model.tables["attributes"] if row["class"] == "IfcTask"} and relation["to"] == FIRST
+
+
+def test_what_relations_state_of_themselves(model: Read) -> None:
+    details = {row["ifc"]: row["detail"] for row in model.tables["relations"]}
+    assert json.loads(details["IfcRelConnectsPathElements"]) == {"RelatedConnectionType": "ATEND", "RelatingConnectionType": "ATSTART"}
+    assert json.loads(details["IfcRelAssignsToGroupByFactor"]) == {"Factor": 0.5} and details["IfcRelAggregates"] is None
+
+
+def test_sections_of_profiles_and_what_is_not_kept(model: Read) -> None:
+    (row,) = model.tables["materials"]
+    assert (row["id"], row["material"], row["name"], row["section"]) == (FIRST, "steel", "web", "RHS 100")
+    assert any("1 IfcRelAssociatesApproval" in note.reason for note in model.report.notes if note.action == "skipped")
+
+
+def test_a_grid_is_listed_as_not_drawn(model_file: ModelFile, step: Step) -> None:
+    read = Read(model_file(step(*LINES)), kernel="opencascade")
+    assert ("4000000000000000000006", "IfcGrid #406: its shape is not drawn: its axes are lines.") in {(n.feature, n.reason) for n in read.report.notes}
+
+
+def test_the_unit_of_an_enumeration(model_file: ModelFile, step: Step) -> None:
+    """Its values are in the unit that the enumeration states; objects without a name are told in full."""
+    lines = ("#300=IFCPROPERTYSET('3000000000000000000001',$,'P',$,(#301,#302));", "#301=IFCPROPERTYENUMERATEDVALUE('size',$,(IFCLENGTHMEASURE(2.)),#303);",
+             "#302=IFCPROPERTYREFERENCEVALUE('who',$,$,#307);", "#303=IFCPROPERTYENUMERATION('sizes',(IFCLENGTHMEASURE(1.),IFCLENGTHMEASURE(2.)),#304);",
+             "#304=IFCCONVERSIONBASEDUNIT(#305,.LENGTHUNIT.,'INCH',#306);", "#305=IFCDIMENSIONALEXPONENTS(1,0,0,0,0,0,0);", "#306=IFCMEASUREWITHUNIT(IFCLENGTHMEASURE(25.4),#4);",
+             "#307=IFCPERSON('7','Li','Wei',$,$,$,$,$);", "#310=IFCRELDEFINESBYPROPERTIES('3000000000000000000002',$,$,$,(#110),#300);")  # fmt: skip
+    read = Read(model_file(step(*lines, prefix=".MILLI.")))
+    size = read.pset(SECOND, "P", "size")
+    assert (size["number"], size["unit"], size["original_unit"]) == (pytest.approx(0.0508), "m", "INCH")
+    assert json.loads(read.pset(SECOND, "P", "who")["value"]) == {"Identification": "7", "FamilyName": "Li", "GivenName": "Wei"}
+
+
+def test_every_plain_attribute_of_a_real_model(shared_data: Path) -> None:
+    """Against the parser's own listing: the same attributes of the same objects, no more and no fewer."""
+    path = shared_data / "ifc" / "AC20-FZK-Haus.ifc"
+    read = Read(path)
+    theirs = set()
+    for thing in ifcopenshell.open(str(path)).by_type("IfcObjectDefinition"):
+        for name, value in thing.get_info(recursive=False, include_identifier=False).items():
+            plain = value is not None and value != () and not isinstance(value, ifcopenshell.entity_instance) and not (isinstance(value, tuple) and hasattr(value[0], "is_a"))
+            if name != "type" and name not in COMMON and plain:
+                theirs.add((thing.GlobalId, thing.is_a(), name))
+    ours = {(row["id"], row["class"], row["attribute"]) for row in read.tables["attributes"] if row["type"] != "IfcPostalAddress"}
+    assert ours == theirs and len(ours) > 50
+
+
+@pytest.mark.parametrize(("kinds", "grade"), [
+    (("IfcGeographicElement,TERRAIN",), "CIM1"), (("IfcGeographicElement,VEGETATION",), "CIM2"), (("IfcGeotechnicalStratum,SOLID",), "CIM1"), (("IfcWall,SOLIDWALL",), "CIM6"),
+    (("IfcWall,SOLIDWALL", "IfcGeographicElement,TERRAIN"), "CIM6"), (("IfcSpace,INTERNAL",), "CIM5"),
+])  # fmt: skip
+def test_grades_of_models_of_one_kind(tmp_path: Path, step: Step, kinds: tuple[str, ...], grade: str) -> None:
+    """Ground is ground, a plant no building component, and a storey that only holds the tree together no room."""
+    text = step(schema="IFC4X3_ADD2")
+    model = ifcopenshell.file.from_string(text)
+    first, second = model.by_type("IfcColumn")
+    made = []
+    for kind in kinds:
+        name, predefined = kind.split(",")
+        made.append(model.create_entity(name, ifcopenshell.guid.new(), ObjectPlacement=first.ObjectPlacement, Representation=first.Representation, PredefinedType=predefined))
+    for relation in model.by_type("IfcRelContainedInSpatialStructure"):
+        relation.RelatedElements = made
+    model.remove(first)
+    model.remove(second)
+    model.write(str(tmp_path / "a.ifc"))
+    read = Read(tmp_path / "a.ifc", kernel="auto")
+    assert grading.grade("mesh", read.report.facts).value == grade
