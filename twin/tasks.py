@@ -371,6 +371,9 @@ def _derive(city: City, context: Context, name: str, number: int, version: Layer
         inputs["ground"] = ground.key if ground else None
     about = city.catalog.layer(name)
     inputs["layer"] = asdict(about)
+    # colours of materials, filters and references of clouds, units and titles of columns: what tiles show and no part's bytes tell
+    told = [[asdict(column) for column in version.columns], [part.properties for part in version.parts]]
+    inputs["told"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     if version.tombstones:
         inputs["tombstones"] = list(version.tombstones)
     key = hashlib.sha256(json.dumps([name, inputs], sort_keys=True).encode()).hexdigest()[:24]
