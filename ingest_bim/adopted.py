@@ -112,7 +112,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             root = json.loads(data)
             if options.anchor_lonlat:
                 copy.placed[entry] = json.dumps(_placed(root, options, source.name), ensure_ascii=False, separators=(",", ":")).encode()
-            bounds, about = bounds_of(root["root"], source.name), dict(root["asset"])
+            bounds, about = bounds_of(root["root"], source.name), {**root["asset"]}
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UnreadableSource(f"{source.name} is not a tileset: {in_words(error)}.", "Deliver its tileset.json or a .3tz.") from error
         if bounds is None:
