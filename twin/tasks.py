@@ -171,6 +171,8 @@ def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
         version = _read(city, context, entry, source, name, options, tile_options, base)
         if base is not None:
             version = _onto(parts.merge(city.lake, base, version), shown)
+            kept = {**version.provenance["tile_options"], **tile_options}  # the layer's own, but for those that are given with the update
+            version = replace(version, provenance={**version.provenance, "tile_options": kept})
         version = naming.named(version, params.get("columns", {}))
         describe = params["describe"]
         title = {lang: describe[f"title_{lang}"] for lang in ("zh", "en") if describe.get(f"title_{lang}")}

@@ -60,9 +60,9 @@ def datum(folder: Path) -> tuple[Delivery, Delivery]:
     return (folder, HERE, {}), (folder, {**HERE, "references": "b.las=EPSG:32650+EGM96"}, {})
 
 
-def deliver(city: City, delivery: Delivery) -> dict[str, Any]:
+def deliver(city: City, delivery: Delivery, *, update: bool = False) -> dict[str, Any]:
     source, options, columns = delivery
-    params = tasks.ingest_params(source, "x", options=options, columns=columns)
+    params = tasks.ingest_params(source, "x", options=options, columns=columns, update=update)
     return tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
 
 
@@ -86,3 +86,16 @@ def test_what_no_bytes_of_a_part_tell_makes_other_tiles(tmp_path: Path, case: Ca
     assert checking.check(city, "x")["errors"] == 0
     again = tasks.require(tasks.work(city, tasks.submit(city, "tile", {"layer": "x"})))
     assert again["tileset"] == made, "read back from its manifest, the version has the same tiles"
+
+
+def test_an_update_may_change_how_the_layer_is_tiled(tmp_path: Path) -> None:
+    """Options of the tiler that come with an update count (they were left out without a word); those that it does not name stay."""
+    city, fresh = City(Settings(home=tmp_path / "city", workers=1)), City(Settings(home=tmp_path / "fresh", workers=1))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, seed in (("a.las", 1), ("b.las", 2)):
+        write_las(folder / name, 2_000, seed=seed)
+    deliver(city, (folder / "a.las", {**HERE, "compression": "none"}, {}))
+    deliver(city, (folder / "b.las", {**HERE, "color": "class"}, {}), update=True)
+    deliver(fresh, (folder, {**HERE, "compression": "none", "color": "class"}, {}))
+    assert shown(city) == shown(fresh)
