@@ -112,7 +112,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             root = json.loads(data)
             if options.anchor_lonlat:
                 copy.placed[entry] = json.dumps(_placed(root, options, source.name), ensure_ascii=False, separators=(",", ":")).encode()
-            bounds = bounds_of(root["root"], source.name)
+            bounds, about = bounds_of(root["root"], source.name), {**root["asset"]}
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UnreadableSource(f"{source.name} is not a tileset: {in_words(error)}.", "Deliver its tileset.json or a .3tz.") from error
         if bounds is None:
@@ -125,7 +125,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             if not copy.contents:
                 raise BadFeature(f"{source.name} has no content that is here: no model, no points.", "; ".join(n.reason for n in report.notes[:3]))
             report.read, report.kept = copy.contents + copy.lost, copy.contents
-            report.facts |= {"driver": f"3D Tiles {root['asset'].get('version', '')}", "tiles": copy.tiles, "contents": copy.contents, "files": len(copy.done)}
+            report.facts |= {"driver": f"3D Tiles {about.get('version', '')}", "tiles": copy.tiles, "contents": copy.contents, "files": len(copy.done)}
             report.facts["content"] = dict(copy.kinds)
             report.facts["georeference"] = {"source": "anchor_lonlat" if options.anchor_lonlat else "root volume", "crs": "EPSG:4978"}
             properties = {

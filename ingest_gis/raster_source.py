@@ -22,7 +22,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from twin import zips
-from twin.errors import BadFeature, BadInput, BadOption, UnreadableSource
+from twin.errors import BadFeature, BadInput, BadOption, StorageError, UnreadableSource
 
 #: What GDAL may do while a source is open: no sidecar XML, compound CRS reported, a bounded block cache (bytes: rasterio hands the number on as it is).
 SAFE = {
@@ -32,6 +32,8 @@ SAFE = {
 MEMBERS = (".tif", ".tiff", ".asc", ".hgt")
 MAX_UNPACKED = 16 << 30
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+FULL = ("Write error", "write error", "No space left", "File too large", "Free disk space")
+"""What GDAL says when a file cannot be written."""
 _HGT = re.compile(r"^[NS]\d{2}[EW]\d{3}", re.IGNORECASE)
 _HGT_SIZES = {2 * 1201 * 1201: 3, 2 * 3601 * 3601: 1, 2 * 1801 * 3601: 1}
 
@@ -165,6 +167,7 @@ def opened(file: RasterFile) -> Iterator[Any]:
 
     Raises:
         UnreadableSource: the driver cannot read it, or reading breaks off (a truncated file).
+        StorageError: the disk is full of what is made of it.
     """
     # an ASCII grid is typed by GDAL from its first 100 kB: whole numbers there would cut off every later decimal
     extra = {"DATATYPE": "Float32"} if file.driver == "AAIGrid" else {}
@@ -177,6 +180,9 @@ def opened(file: RasterFile) -> Iterator[Any]:
                 yield dataset
         except RasterioIOError as error:
             detail = str(error.__cause__ or error).replace(str(file.path), file.name).splitlines()[0][:200]
+            if any(sign in detail for sign in FULL):  # GDAL's errors of reading and of what is written meanwhile are of one class
+                raise StorageError(f"{file.name}: what is made of it cannot be written, the disk is full ({detail}).",
+                                   "Nothing was published. Free space (twin gc; TMPDIR, where temporary files lie) and run the command again.") from error  # fmt: skip
             raise UnreadableSource(f"{file.name} is cut short or damaged: {detail}.", "Export or download it again.") from error
 
 

@@ -60,18 +60,37 @@ def bounds_in(target: Reference, source: Reference, box: Bounds, where: str) -> 
 def merge(base: LayerVersion, change: LayerVersion) -> LayerVersion:
     """`base` with the files of `change` added, and put in the place of those of the same name.
 
+    The files come in the order of their names, without copies, in the reference of the first: what the reader makes of one delivery of all
+    of them. So the tiles do not tell how the files came.
+
     Raises:
-        BadReference: a new file lies where the layer's reference has no coordinates.
+        BadReference: a file lies where the first file's reference has no coordinates.
     """
-    names = {part.properties.get("file") for part in change.parts}
-    kept = [part for part in base.parts if part.properties.get("file") not in names]
-    moved = [replace(part, bounds=bounds_in(base.reference, own_reference(change, part), own_bounds(part), str(part.properties.get("file")))) for part in change.parts]
-    parts = (*kept, *moved)
+    names = {_file(part) for part in change.parts}
+    kept = [part for part in base.parts if _file(part) not in names]
+    held = sorted((replace(part, properties={**part.properties, "reference": asdict(own_reference(version, part))})
+                   for version, some in ((base, kept), (change, change.parts)) for part in some), key=_file)  # fmt: skip
+    first = {part.key: part for part in reversed(held)}
+    copies = [{"action": "skipped", "feature": _file(part), "reason": f"the same bytes as {_file(first[part.key])}"} for part in held if first[part.key] is not part]
+    held = [part for part in held if first[part.key] is part]
+    reference = own_reference(base, held[0])
+    there = {_file(part) for part in kept} if reference == base.reference else set()  # whose bounds are in it: a box in another one takes a millisecond
+    parts = tuple(part if _file(part) in there else _placed(part, reference, base) for part in held)
     boxes = [part.bounds for part in parts if part.bounds is not None]
     replaced = len(base.parts) - len(kept)
-    facts = {**change.report.get("facts", {}), "files_replaced": replaced, "files_added": len(moved) - replaced, "files_kept": len(kept)}
-    return replace(base, parts=parts, count=sum(part.count for part in parts), extent=crs.extent_of(base.reference, Bounds.union(boxes)),
-                   report={**change.report, "facts": facts}, provenance={**change.provenance, "tile_options": base.provenance.get("tile_options", {})})  # fmt: skip
+    facts = {**change.report.get("facts", {}), "files_replaced": replaced, "files_added": len(change.parts) - replaced, "files_kept": len(kept)}
+    return replace(base, reference=reference, parts=parts, count=sum(part.count for part in parts), extent=crs.extent_of(reference, Bounds.union(boxes)),
+                   report={**change.report, "facts": facts, "notes": [*change.report.get("notes", []), *copies]}, provenance={**change.provenance, "tile_options": base.provenance.get("tile_options", {})})  # fmt: skip
+
+
+def _file(part: Part) -> str:
+    return str(part.properties.get("file", ""))
+
+
+def _placed(part: Part, reference: Reference, base: LayerVersion) -> Part:
+    """A part with its bounds in the layer's reference."""
+    own = own_reference(base, part)
+    return replace(part, bounds=bounds_in(reference, own, own_bounds(part), _file(part)))
 
 
 def decompressor(file: BinaryIO, how: bytes) -> Any:

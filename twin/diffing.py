@@ -1,6 +1,7 @@
-"""What differs between two tilesets, or between two versions of a layer as they are drawn.
+"""What differs between two tilesets, or between two versions of a layer.
 
-The comparison itself is a pipeline (`registry.CHECKER`); this finds the archives and says the result in words.
+The comparison of tiles is a pipeline (`registry.CHECKER`); this finds the archives, compares of two versions also the rows of what no tile
+draws (a building whose surfaces are drawn), and says the result in words.
 """
 
 from __future__ import annotations
@@ -9,9 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twin import registry
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from twin import parts, registry
 from twin.city import City
 from twin.errors import BadOption, NotFound
+from twin.lake import Lake
+from twin.model import LayerVersion
 
 SHOWN = 20
 
@@ -25,20 +32,57 @@ def diff(city: Callable[[], City], a: str, b: str, tolerance: float | None = Non
         tolerance: metres that vertices may be off, None for the checker's own.
 
     Returns:
-        a, b, and what `tiling.check.diff_tilesets` says.
+        a, b, and what `tiling.check.diff_tilesets` says; of two layers with features also `rows` (added, removed, changed): what differs in
+        the layers' own rows and not in what is drawn.
 
     Raises:
         NotFound: neither a file nor a layer with tiles. BadTileset: one of them cannot be read.
     """
-    paths = [_archive(city, target) for target in (a, b)]
+    (first, mine), (second, theirs) = (_target(city, target) for target in (a, b))
     options = {} if tolerance is None else {"tolerance": tolerance}
-    result: dict[str, Any] = {"a": a, "b": b, **registry.checker().diff_tilesets(*paths, **options)}
+    result: dict[str, Any] = {"a": a, "b": b, **registry.checker().diff_tilesets(first, second, **options)}
+    if mine is not None and theirs is not None and result["features"] is not None:
+        told = {id_ for kind in ("added", "removed") for id_ in result["features"][kind]} | {change["id"] for change in result["features"]["changed"]}
+        result["rows"] = _rows(city().lake, mine, theirs, told)
+        result["equal"] = result["equal"] and not any(result["rows"].values())
     return result
 
 
-def _archive(city: Callable[[], City], target: str) -> Path | list[Path]:
+def _rows(lake: Lake, a: LayerVersion, b: LayerVersion, told: set[str]) -> dict[str, list[Any]]:
+    """Rows that came, went or have other attributes, by id, but for those of `told`."""
+    mine, theirs = _table(lake, a), _table(lake, b)
+    row_of = {id_: row for row, id_ in enumerate(mine.column("id").to_pylist())}
+    ids = theirs.column("id").to_pylist()
+    both = [(row_of[id_], row) for row, id_ in enumerate(ids) if id_ in row_of]
+    before, after = mine.take([row for row, _ in both]), theirs.take([row for _, row in both])
+    changed: dict[str, list[str]] = {}
+    for name in sorted({*before.column_names, *after.column_names} - {"id"}):
+        for row in np.flatnonzero(_differ(before, after, name)).tolist():
+            changed.setdefault(ids[both[row][1]], []).append(name)
+    return {"added": sorted(id_ for id_ in ids if id_ not in row_of and id_ not in told), "removed": sorted(row_of.keys() - set(ids) - told),
+            "changed": [{"id": id_, "attributes": names, "moved_m": None} for id_, names in sorted(changed.items()) if id_ not in told]}  # fmt: skip
+
+
+def _table(lake: Lake, version: LayerVersion) -> pa.Table:
+    """Id, parent and attributes of every row of a version."""
+    chunks = [chunk.attributes.append_column("id", chunk.ids).append_column("parent", chunk.parents) for chunk in parts.read_features(lake, version)]
+    return pa.concat_tables(chunks, promote_options="default") if chunks else pa.table({"id": pa.array([], pa.string())})
+
+
+def _differ(a: pa.Table, b: pa.Table, name: str) -> NDArray[np.bool_]:
+    """(rows,) whether the values of a column differ; a column that one of them lacks is null there."""
+    columns = [table.column(name).combine_chunks() if name in table.column_names else pa.nulls(len(table)) for table in (a, b)]
+    if columns[0].type == columns[1].type and not pa.types.is_nested(columns[0].type):
+        codes = pa.concat_arrays(columns).dictionary_encode(null_encoding="encode").indices.to_numpy()  # equal values, nulls and NaN have equal codes
+        return np.asarray(codes[: len(a)] != codes[len(a) :])
+    pairs = zip(*(column.to_pylist() for column in columns), strict=True)
+    return np.array([one != other and (one == one or other == other) for one, other in pairs], bool)  # noqa: PLR0124  NaN is not itself
+
+
+def _target(city: Callable[[], City], target: str) -> tuple[Path | list[Path], LayerVersion | None]:
+    """(its archives; the version, of a layer)."""
     if Path(target).exists():
-        return Path(target)
+        return Path(target), None
     if "/" in target or target.endswith((".3tz", ".json")):
         raise NotFound(f"There is no file {target}.", "Give a tileset.json, a folder with one, a .3tz, or the name of a layer.")
     name, _, number = target.partition("@")
@@ -47,12 +91,12 @@ def _archive(city: Callable[[], City], target: str) -> Path | list[Path]:
         if not number.isdigit():
             raise BadOption(f"{target}: {number!r} is no version number.", f"List them with: twin versions {name}")
         row = home.catalog.version(name, int(number))
-        derivation = home.catalog.tileset_of(name, row.number)
+        version, derivation = home.manifest(row.manifest), home.catalog.tileset_of(name, row.number)
     else:
-        _, _, derivation = home.published(name)
+        _, version, derivation = home.published(name)
     if derivation is None:
         raise NotFound(f"There are no tiles of {target}.", f"Make them with: twin tile {name}")
-    return [home.lake.path(key) for key in derivation.archives]
+    return [home.lake.path(key) for key in derivation.archives], version
 
 
 def as_text(result: dict[str, Any]) -> str:
@@ -66,6 +110,9 @@ def as_text(result: dict[str, Any]) -> str:
     else:
         lines.append(f"  features: {_counts(features)} (beyond {result['tolerance_m'] * 1000:g} mm or in an attribute)")
         lines += _listed("+", features["added"]) + _listed("-", features["removed"]) + _listed("~", [_change(c) for c in features["changed"]])
+    if any((rows := result.get("rows") or {}).values()):
+        lines.append("  rows that no tile shows to be different: " + ", ".join(f"{len(rows[kind]):,} {kind}" for kind in ("added", "removed", "changed")))
+        lines += _listed("+", rows["added"]) + _listed("-", rows["removed"]) + _listed("~", [_change(c) for c in rows["changed"]])
     if result["not_compared"]:
         lines.append(f"  {result['not_compared']:,} contents have no feature ids: only their files were compared")
     lines += [f"  {side} has problems: {found[0]}" for side, found in result["problems"].items()]

@@ -153,7 +153,8 @@ def pack(folder: Path, path: Path) -> int:
     index = entries.pop(INDEX, None)
     places = index_offsets(index.read_bytes()) if index is not None else {}
     order = sorted(entries, key=lambda name: (places.get(name_hash(name), 1 << 62), name == "tileset.json", name))
-    room = {name: places.get(name_hash(after), 0) - places.get(name_hash(name), 0) - LOCAL_SIZE - len(name.encode()) for name, after in pairwise(order)}
+    ends = [(name, places.get(name_hash(name)), places.get(name_hash(after))) for name, after in pairwise(order)]
+    room = {name: end - at - LOCAL_SIZE - len(name.encode()) for name, at, end in ends if at is not None and end is not None}
     levels: dict[str, int] = {}  # by suffix: each tiler has its own
     with _whole(path) as place, ArchiveWriter(place) as writer:
         for name in order:

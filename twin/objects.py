@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from twin.errors import BadOption, NotFound, StorageError
 from twin.lake import Lake, digest, storage_errors
 from twin.ranges import BlockRanges, FileRanges, Ranges
 
+WAITING: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
+"""How often byte ranges are asked for again: somebody waits for these. Jobs wait three minutes for a store; a server whose threads all did would answer nobody."""
 HOLD = 6 * 3600.0
 """Seconds for which a file that was asked for stays in the cache even beyond its limit: a job may still be reading it."""
 
@@ -50,6 +53,7 @@ class ObjectLake(Lake):
         self._given = store
         try:
             self._store = store if store is not None else from_url(address)
+            self._tiles = from_url(address, retry_config=WAITING) if store is None and not address.startswith("memory:") else self._store
         except (BaseError, ValueError) as error:
             raise BadOption(f"The lake {address} cannot be opened: {_first_line(error)}.", "Name it as s3://BUCKET/PREFIX (or gs://, az://, file:///FOLDER).") from error
         self._lock = threading.Lock()
@@ -104,7 +108,9 @@ class ObjectLake(Lake):
         place = self._place(key)
         if self._touch(place):
             return FileRanges(place)
-        return BlockRanges(key, self.size(key), lambda start, length: self._range(key, start, length))
+        with _store_errors(f"looking for {key}", key):
+            size = int(obstore.head(self._tiles, self._name(key))["size"])
+        return BlockRanges(key, size, lambda start, length: self._range(key, start, length))
 
     def list(self) -> Iterator[tuple[str, int, float]]:
         """(key, size, modification time) of everything stored, in the order of the keys."""
@@ -183,7 +189,7 @@ class ObjectLake(Lake):
 
     def _range(self, key: str, start: int, length: int) -> bytes:
         with _store_errors(f"reading {key}", key):
-            return bytes(obstore.get_range(self._store, self._name(key), start=start, length=length))
+            return bytes(obstore.get_range(self._tiles, self._name(key), start=start, length=length))
 
     def _name(self, key: str) -> str:
         place = self._place(key)  # refuses what is no key
@@ -204,7 +210,8 @@ def _store_errors(doing: str, key: str = "") -> Iterator[None]:
             raise StorageError(f"{doing}: {_first_line(error)}.", "Check the address of the lake.") from error
         raise NotFound(f"The lake holds no {key}.", "It may have been collected; ingest or tile the layer again.") from error
     except BaseError as error:
-        raise StorageError(f"{doing}: {_first_line(error)}.", "Nothing was published. Check the store's address, credentials and space (AWS_* variables).") from error
+        # what the library says names the store's address: for who runs the city, not for the clients of its API
+        raise StorageError(f"{doing}: the object store fails.", f"It says: {_first_line(error)}. Nothing was published. Check the store's address, credentials and space (AWS_* variables).") from error
 
 
 def _first_line(error: BaseException) -> str:

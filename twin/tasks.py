@@ -171,6 +171,8 @@ def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
         version = _read(city, context, entry, source, name, options, tile_options, base)
         if base is not None:
             version = _onto(parts.merge(city.lake, base, version), shown)
+            kept = {**version.provenance["tile_options"], **tile_options}  # the layer's own, but for those that are given with the update
+            version = replace(version, provenance={**version.provenance, "tile_options": kept})
         version = naming.named(version, params.get("columns", {}))
         describe = params["describe"]
         title = {lang: describe[f"title_{lang}"] for lang in ("zh", "en") if describe.get(f"title_{lang}")}
@@ -371,6 +373,9 @@ def _derive(city: City, context: Context, name: str, number: int, version: Layer
         inputs["ground"] = ground.key if ground else None
     about = city.catalog.layer(name)
     inputs["layer"] = asdict(about)
+    # colours of materials, filters and references of clouds, units and titles of columns: what tiles show and no part's bytes tell
+    told = [[asdict(column) for column in version.columns], [part.properties for part in version.parts]]
+    inputs["told"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     if version.tombstones:
         inputs["tombstones"] = list(version.tombstones)
     key = hashlib.sha256(json.dumps([name, inputs], sort_keys=True).encode()).hexdigest()[:24]

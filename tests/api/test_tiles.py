@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from twin.api.archives import Archives
+from twin.errors import StorageError
 
 
 def raw(client, path, encoding):
@@ -182,3 +183,14 @@ def test_the_root_repeats_what_clients_seek_in_the_first_tileset(sample):
     inner = sample.client.get(f"/tiles3d/buildings/{body['root']['content']['uri']}").json()
     for name in ("schema", "groups", "statistics", "metadata"):
         assert body.get(name) == inner.get(name)
+
+
+def test_a_store_that_fails_is_not_described_to_clients(sample, monkeypatch):
+    def fails(*_):
+        raise StorageError("reading the tiles: the object store fails.", "It says: error performing GET http://10.0.0.7:9000/city. Check its credentials.")
+
+    monkeypatch.setattr(sample.client.app.state.archives, "of", fails)
+    key = sample.show_tileset(b"glb")
+    answer = sample.client.get(f"/tiles3d/shown/{key}/tiles/0.glb")
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == "reading the tiles: the object store fails."

@@ -284,3 +284,16 @@ def test_a_transform_that_flattens_is_affine(tmp_path: Path) -> None:
     report = check_tileset(path, laws=False)
     assert not report.errors
     assert [finding.code for finding in report.warnings] == ["TRANSFORM_FLAT"]
+
+
+@pytest.mark.parametrize(("place", "told"), [
+    ((-2340000.0, 5387000.0, 2480000.0), False), ((0.0, 0.0, 0.0), False), ((50_000.0, -20_000.0, 0.0), False),
+    ((-2340000.0, 0.0, 2480000.0), True), ((-23400000.0, 5387000.0, 2480000.0), True),
+])  # fmt: skip
+def test_a_tileset_far_from_the_ground_is_remarked_upon(tmp_path: Path, place: tuple[float, ...], told: bool) -> None:
+    """A digit lost from a root's transform leaves all volumes nested and all tiles inside: nothing else would notice."""
+    root = {"boundingVolume": {"box": [0, 0, 0, 50, 0, 0, 0, 50, 0, 0, 0, 50]}, "geometricError": 0, "refine": "ADD", "transform": [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, *place, 1]}
+    (tmp_path / "tileset.json").write_text(json.dumps({"asset": {"version": "1.1"}, "geometricError": 10, "root": root}))
+    counts = check_tileset(tmp_path / "tileset.json").counts
+    assert (("warning", "TILESET_OFF_EARTH") in counts) == told
+    assert not [code for severity, code in counts if severity == "error"]

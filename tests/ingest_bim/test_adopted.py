@@ -22,7 +22,7 @@ from twin.api import create_app
 from twin.archive import Archive
 from twin.city import City
 from twin.cli import main
-from twin.errors import BadFeature, BadOption, MissingReference, UnreadableSource
+from twin.errors import BadFeature, BadOption, MissingReference, TwinError, UnreadableSource
 from twin.lake import Lake
 from twin.model import LayerVersion, Report
 from twin.parts import from_json, to_json, write_version
@@ -265,3 +265,12 @@ def test_files_may_have_any_name(tmp_path: Path, lake: Lake) -> None:
     grade = grading.grade("tileset", report.facts)
     assert grade.value == "CIM2" and "1 of 1 contents" in grade.reasons[0] and grading.grade("tileset", {"content": {"points": 2}}).value == "CIM1"
     assert grading.grade("tileset", {"content": {"points": 2, "textured": 1}}).value == "CIM3"
+
+
+@pytest.mark.parametrize("asset", [None, [], "1.1", 7])
+def test_without_what_says_that_it_is_a_tileset(tmp_path: Path, asset: Any) -> None:
+    document = {"geometricError": 1, "root": {"boundingVolume": {"region": [1.9, 0.39, 1.91, 0.4, 0, 50]}, "geometricError": 0, "content": {"uri": "a.glb"}}}
+    (tmp_path / "tileset.json").write_text(json.dumps(document if asset is None else {**document, "asset": asset}))
+    (tmp_path / "a.glb").write_bytes(b"glTF")
+    with pytest.raises(TwinError, match=r"tileset\.json"):
+        list(adopted.read(tmp_path / "tileset.json", adopted.Options(), Report()))

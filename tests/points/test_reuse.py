@@ -136,3 +136,17 @@ def test_other_options_reuse_nothing(tmp_path: Path, lake: Lake, counts: dict[st
     counts |= {"tiles": 0, "chunks": 0}
     assert build(lake, version, "fast.3tz", left(lake, "old.3tz", facts), color="height")[0] == full
     assert counts["tiles"] == told["tiles"]
+
+
+def test_the_tiles_do_not_tell_in_what_order_files_came(tmp_path: Path, lake: Lake) -> None:
+    """Delivered one by one, replaced and taken back, one of them twice under two names: version and bytes of one delivery of them all."""
+    version = store(lake, write(tmp_path, 3, 0))
+    for file in (write(tmp_path, 1, 0, seed=3), write(tmp_path, 2, 0), write(tmp_path, 0, 0), write(tmp_path, 1, 0)):
+        version = clouds.merge(version, store(lake, file))
+    (tmp_path / "4-0.las").write_bytes((tmp_path / "2-0.las").read_bytes())
+    version = clouds.merge(version, store(lake, tmp_path / "4-0.las"))
+    assert version.report["notes"][-1] == {"action": "skipped", "feature": "4-0.las", "reason": "the same bytes as 2-0.las"}
+    whole = store(lake, *sorted(tmp_path.glob("*.las")))
+    assert [(p.key, p.bounds, p.properties) for p in version.parts] == [(p.key, p.bounds, p.properties) for p in whole.parts]
+    assert (version.reference, version.count) == (whole.reference, whole.count)
+    assert build(lake, version, "a.3tz")[0] == build(lake, whole, "b.3tz")[0]

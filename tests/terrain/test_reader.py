@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -376,3 +378,19 @@ def test_gdal_keeps_the_blocks_it_unpacked() -> None:
     for size in (raster_source.SAFE["GDAL_CACHEMAX"], tiler.CACHE):
         with rasterio.Env(GDAL_CACHEMAX=size):
             assert 32 << 20 <= get_gdal_config("GDAL_CACHEMAX") <= 256 << 20
+
+
+def test_a_full_disk_is_not_called_a_damaged_file(tmp_path: Path) -> None:
+    """GDAL's errors of writing come as those of reading; whoever is told to download a good file again does so in vain."""
+    source = write_dem(tmp_path / "a.tif", np.random.default_rng(1).random((400, 400), np.float32))
+    code = (
+        "import resource, sys, pathlib\n"
+        "from twin import tasks\nfrom twin.city import City\nfrom twin.settings import Settings\n"
+        f"city = City(Settings(home=pathlib.Path({str(tmp_path / 'city')!r}), workers=1))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))\n"
+        f"params = tasks.ingest_params({str(source)!r}, 'dem', options={{'vertical': 'EGM96'}}, reader='terrain')\n"
+        "print(tasks.work(city, tasks.submit(city, 'ingest', params)).error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert "the disk is full" in done.stdout
+    assert "download" not in done.stdout

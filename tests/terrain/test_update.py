@@ -15,7 +15,8 @@ from test_mosaic import LIFT, UTM, coarse, fine, ground, inside, places
 from test_tiles import edges_meet
 
 from tiling import terrain
-from twin import crs
+from tiling.check.layer import check_layer
+from twin import checking, crs
 from twin.archive import Archive
 from twin.city import City
 from twin.errors import BadInput
@@ -125,3 +126,20 @@ def test_water_of_a_layer_and_the_group_of_the_tiles(tmp_path: Path, city: City,
         deliver(source, vertical="EGM96", water="seas")
     with pytest.raises(BadInput, match="has no features"):
         deliver(source, vertical="EGM96", water="dem")
+
+
+def test_a_survey_of_middling_cells_over_one_of_finer_ones_is_checked_by_what_each_shows(tmp_path: Path, city: City, deliver: Run) -> None:
+    """The newest raster is as fine as the lattice; one beside it is finer, so there the lattice shows means of cells: no error, and none is hidden elsewhere."""
+    deliver(coarse(tmp_path / "old.tif"), vertical="EGM96", max_level=14, apron=300)
+    rng = np.random.default_rng(1)
+    rough = rng.uniform(100, 120, (60, 60)).astype(np.float32)
+    x, y = (round(v) for v in UTM.transform(113.03, 22.57))
+    deliver(write_dem(tmp_path / "fine.tif", rough, west=x, north=y, cell=5.0, crs="EPSG:32649"), update=True, vertical="EGM96")
+    deliver(write_dem(tmp_path / "middle.tif", np.full((12, 12), 40, np.float32), west=x + 600, north=y, cell=25.0, crs="EPSG:32649"), update=True, vertical="EGM96")
+    result = checking.check(city, "dem")
+    assert result["errors"] == 0, checking.as_text(result)
+    version, archive, info = shown(city)
+    wrong = [{**info["stats"]["levels"][-1], "dem_error": 0.0}]
+    told = {**info, "stats": {**info["stats"], "levels": [*info["stats"]["levels"][:-1], *wrong]}}
+    report = check_layer(version, city.lake, [archive], info=told, options={})
+    assert any(code == "HEIGHT_OFF" for _, code in report.counts), "what is stated of the finest level is what is allowed there"

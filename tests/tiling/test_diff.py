@@ -175,3 +175,20 @@ def test_shapes_with_the_same_corners_differ_by_their_faces() -> None:
     whole, other, missing = side([[0, 1, 2], [0, 2, 3]]), side([[0, 1, 3], [1, 2, 3]], 0.001), side([[0, 1, 2]])
     assert _distances(whole, other, ["f"], 0.002) == pytest.approx([0.001 * 3**0.5])
     assert np.isinf(_distances(whole, missing, ["f"], 0.002)).all()
+
+
+def test_a_place_that_is_no_number_is_another_shape(lake: Lake, city: Features, tmp_path: Path) -> None:
+    """A damaged transform, as text of a tileset or as what it overflows to: said, not a crash."""
+    whole = tiled(lake, "a", city, subdivision="implicit")
+    for scale in (1e308, 1e200):
+        with Archive(whole) as archive, ArchiveWriter(tmp_path / "b.3tz") as writer:
+            for name in archive.names():
+                data = archive.read(name)
+                if name == "tileset.json":
+                    document = json.loads(data)
+                    document["root"]["transform"] = [scale, 0, 0, 0, 0, scale, 0, 0, 0, 0, scale, 0, -scale, scale, 0, 1]
+                    data = json.dumps(document).encode()
+                writer.add(name, data)
+        result = diff_tilesets(whole, tmp_path / "b.3tz")
+        assert len(result["features"]["changed"]) == 400
+        assert result["problems"]["b"]

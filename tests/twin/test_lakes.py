@@ -7,7 +7,9 @@ import os
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -232,3 +234,31 @@ def test_a_full_disk_while_fetching_leaves_nothing(tmp_path: Path, monkeypatch: 
         lake.path(key)
     monkeypatch.undo()
     assert not list(lake.temporary.iterdir())
+
+
+def test_tiles_are_asked_for_less_often_than_jobs_ask_and_clients_are_not_told_where_the_store_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that is overloaded: whoever waits for a tile is told so soon."""
+    asked: list[str] = []
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.send_response(503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Busy)
+    Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    for name, value in {"ACCESS_KEY_ID": "t", "SECRET_ACCESS_KEY": "t", "REGION": "us-east-1", "ENDPOINT": url, "ENDPOINT_URL": url, "ALLOW_HTTP": "true"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    lake = ObjectLake("s3://city/x", tmp_path / "cache")
+    with pytest.raises(StorageError) as caught:
+        lake.ranges("0" * 64 + ".3tz")
+    assert 1 < len(asked) <= 4
+    assert "127.0.0.1" not in caught.value.message, "the API shows the message alone"
+    assert "127.0.0.1" in caught.value.remedy
+    server.shutdown()

@@ -27,6 +27,8 @@ from .source import FolderSource, Source
 from .walk import Walker
 
 I64 = NDArray[np.int64]
+NOWHERE = 1e12
+"""Metres: farther than anything that is drawn."""
 TOLERANCE = 0.002
 """Metres: a tile holds every vertex within 1 mm of its source, so that of two tilesets of one source within 2 mm."""
 
@@ -52,10 +54,11 @@ class _Drawn:
         """Of the decoded triangles (or points) of a content."""
         count = len(found.ids)
         owner = found.owner[found.triangles[:, 0]]
-        a, b, c = (found.ecef[found.triangles[:, k]] for k in range(3))
+        ecef = np.where(np.abs(found.ecef) < NOWHERE, found.ecef, NOWHERE)  # a damaged tile may hold NaN, or what overflows
+        a, b, c = (ecef[found.triangles[:, k]] for k in range(3))
         area = np.bincount(owner, np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2, count)
         edges = np.sum([np.linalg.norm(p - q, axis=1) for p, q in ((a, b), (b, c), (c, a))], axis=0)
-        distinct = np.unique(np.column_stack([found.owner, found.ecef]), axis=0)
+        distinct = np.unique(np.column_stack([found.owner, ecef]), axis=0)
         return _Drawn(found.ids, distinct[:, 1:], distinct[:, 0].astype(np.int64), np.bincount(found.owner, minlength=count),
                       area.astype(np.float64), np.bincount(owner, edges, count).astype(np.float64))  # fmt: skip
 

@@ -26,6 +26,8 @@ F64 = NDArray[np.float64]
 TILES = 48
 """So many tiles of the finest level are measured cell by cell; vertices are compared in every tile."""
 CELLS = 20_000
+MEANS = 1.98
+"""Cells from one place of a lattice to the next, from which it shows means of cells: those of an overview, which also ends elsewhere."""
 
 
 class Heights:
@@ -41,36 +43,38 @@ class Heights:
         self.limit = task.limit
         self.known = _known_cells(self.terrain.file)
         self.every = max(1, int(self.stated.get("tiles", 1)) // TILES)
-        self.full = self._as_fine()
+        self.rough = self.limit + float(self.stated.get("dem_error", 0.0))
+        self.steps = [self._step(terrain) for terrain in self.terrains]
         self.errors: list[F64] = []
         self.surface: list[F64] = []
         self.skipped = self.seen = 0
 
-    def _as_fine(self) -> bool:
-        """Whether the finest lattice is as fine as the cells of the finest raster (else it shows means of cells)."""
-        file = self.terrain.file
-        if not self.levels:
-            return False
-        box = crs.extent_of(self.terrain.inverse.reference, Bounds(*file.bounds))
-        cell = ((box.maxy - box.miny) / file.height * (box.maxx - box.minx) / file.width) ** 0.5
-        return bool(180 / 2**self.finest / 64 < 2 * cell * 0.99)
+    def _step(self, terrain: Terrain) -> float:
+        """Cells of a raster from one place of the finest lattice to the next; from `MEANS` on the lattice shows means of cells."""
+        box = crs.extent_of(terrain.inverse.reference, Bounds(*terrain.file.bounds))
+        cell = ((box.maxy - box.miny) / terrain.file.height * (box.maxx - box.minx) / terrain.file.width) ** 0.5
+        return float(180 / 2**self.finest / 64 / cell) if self.levels else MEANS
 
     def see(self, z: int, tile: TerrainTile, where: Where) -> None:
         """Compare one tile of level z."""
         if z != self.finest:
             return
-        truth = np.full(len(tile.lonlat), np.nan)
-        for terrain in self.terrains:  # the finest with data all around a place counts
-            sample = terrain.at(terrain.inverse.plan(tile.lonlat))
+        truth, allowed = np.full(len(tile.lonlat), np.nan), np.full(len(tile.lonlat), self.limit)
+        for terrain, step in zip(self.terrains, self.steps, strict=True):  # the first with data all around a place counts
+            plan = terrain.inverse.plan(tile.lonlat)
+            sample = terrain.at(plan)
+            if step >= MEANS:
+                allowed[np.isnan(truth) & _about(terrain, plan, 2 * step)] = self.rough
             here = sample.whole & np.isnan(truth)
             truth[here] = (sample.height * terrain.inverse.reference.vertical_unit + terrain.inverse.shift(tile.lonlat))[here]
         known = ~np.isnan(truth)
         errors = np.abs(tile.height - truth)[known]
         self.skipped += int((~known).sum())
         self.errors.append(errors.astype(np.float32))
-        allowed = self.limit if self.full else self.limit + float(self.stated.get("dem_error", 0.0))
-        if len(errors) and not errors.max() <= allowed + tile.step:
-            where.error("HEIGHT_OFF", f"a vertex lies {errors.max():.3f} m from the raster (limit {allowed:.3f} m)")
+        off = ~(errors <= allowed[known] + tile.step)
+        if off.any():
+            worst = int(np.argmax(np.where(off, errors, -1.0)))
+            where.error("HEIGHT_OFF", f"a vertex lies {errors[worst]:.3f} m from the raster (limit {allowed[known][worst]:.3f} m)")
         if self.seen % self.every == 0:
             self._between(tile)
         self.seen += 1
@@ -112,6 +116,13 @@ class Heights:
         return figures(errors.astype(np.float64), vertices=len(errors), outside=self.skipped, surface_max_error_m=round(worst, 4),
                        surface_mean_error_m=round(float(between.mean()), 4) if len(between) else None, surface_stated_m=stated,
                        cells=len(between))  # fmt: skip
+
+
+def _about(terrain: Terrain, plan: F64, room: float) -> NDArray[np.bool_]:
+    """Which places lie on a raster or within so many cells of it."""
+    finite, cell = np.isfinite(plan).all(axis=1), np.full(plan.shape, np.nan)
+    cell[finite] = terrain.cells(plan[finite])
+    return np.asarray(((cell >= -room) & (cell <= np.array([terrain.file.width, terrain.file.height]) + room)).all(axis=1))
 
 
 def surface_at(tile: TerrainTile, lonlat: F64) -> tuple[NDArray[np.int64], F64]:

@@ -23,6 +23,10 @@ A = 6378137.0
 F = 1 / 298.257223563
 E2 = F * (2 - F)
 B = A * (1 - F)
+LOCAL = 100_000.0
+"""Metres from the origin within which a tileset that is not georeferenced lies."""
+DEEP = 200_000.0
+"""Metres above or below the ellipsoid beyond which nothing of a city is."""
 
 VOLUME_SHAPE = Obj(
     optional={
@@ -210,6 +214,15 @@ def _region_outside(inner: Region, outer: Region) -> float:
     lat = max(outer.south - inner.south, inner.north - outer.north, 0.0)
     height = max(outer.low - inner.low, inner.high - outer.high, 0.0)
     return math.hypot(A * sideways * math.cos(inner.south), A * lat, height)
+
+
+def check_on_earth(root: Volume, where: Where) -> None:
+    """Warn where a whole tileset lies neither on the ellipsoid nor near the origin, as a model of its own coordinates does: a number of its transform is wrong."""
+    with np.errstate(all="ignore"):
+        away = np.linalg.norm(root.samples(), axis=1)
+    low, high = float(away.min()), float(away.max())
+    if high > LOCAL and (low > A + DEEP or high < B - DEEP):
+        where.warning("TILESET_OFF_EARTH", f"lies {low / 1000:.0f} to {high / 1000:.0f} km from the earth's centre: neither on its surface nor near the origin, as a model of its own coordinates")
 
 
 def parse_volume(value: Any, where: Where) -> Volume | None:

@@ -20,7 +20,7 @@ from .source import Source, fetch
 from .tileset import Tileset, check_extensions, check_refine, open_tileset
 from .tileset_shapes import TILE
 from .values import check_entity
-from .volumes import Box, Region, Volume, outside, parse_volume, tolerance
+from .volumes import Box, Region, Volume, check_on_earth, outside, parse_volume, tolerance
 
 #: External tilesets in external tilesets; far beyond any real one, far below Python's recursion limit.
 DEEPEST = 32
@@ -96,6 +96,8 @@ class _Tiles:
                 where.error("JSON_TYPE", f"a tile must be an object, found {kind(tile)}")
                 continue
             mine = self._tile(tile, parent, where)
+            if parent is start and start.volume is None and mine.volume is not None:
+                check_on_earth(mine.volume, where)
             children = tile.get("children", [])
             if not isinstance(children, list):
                 (where / "children").error("JSON_TYPE", f"must be an array, found {kind(children)}")

@@ -66,7 +66,8 @@ def _domain(request: Request, error: Any) -> Response:
     status = status_of(error)
     if status >= 500:
         log.error("%s %s: %s", request.method, request.url.path, error)
-    return problem(request.url.path, status, str(error))
+    # what to do about the storage is for who runs the server, and may name its places
+    return problem(request.url.path, status, error.message if isinstance(error, StorageError) else str(error))
 
 
 def _http(request: Request, error: Any) -> Response:
