@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 
 from tiling import implicit, masses, metadata, partition, pieces
@@ -52,6 +53,9 @@ SHORT = 4
 MASSES = 200
 """Mass tiles in a unit of work."""
 UNIT_WEIGHT = 512_000
+BUILDINGS, MASS = 0, 1
+"""Kinds of tiles of a cell."""
+
 
 class Options(registry.Options):
     """How blocks are tiled."""
@@ -192,7 +196,7 @@ def _write(
             planned.append(piece.bare())
             names, cut = piece.names(), pieces.pieces(piece, start, limit) if work.shelf is not None else []
             start += len(names)
-            for at in work.want(names, keys(piece, names, planned[0].cell(0).name if work.rewritten else ""), cut).tolist():
+            for at in work.want(names, keys(piece, planned[0].cell(0).name if work.rewritten else ""), cut).tolist():
                 cell = piece.cell(at)
                 unit.append((planned[-1].cell(at), cell.rows))
                 weight += cell.weight
@@ -216,7 +220,7 @@ def _write_masses(job: TileJob, cells: partition.Cells, built: pa.Table, pool: P
     offsets, own = offsets_and_data(whole(built.column("mass")))
     found = masses.collect(cells, own.view(np.float64).reshape(-1, COLUMNS), offsets // (8 * COLUMNS))
     common = common_key({"code": CODE_VERSION, "compression": compression})
-    keys = tile_keys([common] * len(found.names), found.names, found.rows[:, : masses.SHOWN], found.first[1:].tolist())
+    keys = tile_keys([common] * len(found.names), _places(cells, MASS)[found.cell], found.rows[:, : masses.SHOWN], found.first[1:].tolist())
     wanted = work.want(found.names, keys).tolist()
     tasks = ((compression, [found.mass(at) for at in wanted[start : start + MASSES]]) for start in range(0, len(wanted), MASSES))
     for unit in pool.map(masses.build_many, tasks):
@@ -226,7 +230,7 @@ def _write_masses(job: TileJob, cells: partition.Cells, built: pa.Table, pool: P
     return found
 
 
-def _keys(source: Source, schema: metadata.Schema, marks: Marks, largest: float) -> Callable[[partition.Cells, list[str], str], list[bytes]]:
+def _keys(source: Source, schema: metadata.Schema, marks: Marks, largest: float) -> Callable[[partition.Cells, str], NDArray[np.uint64]]:
     """Digests of what the bytes of the tiles of a piece depend on: among it the ground, of which the cells count that reach the tile.
 
     `largest`: metres; no building of a tile sticks out of its cell by more. The last argument names the root cell where tiles are seen from its frame.
@@ -244,11 +248,16 @@ def _keys(source: Source, schema: metadata.Schema, marks: Marks, largest: float)
             made[names] = common_key({**told, "ground": names, "root": root})
         return made[names]
 
-    def keys(piece: partition.Cells, names: list[str], root: str) -> list[bytes]:
+    def keys(piece: partition.Cells, root: str) -> NDArray[np.uint64]:
         commons = [common(piece, at, root) for at in range(len(piece))] if source.ground is not None else [common(piece, 0, root)] * len(piece)
-        return tile_keys(commons, names, piece.mark, piece.last.tolist())
+        return tile_keys(commons, _places(piece, BUILDINGS), piece.mark, piece.last.tolist())
 
     return keys
+
+
+def _places(cells: partition.Cells, kind: int) -> NDArray[np.int64]:
+    """(N, 4) what tells tiles of cells apart, as their names do."""
+    return np.column_stack([np.full(len(cells), kind), cells.level, cells.x, cells.y])
 
 
 def _reach(cell: partition.Cell, largest: float) -> Bounds:
