@@ -215,10 +215,10 @@ class ArchiveWriter:
         index = np.empty(len(self._offsets), _INDEX_TYPE)
         hashes = np.frombuffer(b"".join([_name_digest(name) for name in self._offsets]), "<u8")
         index["high"], index["low"], index["offset"] = hashes[::2], hashes[1::2], list(self._offsets.values())
-        for known, offsets in self._copied:
-            run = known.copy()
-            run["offset"] = offsets
-            index = np.concatenate([index, run])
+        if self._copied:
+            copied = np.concatenate([known for known, _ in self._copied])
+            copied["offset"] = np.concatenate([offsets for _, offsets in self._copied])
+            index = np.concatenate([index, copied])
         index = index[np.lexsort((index["low"], index["high"]))]
         if ((index["low"][1:] == index["low"][:-1]) & (index["high"][1:] == index["high"][:-1])).any():
             raise BadTileset(f"{self.path.name}: a name was written twice.")
