@@ -26,9 +26,9 @@ from twin.keys import interleave as interleave  # noqa: PLC0414
 from twin.keys import project as project  # noqa: PLC0414
 
 U64 = NDArray[np.uint64]
-LIMIT = 8_000_000
-"""Features of a cell that are planned in memory (some 400 MB)."""
-_FEW = 16_384
+LIMIT = 1 << 20
+"""Features of a cell that are planned in memory (some 110 MB)."""
+_FEW = 512
 """Features that are laid between others, or left out of them, one by one."""
 _NONE = np.zeros(0, np.uint64)
 

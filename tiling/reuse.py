@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 from deflate import crc32
 from numpy.typing import NDArray
 
+from tiling.arrow_bytes import whole
 from tiling.partition import Places
 from tiling.pieces import Piece
 from tiling.tileset import Finished
@@ -61,7 +62,7 @@ class Index:
     def load(lake: Lake, key: str) -> Index:
         """The index of that key, its arrays mapped from the file."""
         table = _load(lake, key)
-        code, size, weight, tie, row, mark = (np.asarray(table.column(name).combine_chunks().to_numpy()) for name in _COLUMNS)
+        code, size, weight, tie, row, mark = (np.asarray(whole(table.column(name)).to_numpy()) for name in _COLUMNS)
         return Index(Places(code, size, weight, tie, row, mark), [(row, id_, reason) for row, id_, reason in json.loads(table.schema.metadata[b"refused"])])
 
 

@@ -41,6 +41,7 @@ from twin.model import (
     Report,
     Table,
 )  # fmt: skip
+from twin.processes import give_back
 from twin.spool import RESERVED as RESERVED  # noqa: PLC0414  readers and queries find it here
 from twin.spool import WRITERS, Spool, ahead
 
@@ -109,6 +110,8 @@ def write_version(
         extent = crs.extent_of(reference, box)
     style = {**(style or {}), **report.facts.pop("style", {})}  # a reader that knows how its layer is drawn says so there
     count = sum(part.count for part in parts if not part.role.startswith(("mesh:", "table:")))
+    if count > PART_ROWS:
+        give_back()  # what threads and Arrow keep of it: 130 MB, beside all that follows
     return LayerVersion(layer, kind, reference, tuple(parts), tuple(columns), count, extent, report.to_json(),
                         {**provenance, "vertical": crs.vertical_path(reference)}, style)  # fmt: skip
 

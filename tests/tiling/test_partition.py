@@ -153,7 +153,7 @@ def test_the_largest_of_very_many() -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(0, 5), st.integers(1, 60), st.sampled_from([0, 16_384]))
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(0, 5), st.integers(1, 60), st.sampled_from([0, 512]))
 def test_parts_laid_between_one_another_are_as_if_sorted(seed: int, chain: int, updates: int, spread: int, few: int) -> None:
     """Parts one behind the other, some overlapping ones, rows left out, places that several share: in the order of code and tie, each once."""
     rng = np.random.default_rng(seed)
