@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tiling.pieces import Piece, Shelf
-from tiling.reuse import Ledger, Past
+from tiling.reuse import Ledger, Past, replaced
 from tiling.tileset import Finished
 from twin.archive import ArchiveWriter, Packed
 
@@ -83,7 +83,7 @@ class Assembly:
             one.packed = Packed(b"", 0, one.packed.size, False)
         if len(self._next) >= _AT_ONCE:
             self._write()
-        self._rows[at] = len(self.past.tiles) + len(self.ledger.rows)
+        self._rows[at] = len(self.past.tiles) + len(self.ledger)
         self.ledger.add(self._names[at], key, check, one)
         self.done, self.kept = at + 1, self.kept + one.kept
 
@@ -190,10 +190,4 @@ class Assembly:
         """All tiles that are written (`tiling.reuse.TILE`), in the order of the plan."""
         both = pa.concat_tables([self.past.tiles, self.ledger.table()])
         tiles = both.take(pa.array(self._rows[: self.done], pa.int64())).combine_chunks()
-        if not self._placed:
-            return tiles
-        places = [self._placed.get(name, (None, check)) for name, check in zip(self._names, tiles.column("check").to_pylist(), strict=True)]
-        for at, name in enumerate(("place", "check")):
-            column = tiles.schema.get_field_index(name)
-            tiles = tiles.set_column(column, tiles.schema.field(column), pa.array([place[at] for place in places], tiles.schema.field(column).type))
-        return tiles
+        return replaced(tiles, self._placed)

@@ -203,6 +203,8 @@ def _write(
                 if weight >= most:
                     yield source, schema, unit
                     unit, weight = [], 0.0
+            if not work.past.archives and len(piece.rows) > BY_HAND:
+                give_back()
         if unit:
             yield source, schema, unit
 

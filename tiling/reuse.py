@@ -38,6 +38,7 @@ from twin.lake import Lake
 from twin.registry import TileJob
 
 LEDGER = "ledger"
+_TOGETHER = 512
 _FORMAT = 3
 _COLUMNS = ("code", "size", "weight", "tie", "row", "mark")
 
@@ -79,10 +80,11 @@ TILE = pa.schema([
 class Ledger:
     """Tiles of a build with their keys; what else the next build wants to know is in `notes` (JSON values).
 
-    `places`: of tiles whose bytes are not at `<name>.glb` in the archive, where they are and the CRC of what is stored there.
+    `rows`: the last of them, the others are columns already (`tables`); `places`: of tiles whose bytes are not at `<name>.glb` in the archive, where they are and the CRC of what is stored there.
     """
 
     rows: list[tuple[Any, ...]] = field(default_factory=list)
+    tables: list[pa.Table] = field(default_factory=list)
     places: dict[str, tuple[str, int]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -92,14 +94,23 @@ class Ledger:
         notes = json.dumps(tile.notes, ensure_ascii=False) if tile.notes else ""
         self.rows.append((name, key, check, None, tile.packed is not None, tile.packed.size if tile.packed else 0, *box, *map(float, tile.heights),
                           tile.kept, tile.vertices, tile.triangles, notes, tile.error, tile.mass))  # fmt: skip
+        if len(self.rows) >= _TOGETHER:
+            self._settle()
+
+    def __len__(self) -> int:
+        return len(self.rows) + sum(map(len, self.tables))
+
+    def _settle(self) -> None:
+        """A row of objects takes five times what it takes in columns."""
+        columns = list(zip(*self.rows, strict=True)) or [()] * len(TILE)
+        self.tables.append(pa.table([pa.array(column, kind) for column, kind in zip(columns, TILE.types, strict=True)], schema=TILE))
+        self.rows = []
 
     def table(self) -> pa.Table:
         """The rows, as `TILE` has them."""
-        rows = self.rows
-        if self.places:
-            rows = [(name, key, *reversed(self.places.get(name, (place, check))), *rest) for name, key, check, place, *rest in rows]
-        columns = list(zip(*rows, strict=True)) or [()] * len(TILE)
-        return pa.table([pa.array(column, kind) for column, kind in zip(columns, TILE.types, strict=True)], schema=TILE)
+        if self.rows or not self.tables:
+            self._settle()
+        return replaced(pa.concat_tables(self.tables), self.places)
 
     def save(self, lake: Lake, table: pa.Table | None = None) -> str:
         """Store it, with these rows where they are given; returns its key in the lake."""
@@ -110,6 +121,17 @@ class Ledger:
                 writer.write_table(table, max_chunksize=max(1, len(table)))
             table = pa.ipc.open_stream(sink.getvalue()).read_all()
         return _save(lake, table.replace_schema_metadata(about))
+
+
+def replaced(tiles: pa.Table, places: dict[str, tuple[str, int]]) -> pa.Table:
+    """Tiles of a ledger of which some, by their names, have gone to other places: (name there, CRC of what is stored there)."""
+    if not places:
+        return tiles
+    told = [places.get(*each) for each in zip(tiles.column("name").to_pylist(), zip(tiles.column("place").to_pylist(), tiles.column("check").to_pylist(), strict=True), strict=True)]
+    for at, name in enumerate(("place", "check")):
+        column = tiles.schema.get_field_index(name)
+        tiles = tiles.set_column(column, TILE.field(name), pa.array([one[at] for one in told], TILE.field(name).type))
+    return tiles
 
 
 def boxes_of(tiles: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
