@@ -122,6 +122,8 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
                 reasons = " ".join(f"{n.feature}: {n.reason}." for n in report.notes[:3])
                 raise BadFeature(f"Layer {version.layer}: no building could be built. {reasons}", "Check heights, outlines and terrain.")
             far = _write_masses(job, cells, tiles, pool, work) if job.options.masses and not implicitly else None
+            if not past.archives and report.read > ALONE:
+                give_back()
             largest = max(one.largest() for one in anchors.places)
             told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys), "about": job.about}
             tiles, shelved = work.table(), work.shelve()
