@@ -375,6 +375,8 @@ def tile_keys(commons: Sequence[bytes], places: NDArray[np.int64], values: NDArr
     from tiling.digest_kernel import hash_words  # noqa: PLC0415  numba takes half a second to load
 
     found = np.empty((len(places), 2), np.uint64)
+    if not len(places):
+        return found
     heads = np.column_stack([np.frombuffer(b"".join(commons), np.uint64).reshape(len(places), -1), places.astype(np.uint64)])
     hash_words(heads, np.asarray(ends, np.int64) * math.prod(values.shape[1:]), np.ascontiguousarray(values).reshape(-1).view(np.uint64), found)
     return found
