@@ -30,6 +30,8 @@ from twin.model import Reference
 F64 = NDArray[np.float64]
 SPAN = 16_384
 """Rows of a unit of reading."""
+MAPPED = 65_536
+"""Rows of a layer from which on what was learned of them is mapped from its file instead of kept."""
 _VERSION = "1"
 
 
@@ -74,10 +76,10 @@ def look(what: Look, lake: Lake, past: Past, pool: Pool, begin: Callable[[list[P
     wanted = [number for number, index in enumerate(indexes) if index is None or told is None]
     sidecars: dict[str, str] = {}
     censuses: list[Census] = []
-    for number, index, census in _read(what, wanted, pool):
-        indexes[number] = index
+    for number, fresh, census in _read(what, wanted, pool):
         censuses.append(census)
-        sidecars[f"{made_by}:{rows.parts[number][0].key}"] = index.save(lake)
+        key = sidecars[f"{made_by}:{rows.parts[number][0].key}"] = fresh.save(lake)
+        indexes[number] = Index.load(lake, key) if len(rows) > MAPPED else fresh  # in memory it is 40 bytes a building for as long as these are tiled
     found = [index for index in indexes if index is not None]
     for part, _, _ in rows.parts:
         name = f"{made_by}:{part.key}"

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tiling.pieces import Piece, Shelf
-from tiling.reuse import Ledger, Past
+from tiling.reuse import Ledger, Past, replaced
 from tiling.tileset import Finished
 from twin.archive import ArchiveWriter, Packed
 
@@ -58,18 +58,18 @@ class Assembly:
         if self.shelf is not None:
             self.shelf.give_up()
 
-    def want(self, names: Sequence[str], keys: Sequence[bytes], pieces: Sequence[Piece] = ()) -> NDArray[np.intp]:
-        """Which of these tiles, the next of the plan, have to be built: their positions among these; `pieces` are cut from these."""
-        rows, start = list(map(self.past.find, names, keys)), len(self._names)
+    def want(self, names: Sequence[str], keys: NDArray[np.uint64], pieces: Sequence[Piece] = ()) -> NDArray[np.intp]:
+        """Which of these tiles, the next of the plan, have to be built: their positions among these; `keys`: (N, 2), `pieces` are cut from these."""
+        rows, start = self.past.match(keys), len(self._names)
         for piece in pieces:
             before = self.past.same(piece, rows[piece.first - start : piece.end - start])
             if before is not None:
                 piece.keys, piece.size = before.keys, before.size
         self.pieces += pieces
-        wanted = np.flatnonzero(np.array(rows, np.int64) < 0)
-        self._missing.extend((len(self._names) + at, keys[at]) for at in wanted.tolist())
+        wanted = np.flatnonzero(rows < 0)
+        self._missing.extend((start + at, keys[at].tobytes()) for at in wanted.tolist())
         self._names += names
-        self._rows += rows
+        self._rows += rows.tolist()
         return wanted
 
     def enter(self, one: Finished) -> None:
@@ -83,7 +83,7 @@ class Assembly:
             one.packed = Packed(b"", 0, one.packed.size, False)
         if len(self._next) >= _AT_ONCE:
             self._write()
-        self._rows[at] = len(self.past.tiles) + len(self.ledger.rows)
+        self._rows[at] = len(self.past.tiles) + len(self.ledger)
         self.ledger.add(self._names[at], key, check, one)
         self.done, self.kept = at + 1, self.kept + one.kept
 
@@ -115,15 +115,15 @@ class Assembly:
         rows = np.array(self._rows[self.done : end])
         self.kept += int(self._holds[rows].sum())
         drawn = np.flatnonzero(self._drawn[rows])
-        names = [f"{self._names[self.done + at]}.glb" for at in drawn.tolist()]
-        self.done = end
         if self.rewritten:
+            names = [f"{self._names[self.done + at]}.glb" for at in drawn.tolist()]
             self._reused.update(names)
             self._next += [(None, name, Packed(b"", 0, 0, False)) for name in names]
-        elif piece is None or not piece.keys:
+        elif (piece is None or not piece.keys) and len(drawn):
             self._write()
-            wanted = {name: self.past.checks[row] for name, row in zip(names, rows[drawn].tolist(), strict=True)}
-            self._later(lambda: self.past.copy(self._target(piece), wanted))
+            wanted = rows[drawn]
+            self._later(lambda: self.past.copy_rows(self._target(piece), wanted))
+        self.done = end
 
     def _target(self, piece: Piece | None) -> ArchiveWriter:
         """The archive that a tile goes to; for the writing thread alone."""
@@ -190,10 +190,4 @@ class Assembly:
         """All tiles that are written (`tiling.reuse.TILE`), in the order of the plan."""
         both = pa.concat_tables([self.past.tiles, self.ledger.table()])
         tiles = both.take(pa.array(self._rows[: self.done], pa.int64())).combine_chunks()
-        if not self._placed:
-            return tiles
-        places = [self._placed.get(name, (None, check)) for name, check in zip(self._names, tiles.column("check").to_pylist(), strict=True)]
-        for at, name in enumerate(("place", "check")):
-            column = tiles.schema.get_field_index(name)
-            tiles = tiles.set_column(column, tiles.schema.field(column), pa.array([place[at] for place in places], tiles.schema.field(column).type))
-        return tiles
+        return replaced(tiles, self._placed)

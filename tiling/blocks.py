@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import Field
 
 from tiling import implicit, masses, metadata, partition, pieces
@@ -33,7 +33,7 @@ from tiling.pool import ALONE as HERE
 from tiling.pool import Pool
 from tiling.reuse import LEDGER, Ledger, Past, Spoilt, boxes_of, common_key, notes_of, tile_keys
 from tiling.rows import Rows
-from tiling.tileset import Tile, dump, tileset
+from tiling.tree_text import Tree, text
 from twin import registry
 from twin.archive import ArchiveWriter
 from twin.errors import BadFeature, MissingReference
@@ -53,6 +53,9 @@ SHORT = 4
 MASSES = 200
 """Mass tiles in a unit of work."""
 UNIT_WEIGHT = 512_000
+BUILDINGS, MASS = 0, 1
+"""Kinds of tiles of a cell."""
+
 
 class Options(registry.Options):
     """How blocks are tiled."""
@@ -119,6 +122,8 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
                 reasons = " ".join(f"{n.feature}: {n.reason}." for n in report.notes[:3])
                 raise BadFeature(f"Layer {version.layer}: no building could be built. {reasons}", "Check heights, outlines and terrain.")
             far = _write_masses(job, cells, tiles, pool, work) if job.options.masses and not implicitly else None
+            if not past.archives and report.read > ALONE:
+                give_back()
             largest = max(one.largest() for one in anchors.places)
             told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys), "about": job.about}
             tiles, shelved = work.table(), work.shelve()
@@ -130,19 +135,20 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
 
             with ThreadPoolExecutor(1, "ledger") as aside:
                 saved = aside.submit(record)
-                document = tileset(_tree(cells, tiles, far), error=ABSENCE * largest, **told)
-                work.end_with("tileset.json", dump(document))
+                document, root = text(_tree(cells, tiles, far), error=ABSENCE * largest, **told)
+                work.end_with("tileset.json", document)
                 work.settle()
                 left = saved.result()
             size_now = archive.size + sum(piece.size for piece in work.pieces)
         if implicitly:
-            document, size_now = implicit.rewrite(job.out, implicit.mercator(), work)
+            rewritten, size_now = implicit.rewrite(job.out, implicit.mercator(), work)
+            root = rewritten["root"]
             tiles = work.table()
             left = ledger.save(job.lake, tiles)
         sidecars = anchors.sidecars | marks.sidecars(past) | {LEDGER: left}
         job.progress(1.0, "done")
         stored = [key for piece in work.pieces for key in piece.keys]
-        return _facts(document, tiles, len(cells), report, size_now) | {"sidecars": sidecars} | ({"pieces": stored} if stored else {})
+        return _facts(root, tiles, len(cells), report, size_now) | {"sidecars": sidecars} | ({"pieces": stored} if stored else {})
 
 
 class _Plan:
@@ -192,13 +198,15 @@ def _write(
             planned.append(piece.bare())
             names, cut = piece.names(), pieces.pieces(piece, start, limit) if work.shelf is not None else []
             start += len(names)
-            for at in work.want(names, keys(piece, names, planned[0].cell(0).name if work.rewritten else ""), cut).tolist():
+            for at in work.want(names, keys(piece, planned[0].cell(0).name if work.rewritten else ""), cut).tolist():
                 cell = piece.cell(at)
                 unit.append((planned[-1].cell(at), cell.rows))
                 weight += cell.weight
                 if weight >= most:
                     yield source, schema, unit
                     unit, weight = [], 0.0
+            if not work.past.archives and len(piece.rows) > BY_HAND:
+                give_back()
         if unit:
             yield source, schema, unit
 
@@ -216,7 +224,7 @@ def _write_masses(job: TileJob, cells: partition.Cells, built: pa.Table, pool: P
     offsets, own = offsets_and_data(whole(built.column("mass")))
     found = masses.collect(cells, own.view(np.float64).reshape(-1, COLUMNS), offsets // (8 * COLUMNS))
     common = common_key({"code": CODE_VERSION, "compression": compression})
-    keys = tile_keys([common] * len(found.names), found.names, found.rows[:, : masses.SHOWN], found.first[1:].tolist())
+    keys = tile_keys([common] * len(found.names), _places(cells, MASS)[found.cell], found.rows[:, : masses.SHOWN], found.first[1:].tolist())
     wanted = work.want(found.names, keys).tolist()
     tasks = ((compression, [found.mass(at) for at in wanted[start : start + MASSES]]) for start in range(0, len(wanted), MASSES))
     for unit in pool.map(masses.build_many, tasks):
@@ -226,7 +234,7 @@ def _write_masses(job: TileJob, cells: partition.Cells, built: pa.Table, pool: P
     return found
 
 
-def _keys(source: Source, schema: metadata.Schema, marks: Marks, largest: float) -> Callable[[partition.Cells, list[str], str], list[bytes]]:
+def _keys(source: Source, schema: metadata.Schema, marks: Marks, largest: float) -> Callable[[partition.Cells, str], NDArray[np.uint64]]:
     """Digests of what the bytes of the tiles of a piece depend on: among it the ground, of which the cells count that reach the tile.
 
     `largest`: metres; no building of a tile sticks out of its cell by more. The last argument names the root cell where tiles are seen from its frame.
@@ -244,11 +252,16 @@ def _keys(source: Source, schema: metadata.Schema, marks: Marks, largest: float)
             made[names] = common_key({**told, "ground": names, "root": root})
         return made[names]
 
-    def keys(piece: partition.Cells, names: list[str], root: str) -> list[bytes]:
+    def keys(piece: partition.Cells, root: str) -> NDArray[np.uint64]:
         commons = [common(piece, at, root) for at in range(len(piece))] if source.ground is not None else [common(piece, 0, root)] * len(piece)
-        return tile_keys(commons, names, piece.mark, piece.last.tolist())
+        return tile_keys(commons, _places(piece, BUILDINGS), piece.mark, piece.last.tolist())
 
     return keys
+
+
+def _places(cells: partition.Cells, kind: int) -> NDArray[np.int64]:
+    """(N, 4) what tells tiles of cells apart, as their names do."""
+    return np.column_stack([np.full(len(cells), kind), cells.level, cells.x, cells.y])
 
 
 def _reach(cell: partition.Cell, largest: float) -> Bounds:
@@ -260,17 +273,16 @@ def _reach(cell: partition.Cell, largest: float) -> Bounds:
     return Bounds(west - along, south - up, east + along, north + up)
 
 
-def _facts(document: dict[str, Any], tiles: pa.Table, own: int, report: Report, size: int) -> dict[str, Any]:
+def _facts(root: dict[str, Any], tiles: pa.Table, own: int, report: Report, size: int) -> dict[str, Any]:
     """What is told of a tileset; the first `own` tiles show buildings, the others masses (whose feet are rounded)."""
-    drawn = tiles.filter(tiles.column("drawn"))
-    buildings = tiles.slice(0, own).filter(tiles.column("drawn").slice(0, own))
-    root = document["root"]
+    drawn = tiles.column("drawn").to_numpy()
+    shown = {name: tiles.column(name).to_numpy()[drawn] for name in ("vertices", "triangles", "size")}
+    bottom, top = (tiles.column(name).to_numpy()[:own][drawn[:own]] for name in ("bottom", "top"))
     return {
-        "entry": "tileset.json", "tiles": len(drawn), "bytes": size,
-        "heights": [pc.min(buildings.column("bottom")).as_py(), pc.max(buildings.column("top")).as_py()],
+        "entry": "tileset.json", "tiles": int(drawn.sum()), "bytes": size,
+        "heights": [float(bottom.min()), float(top.max())],
         "root": {key: root[key] for key in ("boundingVolume", "geometricError", "transform") if key in root},
-        "stats": {"features": report.kept, **{name: pc.sum(drawn.column(name)).as_py() for name in ("vertices", "triangles")},
-                  "raw_bytes": pc.sum(drawn.column("size")).as_py()},
+        "stats": {"features": report.kept, **{name: int(shown[name].sum()) for name in ("vertices", "triangles")}, "raw_bytes": int(shown["size"].sum())},
         "report": report.to_json(),
     }  # fmt: skip
 
@@ -295,29 +307,29 @@ def _arrow(rows: Rows, names: list[str]) -> pa.Schema:
     return pa.schema([whole.field(name) for name in ["id", *(n for n in names if n != "id")]])
 
 
-def _tree(cells: partition.Cells, built: pa.Table, far: masses.Masses | None) -> list[Tile]:
+def _tree(cells: partition.Cells, built: pa.Table, far: masses.Masses | None) -> Tree:
     """The cells, which add to those above them. With masses only the root does; a mass tile is replaced by the cells below it and their mass tiles.
 
     The error of a mass tile is that of its blocks, or of the buildings that are absent as such (as in levels of meshes, ADR 0005).
     """
+    masked = far.cell if far is not None else np.zeros(0, np.int64)  # cells that have a mass tile, which stands right behind them
+    mine = np.arange(len(cells)) + np.searchsorted(masked, np.arange(len(cells)))
+    theirs = mine[masked] + 1
+    order = np.concatenate([mine, theirs]).argsort()  # rows of the ledger, masses last → places in the tree
+    cell = np.concatenate([np.arange(len(cells)), masked])[order]
     side = np.exp2(cells.level)
     frames = enu_frames(*partition.unproject((cells.x + 0.5) / side, (cells.y + 0.5) / side))
     low, high = boxes_of(built)
-    drawn, absent = built.column("drawn").to_numpy().tolist(), (ABSENCE * cells.error).tolist()
-    several = far is not None and len(far.cell) > 0
-    between = dict(zip(far.cell.tolist(), zip(far.names, far.errors().tolist(), strict=True), strict=True)) if far is not None else {}
-    top = max(absent[0], ABSENCE * far.largest()) if far is not None and several else absent[0]
-    below: list[int] = []  # where the children of each cell hang
-    tiles: list[Tile] = []
-    mass = len(cells)  # their rows come behind
-    for at, (name, above) in enumerate(zip(cells.names(), cells.parent.tolist(), strict=True)):
-        parent = below[above] if at else -1
-        error = (0.0 if several else absent[at]) if at else top
-        tiles.append(Tile(frames[at], error, parent, low[at], high[at], f"{name}.glb" if drawn[at] else None))
-        below.append(len(tiles) - 1)
-        if at in between:
-            own, near = between[at]
-            tiles.append(Tile(frames[at], max(near, absent[at]), parent if at else 0, low[mass], high[mass], f"{own}.glb", {"refine": "REPLACE"}))
-            below[at] = len(tiles) - 1
-            mass += 1
-    return tiles
+    names = [f"{name}.glb" if drawn else "" for name, drawn in zip(built.column("name").to_pylist(), built.column("drawn").to_pylist(), strict=True)]
+    below = mine.copy()  # where the children of each cell hang
+    below[masked] = theirs
+    above = np.concatenate([[-1], below[cells.parent[1:]]])
+    absent = ABSENCE * cells.error
+    errors, top = absent.copy(), absent[0]
+    if far is not None and len(masked):
+        errors = np.concatenate([np.zeros(len(cells)), np.maximum(far.errors(), absent[masked])])
+        top = max(top, ABSENCE * far.largest())
+    errors[0] = top
+    parents = np.concatenate([above, np.where(masked == 0, 0, above[masked])])
+    replaced = np.concatenate([np.zeros(len(cells), bool), np.ones(len(masked), bool)])
+    return Tree(frames[cell], errors[order], parents[order], low[order], high[order], [names[at] for at in order.tolist()], replaced[order])

@@ -21,12 +21,14 @@ class Layout:
         relative: (N, 4, 4) each tile's frame seen from its parent's (from ECEF without one), exactly the identity where they are equal.
         full: (N,) whether there is content in a tile or below it.
         low, high: (N, 3) extremes of that content in the tile's frame, with margins.
+        depth: (N,) how many tiles are above each.
     """
 
     relative: F64
     full: NDArray[np.bool_]
     low: F64
     high: F64
+    depth: I64
 
 
 def layout(frames: F64, parents: I64, low: F64, high: F64, margin: float) -> Layout:
@@ -40,10 +42,7 @@ def layout(frames: F64, parents: I64, low: F64, high: F64, margin: float) -> Lay
     full = np.asarray(np.isfinite(low).all(axis=1) & np.isfinite(high).all(axis=1), bool)
     low = np.where(full[:, None], low - margin, np.inf)
     high = np.where(full[:, None], high + margin, -np.inf)
-    depth = np.zeros(len(parents), np.int64)
-    for position, parent in enumerate(parents.tolist()):
-        if parent >= 0:
-            depth[position] = depth[parent] + 1
+    depth = _depths(parents)
     for level in range(int(depth.max(initial=0)), 0, -1):
         here = np.flatnonzero((depth == level) & full)
         turn, shift = relative[here, :3, :3], relative[here, :3, 3]
@@ -56,7 +55,16 @@ def layout(frames: F64, parents: I64, low: F64, high: F64, margin: float) -> Lay
             low[above] = np.minimum(low[above], np.minimum.reduceat((middle - half)[order], first))
             high[above] = np.maximum(high[above], np.maximum.reduceat((middle + half)[order], first))
             full[above] = True
-    return Layout(relative, full, low, high)
+    return Layout(relative, full, low, high, depth)
+
+
+def _depths(parents: I64) -> I64:
+    """(N,) how many tiles are above each."""
+    depth, above = np.zeros(len(parents), np.int64), parents
+    while (has := above >= 0).any():
+        depth += has
+        above = np.where(has, parents[above], -1)
+    return depth
 
 
 def _relative(frames: F64, parents: I64) -> F64:

@@ -35,17 +35,22 @@ def hash_bytes(offsets, data, result) -> None:
 
 
 @njit(cache=True, nogil=True)
-def hash_words(ends, words, result) -> None:
+def hash_words(heads, ends, words, result) -> None:
     """Of each run of words, one behind the other, two numbers of 64 bits, in which its length counts too.
 
     Args:
-        ends: (N,) where each run ends; words: uint64; result: (N, 2) uint64, written.
+        heads: (N, K) uint64, words that come before those of each run. ends: (N,) where each run ends; words: uint64; result: (N, 2) uint64, written.
     """
     prime, scramble, half = np.uint64(0x9FB21C651E98DF25), np.uint64(0xBF58476D1CE4E5B9), np.uint64(32)
     at = 0
     for i in range(len(result)):
         one = np.uint64(ends[i] - at) * scramble
         two = ~one
+        for word in heads[i]:
+            one = (one ^ word) * prime
+            one ^= one >> half
+            two = (two ^ word) * scramble
+            two ^= two >> half
         while at < ends[i]:
             one = (one ^ words[at]) * prime
             one ^= one >> half

@@ -174,7 +174,7 @@ def _tasks(elements: Elements, style: Style, tree: Tree, work: Assembly, keys: I
     unit: list[Wanted] = []
     weight = 0
     for number, (cell, wanted, key) in enumerate(keys):
-        if len(work.want([cell.name], [key])):
+        if len(work.want([cell.name], np.frombuffer(key, np.uint64).reshape(-1, 2) if key else np.zeros((1, 2), np.uint64))):
             unit.append(wanted)
             weight += int(tree.weight[number])
         if weight >= UNIT:

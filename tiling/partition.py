@@ -12,6 +12,7 @@ piece by piece, so memory is bounded by `limit` and the plan is the same whateve
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,8 +26,10 @@ from twin.keys import interleave as interleave  # noqa: PLC0414
 from twin.keys import project as project  # noqa: PLC0414
 
 U64 = NDArray[np.uint64]
-LIMIT = 8_000_000
-"""Features of a cell that are planned in memory (some 400 MB)."""
+LIMIT = 1 << 20
+"""Features of a cell that are planned in memory (some 110 MB)."""
+_FEW = 512
+"""Features that are laid between others, or left out of them, one by one."""
 _NONE = np.zeros(0, np.uint64)
 
 
@@ -92,6 +95,9 @@ class Places:
         """All that is shown in one, sorted."""
         if sum(len(one) > len(one.gone) for one in many) < 2:
             return next((one.shown() for one in many if len(one) > len(one.gone)), many[0].part(slice(0, 0)))
+        laid = _laid(many)
+        if laid is not None:
+            return laid
         columns = {name: np.concatenate([getattr(one, name) for one in many]) for name in ("code", "size", "weight", "tie", "mark")}
         row = np.concatenate([one.row + np.int64(one.base) for one in many])
         first = np.cumsum([0, *map(len, many)])
@@ -110,6 +116,50 @@ class Places:
             among = np.unique(np.concatenate([same, same + 1]))
             order[among] = order[among][np.lexsort((self.tie[order[among]], code[among]))]
         return replace(self.part(order), base=self.base)
+
+
+def _laid(many: Sequence[Places]) -> Places | None:
+    """`Places.merged` of parts of which most lie one behind the other: a few others are laid between what is copied as it lies. None where there are too many of those.
+
+    A layer is written in parts of one long order, and each update adds a small one, so that to sort them all anew is mostly to find out that they are sorted.
+    """
+    chain: list[Places] = []
+    others: list[Places] = []
+    for one in sorted((one for one in many if len(one)), key=len, reverse=True):
+        at = bisect_left(chain, int(one.code[0]), key=lambda two: int(two.code[0]))
+        free = (at == 0 or chain[at - 1].code[-1] < one.code[0]) and (at == len(chain) or one.code[-1] < chain[at].code[0])
+        if free:
+            chain.insert(at, one)
+        else:
+            others.append(one)
+    if sum(map(len, others)) + sum(len(one.gone) for one in chain) > _FEW:
+        return None
+    rest = Places.merged(others) if others else chain[0].part(slice(0, 0))
+    pieces: list[tuple[Places, int, int]] = []
+    first = 0
+    for number, part in enumerate(chain):
+        last = int(np.searchsorted(rest.code, part.code[-1], "right")) if number + 1 < len(chain) else len(rest)
+        before = np.searchsorted(part.code, rest.code[first:last]).tolist()
+        for k, at in enumerate(before):  # among those of its own place it has its place by its tie
+            code, tie = rest.code[first + k], rest.tie[first + k]
+            while at < len(part) and part.code[at] == code and part.tie[at] < tie:
+                at += 1  # noqa: PLW2901
+            before[k] = at
+        begin = 0
+        for at, number_ in sorted([*((at, first + k) for k, at in enumerate(before)), *((at, len(rest)) for at in part.gone.tolist())]):
+            if at > begin:
+                pieces.append((part, begin, at))
+            if number_ < len(rest):
+                pieces.append((rest, number_, number_ + 1))
+                begin = at
+            else:
+                begin = at + 1
+        if begin < len(part):
+            pieces.append((part, begin, len(part)))
+        first = last
+    rows = {id(one): one.row + np.int64(one.base) for one in (*chain, rest)}
+    columns = {name: np.concatenate([getattr(one, name)[a:b] for one, a, b in pieces]) for name in ("code", "size", "weight", "tie", "mark")}
+    return Places(**columns, row=np.concatenate([rows[id(one)][a:b] for one, a, b in pieces]))
 
 
 @dataclass(frozen=True)
@@ -282,7 +332,8 @@ def _split(top: Places, share: float) -> tuple[Places, Places]:
 
 def _in_memory(places: Places, parent: int, number: int, budget: float, share: float) -> Cells:
     """The subtree of all of `places`, at least one; its first cell gets `number`."""
-    code, size, weight = np.asarray(places.code).astype(np.int64), np.array(places.size, np.float64), np.array(places.weight, np.float64)
+    code = places.code.view(np.int64) if places.code.flags.writeable else places.code.astype(np.int64)  # mapped files would need a compiled form of their own
+    size, weight = np.array(places.size, np.float64), np.array(places.weight, np.float64)
     level, total = _common_level(int(code[0]), int(code[-1])), float(weight.sum())
     if (level == DEPTH or total <= budget) and bool((size >= 0).all()):
         cell = int(code[0]) >> 2 * (DEPTH - level)

@@ -107,5 +107,8 @@ def _start(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import pyarrow as pa  # noqa: PLC0415
 
+    from twin import parts  # noqa: PLC0415  as slow
+
     spare_pandas()
     pa.set_cpu_count(1)
+    parts.FOOTERS.most = 1 << 20  # what a worker reads lies in few parts; all of a large layer's would be 20 bytes a feature

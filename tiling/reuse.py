@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +28,7 @@ import pyarrow.compute as pc
 from deflate import crc32
 from numpy.typing import NDArray
 
+from tiling.arrow_bytes import whole
 from tiling.partition import Places
 from tiling.pieces import Piece
 from tiling.tileset import Finished
@@ -38,6 +38,7 @@ from twin.lake import Lake
 from twin.registry import TileJob
 
 LEDGER = "ledger"
+_TOGETHER = 512
 _FORMAT = 3
 _COLUMNS = ("code", "size", "weight", "tie", "row", "mark")
 
@@ -62,7 +63,7 @@ class Index:
     def load(lake: Lake, key: str) -> Index:
         """The index of that key, its arrays mapped from the file."""
         table = _load(lake, key)
-        code, size, weight, tie, row, mark = (np.asarray(table.column(name).combine_chunks().to_numpy()) for name in _COLUMNS)
+        code, size, weight, tie, row, mark = (np.asarray(whole(table.column(name)).to_numpy()) for name in _COLUMNS)
         return Index(Places(code, size, weight, tie, row, mark), [(row, id_, reason) for row, id_, reason in json.loads(table.schema.metadata[b"refused"])])
 
 
@@ -79,10 +80,11 @@ TILE = pa.schema([
 class Ledger:
     """Tiles of a build with their keys; what else the next build wants to know is in `notes` (JSON values).
 
-    `places`: of tiles whose bytes are not at `<name>.glb` in the archive, where they are and the CRC of what is stored there.
+    `rows`: the last of them, the others are columns already (`tables`); `places`: of tiles whose bytes are not at `<name>.glb` in the archive, where they are and the CRC of what is stored there.
     """
 
     rows: list[tuple[Any, ...]] = field(default_factory=list)
+    tables: list[pa.Table] = field(default_factory=list)
     places: dict[str, tuple[str, int]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -92,14 +94,23 @@ class Ledger:
         notes = json.dumps(tile.notes, ensure_ascii=False) if tile.notes else ""
         self.rows.append((name, key, check, None, tile.packed is not None, tile.packed.size if tile.packed else 0, *box, *map(float, tile.heights),
                           tile.kept, tile.vertices, tile.triangles, notes, tile.error, tile.mass))  # fmt: skip
+        if len(self.rows) >= _TOGETHER:
+            self._settle()
+
+    def __len__(self) -> int:
+        return len(self.rows) + sum(map(len, self.tables))
+
+    def _settle(self) -> None:
+        """A row of objects takes five times what it takes in columns."""
+        columns = list(zip(*self.rows, strict=True)) or [()] * len(TILE)
+        self.tables.append(pa.table([pa.array(column, kind) for column, kind in zip(columns, TILE.types, strict=True)], schema=TILE))
+        self.rows = []
 
     def table(self) -> pa.Table:
         """The rows, as `TILE` has them."""
-        rows = self.rows
-        if self.places:
-            rows = [(name, key, *reversed(self.places.get(name, (place, check))), *rest) for name, key, check, place, *rest in rows]
-        columns = list(zip(*rows, strict=True)) or [()] * len(TILE)
-        return pa.table([pa.array(column, kind) for column, kind in zip(columns, TILE.types, strict=True)], schema=TILE)
+        if self.rows or not self.tables:
+            self._settle()
+        return replaced(pa.concat_tables(self.tables), self.places)
 
     def save(self, lake: Lake, table: pa.Table | None = None) -> str:
         """Store it, with these rows where they are given; returns its key in the lake."""
@@ -110,6 +121,17 @@ class Ledger:
                 writer.write_table(table, max_chunksize=max(1, len(table)))
             table = pa.ipc.open_stream(sink.getvalue()).read_all()
         return _save(lake, table.replace_schema_metadata(about))
+
+
+def replaced(tiles: pa.Table, places: dict[str, tuple[str, int]]) -> pa.Table:
+    """Tiles of a ledger of which some, by their names, have gone to other places: (name there, CRC of what is stored there)."""
+    if not places:
+        return tiles
+    told = [places.get(*each) for each in zip(tiles.column("name").to_pylist(), zip(tiles.column("place").to_pylist(), tiles.column("check").to_pylist(), strict=True), strict=True)]
+    for at, name in enumerate(("place", "check")):
+        column = tiles.schema.get_field_index(name)
+        tiles = tiles.set_column(column, TILE.field(name), pa.array([one[at] for one in told], TILE.field(name).type))
+    return tiles
 
 
 def boxes_of(tiles: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -154,11 +176,10 @@ class Past:
         self.archives: list[Archive] = []
         self.pieces: list[Piece] = []
         self._opened: dict[str, list[Archive]] = {}
+        self._ordered: dict[Archive, bool] = {}
         self.trouble = ""
         self.tiles: pa.Table = TILE.empty_table()
-        self.checks: list[int] = []
-        self._keys: list[bytes] = []
-        self._rows: dict[str, int] = {}
+        self.checks: NDArray[np.uint32] = np.zeros(0, np.uint32)
         if job.previous is None or LEDGER not in job.previous.sidecars:
             return
         self.sidecars = dict(job.previous.sidecars)
@@ -166,11 +187,10 @@ class Past:
             table = _load(job.lake, self.sidecars[LEDGER])
             self.notes = json.loads(table.schema.metadata[b"notes"])
             self.tiles = table.replace_schema_metadata(None).cast(TILE)
-            self.checks, self._keys = self.tiles.column("check").to_numpy().tolist(), self.tiles.column("key").to_pylist()
-            self._rows = {name: row for row, name in enumerate(self.tiles.column("name").to_pylist())}
+            self.checks = self.tiles.column("check").to_numpy()
             for path in job.previous.archives:
                 self.archives.append(Archive(path))
-                self.archives[-1].records  # noqa: B018  a damaged directory shows now
+                self.archives[-1].directory  # noqa: B018  a damaged directory shows now
             self.pieces = [Piece(**one) for one in self.notes.get("pieces", ())]
         except (TwinError, OSError, pa.ArrowInvalid, ValueError, KeyError, TypeError) as error:
             self.forget(f"The tiles of the version before cannot be used ({error}); all were made anew.")
@@ -179,15 +199,15 @@ class Past:
         """Use nothing of it any more."""
         self.close()
         self.trouble, self.archives, self.pieces, self.notes, self.sidecars = why, [], [], {}, {}
-        self.tiles, self.checks, self._keys, self._rows = TILE.empty_table(), [], [], {}
-        for name in ("finished", "_pieces"):
+        self.tiles, self.checks = TILE.empty_table(), np.zeros(0, np.uint32)
+        for name in ("finished", "_pieces", "_keys", "_rows", "_sorted", "_places"):
             self.__dict__.pop(name, None)
 
     def close(self) -> None:
         """Let the archives go."""
         for archive in chain(self.archives, *self._opened.values()):
             archive.close()
-        self._opened = {}
+        self._opened, self._ordered = {}, {}
 
     def index(self, name: str) -> Index | None:
         """The index of that name, if it was left and can be read."""
@@ -207,6 +227,30 @@ class Past:
         """The row in `tiles` (and in `checks`) of the same tile if the last build made it, else −1."""
         row = self._rows.get(name, -1)
         return row if row >= 0 and self._keys[row] == key else -1
+
+    def match(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """(N,) `find` of tiles of these keys (N, 2), for tilers whose keys tell names, too."""
+        order, known = self._sorted
+        if not len(order):
+            return np.full(len(keys), -1)
+        rows = order[np.minimum(np.searchsorted(known[order, 0], keys[:, 0]), len(order) - 1)]
+        return np.where((known[rows] == keys).all(axis=1), rows, -1)
+
+    @cached_property
+    def _sorted(self) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """(rows in the order of the first halves of their keys, (N, 2) keys)."""
+        data = b"".join(self._keys)
+        known = np.frombuffer(data, np.uint64).reshape(-1, 2) if len(data) == 16 * len(self._keys) else np.zeros((0, 2), np.uint64)
+        return np.argsort(known[:, 0]), known
+
+    @cached_property
+    def _keys(self) -> list[bytes]:
+        found: list[bytes] = self.tiles.column("key").to_pylist()
+        return found
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.tiles.column("name").to_pylist())}
 
     def stored(self, name: str) -> Packed:
         """The bytes of a tile as they are stored in an archive that was rewritten.
@@ -250,21 +294,59 @@ class Past:
         except (BadTileset, NotFound) as error:
             raise Spoilt(error.message) from error
 
+    def copy_rows(self, writer: ArchiveWriter, rows: NDArray[np.int64]) -> None:
+        """The same as `copy`, of tiles that are drawn, by their rows in `tiles`: without looking for their names. Raises Spoilt."""
+        piece, place = self._places
+        for some in np.split(rows, np.flatnonzero(np.diff(piece[rows])) + 1):
+            try:
+                archives = self._archives(int(piece[some[0]]))
+                if len(archives) == 1 and self._in_order(int(piece[some[0]]), archives[0]):
+                    writer.copy_numbers(archives[0], place[some], self.checks[some])
+                    continue
+            except (BadTileset, NotFound) as error:
+                raise Spoilt(error.message) from error
+            names = self.tiles.column("name").take(pa.array(some)).to_pylist()
+            self.copy(writer, {f"{name}.glb": check for name, check in zip(names, self.checks[some].tolist(), strict=True)})
+
+    @cached_property
+    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """((N,) the piece of each tile, −1 near the root; (N,) its number in the archive of the piece, as far as that is one)."""
+        piece = np.full(len(self.tiles), -1)
+        for at, one in enumerate(self.pieces):
+            piece[one.first : one.end] = at
+        drawn = self.tiles.column("drawn").to_numpy()
+        number = np.empty(len(piece), np.int64)
+        for at in range(-1, len(self.pieces)):
+            here = piece == at
+            number[here] = np.cumsum(drawn[here]) - 1
+        return piece, number
+
+    def _in_order(self, piece: int, archive: Archive) -> bool:
+        """Whether an archive begins with the tiles of a piece that are drawn, in the order of the ledger."""
+        if archive not in self._ordered:
+            here = (self._places[0] == piece) & self.tiles.column("drawn").to_numpy()
+            names = self.tiles.column("name").filter(pa.array(here)).to_pylist()
+            self._ordered[archive] = len(names) < len(archive.directory) and archive.directory.names(0, len(names)) == "".join(f"{name}.glb" for name in names).encode()
+        return self._ordered[archive]
+
     def _holders(self, name: str) -> list[Archive]:
         """The archives of the piece that a tile lies in, or those near the root."""
         row = self._rows.get(name.removesuffix(".glb"), -1) if self.pieces else -1
-        at = bisect_right(self.pieces, row, key=lambda piece: piece.first) - 1
-        if at < 0 or row >= self.pieces[at].end:
-            return self.archives
-        piece = self.pieces[at]
-        if piece.name not in self._opened:
-            self._opened[piece.name] = [Archive(self.lake.path(key)) for key in piece.keys]
-        return self._opened[piece.name]
+        return self._archives(int(self._places[0][row]) if row >= 0 else -1)
 
-    def same(self, piece: Piece, rows: Sequence[int]) -> Piece | None:
+    def _archives(self, piece: int) -> list[Archive]:
+        """Those of a piece, or with −1 those near the root."""
+        if piece < 0:
+            return self.archives
+        one = self.pieces[piece]
+        if one.name not in self._opened:
+            self._opened[one.name] = [Archive(self.lake.path(key)) for key in one.keys]
+        return self._opened[one.name]
+
+    def same(self, piece: Piece, rows: NDArray[np.int64]) -> Piece | None:
         """The same piece of the last build, if its archives are there: `rows` of `tiles` are those of the tiles that it holds now."""
         before = self._pieces.get(piece.name)
-        if before is None or list(rows) != list(range(before.first, before.end)) or not all(map(self.lake.exists, before.keys)):
+        if before is None or not np.array_equal(rows, np.arange(before.first, before.end)) or not all(map(self.lake.exists, before.keys)):
             return None
         return before
 
@@ -283,18 +365,21 @@ def tile_key(common: bytes, name: str, marks: NDArray[Any]) -> bytes:
     return hashlib.blake2b(common + name.encode() + b"\0" + np.ascontiguousarray(marks).tobytes(), digest_size=16).digest()
 
 
-def tile_keys(commons: Sequence[bytes], names: Sequence[str], values: NDArray[Any], ends: Sequence[int]) -> list[bytes]:
-    """Keys of many tiles, of what `tile_key` takes: `values` (N, …) of all, in words of eight bytes, one behind the other; `ends`: where those of each end.
+def tile_keys(commons: Sequence[bytes], places: NDArray[np.int64], values: NDArray[Any], ends: Sequence[int]) -> NDArray[np.uint64]:
+    """(N, 2) keys of many tiles, as `tile_key` makes one, in a compiled loop: an update has a million values.
 
-    The values are hashed in a compiled loop first: an update has a million of them.
+    Args:
+        commons: of each tile, what all depend on. places: (N, K) numbers that tell it from all other tiles, as its name does.
+        values: (R, …) of all, in words of eight bytes, one behind the other; ends: where those of each end.
     """
     from tiling.digest_kernel import hash_words  # noqa: PLC0415  numba takes half a second to load
 
-    found = np.empty((len(names), 2), np.uint64)
-    hash_words(np.asarray(ends, np.int64) * math.prod(values.shape[1:]), np.ascontiguousarray(values).reshape(-1).view(np.uint64), found)
-    data = found.tobytes()
-    told = (data[at : at + 16] for at in range(0, len(data), 16))
-    return [hashlib.blake2b(b"".join((common, name.encode(), b"\0", own)), digest_size=16).digest() for common, name, own in zip(commons, names, told, strict=True)]
+    found = np.empty((len(places), 2), np.uint64)
+    if not len(places):
+        return found
+    heads = np.column_stack([np.frombuffer(b"".join(commons), np.uint64).reshape(len(places), -1), places.astype(np.uint64)])
+    hash_words(heads, np.asarray(ends, np.int64) * math.prod(values.shape[1:]), np.ascontiguousarray(values).reshape(-1).view(np.uint64), found)
+    return found
 
 
 def recipe(values: dict[str, Any]) -> str:

@@ -24,6 +24,8 @@ from twin.model import LayerVersion, Part
 
 HELD = 32_768
 """Rows of row groups that are kept for the next call."""
+OPEN = 4
+"""Parts that are open at a time: neighbours lie in one or two."""
 _LOOSE = 4
 """Rows that lie so close in their row group are taken together with what is between them: one view instead of a copy of every column."""
 
@@ -44,7 +46,7 @@ class Rows:
     dead: list[tuple[str, ...]] = field(default_factory=list)
     held: int = HELD
     _held: OrderedDict[int, pa.Table] = field(default_factory=OrderedDict, repr=False)
-    _files: dict[Path, pq.ParquetFile] = field(default_factory=dict, repr=False)
+    _files: OrderedDict[Path, pq.ParquetFile] = field(default_factory=OrderedDict, repr=False)
 
     @staticmethod
     def of(lake: Lake, version: LayerVersion) -> Rows:
@@ -63,7 +65,7 @@ class Rows:
         return result
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_held": OrderedDict(), "_files": {}}
+        return {**self.__dict__, "_held": OrderedDict(), "_files": OrderedDict()}
 
     def __len__(self) -> int:
         return self.groups[-1][2] + self.groups[-1][3] if self.groups else 0
@@ -124,6 +126,9 @@ class Rows:
     def _file(self, path: Path) -> pq.ParquetFile:
         if path not in self._files:
             self._files[path] = parts.open_part(path)
+        self._files.move_to_end(path)
+        while len(self._files) > OPEN:
+            self._files.popitem(last=False)
         return self._files[path]
 
     def _load(self, groups: list[int]) -> None:

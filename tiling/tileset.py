@@ -115,6 +115,13 @@ def tileset(
             children[tile.parent].append(value)
         else:
             root = value
+    return head(error=max(float(error), errors[0]), schema=schema, statistics=statistics, required=required, about=about) | {"root": root}
+
+
+def head(
+    *, error: float, schema: dict[str, Any] | None = None, statistics: dict[str, Any] | None = None, required: Sequence[str] = (), about: Layer | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """All of tileset.json but the tree; see `tileset`. `error`: as it is written."""
     document: dict[str, Any] = {"asset": {"version": "1.1", "extras": {"generator": "Wuyi Twin"}}}
     if required:
         document["extensionsUsed"] = sorted(required)
@@ -125,7 +132,7 @@ def tileset(
         document["schema"] = schema
     if statistics is not None:
         document["statistics"] = statistics
-    return document | {"geometricError": max(float(error), errors[0]), "root": root}
+    return document | {"geometricError": error}
 
 
 _GROUP = {"name": "layer", "kind": "kind of layer", "group": "CIM data group (CJJ/T 315-2022) / 数据分组", "grade": "CIM grade / 模型等级",

@@ -26,6 +26,7 @@ import numpy as np
 from deflate import crc32, deflate_compress
 from numpy.typing import NDArray
 
+from twin.archive_directory import Directory, record
 from twin.errors import BadTileset, NotFound
 from twin.hashing import Hasher, remember
 from twin.lake import storage_errors
@@ -35,7 +36,6 @@ INDEX = "@3dtilesIndex1@"
 LEVEL = 5  # of libdeflate: 6 takes half as long again and gains 1 % on tiles of buildings
 _LOCAL = struct.Struct("<4s5H3I2H")  # signature, version, flags, method, time, date, crc, packed, size, name, extra
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
-_REPEATED = struct.Struct("<4s2H22s4H2I")  # the same, with what a local header says from its flags to the length of the name
 LOCAL_SIZE = _LOCAL.size
 """Bytes of a local header, before the name."""
 _END = struct.Struct("<4s4H2IH")
@@ -117,6 +117,7 @@ class ArchiveWriter:
         self._at = 0
         self._central: list[bytes] = []
         self._offsets: dict[str, int] = {}
+        self._copied: list[tuple[NDArray[Any], NDArray[np.int64]]] = []  # (hashes of names, offsets) of runs of files
         self._hasher = Hasher()
 
     def __enter__(self) -> Self:
@@ -154,31 +155,31 @@ class ArchiveWriter:
         Raises:
             NotFound: the source lacks a name; BadTileset: its bytes are not what `wanted` says. Write no more then.
         """
-        records = source.records
-        block: list[tuple[str, Record, int]] = []
-        for name, check in wanted.items():
-            if name not in records:
+        number = source.numbers
+        for name in wanted:
+            if name not in number:
                 raise NotFound(f"{source.name} holds no {name}.")
-            record = records[name]
-            if block and (block[-1][1].end != record.start or record.end - block[0][1].start > _BLOCK):
-                self._copy_block(source, block)
-                block = []
-            block.append((name, record, check))
-        if block:
-            self._copy_block(source, block)
+        self.copy_numbers(source, np.array([number[name] for name in wanted], np.int64), np.array(list(wanted.values()), np.uint32))
 
-    def _copy_block(self, source: Archive, block: list[tuple[str, Record, int]]) -> None:
-        """Records that lie one behind the other; each header must be what we would write, each body what its CRC says."""
-        start = block[0][1].start
-        data = memoryview(source.between(start, block[-1][1].end))
-        for name, record, check in block:
-            header, at, end = _header(name, *record[2:]), record.start - start, record.end - start
-            body = at + len(header)
-            if data[at:body] != header or crc32(data[body:end]) != check:
-                raise BadTileset(f"The archive {source.name} is damaged: {name} is not what was written.", "Tile the layer again.")
-            self._claim(name)
-            self._enter(name, header, self._at + at)
-        self._write(data)
+    def copy_numbers(self, source: Archive, numbers: NDArray[np.int64], checks: NDArray[np.uint32]) -> None:
+        """The same, of files that are told by their `numbers` in the source (the order they were written in), each with the CRC-32 of its stored bytes."""
+        cuts = np.flatnonzero(np.diff(numbers) != 1) + 1
+        for some, known in zip(np.split(numbers, cuts), np.split(checks, cuts), strict=True):
+            if len(some):
+                self._copy_run(source, int(some[0]), int(some[-1]) + 1, known.tolist())
+
+    def _copy_run(self, source: Archive, first: int, last: int, checks: list[int]) -> None:
+        """Neighbours; each body must be what its CRC says."""
+        directory, hashes, data = source.directory, source.hashes, source.whole
+        for body, end, check in zip(directory.body[first:last].tolist(), directory.end[first:last].tolist(), checks, strict=True):
+            if crc32(data[body:end]) != check:
+                raise source.damaged(f"what lies at byte {body} is not what was written")
+        begin, end = int(directory.start[first]), int(directory.end[last - 1])
+        by = self._at - begin
+        self._central += directory.moved(first, last, by)
+        self._copied.append((hashes[first:last], directory.start[first:last] + by))
+        for at in range(begin, end, _BLOCK):
+            self._write(data[at : min(at + _BLOCK, end)])
 
     def sync(self) -> None:
         """Have what is written so far on disk, so that finishing takes less."""
@@ -208,18 +209,22 @@ class ArchiveWriter:
         """Note the file that begins at `at` in the index and in the central directory, which repeats most of its local header."""
         if name != INDEX:
             self._offsets[name] = at
-        version, extra, offset = 20, b"", at
-        if offset >= _MAX32:
-            version, extra, offset = 45, struct.pack("<2HQ", 1, 8, at), _MAX32
-        self._central.append(_REPEATED.pack(b"PK\1\2", version, version, header[6:28], len(extra), 0, 0, 0, 0, offset) + header[LOCAL_SIZE:] + extra)
+        self._central.append(record(header[6:28], header[LOCAL_SIZE:], at))
 
     def _finish(self) -> None:
         index = np.empty(len(self._offsets), _INDEX_TYPE)
         hashes = np.frombuffer(b"".join([_name_digest(name) for name in self._offsets]), "<u8")
         index["high"], index["low"], index["offset"] = hashes[::2], hashes[1::2], list(self._offsets.values())
-        data = index[np.lexsort((index["low"], index["high"]))].tobytes()
+        if self._copied:
+            copied = np.concatenate([known for known, _ in self._copied])
+            copied["offset"] = np.concatenate([offsets for _, offsets in self._copied])
+            index = np.concatenate([index, copied])
+        index = index[np.lexsort((index["low"], index["high"]))]
+        if ((index["low"][1:] == index["low"][:-1]) & (index["high"][1:] == index["high"][:-1])).any():
+            raise BadTileset(f"{self.path.name}: a name was written twice.")
+        data = index.tobytes()
         self._put(INDEX, Packed(data, crc32(data), len(data), False))
-        start, count = self._at, len(self._central)
+        start, count = self._at, len(index) + 1
         self._write(b"".join(self._central))
         size, end = self._at - start, self._at
         if count >= 0xFFFF or start >= _MAX32 or size >= _MAX32:
@@ -294,7 +299,7 @@ class Archive:
         while at <= last:
             signature, _, _, _, method, _, _, crc, stored, size, named, extra, comment, _, _, _, offset = unpack(directory, at)
             if signature != b"PK\1\2":
-                raise self._damaged(f"the central directory breaks off at byte {at}")
+                raise self.damaged(f"the central directory breaks off at byte {at}")
             at += _CENTRAL.size
             name = directory[at : at + named].decode("utf-8", "replace")
             at += named
@@ -304,9 +309,35 @@ class Archive:
             at += extra + comment
         return found
 
-    def between(self, start: int, end: int) -> bytes:
-        """The bytes of the file from `start` to `end`."""
-        return self._read(start, end - start)
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Of each file its number in the order they were written."""
+        return {name: number for number, name in enumerate(self.records)}
+
+    @cached_property
+    def directory(self) -> Directory:
+        """The central directory of an archive that `ArchiveWriter` wrote. Raises BadTileset: it is not one of those, or damaged."""
+        found = Directory.of(self._read(self._start, self._length))
+        if found is None:
+            raise self.damaged("its central directory is not one that we wrote")
+        return found
+
+    @cached_property
+    def hashes(self) -> NDArray[Any]:
+        """(N,) rows of the index in the order the files were written, but for the index itself. Raises BadTileset: it is damaged."""
+        found, directory = self._index[np.argsort(self._index["offset"])], self.directory
+        if not np.array_equal(found["offset"].astype(np.int64), directory.start[:-1]) or crc32(self._index.tobytes()) != self._index_crc:
+            raise self.damaged("its index is not that of its directory")
+        return found
+
+    @cached_property
+    def whole(self) -> memoryview:
+        """All bytes, of a local file as they are looked at, once every header is what `ArchiveWriter` wrote. Raises BadTileset: one is not."""
+        source = self._source
+        data = source.mapped() if isinstance(source, FileRanges) else memoryview(source.read(0, self._size))
+        if not self.directory.headers_stand(data):
+            raise self.damaged("its files have other headers than its directory says")
+        return data
 
     def entry(self, name: str) -> Entry:
         """Where a file lies; its local header is read and checked."""
@@ -346,9 +377,9 @@ class Archive:
             try:
                 body = zlib.decompressobj(-15).decompress(body, entry.size + 1)
             except zlib.error as error:
-                raise self._damaged(f"{name} cannot be inflated ({error})") from error
+                raise self.damaged(f"{name} cannot be inflated ({error})") from error
         if len(body) != entry.size or crc32(body) != entry.crc:
-            raise self._damaged(f"{name} does not have the size and CRC of its header")
+            raise self.damaged(f"{name} does not have the size and CRC of its header")
         return body
 
     def body(self, entry: Entry) -> bytes:
@@ -371,18 +402,18 @@ class Archive:
         """The entry at a local header, None if its name is another one (a hash collision)."""
         fields = _LOCAL.unpack(self._read(offset, _LOCAL.size))
         if fields[0] != b"PK\3\4" or fields[3] not in (0, 8) or fields[2] & 0x0009:
-            raise self._damaged(f"the header of {name} at byte {offset} is not one of a stored or deflated file with its sizes")
+            raise self.damaged(f"the header of {name} at byte {offset} is not one of a stored or deflated file with its sizes")
         at = offset + _LOCAL.size
         if normal_name(self._read(at, fields[9]).decode("utf-8", "replace")) != name:
             return None
         entry = Entry(at + fields[9] + fields[10], fields[7], fields[8], fields[6], fields[3] == 8)
         if entry.offset + entry.stored_size > self._start:
-            raise self._damaged(f"{name} would reach into the central directory")
+            raise self.damaged(f"{name} would reach into the central directory")
         return entry
 
     def _read(self, offset: int, length: int) -> bytes:
         if offset < 0 or length < 0 or offset + length > self._size:
-            raise self._damaged(f"bytes {offset}…{offset + length} lie outside the file of {self._size} bytes")
+            raise self.damaged(f"bytes {offset}…{offset + length} lie outside the file of {self._size} bytes")
         return self._source.read(offset, length)
 
     def _directory(self) -> tuple[int, int]:
@@ -390,17 +421,17 @@ class Archive:
         tail = self._read(max(0, self._size - 65_557), min(self._size, 65_557))
         at = tail.rfind(b"PK\5\6")
         if at < 0 or at + _END.size > len(tail):
-            raise self._damaged("it has no end record, so it is not a ZIP file or was cut")
+            raise self.damaged("it has no end record, so it is not a ZIP file or was cut")
         fields = _END.unpack_from(tail, at)
         length, start = fields[5], fields[6]
         if at >= _LOCATOR.size and tail[at - _LOCATOR.size :][:4] == b"PK\6\7":
             _, _, where, _ = _LOCATOR.unpack_from(tail, at - _LOCATOR.size)
             wide = _END64.unpack(self._read(where, _END64.size))
             if wide[0] != b"PK\6\6":
-                raise self._damaged("its ZIP64 end record is not where the locator says")
+                raise self.damaged("its ZIP64 end record is not where the locator says")
             length, start = wide[8], wide[9]
         if start + length > self._size:
-            raise self._damaged("its central directory lies outside the file")
+            raise self.damaged("its central directory lies outside the file")
         return start, length
 
     def _load_index(self) -> NDArray[Any]:
@@ -410,17 +441,19 @@ class Archive:
         at = tail.rfind(b"PK\1\2")
         fields = _CENTRAL.unpack_from(tail, at) if at >= 0 and at + _CENTRAL.size <= len(tail) else None
         if fields is None or tail[at + _CENTRAL.size :][: fields[10]] != INDEX.encode():
-            raise self._damaged(f"its last entry is not {INDEX}, so it is a plain ZIP and not a 3D Tiles archive")
+            raise self.damaged(f"its last entry is not {INDEX}, so it is a plain ZIP and not a 3D Tiles archive")
         offset = fields[16]
         extra = tail[at + _CENTRAL.size + fields[10] :][: fields[11]]
         if offset == _MAX32 and len(extra) >= 12 and extra[:2] == b"\1\0":
             offset = struct.unpack_from("<Q", extra, 4)[0]
         entry = self._local(offset, INDEX)
         if entry is None or entry.deflated or entry.size % _INDEX_TYPE.itemsize:
-            raise self._damaged("its index is not a stored table of 24-byte rows")
+            raise self.damaged("its index is not a stored table of 24-byte rows")
+        self._index_crc = entry.crc
         return np.frombuffer(self._read(entry.offset, entry.size), _INDEX_TYPE)
 
-    def _damaged(self, what: str) -> BadTileset:
+    def damaged(self, what: str) -> BadTileset:
+        """What to raise when it turns out to be."""
         return BadTileset(f"The archive {self.name} is damaged: {what}.", "Tile the layer again.")
 
 

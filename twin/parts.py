@@ -7,12 +7,12 @@ as delivered for clouds. Features are sorted along a Morton curve so that a box 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
-from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -41,6 +41,7 @@ from twin.model import (
     Report,
     Table,
 )  # fmt: skip
+from twin.processes import give_back
 from twin.spool import RESERVED as RESERVED  # noqa: PLC0414  readers and queries find it here
 from twin.spool import WRITERS, Spool, ahead
 
@@ -109,6 +110,8 @@ def write_version(
         extent = crs.extent_of(reference, box)
     style = {**(style or {}), **report.facts.pop("style", {})}  # a reader that knows how its layer is drawn says so there
     count = sum(part.count for part in parts if not part.role.startswith(("mesh:", "table:")))
+    if count > PART_ROWS:
+        give_back()  # what threads and Arrow keep of it: 130 MB, beside all that follows
     return LayerVersion(layer, kind, reference, tuple(parts), tuple(columns), count, extent, report.to_json(),
                         {**provenance, "vertical": crs.vertical_path(reference)}, style)  # fmt: skip
 
@@ -235,12 +238,31 @@ def _holders(lake: Lake, version: LayerVersion, ids: pa.Array) -> Iterator[tuple
 
 def open_part(path: Path) -> pq.ParquetFile:
     """A part, to be read here and there; its footer, which takes longer to read than some rows, is kept for the next time."""
-    return pq.ParquetFile(path, metadata=_footer(path), memory_map=True, pre_buffer=False)
+    return pq.ParquetFile(path, metadata=FOOTERS.of(path), memory_map=True, pre_buffer=False)
 
 
-@lru_cache(maxsize=32)  # some 3 MB each at most
-def _footer(path: Path) -> pq.FileMetaData:
-    return pq.read_metadata(path, memory_map=True)
+class Footers:
+    """The footers of parts that were opened last, as far as they come to `most` bytes as they are stored (in memory they take eight times as much)."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._kept: OrderedDict[Path, pq.FileMetaData] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, path: Path) -> pq.FileMetaData:
+        """The footer of a part."""
+        with self._lock:
+            found = self._kept.pop(path, None)
+        if found is None:
+            found = pq.read_metadata(path, memory_map=True)
+        with self._lock:
+            self._kept[path] = found
+            while len(self._kept) > 1 and sum(one.serialized_size for one in self._kept.values()) > self.most:
+                self._kept.popitem(last=False)
+        return found
+
+
+FOOTERS = Footers(8 << 20)
 
 
 def _held(lake: Lake, part: Part, ids: pa.Array) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from collections import OrderedDict
@@ -53,6 +54,10 @@ class FileRanges:
                 raise StorageError(f"{self.name} was cut while it was read.")
             data += more
         return data
+
+    def mapped(self) -> memoryview:
+        """All of it, as a view that the system fills in as it is looked at."""
+        return memoryview(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ))
 
     def close(self) -> None:
         """Close the file."""

@@ -308,12 +308,13 @@ def test_texts_are_hashed_as_the_plain_form_does(texts: list[bytes]) -> None:
 @given(st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=5), min_size=1, max_size=8))
 def test_rows_of_words_are_hashed_as_the_plain_form_does(runs: list[list[int]]) -> None:
     result = np.empty((len(runs), 2), np.uint64)
-    hash_words(np.cumsum([len(run) for run in runs]), np.array([word for run in runs for word in run], np.uint64), result)
+    heads = np.arange(3 * len(runs), dtype=np.uint64).reshape(-1, 3)
+    hash_words(heads, np.cumsum([len(run) for run in runs]), np.array([word for run in runs for word in run], np.uint64), result)
     prime, scramble, every = 0x9FB21C651E98DF25, 0xBF58476D1CE4E5B9, 2**64 - 1
-    for run, found in zip(runs, result.tolist(), strict=True):
+    for head, run, found in zip(heads.tolist(), runs, result.tolist(), strict=True):
         one = len(run) * scramble & every
         two = one ^ every
-        for word in run:
+        for word in head + run:
             one, two = (one ^ word) * prime & every, (two ^ word) * scramble & every
             one, two = one ^ one >> 32, two ^ two >> 32
         assert found == [one * scramble & every, two * prime & every]

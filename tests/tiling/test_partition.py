@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from unittest import mock
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiling.partition import DEPTH, Cell, deinterleave, interleave, plan, project, units, unproject
+from tiling import partition
+from tiling.partition import DEPTH, Cell, Places, deinterleave, interleave, plan, project, units, unproject
 from tiling.partition_kernels import prefix
 from tiling.rows import id_hash
 
@@ -146,3 +150,27 @@ def test_the_largest_of_very_many() -> None:
         values = np.concatenate([np.zeros(500), size[:2000], [1e300, 1e-300, 5e-324]])
         ranked, count = prefix(values, np.full(len(values), 30.0), 5333.0, wanted)
         assert (count, ranked.tolist()) == (177, np.argsort(-values, kind="stable")[:178].tolist())
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(0, 5), st.integers(1, 60), st.sampled_from([0, 512]))
+def test_parts_laid_between_one_another_are_as_if_sorted(seed: int, chain: int, updates: int, spread: int, few: int) -> None:
+    """Parts one behind the other, some overlapping ones, rows left out, places that several share: in the order of code and tie, each once."""
+    rng = np.random.default_rng(seed)
+    parts, start = [], 0
+    for number in range(chain + updates):
+        low, high = (number * spread, number * spread + spread) if number < chain else (0, chain * spread)
+        count = int(rng.integers(1, 40))
+        one = Places(rng.integers(low, high, count).astype(np.uint64), rng.random(count).astype(np.float32), rng.integers(1, 9, count).astype(np.int32),
+                     rng.permutation(10_000)[:count].astype(np.uint64) * np.uint64(97) + np.uint64(number), np.arange(count, dtype=np.int32),
+                     rng.integers(0, 9, count).astype(np.uint64)).sorted()  # fmt: skip
+        parts.append(replace(one, base=start, gone=np.flatnonzero(rng.random(count) < 0.2)))
+        start += count
+    parts = [parts[at] for at in rng.permutation(len(parts))]
+    shown = [one.shown() for one in parts]
+    plain = {name: np.concatenate([getattr(one, name) for one in shown]) for name in ("code", "size", "weight", "tie", "row", "mark")}
+    order = np.lexsort((plain["tie"], plain["code"]))
+    with mock.patch.object(partition, "_FEW", few):  # or sorted in fact
+        found = Places.merged(parts)
+    for name, values in plain.items():
+        assert getattr(found, name).tolist() == values[order].tolist(), name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from tiling import blocks
 from tiling.check import check_tileset
 from tiling.tileset import Tile, dump, relative_frame, tileset
+from tiling.tree_text import Tree, text
 from twin.crs import enu_frame
 from twin.lake import Lake
 from twin.model import Features, Layer, Reference, Report
@@ -33,6 +35,42 @@ def random_tree(seed: int, count: int) -> list[Tile]:
         tiles.append(Tile(frame, float(rng.uniform(0, 100)), int(rng.integers(0, position)) if position else -1,
                           low if content else None, low + rng.uniform(0, 300, 3) if content else None, f"{position}.glb" if content else None))  # fmt: skip
     return tiles
+
+
+def depth_first(tiles: list[Tile]) -> list[Tile]:
+    """The same tree, each tile before those below it and these before its next neighbour."""
+    below: dict[int, list[int]] = {}
+    for at, tile in enumerate(tiles):
+        below.setdefault(tile.parent, []).append(at)
+    order, stack = [], [0]
+    while stack:
+        order.append(stack.pop())
+        stack += reversed(below.get(order[-1], []))
+    place = {at: number for number, at in enumerate(order)}
+    return [replace(tiles[at], parent=place.get(tiles[at].parent, -1)) for at in order]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 40), st.booleans())
+def test_the_text_made_of_columns_is_that_of_the_objects(seed: int, count: int, grouped: bool) -> None:
+    rng = np.random.default_rng(seed)
+    tiles = depth_first(random_tree(seed, count))
+    for tile in tiles:
+        if rng.random() < 0.3:
+            tile.frame = tiles[max(tile.parent, 0)].frame
+        if tile.uri is None and rng.random() < 0.5:
+            tile.parent, tile.low, tile.high, tile.uri = tile.parent, np.zeros(3), np.ones(3), f'江"门,{tile.error}.glb'
+        if tile.parent >= 0 and rng.random() < 0.3:
+            tile.extra["refine"] = "REPLACE"
+    told: dict[str, Any] = {"about": Layer("楼", "blocks", {"zh": "楼"}), "schema": {"id": "s", "classes": {}}, "statistics": {"名": 0.1}} if grouped else {}
+    document = tileset(tiles, error=50, **told)
+    nothing = np.full(3, np.nan)
+    columns = Tree(np.array([t.frame for t in tiles]), np.array([t.error for t in tiles]), np.array([t.parent for t in tiles]),
+                   np.array([nothing if t.low is None else t.low for t in tiles]), np.array([nothing if t.high is None else t.high for t in tiles]),
+                   [t.uri or "" for t in tiles], np.array(["refine" in t.extra for t in tiles]))  # fmt: skip
+    data, root = text(columns, error=50, **told)
+    assert data == dump(document)
+    assert root == {key: value for key, value in document["root"].items() if key != "children"}
 
 
 def walk(tile: dict[str, Any], above: np.ndarray) -> Any:
