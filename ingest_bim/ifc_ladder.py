@@ -10,8 +10,9 @@ and need no guard.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from ingest_bim.geometry_host import CLIP, DIRECT, PLAIN, Task
@@ -60,22 +61,28 @@ class _Climb:
 
 
 def shape_all(
-    host: Shaper, groups: dict[Group, list[int]], kernel: str, progress: Callable[[int], None] = lambda done: None, plain: Local | None = None
-) -> Shapes:
+    host: Shaper, groups: dict[Group, list[int]], kernel: str, progress: Callable[[int], None] = lambda done: None, plain: Local | None = None,
+    known: Mapping[Group, list[str]] = MappingProxyType({}),
+) -> Shapes:  # fmt: skip
     """Shape all elements (step ids by group): `auto` (guarded), `fast` (unguarded), `opencascade`.
 
-    `progress` is told how many are done; `plain` is the engine for plain bodies (None: they go to the kernels).
+    `progress` is told how many are done; `plain` is the engine for plain bodies (None: they go to the kernels); `known` names by group the engines of
+    the shapes that need not be made: which engine an element goes to does not depend on what a cache holds.
     """
-    work = _Work(host, guard=kernel == "auto", progress=progress, plain=plain, built={step: group for group, members in groups.items() for step in members})
+    work = _Work(host, guard=kernel == "auto", progress=progress, plain=plain, built={step: group for group, members in groups.items() for step in members}, known=known)
     merged: dict[tuple[Group, tuple[str, ...]], list[int]] = {}
-    for group, members in sorted(groups.items()):
+    alike: Counter[tuple[Group, tuple[str, ...]]] = Counter()
+    for group in sorted({*groups, *known}):
         rungs = ladder(group, kernel)
         if plain is None and rungs[0] == PLAIN:
             rungs = rungs[1:]
-        merged.setdefault((_alike(group, rungs[0]), rungs), []).extend(members)
+        one = _alike(group, rungs[0]), rungs
+        alike[one] += len(known.get(group, ()))
+        if group in groups:
+            merged.setdefault(one, []).extend(groups[group])
     # what is shaped in this process comes last, so that the others have begun
-    for (group, rungs), members in sorted(merged.items(), key=lambda one: one[0][1][0] == PLAIN):
-        work.climb(group, members, rungs, 0)
+    for one, members in sorted(merged.items(), key=lambda item: item[0][1][0] == PLAIN):
+        work.climb(one[0], members, one[1], 0, alike[one])
     work.run()
     return work.result(groups, kernel)
 
@@ -98,6 +105,7 @@ class _Work:
     progress: Callable[[int], None]
     plain: Local | None = None
     built: dict[int, Group] = field(default_factory=dict)
+    known: Mapping[Group, list[str]] = field(default_factory=dict)
     made: dict[tuple[int, str], Shape] = field(default_factory=dict)
     lost: dict[tuple[int, str], tuple[str, str]] = field(default_factory=dict)
     tasks: dict[int, tuple[int, str, _Climb]] = field(default_factory=dict)
@@ -128,10 +136,10 @@ class _Work:
             self.lost[step, kernel] = (state, value)
         self.progress(len(self.made))
 
-    def climb(self, group: Group, members: list[int], rungs: tuple[str, ...], rung: int) -> None:
-        """Send a group up from a rung; one that its samples would exhaust needs no guess, and what the reference cannot do of it is tried there after all."""
+    def climb(self, group: Group, members: list[int], rungs: tuple[str, ...], rung: int, others: int) -> None:
+        """Send members of a group up from a rung, which `others` went up before; a group that its samples would exhaust needs no guess, and what the reference cannot do of it is tried there after all."""
         few = 1 if rung else SAMPLES
-        if self.guard and len(members) <= few and rungs[rung] not in (DIRECT, CLIP, REFERENCE) and self.stalled.isdisjoint(members):
+        if self.guard and len(members) + others <= few and rungs[rung] not in (DIRECT, CLIP, REFERENCE) and self.stalled.isdisjoint(members):
             self.begin(_Climb(group, members, rungs, len(rungs) - 1, rung))
         else:
             self.begin(_Climb(group, members, rungs, rung))
@@ -192,7 +200,7 @@ class _Work:
         else:
             return
         for group, members in by_group(self.built, iter(left)).items() if kernel == PLAIN else ((climb.group, left),):  # to a kernel surfaces are not solids
-            self.climb(group, members, climb.rungs, climb.rung + 1)
+            self.climb(group, members, climb.rungs, climb.rung + 1, sum(engine not in climb.rungs[: climb.rung + 1] for engine in self.known.get(group, ())))
 
     def _lost(self, members: list[int], kernel: str) -> list[int]:
         """Those that an engine could not shape.
@@ -217,17 +225,20 @@ class _Work:
         return ""
 
     def result(self, groups: dict[Group, list[int]], kernel: str) -> Shapes:
-        """Of each element the most trusted shape there is, or why there is none."""
+        """Of each element the shape of the first engine that its group did not leave, or why there is none.
+
+        Samples have it too, although the reference's is there: which elements are samples depends on the others, their shapes must not.
+        """
         result = Shapes(findings=sorted(self.findings))
         counts: Counter[str] = Counter()
         for group, members in groups.items():
-            rungs = ladder(group, kernel)[::-1]
+            rungs = ladder(group, kernel)
             for step in members:
                 found = next((k for k in rungs if (step, k) in self.made), None)
                 if found is not None:
                     result.shapes[step] = self.made[step, found]
                     counts[found] += 1
                 else:
-                    result.skipped[step] = next(self.lost[step, k] for k in rungs if (step, k) in self.lost)
+                    result.skipped[step] = next(self.lost[step, k] for k in reversed(rungs) if (step, k) in self.lost)
         result.facts = {"kernels": dict(sorted(counts.items())), "samples_compared": self.compared, "guard": result.findings}
         return result

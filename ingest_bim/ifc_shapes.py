@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ingest_bim.ifc_cache import ShapeCache
 from ingest_bim.ifc_caps import TAPERED, capped_once
 from ingest_bim.ifc_geometry import Shape, Shapes
-from ingest_bim.ifc_groups import by_group
+from ingest_bim.ifc_groups import Group, by_group
 from ingest_bim.ifc_ladder import Local, Shaper, shape_all
 from ingest_bim.ifc_sharing import IDENTITY, Plan
 
@@ -23,7 +23,10 @@ def shape_model(
     known = cache.get(plan.members) if cache is not None else {}
     leaders = {members[0]: key for key, members in plan.members.items() if key not in known}
     first = [step for step in plan.drawable if step in leaders or step not in plan.keys]
-    made = shape_all(host, by_group(plan.drawable, iter(first)), kernel, progress, plain)
+    cached: dict[Group, list[str]] = {}
+    for key, found in known.items():
+        cached.setdefault(plan.drawable[plan.members[key][0]], []).append(found.kernel)
+    made = shape_all(host, by_group(plan.drawable, iter(first)), kernel, progress, plain, cached)
     _cap_once(made, plan)
     bases = dict(known)
     apart: list[int] = []
