@@ -161,13 +161,13 @@ class Columns:
     def schema(self, report: Report) -> pa.Schema:
         """Arrow fields in order of appearance, with units where all values agree."""
         types = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "text": pa.string(), "": pa.string()}
-        fields = [pa.field(name, pa.float64() if name in MEASURED else pa.string(), metadata=_unit(MEASURED.get(name))) for name in FIXED]
+        fields = [pa.field(name, pa.float64() if name in MEASURED else pa.string(), metadata=_about(MEASURED.get(name), inherited=name == "address")) for name in FIXED]
         for name, kind in self.kinds.items():
             units = self.units.get(name, set())
             if len(units) > 1:
                 report.note("warned", "", f"Attribute {name!r} comes in several units ({', '.join(sorted(units))}): none is stated for the column.")
             arrow = pa.list_(types[kind[1:-1]]) if kind.startswith("[") else types[kind]
-            fields.append(pa.field(name, arrow, metadata=_unit(next(iter(units)) if len(units) == 1 else None)))
+            fields.append(pa.field(name, arrow, metadata=_about(next(iter(units)) if len(units) == 1 else None, inherited=True)))
         if self.dropped:
             report.note("warned", "", f"{len(self.dropped)} attributes beyond the first {MAX_COLUMNS} are kept as JSON in 'other_attributes'.")
         return pa.schema(fields)
@@ -235,8 +235,9 @@ def flatten(attributes: dict[str, Any], prefix: str = "", depth: int = 0) -> lis
     return flat
 
 
-def _unit(unit: str | None) -> dict[bytes, bytes] | None:
-    return None if unit is None else {b"unit": unit.encode()}
+def _about(unit: str | None, *, inherited: bool) -> dict[bytes, bytes]:
+    """A column's metadata; in tiles a surface or a part has the attributes of its object."""
+    return ({} if unit is None else {b"unit": unit.encode()}) | ({b"inherited": b"yes"} if inherited else {})
 
 
 def _kind(value: Any) -> str:

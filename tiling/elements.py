@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tiling import partition, repeats
 from tiling.attributes import Attributes
+from tiling.inherited import Inherited
 from tiling.levels import Rows, view
 from tiling.owners import owners
 from tiling.shapes import KINDS, Shape, Shapes
@@ -84,7 +85,7 @@ class Elements:
             store.add("owned", instances)
             store.release()
         lost = _pieces(shapes)
-        table = _attributes([lake.path(p.key) for p in version.parts if p.role == "features"], store["used"], folder / "features.arrow", store.room)
+        table = _attributes(lake, version, store["used"], folder, store.room)
         for name in ("known", "sought", "owner", "owned", "used"):
             store.drop(name)
         result = Elements(shapes, table, lost)
@@ -270,8 +271,9 @@ def _pieces(shapes: Shapes) -> dict[int, int]:
     return lost
 
 
-def _attributes(paths: list[Path], used: I64, file: Path, room: int) -> Attributes:
-    """The rows that are used of the feature parts: id, attributes, and parent if any has one."""
+def _attributes(lake: Lake, version: LayerVersion, used: I64, folder: Path, room: int) -> Attributes:
+    """The rows that are used of the feature parts: id, attributes (inherited ones, too), and parent if any has one."""
+    paths = [lake.path(p.key) for p in version.parts if p.role == "features"]
 
     def columns(schema: pa.Schema) -> list[str]:
         return ["id", *(name for name in schema.names if name not in ("id", "parent", "geometry", "bbox")), "parent"]
@@ -284,11 +286,14 @@ def _attributes(paths: list[Path], used: I64, file: Path, room: int) -> Attribut
                 for batch in part.iter_batches(columns=names):
                     a, b = np.searchsorted(used, (at, at + len(batch)))
                     table = pa.Table.from_batches([batch]).select(names)
-                    yield table if b - a == len(batch) else table.take(pa.array(used[a:b] - at))
+                    table = table if b - a == len(batch) else table.take(pa.array(used[a:b] - at))
+                    yield table if above is None else above.fill(table)
                     at += len(batch)
 
     schemas = [schema.empty_table().select(columns(schema)).schema.remove_metadata() for schema in map(pq.read_schema, paths)]
-    return Attributes.gather(pa.unify_schemas(schemas), rows(), file, room)
+    schema, inherited = pa.unify_schemas(schemas), [column.name for column in version.columns if column.inherited]
+    above = Inherited.of(paths, inherited, schema, folder / "above.arrow", room) if inherited else None
+    return Attributes.gather(schema, rows(), folder / "features.arrow", room)
 
 
 def metres(reference: Reference, y: F64) -> F64:

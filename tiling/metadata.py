@@ -71,6 +71,7 @@ class Field:
     semantic: str = ""
     values: tuple[str, ...] = ()
     nulls: bool = True
+    inherited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,8 @@ class Schema:
         properties: dict[str, Any] = {}
         for f in self.fields:
             value: dict[str, Any] = {"name": f.column} if f.column else {}
-            if f.title or f.unit:
-                value["description"] = " ".join(filter(None, [f.title, f"[{f.unit}]" if f.unit else ""]))
+            if f.title or f.unit or f.inherited:
+                value["description"] = " ".join(filter(None, [f.title, f"[{f.unit}]" if f.unit else "", "(of the feature that it belongs to, where it states none)" if f.inherited else ""]))
             kind = f.member if f.kind == "list" else f.kind
             if kind == "number":
                 value |= {"type": "SCALAR", "componentType": f.component}
@@ -242,7 +243,7 @@ def plan(name: str, arrow: pa.Schema, surveys: dict[str, Survey], columns: Seque
         title = about.title.get("zh") or about.title.get("en") or ""
         both = " / ".join(dict.fromkeys(t for t in (about.title.get("zh"), about.title.get("en")) if t)) or title
         f = Field(column, ids[column], "string", unit=about.unit, title=both, semantic="ID" if column == "id" else "",
-                  nulls=surveys[column].nulls > 0)  # fmt: skip
+                  nulls=surveys[column].nulls > 0, inherited=about.inherited)  # fmt: skip
         kind = arrow.field(column).type
         count = kind.list_size if pa.types.is_fixed_size_list(kind) and kind.list_size > 1 else 0
         fields.append(_decide(replace(f, count=count), normal(pa.array([], kind)).type, surveys[column]))

@@ -72,12 +72,16 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One attribute of a layer: `name` as stored, Arrow `type`, SI `unit` ("" if none), titles for people."""
+    """One attribute of a layer: `name` as stored, Arrow `type`, SI `unit` ("" if none), titles for people.
+
+    `inherited`: in tiles a feature that states none has that of the feature it belongs to (`tiling.inherited`).
+    """
 
     name: str
     type: str
     unit: str = ""
     title: dict[str, str] = field(default_factory=dict)
+    inherited: bool = False
 
 
 Wrap = Literal["repeat", "mirror", "clamp"]

@@ -123,7 +123,7 @@ class Spool:
         """The attributes' names, types, units and titles."""
         if self.schema is None:
             return []
-        return [Column(f.name, str(f.type), (f.metadata or {}).get(b"unit", b"").decode(), _titles(f)) for f in self.schema if f.name not in RESERVED]
+        return [Column(f.name, str(f.type), (f.metadata or {}).get(b"unit", b"").decode(), _titles(f), b"inherited" in (f.metadata or {})) for f in self.schema if f.name not in RESERVED]
 
     def write_parts(self, lake: Lake, source: str, *, part_rows: int, group_rows: int, in_memory: int = keys.IN_MEMORY) -> Iterator[Part]:
         """All rows as parts of at most `part_rows` in row groups of `group_rows`; memory holds the keys of `in_memory` features.

@@ -18,7 +18,7 @@ def deliver(city: City, path: Path, model: dict[str, Any]) -> None:
 
 
 def test_attributes_of_what_only_its_surfaces_draw(tmp_path: Path) -> None:
-    """Of a building with roof, walls and ground the tiles draw these; its own row is in no tile, and a new number of floors is a difference."""
+    """Of a building with roof, walls and ground the tiles draw these, with what it states; its own row is in no tile, and a new number of floors is a difference of it, too."""
     city = City(Settings(home=tmp_path / "city", workers=1))
     deliver(city, tmp_path / "1.city.json", document())
     second = document()
@@ -28,7 +28,7 @@ def test_attributes_of_what_only_its_surfaces_draw(tmp_path: Path) -> None:
     deliver(city, tmp_path / "2.city.json", second)
     result = diffing.diff(lambda: city, "x@1", "x")
     assert result["features"] is not None
-    assert [change["id"] for change in result["features"]["changed"]] == ["b1#1"], "what is drawn is told by the tiles"
+    assert [change["id"] for change in result["features"]["changed"]] == ["b1#0", "b1#1", "b1#2"], "what is drawn is told by the tiles, which show the building's floors"
     assert result["rows"] == {"added": ["empty"], "removed": [], "changed": [{"id": "b1", "attributes": ["floors", "tags"], "moved_m": None}]}
     assert "~ b1: floors, tags" in diffing.as_text(result)
     back = diffing.diff(lambda: city, "x@2", "x@1")
