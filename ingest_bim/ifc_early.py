@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ingest_bim.geometry_start import Forked
 from ingest_bim.pipes import Exact, packed, send
-from twin.processes import roomy_heap, spare_pandas
+from twin.processes import spare_pandas
 
 if TYPE_CHECKING:
     from ingest_bim.ifc import Options
@@ -150,7 +150,6 @@ def begin(source: Path, texts: Mapping[str, str], cache: Path) -> None:
         return
     if threading.active_count() > 1:  # a copy would lack them
         return
-    roomy_heap()
     spare_pandas(compute=False)
     from twin import crs  # noqa: F401, PLC0415  here once instead of in both
 

@@ -18,10 +18,6 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG = 1
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of mallopt(3)."""
-MADV_HUGEPAGE = 14
-LARGE_PAGE = 2 << 20
 
 
 def die_with_parent(parent: int | None = None) -> None:
@@ -92,28 +88,6 @@ def collect_seldom() -> None:
     Loading the libraries alone costs forty looks at everything loaded so far; what cycles there are is small.
     """
     gc.set_threshold(100_000, 50, 50)
-
-
-def roomy_heap(size: int = 64 << 20) -> None:
-    """Let malloc take the next `size` bytes from large pages: for a command of a second, some hundredths of which would be page faults.
-
-    A page of 4 KiB that is touched for the first time costs the system 1.5 µs, and a small model has 60,000 of them; of one of 2 MiB the same memory costs a seventh.
-    Only address space is taken here. Twice as much that is freed may stay with the process (`give_back`), but no block of a MiB or more.
-    Nothing happens where there is no glibc, no such address space or no large pages.
-    """
-    libc = _libc()
-    if libc is None or not hasattr(libc, "mallopt"):
-        return
-    libc.malloc.restype = ctypes.c_void_p
-    libc.malloc.argtypes, libc.free.argtypes, libc.madvise.argtypes = [ctypes.c_size_t], [ctypes.c_void_p], [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    libc.mallopt(M_TRIM_THRESHOLD, 2 * size)
-    libc.mallopt(M_MMAP_THRESHOLD, 2 * size)
-    block = libc.malloc(size)  # at the end of the heap, which it makes that much longer
-    if block:
-        start = -(-block // LARGE_PAGE) * LARGE_PAGE
-        libc.madvise(start, block + size - start & -4096, MADV_HUGEPAGE)
-        libc.free(block)
-    libc.mallopt(M_MMAP_THRESHOLD, 1 << 20)
 
 
 def give_back() -> None:
