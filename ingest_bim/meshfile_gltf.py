@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.meshfile_buffers import plain
 from ingest_bim.meshfile_nodes import MARK, Node, prepared_nodes
+from ingest_bim.meshfile_plain import plain
 from twin.model import Report, Wrap
 
 F64 = NDArray[np.float64]
