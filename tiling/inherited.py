@@ -51,6 +51,8 @@ class Inherited:
             StorageError: the disk is full.
         """
         named, hashes = _named(paths), []
+        if not len(named):
+            return None
         columns = ["id", *names, "parent"]
 
         def rows() -> Iterator[pa.Table]:
@@ -59,12 +61,10 @@ class Inherited:
                     held = set(part.schema_arrow.names)
                     for batch in part.iter_batches(columns=[name for name in columns if name in held]):
                         own = id_hash(batch.column("id"))
-                        here = np.isin(own, named)
+                        here = _places(named, own) >= 0
                         hashes.append(own[here])
                         yield pa.Table.from_batches([batch]).filter(pa.array(here))
 
-        if not len(named):
-            return None
         table = Attributes.gather(pa.schema([schema.field(name) for name in columns]), rows(), file, room)
         found = np.concatenate([np.zeros(0, np.uint64), *hashes])
         order = np.argsort(found, kind="stable")
@@ -98,10 +98,15 @@ class Inherited:
         found = np.full(len(ids), -1)
         given = np.flatnonzero(pc.is_valid(ids).to_numpy(zero_copy_only=False))
         if len(given) and len(self.hashes):
-            own = id_hash(ids.take(pa.array(given)))
-            at = np.minimum(np.searchsorted(self.hashes, own), len(self.hashes) - 1)
-            found[given] = np.where(self.hashes[at] == own, self.rows[at], -1)
+            at = _places(self.hashes, id_hash(ids.take(pa.array(given))))
+            found[given] = np.where(at >= 0, self.rows[at], -1)
         return found
+
+
+def _places(hashes: U64, sought: U64) -> I64:
+    """(N,) where each is among ascending hashes (at least one), −1 for those that are not: without sorting them again for every batch."""
+    at = np.minimum(np.searchsorted(hashes, sought), len(hashes) - 1)
+    return np.where(hashes[at] == sought, at, -1)
 
 
 def _named(paths: list[Path]) -> U64:
