@@ -116,28 +116,25 @@ def measure(rows, square, single, result):  # type: ignore[no-untyped-def]  # no
 @njit(cache=True, nogil=True)
 def _back(rows, single, block, scale):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """The largest distance from a place of a block to the buildings of the nearest row."""
-    (up, along, bend), half, worst = scale, math.sqrt(block[AREA]) / 2.0, 0.0
-    shapes = np.empty((len(rows), 5))  # east, north, half width, height differences, own distance
-    for i in range(len(rows)):
-        one, north = rows[i], rows[i, LAT] - block[LAT]
-        lower = max(one[FOOT] - block[FOOT], block[FOOT] + block[HEIGHT] - one[FOOT] - one[HEIGHT], 0.0)  # whatever the height of the place
-        shapes[i] = (one[LON] - block[LON]) * (along + bend * north / 2.0), north * up, 0.0 if single else math.sqrt(one[AREA]) / 2.0, lower, one[BACK]
+    (up, along, bend), half = scale, math.sqrt(block[AREA]) / 2.0
     step = 2.0 * half / PLACES
-    reach = step * math.sqrt(0.5)  # of a place, over those that are not looked at
+    east, north, nearest = np.empty(PLACES * PLACES), np.empty(PLACES * PLACES), np.full(PLACES * PLACES, math.inf)
     for place in range(PLACES * PLACES):
-        px, py = (place % PLACES + 0.5) * step - half, (place // PLACES + 0.5) * step - half
-        nearest = math.inf
-        for i in range(len(rows)):
-            x, y, own, lower, back = shapes[i]
-            dx, dy = max(abs(px - x) - own, 0.0), max(abs(py - y) - own, 0.0)
+        east[place], north[place] = (place % PLACES + 0.5) * step - half, (place // PLACES + 0.5) * step - half
+    for i in range(len(rows)):  # row by row, so that the processor takes several places at once
+        one, off = rows[i], rows[i, LAT] - block[LAT]
+        lower = max(one[FOOT] - block[FOOT], block[FOOT] + block[HEIGHT] - one[FOOT] - one[HEIGHT], 0.0)  # whatever the height of the place
+        x, y = (one[LON] - block[LON]) * (along + bend * off / 2.0), off * up
+        own, back = 0.0 if single else math.sqrt(one[AREA]) / 2.0, one[BACK]
+        inside = min(own, one[HEIGHT] / 2.0) if own > 0 else 0.0  # of a place in a smaller block, whose faces are no farther than that
+        for place in range(PLACES * PLACES):
+            dx, dy = abs(east[place] - x) - own, abs(north[place] - y) - own
+            dx, dy = max(0.0, dx), max(0.0, dy)
             apart = math.sqrt(dx * dx + dy * dy + lower * lower)
-            if own > 0 and dx + dy == 0:  # in a smaller block, whose faces are no farther than that
-                apart = max(apart, min(own, rows[i, HEIGHT] / 2.0))
-            nearest = min(nearest, apart + back)
-            if nearest + reach <= worst:
-                break
-        worst = max(worst, nearest + reach)
-    return worst
+            least = inside if dx + dy == 0.0 else 0.0
+            apart = max(least, apart) + back
+            nearest[place] = min(nearest[place], apart)
+    return nearest.max() + step * math.sqrt(0.5)  # over the places that are not looked at
 
 
 @njit(cache=True, nogil=True)
@@ -162,18 +159,28 @@ def add_up(rows, level, x, y, side, single, result, square):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True)
-def collect(grid, own, first, side, slot, result, count):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def families(parent, head, after):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    """Write of each cell the first of those right below it (`head`), and the next with the same parent (`after`), in order; −1 for none. Parents come first."""
+    head[:], after[:] = -1, -1
+    for i in range(len(parent) - 1, -1, -1):
+        if parent[i] >= 0:
+            after[i], head[parent[i]] = head[parent[i]], i
+
+
+@njit(cache=True, nogil=True)
+def collect(grid, own, first, side, slot, result, count, family, order):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """The summary of every cell that has others below it, of them and itself; that of another cell is its own.
 
     Args:
-        grid: (N, 4) int64 level, x, y, parent; parents first. own[first[i] : first[i + 1]]: summary of a cell's own buildings.
+        grid: (N, 3) int64 level, x, y. own[first[i] : first[i + 1]]: summary of a cell's own buildings.
         slot: (N,) where in `result` a cell's summary goes, −1 for one with none below it.
         result: (S, side², COLUMNS), written. count: (N,) rows of each summary, written.
+        family: (2, N) of `families`. order: the cells that are to be done, each behind all that are below it (which may have been done before).
     """
-    head, after = np.full(len(grid), -1), np.full(len(grid), -1)
+    head, after = family
     blocks = np.empty((side * side, COLUMNS))
-    for i in range(len(grid) - 1, -1, -1):
-        level, x, y, parent = grid[i]
+    for i in order:
+        level, x, y = grid[i]
         mine, below, child = own[first[i] : first[i + 1]], 0, head[i]
         while child >= 0:
             below += count[child]
@@ -194,5 +201,3 @@ def collect(grid, own, first, side, slot, result, count):  # type: ignore[no-unt
             count[i] = len(mine)
             if slot[i] >= 0:
                 result[slot[i], : len(mine)] = mine
-        if parent >= 0:
-            after[i], head[parent] = head[parent], i

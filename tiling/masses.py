@@ -11,6 +11,7 @@ them, so an edit changes the mass tiles above it and no others, and no building 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 
@@ -35,6 +36,8 @@ I64 = NDArray[np.int64]
 SIDE = 4
 """Squares of a cell, a side."""
 _NO_ROWS = np.zeros(0, np.int64)
+ALONE = 2048
+"""Cells that are summed up on one thread."""
 SHOWN = COUNT + 1
 """Columns on which the bytes of a mass tile depend; the others tell its error."""
 SURFACE = Surface((0.80, 0.80, 0.79, 1.0), name="mass")
@@ -130,7 +133,19 @@ def collect(cells: Cells, own: F64, first: I64) -> Masses:
     slot, count = np.full(len(cells), -1), np.zeros(len(cells), np.int64)
     slot[inner] = np.arange(len(inner))
     result = np.empty((len(inner), SIDE * SIDE, COLUMNS))
-    kernels.collect(np.column_stack([cells.level, cells.x, cells.y, cells.parent]), own, first, SIDE, slot, result, count)
+    family = np.empty((2, len(cells)), np.int64)
+    kernels.families(cells.parent, *family)
+    left, right, last = _halves(cells.parent)
+
+    def add_up(order: I64) -> None:
+        kernels.collect(np.column_stack([cells.level, cells.x, cells.y]), own, first, SIDE, slot, result, count, family, order)
+
+    with ThreadPoolExecutor(1, "masses") as thread:  # an update waits for this and for nothing else
+        other = thread.submit(add_up, right) if len(right) else None
+        add_up(left)
+        if other is not None:
+            other.result()
+    add_up(last)
     below = np.flatnonzero((cells.parent >= 0) & (count > 0))
     below = below[np.argsort(cells.parent[below], kind="stable")]
     begin = np.where(slot < 0, first[:-1], len(own) + slot * SIDE * SIDE)[below]
@@ -139,6 +154,19 @@ def collect(cells: Cells, own: F64, first: I64) -> Masses:
     above, start = np.unique(cells.parent[below], return_index=True)
     names = [f"mass/{level}/{x}/{y}" for level, x, y in zip(*(getattr(cells, axis)[above].tolist() for axis in ("level", "x", "y")), strict=True)]
     return Masses(cells, above, names, shown, ends[np.append(start, len(below))])
+
+
+def _halves(parent: I64) -> tuple[I64, I64, I64]:
+    """Cells in two runs, children first, of which neither has to do with the other, and those above both. The second is empty for a small plan."""
+    count = len(parent)
+    order = np.arange(count - 1, -1, -1)
+    if count < ALONE:
+        return order, order[:0], order[:0]
+    middle = above = count // 2  # what is below a cell lies behind it, before the next that is not
+    both = np.zeros(count, bool)
+    while (above := int(parent[above])) >= 0:
+        both[above] = True
+    return order[count - middle :][~both[:middle][::-1]], order[: count - middle], np.flatnonzero(both)[::-1].copy()
 
 
 @cache

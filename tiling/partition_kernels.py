@@ -15,6 +15,9 @@ from twin.keys import DEPTH
 BINS = 1 << 12
 _SHIFT = 52 - 7  # bins of 1/128 of an octave
 _LOWEST = (1023 - 12 << 52) >> _SHIFT  # 32 octaves from 2⁻¹² m are told apart; what is beyond falls into the outermost bins
+_HEAPS = 1 << 9
+_HEAP_SHIFT = _SHIFT + 3  # heaps of a sixteenth of an octave: few enough to be cleared for a cell of a thousand features
+_LOWEST_HEAP = _LOWEST >> 3
 
 
 @njit(cache=True, nogil=True)
@@ -62,6 +65,72 @@ def prefix(size, weight, share, wanted=256):
 
 
 @njit(cache=True, nogil=True)
+def _sum(values, a, b):
+    """Sum of values[a:b], whole numbers: four at a time, as each addition waits for the one before."""
+    one, two, three, four, i = 0.0, 0.0, 0.0, 0.0, a
+    while i + 4 <= b:
+        one += values[i]
+        two += values[i + 1]
+        three += values[i + 2]
+        four += values[i + 3]
+        i += 4
+    for k in range(i, b):
+        one += values[k]
+    return one + two + three + four
+
+
+@njit(cache=True, nogil=True)
+def _take(size, weight, a, b, share, own, filled):
+    """Write the largest of a range, up to a share of weight and at least one, behind `own[:filled]`, ascending. They are not sorted: weights are added up by size.
+
+    Returns:
+        (the new end of `own`, the largest size that is left or 0, the weight of what was taken)
+    """
+    heaps, highest = np.zeros(_HEAPS), 0
+    heap, bits = np.empty(b - a, np.int16), size.view(np.int64)
+    for i in range(a, b):
+        at = -1
+        if bits[i] >= 0:
+            at = min(max((bits[i] >> _HEAP_SHIFT) - _LOWEST_HEAP, 0), _HEAPS - 1)
+            heaps[at] += weight[i]
+            highest = max(highest, at)
+        heap[i - a] = at
+    cut, total = highest, 0.0
+    while cut > 0 and total + heaps[cut] <= share:  # all of these are within it
+        total += heaps[cut]
+        cut -= 1
+    start, among, found = filled, np.empty(b - a, np.int64), 0
+    for i in range(a, b):
+        if heap[i - a] > cut:
+            own[filled] = i
+            filled += 1
+        elif heap[i - a] == cut:
+            among[found] = i
+            found += 1
+    ranked, count = among[:found][np.argsort(-size[among[:found]], kind="mergesort")], 0
+    while count < found and (total + weight[ranked[count]] <= share or filled + count == start):
+        total += weight[ranked[count]]
+        count += 1
+    error = size[ranked[count]] if count < found else 0.0
+    if count == found:  # what is left is smaller than all of these
+        for i in range(a, b):
+            if heap[i - a] < cut:
+                error = max(error, size[i])
+    more, last = np.sort(ranked[:count]), filled - 1
+    filled += count
+    for at in range(filled - 1, -1, -1):  # laid between the others from behind
+        if count == 0:
+            break
+        if last >= start and own[last] > more[count - 1]:
+            own[at] = own[last]
+            last -= 1
+        else:
+            count -= 1
+            own[at] = more[count]
+    return filled, error, total
+
+
+@njit(cache=True, nogil=True)
 def _level(first, last):
     """Level of the smallest cell that holds both codes."""
     differ, level = first ^ last, DEPTH
@@ -102,20 +171,15 @@ def subtree(code, size, weight, budget, share):
         if a == b:
             continue
         level = _level(code[a], code[b - 1])
-        total, error, start = weight[a:b].sum(), 0.0, filled
+        total, error, start = _sum(weight, a, b), 0.0, filled
         leaf = level == DEPTH or total <= budget
         if leaf:
-            mine = np.flatnonzero(size[a:b] >= 0)
+            for i in range(a, b):
+                if size[i] >= 0:
+                    own[filled] = i
+                    filled += 1
         else:
-            ranked, count = prefix(size[a:b], weight[a:b], share, np.int64(1.2 * share / total * (b - a)) + 16)
-            while size[a + ranked[count - 1]] < 0:
-                count -= 1
-            for k in ranked[count:]:
-                error = max(error, size[a + k])
-            mine = np.sort(ranked[:count])
-            total = weight[a:b][mine].sum()
-        own[filled : filled + len(mine)] = mine + a
-        filled += len(mine)
+            filled, error, total = _take(size, weight, a, b, share, own, filled)
         cell = code[a] >> 2 * (DEPTH - level)
         cells.append((level, _every_second_bit(cell), _every_second_bit(cell >> 1), above, filled))
         numbers.append((error, total))

@@ -15,7 +15,7 @@ import pyvista
 import shapely
 import trimesh
 
-from tiling import blocks, masses
+from tiling import blocks, masses, partition
 from tiling.levels import ABSENCE
 from twin import crs
 from twin.bench.cities import generate_buildings
@@ -179,3 +179,35 @@ def test_summaries_add_up() -> None:
     higher = rows.copy()
     higher[:, masses.HEIGHT] *= 1.0001
     assert (masses.summary(higher, (level, x, y)) == found)[:, : masses.SHOWN].mean() > 0.9, "what hardly changes ends here"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_two_threads_come_to_the_same_masses(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the middle of the plan falls; against every cell's own sum, children first."""
+    rng = np.random.default_rng(seed)
+    code = partition.project(112 + 10.0 ** -rng.integers(0, 3) * rng.random(3000), 22 + rng.random(3000) ** 3)
+    places = partition.Places(code, rng.random(3000), np.ones(3000), np.arange(3000, dtype=np.uint64), np.arange(3000)).sorted()
+    cells = partition.Cells.joined([piece.bare() for piece in partition.pieces([places], budget=float(rng.integers(5, 60)), share=3.0, limit=700)])
+    count = rng.integers(0, 3, len(cells))
+    count[cells.parent[1:]] = 1
+    first = np.concatenate([[0], np.cumsum(count)])
+    of = np.repeat(np.arange(len(cells)), count)
+    place = (np.array([cells.x[of], cells.y[of]]) + rng.random((2, len(of)))) / np.exp2(cells.level[of])
+    lon, lat = partition.unproject(*place)
+    own = np.column_stack([lon, lat, rng.uniform(20, 900, len(of)), rng.uniform(3, 60, len(of)), rng.uniform(0, 9, len(of)), np.ones(len(of)),
+                           lon, lat, lon, lat, rng.uniform(60, 70, len(of)), np.zeros((len(of), 2))])  # fmt: skip
+    monkeypatch.setattr(masses, "ALONE", 1)
+    found = masses.collect(cells, own, first)
+    assert min(map(len, masses._halves(cells.parent)[:2])) > 10
+    sums: list[np.ndarray] = [own[first[at] : first[at + 1]] for at in range(len(cells))]
+    below: list[list[int]] = [[] for _ in sums]
+    for at in range(len(cells) - 1, -1, -1):
+        below[at].reverse()
+        if any(len(sums[child]) for child in below[at]):
+            rows = np.concatenate([sums[at], *(sums[child] for child in below[at])])
+            sums[at] = masses.summary(rows, (int(cells.level[at]), int(cells.x[at]), int(cells.y[at])))
+        if cells.parent[at] >= 0:
+            below[cells.parent[at]].append(at)
+    shown = [np.concatenate([sums[child] for child in below[at]]) for at in found.cell]
+    assert np.array_equal(found.rows, np.concatenate(shown))
+    assert found.first.tolist() == [0, *np.cumsum([len(rows) for rows in shown])]

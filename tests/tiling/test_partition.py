@@ -139,6 +139,11 @@ def test_the_largest_are_those_of_a_plain_sort(features: list[tuple[int, int]], 
     within = max(1, sum(total <= share for total in np.cumsum(weight[order])))
     assert count == within
     assert ranked.tolist() == order[: within + 1]
+    tiles = plan(np.arange(len(size), dtype=np.uint64), size, weight, np.zeros(len(size), np.uint64), budget=weight.sum() - 1, share=float(share))
+    if len(size) > 1:
+        assert tiles[0].rows.tolist() == sorted(order[:within])
+        assert tiles[0].error == (size[order[within]] if within < len(size) else 0)
+        assert tiles[0].weight == weight[order[:within]].sum()
 
 
 def test_the_largest_of_very_many() -> None:
