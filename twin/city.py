@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from twin import parts, uses
+from twin import parts
 from twin.catalog import Catalog, Derivation, Publication
 from twin.errors import BadOption, NotFound
 from twin.ground import Ground
@@ -114,15 +114,6 @@ class City:
             if box and box.minx <= x <= box.maxx and box.miny <= y <= box.maxy:
                 return Ground.of(self.lake, version)
         return None
-
-    def is_stale(self, version: LayerVersion, derivation: Derivation | None) -> bool:
-        """Whether a layer's tiles stand on a terrain that is no longer the published one, or it was read with what has changed in the city since."""
-        if uses.changed(self, version):
-            return True
-        if derivation is None or "ground" not in derivation.inputs:
-            return False
-        ground = self.ground_for(version.extent)
-        return bool((ground.key if ground else None) != derivation.inputs["ground"])
 
 
 def _cell_degrees(version: LayerVersion) -> float:

@@ -149,7 +149,7 @@ def delete(shell: Shell, layer: str, ids: str | None, yes: bool) -> None:
 @click.option("--grade", help="Only layers of this CIM grade (CIM1 to CIM7).")
 def layers(shell: Shell, grade: str | None) -> None:
     """List the layers and what they show."""
-    from twin import grading  # noqa: PLC0415
+    from twin import grading, uses  # noqa: PLC0415
 
     city = shell.city
     wanted = None if grade is None else grading.check(grade)
@@ -164,7 +164,7 @@ def layers(shell: Shell, grade: str | None) -> None:
         if publication:
             version = city.manifest(publication.manifest)
             derivation = city.catalog.derivation(publication.derivation) if publication.derivation else None
-            row |= {"count": version.count, "stale": city.is_stale(version, derivation)}
+            row |= {"count": version.count, "stale": uses.is_stale(city, version, derivation)}
         rows.append(row)
     table = [f"{r['layer']:<24} {r['kind']:<8} {'v' + str(r['version']) if r['version'] else '–':<5} {r['grade'] or '–':<5} {r.get('count', 0):>10,}  "
              f"{r['title'].get('zh', '')}{'   STALE: run twin tile ' + r['layer'] if r['stale'] else ''}" for r in rows]  # fmt: skip
@@ -189,7 +189,7 @@ def info(shell: Shell, layer: str, version: int | None) -> None:
     """Everything known about LAYER's published (or named, else newest) version: schema, CRS, report, provenance, tiles."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from twin import parts  # noqa: PLC0415
+    from twin import parts, uses  # noqa: PLC0415
 
     city = shell.city
     shown = city.catalog.published(layer)
@@ -199,7 +199,7 @@ def info(shell: Shell, layer: str, version: int | None) -> None:
     key = shown[0].derivation if shown and shown[0].number == row.number else None
     derivation = city.catalog.derivation(key) if key else None
     value = {"layer": asdict(city.catalog.layer(layer)), "version": row.number, "published": bool(shown and shown[0].number == row.number),
-             "stale": city.is_stale(manifest, derivation), **parts.to_json(manifest), "tileset": asdict(derivation) if derivation else None}  # fmt: skip
+             "stale": uses.is_stale(city, manifest, derivation), **parts.to_json(manifest), "tileset": asdict(derivation) if derivation else None}  # fmt: skip
     value["layer"] = asdict(city.catalog.layer(layer))
     shell.say(value)
 

@@ -12,15 +12,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import shapely
 
+from twin.catalog import Derivation
+from twin.city import City
 from twin.errors import NotFound
 from twin.model import Bounds, Features, LayerVersion
-
-if TYPE_CHECKING:
-    from twin.city import City
 
 GONE = "gone"
 
@@ -65,6 +64,16 @@ def changed(city: City, version: LayerVersion) -> list[str]:
             what, _, name = asked.partition(":")
             stale.append(f"ground at {name}" if what == "ground" else name)
     return stale
+
+
+def is_stale(city: City, version: LayerVersion, derivation: Derivation | None) -> bool:
+    """Whether a layer's tiles stand on a terrain that is no longer the published one, or it was read with what has changed in the city since."""
+    if changed(city, version):
+        return True
+    if derivation is None or "ground" not in derivation.inputs:
+        return False
+    ground = city.ground_for(version.extent)
+    return bool((ground.key if ground else None) != derivation.inputs["ground"])
 
 
 def renewed(version: LayerVersion, layers: dict[str, list[str]]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def write_shapes(path: Path, *shapes: Any, **columns: Any) -> Path:
 
 def stale(city: City, layer: str) -> bool:
     _, version, derivation = city.published(layer)
-    return city.is_stale(version, derivation)
+    return uses.is_stale(city, version, derivation)
 
 
 def tile(city: City, layer: str) -> dict[str, Any]:
@@ -110,6 +110,6 @@ def test_one_building_and_the_ground_under_it_are_watched(tmp_path: Path, city: 
     assert uses.changed(city, version) == ["ground at 113.03,22.57"]
     deliver(write_shapes(tmp_path / "h.geojson", place.buffer(1e-5), other, height=10.0), "houses", "footprints", **options)
     assert uses.changed(city, version) == ["houses/g0", "ground at 113.03,22.57"]
-    assert city.is_stale(version, None)
+    assert uses.is_stale(city, version, None)
     deliver(write_shapes(tmp_path / "h.geojson", shapely.Point(113, 22).buffer(1e-4), height=10.0, gid="x"), "houses", "footprints", **options)
     assert uses.changed(city, version) == ["houses/g0", "ground at 113.03,22.57"], "it is gone"

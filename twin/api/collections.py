@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
+from twin import uses
 from twin.api.common import GEOJSON, CityDep, href, json_response, link, timestamp
 from twin.api.definition import answers
 from twin.api.history import moment, shown_at
@@ -70,7 +71,7 @@ def describe(request: Request, city: City, name: str, shown: Publication | None 
         "twin:gradeBasis": version.report.get("facts", {}).get("grade"),
         "twin:licence": layer.licence or None, "twin:label": layer.label,
         "twin:version": publication.number, "twin:published": timestamp(publication.at), "twin:tileset": derivation.key if derivation else None,
-        "twin:stale": city.is_stale(version, derivation), "twin:style": version.style, "twin:schema": _schema(version),
+        "twin:stale": uses.is_stale(city, version, derivation), "twin:style": version.style, "twin:schema": _schema(version),
         "twin:count": version.count, "twin:run": _run_of(version),
         "twin:heights": derivation.info.get("heights") if derivation else None,
         "twin:reference": {"horizontal": version.reference.horizontal, "vertical": version.reference.vertical or None},
