@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 from tiling.pieces import Piece, Shelf
 from tiling.reuse import Ledger, Past, replaced
 from tiling.tileset import Finished
-from twin.archive import ArchiveWriter, Packed
+from tiling.tree_text import Document
+from twin.archive import ArchiveWriter, Packed, pack
 
 _AT_ONCE = 16  # tiles of a step of the writing thread
 _WAITING = 1 << 25  # bytes of tiles that may wait for it; what is only copied waits as a name
@@ -142,6 +144,21 @@ class Assembly:
         """No tile of a piece comes any more; done when every piece is in the lake. Its result, and `settle`, raise what went wrong."""
         self._write()
         return self._later(self.shelf.settle if self.shelf is not None else lambda: None)
+
+    def documents(self, many: Sequence[Document]) -> dict[str, tuple[str, int]]:
+        """Have documents written behind all tiles, those that the last build wrote as they lie there; of each its key and the CRC of its stored bytes."""
+        self._write()
+        found: dict[str, tuple[str, int]] = {}
+        for one in many:
+            key, check = self.past.notes.get("documents", {}).get(one.name, ("", 0))
+            if key == one.key.hex():
+                self._later(partial(self.past.copy, self.archive, {one.name: check}))
+            else:
+                packed = pack(one.text())
+                key, check = one.key.hex(), packed.check
+                self._later(partial(self.archive.add_packed, one.name, packed), len(packed.body))
+            found[one.name] = key, check
+        return found
 
     def end_with(self, name: str, data: bytes) -> None:
         """Have a last file deflated and written behind all tiles; `settle` waits for it."""

@@ -8,7 +8,7 @@ is transformed on its own (law 4); walls are plumb.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any, Self
@@ -28,12 +28,12 @@ from tiling.gltf import Compression
 from tiling.ground_marks import Marks
 from tiling.levels import ABSENCE
 from tiling.mass_kernels import COLUMNS
-from tiling.pieces import Shelf
+from tiling.pieces import Piece, Shelf
 from tiling.pool import ALONE as HERE
 from tiling.pool import Pool
 from tiling.reuse import LEDGER, Ledger, Past, Spoilt, boxes_of, common_key, notes_of, tile_keys
 from tiling.rows import Rows
-from tiling.tree_text import Tree, text
+from tiling.tree_text import Branch, Tree, text
 from twin import registry
 from twin.archive import ArchiveWriter
 from twin.errors import BadFeature, MissingReference
@@ -41,7 +41,7 @@ from twin.model import ABOVE_GROUND, Bounds, LayerVersion, Report
 from twin.processes import give_back, uncollected
 from twin.registry import TileJob
 
-CODE_VERSION = "12"
+CODE_VERSION = "13"
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
 BY_HAND = 262_144
@@ -128,6 +128,10 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys), "about": job.about}
             tiles, shelved = work.table(), work.shelve()
 
+            tree, branches = _tree(cells, tiles, far, work.pieces)
+            document, root, others = text(tree, error=ABSENCE * largest, branches=branches, **told)
+            ledger.notes["documents"] = work.documents(others)
+
             def record() -> str:
                 shelved.result()
                 ledger.notes["pieces"] = [asdict(piece) for piece in work.pieces]
@@ -135,7 +139,6 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
 
             with ThreadPoolExecutor(1, "ledger") as aside:
                 saved = aside.submit(record)
-                document, root = text(_tree(cells, tiles, far), error=ABSENCE * largest, **told)
                 work.end_with("tileset.json", document)
                 work.settle()
                 left = saved.result()
@@ -307,10 +310,11 @@ def _arrow(rows: Rows, names: list[str]) -> pa.Schema:
     return pa.schema([whole.field(name) for name in ["id", *(n for n in names if n != "id")]])
 
 
-def _tree(cells: partition.Cells, built: pa.Table, far: masses.Masses | None) -> Tree:
-    """The cells, which add to those above them. With masses only the root does; a mass tile is replaced by the cells below it and their mass tiles.
+def _tree(cells: partition.Cells, built: pa.Table, far: masses.Masses | None, pieces: Sequence[Piece]) -> tuple[Tree, list[Branch]]:
+    """(the cells, which add to those above them; what is told of them in documents of their own: all that is below the first cell of a piece).
 
-    The error of a mass tile is that of its blocks, or of the buildings that are absent as such (as in levels of meshes, ADR 0005).
+    With masses only the root adds; a mass tile is replaced by the cells below it and their mass tiles. The error of a mass tile is that of its
+    blocks, or of the buildings that are absent as such (as in levels of meshes, ADR 0005).
     """
     masked = far.cell if far is not None else np.zeros(0, np.int64)  # cells that have a mass tile, which stands right behind them
     mine = np.arange(len(cells)) + np.searchsorted(masked, np.arange(len(cells)))
@@ -332,4 +336,6 @@ def _tree(cells: partition.Cells, built: pa.Table, far: masses.Masses | None) ->
     errors[0] = top
     parents = np.concatenate([above, np.where(masked == 0, 0, above[masked])])
     replaced = np.concatenate([np.zeros(len(cells), bool), np.ones(len(masked), bool)])
-    return Tree(frames[cell], errors[order], parents[order], low[order], high[order], [names[at] for at in order.tolist()], replaced[order])
+    ends = np.append(mine, len(order))
+    branches = [Branch(f"tileset-{piece.name.replace('/', '-')}.json", int(below[piece.first]), int(ends[piece.end])) for piece in pieces if piece.end > piece.first + 1]
+    return Tree(frames[cell], errors[order], parents[order], low[order], high[order], [names[at] for at in order.tolist()], replaced[order]), branches

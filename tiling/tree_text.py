@@ -2,11 +2,15 @@
 
 An update writes ten thousand tiles' lines to change one. As objects (a tile, a dict of it and of its content) they took longer to make and to take
 apart than all that was built; here numbers are turned into text all at once and the lines are put between brackets.
+
+The tree of a large city is told of in several documents (`Branch`), so that a client reads those that it comes near, and an update writes those that changed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,44 +43,106 @@ class Tree:
     replaced: NDArray[np.bool_]
 
 
-def text(tree: Tree, *, error: float, refine: str = "ADD", **told: Any) -> tuple[bytes, dict[str, Any]]:
-    """(tileset.json, what it says of its root): the bytes of `tiling.tileset.dump` of `tiling.tileset.tileset`, whose arguments these are.
+@dataclass(frozen=True)
+class Branch:
+    """Tiles that are told of in a document of their own, an external tileset: the `first`, which has others below it, and all up to `end`; `name`: of the document."""
+
+    name: str
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file of JSON: its name, a digest of what its bytes depend on, and a way to have them."""
+
+    name: str
+    key: bytes
+    text: Callable[[], bytes]
+
+
+def text(tree: Tree, *, error: float, refine: str = "ADD", branches: Sequence[Branch] = (), **told: Any) -> tuple[bytes, dict[str, Any], list[Document]]:
+    """(tileset.json, what it says of its root, the documents of the branches): the bytes of `tiling.tileset.dump` of `tiling.tileset.tileset`, whose arguments these are.
+
+    The tile that stands for a branch has its place, volume and error; the branch's first tile repeats volume and error. Branches of tiles without content have no document.
 
     Raises:
         ValueError: no tile has content, or a box, frame or error is not finite.
     """
     if not len(tree.parent):
         raise ValueError("a tileset needs content")
-    placed = boxes.layout(tree.frame, tree.parent, tree.low, tree.high, MARGIN)
-    if not placed.full[0]:
+    rows = _Rows.of(tree, told.get("about") is not None)
+    if not rows.placed.full[0]:
         raise ValueError("a tileset needs content")
-    volumes = boxes.volumes(np.where(placed.full[:, None], placed.low, 0), np.where(placed.full[:, None], placed.high, 0))
-    errors = _monotone(tree, placed.depth)
-    if not (np.isfinite(volumes).all() and np.isfinite(placed.relative).all() and np.isfinite(errors).all()):
-        raise ValueError("a box, a frame or an error of a tile is not finite")
-    shown = np.flatnonzero(placed.full)
-    moved = (placed.relative[shown] != np.eye(4)).reshape(-1, 16).any(axis=1)
-    turned = placed.relative[shown[moved]].transpose(0, 2, 1).reshape(-1, 16)
-    transforms = [""] * len(shown)
-    for at, numbers in zip(np.flatnonzero(moved).tolist(), _rows(turned), strict=True):
-        transforms[at] = f'"transform":[{numbers}],'
-    group = ',"group":0' if told.get("about") is not None else ""
-    names = orjson.dumps(tree.uri).decode()[2:-2].split('","')  # as JSON writes them; none holds a quotation mark
-    contents = [f',"content":{{"uri":"{names[at]}"{group}}}' if names[at] else "" for at in shown.tolist()]
-    own = [',"refine":"REPLACE"' if one else "" for one in tree.replaced[shown].tolist()]
-    own[0] = own[0] or f',"refine":"{refine}"'
-    each = orjson.dumps(errors[shown], option=orjson.OPT_SERIALIZE_NUMPY).decode()[1:-1].split(",")
-    # a tile of the root's has its refinement behind the error, all others behind the content
-    lines = [f'{{{transform}"boundingVolume":{{"box":[{box}]}},"geometricError":{error_}{content}{refined}'
-             for transform, box, error_, content, refined in zip(transforms, _rows(volumes[shown]), each, contents, own, strict=True)]  # fmt: skip
-    lines[0] = f'{{{transforms[0]}"boundingVolume":{{"box":[{_rows(volumes[:1])[0]}]}},"geometricError":{each[0]}{own[0]}{contents[0]}'
-    depth = placed.depth[shown]
-    between = {up: "}" + "]}" * up + "," if up >= 0 else ',"children":[' for up in range(-1, int(depth.max(initial=0)) + 1)}
-    body = [part for pair in zip(lines, map(between.__getitem__, (depth[:-1] - depth[1:]).tolist()), strict=False) for part in pair]
-    root = "".join((*body, lines[-1], "}", "]}" * int(depth[-1])))
-    document = head(error=max(float(error), float(errors[0])), **told)
-    start = dump(document)
-    return start[:-1] + b',"root":' + root.encode() + b"}", json.loads(lines[0] + "}")
+    branches = [branch for branch in branches if rows.placed.full[branch.first]]
+    shown = rows.placed.full.copy()
+    for branch in branches:
+        shown[branch.first + 1 : branch.end] = False
+    documents = [_document(rows, branch, refine, told.get("about")) for branch in branches]
+    start = dump(head(error=max(float(error), float(rows.errors[0])), **told))
+    root, lines = rows.tree(np.flatnonzero(shown), refine, {branch.first: branch.name for branch in branches})
+    return start[:-1] + b',"root":' + root + b"}", json.loads(lines + "}"), documents
+
+
+def _document(rows: _Rows, branch: Branch, refine: str, about: Any) -> Document:
+    shown = np.flatnonzero(rows.placed.full[branch.first : branch.end]) + branch.first
+    above = branch.first
+    while above >= 0 and not rows.own.replaced[above]:
+        above = int(rows.own.parent[above])
+    refine = "REPLACE" if above >= 0 else refine  # what the first has, or takes over from those above it
+    start = dump(head(error=float(rows.errors[branch.first]), about=about))
+    key = hashlib.blake2b(start + refine.encode() + "\n".join(rows.own.uri[branch.first : branch.end]).encode(), digest_size=16)
+    for column in (shown - branch.first, rows.placed.depth[shown] - rows.placed.depth[branch.first], rows.placed.relative[shown[1:]], rows.volumes[shown], rows.errors[shown], rows.own.replaced[shown]):
+        key.update(np.ascontiguousarray(column).tobytes())
+    return Document(branch.name, key.digest(), lambda: start[:-1] + b',"root":' + rows.tree(shown, refine, {}, placed=False)[0] + b"}")
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Numbers of all tiles of a tree as they are written; `group`: what each content says of its group."""
+
+    own: Tree
+    placed: boxes.Layout
+    volumes: F64
+    errors: F64
+    group: str
+
+    @staticmethod
+    def of(tree: Tree, grouped: bool) -> _Rows:
+        placed = boxes.layout(tree.frame, tree.parent, tree.low, tree.high, MARGIN)
+        volumes = boxes.volumes(np.where(placed.full[:, None], placed.low, 0), np.where(placed.full[:, None], placed.high, 0))
+        errors = _monotone(tree, placed.depth)
+        if not (np.isfinite(volumes).all() and np.isfinite(placed.relative).all() and np.isfinite(errors).all()):
+            raise ValueError("a box, a frame or an error of a tile is not finite")
+        return _Rows(tree, placed, volumes, errors, ',"group":0' if grouped else "")
+
+    def tree(self, shown: NDArray[np.int64], refine: str, branches: dict[int, str], *, placed: bool = True) -> tuple[bytes, str]:
+        """(JSON of these tiles, depth first, the beginning of it that is the first's own).
+
+        Args:
+            refine: of the first, unless it has one of its own. branches: names of documents that stand for tiles. placed: whether the first has its transform.
+        """
+        moved = (self.placed.relative[shown] != np.eye(4)).reshape(-1, 16).any(axis=1)
+        moved[0] &= placed
+        transforms = [""] * len(shown)
+        turned = self.placed.relative[shown[moved]].transpose(0, 2, 1).reshape(-1, 16)
+        for at, numbers in zip(np.flatnonzero(moved).tolist(), _rows(turned), strict=True):
+            transforms[at] = f'"transform":[{numbers}],'
+        uris = [branches.get(at) or self.own.uri[at] for at in shown.tolist()]
+        names = orjson.dumps(uris).decode()[2:-2].split('","')  # as JSON writes them; none holds a quotation mark
+        contents = [f',"content":{{"uri":"{name}"{self.group}}}' if name else "" for name in names]
+        own = [',"refine":"REPLACE"' if one and at not in branches else "" for at, one in zip(shown.tolist(), self.own.replaced[shown].tolist(), strict=True)]
+        own[0] = own[0] or f',"refine":"{refine}"'
+        each = orjson.dumps(self.errors[shown], option=orjson.OPT_SERIALIZE_NUMPY).decode()[1:-1].split(",")
+        volumes = _rows(self.volumes[shown])
+        # a tile of the root's has its refinement behind the error, all others behind the content
+        lines = [f'{{{transform}"boundingVolume":{{"box":[{box}]}},"geometricError":{error}{content}{refined}'
+                 for transform, box, error, content, refined in zip(transforms, volumes, each, contents, own, strict=True)]  # fmt: skip
+        lines[0] = f'{{{transforms[0]}"boundingVolume":{{"box":[{volumes[0]}]}},"geometricError":{each[0]}{own[0]}{contents[0]}'
+        depth = self.placed.depth[shown] - self.placed.depth[shown[0]]
+        between = {up: "}" + "]}" * up + "," if up >= 0 else ',"children":[' for up in range(-1, int(depth.max(initial=0)) + 1)}
+        body = [part for pair in zip(lines, map(between.__getitem__, (depth[:-1] - depth[1:]).tolist()), strict=False) for part in pair]
+        return "".join((*body, lines[-1], "}", "]}" * int(depth[-1]))).encode(), lines[0]
 
 
 def _rows(numbers: F64) -> list[str]:

@@ -84,11 +84,27 @@ def test_the_tiles_are_those_of_one_archive(lake: Lake, monkeypatch: pytest.Monk
     assert "pieces" not in plain
     assert {k: v for k, v in facts.items() if k not in ("sidecars", "pieces", "bytes")} == {k: v for k, v in plain.items() if k not in ("sidecars", "bytes")}
     found = files(lake, lake.root / "pieces.3tz", facts)
-    assert Counter(name for names in found.values() for name in names) == Counter(Archive(lake.root / "whole.3tz").names()), "each once"
+    documents = [name for names in found.values() for name in names if name.startswith("tileset-")]
     with ArchiveSet([Archive(lake.root / "pieces.3tz"), *(Archive(lake.path(key)) for key in facts["pieces"])]) as tiles, Archive(lake.root / "whole.3tz") as single:
-        assert all(tiles.read(name) == single.read(name) for name in single.names())
+        assert Counter(name for names in found.values() for name in names) - Counter(documents) == Counter(single.names()), "each once"
+        assert all(tiles.read(name) == single.read(name) for name in single.names() if name != "tileset.json")
+        assert set(documents) <= set(found["pieces.3tz"]), "what is told of a piece is not kept in it"
+        assert 1 < len(documents) <= len(facts["pieces"]), "one for each piece of several tiles"
+        one, whole = json.loads(tiles.read("tileset.json")), json.loads(single.read("tileset.json"))
+        assert list(one["statistics"]) == list(whole["statistics"])
+        assert in_one(one["root"], tiles) == in_one(whole["root"], single)
         archive_set.merge(tiles.archives, lake.root / "merged.3tz")
     assert check_tileset(lake.root / "merged.3tz").ok
+
+
+def in_one(tile: dict[str, Any], tiles: Any) -> dict[str, Any]:
+    """A tile with all below it, external documents in their places; every tile's own refinement."""
+    uri = tile.get("content", {}).get("uri", "")
+    if uri.endswith(".json"):
+        document = json.loads(tiles.read(uri))
+        assert document["geometricError"] == tile["geometricError"]
+        tile = {key: value for key, value in tile.items() if key == "transform"} | document["root"]
+    return tile | {"children": [in_one(child, tiles) for child in tile.get("children", ())]}
 
 
 @pytest.mark.usefixtures("small_pieces")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tiling import blocks
 from tiling.check import check_tileset
 from tiling.tileset import Tile, dump, relative_frame, tileset
-from tiling.tree_text import Tree, text
+from tiling.tree_text import Branch, Tree, text
 from twin.crs import enu_frame
 from twin.lake import Lake
 from twin.model import Features, Layer, Reference, Report
@@ -68,9 +68,41 @@ def test_the_text_made_of_columns_is_that_of_the_objects(seed: int, count: int, 
     columns = Tree(np.array([t.frame for t in tiles]), np.array([t.error for t in tiles]), np.array([t.parent for t in tiles]),
                    np.array([nothing if t.low is None else t.low for t in tiles]), np.array([nothing if t.high is None else t.high for t in tiles]),
                    [t.uri or "" for t in tiles], np.array(["refine" in t.extra for t in tiles]))  # fmt: skip
-    data, root = text(columns, error=50, **told)
+    data, root, _ = text(columns, error=50, **told)
     assert data == dump(document)
     assert root == {key: value for key, value in document["root"].items() if key != "children"}
+    ends = [next((later for later in range(at + 1, count) if tiles[later].parent < at), count) for at in range(count)]
+    branches: list[Branch] = []
+    for at in range(1, count):
+        if ends[at] > at + 1 and at >= (branches[-1].end if branches else 0) and rng.random() < 0.5:
+            branches.append(Branch(f"tileset-{at}.json", at, ends[at]))
+    whole, root_, parts = text(columns, error=50, branches=branches, **told)
+    assert root_ == root
+    assert [part.name for part in parts] == [branch.name for branch in branches if any(tile.uri for tile in tiles[branch.first : branch.end])]
+    documents = {part.name: json.loads(part.text()) for part in parts}
+    assert together(json.loads(whole), documents, "ADD") == together(json.loads(data), {}, "ADD")
+    assert all(one.get("groups") == document.get("groups") for one in documents.values())
+    moved = replace(columns, error=columns.error + np.isin(np.arange(count), [branch.first for branch in branches]) * 200)
+    for one, other in zip(parts, text(moved, error=50, branches=branches, **told)[2], strict=True):
+        assert one.key != other.key
+        assert one.text() != other.text()
+
+
+def together(document: dict[str, Any], parts: dict[str, dict[str, Any]], refine: str) -> dict[str, Any]:
+    """The root tile with what external documents say of theirs in the places of the tiles that stand for them; every tile with the refinement that it takes over."""
+    def grown(tile: dict[str, Any], refine: str) -> dict[str, Any]:
+        uri = tile.get("content", {}).get("uri")
+        if uri in parts:
+            inner = parts[uri]["root"]
+            assert parts[uri]["geometricError"] == inner["geometricError"] == tile["geometricError"]
+            assert inner["boundingVolume"] == tile["boundingVolume"]
+            assert "transform" not in inner
+            assert "children" not in tile
+            tile = {key: value for key, value in tile.items() if key == "transform"} | inner
+        own = tile.get("refine", refine)
+        return {**tile, "refine": own, **({"children": [grown(child, own) for child in tile["children"]]} if "children" in tile else {})}
+
+    return grown(document["root"], refine)
 
 
 def walk(tile: dict[str, Any], above: np.ndarray) -> Any:
