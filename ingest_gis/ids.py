@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest_gis import distinct
 from ingest_gis.nodelink import LINK_ID
 from ingest_gis.rows import Rows, Source
 from twin.errors import BadOption
@@ -52,12 +54,13 @@ def _choose(source: Source, wanted: str | None, report: Report) -> IdRule:
         raise BadOption(f"{source.name} has no column {wanted!r}.", f"Columns: {', '.join(source.schema.names) or 'none'}.")
     lower = {name.lower(): name for name in reversed(source.schema.names)}
     for name in (lower[likely] for likely in LIKELY if likely in lower):
-        values = source.column(name)
-        if _kind(values.type) and len(values):
-            missing, different = values.null_count, pc.count_distinct(values, mode="only_valid").as_py()
-            if not missing and different == len(values):
+        if not _kind(source.schema.field(name).type):
+            continue
+        rows, missing, different = distinct.count(partial(source.column, name))
+        if rows:
+            if not missing and different == rows:
                 return _by_column(name, f"column {name}")
-            report.note("assumed", "", f"column {name} is no id: {len(values)} rows, {different} different values, {missing} empty")
+            report.note("assumed", "", f"column {name} is no id: {rows} rows, {different} different values, {missing} empty")
     if source.stable_fids:
         return IdRule("", "feature id of the file" if source.driver == "GeoJSON" else "row key (fid) of the table", _fids)
     return IdRule("", "hash of the geometry (and -2, -3… for the same geometry again)", _Hashes(report))
