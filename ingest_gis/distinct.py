@@ -21,6 +21,8 @@ FEW = 65_536
 """Texts whose hashes occur again that are compared themselves. Hashes of different texts hardly ever agree: where there are more, they are the same texts."""
 RANGE = 1 << 20
 """Hashes that are sorted at a time."""
+LONGEST = 1 << 23
+"""Keys of a run that is not made longer by as many again: sorting it anew would take as much memory once more."""
 
 
 def count(column: Callable[[], Runs]) -> tuple[int, int, int]:
@@ -54,6 +56,26 @@ def count(column: Callable[[], Runs]) -> tuple[int, int, int]:
         same = [values.drop_null().filter(pa.array(np.isin(_keys(values), known))) for values in column()]
         different += pc.count_distinct(pa.chunked_array([chunk for one in same for chunk in one.chunks])).as_py() - len(known)
     return rows, nulls, different
+
+
+class Seen:
+    """Keys that have come, eight bytes each."""
+
+    def __init__(self) -> None:
+        self._runs: list[NDArray[np.uint64]] = []  # each in order, and longer than those behind it
+
+    def add(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """(N,) which of the next keys came before, also among these."""
+        own, first = np.unique(keys, return_index=True)
+        again = np.ones(len(keys), bool)
+        again[first] = False
+        for run in self._runs:
+            again[first[run[np.minimum(np.searchsorted(run, own), len(run) - 1)] == own]] = True
+        if len(own):
+            self._runs.append(own)
+        while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]) <= LONGEST:
+            self._runs[-2:] = [np.sort(np.concatenate(self._runs[-2:]))]
+        return again
 
 
 def _counted(keys: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.int64]]]:

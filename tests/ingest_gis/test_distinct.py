@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import shapely
 
 from ingest_gis import distinct, ids
 from ingest_gis.geoparquet import open_parquet
+from ingest_gis.rows import Rows
 from twin.model import Report
 
 
@@ -70,3 +73,34 @@ def test_a_large_file_is_read_a_piece_at_a_time(tmp_path: Path) -> None:
         most = max(most, pa.total_allocated_bytes() - before)
     assert read == count * groups
     assert most < 24 << 20  # one batch of 65,536 rows takes 9 MB; with all of the file it was 45 MB
+
+
+@pytest.mark.parametrize("longest", [1, 40, 1 << 20])
+def test_what_came_before(longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distinct, "LONGEST", longest)
+    rng, seen, known = np.random.default_rng(9), distinct.Seen(), set()
+    for size in (30, 1, 0, 50, 20, 90, 3, 100):
+        keys = rng.integers(0, 400, size).astype(np.uint64)
+        expected = []
+        for key in keys.tolist():
+            expected.append(key in known)
+            known.add(key)
+        assert seen.add(keys).tolist() == expected
+
+
+def test_features_without_ids_are_named_by_their_outlines() -> None:
+    """Over several chunks, as one look-up of all would name them; some have no geometry."""
+    rng = np.random.default_rng(4)
+    outlines = np.array([shapely.to_wkb(shapely.Point(x, 0)) for x in rng.integers(0, 60, 200)] + [None] * 9, object)
+    rng.shuffle(outlines)
+    expected, count = [], Counter[bytes]()
+    for row, wkb in enumerate(outlines):
+        name = f"row-{row}" if wkb is None else hashlib.blake2b(wkb, digest_size=10).hexdigest()
+        count[wkb] += 1
+        expected.append(f"{name}-{count[wkb]}" if wkb is not None and count[wkb] > 1 else name)
+    report = Report(source="x")
+    names = ids._Hashes(report)  # noqa: SLF001
+    found = [names(Rows(at, outlines[at : at + 37], pa.table({}))).to_pylist() for at in range(0, len(outlines), 37)]
+    assert [name for some in found for name in some] == expected
+    assert len(set(expected)) == len(expected)
+    assert sum(note.action == "warned" for note in report.notes) == sum(times - 1 for wkb, times in count.items() if wkb is not None)
