@@ -18,6 +18,8 @@ from tiling import boxes
 from tiling.tileset import MARGIN, dump, head
 
 F64 = NDArray[np.float64]
+RUN = 8192
+"""Tiles that are turned into text at a time."""
 
 
 @dataclass(frozen=True)
@@ -55,28 +57,40 @@ def text(tree: Tree, *, error: float, refine: str = "ADD", **told: Any) -> tuple
     if not (np.isfinite(volumes).all() and np.isfinite(placed.relative).all() and np.isfinite(errors).all()):
         raise ValueError("a box, a frame or an error of a tile is not finite")
     shown = np.flatnonzero(placed.full)
-    moved = (placed.relative[shown] != np.eye(4)).reshape(-1, 16).any(axis=1)
-    turned = placed.relative[shown[moved]].transpose(0, 2, 1).reshape(-1, 16)
-    transforms = [""] * len(shown)
-    for at, numbers in zip(np.flatnonzero(moved).tolist(), _rows(turned), strict=True):
-        transforms[at] = f'"transform":[{numbers}],'
-    group = ',"group":0' if told.get("about") is not None else ""
-    names = orjson.dumps(tree.uri).decode()[2:-2].split('","')  # as JSON writes them; none holds a quotation mark
-    contents = [f',"content":{{"uri":"{names[at]}"{group}}}' if names[at] else "" for at in shown.tolist()]
-    own = [',"refine":"REPLACE"' if one else "" for one in tree.replaced[shown].tolist()]
-    own[0] = own[0] or f',"refine":"{refine}"'
-    each = orjson.dumps(errors[shown], option=orjson.OPT_SERIALIZE_NUMPY).decode()[1:-1].split(",")
-    # a tile of the root's has its refinement behind the error, all others behind the content
-    lines = [f'{{{transform}"boundingVolume":{{"box":[{box}]}},"geometricError":{error_}{content}{refined}'
-             for transform, box, error_, content, refined in zip(transforms, _rows(volumes[shown]), each, contents, own, strict=True)]  # fmt: skip
-    lines[0] = f'{{{transforms[0]}"boundingVolume":{{"box":[{_rows(volumes[:1])[0]}]}},"geometricError":{each[0]}{own[0]}{contents[0]}'
     depth = placed.depth[shown]
     between = {up: "}" + "]}" * up + "," if up >= 0 else ',"children":[' for up in range(-1, int(depth.max(initial=0)) + 1)}
-    body = [part for pair in zip(lines, map(between.__getitem__, (depth[:-1] - depth[1:]).tolist()), strict=False) for part in pair]
-    root = "".join((*body, lines[-1], "}", "]}" * int(depth[-1])))
+    group = ',"group":0' if told.get("about") is not None else ""
+    body, root = [], ""
+    for at in range(0, len(shown), RUN):
+        here = shown[at : at + RUN]
+        lines = _lines(tree, here, placed.relative[here], volumes[here], errors[here], refine, group)
+        root = root or lines[0] + "}"
+        ends = [between[step] for step in (depth[at : at + len(here)][: len(depth) - at - 1] - depth[at + 1 : at + len(here) + 1]).tolist()]
+        ends += ["}" + "]}" * int(depth[-1])] * (len(lines) - len(ends))
+        body.append("".join([part for pair in zip(lines, ends, strict=True) for part in pair]).encode())
     document = head(error=max(float(error), float(errors[0])), **told)
-    start = dump(document)
-    return start[:-1] + b',"root":' + root.encode() + b"}", json.loads(lines[0] + "}")
+    return b"".join((dump(document)[:-1], b',"root":', *body, b"}")), json.loads(root)
+
+
+def _lines(tree: Tree, shown: NDArray[np.int64], relative: F64, volumes: F64, errors: F64, refine: str, group: str) -> list[str]:
+    """What is said of some tiles, up to their children; `refine`: how the whole tree does."""
+    names = orjson.dumps([tree.uri[at] for at in shown.tolist()]).decode()[2:-2].split('","')  # as JSON writes them; none holds a quotation mark
+    contents = [f',"content":{{"uri":"{name}"{group}}}' if name else "" for name in names]
+    own = [',"refine":"REPLACE"' if one else "" for one in tree.replaced[shown].tolist()]
+    each = orjson.dumps(errors, option=orjson.OPT_SERIALIZE_NUMPY).decode()[1:-1].split(",")
+    if shown[0] == 0:  # the root says it behind its error, all others behind their contents
+        contents[0], own[0] = own[0] or f',"refine":"{refine}"', contents[0]
+    return [f'{{{transform}"boundingVolume":{{"box":[{box}]}},"geometricError":{error}{content}{refined}'
+            for transform, box, error, content, refined in zip(_transforms(relative), _rows(volumes), each, contents, own, strict=True)]  # fmt: skip
+
+
+def _transforms(relative: F64) -> list[str]:
+    """Of (N, 4, 4) frames as seen from their parents', what is said of each; nothing of what is not moved."""
+    moved = (relative != np.eye(4)).reshape(-1, 16).any(axis=1)
+    transforms = [""] * len(relative)
+    for at, numbers in zip(np.flatnonzero(moved).tolist(), _rows(relative[moved].transpose(0, 2, 1).reshape(-1, 16)), strict=True):
+        transforms[at] = f'"transform":[{numbers}],'
+    return transforms
 
 
 def _rows(numbers: F64) -> list[str]:

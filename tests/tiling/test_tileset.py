@@ -14,7 +14,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiling import blocks
+from tiling import blocks, tree_text
 from tiling.check import check_tileset
 from tiling.tileset import Tile, dump, relative_frame, tileset
 from tiling.tree_text import Tree, text
@@ -51,8 +51,8 @@ def depth_first(tiles: list[Tile]) -> list[Tile]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 40), st.booleans())
-def test_the_text_made_of_columns_is_that_of_the_objects(seed: int, count: int, grouped: bool) -> None:
+@given(st.integers(0, 10**6), st.integers(1, 40), st.booleans(), st.sampled_from((1, 5, 8192)))
+def test_the_text_made_of_columns_is_that_of_the_objects(seed: int, count: int, grouped: bool, run: int) -> None:
     rng = np.random.default_rng(seed)
     tiles = depth_first(random_tree(seed, count))
     for tile in tiles:
@@ -68,7 +68,9 @@ def test_the_text_made_of_columns_is_that_of_the_objects(seed: int, count: int, 
     columns = Tree(np.array([t.frame for t in tiles]), np.array([t.error for t in tiles]), np.array([t.parent for t in tiles]),
                    np.array([nothing if t.low is None else t.low for t in tiles]), np.array([nothing if t.high is None else t.high for t in tiles]),
                    [t.uri or "" for t in tiles], np.array(["refine" in t.extra for t in tiles]))  # fmt: skip
-    data, root = text(columns, error=50, **told)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tree_text, "RUN", run)
+        data, root = text(columns, error=50, **told)
     assert data == dump(document)
     assert root == {key: value for key, value in document["root"].items() if key != "children"}
 
