@@ -124,7 +124,6 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             far = _write_masses(job, masses.collect(cells, own, ends), pool, work) if job.options.masses and not implicitly else None
             if not past.archives and report.read > ALONE:
                 give_back()
-            largest = max(one.largest() for one in anchors.places)
             told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys), "about": job.about}
             tiles, shelved = work.table(), work.shelve()
 
@@ -135,7 +134,7 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
 
             with ThreadPoolExecutor(1, "ledger") as aside:
                 saved = aside.submit(record)
-                document, root = text(_tree(cells, tiles, far), error=ABSENCE * largest, **told)
+                document, root = text(_tree(cells, tiles, far), error=ABSENCE * anchors.largest, **told)
                 work.end_with("tileset.json", document)
                 work.settle()
                 left = saved.result()
@@ -183,9 +182,9 @@ def _write(
 ) -> partition.Cells:  # fmt: skip
     """All tiles into the archive, in the order of the plan: those of the last build are copied, the others are built. Returns the plan."""
     source, schema, anchors, marks = given
-    keys = _keys(source, schema, marks, max(one.largest() for one in anchors.places))
+    keys = _keys(source, schema, marks, anchors.largest)
     total = sum(len(one) - len(one.gone) for one in anchors.places) or 1
-    limit = pieces.limit_of(sum(one.heft() for one in anchors.places))
+    limit = pieces.limit_of(anchors.heft)
     planned: list[partition.Cells] = []
     most = min(UNIT * job.options.budget, max(UNIT_WEIGHT, job.options.budget))
     if work.past.archives:

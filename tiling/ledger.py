@@ -6,6 +6,7 @@ What a tile adds to the masses above it takes ten times as much as all else. It 
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,7 +121,7 @@ def load_tiles(lake: Lake, key: str) -> tuple[pa.Table, list[F64], dict[str, Any
     Raises:
         As `load_table`.
     """
-    stored = load_table(lake, key)
+    stored, _ = load_table(lake, key)
     notes = json.loads(stored.schema.metadata[b"notes"])
     stored = stored.replace_schema_metadata(None).cast(_STORED)
     masses = stored.column("mass")
@@ -214,19 +215,21 @@ def save_batches(lake: Lake, schema: pa.Schema, batches: Callable[[], Iterator[p
         return lake.put_file(path, ".arrow", move=True)
 
 
-def load_table(lake: Lake, key: str) -> pa.Table:
-    """A table of `save_table` or `save_batches`, mapped.
+def load_table(lake: Lake, key: str) -> tuple[pa.Table, mmap.mmap]:
+    """(a table of `save_table` or `save_batches`, the pages of the file that it is a view of).
 
     Raises:
         NotFound, OSError, ArrowInvalid: it is gone or cut; ValueError: it is damaged, or another release wrote it.
     """
-    table = pa.ipc.open_file(pa.memory_map(str(lake.path(key)))).read_all()
+    with lake.path(key).open("rb") as file:
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    table = pa.ipc.open_file(pa.py_buffer(pages)).read_all()
     about, crc = table.schema.metadata or {}, 0
     for number, batch in enumerate(table.to_batches()):
         crc = _crc(batch, None if number == 0 else crc)
     if about.get(b"format") != str(_FORMAT).encode() or about.get(b"crc") != str(crc).encode():
         raise ValueError(f"the sidecar {key[:12]} is damaged or of another release")
-    return table
+    return table, pages
 
 
 def _crc(batch: pa.RecordBatch, before: int | None) -> int:

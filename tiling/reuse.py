@@ -59,9 +59,9 @@ class Index:
     @staticmethod
     def load(lake: Lake, key: str) -> Index:
         """The index of that key, its arrays mapped from the file."""
-        table = load_table(lake, key)
+        table, pages = load_table(lake, key)
         code, size, weight, tie, row, mark = (np.asarray(whole(table.column(name)).to_numpy()) for name in _COLUMNS)
-        return Index(Places(code, size, weight, tie, row, mark), [(row, id_, reason) for row, id_, reason in json.loads(table.schema.metadata[b"refused"])])
+        return Index(Places(code, size, weight, tie, row, mark, pages=pages), [(row, id_, reason) for row, id_, reason in json.loads(table.schema.metadata[b"refused"])])
 
 
 class Spoilt(Exception):
