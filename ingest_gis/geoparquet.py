@@ -22,6 +22,8 @@ NATIVE = {
     "multipolygon": shapely.GeometryType.MULTIPOLYGON,
 }  # fmt: skip
 """GeoParquet's single-type encodings (specification 1.1, "encoding")."""
+_BUFFER = 1 << 20
+"""Bytes of a column that are read at a time."""
 
 
 def open_parquet(path: Path) -> Source:
@@ -44,16 +46,14 @@ def open_parquet(path: Path) -> Source:
     def chunks() -> Iterator[Rows]:
         return _stream(path, names, column, encoding)
 
-    def read_column(name: str) -> pa.ChunkedArray:
+    def read_column(name: str) -> Iterator[pa.ChunkedArray]:
         if names.count(name) != 1:  # one of several of a name, which have got numbers
-            return pa.chunked_array([part for rows in chunks() for part in rows.attributes.column(name).chunks], pa.schema(fields).field(name).type)
-        with _open(path) as opened:
-            try:
-                table = opened.read(columns=[name])
-            except (pa.ArrowInvalid, OSError, ValueError) as error:
-                raise _damaged(path, error) from error
-        check_text(path.name, table)
-        return table.column(name)
+            yield from (rows.attributes.column(name) for rows in chunks())
+            return
+        for batch in _batches(path, [name]):
+            table = pa.Table.from_batches([batch])
+            check_text(path.name, table)
+            yield table.column(name)
 
     kinds = {str(kind).removesuffix(" Z") for kind in meta.get("geometry_types") or []}
     polygonal = kinds <= {"Polygon", "MultiPolygon"} if kinds else None
@@ -65,7 +65,8 @@ def open_parquet(path: Path) -> Source:
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        # what is read ahead would be kept until the end: all of the file
+        return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
     except (pa.ArrowInvalid, OSError, ValueError) as error:
         raise _damaged(path, error) from error
 
@@ -105,8 +106,20 @@ def _crs(meta: dict[str, Any]) -> str | None:
 
 def _stream(path: Path, names: list[str], column: str, encoding: str) -> Iterator[Rows]:
     start = 0
+    for batch in _batches(path, [*names, column]):
+        table = pa.Table.from_batches([batch])
+        wkb = _wkb(table.column(column).combine_chunks(), encoding)
+        attributes = table.select([i for i, name in enumerate(table.column_names) if name in names])
+        attributes = attributes.rename_columns(different(attributes.column_names))
+        check_text(path.name, attributes)
+        yield Rows(start, wkb, attributes)
+        start += len(wkb)
+
+
+def _batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns, `CHUNK` rows at a time."""
     with _open(path) as file:
-        batches = file.iter_batches(batch_size=CHUNK, columns=[*names, column])
+        batches = file.iter_batches(batch_size=CHUNK, columns=names)
         while True:
             try:
                 batch = next(batches, None)
@@ -114,13 +127,7 @@ def _stream(path: Path, names: list[str], column: str, encoding: str) -> Iterato
                 raise _damaged(path, error) from error
             if batch is None:
                 return
-            table = pa.Table.from_batches([batch])
-            wkb = _wkb(table.column(column).combine_chunks(), encoding)
-            attributes = table.select([i for i, name in enumerate(table.column_names) if name in names])
-            attributes = attributes.rename_columns(different(attributes.column_names))
-            check_text(path.name, attributes)
-            yield Rows(start, wkb, attributes)
-            start += len(wkb)
+            yield batch
 
 
 def _wkb(values: pa.Array, encoding: str) -> NDArray[np.object_]:

@@ -54,12 +54,15 @@ def open_gdal(path: Path, driver: str, options: VectorOptions, report: Report) -
         if driver == "GPKG" and count <= LOOKED_THROUGH:
             _texts_among_numbers(path, table, schema, report)
 
-    def column(name: str) -> pa.ChunkedArray:
+    def column(name: str) -> Iterator[pa.ChunkedArray]:
         if list(info["fields"]).count(name) != 1:  # one of several of a name, which have got numbers
-            return pa.chunked_array([part for rows in chunks() for part in rows.attributes.column(name).chunks], schema.field(name).type)
-        with guard():
-            table = _plain(pyogrio.raw.read_arrow(target, columns=[name], read_geometry=False, **how)[1])
-        return guard.texts(table).column(name)
+            yield from (rows.attributes.column(name) for rows in chunks())
+            return
+        with ExitStack() as stack:
+            with guard():
+                _, reader = stack.enter_context(pyogrio.raw.open_arrow(target, use_pyarrow=True, batch_size=CHUNK, columns=[name], read_geometry=False, **how))
+            while (batch := _next(guard, reader)) is not None:
+                yield guard.texts(_plain(pa.Table.from_batches([batch]))).column(name)
 
     kind = info["geometry_type"]
     facts = {"encoding": encoding} if encoding else {}

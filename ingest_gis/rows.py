@@ -55,7 +55,7 @@ class Source:
         polygonal: whether the declared geometry type is polygonal; None where the source does not say.
         count: rows the source states, or −1.
         chunks: starts a new pass over the rows.
-        column: reads one attribute as a whole (to see whether it is an id).
+        column: starts a pass over one attribute, in runs (to see whether it is an id).
         stable_fids: whether `Rows.fids` are keys that survive editing.
         geometry: name of the geometry column ("" where the format has none).
     """
@@ -68,7 +68,7 @@ class Source:
     polygonal: bool | None
     count: int
     chunks: Callable[[], Iterator[Rows]] = field(repr=False)
-    column: Callable[[str], pa.ChunkedArray] = field(repr=False)
+    column: Callable[[str], Iterator[pa.ChunkedArray]] = field(repr=False)
     stable_fids: bool = False
     geometry: str = ""
     facts: dict[str, Any] = field(default_factory=dict)

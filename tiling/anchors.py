@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tiling.census import Census
 from tiling.digests import digests
-from tiling.partition import Places, project
+from tiling.partition import LIMIT, Places, project
 from tiling.pool import Pool
 from tiling.reuse import Index, Past, recipe
 from tiling.rows import Rows, id_hash
@@ -49,13 +49,15 @@ class Anchors:
     """A layer as the plan needs it.
 
     Attributes:
-        places: of each part, what is shown (rows numbered through the layer).
+        places: of each part, what is shown (rows numbered through the layer). largest: size in metres, heft: weight of all that is shown.
         census: of the rows shown that can be drawn.
         read: rows shown; refused: (id, reason) of those that cannot be drawn.
         sidecars, notes: what the next build wants to know.
     """
 
     places: list[Places]
+    largest: float
+    heft: float
     census: Census
     read: int
     refused: list[tuple[str, str]]
@@ -79,7 +81,8 @@ def look(what: Look, lake: Lake, past: Past, pool: Pool, begin: Callable[[list[P
     for number, fresh, census in _read(what, wanted, pool):
         censuses.append(census)
         key = sidecars[f"{made_by}:{rows.parts[number][0].key}"] = fresh.save(lake)
-        indexes[number] = Index.load(lake, key) if len(rows) > MAPPED else fresh  # in memory it is 40 bytes a building for as long as these are tiled
+        indexes[number] = mapped = Index.load(lake, key) if len(rows) > MAPPED else fresh  # in memory it is 40 bytes a building for as long as these are tiled
+        mapped.places.release()
     found = [index for index in indexes if index is not None]
     for part, _, _ in rows.parts:
         name = f"{made_by}:{part.key}"
@@ -92,7 +95,11 @@ def look(what: Look, lake: Lake, past: Past, pool: Pool, begin: Callable[[list[P
     refused = [(id_, reason) for index, gone in zip(found, dead, strict=True) for row, id_, reason in index.refused if row not in set(gone.tolist())]
     read = sum(part.count for part, _, _ in rows.parts) - sum(map(len, dead))
     notes = {"dead": {name: gone.tolist() for name, gone in zip(names, dead, strict=True)}, "census": census.to_json()}
-    return Anchors(places, census, read, refused, sidecars, notes)
+    largest, heft = max(one.largest() for one in places), sum(one.heft() for one in places)
+    if len(rows) > LIMIT:
+        for one in places:
+            one.release()
+    return Anchors(places, largest, heft, census, read, refused, sidecars, notes)
 
 
 def _names(rows: Rows) -> list[str]:

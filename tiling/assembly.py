@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tiling.ledger import Ledger, planned, replaced
 from tiling.pieces import Piece, Shelf
-from tiling.reuse import Ledger, Past, replaced
+from tiling.reuse import Past
 from tiling.tileset import Finished
 from tiling.tree_text import Document
 from twin.archive import ArchiveWriter, Packed, pack
@@ -204,7 +205,15 @@ class Assembly:
         self._placed[uri.removesuffix(".glb")] = name, check
 
     def table(self) -> pa.Table:
-        """All tiles that are written (`tiling.reuse.TILE`), in the order of the plan."""
+        """All tiles that are written (`tiling.ledger.TILE`), in the order of the plan."""
         both = pa.concat_tables([self.past.tiles, self.ledger.table()])
         tiles = both.take(pa.array(self._rows[: self.done], pa.int64())).combine_chunks()
         return replaced(tiles, self._placed)
+
+    def masses(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """(what all tiles that are written add to the masses above them, one behind the other; where what each adds begins, and the end); `ledger` has a place for them."""
+        if self.ledger.masses is None:
+            raise ValueError("no masses were kept")
+        own = self.ledger.table().column("masses").to_numpy()
+        known = self.past.tiles.column("masses").to_numpy()
+        return planned(np.array(self._rows[: self.done], np.int64), (known, self.past.masses), (own, self.ledger.masses))

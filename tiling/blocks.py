@@ -20,19 +20,19 @@ from pydantic import Field
 
 from tiling import implicit, masses, metadata, partition, pieces
 from tiling.anchors import Anchors, Look, look
-from tiling.arrow_bytes import offsets_and_data, whole
 from tiling.assembly import Assembly
 from tiling.block_tiles import Source, Wanted, build_unit
 from tiling.boxes import enu_frames
 from tiling.gltf import Compression
 from tiling.ground_marks import Marks
+from tiling.ledger import HELD, KINDS, Ledger, boxes_of, notes_of
 from tiling.levels import ABSENCE
-from tiling.mass_kernels import COLUMNS
 from tiling.pieces import Piece, Shelf
 from tiling.pool import ALONE as HERE
 from tiling.pool import Pool
-from tiling.reuse import LEDGER, Ledger, Past, Spoilt, boxes_of, common_key, notes_of, tile_keys
+from tiling.reuse import LEDGER, Past, Spoilt, common_key, tile_keys
 from tiling.rows import Rows
+from tiling.store import Store
 from tiling.tree_text import Branch, Tree, text
 from twin import registry
 from twin.archive import ArchiveWriter
@@ -96,7 +96,7 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         source.rows.held = BY_HAND
     if past.trouble:
         report.note("warned", "", past.trouble)
-    with Pool(job.workers if len(source.rows) > ALONE else 1) as pool, _Plan(job.options) as plan:
+    with Pool(job.workers if len(source.rows) > ALONE else 1) as pool, _Plan(job.options) as plan, job.lake.scratch() as scratch:
         job.progress(0.0, "measuring buildings")
         anchors = look(Look(source.rows, source.reference, source.height), job.lake, past, pool, plan.begin)
         report.read = anchors.read
@@ -107,35 +107,33 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         surveys = anchors.census.columns
         names = [n for n in surveys if n != "parent" or surveys[n].nulls < surveys[n].rows]
         schema = metadata.plan(version.layer, _arrow(source.rows, names), surveys, version.columns)
-        ledger, marks = Ledger(notes=anchors.notes), Marks(job.ground, job.lake, past)
+        ledger, marks = Ledger(notes=anchors.notes, masses=Store(KINDS, scratch, HELD)), Marks(job.ground, job.lake, past)
         implicitly = job.options.subdivision == "implicit"
         shelf = None if implicitly else Shelf(job.lake, job.out, job.archive_bytes)
         with ArchiveWriter(job.out) as archive, Assembly(past, archive, ledger, shelf=shelf, rewritten=implicitly) as work:
             cells = _write(job, (source, schema, anchors, marks), plan, pool, work)
             if not past.archives and report.read > ALONE:
                 give_back()
-            tiles = work.table()
-            for action, feature, reason in notes_of(tiles):
+            for action, feature, reason in notes_of(work.table()):
                 report.note(action, feature, reason)  # type: ignore[arg-type]
             report.kept = work.kept
             if not report.kept:
                 reasons = " ".join(f"{n.feature}: {n.reason}." for n in report.notes[:3])
                 raise BadFeature(f"Layer {version.layer}: no building could be built. {reasons}", "Check heights, outlines and terrain.")
-            far = _write_masses(job, cells, tiles, pool, work) if job.options.masses and not implicitly else None
+            own, ends = work.masses()
+            far = _write_masses(job, masses.collect(cells, own, ends), pool, work) if job.options.masses and not implicitly else None
             if not past.archives and report.read > ALONE:
                 give_back()
-            largest = max(one.largest() for one in anchors.places)
             told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys), "about": job.about}
             tiles, shelved = work.table(), work.shelve()
-
             tree, branches = _tree(cells, tiles, far, work.pieces)
-            document, root, others = text(tree, error=ABSENCE * largest, branches=branches, **told)
+            document, root, others = text(tree, error=ABSENCE * anchors.largest, branches=branches, **told)
             ledger.notes["documents"] = work.documents(others)
 
             def record() -> str:
                 shelved.result()
                 ledger.notes["pieces"] = [asdict(piece) for piece in work.pieces]
-                return "" if implicitly else ledger.save(job.lake, tiles)
+                return "" if implicitly else ledger.save(job.lake, tiles, own)
 
             with ThreadPoolExecutor(1, "ledger") as aside:
                 saved = aside.submit(record)
@@ -147,7 +145,7 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             rewritten, size_now = implicit.rewrite(job.out, implicit.mercator(), work)
             root = rewritten["root"]
             tiles = work.table()
-            left = ledger.save(job.lake, tiles)
+            left = ledger.save(job.lake, tiles, own)
         sidecars = anchors.sidecars | marks.sidecars(past) | {LEDGER: left}
         job.progress(1.0, "done")
         stored = [key for piece in work.pieces for key in piece.keys]
@@ -186,9 +184,9 @@ def _write(
 ) -> partition.Cells:  # fmt: skip
     """All tiles into the archive, in the order of the plan: those of the last build are copied, the others are built. Returns the plan."""
     source, schema, anchors, marks = given
-    keys = _keys(source, schema, marks, max(one.largest() for one in anchors.places))
+    keys = _keys(source, schema, marks, anchors.largest)
     total = sum(len(one) - len(one.gone) for one in anchors.places) or 1
-    limit = pieces.limit_of(sum(one.heft() for one in anchors.places))
+    limit = pieces.limit_of(anchors.heft)
     planned: list[partition.Cells] = []
     most = min(UNIT * job.options.budget, max(UNIT_WEIGHT, job.options.budget))
     if work.past.archives:
@@ -221,16 +219,25 @@ def _write(
     return partition.Cells.joined(planned)
 
 
-def _write_masses(job: TileJob, cells: partition.Cells, built: pa.Table, pool: Pool, work: Assembly) -> masses.Masses:
+def _write_masses(job: TileJob, found: masses.Masses, pool: Pool, work: Assembly) -> masses.Masses:
     """The mass tiles behind the others: those of the last build are copied."""
     compression = job.options.compression
-    offsets, own = offsets_and_data(whole(built.column("mass")))
-    found = masses.collect(cells, own.view(np.float64).reshape(-1, COLUMNS), offsets // (8 * COLUMNS))
     common = common_key({"code": CODE_VERSION, "compression": compression})
-    keys = tile_keys([common] * len(found.names), _places(cells, MASS)[found.cell], found.rows[:, : masses.SHOWN], found.first[1:].tolist())
-    wanted = work.want(found.names, keys).tolist()
-    tasks = ((compression, [found.mass(at) for at in wanted[start : start + MASSES]]) for start in range(0, len(wanted), MASSES))
-    for unit in pool.map(masses.build_many, tasks):
+    places = _places(found.cells, MASS)[found.cell]
+
+    def tasks() -> Iterator[tuple[Compression, list[masses.Mass]]]:
+        unit: list[masses.Mass] = []
+        for low, high, rows, ends in found.runs():
+            keys = tile_keys([common] * (high - low), places[low:high], rows[:, : masses.SHOWN], ends[1:].tolist())
+            for at in work.want(found.names[low:high], keys).tolist():
+                unit.append(found.mass(low + at, rows[ends[at] : ends[at + 1]]))
+                if len(unit) == MASSES:
+                    yield compression, unit
+                    unit = []
+        if unit:
+            yield compression, unit
+
+    for unit in pool.map(masses.build_many, tasks()):
         for one in unit:
             work.enter(one)
     work.copy()

@@ -11,6 +11,7 @@ them, so an edit changes the mass tiles above it and no others, and no building 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -35,6 +36,8 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 SIDE = 4
 """Squares of a cell, a side."""
+RUN = 1024
+"""Mass tiles whose rows are at hand at a time (some 7 MB)."""
 _NO_ROWS = np.zeros(0, np.int64)
 ALONE = 2048
 """Cells that are summed up on one thread."""
@@ -98,29 +101,46 @@ class Masses:
 
     Attributes:
         cell: (M,) positions of their cells in the plan. names: their own.
-        rows: what they show, one behind the other; first: (M + 1,) where each begins.
+        parts: the summaries of the cells' own buildings, and those of cells with others below them.
+        begin, count: (K,) of each cell that hangs below a mass tile, where its summary is in the parts, one behind the other, and its rows.
+        first: (M + 1,) where those below each mass tile begin among these.
     """
 
     cells: Cells
     cell: I64
     names: list[str]
-    rows: F64
+    parts: tuple[F64, F64]
+    begin: I64
+    count: I64
     first: I64
+
+    def runs(self, length: int = RUN) -> Iterator[tuple[int, int, F64, I64]]:
+        """(first, last, what they show, where each begins in that, and the end) of at most `length` mass tiles, one behind the other."""
+        for low in range(0, len(self.cell), length):
+            high = min(low + length, len(self.cell))
+            a, b = int(self.first[low]), int(self.first[high])
+            ends = np.concatenate([[0], np.cumsum(self.count[a:b])])
+            at = np.repeat(self.begin[a:b] - ends[:-1], self.count[a:b]) + np.arange(ends[-1])
+            own, result = self.parts
+            mine = at < len(own)
+            rows = np.empty((len(at), COLUMNS))
+            rows[mine], rows[~mine] = own[at[mine]], result[at[~mine] - len(own)]
+            yield low, high, rows, ends[self.first[low : high + 1] - a]
 
     def errors(self) -> F64:
         """(M,) `Mass.error` of each."""
-        return np.maximum.reduceat(self.rows[:, NEAR], self.first[:-1]) if len(self.cell) else np.zeros(0)
+        return np.concatenate([np.zeros(0), *(np.maximum.reduceat(rows[:, NEAR], ends[:-1]) for _, _, rows, ends in self.runs())])
 
     def largest(self) -> float:
         """Size of the largest block of the first, metres: what is missing where the tile is not drawn."""
-        rows = self.rows[: self.first[1]]
+        _, _, rows, _ = next(self.runs(1))
         return float(np.sqrt(2 * rows[:, AREA] + rows[:, HEIGHT] ** 2).max())
 
-    def mass(self, at: int) -> Mass:
-        """One of them."""
+    def mass(self, at: int, rows: F64) -> Mass:
+        """One of them, which shows these rows."""
         cell = int(self.cell[at])
         place = int(self.cells.level[cell]), int(self.cells.x[cell]), int(self.cells.y[cell])
-        return Mass(place, self.names[at], self.rows[self.first[at] : self.first[at + 1]])
+        return Mass(place, self.names[at], rows)
 
 
 def collect(cells: Cells, own: F64, first: I64) -> Masses:
@@ -149,11 +169,9 @@ def collect(cells: Cells, own: F64, first: I64) -> Masses:
     below = np.flatnonzero((cells.parent >= 0) & (count > 0))
     below = below[np.argsort(cells.parent[below], kind="stable")]
     begin = np.where(slot < 0, first[:-1], len(own) + slot * SIDE * SIDE)[below]
-    ends = np.concatenate([[0], np.cumsum(count[below])])
-    shown = np.concatenate([own, result.reshape(-1, COLUMNS)])[np.repeat(begin - ends[:-1], count[below]) + np.arange(ends[-1])]
     above, start = np.unique(cells.parent[below], return_index=True)
     names = [f"mass/{level}/{x}/{y}" for level, x, y in zip(*(getattr(cells, axis)[above].tolist() for axis in ("level", "x", "y")), strict=True)]
-    return Masses(cells, above, names, shown, ends[np.append(start, len(below))])
+    return Masses(cells, above, names, (own, result.reshape(-1, COLUMNS)), begin, count[below], np.append(start, len(below)))
 
 
 def _halves(parent: I64) -> tuple[I64, I64, I64]:

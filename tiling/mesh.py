@@ -26,11 +26,12 @@ from tiling.assembly import Assembly
 from tiling.elements import Elements
 from tiling.gltf import Compression
 from tiling.largest import parts
+from tiling.ledger import Ledger, finished_of
 from tiling.levels import ABSENCE, Cell
 from tiling.mesh_plan import Tree
 from tiling.mesh_tile import Style, Wanted, bake
 from tiling.pool import Pool
-from tiling.reuse import LEDGER, Ledger, Past, Spoilt, common_key, finished_of, tile_key
+from tiling.reuse import LEDGER, Past, Spoilt, common_key, tile_key
 from tiling.textures import Format, Quality
 from tiling.tileset import Finished, Tile, dump, tileset
 from twin import crs, registry

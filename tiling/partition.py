@@ -12,6 +12,7 @@ piece by piece, so memory is bounded by `limit` and the plan is the same whateve
 
 from __future__ import annotations
 
+import mmap
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -45,6 +46,7 @@ class Places:
         row: (N,) the numbers by which the plan names them.
         mark: (N,) what a caller wants to find again in `Cell.mark`, or empty.
         base: what to add to `row`; gone: positions, ascending, of what is to be left out. So a file can be used as it lies.
+        pages: the file that the arrays are views of, if they all are of one.
     """
 
     code: U64
@@ -55,6 +57,7 @@ class Places:
     mark: U64 = field(default_factory=lambda: _NONE)
     base: int = 0
     gone: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    pages: mmap.mmap | None = None
 
     def __len__(self) -> int:
         return len(self.code)
@@ -81,6 +84,11 @@ class Places:
             keep[self.gone] = False
             rest = self.part(keep)
         return replace(rest, row=rest.row + np.int64(self.base), base=0) if self.base else rest
+
+    def release(self) -> None:
+        """Let go of the pages that were read; the arrays stay as they are and are read again when touched."""
+        if self.pages is not None:
+            self.pages.madvise(mmap.MADV_DONTNEED)
 
     def heft(self) -> float:
         """Weight of all that is shown."""
@@ -276,7 +284,7 @@ def pieces(sources: Sequence[Places], *, budget: float, share: float, limit: int
         share: weight that an inner tile takes (always at least one feature).
         limit: features held in memory.
     """
-    count = 0
+    count, whole = 0, sum(map(len, sources)) <= limit
     stack: list[tuple[int, int, int, NDArray[Any]]] = [(0, 1 << 2 * DEPTH, -1, np.zeros(0, np.int64))]
     while stack:
         low, high, parent, taken = stack.pop()
@@ -286,8 +294,10 @@ def pieces(sources: Sequence[Places], *, budget: float, share: float, limit: int
             if len(places):
                 yield (piece := _in_memory(places, parent, count, budget, share))
                 count += len(piece)
+            if not whole:
+                _release(sources)
             continue
-        first, last, total, top = _survey((_without(view.slice(at, at + limit).shown(), taken) for view in views for at in range(0, len(view), limit)), share)
+        first, last, total, top = _survey(_slices(sources, views, taken, limit), share)
         level = _common_level(first, last)
         if level == DEPTH or total <= budget:  # one place, or many features that weigh next to nothing: a leaf as it is
             yield _in_memory(_without(Places.merged(views), taken), parent, count, np.inf, share)
@@ -301,6 +311,19 @@ def pieces(sources: Sequence[Places], *, budget: float, share: float, limit: int
         start, step = first >> 2 * (DEPTH - level) << 2 * (DEPTH - level), 1 << 2 * (DEPTH - level - 1)
         stack.extend((start + q * step, start + (q + 1) * step, count, taken) for q in (3, 2, 1, 0))
         count += 1
+
+
+def _slices(sources: Sequence[Places], views: Sequence[Places], taken: NDArray[Any], limit: int) -> Iterator[Places]:
+    """Views of the sources without what is taken, at most `limit` features at a time."""
+    for view in views:
+        for at in range(0, len(view), limit):
+            yield _without(view.slice(at, at + limit).shown(), taken)
+            _release(sources)
+
+
+def _release(sources: Sequence[Places]) -> None:
+    for source in sources:
+        source.release()
 
 
 def _without(places: Places, taken: NDArray[Any]) -> Places:

@@ -16,10 +16,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from tiling.ledger import Ledger
 from tiling.point_glb import Look
 from tiling.point_octree import Choice, Top, cell_name
 from tiling.point_runs import Cells, Cloud, Columns, Spool
-from tiling.reuse import LEDGER, Ledger, Past, common_key
+from tiling.reuse import LEDGER, Past, common_key
 from tiling.tileset import Finished
 from twin.archive import ArchiveWriter, Packed
 from twin.errors import NotFound

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -24,11 +24,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from deflate import crc32
 from numpy.typing import NDArray
 
 from tiling.arrow_bytes import whole
+from tiling.ledger import TILE, finished_of, load_table, load_tiles, save_table
 from tiling.partition import Places
 from tiling.pieces import Piece
 from tiling.tileset import Finished
@@ -38,8 +37,6 @@ from twin.lake import Lake
 from twin.registry import TileJob
 
 LEDGER = "ledger"
-_TOGETHER = 512
-_FORMAT = 3
 _COLUMNS = ("code", "size", "weight", "tie", "row", "mark")
 
 
@@ -57,105 +54,14 @@ class Index:
         """Store it; returns its key in the lake."""
         arrays = [pa.array(getattr(self.places, name)) for name in _COLUMNS]
         about = {b"refused": json.dumps(self.refused, ensure_ascii=False).encode()}
-        return _save(lake, pa.table(arrays, names=list(_COLUMNS)).replace_schema_metadata(about))
+        return save_table(lake, pa.table(arrays, names=list(_COLUMNS)).replace_schema_metadata(about))
 
     @staticmethod
     def load(lake: Lake, key: str) -> Index:
         """The index of that key, its arrays mapped from the file."""
-        table = _load(lake, key)
+        table, pages = load_table(lake, key)
         code, size, weight, tie, row, mark = (np.asarray(whole(table.column(name)).to_numpy()) for name in _COLUMNS)
-        return Index(Places(code, size, weight, tie, row, mark), [(row, id_, reason) for row, id_, reason in json.loads(table.schema.metadata[b"refused"])])
-
-
-_BOX = ("west", "south", "low", "east", "north", "high")
-TILE = pa.schema([
-    ("name", pa.string()), ("key", pa.binary()), ("check", pa.uint32()), ("place", pa.string()), ("drawn", pa.bool_()), ("size", pa.int64()),
-    *((name, pa.float64()) for name in _BOX), ("bottom", pa.float64()), ("top", pa.float64()),
-    ("kept", pa.int64()), ("vertices", pa.int64()), ("triangles", pa.int64()), ("notes", pa.string()), ("error", pa.float64()), ("mass", pa.binary()),
-])  # fmt: skip
-"""A finished tile as a row: its key, the CRC of its stored bytes, and its facts; `place` where these are not at `<name>.glb` in the archive."""
-
-
-@dataclass
-class Ledger:
-    """Tiles of a build with their keys; what else the next build wants to know is in `notes` (JSON values).
-
-    `rows`: the last of them, the others are columns already (`tables`); `places`: of tiles whose bytes are not at `<name>.glb` in the archive, where they are and the CRC of what is stored there.
-    """
-
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
-    tables: list[pa.Table] = field(default_factory=list)
-    places: dict[str, tuple[str, int]] = field(default_factory=dict)
-    notes: dict[str, Any] = field(default_factory=dict)
-
-    def add(self, name: str, key: bytes, check: int, tile: Finished) -> None:
-        """Write down a tile: `check` is the CRC-32 of its bytes as they are stored (`twin.archive.Packed.check`)."""
-        box = [float("nan")] * 6 if tile.low is None or tile.high is None else [*np.asarray(tile.low, np.float64).tolist(), *np.asarray(tile.high, np.float64).tolist()]
-        notes = json.dumps(tile.notes, ensure_ascii=False) if tile.notes else ""
-        self.rows.append((name, key, check, None, tile.packed is not None, tile.packed.size if tile.packed else 0, *box, *map(float, tile.heights),
-                          tile.kept, tile.vertices, tile.triangles, notes, tile.error, tile.mass))  # fmt: skip
-        if len(self.rows) >= _TOGETHER:
-            self._settle()
-
-    def __len__(self) -> int:
-        return len(self.rows) + sum(map(len, self.tables))
-
-    def _settle(self) -> None:
-        """A row of objects takes five times what it takes in columns."""
-        columns = list(zip(*self.rows, strict=True)) or [()] * len(TILE)
-        self.tables.append(pa.table([pa.array(column, kind) for column, kind in zip(columns, TILE.types, strict=True)], schema=TILE))
-        self.rows = []
-
-    def table(self) -> pa.Table:
-        """The rows, as `TILE` has them."""
-        if self.rows or not self.tables:
-            self._settle()
-        return replaced(pa.concat_tables(self.tables), self.places)
-
-    def save(self, lake: Lake, table: pa.Table | None = None) -> str:
-        """Store it, with these rows where they are given; returns its key in the lake."""
-        about = {b"notes": json.dumps(self.notes, ensure_ascii=False).encode()}
-        table = self.table() if table is None else table
-        with pa.BufferOutputStream() as sink:  # as it will be read, whatever it was put together from: the CRC is of the buffers
-            with pa.ipc.new_stream(sink, TILE) as writer:
-                writer.write_table(table, max_chunksize=max(1, len(table)))
-            table = pa.ipc.open_stream(sink.getvalue()).read_all()
-        return _save(lake, table.replace_schema_metadata(about))
-
-
-def replaced(tiles: pa.Table, places: dict[str, tuple[str, int]]) -> pa.Table:
-    """Tiles of a ledger of which some, by their names, have gone to other places: (name there, CRC of what is stored there)."""
-    if not places:
-        return tiles
-    told = [places.get(*each) for each in zip(tiles.column("name").to_pylist(), zip(tiles.column("place").to_pylist(), tiles.column("check").to_pylist(), strict=True), strict=True)]
-    for at, name in enumerate(("place", "check")):
-        column = tiles.schema.get_field_index(name)
-        tiles = tiles.set_column(column, TILE.field(name), pa.array([one[at] for one in told], TILE.field(name).type))
-    return tiles
-
-
-def boxes_of(tiles: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(N, 3) lowest and highest corners of tiles of a ledger, NaN where nothing is drawn."""
-    box = np.column_stack([tiles.column(name).to_numpy() for name in _BOX])
-    return box[:, :3], box[:, 3:]
-
-
-def notes_of(tiles: pa.Table) -> Iterator[tuple[str, str, str]]:
-    """(action, feature, reason): what became of the features of tiles of a ledger, where there is something to tell."""
-    for told in tiles.column("notes").filter(pc.not_equal(tiles.column("notes"), "")).to_pylist():
-        yield from json.loads(told)
-
-
-def finished_of(tiles: pa.Table) -> list[Finished]:
-    """Tiles of a ledger as workers hand them back, without their bytes."""
-    low, high = boxes_of(tiles)
-    names = ("drawn", "size", "bottom", "top", "kept", "vertices", "triangles", "notes", "error", "mass")
-    found = []
-    for row, (drawn, size, bottom, top, kept, vertices, triangles, told, error, mass) in enumerate(zip(*(tiles.column(n).to_pylist() for n in names), strict=True)):
-        notes = [(action, feature, reason) for action, feature, reason in json.loads(told)] if told else []
-        packed = Packed(b"", 0, size, False) if drawn else None
-        found.append(Finished(packed, low[row] if drawn else None, high[row] if drawn else None, (bottom, top), kept, vertices, triangles, notes, error, mass))
-    return found
+        return Index(Places(code, size, weight, tie, row, mark, pages=pages), [(row, id_, reason) for row, id_, reason in json.loads(table.schema.metadata[b"refused"])])
 
 
 class Spoilt(Exception):
@@ -166,7 +72,7 @@ class Past:
     """What the last build left, as far as it is there and whole.
 
     `sidecars`: its files' keys in the lake by name; `pieces`: what `tiling.pieces` made of it, in order. `trouble`: why it cannot be used, "" where it can (or where there is none).
-    `tiles`: its ledger (`TILE`); `checks`: the CRC of the stored bytes of each.
+    `tiles`: its ledger (`TILE`); `masses`: of its tiles, one behind the other in some pieces; `checks`: the CRC of the stored bytes of each.
     """
 
     def __init__(self, job: TileJob) -> None:
@@ -179,14 +85,13 @@ class Past:
         self._ordered: dict[Archive, bool] = {}
         self.trouble = ""
         self.tiles: pa.Table = TILE.empty_table()
+        self.masses: list[NDArray[np.float64]] = []
         self.checks: NDArray[np.uint32] = np.zeros(0, np.uint32)
         if job.previous is None or LEDGER not in job.previous.sidecars:
             return
         self.sidecars = dict(job.previous.sidecars)
         try:
-            table = _load(job.lake, self.sidecars[LEDGER])
-            self.notes = json.loads(table.schema.metadata[b"notes"])
-            self.tiles = table.replace_schema_metadata(None).cast(TILE)
+            self.tiles, self.masses, self.notes = load_tiles(job.lake, self.sidecars[LEDGER])
             self.checks = self.tiles.column("check").to_numpy()
             for path in job.previous.archives:
                 self.archives.append(Archive(path))
@@ -199,7 +104,7 @@ class Past:
         """Use nothing of it any more."""
         self.close()
         self.trouble, self.archives, self.pieces, self.notes, self.sidecars = why, [], [], {}, {}
-        self.tiles, self.checks = TILE.empty_table(), np.zeros(0, np.uint32)
+        self.tiles, self.checks, self.masses = TILE.empty_table(), np.zeros(0, np.uint32), []
         for name in ("finished", "_pieces", "_keys", "_rows", "_sorted", "_places"):
             self.__dict__.pop(name, None)
 
@@ -385,37 +290,3 @@ def tile_keys(commons: Sequence[bytes], places: NDArray[np.int64], values: NDArr
 def recipe(values: dict[str, Any]) -> str:
     """A short digest of what an index depends on besides its part; stands in the index's name."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:12]
-
-
-def _save(lake: Lake, table: pa.Table) -> str:
-    """A table as an Arrow file of one batch that can be mapped; its metadata holds the CRC of its columns."""
-    about = {**table.schema.metadata, b"format": str(_FORMAT).encode(), b"crc": str(_crc(table)).encode()}
-    table = table.replace_schema_metadata(about)
-    with lake.scratch(".arrow") as path:
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table, max_chunksize=max(1, len(table)))
-        return lake.put_file(path, ".arrow", move=True)
-
-
-def _load(lake: Lake, key: str) -> pa.Table:
-    """A table of `_save`, mapped.
-
-    Raises:
-        NotFound, OSError, ArrowInvalid: it is gone or cut; ValueError: it is damaged, or another release wrote it.
-    """
-    table = pa.ipc.open_file(pa.memory_map(str(lake.path(key)))).read_all()
-    about = table.schema.metadata or {}
-    if about.get(b"format") != str(_FORMAT).encode() or about.get(b"crc") != str(_crc(table)).encode():
-        raise ValueError(f"the sidecar {key[:12]} is damaged or of another release")
-    return table
-
-
-def _crc(table: pa.Table) -> int:
-    """CRC-32 of all values (not of the padding between them)."""
-    crc = crc32(repr(table.schema.names).encode())
-    for column in table.columns:
-        for chunk in column.chunks:
-            for buffer in chunk.buffers():
-                if buffer is not None:
-                    crc = crc32(buffer, crc)
-    return crc

@@ -42,12 +42,13 @@ class Store:
         self._files = False
         self._views: dict[str, NDArray[Any]] = {}
         self._maps: dict[str, mmap.mmap] = {}
+        self._own: list[mmap.mmap] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """Where the files are; everything has been written (`write`)."""
         if not self._files or self._held:
             raise ValueError("a store is written before another process is given it")
-        return {**self.__dict__, "_views": {}, "_maps": {}}
+        return {**self.__dict__, "_views": {}, "_maps": {}, "_own": []}
 
     def add(self, name: str, rows: NDArray[Any]) -> None:
         """Rows at the end of a column.
@@ -88,6 +89,16 @@ class Store:
                 self.write()
             self._views[name] = self._mapped(name) if self._files else self._joined(name)
         return self._views[name]
+
+    def private(self, name: str) -> NDArray[Any]:
+        """A column as an array that may be written to, which no file shows: for compiled loops, which would need a form of their own for arrays that may not."""
+        found = self[name]
+        if found.flags.writeable:
+            return found
+        with (self._folder / name).open("rb") as file:
+            self._own.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        kind, shape = self._kinds[name]
+        return np.frombuffer(self._own[-1], kind).reshape(-1, *shape)
 
     def _joined(self, name: str) -> NDArray[Any]:
         kind, shape = self._kinds[name]
@@ -144,5 +155,5 @@ class Store:
 
     def release(self) -> None:
         """Let go of the pages of the files that were read; arrays stay as they are and are read again when touched."""
-        for found in self._maps.values():
+        for found in (*self._maps.values(), *self._own):
             found.madvise(mmap.MADV_DONTNEED)

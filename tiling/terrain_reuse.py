@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tiling.reuse import LEDGER, Ledger, Past
+from tiling.ledger import Ledger
+from tiling.reuse import LEDGER, Past
 from tiling.terrain_glb import GroundTile
 from tiling.terrain_levels import Block
 from tiling.terrain_surface import Surface, lattice

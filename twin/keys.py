@@ -5,6 +5,7 @@ Both are functions of the feature alone, so that no order of arrival and no earl
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from typing import Any
 
@@ -107,7 +108,9 @@ def in_order(keys: U64, limit: int = IN_MEMORY) -> Iterator[I64]:
     for low, high in _ranges(keys, limit):
         rows = _within(keys, low, high, limit)
         if len(rows):
-            yield rows[np.argsort(keys[rows], kind="stable")]
+            order = np.argsort(keys[rows], kind="stable")
+            _release(keys)
+            yield rows[order]
 
 
 def matches(known: U64, sought: U64, limit: int = IN_MEMORY) -> Iterator[tuple[I64, I64, NDArray[np.bool_]]]:
@@ -136,6 +139,7 @@ def _ranges(keys: U64, limit: int) -> list[Range]:
     if len(keys) <= limit:
         return [(None, None)]
     sample = np.sort(np.asarray(keys[:: max(1, len(keys) // 65_536)]))
+    _release(keys)
     pieces = -(-2 * len(keys) // limit)
     edges = np.unique(sample[np.linspace(0, len(sample) - 1, pieces + 1)[1:-1].astype(np.int64)])
     return list(zip([None, *edges], [*edges, None], strict=True))
@@ -152,4 +156,15 @@ def _within(keys: U64, low: Any, high: Any, limit: int) -> I64:
     """Positions of the keys of a range."""
     if low is None and high is None:
         return np.arange(len(keys))
-    return np.concatenate([np.flatnonzero(_inside(np.asarray(keys[at : at + limit]), low, high)) + at for at in range(0, len(keys), limit)])
+    found = []
+    for at in range(0, len(keys), limit):
+        found.append(np.flatnonzero(_inside(np.asarray(keys[at : at + limit]), low, high)) + at)
+        _release(keys)
+    return np.concatenate(found)
+
+
+def _release(keys: U64) -> None:
+    """Let go of the pages that were read of keys that are mapped from a file; they are read again when touched."""
+    pages = getattr(keys, "_mmap", None)  # of a `numpy.memmap`, which has no other way to it
+    if pages is not None:
+        pages.madvise(mmap.MADV_DONTNEED)

@@ -209,5 +209,6 @@ def test_two_threads_come_to_the_same_masses(seed: int, monkeypatch: pytest.Monk
         if cells.parent[at] >= 0:
             below[cells.parent[at]].append(at)
     shown = [np.concatenate([sums[child] for child in below[at]]) for at in found.cell]
-    assert np.array_equal(found.rows, np.concatenate(shown))
-    assert found.first.tolist() == [0, *np.cumsum([len(rows) for rows in shown])]
+    ((_, _, rows, ends),) = found.runs(10**6)
+    assert np.array_equal(rows, np.concatenate(shown))
+    assert ends.tolist() == [0, *np.cumsum([len(some) for some in shown])]
