@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -97,17 +97,32 @@ class Catalog:
             run(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
-    def write(self) -> Iterator[Database]:
+    def write(self, *, lasting: bool = True) -> Iterator[Database]:
         """A write transaction: taken at once (`BEGIN IMMEDIATE`), committed at the end, rolled back on any error.
+
+        Args:
+            lasting: whether it is on disk at the end. What is not (how far a job is) is there for everybody at once, and only a power cut may take it back, up to the last that lasts.
 
         Yields:
             What every query of it is executed on.
         """
         try:
-            with self._sound(), self._database.atomic("IMMEDIATE"):
+            with self._sound(), nullcontext() if lasting else self._at_ease(), self._database.atomic("IMMEDIATE"):
                 yield self._database
         except OperationalError as error:
             raise StorageError(f"The catalogue cannot be written: {error}.", "Another program may hold it, or the disk is full.") from error
+
+    @contextmanager
+    def _at_ease(self) -> Iterator[None]:
+        """Commits of this thread do not wait for the disk, which takes a few milliseconds each."""
+        if self._database.in_transaction():
+            yield  # it ends with the outer one
+            return
+        self._database.pragma("synchronous", "NORMAL")
+        try:
+            yield
+        finally:
+            self._database.pragma("synchronous", PRAGMAS["synchronous"])
 
     @contextmanager
     def read(self) -> Iterator[Database]:

@@ -253,3 +253,34 @@ def test_identity_tells_the_living_from_the_dead() -> None:
     host, boot, pid, _ = identity().split("|")
     assert is_gone(f"{host}|another boot|{pid}|1")
     assert not is_gone(f"elsewhere|{boot}|{pid}|1"), "nothing is known of other machines"
+
+
+def test_only_what_must_outlast_a_power_cut_waits_for_the_disk(tmp_path: Path) -> None:
+    """Asked for, published and ended lasts; what a job reports meanwhile is seen by another connection at once, and is carried to the disk by the next that lasts."""
+    catalog = Catalog(tmp_path / "c.db")
+
+    def level(connection: Any) -> int:
+        return int(connection.pragma("synchronous"))
+
+    with catalog.write() as connection:
+        assert level(connection) == 2
+        with catalog.write(lasting=False) as inner:
+            assert level(inner) == 2, "it ends with the one around it"
+    with catalog.write(lasting=False) as connection:
+        assert level(connection) == 1
+    with pytest.raises(ZeroDivisionError), catalog.write(lasting=False):
+        1 / 0  # noqa: B018
+    with catalog.write() as connection:
+        assert level(connection) == 2
+    seen: list[int] = []
+
+    def task(context: Context) -> dict[str, Any]:
+        context.stage("reading", "half")
+        assert Jobs(Catalog(tmp_path / "c.db")).get(context.job.id).message == "half"
+        with catalog.write() as connection:
+            seen.append(level(connection))
+        return {}
+
+    jobs = Jobs(catalog)
+    assert jobs.run(jobs.claim(jobs.submit("x", {}).id), task).state == "successful"  # type: ignore[arg-type]
+    assert seen == [2]
