@@ -101,9 +101,9 @@ class Ledger:
 
 
 def _batches(table: pa.Table, masses: F64) -> Iterator[pa.RecordBatch]:
-    """Rows of tiles with their masses, `RUN` at a time (at least once), as they will be read, whatever they were put together from: the CRC is of the buffers."""
+    """Rows of tiles with their masses, `RUN` at a time, as they will be read, whatever they were put together from: the CRC is of the buffers."""
     first = np.concatenate([[0], np.cumsum(table.column("masses").to_numpy())])
-    for at in range(0, max(1, len(table)), RUN):
+    for at in range(0, len(table), RUN):
         some = table.slice(at, RUN)
         ends = first[at : at + len(some) + 1]
         body = pa.py_buffer(np.ascontiguousarray(masses[ends[0] : ends[-1]]))
@@ -111,8 +111,8 @@ def _batches(table: pa.Table, masses: F64) -> Iterator[pa.RecordBatch]:
         whole = pa.Table.from_arrays([*some.columns[:-1], pa.chunked_array([mass])], schema=_STORED).combine_chunks()
         with pa.BufferOutputStream() as sink:
             with pa.ipc.new_stream(sink, _STORED) as writer:
-                writer.write_table(whole, max_chunksize=max(1, len(whole)))
-            yield pa.ipc.open_stream(sink.getvalue()).read_next_batch() if len(whole) else _STORED.empty_table().to_batches()[0]
+                writer.write_table(whole, max_chunksize=len(whole))
+            yield pa.ipc.open_stream(sink.getvalue()).read_next_batch()
 
 
 def load_tiles(lake: Lake, key: str) -> tuple[pa.Table, list[F64], dict[str, Any]]:
@@ -198,7 +198,7 @@ def finished_of(tiles: pa.Table) -> list[Finished]:
 
 def save_table(lake: Lake, table: pa.Table) -> str:
     """A table as an Arrow file of one batch that can be mapped; its metadata holds the CRC of its columns. Returns its key in the lake."""
-    whole = table.combine_chunks().to_batches(max_chunksize=max(1, len(table))) or table.schema.empty_table().to_batches()
+    whole = table.combine_chunks().to_batches()
     return save_batches(lake, table.schema, lambda: iter(whole))
 
 

@@ -114,10 +114,11 @@ class Masses:
     count: I64
     first: I64
 
-    def runs(self, length: int = RUN) -> Iterator[tuple[int, int, F64, I64]]:
-        """(first, last, what they show, where each begins in that, and the end) of at most `length` mass tiles, one behind the other."""
-        for low in range(0, len(self.cell), length):
-            high = min(low + length, len(self.cell))
+    def runs(self, length: int | None = None) -> Iterator[tuple[int, int, F64, I64]]:
+        """(first, last, what they show, where each begins in that, and the end) of at most `length` mass tiles (`RUN`), one behind the other."""
+        step = length or RUN
+        for low in range(0, len(self.cell), step):
+            high = min(low + step, len(self.cell))
             a, b = int(self.first[low]), int(self.first[high])
             ends = np.concatenate([[0], np.cumsum(self.count[a:b])])
             at = np.repeat(self.begin[a:b] - ends[:-1], self.count[a:b]) + np.arange(ends[-1])

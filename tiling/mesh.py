@@ -64,7 +64,7 @@ class Options(registry.Options):
     building: str = Field("building", description="Column that names a feature's building.")
     interior: float = Field(8.0, gt=0, le=1000, description="Metres of error that the inside of a building stands for while only its outside is drawn: 8 shows it within about 500 m.")
     crease: float = Field(30.0, ge=0, le=180, description="Edges steeper than this many degrees stay sharp.")
-    in_memory: int = Field(1 << 26, ge=1, description="Bytes of triangles, and of attributes, that are held in memory; more lie on disk. The tiles do not depend on it.")
+    in_memory: int = Field(1 << 26, ge=1, exclude=True, description="Bytes of triangles, and of attributes, that are held in memory; more lie on disk. The tiles do not depend on it.")
     subdivision: implicit.Subdivision = Field(
         "explicit", description="How the tree is written: explicit in tileset.json, or implicit in subtrees (a plain quadtree then, without storeys).",
     )  # fmt: skip

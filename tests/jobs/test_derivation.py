@@ -99,3 +99,15 @@ def test_an_update_may_change_how_the_layer_is_tiled(tmp_path: Path) -> None:
     deliver(city, (folder / "b.las", {**HERE, "color": "class"}, {}), update=True)
     deliver(fresh, (folder, {**HERE, "compression": "none", "color": "class"}, {}))
     assert shown(city) == shown(fresh)
+
+
+@pytest.mark.parametrize("case", [unit, colour])
+def test_what_no_tile_depends_on_makes_none(tmp_path: Path, case: Callable[[Path], tuple[Delivery, Delivery]]) -> None:
+    """How much is held in memory is told to the tiler and to no tile: they are the ones that are there."""
+    (path, options, columns), _ = case(tmp_path / "in")
+    city = City(Settings(home=tmp_path / "city", workers=1))
+    made = deliver(city, (path, options, columns))["tileset"]
+    again = deliver(city, (path, {**options, "in_memory": "5000"}, columns))
+    assert (again["version"], again["tileset"]) == (2, made)
+    assert city.published("x")[1].provenance["tile_options"]["in_memory"] == "5000", "and is kept for the next time"
+    assert deliver(city, (path, {**options, "budget": "300"}, columns))["tileset"] != made
