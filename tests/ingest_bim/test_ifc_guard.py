@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +136,23 @@ def test_raw_text_keeps_its_letters(model_file: ModelFile, step: Step, encoding:
 def test_escaped_text_is_decoded(model_file: ModelFile, step: Step) -> None:
     mesh = next(b for b in read(model_file(step(name="\\X2\\67F1\\X0\\ 1")))[0] if isinstance(b, Mesh))
     assert "柱 1" in mesh.attributes.column("name").to_pylist()
+
+
+ESCAPE = r"\\\\|\\S\\.|\\P[A-I]\\|\\X\\[0-9A-F]{2}|\\X2\\(?:[0-9A-F]{4})+\\X0\\|\\X4\\(?:[0-9A-F]{8})+\\X0\\"
+"""Whole text escapes of ISO 10303-21:2016, 6.4.3."""
+
+
+def test_backslashes_that_begin_no_escape_are_doubled(model_file: ModelFile, step: Step) -> None:
+    """Whatever stands beside them; whole escapes stay as they are."""
+    chance = random.Random(4)
+    pieces = ("\\", "\\\\", "X", "2", "S", "0", "00E4", "\\X2\\00E4\\X0\\", "\\X\\E4", "\\x\\e4", "\\PA\\", "|", "name")
+    texts = ["".join(chance.choices(pieces, k=12)) + "." for _ in range(300)]
+    source = model_file(step(name="end").replace("ENDSEC;\nEND-ISO", "".join(f"#{9000 + at}=IFCLABEL('{text}');\n" for at, text in enumerate(texts)) + "ENDSEC;\nEND-ISO"))
+    wanted = [re.sub(f"({ESCAPE})|\\\\", lambda found: found[1] or "\\\\", text, flags=re.IGNORECASE) for text in texts]
+    with guarded(source) as made:
+        assert made.path != source
+        assert re.findall(r"IFCLABEL\('(.*)'\)", made.path.read_text("ascii")) == wanted
+        assert made.broken == sum(map(len, wanted)) - sum(map(len, texts)) > 200
 
 
 def test_the_encoding_can_be_named(model_file: ModelFile, step: Step) -> None:
