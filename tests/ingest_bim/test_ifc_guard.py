@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest_bim import ifc
+from ingest_bim import ifc, ifc_open
 from ingest_bim.step_guard import guarded
 from ingest_bim.step_text import guess_encoding
 from twin.errors import BadInput, UnreadableSource
@@ -204,3 +204,12 @@ def test_guesses() -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableSource, match="absent"):
         read(tmp_path / "none.ifc")
+
+
+def test_what_the_parser_says_twice_is_one_note_whatever_the_time() -> None:
+    """A large model is opened in more than a second, and the report of it must not depend on which."""
+    lines = [f"[warning] [2026-11-23 07:00:{second}] Instance encountered with non-unique GlobalId {name}" for second in (55, 56) for name in "abcde"]
+    report = Report()
+    ifc_open._note_log("\n".join(lines), report)
+    assert [n.reason.rpartition(" ")[2] for n in report.notes[:3]] == ["a", "b", "c"]
+    assert report.notes[3].reason == "parser: … and 2 more like the last one."
