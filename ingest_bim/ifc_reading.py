@@ -133,7 +133,12 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
             _check_reach(shapes, placement, options, name)
         report.facts["content"] = content(structure, definitions, associations, shapes)
         columns = completed(columns, structure, shapes, ground_level(model, units.length)[0])
+        later.callback(_let_go, text, singles, structure, products, definitions, associations, shapes)
     yield from meshes(structure, shapes.shapes, columns, placement, report)
+
+
+def _let_go(*_: Any) -> None:
+    """What it is called with lives until then: a hundred thousand objects are taken apart after everything is delivered, not while somebody waits for the report."""
 
 
 def _note_adrift(structure: Structure, found: Grouped, report: Report) -> None:
