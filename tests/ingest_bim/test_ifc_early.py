@@ -106,6 +106,50 @@ def test_what_was_begun_is_what_is_read(model_file: ModelFile, step: Step, tmp_p
     assert (tmp_path / "cache" / "shapes.sqlite").exists()
 
 
+def test_a_command_line_is_enough_to_begin(model_file: ModelFile, step: Step, tmp_path: Path) -> None:
+    """What it looks like, before it is read; what it meant is told afterwards, and where that is something else, the reading is ended."""
+    path, told = model_file(step(name="S\xe4ule").encode("latin-1")), {**TEXTS, "encoding": "latin-1"}
+    line = ["ingest", "--layer", "x", str(path), "--option", "encoding=latin-1", "--option=anchor=0,0,0"]
+    for other in (["tile", *line[1:]], ["--home", "x", *line], [*line, str(path)], line[:3], [*line[:3], str(tmp_path / "missing.ifc")]):
+        ahead.named(other)
+        assert not ifc_early._READY, other
+    settle()
+    ahead.named(line)
+    (early,) = ifc_early._READY
+    assert (early.options, early.encoding) == (None, "latin-1")
+    assert ahead.reading([path], told, tmp_path) is not None
+    assert [early] == ifc_early._READY
+    batches = list(ifc.read(path, options(told), Report()))
+    assert early.process.wait(30) == 0
+    assert "S\xe4ule" in next(b for b in batches if isinstance(b, Mesh)).attributes.column("name").to_pylist()
+    settle()
+    ahead.named(line)
+    (early,) = ifc_early._READY
+    ahead.reading([path], TEXTS, tmp_path)  # the encoding is to be guessed, after all
+    assert early not in ifc_early._READY
+    assert early.process.poll() is not None
+
+
+def test_what_nobody_asked_for_leaves_nothing_behind(model_file: ModelFile, step: Step, tmp_path: Path) -> None:
+    """A command that ends before it reads: the reading's temporary copy goes with it."""
+    path = model_file(step(name="S\xe4ule"))
+    (tmp_path / "temporary").mkdir()
+    code = f"import sys, time; sys.argv = ['twin', 'ingest', {str(path)!r}, '--no-such-option']; from twin import ahead; ahead.named(sys.argv[1:]); time.sleep(3); from twin.cli import run; run()"
+    ended = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path / "temporary")})
+    assert ended.returncode == 2
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_what_a_job_needs_is_loaded_by_a_thread_that_gives_way() -> None:
+    code = (
+        "import os, sys; from twin import ahead, entries; right = os.setpriority; given = []; os.setpriority = lambda *all: (given.append(all[2]), right(*all));"
+        "ahead.load(next(entry for entry in entries.READERS if entry.name == 'ifc'));"
+        "print('twin.tasks' in sys.modules, 'tiling.mesh' in sys.modules, given == [ahead.GIVES_WAY], os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    was = os.getpriority(os.PRIO_PROCESS, 0)
+    assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.split() == ["True", "True", "True", str(was)]
+
+
 def test_a_refusal_is_the_same(model_file: ModelFile, step: Step, tmp_path: Path) -> None:
     for text, expected, texts in ((step(), MissingReference, {}), (step()[:-20], UnreadableSource, TEXTS), (step(name="\xe4"), BadOption, {"encoding": "ascii", **TEXTS})):
         path = model_file(text)
@@ -164,7 +208,7 @@ def test_dismissed_killed_or_interrupted_it_ends(model_file: ModelFile, step: St
 
 
 def test_beginning_loads_nothing_large() -> None:
-    code = "import sys, twin.cli, twin.ahead, ingest_bim.ifc_early; print(sorted({'numpy', 'pyarrow', 'pydantic', 'ifcopenshell'} & set(sys.modules)))"
+    code = "import sys, twin.commands, twin.ahead, ingest_bim.ifc_early; print(sorted({'numpy', 'pyarrow', 'pydantic', 'ifcopenshell'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.strip() == "[]"
     code = "import sys, ingest_bim.ifc; print(sorted({'numpy', 'pyarrow', 'ifcopenshell', 'peewee'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.strip() == "[]"
