@@ -35,11 +35,11 @@ def start(entry: Entry | None) -> None:
 
 
 def named(arguments: Sequence[str], readers: Sequence[Entry] = READERS) -> None:
-    """Call `ahead` of the reader that a command line asks for, before anything reads that: `ingest`, and one file of its suffixes.
+    """Call `ahead` of the reader that a command line asks for, before anything reads that: `ingest`, and one file of its suffixes, where no reader is named.
 
     It is a guess (the file may be an option's value); `reading` tells what was meant, and what was begun in vain is ended.
     """
-    if arguments[:1] != ["ingest"]:
+    if arguments[:1] != ["ingest"] or any(text.partition("=")[0] == "--reader" for text in arguments):
         return
     options = dict(text.removeprefix("--option=").partition("=")[::2] for text in arguments if "=" in text)
     for entry in readers:

@@ -110,7 +110,7 @@ def test_a_command_line_is_enough_to_begin(model_file: ModelFile, step: Step, tm
     """What it looks like, before it is read; what it meant is told afterwards, and where that is something else, the reading is ended."""
     path, told = model_file(step(name="S\xe4ule").encode("latin-1")), {**TEXTS, "encoding": "latin-1"}
     line = ["ingest", "--layer", "x", str(path), "--option", "encoding=latin-1", "--option=anchor=0,0,0"]
-    for other in (["tile", *line[1:]], ["--home", "x", *line], [*line, str(path)], line[:3], [*line[:3], str(tmp_path / "missing.ifc")]):
+    for other in (["tile", *line[1:]], ["--home", "x", *line], [*line, str(path)], [*line, "--reader=ifc"], line[:3], [*line[:3], str(tmp_path / "missing.ifc")]):
         ahead.named(other)
         assert not ifc_early._READY, other
     settle()
