@@ -107,7 +107,7 @@ class Context:
         if now - self._written < THROTTLE:
             return
         self._written = now
-        with self.catalog.write() as connection:
+        with self.catalog.write(lasting=False) as connection:
             self.guard(connection)
             told = JobRows.update(stage=self._stage, progress=min(max(fraction, 0.0), 1.0), message=message, updated=now)
             told.where(JobRows.id == self.job.id).execute(connection)
@@ -138,7 +138,7 @@ class Context:
         """Renew the lease until `stop` is set; the body of the heartbeat thread."""
         while not self.stop.wait(HEARTBEAT):
             try:
-                with self.catalog.write() as connection:
+                with self.catalog.write(lasting=False) as connection:
                     mine = (JobRows.id == self.job.id) & (JobRows.fence == self.job.fence) & (JobRows.state == "running")
                     if not JobRows.update(lease=time.time() + LEASE).where(mine).execute(connection):
                         self._lost.set()
@@ -208,7 +208,7 @@ class Jobs:
         Jobs that write one layer take their turns: two updates, each made onto the version shown when it began, would undo each other.
         """
         now = time.time()
-        with self.catalog.write() as connection:
+        with self.catalog.write(lasting=False) as connection:  # who claims it does not survive what takes that back
             busy = _layers_at_work(connection, now)
             query = JobRows.select().where(JobRows.state.in_(OPEN)).order_by(JobRows.created)
             if identifier is not None:
