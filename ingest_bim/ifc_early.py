@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ingest_bim.geometry_start import Forked
 from ingest_bim.pipes import Exact, packed, send
-from twin.processes import spare_pandas
+from twin.processes import keep_memory, spare_pandas
 
 if TYPE_CHECKING:
     from ingest_bim.ifc import Options
@@ -170,6 +170,7 @@ def _begun(source: Path, encoding: str | None) -> Early | None:
         _give_up()
     if not source.is_file() or threading.active_count() > 1:  # a copy would lack the threads
         return None
+    keep_memory()
     spare_pandas(compute=False)
     from twin import crs  # noqa: F401, PLC0415  here once instead of in both
 
