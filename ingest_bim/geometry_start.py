@@ -9,11 +9,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol
 
 from ingest_bim.pipes import Exact
 from twin.processes import die_with_parent
+
+PIPE = 1 << 20
+"""Bytes on their way from a fork."""
 
 
 class Started(Protocol):
@@ -42,6 +46,7 @@ class Forked:
         self._waiting = threading.Lock()
         down_read, down_write = os.pipe()
         up_read, up_write = os.pipe()
+        _widen(up_write)
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
@@ -90,6 +95,14 @@ class Forked:
         """See `Started`."""
         if self.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold a megabyte, where the system can (64 kB else): a message of that size is then written at once, not in turns with a reader that has other things to do."""
+    with suppress(ImportError, AttributeError, OSError):
+        import fcntl  # noqa: PLC0415  not everywhere
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
 def spawned() -> subprocess.Popen[bytes]:

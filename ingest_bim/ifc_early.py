@@ -1,6 +1,6 @@
 """Reading a model in a process of its own, begun before the program that asks for it has loaded its libraries.
 
-`begin` is called by the command line first of all (`twin.ahead`). It loads what reading and the rest of the program have in common (NumPy,
+`begin` is called by the program first of all (`twin.ahead`). It loads what reading and the rest of the program have in common (NumPy,
 Arrow, PROJ) and divides: a fork of this process (`ingest_bim.ifc_process`) loads the parser, reads, and sends batches, report and
 progress; meanwhile this one loads what a job and a tiler need, on the other core. A parser that crashes takes no city with it.
 """
@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ingest_bim.geometry_start import Forked
 from ingest_bim.pipes import Exact, packed, send
-from twin.processes import spare_pandas
+from twin.processes import keep_memory, spare_pandas
 
 if TYPE_CHECKING:
     from ingest_bim.ifc import Options
@@ -36,12 +36,12 @@ class Early:
 
     Attributes:
         process: where.
-        source: the model's path, absolute.
+        source: the model's path, absolute. encoding: of its raw text, if that is given.
         options: once they are checked.
     """
 
     def __init__(self, source: Path, encoding: str | None) -> None:
-        self.source = source.resolve()
+        self.source, self.encoding = source.resolve(), encoding
         self.options: Options | None = None
         self.process = Forked(partial(_read, self.source, encoding))
         self._messages: SimpleQueue[bytes | None] = SimpleQueue()
@@ -144,25 +144,46 @@ _READY: list[Early] = []
 """A reading that nobody asked for yet, at most one."""
 
 
-def begin(source: Path, texts: Mapping[str, str], cache: Path) -> None:
-    """Begin to read. It ends by itself when this process does. Options that are refused are for the one who asks for the reading to refuse."""
-    if _READY or not source.is_file():
+def begin(source: Path, texts: Mapping[str, str], cache: Path | None) -> None:
+    """Begin to read, or (`cache` None: what is wanted is not known yet) to open. It ends by itself when this process does. Options that are refused are for the one who asks for the reading to refuse."""
+    early = _begun(source, texts.get("encoding"))
+    if early is None or cache is None:
         return
-    if threading.active_count() > 1:  # a copy would lack them
-        return
-    spare_pandas(compute=False)
-    from twin import crs  # noqa: F401, PLC0415  here once instead of in both
-
-    early = Early(source, texts.get("encoding"))
     from ingest_bim.ifc import Options  # noqa: PLC0415  while the other process loads
 
     try:
         options = Options.model_validate({name: text for name, text in texts.items() if name in Options.model_fields})
     except ValueError:
-        early.stop()
+        _give_up()
         return
     early.begin(options, cache)
+
+
+def _begun(source: Path, encoding: str | None) -> Early | None:
+    """A reading of this file that waits to be told how: that which has begun, else a new one. None where one is told already, or none can begin."""
+    if _READY:
+        early = _READY[0]
+        if early.options is not None:
+            return None
+        if (early.source, early.encoding) == (source.resolve(), encoding):
+            return early
+        _give_up()
+    if not source.is_file() or threading.active_count() > 1:  # a copy would lack the threads
+        return None
+    keep_memory()
+    spare_pandas(compute=False)
+    from twin import crs  # noqa: F401, PLC0415  here once instead of in both
+
+    early = Early(source, encoding)
     _READY.append(early)
+    atexit.register(_give_up)
+    return early
+
+
+def _give_up() -> None:
+    """End a reading that nobody asked for."""
+    while _READY:
+        _READY.pop().stop()
 
 
 def take(source: Path, options: Options) -> Early | None:

@@ -80,10 +80,9 @@ def _open(path: Path) -> tuple[Any, str]:
 def _note_log(log: str, report: Report) -> None:
     """The parser's errors and warnings: a few of each kind, and how many there were."""
     kinds: dict[str, list[str]] = defaultdict(list)
-    for line in dict.fromkeys(log.splitlines()):
-        if "[error]" in line.lower() or "[warning]" in line.lower():
-            text = _MARKS.sub("", line)[:200]
-            kinds[" ".join(text.split()[:4])].append(text)
+    said = [_MARKS.sub("", line) for line in log.splitlines() if "[error]" in line.lower() or "[warning]" in line.lower()]
+    for text in dict.fromkeys(said):  # what is said in two seconds is one thing
+        kinds[" ".join(text.split()[:4])].append(text[:200])
     for texts in kinds.values():
         for text in texts[:3]:
             report.note("warned", "", f"parser: {text}")

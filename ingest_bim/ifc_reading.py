@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
+from collections.abc import Iterator
 from contextlib import ExitStack
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,40 +17,33 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingest_bim.ifc_attributes import attributes
-from ingest_bim.ifc_cache import ShapeCache
 from ingest_bim.ifc_columns import attribute_table, completed
 from ingest_bim.ifc_content import content
 from ingest_bim.ifc_folded import Place, Sent
 from ingest_bim.ifc_geometry import Host, Shapes
-from ingest_bim.ifc_groups import groups_of
 from ingest_bim.ifc_map import ground_level
 from ingest_bim.ifc_materials import Associations
 from ingest_bim.ifc_mesh import SPACES, meshes
 from ingest_bim.ifc_open import Opening
 from ingest_bim.ifc_options import numbers
 from ingest_bim.ifc_placement import FAR, Placement, Request, place
-from ingest_bim.ifc_plain import PlainShapes
 from ingest_bim.ifc_products import Products
 from ingest_bim.ifc_properties import Definitions, as_json, long_table, material_properties, read_definitions
-from ingest_bim.ifc_shapes import shape_model
-from ingest_bim.ifc_sharing import Plan, plan_of
+from ingest_bim.ifc_shaping import Apart, Aside, Grouped, Progress, Work, grouped
 from ingest_bim.ifc_singles import Singles
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
 from ingest_bim.ifc_units import Units, one_length
-from ingest_bim.step_access import DAMAGED, attribute, parser
-from ingest_bim.step_guard import StepFile
+from ingest_bim.step_access import DAMAGED, attribute
 from ingest_bim.step_scan import StepText
 from ingest_bim.wording import in_words
 from twin import reading
-from twin.errors import BadFeature, BadOption, BadReference, Cancelled, UnreadableSource
+from twin.errors import BadFeature, BadOption, BadReference, UnreadableSource
 from twin.model import Report, Table
 from twin.processes import uncollected
 
 if TYPE_CHECKING:
     from ingest_bim.ifc import Options
 
-#: Part of the cache's key: what is kept from one release is not shape for another.
-CODE_VERSION = "9"
 #: Bytes of text up to which it is scanned: for equal shapes, the cache, plain bodies and values. It takes six times that in memory, as the parser does.
 MAX_SCANNED = 1 << 30
 
@@ -96,29 +86,33 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         if singles is not None:
             singles.read_ahead(opened.done)
         model = opened.model(report)
-        if shaped and host is None:
-            host = stack.enter_context(Host.of_model(model, workers, options.element_seconds))
         units = Units(model)
         if not units.stated:
             report.note("assumed", "", "The model states no length unit: metres are taken.")
         one_length(model, name, report)
+        # what is found on the way while shapes are begun has its place in the report nevertheless
+        inside, stated = Report(), Report()
+        structure = read_structure(model, inside)
+        products = Products(model, text)
+        shaping: Aside | Apart | None = None
+        if shaped:
+            work = Work(model, step, text, structure, products, units, options, workers, around.cache)
+            shaping = Aside(work, host, later) if host is not None else Apart(work, later)
+            stack.enter_context(shaping)
         placement = None if options.footprint else place(model, units.length, _request(options), report, name)
         if placement is not None:
             yield Place(placement.reference, placement.matrix[:3, 3])
         around.progress(0.02, "opened")
-        structure = read_structure(model, report)
+        report.include(inside)
         if not structure.elements:
             raise BadFeature(f"{name} holds no project and no products.", "Export the model again.")
-        products = Products(model, text)
-        drawable, idle = groups_of(structure, products)
-        _note_adrift(structure, products, drawable, report)
-        shaping = None
-        if host is not None:
-            plan = _plan(step, structure, products, drawable, units, options, report, text)
-            plain = PlainShapes(model, structure, text, plan, units.length) if text is not None else None
-            shaping = _start(stack, later, host, plan, options, plain)
-        definitions = read_definitions(model, structure, units, report, singles)
-        associations = Associations(model, structure, units.length, report)
+        definitions = read_definitions(model, structure, units, stated, singles)
+        associations = Associations(model, structure, units.length, stated)
+        found = shaping.grouped() if shaping is not None else grouped(structure, products)[1]
+        _note_adrift(structure, found, report)
+        if shaped and text is None:
+            report.note("warned", "", f"The model is larger than {MAX_SCANNED >> 20} MiB: equal shapes are not looked for, and every element is shaped by a kernel.")
+        report.include(stated)
         around.progress(0.1, "properties")
         # while shapes are made elsewhere; who takes the tables stores them while elements are read here
         yield long_table("psets", definitions.psets, structure.ids)
@@ -129,8 +123,8 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         yield from attributes(model, structure, units, report)
         yield _types(model, structure, definitions)
         columns = attribute_table(model, structure, products, definitions, associations)
-        shapes = shaping() if shaping is not None else Shapes()
-        shapes.skipped |= {step: ("empty", reason) for step, reason in idle.items()}
+        shapes = shaping.shapes(_telling(around)) if shaping is not None else Shapes()
+        shapes.skipped |= {step: ("empty", reason) for step, reason in found.idle.items()}
         _report(structure, shapes, report)
         _note_far(shapes, structure, report)
         if placement is None:
@@ -139,15 +133,24 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
             _check_reach(shapes, placement, options, name)
         report.facts["content"] = content(structure, definitions, associations, shapes)
         columns = completed(columns, structure, shapes, ground_level(model, units.length)[0])
+        later.callback(_let_go, text, singles, structure, products, definitions, associations, shapes)
     yield from meshes(structure, shapes.shapes, columns, placement, report)
 
 
-def _note_adrift(structure: Structure, products: Products, drawable: dict[int, tuple[str, ...]], report: Report) -> None:
+def _let_go(*_: Any) -> None:
+    """What it is called with lives until then: a hundred thousand objects are taken apart after everything is delivered, not while somebody waits for the report."""
+
+
+def _note_adrift(structure: Structure, found: Grouped, report: Report) -> None:
     """Name the elements that have a shape and no place of their own."""
-    for element in structure.elements:
-        step = element.id()
-        if step in drawable and not products.named(step)[0]:
-            report.note("warned", structure.ids[step], f"{element.is_a()} #{step} has no placement (or one that is not in the file): it is drawn at the model's origin.")
+    kinds = {element.id(): element.is_a() for element in structure.elements} if found.adrift else {}
+    for step in found.adrift:
+        report.note("warned", structure.ids[step], f"{kinds[step]} #{step} has no placement (or one that is not in the file): it is drawn at the model's origin.")
+
+
+def _telling(around: reading.Surroundings) -> Progress:
+    """Tells how many shapes are made."""
+    return lambda done, count: around.progress(min(0.9, done / max(count, 1)), f"{done:,} shapes of at most {max(count, 1):,}")
 
 
 def _request(options: Options) -> Request:
@@ -164,52 +167,6 @@ def _request(options: Options) -> Request:
         rotation=options.rotation, height=options.height, origin=(origin[0], origin[1], origin[2]), scale=options.scale,
         use=options.use, confirm=options.confirm,
     )  # fmt: skip
-
-
-def _plan(
-    step: StepFile, structure: Structure, products: Products, drawable: dict[int, tuple[str, ...]], units: Units, options: Options, report: Report, text: StepText | None
-) -> Plan:
-    """What is shaped and what is placed. A text too large to be looked through shares nothing."""
-    if text is None:
-        report.note("warned", "", f"The model is larger than {MAX_SCANNED >> 20} MiB: equal shapes are not looked for, and every element is shaped by a kernel.")
-        return Plan(drawable)
-    angle = units.by_type["PLANEANGLEUNIT"].factor if "PLANEANGLEUNIT" in units.by_type else 1.0
-    salt = f"{CODE_VERSION} {parser().version} {options.kernel} {units.length!r} {angle!r} {step.schema}"
-    return plan_of(structure, products, drawable, text, units.length, salt)
-
-
-def _start(stack: ExitStack, later: ExitStack, host: Host, plan: Plan, options: Options, plain: PlainShapes | None) -> Callable[[], Shapes]:
-    """Begin to shape in other processes; calling what is returned waits for the shapes, telling progress (and so cancelling)."""
-    around = reading.current()
-    done, stopped = [0], Event()
-
-    def stop(kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            stopped.set()
-            host.stop()
-
-    def told(count: int) -> None:
-        if stopped.is_set():
-            raise Cancelled("Shaping was stopped.")
-        done[0] = count
-
-    aside = stack.enter_context(ThreadPoolExecutor(1))
-    # where reading ends early, before the thread is waited for: it would go on to the last element
-    stack.push(stop)
-    cache = ShapeCache(around.cache) if around.cache is not None else None
-    task = aside.submit(shape_model, host, plan, options.kernel, cache, told, plain)
-
-    def wait() -> Shapes:
-        total = max(len(plan.drawable), 1)
-        while not wait_for((task,), timeout=0.5).done:
-            around.progress(min(0.9, done[0] / total), f"{done[0]:,} shapes of at most {total:,}")
-        host.close()
-        shapes, fresh = task.result()
-        if cache is not None:
-            later.callback(cache.put, fresh)
-        return shapes
-
-    return wait
 
 
 def _report(structure: Structure, shapes: Shapes, report: Report) -> None:

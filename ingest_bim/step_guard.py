@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -210,11 +211,25 @@ def _mend(path: Path, target: Path) -> tuple[Path, int]:
         if not any(b"\\" in chunk for chunk in iter(lambda: file.read(CHUNK), b"")):
             return path, 0
     data = path.read_bytes()
-    broken = sum(1 for match in _ESCAPE.finditer(data) if match[1])
-    if not broken:
+    places = _broken(data)
+    if not places:
         return path, 0
-    target.write_bytes(_ESCAPE.sub(lambda match: b"\\\\" if match[1] else match[0], data))
-    return target, broken
+    # each twice: a piece begins with the backslash that the piece before it ends with
+    target.write_bytes(b"".join(data[start : end + 1] for start, end in pairwise([0, *places, len(data)])))
+    return target, len(places)
+
+
+def _broken(data: bytes) -> list[int]:
+    """Places of the backslashes that begin no escape. From one to the next: looking for the pattern at every byte takes thirty times as long."""
+    places: list[int] = []
+    at = data.find(b"\\")
+    while at >= 0:
+        escape = _ESCAPE.match(data, at)
+        assert escape is not None  # of a backslash there is always one, whole or not
+        if escape[1]:
+            places.append(at)
+        at = data.find(b"\\", escape.end())
+    return places
 
 
 def _step_escape(match: re.Match[str]) -> str:

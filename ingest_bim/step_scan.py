@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 #: One instance: name, class, attributes with the closing parenthesis. Possessive, so that a broken file costs linear time.
-_INSTANCE = re.compile(rb"#(\d++)\s*+=\s*+([A-Za-z0-9_]++)\s*+\(((?:[^';]++|'[^']*+')*+);")
+_INSTANCE = re.compile(rb"#(\d++)\s*+=\s*+([A-Za-z0-9_]++)\s*+\(([^';]*+(?:'[^']*+'[^';]*+)*+);")
 _REFERENCE = re.compile(rb"#(\d++)")
 _ABSENT = (b"absent", b"")
 #: Texts without references up to this many bytes are their own digests.

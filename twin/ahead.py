@@ -6,13 +6,26 @@ libraries that use one core. Who gains by it names a function in its line of the
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-from twin.entries import READERS, Entry
+from twin.entries import READERS, TILERS, Entry
+
+GIVES_WAY = 5
+"""How much nicer than others a thread is that loads what is needed later (setpriority(2))."""
+
+
+def prepare() -> None:
+    """For a process that ingests and ends: before NumPy and the rest of the libraries are loaded."""
+    from twin.processes import collect_seldom  # noqa: PLC0415
+
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of numpy: starting them costs more than an ingest has for them to do
+    collect_seldom()
 
 
 def start(entry: Entry | None) -> None:
@@ -21,8 +34,23 @@ def start(entry: Entry | None) -> None:
         threading.Thread(target=_load, args=(entry.ahead,), name=f"ahead-{entry.name}").start()
 
 
-def reading(sources: Sequence[Path], options: Mapping[str, str], cache: Path, readers: Sequence[Entry] = READERS) -> None:
-    """Call `ahead` of the readers that a source's suffix names, here and now, before the rest of the program is loaded: it begins what then goes on by itself.
+def named(arguments: Sequence[str], readers: Sequence[Entry] = READERS) -> None:
+    """Call `ahead` of the reader that a command line asks for, before anything reads that: `ingest`, and one file of its suffixes, where no reader is named.
+
+    It is a guess (the file may be an option's value); `reading` tells what was meant, and what was begun in vain is ended.
+    """
+    if arguments[:1] != ["ingest"] or any(text.partition("=")[0] == "--reader" for text in arguments):
+        return
+    options = dict(text.removeprefix("--option=").partition("=")[::2] for text in arguments if "=" in text)
+    for entry in readers:
+        files = [text for text in arguments[1:] if entry.ahead and text.lower().endswith(entry.suffixes) and Path(text).is_file()]
+        if len(files) == 1:
+            prepare()
+            _load(entry.ahead, Path(files[0]), options, None)
+
+
+def reading(sources: Sequence[Path], options: Mapping[str, str], cache: Path, readers: Sequence[Entry] = READERS) -> Entry | None:
+    """Call `ahead` of the reader that a source's suffix names, here and now, before the rest of the program is loaded: it begins what then goes on by itself.
 
     Args:
         sources: as given on the command line; only a single one tells.
@@ -30,10 +58,31 @@ def reading(sources: Sequence[Path], options: Mapping[str, str], cache: Path, re
         cache: folder for what readers keep (`twin.reading.Surroundings`).
     """
     if len(sources) != 1:
-        return
+        return None
     for entry in readers:
         if entry.ahead and sources[0].name.lower().endswith(entry.suffixes):
             _load(entry.ahead, sources[0], options, cache)
+            return entry
+    return None
+
+
+def load(entry: Entry) -> None:
+    """Load what a job of this reader will need, giving way to the process that reads meanwhile: on two cores that has work for both, and it is what is waited for."""
+    names = ["twin.tasks", *(tiler.module for tiler in TILERS if tiler.kind == entry.kind)]
+
+    def each() -> None:
+        if sys.platform == "linux":  # where a priority is a thread's; it cannot be raised again, so the thread is one for this alone
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), GIVES_WAY)
+        from twin.processes import spare_pandas  # noqa: PLC0415
+
+        spare_pandas()
+        for name in names:
+            with suppress(Exception):  # what is wrong shows again where it is used
+                import_module(name)
+
+    thread = threading.Thread(target=each, name="ahead-load")
+    thread.start()
+    thread.join()
 
 
 def _load(name: str, *arguments: object) -> None:

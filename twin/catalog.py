@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from twin.errors import Conflict, NotFound, StorageError
 from twin.model import Layer
 
 SCHEMA_VERSION = 1
-PRAGMAS = {"journal_mode": "WAL", "synchronous": "FULL", "busy_timeout": 30_000, "foreign_keys": "ON"}
+#: With `synchronous` NORMAL the disk is not waited for at the end of a transaction (a power cut takes the last ones back, whole); `Catalog.write` says when it is.
+PRAGMAS = {"synchronous": "NORMAL", "journal_mode": "WAL", "busy_timeout": 30_000, "foreign_keys": "ON"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Catalog:
         path.parent.mkdir(parents=True, exist_ok=True)
         # a connection for each thread, made when it first asks
         self._database = SqliteDatabase(str(path), pragmas=PRAGMAS, timeout=30)
-        with self.write() as connection:
+        with self.write(lasting=False) as connection:
             for table in TABLES:
                 SchemaManager(table, connection).create_all()
             run: Any = connection.execute_sql
@@ -94,35 +95,38 @@ class Catalog:
             if version not in (0, SCHEMA_VERSION):
                 raise StorageError(f"{path} was written by another release (schema {version}, this one reads {SCHEMA_VERSION}).",
                                    "Use the release that wrote it, or start a new city.")  # fmt: skip
-            run(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            if version != SCHEMA_VERSION:
+                run(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
     def write(self, *, lasting: bool = True) -> Iterator[Database]:
         """A write transaction: taken at once (`BEGIN IMMEDIATE`), committed at the end, rolled back on any error.
 
         Args:
-            lasting: whether it is on disk at the end. What is not (how far a job is) is there for everybody at once, and only a power cut may take it back, up to the last that lasts.
+            lasting: wait until it is on the disk, and with it all that was written before. Else a power cut (not the end of the program) may take it
+                back: for what is told on the way (progress, leases) and what a job that is redone makes again.
 
         Yields:
             What every query of it is executed on.
         """
         try:
-            with self._sound(), nullcontext() if lasting else self._at_ease(), self._database.atomic("IMMEDIATE"):
+            with self._sound(), self._waiting(lasting), self._database.atomic("IMMEDIATE"):
                 yield self._database
         except OperationalError as error:
             raise StorageError(f"The catalogue cannot be written: {error}.", "Another program may hold it, or the disk is full.") from error
 
     @contextmanager
-    def _at_ease(self) -> Iterator[None]:
-        """Commits of this thread do not wait for the disk, which takes a few milliseconds each."""
-        if self._database.in_transaction():
-            yield  # it ends with the outer one
+    def _waiting(self, lasting: bool) -> Iterator[None]:
+        """In here this thread's transactions end when they are on the disk; one that is under way ends as it began."""
+        run: Any = self._database.execute_sql
+        if not lasting or self._database.in_transaction():
+            yield
             return
-        self._database.pragma("synchronous", "NORMAL")
+        run("PRAGMA synchronous = FULL")
         try:
             yield
         finally:
-            self._database.pragma("synchronous", PRAGMAS["synchronous"])
+            run("PRAGMA synchronous = NORMAL")
 
     @contextmanager
     def read(self) -> Iterator[Database]:

@@ -1,4 +1,4 @@
-"""The commands `twin run`, `twin compare` and `twin jobs`; imported by `twin.cli`, which has the others."""
+"""The commands `twin run`, `twin compare` and `twin jobs`; imported by `twin.commands`, which has the others."""
 
 from __future__ import annotations
 

@@ -31,8 +31,9 @@ class Entry:
     several: bool = False
     """Whether a reader's `read` also takes a folder or a list of files as `source`."""
     ahead: str = ""
-    """"module:function", called in good time (`twin.ahead`): a tiler's without arguments while its layer is being read, a reader's with the
-    source, the options that are given (texts by name) and the cache's folder, before anything else is loaded."""
+    """A "module:function", called in good time (`twin.ahead`): a tiler's without arguments while its layer is being read; a reader's with the source, the
+    options that are given (texts by name) and the cache's folder before anything large is loaded, and once before that, without the folder, where
+    no more is known than what the command line looks like."""
 
     def load(self) -> Any:
         """Import the module."""

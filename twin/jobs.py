@@ -208,7 +208,7 @@ class Jobs:
         Jobs that write one layer take their turns: two updates, each made onto the version shown when it began, would undo each other.
         """
         now = time.time()
-        with self.catalog.write(lasting=False) as connection:  # a claim that is lost is one of a worker that is gone
+        with self.catalog.write(lasting=False) as connection:  # who claims it does not survive what takes that back
             busy = _layers_at_work(connection, now)
             query = JobRows.select().where(JobRows.state.in_(OPEN)).order_by(JobRows.created)
             if identifier is not None:

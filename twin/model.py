@@ -276,10 +276,10 @@ class Report:
         if self.counts[action] <= self.LIMIT:
             self.notes.append(Note(action, feature, reason))
 
-    def include(self, other: Report, name: str) -> None:
-        """Take over the notes of a part of the source (one of its files), under its name; numbers and facts are left to the caller."""
+    def include(self, other: Report, name: str = "") -> None:
+        """Take over the notes of a part of the source (one of its files), under its name if it has one; numbers and facts are left to the caller."""
         for each in other.notes:
-            self.note(each.action, each.feature, f"{name}: {each.reason}")
+            self.note(each.action, each.feature, f"{name}: {each.reason}" if name else each.reason)
         for action, count in other.counts.items():  # notes beyond the limit are counted, as here
             self.counts[action] += count - sum(each.action == action for each in other.notes)
 

@@ -292,7 +292,7 @@ def _read(city: City, context: Context, entry: registry.Entry, paths: list[Path]
 
 def _keep(city: City, context: Context, layer: Layer, version: LayerVersion, *, run: str = "", job: str = "") -> int:
     manifest = city.lake.put_json(parts.to_json(version))
-    with city.catalog.write(lasting=False) as connection:  # the end of the job lasts
+    with city.catalog.write(lasting=False) as connection:  # publishing it, or the end of the job, lasts
         context.guard(connection)
         return city.catalog.add_version(connection, layer, manifest, version.count, job=job or context.job.id, who=city.settings.who, run=run)
 
@@ -391,7 +391,7 @@ def _derive(city: City, context: Context, name: str, number: int, version: Layer
         if more:
             info["archives"] = more
     derivation = Derivation(key, name, number, entry.name, archive, inputs, info)
-    with city.catalog.write(lasting=False) as connection:  # publishing it lasts
+    with city.catalog.write(lasting=False) as connection:
         context.guard(connection)
         city.catalog.add_derivation(connection, derivation)
     return derivation

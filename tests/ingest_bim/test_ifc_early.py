@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ingest_bim import ifc, ifc_early
+from ingest_bim import ifc, ifc_early, ifc_reading, ifc_shaping
+from ingest_bim.ifc_geometry import Shape, Shapes
+from ingest_bim.ifc_properties import read_definitions
+from ingest_bim.ifc_sent import packed, unpacked
+from ingest_bim.ifc_shapes import shape_model
 from twin import ahead, reading
 from twin.errors import BadOption, Cancelled, MissingReference, UnreadableSource
 from twin.model import Batch, Mesh, Report, Table
@@ -97,6 +106,50 @@ def test_what_was_begun_is_what_is_read(model_file: ModelFile, step: Step, tmp_p
     assert (tmp_path / "cache" / "shapes.sqlite").exists()
 
 
+def test_a_command_line_is_enough_to_begin(model_file: ModelFile, step: Step, tmp_path: Path) -> None:
+    """What it looks like, before it is read; what it meant is told afterwards, and where that is something else, the reading is ended."""
+    path, told = model_file(step(name="S\xe4ule").encode("latin-1")), {**TEXTS, "encoding": "latin-1"}
+    line = ["ingest", "--layer", "x", str(path), "--option", "encoding=latin-1", "--option=anchor=0,0,0"]
+    for other in (["tile", *line[1:]], ["--home", "x", *line], [*line, str(path)], [*line, "--reader=ifc"], line[:3], [*line[:3], str(tmp_path / "missing.ifc")]):
+        ahead.named(other)
+        assert not ifc_early._READY, other
+    settle()
+    ahead.named(line)
+    (early,) = ifc_early._READY
+    assert (early.options, early.encoding) == (None, "latin-1")
+    assert ahead.reading([path], told, tmp_path) is not None
+    assert [early] == ifc_early._READY
+    batches = list(ifc.read(path, options(told), Report()))
+    assert early.process.wait(30) == 0
+    assert "S\xe4ule" in next(b for b in batches if isinstance(b, Mesh)).attributes.column("name").to_pylist()
+    settle()
+    ahead.named(line)
+    (early,) = ifc_early._READY
+    ahead.reading([path], TEXTS, tmp_path)  # the encoding is to be guessed, after all
+    assert early not in ifc_early._READY
+    assert early.process.poll() is not None
+
+
+def test_what_nobody_asked_for_leaves_nothing_behind(model_file: ModelFile, step: Step, tmp_path: Path) -> None:
+    """A command that ends before it reads: the reading's temporary copy goes with it."""
+    path = model_file(step(name="S\xe4ule"))
+    (tmp_path / "temporary").mkdir()
+    code = f"import sys, time; sys.argv = ['twin', 'ingest', {str(path)!r}, '--no-such-option']; from twin import ahead; ahead.named(sys.argv[1:]); time.sleep(3); from twin.cli import run; run()"
+    ended = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path / "temporary")})
+    assert ended.returncode == 2
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_what_a_job_needs_is_loaded_by_a_thread_that_gives_way() -> None:
+    code = (
+        "import os, sys; from twin import ahead, entries; right = os.setpriority; given = []; os.setpriority = lambda *all: (given.append(all[2]), right(*all));"
+        "ahead.load(next(entry for entry in entries.READERS if entry.name == 'ifc'));"
+        "print('twin.tasks' in sys.modules, 'tiling.mesh' in sys.modules, given == [ahead.GIVES_WAY], os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    was = os.getpriority(os.PRIO_PROCESS, 0)
+    assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.split() == ["True", "True", "True", str(was)]
+
+
 def test_a_refusal_is_the_same(model_file: ModelFile, step: Step, tmp_path: Path) -> None:
     for text, expected, texts in ((step(), MissingReference, {}), (step()[:-20], UnreadableSource, TEXTS), (step(name="\xe4"), BadOption, {"encoding": "ascii", **TEXTS})):
         path = model_file(text)
@@ -155,7 +208,106 @@ def test_dismissed_killed_or_interrupted_it_ends(model_file: ModelFile, step: St
 
 
 def test_beginning_loads_nothing_large() -> None:
-    code = "import sys, twin.cli, twin.ahead, ingest_bim.ifc_early; print(sorted({'numpy', 'pyarrow', 'pydantic', 'ifcopenshell'} & set(sys.modules)))"
+    code = "import sys, twin.commands, twin.ahead, ingest_bim.ifc_early; print(sorted({'numpy', 'pyarrow', 'pydantic', 'ifcopenshell'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.strip() == "[]"
     code = "import sys, ingest_bim.ifc; print(sorted({'numpy', 'pyarrow', 'ifcopenshell', 'peewee'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_shapes_are_made_beside_the_reading(model_file: ModelFile, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of their own, which also keeps them; what is said of the model comes in the order in which it was always said."""
+    (tmp_path / "said").mkdir()
+    monkeypatch.setattr(ifc_shaping, "shape_model", _noting(tmp_path / "said" / "shapes", shape_model))
+    monkeypatch.setattr(ifc_reading, "read_definitions", _noting(tmp_path / "said" / "properties", read_definitions))
+    lines = ("#130=IFCCOLUMN('1000000000000000000001',$,'third',$,$,$,#104,'T3',.COLUMN.);", "#401=IFCPROPERTYSINGLEVALUE('a',$,IFCLABEL('x'),$);",
+             "#422=IFCPROPERTYSET('4000000000000000000002',$,'set',$,(#401,#63));",
+             "#432=IFCRELDEFINESBYPROPERTIES('4000000000000000000003',$,$,$,(#100),#422);")  # fmt: skip
+    path = model_file(step(*lines, lat="(22,34,48,0)", lon="(113,4,48,0)"))
+    early = begun(path, {"vertical": "EGM96"}, tmp_path / "cache")
+    report, plain = Report(), Report()
+    elsewhere = list(ifc.read(path, options({"vertical": "EGM96"}), report))
+    assert early.process.wait(30) == 0
+    processes = {one.read_text() for one in (tmp_path / "said").iterdir()} | {str(os.getpid()), str(early.process.pid)}
+    assert len(processes) == 3, "the reading one is the early one"
+    assert (tmp_path / "cache" / "shapes.sqlite").exists()
+    here = list(ifc.read(path, options({"vertical": "EGM96"}), plain))
+    assert all(map(same, elsewhere, here))
+    assert report == plain
+    said = [note.reason for note in report.notes]
+    at = [next(number for number, text in enumerate(said) if part in text) for part in ("Placed by IfcSite", "repeats the GlobalId", "has no placement", "IfcExtrudedAreaSolid")]
+    assert at == sorted(at)
+
+
+def _noting(path: Path, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which writes down the number of the process that calls it."""
+
+    def noting(*arguments: Any, **named: Any) -> Any:
+        path.write_text(str(os.getpid()))
+        return function(*arguments, **named)
+
+    return noting
+
+
+def test_a_shaping_process_that_dies_ends_the_reading(model_file: ModelFile, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = model_file(step())
+    monkeypatch.setattr(ifc_shaping, "shape_model", lambda *arguments: os.kill(os.getpid(), signal.SIGKILL))
+    begun(path, TEXTS, tmp_path)
+    with pytest.raises(UnreadableSource, match="shaping process ended unexpectedly"):
+        list(ifc.read(path, options(TEXTS), Report()))
+
+
+def test_an_error_while_shaping_is_the_reading_s(model_file: ModelFile, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = model_file(step())
+
+    def damaged(*arguments: Any) -> Any:
+        raise KeyError("#9")
+
+    monkeypatch.setattr(ifc_shaping, "groups_of", damaged)
+    begun(path, TEXTS, tmp_path)
+    with pytest.raises(UnreadableSource, match="is damaged in its units") as elsewhere:
+        list(ifc.read(path, options(TEXTS), Report()))
+    with pytest.raises(UnreadableSource) as here:
+        list(ifc.read(path, options(TEXTS), Report()))
+    assert str(elsewhere.value) == str(here.value)
+
+
+def test_a_reading_dismissed_while_shapes_are_made_ends_all_of_it(model_file: ModelFile, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = model_file(step())
+    monkeypatch.setattr(ifc_shaping, "shape_model", _noting(tmp_path / "shapes", lambda *arguments: time.sleep(300)))
+
+    def dismissed(fraction: float, message: str) -> None:
+        if "shapes" in message:
+            raise Cancelled("dismissed")
+
+    early = begun(path, TEXTS, tmp_path)
+    with reading.given(reading.Surroundings(progress=dismissed)), pytest.raises(Cancelled):
+        list(ifc.read(path, options(TEXTS), Report()))
+    assert early.process.poll() is not None
+    shaping = int((tmp_path / "shapes").read_text())
+    for _ in range(500):  # the system ends it with its parent
+        if not Path(f"/proc/{shaping}").exists() or ") Z " in Path(f"/proc/{shaping}/stat").read_text():
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("the shaping process goes on")
+
+
+def test_shapes_come_out_of_the_columns_as_they_went_in() -> None:
+    chance = np.random.default_rng(1)
+
+    def shape(vertices: int, triangles: int, materials: list[Any]) -> Shape:
+        return Shape(chance.normal(size=(vertices, 3)), chance.integers(0, max(vertices, 1), (triangles, 3)).astype(np.int32), np.full(triangles, -1, np.int32), materials, np.eye(4), "plain")
+
+    one, two, none = shape(8, 12, [("a", (1.0, 0.0, 0.0, 1.0))]), shape(4, 4, []), shape(0, 0, [])
+    shapes = Shapes({7: one, 3: two, 9: replace(one, matrix=chance.normal(size=(4, 4))), 11: none}, {5: ("failed", "why")}, ["finding"], {"shaped": 3})
+    for given in (shapes, Shapes({}, {5: ("empty", "why")})):
+        made = unpacked(pickle.loads(pickle.dumps(packed(given))))
+        assert (list(made.shapes), made.skipped, made.findings, made.facts) == (list(given.shapes), given.skipped, given.findings, given.facts)
+        for step, was in given.shapes.items():
+            now = made.shapes[step]
+            assert (now.materials, now.kernel) == (was.materials, was.kernel)
+            for name in ("positions", "triangles", "rows", "matrix"):
+                np.testing.assert_array_equal(getattr(now, name), getattr(was, name))
+                assert getattr(now, name).dtype == getattr(was, name).dtype
+        if given.shapes:
+            assert made.shapes[7].positions is made.shapes[9].positions  # what is shared is looked at once

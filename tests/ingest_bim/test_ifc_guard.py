@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ingest_bim import ifc
+from ingest_bim import ifc, ifc_open
 from ingest_bim.step_guard import guarded
 from ingest_bim.step_text import guess_encoding
 from twin.errors import BadInput, UnreadableSource
@@ -136,6 +138,23 @@ def test_escaped_text_is_decoded(model_file: ModelFile, step: Step) -> None:
     assert "柱 1" in mesh.attributes.column("name").to_pylist()
 
 
+ESCAPE = r"\\\\|\\S\\.|\\P[A-I]\\|\\X\\[0-9A-F]{2}|\\X2\\(?:[0-9A-F]{4})+\\X0\\|\\X4\\(?:[0-9A-F]{8})+\\X0\\"
+"""Whole text escapes of ISO 10303-21:2016, 6.4.3."""
+
+
+def test_backslashes_that_begin_no_escape_are_doubled(model_file: ModelFile, step: Step) -> None:
+    """Whatever stands beside them; whole escapes stay as they are."""
+    chance = random.Random(4)
+    pieces = ("\\", "\\\\", "X", "2", "S", "0", "00E4", "\\X2\\00E4\\X0\\", "\\X\\E4", "\\x\\e4", "\\PA\\", "|", "name")
+    texts = ["".join(chance.choices(pieces, k=12)) + "." for _ in range(300)]
+    source = model_file(step(name="end").replace("ENDSEC;\nEND-ISO", "".join(f"#{9000 + at}=IFCLABEL('{text}');\n" for at, text in enumerate(texts)) + "ENDSEC;\nEND-ISO"))
+    wanted = [re.sub(f"({ESCAPE})|\\\\", lambda found: found[1] or "\\\\", text, flags=re.IGNORECASE) for text in texts]
+    with guarded(source) as made:
+        assert made.path != source
+        assert re.findall(r"IFCLABEL\('(.*)'\)", made.path.read_text("ascii")) == wanted
+        assert made.broken == sum(map(len, wanted)) - sum(map(len, texts)) > 200
+
+
 def test_the_encoding_can_be_named(model_file: ModelFile, step: Step) -> None:
     path = model_file(step(name="ü").encode("latin-1"))
     with guarded(path, "latin-1") as checked:
@@ -185,3 +204,12 @@ def test_guesses() -> None:
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableSource, match="absent"):
         read(tmp_path / "none.ifc")
+
+
+def test_what_the_parser_says_twice_is_one_note_whatever_the_time() -> None:
+    """A large model is opened in more than a second, and the report of it must not depend on which."""
+    lines = [f"[warning] [2026-11-23 07:00:{second}] Instance encountered with non-unique GlobalId {name}" for second in (55, 56) for name in "abcde"]
+    report = Report()
+    ifc_open._note_log("\n".join(lines), report)
+    assert [n.reason.rpartition(" ")[2] for n in report.notes[:3]] == ["a", "b", "c"]
+    assert report.notes[3].reason == "parser: … and 2 more like the last one."

@@ -255,32 +255,32 @@ def test_identity_tells_the_living_from_the_dead() -> None:
     assert not is_gone(f"elsewhere|{boot}|{pid}|1"), "nothing is known of other machines"
 
 
-def test_only_what_must_outlast_a_power_cut_waits_for_the_disk(tmp_path: Path) -> None:
-    """Asked for, published and ended lasts; what a job reports meanwhile is seen by another connection at once, and is carried to the disk by the next that lasts."""
-    catalog = Catalog(tmp_path / "c.db")
+def test_the_disk_is_waited_for_by_what_lasts_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's `synchronous` (2: until it is on the disk) as each is written: a job that is asked for, what is shown, and the job's end; not what is done again."""
+    city, seen = City(Settings(home=tmp_path / "city")), []
 
-    def level(connection: Any) -> int:
-        return int(connection.pragma("synchronous"))
+    def noting(owner: Any, name: str, place: int) -> None:
+        right = getattr(owner, name)
 
-    with catalog.write() as connection:
-        assert level(connection) == 2
-        with catalog.write(lasting=False) as inner:
-            assert level(inner) == 2, "it ends with the one around it"
-    with catalog.write(lasting=False) as connection:
-        assert level(connection) == 1
-    with pytest.raises(ZeroDivisionError), catalog.write(lasting=False):
-        1 / 0  # noqa: B018
-    with catalog.write() as connection:
-        assert level(connection) == 2
-    seen: list[int] = []
+        def function(*arguments: Any, **named: Any) -> Any:
+            seen.append((name, arguments[place].execute_sql("PRAGMA synchronous").fetchone()[0]))
+            return right(*arguments, **named)
 
-    def task(context: Context) -> dict[str, Any]:
-        context.stage("reading", "half")
-        assert Jobs(Catalog(tmp_path / "c.db")).get(context.job.id).message == "half"
-        with catalog.write() as connection:
-            seen.append(level(connection))
-        return {}
+        monkeypatch.setattr(owner, name, function)
 
-    jobs = Jobs(catalog)
-    assert jobs.run(jobs.claim(jobs.submit("x", {}).id), task).state == "successful"  # type: ignore[arg-type]
-    assert seen == [2]
+    noting(Catalog, "add_version", 1)
+    noting(Catalog, "add_derivation", 1)
+    noting(Catalog, "publish", 1)
+    noting(jobs_module, "_finish", 0)
+    noting(Context, "guard", 1)
+    source = tmp_path / "houses.gpkg"
+    shapes = [shapely.box(500000, 2500000, 500009, 2500009)]
+    geopandas.GeoDataFrame({"id": ["a"], "height": [9.0]}, geometry=shapes, crs="EPSG:4547").to_file(source)
+    params = tasks.ingest_params(source, "houses", reader="footprints", options={"height": "height", "vertical": "above ground", "ground": "5"})
+    tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
+    assert [one for one in seen if one[0] != "guard"] == [("add_version", 1), ("add_derivation", 1), ("publish", 2), ("_finish", 2)]
+    assert {level for name, level in seen if name == "guard"} == {1, 2}
+    with city.catalog.write() as connection, city.catalog.write(lasting=False):  # one transaction
+        assert connection.execute_sql("PRAGMA synchronous").fetchone()[0] == 2
+    with city.catalog.read() as connection:
+        assert connection.execute_sql("PRAGMA synchronous").fetchone()[0] == 1

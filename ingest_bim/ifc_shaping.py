@@ -1,0 +1,237 @@
+"""Shaping beside the rest of the reading: in a fork of the reading process where that has no other thread, else in a thread of it.
+
+What this program shapes itself (plain bodies), the digests that find equal shapes and the groups take as long as the properties do. In threads of one
+process they would take turns; in a fork they have the other core.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from ingest_bim.geometry_start import Forked
+from ingest_bim.ifc_cache import ShapeCache
+from ingest_bim.ifc_geometry import Host, Shape, Shapes
+from ingest_bim.ifc_groups import Group, groups_of
+from ingest_bim.ifc_plain import PlainShapes
+from ingest_bim.ifc_products import Products
+from ingest_bim.ifc_sent import packed, unpacked
+from ingest_bim.ifc_shapes import shape_model
+from ingest_bim.ifc_sharing import Plan, plan_of
+from ingest_bim.ifc_structure import Structure
+from ingest_bim.ifc_units import Units
+from ingest_bim.pipes import Exact, receive, send
+from ingest_bim.step_access import parser
+from ingest_bim.step_guard import StepFile
+from ingest_bim.step_scan import StepText
+from twin.errors import Cancelled, TwinError, UnreadableSource
+
+if TYPE_CHECKING:
+    from ingest_bim.ifc import Options
+
+#: Part of the cache's key: what is kept from one release is not shape for another.
+CODE_VERSION = "9"
+#: Seconds between two tellings of how much is done.
+PAUSE = 0.5
+
+Progress = Callable[[int, int], None]
+"""Told how many shapes there are, and of how many at most. What it raises ends the shaping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """What is seen of the elements before any is shaped.
+
+    Attributes:
+        count: of those that may have triangles. idle: step id → why one that has a shape is not drawn.
+        adrift: step ids of those that may have triangles and have no place of their own.
+    """
+
+    count: int
+    idle: dict[int, str]
+    adrift: list[int]
+
+
+def grouped(structure: Structure, products: Products) -> tuple[dict[int, Group], Grouped]:
+    """How each element is built, and what is to be said of the others."""
+    drawable, idle = groups_of(structure, products)
+    steps = [step for element in structure.elements if (step := element.id()) in drawable]
+    return drawable, Grouped(len(drawable), idle, [step for step in steps if not products.named(step)[0]])
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A model that is open, and how its elements are to be shaped.
+
+    Attributes:
+        text: None for a file that is too large to be looked through: it shares nothing, and every element is shaped by a kernel.
+        cache: folder of the shapes that are kept, None for none.
+    """
+
+    model: Any
+    step: StepFile
+    text: StepText | None
+    structure: Structure
+    products: Products
+    units: Units
+    options: Options
+    workers: int
+    cache: Path | None
+
+    def shapes_kept(self) -> ShapeCache | None:
+        """Where shapes are kept for the next time."""
+        return ShapeCache(self.cache) if self.cache is not None else None
+
+    def shaped(self, host: Host, drawable: dict[int, Group], told: Callable[[int], None]) -> tuple[Shapes, dict[bytes, Shape]]:
+        """The shapes, and by key those that are not kept yet."""
+        plan = self._plan(drawable)
+        plain = PlainShapes(self.model, self.structure, self.text, plan, self.units.length) if self.text is not None else None
+        return shape_model(host, plan, self.options.kernel, self.shapes_kept(), told, plain)
+
+    def _plan(self, drawable: dict[int, Group]) -> Plan:
+        """What is shaped and what is placed."""
+        if self.text is None:
+            return Plan(drawable)
+        angle = self.units.by_type["PLANEANGLEUNIT"].factor if "PLANEANGLEUNIT" in self.units.by_type else 1.0
+        salt = f"{CODE_VERSION} {parser().version} {self.options.kernel} {self.units.length!r} {angle!r} {self.step.schema}"
+        return plan_of(self.structure, self.products, drawable, self.text, self.units.length, salt)
+
+
+class Aside:
+    """Shaping in a thread, with a geometry process that opens the model itself: for a process that has other threads, and so is not copied.
+
+    Args:
+        later: takes what may wait until everything is delivered (keeping the shapes).
+    """
+
+    def __init__(self, work: Work, host: Host, later: ExitStack) -> None:
+        self.host, self.later, self.kept = host, later, work.shapes_kept()
+        drawable, self._grouped = grouped(work.structure, work.products)
+        self._done, self._stopped = 0, Event()
+        self._pool = ThreadPoolExecutor(1)
+        self._task = self._pool.submit(work.shaped, host, drawable, self._told)
+
+    def _told(self, count: int) -> None:
+        if self._stopped.is_set():
+            raise Cancelled("Shaping was stopped.")
+        self._done = count
+
+    def grouped(self) -> Grouped:
+        """See `Grouped`."""
+        return self._grouped
+
+    def shapes(self, progress: Progress) -> Shapes:
+        """All shapes, once they are made."""
+        while not wait_for((self._task,), timeout=PAUSE).done:
+            progress(self._done, self._grouped.count)
+        self.host.close()
+        shapes, fresh = self._task.result()
+        if self.kept is not None:
+            self.later.callback(self.kept.put, fresh)
+        return shapes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:  # reading ends early: the thread would go on to the last element
+            self._stopped.set()
+            self.host.stop()
+        self._pool.shutdown()
+
+
+class Apart:
+    """Shaping in a fork of this process, which has no other thread; kernels are forks of that. It keeps the shapes for the next time when it has sent them.
+
+    Args:
+        later: as for `Aside` (waiting for the process's end).
+    """
+
+    def __init__(self, work: Work, later: ExitStack) -> None:
+        self.later, self._done = later, 0
+        self._grouped: Grouped | None = None
+        self.process = Forked(partial(_serve, work))
+        assert self.process.stdout is not None
+        self._answers = Exact(os.dup(self.process.stdout.fileno()))
+
+    def grouped(self) -> Grouped:
+        """See `Grouped`."""
+        if self._grouped is None:
+            self._grouped = self._next("grouped", lambda done, count: None)
+        return self._grouped
+
+    def shapes(self, progress: Progress) -> Shapes:
+        """All shapes, once they are made."""
+        self.grouped()
+        shapes = unpacked(self._next("shapes", progress))
+        self.later.callback(self.process.wait)
+        return shapes
+
+    def _next(self, wanted: str, progress: Progress) -> Any:
+        """The next message of this kind; errors are raised here.
+
+        Raises:
+            UnreadableSource: the process ended without a word.
+        """
+        while True:
+            if not select.select([self._answers], [], [], PAUSE)[0]:
+                progress(self._done, self._grouped.count if self._grouped else 0)
+                continue
+            message = receive(self._answers)
+            if message is None:
+                raise UnreadableSource("The shaping process ended unexpectedly.", "The file may be damaged; export it again.")
+            kind, what = message
+            if kind == "failed":
+                raise what
+            if kind == wanted:
+                return what
+            self._done = what
+            progress(self._done, self._grouped.count if self._grouped else 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.process.kill()
+        self._answers.close()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+def _serve(work: Work, commands: Exact, answers: IO[bytes]) -> None:
+    """The whole of the shaping process."""
+    del commands
+    last = [time.monotonic()]
+
+    def told(count: int) -> None:
+        if (now := time.monotonic()) - last[0] > PAUSE:
+            last[0] = now
+            send(answers, ("progress", count))
+
+    fresh: dict[bytes, Shape] = {}
+    try:
+        with Host.of_model(work.model, work.workers, work.options.element_seconds) as host:
+            drawable, found = grouped(work.structure, work.products)
+            send(answers, ("grouped", found))
+            shapes, fresh = work.shaped(host, drawable, told)
+            send(answers, ("shapes", packed(shapes)))
+    except Exception as error:  # noqa: BLE001  raised again where the shapes are waited for
+        if not isinstance(error, TwinError):
+            error.add_note("".join(traceback.format_exception(error)))
+        send(answers, ("failed", error))
+    kept = work.shapes_kept()
+    if kept is not None:
+        kept.put(fresh)
