@@ -20,7 +20,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from ingest_gis import e57
 from ingest_gis.lasfile import RGB_AT, EmptyCloud, LasFile, StatedReference, read_header, stated_reference
 from ingest_gis.pointscan import FLAGS_AT, Filter, Summary, make_filter, summarise
-from twin import clouds, crs, sources
+from twin import clouds, crs, reading, sources
 from twin.errors import BadFeature, BadOption, BadReference, MissingReference
 from twin.lake import digest
 from twin.model import ABOVE_GROUND, Asset, Bounds, Reference, Report
@@ -98,16 +98,19 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
     Raises:
         UnreadableSource: with what is wrong in the header or the points.
         MissingReference, BadReference: no CRS, no vertical datum, or unknown ones. BadFeature: the filter leaves nothing.
+        BadOption: a file of an update that may be one of several of the layer's.
     """
     files = _files(source, options)
+    places = sources.places(files, reading.current().held)
     many = len(files) > 1
-    files = _without_copies(files, report) if many else files
+    copies: dict[str, list[str]] = {}
+    files = _without_copies(files, report, copies) if many else files
     frame: Reference | None = None
     for name, path in files:
         own = Report(source=name)
         with tempfile.TemporaryDirectory(prefix="e57-") as scratch:
             try:
-                asset = _one(name, path, Path(scratch), options, own)
+                asset = _one(name, places[name], path, Path(scratch), options, own)
             except EmptyCloud:
                 if not many:
                     raise
@@ -124,6 +127,7 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
             frame = frame or asset.reference
             if asset.reference != frame:  # those in the layer's own reference are judged together, when they are stored
                 crs.check_plausible(asset.reference, asset.bounds, name)
+            asset = clouds.with_copies(asset, [places[other] for other in copies.get(name, ())])
             yield replace(asset, reference=frame, bounds=clouds.bounds_in(frame, asset.reference, asset.bounds, name))
     if not report.kept:
         raise BadFeature(f"{report.source}: none of its {report.read:,} points passes the filter ({report.facts.get('left_out')}).",
@@ -139,8 +143,8 @@ def _files(source: Path | Sequence[Path], options: Options) -> list[tuple[str, P
     return sorted(found.items())
 
 
-def _without_copies(files: list[tuple[str, Path]], report: Report) -> list[tuple[str, Path]]:
-    """Files delivered twice, byte for byte, are taken once."""
+def _without_copies(files: list[tuple[str, Path]], report: Report, copies: dict[str, list[str]]) -> list[tuple[str, Path]]:
+    """Files delivered twice, byte for byte, are taken once; `copies` gets the other names of those that are taken."""
     sizes = [path.stat().st_size if path.is_file() else -1 for _, path in files]
     seen: dict[tuple[int, str], str] = {}
     unique = []
@@ -150,6 +154,7 @@ def _without_copies(files: list[tuple[str, Path]], report: Report) -> list[tuple
             if first != name:
                 report.note("skipped", name, f"the same bytes as {first}")
                 report.facts.setdefault("copies", []).append(name)
+                copies.setdefault(first, []).append(name)
                 continue
         unique.append((name, path))
     return unique
@@ -168,8 +173,8 @@ def _take_over(own: Report, report: Report, name: str) -> None:
             report.facts[key] = value
 
 
-def _one(name: str, path: Path, scratch: Path, options: Options, report: Report) -> Asset:
-    """One file; its asset is in its own reference, and without points where the filter leaves none."""
+def _one(name: str, place: str, path: Path, scratch: Path, options: Options, report: Report) -> Asset:
+    """One file, called `place` in the layer; its asset is in its own reference, and without points where the filter leaves none."""
     stated_crs = None
     if path.suffix.lower() == ".e57":
         target = scratch / "scans.laz"
@@ -194,7 +199,7 @@ def _one(name: str, path: Path, scratch: Path, options: Options, report: Report)
     _doubt(las, bounds, reference, report)
     if las.point_format in RGB_AT and not summary.rgb_top:
         report.note("skipped", "", "the colour fields are all zero and are not used")
-    return Asset(reference, las.path, las.format, bounds, summary.kept, _properties(las, summary, what) | clouds.describe(reference, bounds, name))
+    return Asset(reference, las.path, las.format, bounds, summary.kept, _properties(las, summary, what) | clouds.describe(reference, bounds, place))
 
 
 def _doubt(las: LasFile, bounds: Bounds, reference: Reference, report: Report) -> None:
