@@ -19,7 +19,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from ingest_gis import e57
 from ingest_gis.lasfile import RGB_AT, EmptyCloud, LasFile, StatedReference, read_header, stated_reference
-from ingest_gis.pointscan import FLAGS_AT, Filter, Summary, make_filter, summarise
+from ingest_gis.pointscan import FLAGS_AT, Filter, Summary, longitudes, make_filter, summarise
 from twin import clouds, crs, reading, sources
 from twin.errors import BadFeature, BadOption, BadReference, MissingReference
 from twin.lake import digest
@@ -27,9 +27,6 @@ from twin.model import ABOVE_GROUND, Asset, Bounds, Reference, Report
 from twin.registry import ReaderOptions
 
 SUFFIXES = (".las", ".laz", ".e57")
-FAR = 250_000.0
-"""Metres across beyond which a layer's files are remarked upon: the lattice of its tiles then gets coarser than 0.12 mm."""
-
 LOWEST, HIGHEST = -12_000.0, 12_000.0
 """Metres: heights beyond are remarked upon; a laser in the air may fly above the highest ground."""
 COARSE = 0.5
@@ -93,7 +90,8 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
     Yields:
         One Asset a file, all in the reference of the first; `bounds` are those of the points kept. Its properties: `layout` (where
         what lies, and what is left out), `classes` (count by code and names), `has_rgb`, `rgb_bits` (8 where 8-bit colours sit in
-        16-bit fields), `intensity`, and its own `file`, `reference` and `box` (see `twin.clouds`).
+        16-bit fields), `intensity`, its own `file`, `reference` and `box` (see `twin.clouds`),
+        and `turned` where longitudes on both sides of the 180th meridian lie in one file (its box then reaches beyond 180, its points do not).
 
     Raises:
         UnreadableSource: with what is wrong in the header or the points.
@@ -106,6 +104,7 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
     copies: dict[str, list[str]] = {}
     files = _without_copies(files, report, copies) if many else files
     frame: Reference | None = None
+    first: Bounds | None = None
     for name, path in files:
         own = Report(source=name)
         with tempfile.TemporaryDirectory(prefix="e57-") as scratch:
@@ -128,7 +127,9 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
             if asset.reference != frame:  # those in the layer's own reference are judged together, when they are stored
                 crs.check_plausible(asset.reference, asset.bounds, name)
             asset = clouds.with_copies(asset, [places[other] for other in copies.get(name, ())])
-            yield replace(asset, reference=frame, bounds=clouds.bounds_in(frame, asset.reference, asset.bounds, name))
+            bounds = clouds.bounds_in(frame, asset.reference, asset.bounds, name)
+            first = bounds if first is None else first
+            yield replace(asset, reference=frame, bounds=clouds.beside(frame, bounds, first))
     if not report.kept:
         raise BadFeature(f"{report.source}: none of its {report.read:,} points passes the filter ({report.facts.get('left_out')}).",
                          "Look at --option classes, exclude and drop.") if report.read else EmptyCloud(f"{report.source}: no file holds a point.", "Check the delivery.")  # fmt: skip
@@ -196,10 +197,14 @@ def _one(name: str, place: str, path: Path, scratch: Path, options: Options, rep
     if not summary.left_out:
         _compare_bounds(las, summary, report)
     bounds = Bounds.of(summary.corners(las))
+    run = longitudes(las, what) if bounds.maxx - bounds.minx > 180.0 and crs.crs_of(reference.horizontal).is_geographic else None
+    if run is not None:
+        bounds = replace(bounds, minx=run[0], maxx=run[1])
     _doubt(las, bounds, reference, report)
     if las.point_format in RGB_AT and not summary.rgb_top:
         report.note("skipped", "", "the colour fields are all zero and are not used")
-    return Asset(reference, las.path, las.format, bounds, summary.kept, _properties(las, summary, what) | clouds.describe(reference, bounds, place))
+    properties = _properties(las, summary, what) | clouds.describe(reference, bounds, place) | ({"turned": True} if run is not None else {})
+    return Asset(reference, las.path, las.format, bounds, summary.kept, properties)
 
 
 def _doubt(las: LasFile, bounds: Bounds, reference: Reference, report: Report) -> None:

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twin import crs
 from twin.errors import BadReference
@@ -56,7 +57,23 @@ def bounds_in(target: Reference, source: Reference, box: Bounds, where: str) -> 
     if not np.isfinite(moved).all():
         raise BadReference(f"{where}: it lies where {target.horizontal[:40]}, the reference of the layer's first file, has no coordinates.",
                            "Ingest it as a layer of its own, or check its CRS.")  # fmt: skip
+    if crs.crs_of(target.horizontal).is_geographic:
+        moved[:, 0] = unwrapped(moved[:, 0])
     return Bounds.of(moved)
+
+
+def unwrapped(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Longitudes on both sides of the 180th meridian as a run that passes it (beyond 180), where that takes less than half a turn; else as they are."""
+    if np.ptp(degrees) <= 180.0:
+        return degrees
+    east = degrees % 360.0
+    return np.asarray(east if np.ptp(east) < 180.0 else degrees)
+
+
+def beside(reference: Reference, box: Bounds, first: Bounds) -> Bounds:
+    """A box of degrees moved by whole turns so that it lies next to another one; any other box as it is."""
+    turns = round((first.minx + first.maxx - box.minx - box.maxx) / 720.0) if crs.crs_of(reference.horizontal).is_geographic else 0
+    return replace(box, minx=box.minx + 360.0 * turns, maxx=box.maxx + 360.0 * turns) if turns else box
 
 
 def merge(base: LayerVersion, change: LayerVersion) -> LayerVersion:
@@ -79,6 +96,7 @@ def merge(base: LayerVersion, change: LayerVersion) -> LayerVersion:
     reference = own_reference(base, held[0])
     there = kept if reference == base.reference else set()  # whose bounds are in it: a box in another one takes a millisecond
     parts = tuple(part if _file(part) in there else _placed(part, reference, base) for part in held)
+    parts = tuple(part if part.bounds is None or parts[0].bounds is None else replace(part, bounds=beside(reference, part.bounds, parts[0].bounds)) for part in parts)
     boxes = [part.bounds for part in parts if part.bounds is not None]
     replaced = len(old) - len(kept)
     facts = {**change.report.get("facts", {}), "files_replaced": replaced, "files_added": len(new) - replaced, "files_kept": len(kept)}
