@@ -26,16 +26,19 @@ SCALE = 1e-4
 _CARTESIAN = ("cartesianX", "cartesianY", "cartesianZ")
 _SPHERICAL = ("sphericalRange", "sphericalAzimuth", "sphericalElevation")
 _COLORS = ("colorRed", "colorGreen", "colorBlue")
-_LEFT = ("rowIndex", "columnIndex", "timeStamp", "returnIndex", "returnCount")
+_LIMITS = {"intensityLimits": ("intensity",), "colorLimits": _COLORS}
+WIDEST = 1e30
+"""A field of floating-point numbers that is laid out for more than this is laid out for anything."""
+_KEPT = {*_CARTESIAN, *_SPHERICAL, "cartesianInvalidState", "sphericalInvalidState", "intensity", *_COLORS}
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One scan: its node and point node, what its points have, its pose (rotation (3, 3), translation (3,)), its number."""
+    """One scan: its point node, what its points have, between which values its intensities and colours lie by name, its pose (rotation (3, 3), translation (3,)), its number."""
 
-    node: Any
     points: Any
     fields: frozenset[str]
+    limits: dict[str, tuple[float, float]]
     rotation: F64
     translation: F64
     number: int
@@ -58,7 +61,7 @@ def to_laz(source: Path, target: Path, report: Report) -> str | None:
         raise UnreadableSource(f"{source.name} cannot be opened as E57: {_reason(error)}.", AGAIN) from error
     try:
         root = image.root()
-        scans = _scans(root)
+        scans = _scans(image, root)
         colored = any(set(_COLORS) <= scan.fields for scan in scans)
         _write(image, source.name, scans, colored, target, report)
         report.facts["scans"] = len(scans)
@@ -81,7 +84,7 @@ def _number(node: Any, name: str, default: float) -> float:
     return float(node[name].value()) if node.isDefined(name) else default
 
 
-def _scans(root: Any) -> list[Scan]:
+def _scans(image: Any, root: Any) -> list[Scan]:
     from pye57 import libe57  # noqa: PLC0415
 
     found = []
@@ -93,8 +96,41 @@ def _scans(root: Any) -> list[Scan]:
         fields = frozenset(str(prototype.get(k).elementName()) for k in range(prototype.childCount()))
         if not (set(_CARTESIAN) <= fields or set(_SPHERICAL) <= fields):
             raise ValueError(f"scan {number + 1} has neither cartesian nor spherical coordinates")
-        found.append(Scan(node, points, fields, *_pose(node), number))
+        limits = {name: _limits(image, node, prototype, group, name) for group, names in _LIMITS.items() for name in names if name in fields}
+        found.append(Scan(points, fields, limits, *_pose(node), number))
     return found
+
+
+def _limits(image: Any, node: Any, prototype: Any, group: str, name: str) -> tuple[float, float]:
+    """Between which values a field lies: as the scan states, else as its points are laid out, else as they are; E2807 leaves the statement open."""
+    from pye57 import libe57  # noqa: PLC0415
+
+    ends = (f"{name}Minimum", f"{name}Maximum")
+    if node.isDefined(group) and all(node[group].isDefined(end) for end in ends):
+        low, high = (float(node[group][end].value()) for end in ends)
+        if low < high:
+            return low, high
+    field = prototype[name]
+    if isinstance(field, libe57.ScaledIntegerNode):
+        return float(field.scaledMinimum()), float(field.scaledMaximum())
+    low, high = float(field.minimum()), float(field.maximum())
+    return (low, high) if abs(low) < WIDEST and abs(high) < WIDEST else _measured(image, node["points"], name)
+
+
+def _measured(image: Any, points: Any, name: str) -> tuple[float, float]:
+    """The lowest (0, if none is below) and highest value of a field."""
+    from pye57 import libe57  # noqa: PLC0415
+
+    room, buffers = np.empty(CHUNK), libe57.VectorSourceDestBuffer()
+    buffers.append(libe57.SourceDestBuffer(image, name, room, CHUNK, True, True))
+    reader, low, high = points.reader(buffers), 0.0, 0.0
+    try:
+        while count := reader.read():
+            values = room[:count][np.isfinite(room[:count])]
+            low, high = min(low, values.min(initial=0.0)), max(high, values.max(initial=0.0))
+    finally:
+        reader.close()
+    return float(low), float(high)
 
 
 def _pose(node: Any) -> tuple[F64, F64]:
@@ -124,7 +160,7 @@ def _write(image: Any, name: str, scans: list[Scan], colored: bool, target: Path
     writer, invalid, left = None, 0, set[str]()
     try:
         for scan in scans:
-            left |= scan.fields & set(_LEFT)
+            left |= scan.fields - _KEPT
             for columns, valid in _chunks(image, scan):
                 invalid += int(len(valid) - valid.sum())
                 xyz = _place(scan, columns)[valid]
@@ -150,7 +186,8 @@ def _chunks(image: Any, scan: Scan) -> Iterator[tuple[dict[str, NDArray[Any]], N
     """(columns by name, which rows are valid) of at most `CHUNK` points each."""
     from pye57 import libe57  # noqa: PLC0415
 
-    names = [*(_CARTESIAN if set(_CARTESIAN) <= scan.fields else _SPHERICAL), "intensity", *_COLORS, "cartesianInvalidState", "sphericalInvalidState"]
+    places = (*_CARTESIAN, "cartesianInvalidState") if set(_CARTESIAN) <= scan.fields else (*_SPHERICAL, "sphericalInvalidState")
+    names = [*places, "intensity", *_COLORS]
     room = {name: np.empty(CHUNK, _kind(name)) for name in names if name in scan.fields}
     buffers = libe57.VectorSourceDestBuffer()
     for name, column in room.items():
@@ -171,7 +208,7 @@ def _chunks(image: Any, scan: Scan) -> Iterator[tuple[dict[str, NDArray[Any]], N
 
 
 def _kind(name: str) -> str:
-    return "b" if name.endswith("InvalidState") else "H" if name in _COLORS else "d"
+    return "b" if name.endswith("InvalidState") else "d"
 
 
 def _place(scan: Scan, columns: dict[str, NDArray[Any]]) -> F64:
@@ -193,29 +230,23 @@ def _record(header: Any, scan: Scan, columns: dict[str, NDArray[Any]], valid: ND
     record.point_source_id = np.full(len(xyz), (scan.number + 1) % 65_536, np.uint16)
     record.return_number = record.number_of_returns = np.ones(len(xyz), np.uint8)
     if "intensity" in columns:
-        record.intensity = _intensity(scan.node, columns["intensity"][valid])
+        record.intensity = _intensity(scan.limits["intensity"], columns["intensity"][valid])
     if set(_COLORS) <= columns.keys():
         for name, short in zip(_COLORS, ("red", "green", "blue"), strict=True):
-            record[short] = _color(scan.node, name, columns[name][valid])
+            record[short] = _color(scan.limits[name], columns[name][valid])
     return record
 
 
-def _limits(node: Any, group: str, name: str, default: tuple[float, float]) -> tuple[float, float]:
-    if not node.isDefined(group):
-        return default
-    return _number(node[group], f"{name}Minimum", default[0]), _number(node[group], f"{name}Maximum", default[1])
-
-
-def _intensity(node: Any, values: F64) -> NDArray[np.uint16]:
-    low, high = _limits(node, "intensityLimits", "intensity", (0.0, 65_535.0))
+def _intensity(limits: tuple[float, float], values: F64) -> NDArray[np.uint16]:
+    low, high = limits
     if not (low >= 0 and 1 < high <= 65_535):
         values = (values - low) / ((high - low) or 1.0) * 65_535
     return _short(np.nan_to_num(values))
 
 
-def _color(node: Any, name: str, values: NDArray[Any]) -> NDArray[np.uint16]:
-    low, high = _limits(node, "colorLimits", name, (0.0, 255.0))
-    return _short((values - low) / ((high - low) or 1.0) * 65_535)
+def _color(limits: tuple[float, float], values: NDArray[Any]) -> NDArray[np.uint16]:
+    low, high = limits
+    return _short(np.nan_to_num((values - low) / ((high - low) or 1.0) * 65_535))
 
 
 def _short(values: F64) -> NDArray[np.uint16]:

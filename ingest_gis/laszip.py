@@ -74,8 +74,9 @@ def _check_chunks(las: LasFile, file: BinaryIO, how: bytes, chunk: int, at: int,
     except (lazrs.LazrsError, ValueError, OSError) as error:
         raise refuse(f"its chunk table cannot be decoded ({error})") from error
     ends = [las.start + 8]
-    for _, length in table:
-        ends.append(ends[-1] + length)
+    for points, length in table:
+        if length or points or chunk != VARIABLE:  # some writers of COPC end with a chunk of nothing
+            ends.append(ends[-1] + length)
     if any(b <= a for a, b in pairwise(ends)) or ends[-1] > at:
         raise refuse("its chunks do not lie between header and chunk table; the file may be truncated")
     if chunk == VARIABLE and sum(points for points, _ in table) != las.count:

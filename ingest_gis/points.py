@@ -19,17 +19,14 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from ingest_gis import e57
 from ingest_gis.lasfile import RGB_AT, EmptyCloud, LasFile, StatedReference, read_header, stated_reference
-from ingest_gis.pointscan import FLAGS_AT, Filter, Summary, make_filter, summarise
-from twin import clouds, crs, sources
+from ingest_gis.pointscan import FLAGS_AT, Filter, Summary, longitudes, make_filter, summarise
+from twin import clouds, crs, reading, sources
 from twin.errors import BadFeature, BadOption, BadReference, MissingReference
 from twin.lake import digest
 from twin.model import ABOVE_GROUND, Asset, Bounds, Reference, Report
 from twin.registry import ReaderOptions
 
 SUFFIXES = (".las", ".laz", ".e57")
-FAR = 250_000.0
-"""Metres across beyond which a layer's files are remarked upon: the lattice of its tiles then gets coarser than 0.12 mm."""
-
 LOWEST, HIGHEST = -12_000.0, 12_000.0
 """Metres: heights beyond are remarked upon; a laser in the air may fly above the highest ground."""
 COARSE = 0.5
@@ -93,21 +90,26 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
     Yields:
         One Asset a file, all in the reference of the first; `bounds` are those of the points kept. Its properties: `layout` (where
         what lies, and what is left out), `classes` (count by code and names), `has_rgb`, `rgb_bits` (8 where 8-bit colours sit in
-        16-bit fields), `intensity`, and its own `file`, `reference` and `box` (see `twin.clouds`).
+        16-bit fields), `intensity`, its own `file`, `reference` and `box` (see `twin.clouds`),
+        and `turned` where longitudes on both sides of the 180th meridian lie in one file (its box then reaches beyond 180, its points do not).
 
     Raises:
         UnreadableSource: with what is wrong in the header or the points.
         MissingReference, BadReference: no CRS, no vertical datum, or unknown ones. BadFeature: the filter leaves nothing.
+        BadOption: a file of an update that may be one of several of the layer's.
     """
     files = _files(source, options)
+    places = sources.places(files, reading.current().held)
     many = len(files) > 1
-    files = _without_copies(files, report) if many else files
+    copies: dict[str, list[str]] = {}
+    files = _without_copies(files, report, copies) if many else files
     frame: Reference | None = None
+    first: Bounds | None = None
     for name, path in files:
         own = Report(source=name)
         with tempfile.TemporaryDirectory(prefix="e57-") as scratch:
             try:
-                asset = _one(name, path, Path(scratch), options, own)
+                asset = _one(name, places[name], path, Path(scratch), options, own)
             except EmptyCloud:
                 if not many:
                     raise
@@ -124,7 +126,10 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
             frame = frame or asset.reference
             if asset.reference != frame:  # those in the layer's own reference are judged together, when they are stored
                 crs.check_plausible(asset.reference, asset.bounds, name)
-            yield replace(asset, reference=frame, bounds=clouds.bounds_in(frame, asset.reference, asset.bounds, name))
+            asset = clouds.with_copies(asset, [places[other] for other in copies.get(name, ())])
+            bounds = clouds.bounds_in(frame, asset.reference, asset.bounds, name)
+            first = bounds if first is None else first
+            yield replace(asset, reference=frame, bounds=clouds.beside(frame, bounds, first))
     if not report.kept:
         raise BadFeature(f"{report.source}: none of its {report.read:,} points passes the filter ({report.facts.get('left_out')}).",
                          "Look at --option classes, exclude and drop.") if report.read else EmptyCloud(f"{report.source}: no file holds a point.", "Check the delivery.")  # fmt: skip
@@ -139,8 +144,8 @@ def _files(source: Path | Sequence[Path], options: Options) -> list[tuple[str, P
     return sorted(found.items())
 
 
-def _without_copies(files: list[tuple[str, Path]], report: Report) -> list[tuple[str, Path]]:
-    """Files delivered twice, byte for byte, are taken once."""
+def _without_copies(files: list[tuple[str, Path]], report: Report, copies: dict[str, list[str]]) -> list[tuple[str, Path]]:
+    """Files delivered twice, byte for byte, are taken once; `copies` gets the other names of those that are taken."""
     sizes = [path.stat().st_size if path.is_file() else -1 for _, path in files]
     seen: dict[tuple[int, str], str] = {}
     unique = []
@@ -150,6 +155,7 @@ def _without_copies(files: list[tuple[str, Path]], report: Report) -> list[tuple
             if first != name:
                 report.note("skipped", name, f"the same bytes as {first}")
                 report.facts.setdefault("copies", []).append(name)
+                copies.setdefault(first, []).append(name)
                 continue
         unique.append((name, path))
     return unique
@@ -168,8 +174,8 @@ def _take_over(own: Report, report: Report, name: str) -> None:
             report.facts[key] = value
 
 
-def _one(name: str, path: Path, scratch: Path, options: Options, report: Report) -> Asset:
-    """One file; its asset is in its own reference, and without points where the filter leaves none."""
+def _one(name: str, place: str, path: Path, scratch: Path, options: Options, report: Report) -> Asset:
+    """One file, called `place` in the layer; its asset is in its own reference, and without points where the filter leaves none."""
     stated_crs = None
     if path.suffix.lower() == ".e57":
         target = scratch / "scans.laz"
@@ -191,10 +197,14 @@ def _one(name: str, path: Path, scratch: Path, options: Options, report: Report)
     if not summary.left_out:
         _compare_bounds(las, summary, report)
     bounds = Bounds.of(summary.corners(las))
+    run = longitudes(las, what) if bounds.maxx - bounds.minx > 180.0 and crs.crs_of(reference.horizontal).is_geographic else None
+    if run is not None:
+        bounds = replace(bounds, minx=run[0], maxx=run[1])
     _doubt(las, bounds, reference, report)
     if las.point_format in RGB_AT and not summary.rgb_top:
         report.note("skipped", "", "the colour fields are all zero and are not used")
-    return Asset(reference, las.path, las.format, bounds, summary.kept, _properties(las, summary, what) | clouds.describe(reference, bounds, name))
+    properties = _properties(las, summary, what) | clouds.describe(reference, bounds, place) | ({"turned": True} if run is not None else {})
+    return Asset(reference, las.path, las.format, bounds, summary.kept, properties)
 
 
 def _doubt(las: LasFile, bounds: Bounds, reference: Reference, report: Report) -> None:

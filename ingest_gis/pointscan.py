@@ -179,6 +179,23 @@ def _u16(raw: Any, at: int) -> Any:
     return np.int64(raw[at]) | np.int64(raw[at + 1]) << 8
 
 
+def longitudes(las: LasFile, what: Filter) -> tuple[float, float] | None:
+    """Lowest and highest longitude of the kept points of a file in degrees, counted eastwards from 0, where they take less than half a turn so; else None.
+
+    Raises:
+        UnreadableSource: as for `summarise`.
+    """
+    class_at, class_mask = (16, 255) if las.point_format >= 6 else (15, 31)
+    west, east = np.inf, -np.inf
+    for raw in raw_chunks(las):
+        rows = raw.reshape(-1, las.record)
+        rows = rows[((rows[:, FLAGS_AT] & what.mask) == 0) & ~np.isin(rows[:, class_at] & class_mask, what.classes)]
+        if len(rows):
+            x = (np.ascontiguousarray(rows[:, :4]).view("<i4")[:, 0] * las.scales[0] + las.offsets[0]) % 360.0
+            west, east = min(west, float(x.min())), max(east, float(x.max()))
+    return (west, east) if 0.0 <= east - west < 180.0 else None
+
+
 def raw_chunks(las: LasFile) -> Iterator[NDArray[Any]]:
     """Point records as bytes, (n × record,) uint8, at most `CHUNK` points at a time; together exactly `count` points."""
     if las.format == "las":

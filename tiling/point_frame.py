@@ -18,6 +18,8 @@ from twin.model import Bounds, Reference
 F64 = NDArray[np.float64]
 GOAL = 2e-5
 """Metres: the interpolation error that the grid is refined to."""
+ENOUGH = 1e-4
+"""Metres: above this (a pole in degrees, half a country) no table is used, and each point goes through PROJ."""
 MOST = 512
 """Patches along a side at most (50 MB of nodes)."""
 TESTS = 20_000
@@ -67,7 +69,7 @@ class Patches:
         both = np.concatenate([flat[:, :3] + flat[:, 3:] * (z * self.unit) for z in (minz, maxz)])
         low, high = both.min(axis=0), both.max(axis=0)
         # Between nodes a parabola may pass beyond them, by far less than this.
-        margin = 0.01 + 0.001 * (high - low)
+        margin = 0.01 + 0.001 * (high - low) + 2 * self.error
         return low - margin, high + margin
 
 
@@ -92,7 +94,7 @@ def origin_for(reference: Reference, bounds: Bounds) -> tuple[float, float, floa
 
 
 def fit(reference: Reference, bounds: Bounds, frame: Frame, goal: float = GOAL) -> Patches:
-    """A table for all points in `bounds`, refined until its measured error is below `goal` metres (or `MOST` patches)."""
+    """A table for all points in `bounds`, refined until its measured error is below `goal` metres, or no number of patches up to `MOST` will make it `ENOUGH`."""
     width, height = max(bounds.maxx - bounds.minx, 1e-9), max(bounds.maxy - bounds.miny, 1e-9)
     long = max(width, height)
     count = 1
@@ -102,7 +104,8 @@ def fit(reference: Reference, bounds: Bounds, frame: Frame, goal: float = GOAL) 
         nodes = _nodes(reference, frame, (bounds.minx, bounds.miny), size, counts)
         table = Patches((bounds.minx, bounds.miny), size, counts, nodes, reference.vertical_unit, 0.0)
         error = _error(reference, bounds, frame, table)
-        if error <= goal or count >= MOST:
+        hopeless = error * (count / MOST) ** 3 > ENOUGH  # halving the patches takes an eighth of the error at best
+        if error <= goal or count >= MOST or hopeless:
             return Patches(table.origin, size, counts, nodes, table.unit, error)
         count *= 2
 

@@ -24,6 +24,8 @@ from tiling.point_runs import Columns, Cube
 
 STEP = 2.0**-10
 """Metres between lattice places of a tile: a decoded point lies within √3/2 of that, 0.85 mm, of its run's place."""
+FINE = 2.0**-13
+"""Metres: where a cloud is so wide that its runs' places are farther apart than this, its tiles have half the step, and both together stay below a millimetre."""
 APART = 1 << 23
 """Lattice places (8 km) beyond which a tile's points get several nodes: float32 holds whole numbers up to 2^24."""
 _COMPONENT = {"B": 5121, "H": 5123, "f": 5126}
@@ -72,7 +74,7 @@ _LINEAR = linear_colors(np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, ax
 
 def encode(points: Columns, rows: NDArray[np.int32], cube: Cube, look: Look) -> tuple[bytes, NDArray[np.float64], NDArray[np.float64]]:
     """A glb of some rows of `points` (at least one), and the (3,) lowest and highest decoded local coordinates."""
-    step = max(STEP, cube.step)
+    step = max(STEP if cube.step <= FINE else STEP / 2, cube.step)
     shift = round(np.log2(step / cube.step))
     lattice = np.empty((len(rows), 3), np.int32)
     extremes = np.empty((2, 3), np.int64)

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling import point_kernels as kernels
-from tiling.point_frame import Patches
+from tiling.point_frame import ENOUGH, Frame, Patches
 from tiling.point_kernels import BITS
 from twin.clouds import decompressor
 from twin.errors import UnreadableSource
-from twin.model import Part
+from twin.model import Part, Reference
 
 CHUNK = 1 << 19
 """Points of a run; a constant, because the cut into runs decides the order of points that lie in one place."""
@@ -146,12 +146,14 @@ class OnDisk:
 
 @dataclass(frozen=True)
 class Cloud:
-    """One file of the layer: its bytes, how its records are laid out, and how they are placed."""
+    """One file of the layer: its bytes, how its records are laid out, and how they are placed: by a table, or point by point where that is not exact."""
 
     path: Path
     part: Part
     patches: Patches
     cube: Cube
+    frame: Frame
+    reference: Reference
 
     @property
     def layout(self) -> dict[str, Any]:
@@ -207,8 +209,13 @@ class Cloud:
         count = len(raw) // record
         places, colors = np.empty((count, 3), np.int32), np.empty((count, 4), np.uint8)
         intensity, codes = np.empty(count, np.uint16), np.empty(count, np.uint64)
-        kernels.place_points(raw, record, np.array(layout["scales"]), np.array(layout["offsets"]), np.array(patches.origin), np.array(patches.size),
-                             patches.nodes, patches.unit, cube.low, cube.step, places)  # fmt: skip
+        if patches.error > ENOUGH or self.part.properties.get("turned"):
+            whole = np.ascontiguousarray(raw.reshape(-1, record)[:, :12]).view("<i4")
+            local = self.frame.exact(self.reference, whole * np.array(layout["scales"]) + np.array(layout["offsets"]))
+            places[:] = np.rint((local - cube.low) / cube.step)
+        else:
+            kernels.place_points(raw, record, np.array(layout["scales"]), np.array(layout["offsets"]), np.array(patches.origin), np.array(patches.size),
+                                 patches.nodes, patches.unit, cube.low, cube.step, places)  # fmt: skip
         rgb_at = -1 if layout["rgb_at"] is None else int(layout["rgb_at"])
         shift = 0 if self.part.properties["rgb_bits"] == 8 else 8
         kernels.pick_columns(raw, record, int(layout["class_at"]), int(layout["class_mask"]), rgb_at, shift, colors, intensity)

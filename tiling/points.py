@@ -39,7 +39,7 @@ from twin.errors import BadFeature
 from twin.model import Bounds, Column, Layer, LayerVersion, Part, Reference, Report
 from twin.registry import TileJob
 
-CODE_VERSION = "8"
+CODE_VERSION = "9"
 BUCKET = 1 << 18
 """Points of a bucket: about 25 MB while it is worked on, and what an edit makes anew at least."""
 IN_MEMORY = 1 << 22
@@ -134,10 +134,11 @@ def _clouds(version: LayerVersion, parts: list[Part], job: TileJob) -> tuple[Fra
     origin = point_frame.origin_for(version.reference, whole)
     frame = Frame.at(*origin)
     boxes = [clouds.own_bounds(part) for part in parts]
-    tables = [point_frame.fit(clouds.own_reference(version, part), box, frame) for part, box in zip(parts, boxes, strict=True)]
+    references = [clouds.own_reference(version, part) for part in parts]
+    tables = [point_frame.fit(reference, box, frame) for reference, box in zip(references, boxes, strict=True)]
     ranges = [table.range_of(box.minz, box.maxz) for table, box in zip(tables, boxes, strict=True)]
     cube = Cube.about(float(np.abs(ranges).max()))
-    return frame, origin[2], [Cloud(job.lake.path(part.key), part, table, cube) for part, table in zip(parts, tables, strict=True)]
+    return frame, origin[2], [Cloud(job.lake.path(part.key), part, table, cube, frame, reference) for part, table, reference in zip(parts, tables, references, strict=True)]
 
 
 @dataclass

@@ -103,7 +103,7 @@ def _header(laspy: Any, version: LayerVersion, sources: list[_Source]) -> tuple[
             if extra.setdefault(one.name, _kind(one)) != _kind(one):
                 lost.append(f"{one.name!r} of {source.part.properties.get('file', source.part.key)} is of another type than in the files before and has no place in it")
             elif one.name not in header.point_format.extra_dimension_names:
-                header.add_extra_dim(laspy.ExtraBytesParams(one.name, one.dtype, one.description, one.offsets, one.scales))
+                header.add_extra_dim(laspy.ExtraBytesParams(one.name, one.dtype, one.description, one.offsets, one.scales, _no_data(source.header, one.name)))
     clocks = {source.header.global_encoding.gps_time_type for source in sources}
     header.global_encoding.gps_time_type = sources[0].header.global_encoding.gps_time_type
     if len(clocks) > 1:
@@ -111,6 +111,12 @@ def _header(laspy: Any, version: LayerVersion, sources: list[_Source]) -> tuple[
     header.scales, header.offsets = _lattice(version, sources)
     header.add_crs(_system(version.reference, lost))
     return header, lost
+
+
+def _no_data(header: Any, name: str) -> Any:
+    """The value of an extra dimension that stands for none, which the library reads but does not hand on; None where no value does."""
+    structs = (one for record in header.vlrs.get("ExtraBytesVlr") for one in record.extra_bytes_structs)
+    return next((one.no_data for one in structs if one.format_name() == name), None)
 
 
 def _kind(dimension: Any) -> tuple[Any, ...]:

@@ -7,13 +7,16 @@ Files are stored as delivered and placed only when they are tiled, so nothing is
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twin import crs
 from twin.errors import BadReference
-from twin.model import Bounds, LayerVersion, Part, Reference
+from twin.model import Asset, Bounds, LayerVersion, Part, Reference
+
+T = TypeVar("T", Part, Asset)
 
 
 def own_reference(version: LayerVersion, part: Part) -> Reference:
@@ -54,7 +57,23 @@ def bounds_in(target: Reference, source: Reference, box: Bounds, where: str) -> 
     if not np.isfinite(moved).all():
         raise BadReference(f"{where}: it lies where {target.horizontal[:40]}, the reference of the layer's first file, has no coordinates.",
                            "Ingest it as a layer of its own, or check its CRS.")  # fmt: skip
+    if crs.crs_of(target.horizontal).is_geographic:
+        moved[:, 0] = unwrapped(moved[:, 0])
     return Bounds.of(moved)
+
+
+def unwrapped(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Longitudes on both sides of the 180th meridian as a run that passes it (beyond 180), where that takes less than half a turn; else as they are."""
+    if np.ptp(degrees) <= 180.0:
+        return degrees
+    east = degrees % 360.0
+    return np.asarray(east if np.ptp(east) < 180.0 else degrees)
+
+
+def beside(reference: Reference, box: Bounds, first: Bounds) -> Bounds:
+    """A box of degrees moved by whole turns so that it lies next to another one; any other box as it is."""
+    turns = round((first.minx + first.maxx - box.minx - box.maxx) / 720.0) if crs.crs_of(reference.horizontal).is_geographic else 0
+    return replace(box, minx=box.minx + 360.0 * turns, maxx=box.maxx + 360.0 * turns) if turns else box
 
 
 def merge(base: LayerVersion, change: LayerVersion) -> LayerVersion:
@@ -66,21 +85,38 @@ def merge(base: LayerVersion, change: LayerVersion) -> LayerVersion:
     Raises:
         BadReference: a file lies where the first file's reference has no coordinates.
     """
-    names = {_file(part) for part in change.parts}
-    kept = [part for part in base.parts if _file(part) not in names]
-    held = sorted((replace(part, properties={**part.properties, "reference": asdict(own_reference(version, part))})
-                   for version, some in ((base, kept), (change, change.parts)) for part in some), key=_file)  # fmt: skip
-    first = {part.key: part for part in reversed(held)}
-    copies = [{"action": "skipped", "feature": _file(part), "reason": f"the same bytes as {_file(first[part.key])}"} for part in held if first[part.key] is not part]
-    held = [part for part in held if first[part.key] is part]
+    old, new = _by_name(base), _by_name(change)
+    kept = old.keys() - new.keys()
+    named = dict(sorted({**old, **new}.items()))
+    alike: dict[str, list[str]] = {}
+    for name, part in named.items():
+        alike.setdefault(part.key, []).append(name)
+    copies = [{"action": "skipped", "feature": name, "reason": f"the same bytes as {first}"} for first, *others in alike.values() for name in others]
+    held = [with_copies(named[first], others) for first, *others in alike.values()]
     reference = own_reference(base, held[0])
-    there = {_file(part) for part in kept} if reference == base.reference else set()  # whose bounds are in it: a box in another one takes a millisecond
+    there = kept if reference == base.reference else set()  # whose bounds are in it: a box in another one takes a millisecond
     parts = tuple(part if _file(part) in there else _placed(part, reference, base) for part in held)
+    parts = tuple(part if part.bounds is None or parts[0].bounds is None else replace(part, bounds=beside(reference, part.bounds, parts[0].bounds)) for part in parts)
     boxes = [part.bounds for part in parts if part.bounds is not None]
-    replaced = len(base.parts) - len(kept)
-    facts = {**change.report.get("facts", {}), "files_replaced": replaced, "files_added": len(change.parts) - replaced, "files_kept": len(kept)}
+    replaced = len(old) - len(kept)
+    facts = {**change.report.get("facts", {}), "files_replaced": replaced, "files_added": len(new) - replaced, "files_kept": len(kept)}
     return replace(base, reference=reference, parts=parts, count=sum(part.count for part in parts), extent=crs.extent_of(reference, Bounds.union(boxes)),
                    report={**change.report, "facts": facts, "notes": [*change.report.get("notes", []), *copies]}, provenance={**change.provenance, "tile_options": base.provenance.get("tile_options", {})})  # fmt: skip
+
+
+def _by_name(version: LayerVersion) -> dict[str, Part]:
+    """Every file that was delivered, each with its own reference: also those that are copies of others, which may outlive them."""
+    found = {}
+    for part in version.parts:
+        plain = {key: value for key, value in part.properties.items() if key != "copies"} | {"reference": asdict(own_reference(version, part))}
+        for name in (_file(part), *part.properties.get("copies", ())):
+            found[name] = replace(part, properties=plain | {"file": name})
+    return found
+
+
+def with_copies(part: T, names: list[str]) -> T:
+    """A part or asset of which the delivery held copies of these names."""
+    return replace(part, properties={**part.properties, "copies": names}) if names else part
 
 
 def _file(part: Part) -> str:

@@ -46,6 +46,7 @@ class Surroundings:
         feature: `LAYER/ID` → that one published feature in its layer's reference, and the layer's style. Raises NotFound, BadOption.
         ground: longitude, latitude (degrees) → ellipsoidal height of the city's terrain in metres, None where there is none.
         layer: the features of a published layer by its name, chunk by chunk. Raises NotFound; BadOption where it has none.
+        held: the names of the files that the layer holds of which this reading is an update; empty otherwise.
         under: the ground that a terrain will lie on when it is read as an update of one, else None.
     """
 
@@ -54,6 +55,7 @@ class Surroundings:
     feature: Callable[[str], tuple[Features, dict[str, Any]]] = _nowhere
     ground: Callable[[float, float], float | None] = _groundless
     layer: Callable[[str], Iterable[Features]] = _layerless
+    held: frozenset[str] = frozenset()
     under: Ground | None = None
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from twin.errors import UnreadableSource
+from twin.errors import BadOption, UnreadableSource
 from twin.lake import digest
 
 Source = str | Path | Sequence[str | Path]
@@ -61,6 +61,30 @@ def named(source: Path | Sequence[Path], suffixes: Sequence[str], what: str) -> 
                 name = f"{path.parent.name}/{name}"
             found[name] = path
     return list(found.items())
+
+
+def places(files: Sequence[tuple[str, Path]], held: Collection[str]) -> dict[str, str]:
+    """What the files of an update are called in a layer that holds files of these names (with the folders that stand in them).
+
+    A file is the one of the layer whose name its path ends in, the longest if there are several: `delivery/north/a.las` is `north/a.las`, though
+    it is given by itself. Otherwise it is new and keeps its name.
+
+    Raises:
+        BadOption: a file given without a folder that may be several of the layer's or a new one; two files that would be the same one.
+    """
+    found: dict[str, str] = {}
+    for name, path in files:
+        tails = ["/".join(path.parts[-k:]) for k in range(len(path.parts), name.count("/"), -1)]
+        own = next((tail for tail in tails if tail in held), name)
+        alike = sorted(other for other in held if other.endswith(f"/{name}"))
+        if own not in held and alike:
+            raise BadOption(f"{name} may be {' or '.join(alike[:4])} of the layer, or a new file.",
+                            f"To replace one, give it by a path that ends in {alike[0]}; to add it, give a folder in which it lies under another name, such as new/{name}.")  # fmt: skip
+        if own in found.values():
+            first = next(other for other, taken in found.items() if taken == own)
+            raise BadOption(f"{first} and {name} would both take the place of the layer's {own}.", "Give them one after the other.")
+        found[name] = own
+    return found
 
 
 def title(paths: Sequence[Path]) -> str:

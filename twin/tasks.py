@@ -283,7 +283,8 @@ def _read(city: City, context: Context, entry: registry.Entry, paths: list[Path]
     under = Ground.of(city.lake, base) if base is not None and base.kind == kind == "terrain" else None
     used = uses.Uses(city)
     provenance["uses"] = used.found  # filled while it reads
-    around = reading.Surroundings(context.progress, city.settings.cache, used.feature, used.ground_at, used.features_of, under)
+    held = frozenset(part.properties["file"] for part in base.parts if "file" in part.properties) if base is not None else frozenset()
+    around = reading.Surroundings(context.progress, city.settings.cache, used.feature, used.ground_at, used.features_of, held, under)
     with reading.given(around):
         version = parts.write_version(city.lake, name, kind, batches(), report, provenance=provenance)
     version.report["facts"]["grade"] = grading.grade(kind, report.facts).to_json()

@@ -132,3 +132,72 @@ def test_damage_is_said(tmp_path: Path) -> None:
             read(bad, tmp_path, **HERE)
     with pytest.raises(UnreadableSource, match=r"nan\.e57.*no valid points"):
         read(spherical(tmp_path / "nan.e57", np.nan)[0], tmp_path, **HERE)
+
+
+def unstated(path: Path, fields: dict[str, tuple[Any, np.ndarray[Any, Any]]]) -> Path:
+    """A scan whose fields are laid out as the nodes say (functions of the image), with no limits stated for any."""
+    file = pye57.E57(str(path), mode="w")
+    image = file.image_file
+    node, prototype, buffers = libe57.StructureNode(image), libe57.StructureNode(image), libe57.VectorSourceDestBuffer()
+    node.set("guid", libe57.StringNode(image, f"{{{uuid.uuid4()}}}"))
+    count = len(next(iter(fields.values()))[1])
+    for name, (layout, values) in fields.items():
+        prototype.set(name, layout(image))
+        buffers.append(libe57.SourceDestBuffer(image, name, values, count, True, True))
+    vector = libe57.CompressedVectorNode(image, prototype, libe57.VectorNode(image, True))
+    node.set("points", vector)
+    file.data3d.append(node)
+    writer = vector.writer(buffers)
+    writer.write(count)
+    writer.close()
+    file.close()
+    return path
+
+
+def double(image: Any) -> Any:
+    return libe57.FloatNode(image, 0.0, libe57.E57_DOUBLE)
+
+
+BOUNDS = {
+    "floats from 0 to 1": (lambda image: libe57.FloatNode(image, 0.0, libe57.E57_DOUBLE, 0.0, 1.0), 1.0),
+    "floats of any size": (double, 1.0),
+    "bytes": (lambda image: libe57.IntegerNode(image, 0, 0, 255), 255.0),
+    "shorts": (lambda image: libe57.IntegerNode(image, 0, 0, 65_535), 65_535.0),
+    "steps of a thousandth": (lambda image: libe57.ScaledIntegerNode(image, 0, 0, 1000, 0.001, 0.0), 1.0),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_colours_and_intensities_without_stated_limits(tmp_path: Path, name: str) -> None:
+    """They lie between the limits of their layout (E2807), or, where it has none, between 0 and the highest."""
+    layout, top = BOUNDS[name]
+    rng = np.random.default_rng(1)
+    values = rng.random((4, 500))
+    values[:, 0] = 1.0
+    values = np.rint(values * top) if top > 1 else np.round(values, 3)
+    fields: dict[str, Any] = {f"cartesian{axis}": (double, rng.random(500) * 9) for axis in "XYZ"}
+    fields |= {field: (layout, column.copy()) for field, column in zip(("intensity", "colorRed", "colorGreen", "colorBlue"), values, strict=True)}
+    from ingest_gis import e57
+
+    e57.to_laz(unstated(tmp_path / "u.e57", fields), tmp_path / "u.laz", Report())
+    las = laspy.read(tmp_path / "u.laz")
+    for short, column in zip(("red", "green", "blue"), values[1:], strict=True):
+        assert np.abs(np.asarray(las[short]) / 65_535 - column / top).max() < 1e-5
+    assert np.abs(np.asarray(las.intensity) / (65_535 if top == 1 else 1) - values[0]).max() < 1e-5
+
+
+def test_only_the_state_of_the_coordinates_that_are_used_counts(tmp_path: Path) -> None:
+    """Cartesian coordinates that are sound beside spherical ones that are not."""
+    def state(image: Any) -> Any:
+        return libe57.IntegerNode(image, 0, 0, 2)
+
+    rng = np.random.default_rng(1)
+    fields: dict[str, Any] = {name: (double, rng.random(100)) for name in ("cartesianX", "cartesianY", "cartesianZ", "sphericalRange", "sphericalAzimuth", "sphericalElevation")}
+    fields |= {"cartesianInvalidState": (state, (np.arange(100) < 10).astype(np.int8)), "sphericalInvalidState": (state, np.full(100, 2, np.int8)),
+               "isColorInvalid": (state, np.zeros(100, np.int8)), "timeStamp": (double, rng.random(100))}  # fmt: skip
+    from ingest_gis import e57
+
+    report = Report()
+    e57.to_laz(unstated(tmp_path / "u.e57", fields), tmp_path / "u.laz", report)
+    assert len(laspy.read(tmp_path / "u.laz")) == 90
+    assert report.notes[-1].reason == "not kept of the scans: isColorInvalid, timeStamp"

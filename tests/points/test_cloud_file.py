@@ -37,7 +37,7 @@ def test_every_file_of_the_layer_is_in_it(lake: Lake, tmp_path: Path, suffix: st
     old = write_las(folder / "a.las", scan_angle_rank=np.full(1000, -12, np.int8), gps_time=np.arange(1000.0), withheld=flags)
     write_las(folder / "b.laz", 500, point_format=8, version="1.4", seed=2, rgb=65535, nir=np.full(500, 7, np.uint16), overlap=np.arange(500) % 2)
     new = laspy.read(folder / "b.laz")
-    new.add_extra_dim(laspy.ExtraBytesParams("height above ground", np.float32))
+    new.add_extra_dim(laspy.ExtraBytesParams("height above ground", np.float32, no_data=[-999.0]))
     new["height above ground"] = np.linspace(0, 1, 500, dtype=np.float32)
     new.write(folder / "b.laz")
     version, _ = ingest(lake, folder, **HERE, exclude="5")
@@ -57,6 +57,8 @@ def test_every_file_of_the_layer_is_in_it(lake: Lake, tmp_path: Path, suffix: st
     assert np.array_equal(found.overlap[cut:], new.overlap[kept[1]])
     assert np.array_equal(found["height above ground"][cut:], new["height above ground"][kept[1]])
     assert not np.any(found["height above ground"][:cut])
+    (record,) = found.header.vlrs.get("ExtraBytesVlr")
+    assert [one.no_data for one in record.extra_bytes_structs] == [-999.0]
 
 
 def test_files_in_other_systems_are_placed_in_the_layer_s(lake: Lake, tmp_path: Path) -> None:

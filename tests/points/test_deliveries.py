@@ -15,7 +15,8 @@ from scipy.spatial import cKDTree
 from ingest_gis import points as reader
 from tests.conftest import shared_path
 from tests.ingest_gis.conftest import write_las
-from tests.points.conftest import ingest, tile
+from tests.points.conftest import exact, ingest, tile
+from tests.points.copc import write_copc
 from tiling import points as tiler
 from twin.errors import BadReference, TwinError
 from twin.lake import Lake
@@ -161,3 +162,34 @@ def test_a_cloud_across_the_180th_meridian_is_in_place(tmp_path: Path, lake: Lak
     result = tile(lake, ingest(lake, tmp_path / "a.las", crs="EPSG:4326", vertical="ellipsoid")[0], tmp_path / "a.3tz")  # and checked
     ecef = np.column_stack(Transformer.from_crs("EPSG:4979", "EPSG:4978", always_xy=True).transform(las.x, las.y, las.z))
     assert cKDTree(result.ecef()).query(ecef)[0].max() < 0.002
+
+
+def test_copc_mixes_with_other_formats(tmp_path: Path, lake: Lake) -> None:
+    """Two COPC files (format 6 without and 8 with colours, hierarchies in one page and in several), a LAS and a LAZ: every point once, its class and colour, by laspy."""
+    rng = np.random.default_rng(4)
+
+    def some(x: float, y: float, count: int) -> np.ndarray[Any, Any]:
+        return np.round(np.column_stack([x + rng.random(count) * 40, y + rng.random(count) * 40, rng.random(count) * 9]), 3)
+
+    def kinds(count: int) -> np.ndarray[Any, Any]:
+        return rng.choice([2, 6, 17, 200], count).astype(np.uint8)
+
+    files = [write_copc(tmp_path / "a.copc.laz", some(500_000, 2_500_000, 5_000), point_format=6, classification=kinds(5_000), intensity=rng.integers(0, 65_536, 5_000)),
+             write_copc(tmp_path / "b.copc.laz", some(500_030, 2_500_000, 6_000), point_format=8, paged=False, offsets=(499_000.0, 2_499_000.0, 0.0),
+                        classification=kinds(6_000), **{name: rng.integers(0, 256, 6_000) * 257 for name in ("red", "green", "blue")}),
+             write_las(tmp_path / "c.las", 2_000), write_las(tmp_path / "d.laz", 2_000, point_format=7, version="1.4", seed=2)]  # fmt: skip
+    assert len(laspy.CopcReader.open(files[0]).query()) == 5_000  # another reader finds all of it by the hierarchy
+    assert reader.read_header(files[0]).format == "copc"
+    version, report = ingest(lake, files, **HERE)
+    assert (version.count, [part.count for part in version.parts]) == (report.read, [5_000, 6_000, 2_000, 2_000])
+    result = tile(lake, version, tmp_path / "m.3tz")  # and checked: counts by class, places both ways
+    records = [laspy.read(file) for file in files]
+    truth = np.concatenate([exact(file, "EPSG:32650")[0] for file in files])
+    distance, row = cKDTree(truth).query(result.ecef())
+    assert distance.max() < 0.001
+    assert len(np.unique(row)) == len(truth)
+    red = np.concatenate([np.full(5_000, -1), *(np.asarray(r.red) >> (8 if int(r.red.max()) > 255 else 0) for r in records[1:])])
+    drawn = np.concatenate([columns["COLOR_0"][:, 0] for _, _, columns, _, _ in result.tiles()]).astype(int)
+    kept = red[row] >= 0
+    linear = np.rint(255 * np.where((s := np.arange(256) / 255) <= 0.04045, s / 12.92, ((s + 0.055) / 1.055) ** 2.4)).astype(int)
+    assert np.abs(linear[red[row][kept]] - drawn[kept]).max() <= 1

@@ -14,9 +14,10 @@ from scipy.spatial import cKDTree
 from ingest_gis import points as reader
 from tests.ingest_gis.conftest import write_las
 from tests.points.conftest import exact, ingest, tile
-from twin import crs, parts
+from twin import crs, parts, reading
 from twin.errors import BadFeature, BadOption, BadReference, UnreadableSource
 from twin.lake import Lake
+from twin.model import LayerVersion
 
 HERE = {"crs": "EPSG:32650", "vertical": "EGM96"}
 
@@ -170,3 +171,68 @@ def test_update_may_begin_with_another_reference(tmp_path: Path, lake: Lake) -> 
     assert abs(box.minx - 500_000) < 1
     assert abs(box.maxy - 2_500_100) < 1
     tile(lake, merged, tmp_path / "m.3tz")
+
+
+def update(lake: Lake, base: LayerVersion, source: Path | list[Path]) -> LayerVersion:
+    """What `twin ingest --update` makes of a layer: the reader knows the names of its files."""
+    held = frozenset(part.properties["file"] for part in base.parts)
+    with reading.given(reading.Surroundings(held=held)):
+        return parts.merge(lake, base, ingest(lake, source, **HERE)[0])
+
+
+def by_file(version: LayerVersion) -> dict[str, int]:
+    return {part.properties["file"]: part.count for part in version.parts}
+
+
+@pytest.fixture
+def delivery(tmp_path: Path) -> Path:
+    """Three files of one name, in folders."""
+    for name, count in (("a.las", 1_000), ("north/a.las", 1_100), ("south/a.las", 1_200)):
+        path = tmp_path / "delivery" / name
+        path.parent.mkdir(exist_ok=True)
+        write_las(path, count, seed=count)
+    return tmp_path / "delivery"
+
+
+def test_an_update_knows_a_file_by_the_folder_it_lies_in(tmp_path: Path, lake: Lake, delivery: Path) -> None:
+    """Given by itself or by its folder, `north/a.las` takes the place of no other file called a.las."""
+    base, _ = ingest(lake, delivery, **HERE)
+    whole = {"a.las": 1_000, "north/a.las": 1_100, "south/a.las": 1_200}
+    assert by_file(base) == whole
+    for source, name in ((delivery / "north/a.las", "north/a.las"), (delivery / "south", "south/a.las"), (delivery / "a.las", "a.las")):
+        path = source if source.is_file() else source / "a.las"
+        before = path.read_bytes()
+        write_las(path, 77, seed=9)
+        assert by_file(update(lake, base, source)) == {**whole, name: 77}
+        path.write_bytes(before)
+    (tmp_path / "east").mkdir()
+    assert by_file(update(lake, base, write_las(tmp_path / "east/a.las", 66))) == {**whole, "a.las": 66}  # the layer has one of this very name
+    write_las(delivery / "east.las", 55, seed=8)
+    assert by_file(update(lake, base, delivery / "east.las")) == {**whole, "east.las": 55}
+
+
+def test_an_update_that_may_mean_several_files_is_refused(tmp_path: Path, lake: Lake, delivery: Path) -> None:
+    (delivery / "a.las").unlink()
+    base, _ = ingest(lake, delivery, **HERE)
+    with pytest.raises(BadOption, match=r"a\.las may be north/a\.las or south/a\.las of the layer, or a new file"):
+        update(lake, base, write_las(tmp_path / "a.las", 50))
+    (tmp_path / "more/north").mkdir(parents=True)
+    write_las(tmp_path / "more/north/a.las", 60)
+    with pytest.raises(BadOption, match=r"would both take the place of the layer's north/a\.las"):
+        update(lake, base, [delivery / "north/a.las", tmp_path / "more/north/a.las"])
+    (tmp_path / "more/east").mkdir()
+    write_las(tmp_path / "more/east/a.las", 70)
+    assert by_file(update(lake, base, tmp_path / "more")) == {"east/a.las": 70, "north/a.las": 60, "south/a.las": 1_200}
+
+
+def test_a_copy_outlives_the_file_it_was_a_copy_of(tmp_path: Path, lake: Lake) -> None:
+    """b.las has the bytes of a.las and is left out; when a.las is replaced, b.las is still part of the delivery."""
+    write_las(tmp_path / "a.las", 1_000)
+    (tmp_path / "b.las").write_bytes((tmp_path / "a.las").read_bytes())
+    (tmp_path / "c.las").write_bytes((tmp_path / "a.las").read_bytes())
+    base, _ = ingest(lake, sorted(tmp_path.glob("*.las")), **HERE)
+    assert by_file(base) == {"a.las": 1_000}
+    changed = update(lake, base, write_las(tmp_path / "a.las", 500, seed=5))
+    assert by_file(changed) == {"a.las": 500, "b.las": 1_000}
+    whole, _ = ingest(lake, sorted(tmp_path.glob("*.las")), **HERE)
+    assert [(p.key, p.bounds, p.properties) for p in changed.parts] == [(p.key, p.bounds, p.properties) for p in whole.parts]

@@ -73,6 +73,15 @@ class Inverse:
         z = (geodetic[:, 2] - self.shift(geodetic[:, :2])) / self.reference.vertical_unit
         return np.column_stack([self.plan(geodetic), z])
 
+    def ecef(self, xyz: F64) -> F64:
+        """(N, 3) x, y, z in the layer's own units and datum → ECEF metres."""
+        lonlat = self.lonlat(xyz[:, :2])
+        return np.column_stack(_GEOCENTRIC.transform(lonlat[:, 0], lonlat[:, 1], xyz[:, 2] * self.reference.vertical_unit + self.shift(lonlat), direction="INVERSE"))
+
+    def bent(self, low: F64, high: F64) -> bool:
+        """Whether degrees between two corners are no measure of distances: at a pole, or over more than half a turn (the 180th meridian, perhaps)."""
+        return self._geographic and bool(max(abs(low[1]), abs(high[1])) > 80 or high[0] - low[0] > 180)
+
     def near(self, xyz: F64, x: F64 | float) -> F64:
         """Coordinates of the layer, longitudes by whole turns so that they lie around `x`, one or (N,) (data may cross the 180th meridian)."""
         if self._geographic:

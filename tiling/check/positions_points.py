@@ -69,7 +69,7 @@ def moved(xyz: F64, own: Inverse, to: Inverse) -> F64:
 
 
 class Clouds:
-    """A `Comparison` of a point layer."""
+    """A `Comparison` of a point layer, in its own coordinates in metres, or earth-centred where those are no measure (`Inverse.bent`)."""
 
     def __init__(self, task: Task) -> None:
         self.inverse, self.limit = Inverse(task.version.reference), task.limit
@@ -82,8 +82,13 @@ class Clouds:
         self.drawn = 0
         sample = [self._survey(codes, xyz)[(-start) % self.stride :: self.stride] for start, codes, xyz in self._chunks()]
         self.wanted = np.concatenate(sample)
-        middle = (self.wanted.min(axis=0) + self.wanted.max(axis=0)) / 2
-        self.origin, self.unit = middle, self.inverse.metres(middle)
+        low, high = self.wanted.min(axis=0), self.wanted.max(axis=0)
+        self.bent = self.inverse.bent(low, high)
+        if self.bent:
+            self.wanted = self.inverse.ecef(self.wanted)
+            low, high = self.wanted.min(axis=0), self.wanted.max(axis=0)
+        self.origin = (low + high) / 2
+        self.unit = np.ones(3) if self.bent else self.inverse.metres(self.origin)
         self.wanted = (self.wanted - self.origin) * self.unit
         self.order = np.argsort(self.wanted[:, 0], kind="stable")
         self.found = np.full(len(self.wanted), np.inf)
@@ -113,7 +118,7 @@ class Clouds:
             self._count(primitive, where)
             for local in primitive.chunks():
                 ecef = local @ transform[:3, :3].T + transform[:3, 3]
-                points = tame((self.inverse.near(self.inverse.source(ecef), float(self.origin[0])) - self.origin) * self.unit)
+                points = tame(((ecef if self.bent else self.inverse.near(self.inverse.source(ecef), float(self.origin[0]))) - self.origin) * self.unit)
                 self._look(points)
                 first = (-self.drawn) % self.stride
                 self.sample.append(points[first :: self.stride])
@@ -150,7 +155,8 @@ class Clouds:
                 where.error("POINT_CLASS_COUNT", f"class {code}: {self.drawn_classes[code]:,} points are drawn, the source has {self.classes[code]:,}")
         missed = np.flatnonzero(~(self.found <= self.limit))
         if len(missed):
-            x, y, z = self.wanted[missed[0]] / self.unit + self.origin
+            place = self.wanted[missed[:1]] / self.unit + self.origin
+            x, y, z = (self.inverse.source(place) if self.bent else place)[0]
             where.error("POINT_MISSING", f"{len(missed):,} of {len(self.found):,} sampled points of the source are not drawn within {self.limit:g} m, "
                                          f"for example that at {x:.3f} {y:.3f} {z:.3f}")  # fmt: skip
         errors = self._search()
@@ -163,7 +169,8 @@ class Clouds:
         points = np.concatenate(self.sample)
         errors = np.full(len(points), np.inf)
         for _, _, xyz in self._chunks():
-            distance, _ = _tree((xyz - self.origin) * self.unit).query(points, distance_upper_bound=1000.0)
+            source = self.inverse.ecef(xyz) if self.bent else xyz
+            distance, _ = _tree((source - self.origin) * self.unit).query(points, distance_upper_bound=1000.0)
             errors = np.minimum(errors, distance)
         at = 0
         for own, where in zip(self.sample, self.places, strict=True):
