@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from ingest_bim.geometry_clip import Evaluator, body_items
 from ingest_bim.geometry_copies import copied, is_copied
 from ingest_bim.geometry_faces import look, tessellated
-from ingest_bim.geometry_primitives import replace_round
-from ingest_bim.ifc_frames import cut_circles, is_circular, local_matrix
+from ingest_bim.geometry_redrawn import prepared, redraw
+from ingest_bim.ifc_frames import is_circular, local_matrix
 from ingest_bim.ifc_units import Units
 from ingest_bim.pipes import Exact, receive, send
 from ingest_bim.step_access import DAMAGED, attribute, parser
@@ -40,6 +40,8 @@ CHUNK = 8
 WALL = 20
 GIVE_UP = 8  # stalls and crashes of one kernel in one group of elements, after which the rest is not tried
 Task = tuple[int, int, str, str, float]
+OUTLINES = "opencascade"
+"""The kernel that draws the outlines of profiles."""
 DIRECT, CLIP, PLAIN = "tessellation", "half spaces", "plain solids"
 """Evaluators of our own, beside the parser's kernels: `geometry_faces`, `geometry_clip` and, in the reading process, `geometry_plain`."""
 
@@ -109,6 +111,7 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
     create: Any = ifcopenshell.geom.create_shape
     try:
         product = model.by_id(step)
+        redraw(model, product, lambda item: create(settings, item, geometry_library=OUTLINES))
         if kernel in (DIRECT, CLIP):
             return own(model, settings, product, kernel)
         if is_circular(product.ObjectPlacement):  # the kernels follow it until they crash
@@ -123,9 +126,6 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
         text = " ".join(str(error).split())
         if text.startswith("No suitable IfcRepresentation"):
             return "empty", "no representation with a surface or solid"
-        with suppress(*DAMAGED):
-            if replace_round(model, model.by_id(step)):
-                return shape(model, settings, step, kernel)
         return "failed", text.split(" Product: ")[0][:200].rstrip(".")
     geometry = made.geometry
     positions, triangles = _mesh(geometry)
@@ -294,7 +294,7 @@ def main() -> None:
     asked = receive(commands)
     if asked is not None:
         path, count, seconds = asked
-        model = cut_circles(parser().open(path))
+        model = prepared(parser().open(path))
         send(answers, "ready")
         serve(model, count, seconds, commands, answers)
     os._exit(0)  # its objects need not be taken apart: nothing waits to be written

@@ -31,6 +31,7 @@ ODD_CUTS = "odd openings"
 FACES = frozenset(("IfcFacetedBrep", *SURFACES))
 _PLAIN = {"IfcExtrudedAreaSolid", "several", *FACES}
 _STRAIGHT = ("IfcRectangleProfileDef", "IfcTrapeziumProfileDef")
+_ROUND = ("IfcSphere", "IfcRightCircularCylinder", "IfcRightCircularCone")
 #: Polygons too, unless an edge of theirs is rounded off.
 _ROLLED = frozenset(f"Ifc{name}ProfileDef" for name in ("RectangleHollow", "IShape", "AsymmetricIShape", "LShape", "TShape", "UShape", "CShape", "ZShape"))
 
@@ -158,6 +159,8 @@ def _rounded(item: Any, depth: int) -> bool:
         return _rounded(item.FirstOperand, depth + 1)
     if item.is_a() == "IfcCsgSolid":
         return _round_tree(item.TreeRootExpression, depth + 1)
+    if item.is_a() in _ROUND:
+        return True
     if not is_kind(item, "IfcSweptAreaSolid"):
         return is_kind(item, "IfcSweptDiskSolid")
     if item.is_a() != "IfcExtrudedAreaSolid":
@@ -177,7 +180,7 @@ def _round_tree(item: Any, depth: int) -> bool:
     """Whether any operand of a CSG tree is round."""
     if depth < 32 and is_kind(item, "IfcBooleanResult"):
         return _round_tree(item.FirstOperand, depth + 1) or _round_tree(item.SecondOperand, depth + 1)
-    return item.is_a() in ("IfcSphere", "IfcRightCircularCylinder", "IfcRightCircularCone") or _rounded(item, depth)
+    return _rounded(item, depth)
 
 
 def _arcs(curve: Any) -> bool:
