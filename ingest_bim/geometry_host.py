@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from ingest_bim.geometry_clip import Evaluator, body_items
 from ingest_bim.geometry_copies import copied, is_copied
 from ingest_bim.geometry_faces import look, tessellated
+from ingest_bim.geometry_items import left_out
 from ingest_bim.geometry_redrawn import prepared, redraw
 from ingest_bim.ifc_frames import is_circular, local_matrix
 from ingest_bim.ifc_units import Units
@@ -41,7 +42,7 @@ WALL = 20
 GIVE_UP = 8  # stalls and crashes of one kernel in one group of elements, after which the rest is not tried
 Task = tuple[int, int, str, str, float]
 OUTLINES = "opencascade"
-"""The kernel that draws the outlines of profiles."""
+"""The reference: it draws the outlines of profiles, and what is left out of an element when none is left to ask."""
 DIRECT, CLIP, PLAIN = "tessellation", "half spaces", "plain solids"
 """Evaluators of our own, beside the parser's kernels: `geometry_faces`, `geometry_clip` and, in the reading process, `geometry_plain`."""
 
@@ -104,7 +105,7 @@ def work(model: Any, settings: Any, seconds: float, tasks: IO[bytes], results: I
 
 
 def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
-    """One element's triangles: ("ok", (positions, triangles, material rows, materials, matrix)) or (state, reason)."""
+    """One element's triangles: ("ok", (positions, triangles, material rows, materials, matrix and, of a kernel, what it left out)) or (state, reason)."""
     import ifcopenshell.geom  # noqa: PLC0415  already loaded by the host; kept out of the parent's import
 
     made: Any
@@ -133,9 +134,14 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
         return "empty", "no surface (curves or points only)"
     if not np.isfinite(positions).all():
         return "failed", "coordinates that are not finite"
+    missing = ""
+    with suppress(*DAMAGED):
+        missing = left_out(product, geometry)
+    if missing and kernel != OUTLINES:
+        return "failed", f"it draws nothing of {missing}"
     rows = np.frombuffer(geometry.material_ids_buffer, np.int32).copy()
     matrix = np.frombuffer(made.transformation_buffer, np.float64).reshape(4, 4, order="F").copy()
-    return "ok", (positions, triangles, rows, [style(model, m) for m in geometry.materials], matrix)
+    return "ok", (positions, triangles, rows, [style(model, m) for m in geometry.materials], matrix, missing)
 
 
 def own(model: Any, settings: Any, product: Any, kernel: str) -> tuple[str, Any]:

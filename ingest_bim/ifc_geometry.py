@@ -39,6 +39,7 @@ class Shape:
         materials: (name, rgba) as the file styles it.
         matrix: (4, 4) float64.
         kernel: which made it.
+        missing: items that it lacks, in words.
     """
 
     positions: F64
@@ -47,6 +48,7 @@ class Shape:
     materials: list[tuple[str, tuple[float, float, float, float]]]
     matrix: F64
     kernel: str
+    missing: str = ""
 
 
 @dataclass

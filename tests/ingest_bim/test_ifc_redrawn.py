@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ingest_bim import ifc
+from twin import reading
 from twin.model import Mesh, Report
 
 Step = Callable[..., str]
@@ -145,3 +146,17 @@ def test_a_solid_along_an_alignment_has_no_section_inside(model_file: ModelFile,
     assert volume == pytest.approx(8 + 6 / 3 * (2 + 1 + 0.5))
     assert area == pytest.approx(2 + 0.5 + 4 * 6 + 3 * np.hypot(6, 0.25) + 1.5 * np.hypot(6, 0.5))
     np.testing.assert_allclose(box, (0, -1, -0.5, 10, 1, 0.5), atol=1e-6)
+
+
+def test_items_that_no_kernel_draws_are_said(tmp_path: Path, model_file: ModelFile, step: Step) -> None:
+    """A box beside a surface that none draws, both in a map, too; read again from the cache of shapes it is said again."""
+    lines = ("#940=IFCPOLYLINE((#62,#830));", "#941=IFCARBITRARYOPENPROFILEDEF(.CURVE.,$,#940);", "#912=IFCSURFACEOFLINEAREXTRUSION(#941,#10,#12,3.);",
+             "#942=IFCSHAPEREPRESENTATION(#2,'Body','x',(#63,#912));", "#943=IFCREPRESENTATIONMAP(#10,#942);", "#944=IFCMAPPEDITEM(#943,#103);")  # fmt: skip
+    for items in ("#63,#912", "#944"):
+        path = model_file(step(*SHARED, *lines, *element(items)))
+        for _ in range(2):
+            report = Report()
+            with reading.given(reading.Surroundings(cache=tmp_path)):
+                list(ifc.read(path, ifc.Options(crs="EPSG:4547", vertical="EGM96", anchor="500000,2500000,0"), report))  # type: ignore[call-arg]
+            assert [(note.feature, "without #912 IfcSurfaceOfLinearExtrusion" in note.reason) for note in report.notes if note.action == "warned"] == [(ID, True)]
+    assert report.facts["geometry"]["from_cache"] > 0
