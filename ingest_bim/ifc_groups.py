@@ -71,6 +71,8 @@ def groups_of(structure: Structure, products: Products) -> tuple[dict[int, Group
                 idle[step] = "it has lines, points or texts alone" if _has_items(element, products) else "its representation has no items (or they are not in the file)"
         elif not drawn[kind] and step not in cuts and is_kind(element, "IfcFeatureElementSubtraction") and attribute(element, "Representation") is not None:
             idle[step] = "it is a cut, and no element is said to be cut by it"
+        elif not drawn[kind] and is_kind(element, "IfcPort") and attribute(element, "Representation") is not None:
+            idle[step] = "it is a port, which is where things are connected and no thing"
         elif kind == "IfcGrid":
             idle[step] = "its axes are lines"
     return drawable, idle

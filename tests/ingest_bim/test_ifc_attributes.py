@@ -72,6 +72,11 @@ def test_a_grid_is_listed_as_not_drawn(model_file: ModelFile, step: Step) -> Non
     assert ("4000000000000000000006", "IfcGrid #406: its shape is not drawn: its axes are lines.") in {(n.feature, n.reason) for n in read.report.notes}
 
 
+def test_a_port_with_a_shape_is_listed_as_not_drawn(model_file: ModelFile, step: Step) -> None:
+    read = Read(model_file(step("#300=IFCDISTRIBUTIONPORT('3000000000000000000001',$,$,$,$,#40,#104,.SOURCE.,$,$);")))
+    assert [note.feature for note in read.report.notes if "it is a port" in note.reason] == ["3000000000000000000001"]
+
+
 def test_the_unit_of_an_enumeration(model_file: ModelFile, step: Step) -> None:
     """Its values are in the unit that the enumeration states; objects without a name are told in full."""
     lines = ("#300=IFCPROPERTYSET('3000000000000000000001',$,'P',$,(#301,#302));", "#301=IFCPROPERTYENUMERATEDVALUE('size',$,(IFCLENGTHMEASURE(2.)),#303);",
