@@ -125,6 +125,7 @@ def test_every_module_of_citygml(tmp_path: Path, version: str) -> None:
     drawn = set(mesh.instance_feature.tolist())
     flat = {name for i, name in enumerate(rows) if mesh.outlines[i] is not None}
     assert flat == {"rf-lines"} and list(rows).index("rf-tin") in drawn
+    assert (rows["lu"]["cim_grade"], rows["rf-tin"]["cim_grade"], rows["bu"]["cim_grade"]) == ("CIM1", "CIM1", "CIM3")  # areas of a plan lie on the ground
     empty = {name for i, name in enumerate(rows) if i not in drawn} - flat
     assert empty == {"br", "rd", "rf", "rf-grid", "gr", "bu", "bu-part", "zone"}  # they have surfaces, parts or nothing to draw
     said = {note.feature: note.reason for note in report.notes if note.action == "skipped"}
