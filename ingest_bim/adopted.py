@@ -23,6 +23,7 @@ from urllib.parse import quote, unquote, urlsplit
 import numpy as np
 from pydantic import Field, field_validator
 
+from ingest_bim.adopted_contents import DATA, KNOWN, addresses, document_of, embedded, fault_of, inline, kind_of, uris
 from ingest_bim.adopted_files import MAX_FILE, Files
 from ingest_bim.adopted_place import bounds_of
 from ingest_bim.wording import in_words
@@ -41,8 +42,6 @@ ARCHIVE = re.compile(r"([^?#]+\.3tz)(?:/([^?#]+))?$", re.IGNORECASE)
 """An archive within a tileset, and what of it is meant."""
 GZIP = b"\x1f\x8b\x08"
 """RFC 1952, 2.3.1: the mark and the method; the mark alone is how one of 65,536 binary files begins by chance."""
-#: What is said about a tile or a model, where `uri` is a word like others.
-DATA = ("extras", "properties")
 #: Files that are not tiles' contents by themselves.
 SIDE_FILES = (".subtree", ".json", ".bin", ".png", ".jpg", ".jpeg", ".webp", ".ktx2")
 
@@ -109,7 +108,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             if data is None:
                 raise UnreadableSource(f"{source.name} has no {entry} at its root.", "Pack the tileset so that its tileset.json is not in a folder.")
             copy.placed[entry] = data
-            root = json.loads(data)
+            root = document_of(data)
             if options.anchor_lonlat:
                 copy.placed[entry] = json.dumps(_placed(root, options, source.name), ensure_ascii=False, separators=(",", ":")).encode()
             bounds, about = bounds_of(root["root"], source.name), {**root["asset"]}
@@ -159,6 +158,7 @@ class _Copy:
     placed: dict[str, bytes] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
     kinds: Counter[str] = field(default_factory=Counter)
+    required: set[str] = field(default_factory=set)
     tiles: int = 0
     lost: int = 0
 
@@ -179,13 +179,13 @@ class _Copy:
                 self.lost += 1
                 self.report.note("skipped", name, "The tileset refers to this file, which is absent.")
                 continue
-            data, uris = self._references(name, data)
+            data, found = self._references(name, data)
             archive.add(self.renamed.get(name, name), data)
-            for uri in uris:
-                for found in self._resolved(name, uri):
-                    if found not in self.done:
-                        self.done.add(found)
-                        queue.append(found)
+            for uri in found:
+                for other in self._resolved(name, uri):
+                    if other not in self.done:
+                        self.done.add(other)
+                        queue.append(other)
             if len(self.done) > MAX_FILES:
                 raise UnreadableSource(f"{entry} refers to more than {MAX_FILES:,} files.", "Split it into several tilesets.")
 
@@ -211,22 +211,28 @@ class _Copy:
         """(the bytes as they will be served, what they refer to)."""
         if data[:1].strip(b"{") == b"" or name.lower().endswith((".json", ".gltf")):
             try:
-                document = json.loads(data)
-            except (ValueError, RecursionError):
-                self.report.note("warned", name, "It is not complete JSON; it is copied as it is.")
+                document = document_of(data)
+            except (ValueError, RecursionError) as error:
+                self.report.note("warned", name, f"It is not JSON that clients can read ({in_words(error)}); it is copied as it is.")
                 return data, []
             return self._of_json(name, document, data)
-        models = list(_embedded(data))
+        models = list(embedded(data))
         if not name.lower().endswith(SIDE_FILES):
-            self.kinds[_kind(models, data)] += 1
-        return data, [uri for model in models for uri in _uris(model)] + list(_addresses(data))
+            self.kinds[kind_of(models, data)] += 1
+            if fault := fault_of(data):
+                self.report.note("warned", name, fault)
+        return data, [uri for model in models for uri in uris(model)] + list(addresses(data))
 
     def _of_json(self, name: str, document: Any, data: bytes) -> tuple[bytes, list[str]]:
         is_tileset = isinstance(document, dict) and "root" in document and "asset" in document
         if not is_tileset:
             if isinstance(document, dict) and "asset" in document:  # a glTF
-                self.kinds[_kind([document])] += 1
-            return data, list(_uris(document))
+                self.kinds[kind_of([document])] += 1
+            return data, list(uris(document))
+        for extension in document.get("extensionsRequired") or ():
+            if extension not in KNOWN and extension not in self.required:
+                self.required.add(extension)
+                self.report.note("warned", name, f"It requires the extension {extension!r}: clients that do not know it, CesiumJS among them, may draw nothing of it.")
         changed = document["asset"].pop("tilesetVersion", None) is not None if isinstance(document["asset"], dict) else False
         stripped = unfolded = 0
         stack: list[Any] = [document]
@@ -235,7 +241,10 @@ class _Copy:
             if isinstance(value, dict):
                 self.tiles += "boundingVolume" in value and "geometricError" in value
                 for key in ("uri", "url"):
-                    if isinstance(value.get(key), str) and "?" in value[key] and not urlsplit(value[key]).scheme:
+                    if isinstance(value.get(key), str) and value[key].startswith("data:"):  # a content within the file
+                        content = inline(value[key])
+                        self.kinds[kind_of(list(embedded(content)), content)] += 1
+                    elif isinstance(value.get(key), str) and "?" in value[key] and not urlsplit(value[key]).scheme:
                         value[key] = value[key].partition("?")[0]
                         stripped += 1
                     archive = ARCHIVE.match(value[key]) if isinstance(value.get(key), str) else None
@@ -253,12 +262,12 @@ class _Copy:
                 if not document[key]:
                     del document[key]
             self.report.note("repaired", name, f"{unfolded} references to archives within it (.3tz) are unfolded, since few clients read archives.")
-        uris = list(_uris(document))
+        found = list(uris(document))
         if renamed := self._follow(name, document):
             self.report.note("repaired", name, f"{renamed} references follow files that have another name here: the root is {ROOT}.")
         if changed or stripped or unfolded or renamed:
             data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        return data, uris
+        return data, found
 
     def _follow(self, base: str, document: Any) -> int:
         """Change the references to files that have another name in the archive; how many."""
@@ -300,58 +309,3 @@ class _Copy:
             yield from (found for found in self.files.below(folder) if pattern.fullmatch(found))
         else:
             yield name
-
-
-def _uris(document: Any) -> Iterator[str]:
-    """Everything that JSON of 3D Tiles or glTF names by `uri`, `url` or `schemaUri`."""
-    stack = [document]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, dict):
-            yield from (value[key] for key in ("uri", "url", "schemaUri") if isinstance(value.get(key), str))
-            stack.extend(child for key, child in value.items() if key not in DATA)
-        elif isinstance(value, list):
-            stack.extend(value)
-
-
-def _embedded(data: bytes) -> Iterator[Any]:
-    """The JSON of each glTF inside a content (glb, b3dm, cmpt, …), or of a subtree."""
-    if data[:4] == b"subt" and len(data) >= 24:
-        yield _json(data[24 : 24 + int.from_bytes(data[8:16], "little")])
-    at = data.find(b"glTF")
-    while at >= 0:
-        if data[at + 16 : at + 20] == b"JSON":
-            yield _json(data[at + 20 : at + 20 + int.from_bytes(data[at + 12 : at + 16], "little")])
-        at = data.find(b"glTF", at + 4)
-
-
-def _addresses(data: bytes) -> Iterator[str]:
-    """The models that instances (i3dm, alone or in a cmpt) name by an address."""
-    at = data.find(b"i3dm")
-    while at >= 0:
-        head = np.frombuffer(data[at : at + 32].ljust(32, b"\0"), "<u4")
-        if head[7] == 0:  # gltfFormat 0: the body is an address
-            start = at + 32 + int(head[3]) + int(head[4]) + int(head[5]) + int(head[6])
-            yield data[start : at + int(head[2])].decode("utf-8", "replace").strip("\0 ")
-        at = data.find(b"i3dm", at + 4)
-
-
-def _json(text: bytes) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _kind(models: list[Any], data: bytes = b"") -> str:
-    """What a content is, as far as its grade goes: `textured`, `points`, or `models` without textures."""
-    known = [model for model in models if isinstance(model, dict)]
-    if any(model.get("textures") for model in known):
-        return "textured"
-    parts = [part for model in known for mesh in _items(model, "meshes") for part in _items(mesh, "primitives")]
-    return "points" if data[:4] == b"pnts" or (parts and all(isinstance(part, dict) and part.get("mode") == 0 for part in parts)) else "models"
-
-
-def _items(value: Any, key: str) -> list[Any]:
-    found = value.get(key) if isinstance(value, dict) else None
-    return found if isinstance(found, list) else []

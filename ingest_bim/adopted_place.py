@@ -36,7 +36,8 @@ def bounds_of(root: dict[str, Any], where: str) -> Bounds | None:
         x, y, z, radius = np.array(volume["sphere"], np.float64)
         corners = np.array([x, y, z]) + radius * np.concatenate([np.eye(3), -np.eye(3)])
     else:
-        raise UnreadableSource(f"{where}: its root's volume is {', '.join(volume) or 'empty'}; region, box and sphere are read.", "Tile it again.")
+        stated = ", ".join([*(key for key in volume if key != "extensions"), *(volume.get("extensions") or ())])
+        raise UnreadableSource(f"{where}: its root's volume is {stated or 'empty'}; region, box and sphere are read.", "Tile it again.")
     placed = corners @ matrix[:3, :3].T + matrix[:3, 3]
     if not np.isfinite(placed).all():
         raise UnreadableSource(f"{where}: its root's volume or transform is not finite.", "Check its tileset.json.")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ingest_bim.citygml_appearance import Look, Looks, laid
 from ingest_bim.citygml_library import Library
 from ingest_bim.citygml_stream import GML, XLINK, local, namespace
+from ingest_bim.citygml_tin import Points, longest_edge
 from ingest_bim.citymodel_textures import Pictures
 from twin.model import Material
 
@@ -51,6 +52,7 @@ class Store:
     library: Library | None = None
     place: Callable[[F64], F64] = lambda points: points
     lines: list[F64] = field(default_factory=list)
+    tins: list[Points] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
     first_srs: str = ""
     references: set[str] = field(default_factory=set)
@@ -155,14 +157,19 @@ def polygons(element: Element, store: Store, *, flip: bool = False, paint: Paint
 
 
 def _control_points(element: Element, store: Store) -> None:
-    """Of a TIN that leaves its triangles to the reader (GML 3.1.1: Tin), the points."""
-    for node in (node for child in element if local(child.tag) == "controlPoint" for node in child.iter()):
-        if local(node.tag) in ("pos", "posList"):
-            try:
-                store.lines.extend(coordinates(node, store)[:, None])
-            except ValueError as error:
-                store.problems[f"a TIN's points cannot be read ({error})"] += 1
-    store.problems["a TIN that states points and no triangles is not triangulated"] += 1
+    """Of a TIN that leaves its triangles to the reader (GML 3.1.1: Tin), the points; those of its lines, too."""
+    found, lines = list[F64](), 0
+    for child in element:
+        if local(child.tag) in ("controlPoint", "breakLines", "stopLines"):
+            for node in child.iter():
+                lines += local(node.tag) in ("LineString", "LineStringSegment")
+                if local(node.tag) in ("pos", "posList"):
+                    try:
+                        found.append(coordinates(node, store))
+                    except ValueError as error:
+                        store.problems[f"a TIN's points cannot be read ({error})"] += 1
+    if found:
+        store.tins.append(Points(np.concatenate(found), longest_edge(element), lines))
 
 
 def _solid(element: Element, store: Store, flip: bool, paint: Paint, trail: tuple[int, ...]) -> list[Polygon]:

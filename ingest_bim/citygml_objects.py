@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ingest_bim.citygml_codes import CodeLists
 from ingest_bim.citygml_geometry import Polygon, Store, coordinates, gml_id, polygons
 from ingest_bim.citygml_stream import CITYGML, GML, XLINK, Head, local, namespace
+from ingest_bim.citygml_tin import Points, triangles
 from ingest_bim.citymodel import CityObject, Face, Measure, Shape, Shell, Surface, choose_lod, lod_rank
 from ingest_bim.citymodel_mesh import text_of
 from twin.model import Report
@@ -35,6 +36,8 @@ NUMBERS: dict[str, Callable[[str], Any]] = {
 RELIEF = ("tin", "reliefPoints", "ridgeOrValleyLines", "breaklines")
 #: Lines where a building meets the ground, kept as an attribute; so are lines beside faces.
 INTERSECTION = "TerrainIntersection"
+#: What is said of what is drawn all the same.
+ASSUMED = ("put at 0", "not along their edges")
 SHAPES = ("Polygon", "MultiSurface", "Solid", "CompositeSurface", "TriangulatedSurface", "Tin", "ImplicitGeometry", "MultiGeometry")
 
 
@@ -81,7 +84,7 @@ class Member:
         else:
             rank = self._shapes(thing, geometry, best)
             for reason, count in self.store.problems.items():
-                self.report.note("assumed" if "put at 0" in reason else "skipped", name, f"{kind}: {reason}{f' ({count} times)' if count > 1 else ''}.")
+                self.report.note("assumed" if any(words in reason for words in ASSUMED) else "skipped", name, f"{kind}: {reason}{f' ({count} times)' if count > 1 else ''}.")
         self.store.problems.clear()
         return max(rank, best)
 
@@ -174,7 +177,10 @@ class Member:
                 implicit.setdefault(lod, []).append(prop)
                 continue
             self.store.lines.clear()
+            self.store.tins.clear()
             found = polygons(prop, self.store)
+            for points in self.store.tins:
+                found += self._triangulated(points)
             if self.store.lines and self.place is not None:
                 placed = [self.place(line) for line in self.store.lines]
                 if name.endswith(INTERSECTION):
@@ -205,6 +211,22 @@ class Member:
         for prop in implicit.get(lod, []):
             self._implicit(thing, prop)
         return lod_rank(lod)
+
+    def _triangulated(self, points: Points) -> list[Polygon]:
+        """The triangles of a TIN of points; points that make none are kept as such."""
+        if self.place is None:
+            return []
+        corners, first = np.unique(points.corners, axis=0, return_index=True)
+        corners = corners[np.argsort(first)]
+        placed = self.place(corners)
+        made = triangles(placed[:, :2] * self.metres(placed.mean(axis=0))[:2], points.longest)
+        if not len(made):
+            self.store.lines.extend(corners[:, None])
+            self.store.problems["a TIN's points make no triangle"] += 1
+        elif points.lines:
+            self.store.problems["a TIN's triangles run through the corners of its break and stop lines, not along their edges"] += 1
+        rings = [tuple(corner) for corner in corners.tolist()]
+        return [Polygon("", [[rings[i] for i in triangle]]) for triangle in made.tolist()]
 
     def _shape(self, found: list[tuple[Polygon, int]], place: Callable[[F64], F64] | None) -> Shape:
         """Polygons over common vertices; a polygon met a second time (by its corners) is left out."""
@@ -320,7 +342,7 @@ def _value(name: str, text: str, uom: str | None) -> Any:
 
 
 def _plain(element: Element) -> Any:
-    """An xAL address as nested JSON values; XML attributes (`Type`) of what has values below it are values, too, and a position is its numbers as text."""
+    """An xAL address as nested JSON values; XML attributes (`Type`) of what has values below it are values, too (of a text beside it: `LocalityName.Type`), and a position is its numbers as text."""
     if not len(element):
         return (element.text or "").strip()
     values: dict[str, Any] = {local(key): value for key, value in element.attrib.items() if not namespace(key)}
@@ -329,6 +351,10 @@ def _plain(element: Element) -> Any:
     for child in element:
         if namespace(child.tag) not in GML:
             _put(values, local(child.tag), _plain(child))
+            if not len(child):  # what is said of a text stands beside it
+                for key, value in child.attrib.items():
+                    if not namespace(key):
+                        _put(values, f"{local(child.tag)}.{key}", value)
         elif numbers := " ".join(node.text.strip() for node in child.iter() if local(node.tag) in ("pos", "posList", "coordinates") and node.text):
             _put(values, "position", numbers)
     return values

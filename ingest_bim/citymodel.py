@@ -285,14 +285,18 @@ def as_json(value: Any) -> str:
 # --- reference ---------------------------------------------------------------------------------------------------
 
 #: German AdV names of reference systems (GeoInfoDok, annex on CRS) and their EPSG codes.
-ADV = {"ETRS89_UTM32": 25832, "ETRS89_UTM33": 25833, "ETRS89_UTM31": 25831, "DE_DHHN92_NH": 5783, "DE_DHHN2016_NH": 7837, "DE_DHHN85_NH": 5784}
+ADV = {
+    "ETRS89_UTM32": 25832, "ETRS89_UTM33": 25833, "ETRS89_UTM31": 25831, "DE_DHDN_3GK2": 31466, "DE_DHDN_3GK3": 31467, "DE_DHDN_3GK4": 31468, "DE_DHDN_3GK5": 31469,
+    "ETRS89_Lat-Lon": 4258, "ETRS89_Lat-Lon-h": 4937, "DE_DHHN92_NH": 5783, "DE_DHHN2016_NH": 7837, "DE_DHHN85_NH": 5784,
+}  # fmt: skip
 
 
 def crs_text(name: str) -> str:
     """`urn:ogc:def:crs:EPSG::7415`, `https://www.opengis.net/def/crs/EPSG/0/7415`, compounds and AdV names → `EPSG:7415`, `EPSG:a+b`."""
     text = name.strip()
     if text.lower().startswith("urn:adv:crs:"):
-        codes = [str(ADV[part]) for part in text.split(":")[-1].split("*") if part in ADV]
+        parts = text.split(":")[-1].split("*")
+        codes = [str(ADV[part]) for part in parts if part in ADV] if parts[0] in ADV else []  # heights alone are no place
     else:
         found = re.findall(r"EPSG(?::[\d.]*:|/[\d.]+/|:+|\.xml#|#)(\d{4,6})(?:\+(\d{4,6}))?", text, re.IGNORECASE)
         codes = [code for pair in found for code in pair if code]

@@ -30,6 +30,8 @@ MAX_IMAGES = 128 << 20
 """Bytes of image files that a batch may hold."""
 OPENINGS, SPACES = ("Door", "Window"), ("Room", "BuildingRoom", "BuildingUnit", "BuildingStorey", "HollowSpace", "BridgeRoom", "IntRoom")
 RELIEF = ("TINRelief", "ReliefFeature", "RasterRelief", "BreaklineRelief", "MassPointRelief")
+#: Areas of a plan, which lie on the ground: zones of PLATEAU's urban planning (i-UR) among them.
+PLANS, URBAN_PLANNING = ("LandUse",), "urf:"
 
 #: Characters of an id: it stands in addresses, and again in each of an object's surfaces.
 MAX_ID = 2000
@@ -215,7 +217,8 @@ class Builder:
             return stated  # by whoever made the model
         kinds = {surface.kind for surface in thing.surfaces} | {thing.kind}
         textured = any(face.uv is not None for shape in thing.shapes for face in shape.faces)
-        return grading.of_object(thing.lod, terrain=thing.kind in RELIEF, openings=bool(kinds & set(OPENINGS)), spaces=thing.kind in SPACES,
+        ground = thing.kind in (*RELIEF, *PLANS) or thing.kind.startswith(URBAN_PLANNING)
+        return grading.of_object(thing.lod, terrain=ground, openings=bool(kinds & set(OPENINGS)), spaces=thing.kind in SPACES,
                                  roofs="RoofSurface" in kinds, textured=textured)  # fmt: skip
 
     def _volume(self, batch: MeshBatch, thing: CityObject) -> float | None:

@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 from ingest_bim.geometry_clip import Evaluator, body_items
 from ingest_bim.geometry_copies import copied, is_copied
 from ingest_bim.geometry_faces import look, tessellated
-from ingest_bim.geometry_primitives import replace_round
-from ingest_bim.ifc_frames import cut_circles, is_circular, local_matrix
+from ingest_bim.geometry_items import left_out
+from ingest_bim.geometry_redrawn import prepared, redraw
+from ingest_bim.ifc_frames import is_circular, local_matrix
 from ingest_bim.ifc_units import Units
 from ingest_bim.pipes import Exact, receive, send
 from ingest_bim.step_access import DAMAGED, attribute, parser
@@ -40,6 +41,8 @@ CHUNK = 8
 WALL = 20
 GIVE_UP = 8  # stalls and crashes of one kernel in one group of elements, after which the rest is not tried
 Task = tuple[int, int, str, str, float]
+OUTLINES = "opencascade"
+"""The reference: it draws the outlines of profiles, and what is left out of an element when none is left to ask."""
 DIRECT, CLIP, PLAIN = "tessellation", "half spaces", "plain solids"
 """Evaluators of our own, beside the parser's kernels: `geometry_faces`, `geometry_clip` and, in the reading process, `geometry_plain`."""
 
@@ -102,13 +105,14 @@ def work(model: Any, settings: Any, seconds: float, tasks: IO[bytes], results: I
 
 
 def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
-    """One element's triangles: ("ok", (positions, triangles, material rows, materials, matrix)) or (state, reason)."""
+    """One element's triangles: ("ok", (positions, triangles, material rows, materials, matrix and, of a kernel, what it left out)) or (state, reason)."""
     import ifcopenshell.geom  # noqa: PLC0415  already loaded by the host; kept out of the parent's import
 
     made: Any
     create: Any = ifcopenshell.geom.create_shape
     try:
         product = model.by_id(step)
+        redraw(model, product, lambda item: create(settings, item, geometry_library=OUTLINES))
         if kernel in (DIRECT, CLIP):
             return own(model, settings, product, kernel)
         if is_circular(product.ObjectPlacement):  # the kernels follow it until they crash
@@ -123,9 +127,6 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
         text = " ".join(str(error).split())
         if text.startswith("No suitable IfcRepresentation"):
             return "empty", "no representation with a surface or solid"
-        with suppress(*DAMAGED):
-            if replace_round(model, model.by_id(step)):
-                return shape(model, settings, step, kernel)
         return "failed", text.split(" Product: ")[0][:200].rstrip(".")
     geometry = made.geometry
     positions, triangles = _mesh(geometry)
@@ -133,9 +134,14 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
         return "empty", "no surface (curves or points only)"
     if not np.isfinite(positions).all():
         return "failed", "coordinates that are not finite"
+    missing = ""
+    with suppress(*DAMAGED):
+        missing = left_out(product, geometry)
+    if missing and kernel != OUTLINES:
+        return "failed", f"it draws nothing of {missing}"
     rows = np.frombuffer(geometry.material_ids_buffer, np.int32).copy()
     matrix = np.frombuffer(made.transformation_buffer, np.float64).reshape(4, 4, order="F").copy()
-    return "ok", (positions, triangles, rows, [style(model, m) for m in geometry.materials], matrix)
+    return "ok", (positions, triangles, rows, [style(model, m) for m in geometry.materials], matrix, missing)
 
 
 def own(model: Any, settings: Any, product: Any, kernel: str) -> tuple[str, Any]:
@@ -294,7 +300,7 @@ def main() -> None:
     asked = receive(commands)
     if asked is not None:
         path, count, seconds = asked
-        model = cut_circles(parser().open(path))
+        model = prepared(parser().open(path))
         send(answers, "ready")
         serve(model, count, seconds, commands, answers)
     os._exit(0)  # its objects need not be taken apart: nothing waits to be written

@@ -20,6 +20,9 @@ from twin.model import Report, Table
 #: Columns of every element, or of no meaning outside of the file.
 COMMON = frozenset(("GlobalId", "OwnerHistory", "Name", "Description", "ObjectType", "Tag", "LongName", "PredefinedType", "CompositionType", "ApplicableOccurrence"))
 ADDRESSES = ("IfcPostalAddress", "IfcTelecomAddress")
+#: What a segment of an alignment is designed by: its radii, lengths, gradients, cants are attributes as if they were its own.
+PARAMETERS = "IfcAlignmentParameterSegment"
+TOLD = (*ADDRESSES, "IfcGridAxis", PARAMETERS)
 
 
 def attributes(model: Any, structure: Structure, units: Units, report: Report) -> Iterator[Table]:
@@ -34,12 +37,13 @@ def attributes(model: Any, structure: Structure, units: Units, report: Report) -
                 beyond[kind] = schema.beyond(kind, named=named)
             for index, name, measure in beyond[kind]:
                 try:
-                    value = _value(name, thing.get_argument(index), measure, units)
+                    raw = thing.get_argument(index)
+                    parts = schema.parameters(name, raw) if measure == PARAMETERS and raw is not None else ((name, raw, measure),)
+                    values = [_value(*part, units) for part in parts]
                 except DAMAGED as error:
                     report.note("skipped", structure.ids[thing.id()], f"#{thing.id()} {kind}: its {name} is damaged: {str(error)[:120]}.")
                     continue
-                if value is not None:
-                    rows.append((structure.ids[thing.id()], kind, value))
+                rows += [(structure.ids[thing.id()], kind, value) for value in values if value is not None]
     if rows:
         yield Table("attributes", _table(rows))
 
@@ -77,6 +81,16 @@ class _Schema:
         found = [(index, each.name(), *_declared(each.type_of_attribute())) for index, each in enumerate(declared.all_attributes()) if each.name() not in left]
         return [(index, name, measure) for index, name, measure, told in found if told]
 
+    def parameters(self, name: str, segment: Any) -> Iterator[tuple[str, Any, str]]:
+        """(name, value, measure) of each parameter of a segment that is stated; of its start the coordinates."""
+        for index, each in enumerate(self.schema.declaration_by_name(segment.is_a()).as_entity().all_attributes()):
+            raw = segment.get_argument(index)
+            if hasattr(raw, "is_a") and raw.is_a("IfcCartesianPoint"):
+                for axis, number in zip("XYZ", raw.get_argument(0), strict=False):
+                    yield f"{name}.{each.name()}.{axis}", number, "IfcLengthMeasure"
+            else:
+                yield f"{name}.{each.name()}", raw, _declared(each.type_of_attribute())[0]
+
 
 def _declared(kind: Any) -> tuple[str, bool]:
     """(the name of an attribute's type, whether it can be told: of other entities, shapes and places among them, only these)."""
@@ -86,7 +100,7 @@ def _declared(kind: Any) -> tuple[str, bool]:
         return "", True
     declared = named.declared_type()
     name = str(declared.name())
-    return "" if many is not None else name, declared.as_entity() is None or name in (*ADDRESSES, "IfcGridAxis")
+    return "" if many is not None else name, declared.as_entity() is None or name in TOLD
 
 
 def _table(rows: list[tuple[str, str, Value]]) -> pa.Table:

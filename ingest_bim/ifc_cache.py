@@ -98,8 +98,8 @@ class ShapeCache:
 
 
 def pack(shape: Shape) -> bytes:
-    """Numbers of vertices, triangles and bytes of JSON; JSON of materials and kernel; the arrays, little-endian."""
-    head = orjson.dumps([shape.materials, shape.kernel])
+    """Numbers of vertices, triangles and bytes of JSON; JSON of materials, kernel and what is missing; the arrays, little-endian."""
+    head = orjson.dumps([shape.materials, shape.kernel, shape.missing])
     arrays = [np.ascontiguousarray(a, kind).tobytes() for a, kind in ((shape.positions, "<f8"), (shape.triangles, "<i4"), (shape.rows, "<i4"))]
     body = head + b"".join(arrays)
     return _HEAD.pack(len(shape.positions), len(shape.triangles), len(head), len(body)) + body
@@ -112,13 +112,13 @@ def unpack(data: bytes) -> Shape | None:
         if len(data) != _HEAD.size + size or size != head + 24 * vertices + 16 * triangles:
             return None
         at = _HEAD.size + head
-        materials, kernel = orjson.loads(data[_HEAD.size : at])
+        materials, kernel, missing = orjson.loads(data[_HEAD.size : at])
         positions = np.frombuffer(data, "<f8", 3 * vertices, at).reshape(-1, 3)
         corners = np.frombuffer(data, "<i4", 3 * triangles, at + 24 * vertices).reshape(-1, 3)
         rows = np.frombuffer(data, "<i4", triangles, at + 24 * vertices + 12 * triangles)
         if not np.isfinite(positions).all() or (triangles and not (corners.min() >= 0 and corners.max() < vertices)) or rows.max(initial=-1) >= len(materials):
             return None
         styles: list[Any] = [(str(name), tuple(float(v) for v in color)) for name, color in materials]
-        return Shape(positions, corners, rows, styles, np.eye(4), str(kernel))
+        return Shape(positions, corners, rows, styles, np.eye(4), str(kernel), str(missing))
     except (struct.error, ValueError, TypeError):
         return None

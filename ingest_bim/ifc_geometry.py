@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from ingest_bim.geometry_host import Task, serve
 from ingest_bim.geometry_polygons import cross
+from ingest_bim.geometry_redrawn import prepared
 from ingest_bim.geometry_start import Forked, Started, spawned
-from ingest_bim.ifc_frames import cut_circles
 from ingest_bim.pipes import receive, send
 from twin.errors import UnreadableSource
 
@@ -39,6 +39,7 @@ class Shape:
         materials: (name, rgba) as the file styles it.
         matrix: (4, 4) float64.
         kernel: which made it.
+        missing: items that it lacks, in words.
     """
 
     positions: F64
@@ -47,6 +48,7 @@ class Shape:
     materials: list[tuple[str, tuple[float, float, float, float]]]
     matrix: F64
     kernel: str
+    missing: str = ""
 
 
 @dataclass
@@ -83,7 +85,7 @@ class Host:
     @classmethod
     def of_model(cls, model: Any, workers: int, seconds: float) -> Self:
         """A fork of this process, which has the model open and runs no other thread."""
-        return cls(Forked(lambda commands, answers: serve(cut_circles(model), workers, seconds, commands, answers)))
+        return cls(Forked(lambda commands, answers: serve(prepared(model), workers, seconds, commands, answers)))
 
     def _drain(self) -> None:
         assert self.process.stdout is not None

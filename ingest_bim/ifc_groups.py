@@ -13,6 +13,7 @@ from typing import Any
 
 from ingest_bim.geometry_faces import TESSELLATED
 from ingest_bim.geometry_host import CLIP, DIRECT, PLAIN
+from ingest_bim.geometry_items import LINES, SETS, items_of, leaves
 from ingest_bim.ifc_geometry import FAST, MIDDLE, REFERENCE
 from ingest_bim.ifc_products import NOT_BODY, Products
 from ingest_bim.ifc_structure import Structure
@@ -21,9 +22,7 @@ from ingest_bim.step_access import DAMAGED, attribute, is_kind, supertypes
 Group = tuple[str, ...]
 #: Products whose shape is a cut in another, or a line: features, but never drawn.
 UNDRAWN = ("IfcFeatureElementSubtraction", "IfcGrid", "IfcPort")
-_LINES = frozenset(("IfcCurve", "IfcSegment", "IfcPoint", "IfcPlacement", "IfcTextLiteral", "IfcBoundingBox", "IfcVector", "IfcDirection", "IfcVertex", "IfcEdge", "IfcPath", "IfcLoop"))
-_SETS = ("IfcGeometricSet", "IfcGeometricCurveSet")
-_NESTED = ("IfcMappedItem", *_SETS)
+_NESTED = ("IfcMappedItem", *SETS)
 SURFACES = frozenset(("IfcFaceBasedSurfaceModel", "IfcShellBasedSurfaceModel"))
 ODD_CUTS = "odd openings"
 """Openings that are anything but straight extrusions of polygons."""
@@ -31,6 +30,7 @@ ODD_CUTS = "odd openings"
 FACES = frozenset(("IfcFacetedBrep", *SURFACES))
 _PLAIN = {"IfcExtrudedAreaSolid", "several", *FACES}
 _STRAIGHT = ("IfcRectangleProfileDef", "IfcTrapeziumProfileDef")
+_ROUND = ("IfcSphere", "IfcRightCircularCylinder", "IfcRightCircularCone")
 #: Polygons too, unless an edge of theirs is rounded off.
 _ROLLED = frozenset(f"Ifc{name}ProfileDef" for name in ("RectangleHollow", "IShape", "AsymmetricIShape", "LShape", "TShape", "UShape", "CShape", "ZShape"))
 
@@ -71,6 +71,8 @@ def groups_of(structure: Structure, products: Products) -> tuple[dict[int, Group
                 idle[step] = "it has lines, points or texts alone" if _has_items(element, products) else "its representation has no items (or they are not in the file)"
         elif not drawn[kind] and step not in cuts and is_kind(element, "IfcFeatureElementSubtraction") and attribute(element, "Representation") is not None:
             idle[step] = "it is a cut, and no element is said to be cut by it"
+        elif not drawn[kind] and is_kind(element, "IfcPort") and attribute(element, "Representation") is not None:
+            idle[step] = "it is a port, which is where things are connected and no thing"
         elif kind == "IfcGrid":
             idle[step] = "its axes are lines"
     return drawable, idle
@@ -106,10 +108,10 @@ def signature(product: Any, products: Products) -> Group:
                     kinds.add(kind)
                     count += 1
                     continue
-                if kind not in _NESTED and not products.above(name).isdisjoint(_LINES):  # most that are none
+                if kind not in _NESTED and not products.above(name).isdisjoint(LINES):  # most that are none
                     continue
-                for item in _leaves(products.model.by_id(name), 0):
-                    if not supertypes(item.is_a(True)) & _LINES:
+                for item in leaves(products.model.by_id(name), 0):
+                    if not supertypes(item.is_a(True)) & LINES:
                         kinds.add(item.is_a())
                         count += 1
                         if _rounded(item, 0):
@@ -129,27 +131,10 @@ def _cut_oddly(relation: Any) -> bool:
     """Whether an opening is of the odd kind. One that cannot be read is not: the kernels say what is wrong with it."""
     try:
         parts = attribute(attribute(relation.RelatedOpeningElement, "Representation"), "Representations", ())
-        items = [item for part in parts if part.get_argument(1) not in NOT_BODY for item in _items(part, 0)]
+        items = [item for part in parts if part.get_argument(1) not in NOT_BODY for item in items_of(part, 0)]
         return any(item.is_a() != "IfcExtrudedAreaSolid" or _rounded(item, 0) for item in items)
     except DAMAGED:
         return False
-
-
-def _items(part: Any, depth: int) -> Iterator[Any]:
-    """The items of a representation; those of mapped ones and of geometric sets instead of the map or set itself."""
-    for item in part.get_argument(3) or ():
-        yield from _leaves(item, depth)
-
-
-def _leaves(item: Any, depth: int) -> Iterator[Any]:
-    """An item, or those of the map or set that it is."""
-    kind = item.is_a()
-    if kind == "IfcMappedItem" and depth < 8:
-        yield from _items(item.MappingSource.MappedRepresentation, depth + 1)
-    elif kind in _SETS:
-        yield from item.Elements or ()
-    else:
-        yield item
 
 
 def _rounded(item: Any, depth: int) -> bool:
@@ -158,6 +143,8 @@ def _rounded(item: Any, depth: int) -> bool:
         return _rounded(item.FirstOperand, depth + 1)
     if item.is_a() == "IfcCsgSolid":
         return _round_tree(item.TreeRootExpression, depth + 1)
+    if item.is_a() in _ROUND:
+        return True
     if not is_kind(item, "IfcSweptAreaSolid"):
         return is_kind(item, "IfcSweptDiskSolid")
     if item.is_a() != "IfcExtrudedAreaSolid":
@@ -177,7 +164,7 @@ def _round_tree(item: Any, depth: int) -> bool:
     """Whether any operand of a CSG tree is round."""
     if depth < 32 and is_kind(item, "IfcBooleanResult"):
         return _round_tree(item.FirstOperand, depth + 1) or _round_tree(item.SecondOperand, depth + 1)
-    return item.is_a() in ("IfcSphere", "IfcRightCircularCylinder", "IfcRightCircularCone") or _rounded(item, depth)
+    return _rounded(item, depth)
 
 
 def _arcs(curve: Any) -> bool:

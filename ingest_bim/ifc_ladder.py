@@ -123,7 +123,7 @@ class _Work:
             if climb.checking and state == "stalled":
                 self.findings.append(f"{climb.name}: #{step} is not compared, as {kernel} took too long ({value})")
             else:
-                self.take(step, kernel, state, Shape(*value, kernel) if state == "ok" else value)  # type: ignore[call-arg]
+                self.take(step, kernel, state, Shape(*value[:5], kernel, *value[5:]) if state == "ok" else value)  # type: ignore[call-arg]
             climb.waiting -= 1
             if climb.waiting == 0:
                 self.advance(climb)

@@ -128,6 +128,10 @@ def _related(model: Any, report: Report, singles: Singles | None) -> dict[int, l
     return own
 
 
+_LISTS = ("Table", "TimeSeries")
+"""Ends of the classes that a property refers to for what they list, not for what they are called."""
+
+
 class _Reader:
     """Reads each definition once."""
 
@@ -251,11 +255,13 @@ class _Reader:
             elif kind == "IfcPropertyTableValue":
                 yield self._many(name, f"{label}.Defining", item.DefiningValues, item.DefiningUnit)
                 yield self._many(name, f"{label}.Defined", item.DefinedValues, item.DefinedUnit)
+                if item.Expression:
+                    yield Value(name, f"{label}.Expression", item.Expression, None, "", None, "", "IfcText", item.Expression)
             elif kind == "IfcComplexProperty" and depth < DEPTH:
                 yield from self._properties(name, item.HasProperties or (), f"{label}.", depth + 1)
             elif kind == "IfcPropertyReferenceValue":
                 target = item.PropertyReference
-                text = None if target is None else str(attribute(target, "Name") or _said(target))
+                text = None if target is None else str((attribute(target, "Name") if not target.is_a().endswith(_LISTS) else None) or _said(target))
                 yield Value(name, label, text, None, "", None, "", target.is_a() if target is not None else "", text)
             else:
                 self.report.note("skipped", name, f"property {label!r} of the kind {kind} is not read.")
@@ -316,9 +322,22 @@ def _attribute_type(definition: Any, index: int) -> str:
 
 
 def _said(target: Any) -> str:
-    """What an object without a name (a person, an address) states, as JSON."""
-    stated = target.get_info(include_identifier=False, recursive=True)
-    return orjson.dumps({key: value for key, value in stated.items() if value is not None and key != "type"}, default=str).decode()
+    """What an object states that is more than its name, or has none (a table, a time series, a person), as JSON."""
+    return orjson.dumps(_stated(target, 0), default=str).decode()
+
+
+def _stated(value: Any, depth: int) -> Any:
+    """A value, a list, or an instance as its attributes that are given."""
+    if isinstance(value, tuple):
+        return [_stated(part, depth) for part in value]
+    if not hasattr(value, "is_a"):
+        return value
+    if not value.id():  # a value of a select
+        return _stated(value.get_argument(0), depth)
+    if depth > DEPTH:
+        return value.is_a()
+    given = {value.attribute_name(i): value.get_argument(i) for i in range(len(value))}
+    return {name: _stated(one, depth + 1) for name, one in given.items() if one is not None}
 
 
 def value_of(set_name: str, name: str, raw: Any, kind: str, unit: Unit) -> Value:

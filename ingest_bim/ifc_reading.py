@@ -176,6 +176,9 @@ def _report(structure: Structure, shapes: Shapes, report: Report) -> None:
     # what could not be shaped before what has nothing to draw: a command shows the first notes
     for element, (state, reason) in sorted(shapes.skipped.items(), key=lambda one: (one[1][0] == "empty", one[0])):
         report.note("skipped", structure.ids[element], f"{kinds[element]} #{element}: its shape is {'not drawn' if state == 'empty' else state}: {reason}.")
+    for element, shape in shapes.shapes.items():
+        if shape.missing:
+            report.note("warned", structure.ids[element], f"{kinds[element]} #{element} is drawn without {shape.missing}, of which no kernel makes a shape.")
     report.facts["classes"] = dict(sorted(Counter(kinds.values()).items()))
     report.facts["geometry"] = {**shapes.facts, "drawn": len(shapes.shapes), "not_drawn": dict(Counter(s for s, _ in shapes.skipped.values()))}
     report.facts["style"] = {"label": "name", "category": "class", "hidden": {"class": [k for k in SPACES if k in kinds.values()]}, "underground": "below_ground"}

@@ -17,7 +17,7 @@ class SentShapes:
 
     Attributes:
         positions: (V, 3) float64, triangles: (T, 3) int32, rows: (T,) int32, of all different shapes one after the other.
-        vertices, corners: (D,) int64 vertices and triangles of each of them. looks: materials and kernel of each of them.
+        vertices, corners: (D,) int64 vertices and triangles of each of them. looks: materials, kernel and what is missing of each of them.
         steps: (N,) int64 step id of each element, which: (N,) int64 its shape, matrices: (N, 4, 4) float64.
         rest: what else there is to `Shapes`.
     """
@@ -27,7 +27,7 @@ class SentShapes:
     rows: NDArray[np.int32]
     vertices: NDArray[np.int64]
     corners: NDArray[np.int64]
-    looks: list[tuple[Any, str]]
+    looks: list[tuple[Any, str, str]]
     steps: NDArray[np.int64]
     which: NDArray[np.int64]
     matrices: NDArray[np.float64]
@@ -36,11 +36,11 @@ class SentShapes:
 
 def packed(shapes: Shapes) -> SentShapes:
     """Columns of shapes."""
-    number: dict[tuple[int, int, int, int, str], int] = {}
+    number: dict[tuple[int, int, int, int, str, str], int] = {}
     different: list[Shape] = []
     which: list[int] = []
     for shape in shapes.shapes.values():
-        name = (id(shape.positions), id(shape.triangles), id(shape.rows), id(shape.materials), shape.kernel)
+        name = (id(shape.positions), id(shape.triangles), id(shape.rows), id(shape.materials), shape.kernel, shape.missing)
         at = number.setdefault(name, len(different))
         if at == len(different):
             different.append(shape)
@@ -50,7 +50,7 @@ def packed(shapes: Shapes) -> SentShapes:
         np.concatenate([np.zeros((0, 3), np.int32), *(shape.triangles for shape in different)]),
         np.concatenate([np.zeros(0, np.int32), *(shape.rows for shape in different)]),
         np.array([len(shape.positions) for shape in different], np.int64), np.array([len(shape.triangles) for shape in different], np.int64),
-        [(shape.materials, shape.kernel) for shape in different],
+        [(shape.materials, shape.kernel, shape.missing) for shape in different],
         np.array(list(shapes.shapes), np.int64), np.array(which, np.int64), np.array([shape.matrix for shape in shapes.shapes.values()], np.float64).reshape(-1, 4, 4),
         Shapes({}, shapes.skipped, shapes.findings, shapes.facts),
     )  # fmt: skip
@@ -64,6 +64,6 @@ def unpacked(sent: SentShapes) -> Shapes:
     made: dict[int, Shape] = {}
     for step, at, matrix in zip(sent.steps.tolist(), sent.which.tolist(), sent.matrices, strict=True):
         positions, triangles, rows = parts[at]
-        materials, kernel = sent.looks[at]
-        made[step] = Shape(positions, triangles, rows, materials, matrix, kernel)
+        materials, kernel, missing = sent.looks[at]
+        made[step] = Shape(positions, triangles, rows, materials, matrix, kernel, missing)
     return Shapes(made, sent.rest.skipped, sent.rest.findings, sent.rest.facts)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_bim.ifc_cache import ShapeCache
-from ingest_bim.ifc_caps import TAPERED, capped_once
+from ingest_bim.ifc_caps import SECTIONED, closed
 from ingest_bim.ifc_geometry import Shape, Shapes
 from ingest_bim.ifc_groups import Group, by_group
 from ingest_bim.ifc_ladder import Local, Shaper, shape_all
@@ -27,7 +27,7 @@ def shape_model(
     for key, found in known.items():
         cached.setdefault(plan.drawable[plan.members[key][0]], []).append(found.kernel)
     made = shape_all(host, by_group(plan.drawable, iter(first)), kernel, progress, plain, cached)
-    _cap_once(made, plan)
+    _close(made, plan)
     bases = dict(known)
     apart: list[int] = []
     for leader, key in leaders.items():
@@ -40,7 +40,7 @@ def shape_model(
             apart += plan.members[key][1:]
     if apart:
         made = _joined(made, shape_all(host, by_group(plan.drawable, iter(apart)), kernel, progress, plain))
-        _cap_once(made, plan)
+        _close(made, plan)
     for key, base in bases.items():
         for step in plan.members[key]:
             world, own = plan.world[step], plan.own[step]
@@ -54,10 +54,10 @@ def shape_model(
     return made, {key: base for key, base in bases.items() if key not in known}
 
 
-def _cap_once(made: Shapes, plan: Plan) -> None:
+def _close(made: Shapes, plan: Plan) -> None:
     for step, shape in made.shapes.items():
-        if TAPERED in plan.drawable[step]:
-            made.shapes[step] = capped_once(shape)
+        if SECTIONED in plan.drawable[step]:
+            made.shapes[step] = closed(shape)
 
 
 def _same(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:

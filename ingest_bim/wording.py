@@ -20,6 +20,8 @@ def in_words(error: Exception) -> str:
         if found := re.search(rf"'({'|'.join(NAMES)})' object", text):
             return f"{NAMES[found[1]]} stands where something else is expected"
         return "a value is of another kind than the format asks for"
-    if isinstance(error, AssertionError | UnboundLocalError | RecursionError) or not text:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, AssertionError | UnboundLocalError) or not text:
         return "a part of it is missing, shorter than it states, or not as the format asks"
     return text

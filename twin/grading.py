@@ -88,7 +88,7 @@ def grade(kind: str, facts: Mapping[str, Any]) -> Grade:
 def of_object(lod: str, *, terrain: bool = False, openings: bool = False, spaces: bool = False, roofs: bool = False, textured: bool = False) -> str:
     """The grade of one object of a city model: by its level of detail, raised by what it has beyond that.
 
-    `lod` as CityGML and CityJSON write it ("2", "1.3"; "" where not stated).
+    `lod` as CityGML and CityJSON write it ("2", "1.3"; "" where not stated). `terrain`: ground surface, or an area of a plan on it (land use, zones).
     """
     if terrain:
         return "CIM1"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyproj
 import pytest
 import trimesh
@@ -250,6 +254,52 @@ def test_a_gzipped_tileset_is_recognised(tmp_path: Path) -> None:
     assert adopted.detect(path, parse_options(adopted.Options, {}, "t"))
     path.write_bytes(gzip.compress(b'{"type": "FeatureCollection"}'))
     assert not adopted.detect(path, parse_options(adopted.Options, {}, "t"))
+
+
+def test_what_is_said_of_contents(tmp_path: Path, lake: Lake) -> None:
+    """A content in the tileset itself counts; one that is cut, one that is none, an extension that no client has are said."""
+    model = trimesh.creation.box((10, 10, 10)).export(file_type="glb")
+    box = {"boundingVolume": {"box": [0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 5]}, "geometricError": 0}
+    inside = "data:model/gltf-binary;base64," + base64.b64encode(model).decode()
+    path = tileset(tmp_path / "in", content=inside, children=[{**box, "content": {"uri": name}} for name in ("cut.glb", "none.b3dm", "tiles/a.glb")])
+    (tmp_path / "in/cut.glb").write_bytes(model[:40])
+    (tmp_path / "in/none.b3dm").write_bytes(b"hello")
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | {"extensionsUsed": ["VENDOR_x"], "extensionsRequired": ["VENDOR_x", "3DTILES_implicit_tiling"]}))
+    _, report = take(lake, path)
+    assert report.facts["contents"] == 4
+    assert {(n.action, n.feature) for n in report.notes} == {("warned", "cut.glb"), ("warned", "none.b3dm"), ("warned", "tileset.json")}
+    assert any("VENDOR_x" in n.reason for n in report.notes) and any(f"states {len(model)} bytes and has 40" in n.reason for n in report.notes)
+    version, report = take(lake, tileset(tmp_path / "alone", content=inside))
+    assert set(files(lake, version)) == {"tileset.json"} and report.kept == 1
+
+
+@pytest.mark.parametrize(("text", "reason"), [("NaN", "NaN stands where JSON has a number"), ("[" * 100_000 + "]" * 100_000, "nested too deeply")])
+def test_numbers_that_no_client_reads_and_depth(tmp_path: Path, lake: Lake, text: str, reason: str) -> None:
+    path = tileset(tmp_path / "in")
+    path.write_text(path.read_text().replace('"geometricError": 10', f'"geometricError": {text}'))
+    with pytest.raises(UnreadableSource, match=reason):
+        take(lake, path)
+
+
+def test_a_3tz_packed_by_zstandard(tmp_path: Path, lake: Lake) -> None:
+    """The specification of .3tz allows method 93; an archive as its own text (APPNOTE.TXT) describes it, with one byte changed, too."""
+    path = tileset(tmp_path / "in")
+    parts, directory, codec = bytearray(), bytearray(), pa.Codec("zstd")
+    for name in ("tileset.json", "tiles/a.glb"):
+        plain = (tmp_path / "in" / name).read_bytes()
+        packed, at = codec.compress(plain, asbytes=True), len(parts)
+        common = struct.pack("<HHHHHIIIHH", 63, 0, 93, 0, 0, zlib.crc32(plain), len(packed), len(plain), len(name), 0)
+        parts += b"PK\3\4" + common + name.encode() + packed
+        directory += b"PK\1\2" + struct.pack("<H", 63) + common + struct.pack("<HHHII", 0, 0, 0, 0, at) + name.encode()
+    end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 2, 2, len(directory), len(parts), 0)
+    (tmp_path / "z.3tz").write_bytes(parts + directory + end)
+    version, _ = take(lake, tmp_path / "z.3tz")
+    assert files(lake, version) == {name: (tmp_path / "in" / name).read_bytes() for name in ("tileset.json", "tiles/a.glb")} and path.exists()
+    parts[len(parts) - 20] ^= 1
+    (tmp_path / "z.3tz").write_bytes(parts + directory + end)
+    with pytest.raises(UnreadableSource, match="unpacked"):
+        take(lake, tmp_path / "z.3tz")
 
 
 def test_files_may_have_any_name(tmp_path: Path, lake: Lake) -> None:

@@ -124,12 +124,75 @@ def test_every_module_of_citygml(tmp_path: Path, version: str) -> None:
     assert mesh.outlines is not None
     drawn = set(mesh.instance_feature.tolist())
     flat = {name for i, name in enumerate(rows) if mesh.outlines[i] is not None}
-    assert flat == {"rf-tin", "rf-lines"} and shapely.get_coordinates(mesh.outlines[list(rows).index("rf-tin")], include_z=True)[:, 2].tolist() == [6, 7, 8]
+    assert flat == {"rf-lines"} and list(rows).index("rf-tin") in drawn
+    assert (rows["lu"]["cim_grade"], rows["rf-tin"]["cim_grade"], rows["bu"]["cim_grade"]) == ("CIM1", "CIM1", "CIM3")  # areas of a plan lie on the ground
     empty = {name for i, name in enumerate(rows) if i not in drawn} - flat
     assert empty == {"br", "rd", "rf", "rf-grid", "gr", "bu", "bu-part", "zone"}  # they have surfaces, parts or nothing to draw
     said = {note.feature: note.reason for note in report.notes if note.action == "skipped"}
     assert shapely.from_wkt(rows["rd"]["lod0Network"]).length > 0
-    assert set(said) == {"rf-tin", "rf-grid", "mast", "north.gml#b7"} and "no LoD" in said["mast"] and "another file" in said["north.gml#b7"]
+    assert set(said) == {"rf-grid", "mast", "north.gml#b7"} and "no LoD" in said["mast"] and "another file" in said["north.gml#b7"]
+
+
+HEADS = '<?xml version="1.0"?><core:CityModel xmlns:core="http://www.opengis.net/citygml/2.0" xmlns:gml="http://www.opengis.net/gml" xmlns:dem="http://www.opengis.net/citygml/relief/2.0">'
+
+
+@pytest.mark.parametrize(("crs", "north_first"), [("EPSG:4547", False), ("urn:ogc:def:crs:EPSG::4547", True), ("urn:ogc:def:crs:EPSG::4979", True)])
+def test_a_tin_of_points_alone(tmp_path: Path, crs: str, north_first: bool) -> None:
+    """Twelve by nine points of a plane and one far away: every triangle looks up, lies in the plane and is Delaunay's; the far one is cut off by maxLength."""
+    rng = np.random.default_rng(3)
+    x, y = (axis.ravel() * 10 + rng.uniform(-3, 3, axis.size) for axis in np.meshgrid(np.arange(12.0), np.arange(9.0)))
+    x, y = np.append(x, 5000.0), np.append(y, 40.0)
+    z = 20 + 0.1 * x - 0.05 * y
+    east, north = (112.6 + x / 102_880, 22.5 + y / 110_750) if "4979" in crs else (X + x, Y + y)
+    flat = zip(north, east, z, strict=True) if north_first else zip(east, north, z, strict=True)
+    rows = [list(map(float, row)) for row in flat]
+    corners = " ".join(f"{a!r} {b!r} {c!r}" for a, b, c in rows)
+    tin = f'<gml:Tin><gml:trianglePatches/><gml:maxLength uom="m">40</gml:maxLength><gml:controlPoint><gml:posList>{corners}</gml:posList></gml:controlPoint></gml:Tin>'
+    (tmp_path / "t.gml").write_text(
+        f'{HEADS}<gml:boundedBy><gml:Envelope srsName="{crs}" srsDimension="3"><gml:lowerCorner>{rows[0][0]} {rows[0][1]} 0</gml:lowerCorner></gml:Envelope></gml:boundedBy><core:cityObjectMember>'
+        f'<dem:TINRelief gml:id="t"><dem:lod>2</dem:lod><dem:tin>{tin}</dem:tin></dem:TINRelief></core:cityObjectMember></core:CityModel>')  # fmt: skip
+    report = Report()
+    mesh = next(b for b in citygml.read(tmp_path / "t.gml", citygml.Options(**({} if "4979" in crs else {"vertical": "EPSG:5737"})), report) if isinstance(b, Mesh))
+    to_metres = np.array([102_880, 110_750, 1.0]) if "4979" in crs else np.ones(3)
+    origin = np.array([112.6, 22.5, 0.0]) if "4979" in crs else np.array([X, Y, 0.0])
+    points = ((mesh.positions @ mesh.transforms[0][:3, :3].T + mesh.transforms[0][:3, 3]) - origin) * to_metres
+    a, b, c = (points[mesh.triangles[:, i]] for i in range(3))
+    assert (np.cross(b - a, c - a)[:, 2] > 0).all() and points[:, 0].max() < 200
+    np.testing.assert_allclose(points[:, 2], 20 + 0.1 * points[:, 0] - 0.05 * points[:, 1], atol=1e-3)
+    # what lies towards the far point is cut off; no point is within the circle around a triangle
+    hull = shapely.convex_hull(shapely.multipoints(np.column_stack([x, y])[:-1])).area
+    assert 0.95 * hull < np.cross((b - a)[:, :2], (c - a)[:, :2]).sum() / 2 < hull
+    for p, q, r in zip(a[:, :2], b[:, :2], c[:, :2], strict=True):
+        middle = np.linalg.solve(2 * np.array([q - p, r - p]), [q @ q - p @ p, r @ r - p @ p])
+        assert np.hypot(x - middle[0], y - middle[1]).min() > np.linalg.norm(p - middle) - 0.05
+    assert [note for note in report.notes if note.action in ("skipped", "refused")] == []
+
+
+def test_what_addresses_say_of_their_texts(tmp_path: Path) -> None:
+    """The German profile's address: types and schemes of the texts themselves are kept beside them."""
+    address = ('<core:Address><core:xalAddress><xAL:AddressDetails xmlns:xAL="urn:oasis:names:tc:ciq:xsdschema:xAL:2.0"><xAL:Country><xAL:CountryNameCode Scheme="ISO 3166-1">DE'
+               '</xAL:CountryNameCode><xAL:Locality Type="Town"><xAL:LocalityName Type="Official">Köln</xAL:LocalityName><xAL:LocalityName>Coeln</xAL:LocalityName></xAL:Locality>'
+               "</xAL:Country></xAL:AddressDetails></core:xalAddress></core:Address>")  # fmt: skip
+    head = HEADS.replace("xmlns:dem", 'xmlns:bldg="http://www.opengis.net/citygml/building/2.0" xmlns:dem')
+    (tmp_path / "a.gml").write_text(f'{head}<core:cityObjectMember><bldg:Building gml:id="b"><bldg:lod0FootPrint>{square(0)}</bldg:lod0FootPrint><bldg:address>{address}'
+                                    "</bldg:address></bldg:Building></core:cityObjectMember></core:CityModel>")  # fmt: skip
+    mesh = read(citygml, tmp_path / "a.gml", Report(), crs="EPSG:4547", vertical="EPSG:5737")
+    (stated,) = json.loads(mesh.attributes.to_pylist()[0]["address"])
+    assert stated["xalAddress"]["AddressDetails"]["Country"] == {
+        "CountryNameCode": "DE", "CountryNameCode.Scheme": "ISO 3166-1",
+        "Locality": {"Type": "Town", "LocalityName": ["Köln", "Coeln"], "LocalityName.Type": "Official"},
+    }  # fmt: skip
+
+
+def test_points_on_one_line_are_no_tin(tmp_path: Path) -> None:
+    corners = " ".join(f"{X + i} {Y + i} {i}" for i in range(5))
+    (tmp_path / "t.gml").write_text(
+        f'{HEADS}<core:cityObjectMember><dem:TINRelief gml:id="t"><dem:lod>2</dem:lod><dem:tin><gml:Tin><gml:controlPoint><gml:posList srsDimension="3">{corners}</gml:posList>'
+        "</gml:controlPoint></gml:Tin></dem:tin></dem:TINRelief></core:cityObjectMember></core:CityModel>")  # fmt: skip
+    report = Report()
+    mesh = read(citygml, tmp_path / "t.gml", report, crs="EPSG:4547", vertical="EPSG:5737")
+    assert mesh.outlines is not None and shapely.get_num_coordinates(mesh.outlines[0]) == 5
+    assert any("make no triangle" in note.reason for note in report.notes if note.feature == "t")
 
 
 def document(objects: dict[str, Any], **members: Any) -> dict[str, Any]:

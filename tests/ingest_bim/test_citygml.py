@@ -304,6 +304,7 @@ def test_corners_in_every_writing(tmp_path: Path, written: str) -> None:
 
 def test_crs_names() -> None:
     assert crs_text("urn:adv:crs:ETRS89_UTM32*DE_DHHN2016_NH") == "EPSG:25832+7837"
+    assert crs_text("urn:adv:crs:DE_DHDN_3GK2*DE_DHHN92_NH") == "EPSG:31466+5783" and crs_text("urn:adv:crs:DE_X*DE_DHHN92_NH") == "urn:adv:crs:DE_X*DE_DHHN92_NH"
     assert crs_text("http://www.opengis.net/gml/srs/epsg.xml#4326") == "EPSG:4326" and crs_text("urn:ogc:def:crs:EPSG:6.9:31467") == "EPSG:31467"
 
 

@@ -72,6 +72,11 @@ def test_a_grid_is_listed_as_not_drawn(model_file: ModelFile, step: Step) -> Non
     assert ("4000000000000000000006", "IfcGrid #406: its shape is not drawn: its axes are lines.") in {(n.feature, n.reason) for n in read.report.notes}
 
 
+def test_a_port_with_a_shape_is_listed_as_not_drawn(model_file: ModelFile, step: Step) -> None:
+    read = Read(model_file(step("#300=IFCDISTRIBUTIONPORT('3000000000000000000001',$,$,$,$,#40,#104,.SOURCE.,$,$);")))
+    assert [note.feature for note in read.report.notes if "it is a port" in note.reason] == ["3000000000000000000001"]
+
+
 def test_the_unit_of_an_enumeration(model_file: ModelFile, step: Step) -> None:
     """Its values are in the unit that the enumeration states; objects without a name are told in full."""
     lines = ("#300=IFCPROPERTYSET('3000000000000000000001',$,'P',$,(#301,#302));", "#301=IFCPROPERTYENUMERATEDVALUE('size',$,(IFCLENGTHMEASURE(2.)),#303);",
@@ -82,6 +87,34 @@ def test_the_unit_of_an_enumeration(model_file: ModelFile, step: Step) -> None:
     size = read.pset(SECOND, "P", "size")
     assert (size["number"], size["unit"], size["original_unit"]) == (pytest.approx(0.0508), "m", "INCH")
     assert json.loads(read.pset(SECOND, "P", "who")["value"]) == {"Identification": "7", "FamilyName": "Li", "GivenName": "Wei"}
+
+
+def test_what_properties_refer_to_is_told_in_full(model_file: ModelFile, step: Step) -> None:
+    """A table and a time series are what they list; a table of a property has its formula."""
+    lines = ("#300=IFCPROPERTYSET('3000000000000000000001',$,'P',$,(#301,#302,#303));", "#310=IFCRELDEFINESBYPROPERTIES('3000000000000000000002',$,$,$,(#110),#300);",
+             "#301=IFCPROPERTYREFERENCEVALUE('table',$,$,#304);", "#304=IFCTABLE('T',(#305,#306),(#307));", "#305=IFCTABLEROW((IFCLABEL('width')),.T.);",
+             "#306=IFCTABLEROW((IFCLENGTHMEASURE(2.)),.F.);", "#307=IFCTABLECOLUMN('c',$,$,#4,$);",
+             "#302=IFCPROPERTYREFERENCEVALUE('series',$,$,#308);", "#308=IFCIRREGULARTIMESERIES('S',$,'2024-01-01T00:00:00','2024-01-02T00:00:00',.CONTINUOUS.,.MEASURED.,$,$,(#309));",
+             "#309=IFCIRREGULARTIMESERIESVALUE('2024-01-01T01:00:00',(IFCREAL(1.5)));",
+             "#303=IFCPROPERTYTABLEVALUE('curve',$,(IFCREAL(1.)),(IFCREAL(3.)),'y = 3 x',$,$,$);")  # fmt: skip
+    read = Read(model_file(step(*lines)))
+    table = json.loads(read.pset(SECOND, "P", "table")["value"])
+    assert table["Rows"] == [{"RowCells": ["width"], "IsHeading": True}, {"RowCells": [2.0], "IsHeading": False}] and table["Columns"][0]["Unit"]["Name"] == "METRE"
+    series = json.loads(read.pset(SECOND, "P", "series")["value"])
+    assert series["Name"] == "S" and series["Values"] == [{"TimeStamp": "2024-01-01T01:00:00", "ListValues": [1.5]}]
+    assert read.pset(SECOND, "P", "curve.Expression")["value"] == "y = 3 x"
+
+
+def test_what_alignments_are_designed_by(model_file: ModelFile, step: Step) -> None:
+    lines = ("#300=IFCALIGNMENTSEGMENT('3000000000000000000001',$,'arc',$,$,#40,$,#301);",
+             "#301=IFCALIGNMENTHORIZONTALSEGMENT($,$,#302,0.5,-300000.,-300000.,120000.,$,.CIRCULARARC.);", "#302=IFCCARTESIANPOINT((1000.,2000.));")  # fmt: skip
+    read = Read(model_file(step(*lines, schema="IFC4X3_ADD2", prefix=".MILLI.")))
+    found = {row["attribute"]: (row["number"] if row["number"] is not None else row["value"], row["unit"]) for row in read.tables["attributes"] if row["id"] == "3000000000000000000001"}
+    assert found == {
+        "DesignParameters.StartPoint.X": (1.0, "m"), "DesignParameters.StartPoint.Y": (2.0, "m"), "DesignParameters.StartDirection": (0.5, "rad"),
+        "DesignParameters.StartRadiusOfCurvature": (-300.0, "m"), "DesignParameters.EndRadiusOfCurvature": (-300.0, "m"),
+        "DesignParameters.SegmentLength": (120.0, "m"), "DesignParameters.PredefinedType": ("CIRCULARARC", ""),
+    }  # fmt: skip
 
 
 def test_every_plain_attribute_of_a_real_model(shared_data: Path) -> None:

@@ -1,0 +1,114 @@
+"""What the parser's kernels draw wrong or not at all, put in its place as another item that is the same body and that they draw right.
+
+The model is changed in memory, in the forked process of one worker, where nobody else sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from ingest_bim.geometry_lofts import filleted, spine, tapered
+from ingest_bim.geometry_primitives import block, cone, cylinder, pyramid
+from ingest_bim.geometry_profiles import Draw, polygonal
+from ingest_bim.ifc_frames import cut_circles
+from ingest_bim.ifc_units import Units
+from ingest_bim.step_access import DAMAGED, attribute
+
+RADIANS = "IfcSIUnit", None, "PLANEANGLEUNIT", None, "RADIAN"
+REDRAWN: dict[str, Callable[[Draw, Any], Any]] = {
+    "IfcBlock": block, "IfcRectangularPyramid": pyramid, "IfcRightCircularCylinder": cylinder, "IfcRightCircularCone": cone,
+    "IfcDerivedProfileDef": polygonal, "IfcMirroredProfileDef": polygonal, "IfcCenterLineProfileDef": polygonal,
+    "IfcExtrudedAreaSolidTapered": tapered, "IfcRevolvedAreaSolidTapered": tapered, "IfcSectionedSpine": spine, "IfcSweptDiskSolidPolygonal": filleted,
+}  # fmt: skip
+"""By class what makes the other item; it gives None for one that the kernels draw right."""
+HIGHEST = 64
+"""Levels of wholes that an element is a part of: their openings cut it too."""
+
+
+def prepared(model: Any) -> Any:
+    """The model as the kernels can read it (in memory): no object is a part of its own parts, and angles without a unit are radians, of which they would take the negative."""
+    for project in model.by_type("IfcProject"):
+        with suppress(*DAMAGED):
+            units = project.UnitsInContext
+            if units is None:
+                project.UnitsInContext = model.create_entity("IfcUnitAssignment", [model.create_entity(*RADIANS)])
+            elif not any(attribute(unit, "UnitType") == "PLANEANGLEUNIT" for unit in units.Units):
+                units.Units = [*units.Units, model.create_entity(*RADIANS)]
+    return cut_circles(model)
+
+
+def redraw(model: Any, product: Any, outline: Callable[[Any], Any]) -> None:
+    """Redraw what an element is made of, and its openings.
+
+    Args:
+        model: what it is in.
+        product: the element.
+        outline: a kernel's shape of a profile or a curve.
+
+    Raises:
+        ValueError: what is wrong with an item that cannot be redrawn.
+    """
+    if id(model) not in _PRESENT:
+        _PRESENT[id(model)] = {kind for kind in REDRAWN if _has(model, kind)}
+    present = _PRESENT[id(model)]
+    if not present:
+        return
+    units = Units(model)
+    angle = units.by_type.get("PLANEANGLEUNIT")
+
+    def lines(item: Any) -> tuple[Any, Any]:
+        made = outline(item)
+        return np.array(made.verts, np.float64).reshape(-1, 3), np.array(made.edges, np.int32).reshape(-1, 2)
+
+    draw = Draw(model.create_entity, lines, units.length, angle.factor if angle is not None else 1.0)
+    for representation in _representations(product):
+        # solids first: those between two profiles need them as they are
+        below = [item for item in model.traverse(representation) if item.is_a() in present]
+        for item in sorted(below, key=lambda item: item.is_a().endswith("ProfileDef")):
+            other = REDRAWN[item.is_a()](draw, item)
+            if other is not None:
+                _put(model, item, other)
+
+
+def _has(model: Any, kind: str) -> bool:
+    with suppress(RuntimeError):  # its schema has no such class
+        return bool(model.by_type(kind, include_subtypes=False))
+    return False
+
+
+#: By model the classes of `REDRAWN` that it has.
+_PRESENT: dict[int, set[str]] = {}
+
+
+def _representations(product: Any) -> Iterator[Any]:
+    """The shape of an element, and of the openings that cut it or what it is a part of."""
+    own = attribute(product, "Representation")
+    if own is not None:
+        yield own
+    whole = product
+    for _ in range(HIGHEST):
+        for relation in attribute(whole, "HasOpenings", ()):
+            shape = attribute(relation.RelatedOpeningElement, "Representation")
+            if shape is not None:
+                yield shape
+        above = attribute(whole, "Decomposes", ())
+        if not above:
+            return
+        whole = above[0].get_argument(4)
+
+
+def _put(model: Any, old: Any, new: Any) -> None:
+    """Let everything that refers to one instance refer to another: its styles too."""
+    for holder in list(model.get_inverse(old)):
+        if holder.is_a("IfcCsgSolid"):  # of whose tree a sweep cannot be the root
+            _put(model, holder, new)
+            continue
+        for position, value in enumerate(holder):
+            if value == old:
+                holder[position] = new
+            elif isinstance(value, tuple) and old in value:
+                holder[position] = [new if part == old else part for part in value]

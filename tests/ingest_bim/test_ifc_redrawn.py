@@ -1,0 +1,162 @@
+"""Items that the parser's kernels draw wrong or not at all: volumes, areas and boxes by formula, and every edge met by one in the other direction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ingest_bim import ifc
+from twin import reading
+from twin.model import Mesh, Report
+
+Step = Callable[..., str]
+ModelFile = Callable[..., Path]
+ID = "3000000000000000000001"
+#: Points, directions and profiles that the cases share: #805 is an L of 2 × 1, turned by 90° and moved to x = 3, so that it covers 2…4, −0.5…0.5.
+SHARED = (
+    "#800=IFCCARTESIANPOINT((1.,2.));", "#801=IFCDIRECTION((0.,1.));", "#802=IFCDIRECTION((-1.,0.));", "#803=IFCCARTESIANPOINT((3.,0.));", "#804=IFCAXIS2PLACEMENT2D(#803,#801);",
+    "#805=IFCLSHAPEPROFILEDEF(.AREA.,$,#804,2.,1.,0.1,$,$,$);", "#806=IFCCIRCLEPROFILEDEF(.AREA.,$,#804,1.);", "#807=IFCCOMPOSITEPROFILEDEF(.AREA.,$,(#805,#806),$);",
+    "#808=IFCRECTANGLEPROFILEDEF(.AREA.,$,#61,1.,0.5);", "#809=IFCRECTANGLEHOLLOWPROFILEDEF(.AREA.,$,#61,2.,1.,0.1,$,$);", "#810=IFCRECTANGLEPROFILEDEF(.AREA.,$,$,2.,2.);",
+    "#820=IFCCARTESIANPOINT((5.,0.,0.));", "#821=IFCDIRECTION((0.,1.,0.));", "#822=IFCAXIS1PLACEMENT(#820,#821);", "#823=IFCAXIS2PLACEMENT3D(#820,$,$);",
+    "#830=IFCCARTESIANPOINT((4.,0.));", "#831=IFCCARTESIANPOINT((4.,3.));", "#832=IFCPOLYLINE((#62,#830,#831));",
+    "#840=IFCCARTESIANPOINT((0.,0.,2.));", "#841=IFCAXIS2PLACEMENT3D(#840,$,$);", "#842=IFCCARTESIANPOINT((0.,0.,5.));", "#843=IFCAXIS2PLACEMENT3D(#842,$,$);",
+    "#850=IFCCARTESIANPOINT((4.,0.,0.));", "#851=IFCCARTESIANPOINT((4.,3.,0.));", "#852=IFCPOLYLINE((#11,#850,#851));", "#853=IFCPOLYLINE((#11,#840,#842));",
+    "#854=IFCCOMPOSITECURVESEGMENT(.CONTINUOUS.,.T.,#853);", "#855=IFCCOMPOSITECURVE((#854),.F.);",
+)  # fmt: skip
+FULL = 2 * np.pi
+
+
+def drawn(path: Path) -> tuple[float, float, list[float], Report]:
+    """Volume, area and box (around the placed origin) of the element, whose mesh is closed."""
+    report = Report()
+    options = ifc.Options(crs="EPSG:4547", vertical="EGM96", anchor="500000,2500000,0")  # type: ignore[call-arg]
+    mesh = next(b for b in ifc.read(path, options, report) if isinstance(b, Mesh))
+    assert [note for note in report.notes if note.action == "skipped"] == []
+    (at,) = np.flatnonzero(mesh.instance_feature == mesh.ids.to_pylist().index(ID))
+    p, matrix = int(mesh.instance_prototype[at]), mesh.transforms[at]
+    points = mesh.positions[mesh.vertex_start[p] : mesh.vertex_start[p + 1]] @ matrix[:3, :3].T + matrix[:3, 3] - [500000, 2500000, 0]
+    triangles = points[mesh.triangles[mesh.triangle_start[p] : mesh.triangle_start[p + 1]]]
+    corners = [[tuple(np.round(point, 5) + 0.0) for point in triangle] for triangle in triangles]
+    edges = sorted((t[i], t[(i + 1) % 3]) for t in corners for i in range(3))
+    assert edges == sorted((v, u) for u, v in edges)
+    a, b, c = (triangles[:, k] - points.mean(0) for k in range(3))
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2
+    return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6), float(area), [*points.min(0), *points.max(0)], report
+
+
+def element(items: str) -> tuple[str, ...]:
+    return (f"#900=IFCSHAPEREPRESENTATION(#2,'Body','AdvancedSweptSolid',({items}));", "#901=IFCPRODUCTDEFINITIONSHAPE($,$,(#900));",
+            f"#902=IFCBUILDINGELEMENTPROXY('{ID}',$,'redrawn',$,$,#40,#901,$,$);")  # fmt: skip
+
+
+def derived(parent: str, operator: str) -> str:
+    kind = "NONUNIFORM" if operator.count(",") > 3 else ""
+    return f"#910=IFCCARTESIANTRANSFORMATIONOPERATOR2D{kind}({operator}); #911=IFCDERIVEDPROFILEDEF(.AREA.,$,{parent},#910,$); #912=IFCEXTRUDEDAREASOLID(#911,#10,#12,1.);"
+
+
+L = 0.29, 6.58  # volume and area of the L, one high
+PROFILES = {
+    "turned": (derived("#805", "#801,$,#800,$"), *L, (0.5, 4, 0, 1.5, 6, 1)),
+    "mirrored by axes": (derived("#805", "#802,#801,#800,1."), *L, (-3, 1.5, 0, -1, 2.5, 1)),
+    "scaled": (derived("#805", "$,$,#800,2."), 4 * 0.29, 2 * 0.29 * 4 + 2 * 6, (5, 1, 0, 9, 3, 1)),
+    "scaled in two ways": (derived("#60", "$,$,#800,2.,3."), 12.0, 2 * 12 + 2 * 7, (-1, 0.5, 0, 3, 3.5, 1)),
+    "scaled with a hole": (derived("#809", "$,$,#62,2."), 4 * 0.56, 8 * 0.56 + 2 * (6 + 5.2), (-2, -1, 0, 2, 1, 1)),
+    "moved, composite": (derived("#807", "$,$,#800,1."), 0.29 + np.pi, 6.58 + 4 * np.pi, (3, 1, 0, 5, 3, 1)),
+    "derived of derived": (
+        "#910=IFCCARTESIANTRANSFORMATIONOPERATOR2D(#801,$,#800,2.); #911=IFCDERIVEDPROFILEDEF(.AREA.,$,#805,#910,$); #913=IFCCARTESIANTRANSFORMATIONOPERATOR2D(#801,$,#800,0.5); "
+        "#914=IFCDERIVEDPROFILEDEF(.AREA.,$,#911,#913,$); #912=IFCEXTRUDEDAREASOLID(#914,#10,#12,1.);", *L, (-4, 2, 0, -2, 3, 1)),
+    "mirrored": ("#911=IFCMIRROREDPROFILEDEF(.AREA.,$,#805,*,$); #912=IFCEXTRUDEDAREASOLID(#911,#10,#12,1.);", *L, (-4, -0.5, 0, -2, 0.5, 1)),
+    "centre line": ("#911=IFCCENTERLINEPROFILEDEF(.AREA.,$,#832,0.2); #912=IFCEXTRUDEDAREASOLID(#911,#10,#12,1.);", 1.4, 17.2, (0, -0.1, 0, 4.1, 3, 1)),
+}  # fmt: skip
+SOLIDS = {
+    "extrusion to a derived profile": (
+        "#910=IFCCARTESIANTRANSFORMATIONOPERATOR2D($,$,#62,0.5); #911=IFCDERIVEDPROFILEDEF(.AREA.,$,#810,#910,$); #912=IFCEXTRUDEDAREASOLIDTAPERED(#810,#10,#12,3.,#911);",
+        7.0, 5 + 6 * np.hypot(3, 0.5), (-1, -1, 0, 1, 1, 3)),
+    # Pappus and Guldin with the section growing along the way: ∫ A(s)·5 dθ
+    "tapered revolution": (f"#912=IFCREVOLVEDAREASOLIDTAPERED(#60,#10,#822,{FULL / 4},#808);", 5 * FULL / 4 * (2 + 1 + 0.5) / 3, None, (-1, -0.5, 0, 5, 0.5, 5.509)),
+    "spine": ("#912=IFCSECTIONEDSPINE(#855,(#60,#60,#808),(#10,#841,#843));", 4 + 3.5, None, (-1, -0.5, 0, 1, 0.5, 5)),
+    "disk along a rounded line": ("#912=IFCSWEPTDISKSOLIDPOLYGONAL(#852,0.1,$,$,$,0.5);", np.pi * 0.01 * (6 + np.pi / 4), None, (0, -0.1, -0.1, 4.1, 3, 0.1)),
+    "pyramid": ("#912=IFCRECTANGULARPYRAMID(#823,1.,2.,3.);", 2.0, 2 + 2 * np.hypot(3, 0.5) + np.hypot(3, 1), (5, 0, 0, 6, 2, 3)),
+    "block cut by a block": ("#910=IFCBLOCK(#10,1.,2.,3.); #911=IFCBLOCK(#10,0.5,0.5,5.); #912=IFCBOOLEANRESULT(.DIFFERENCE.,#910,#911);", 5.25, None, (0, 0, 0, 1, 2, 3)),
+    "block and cylinder": ("#910=IFCBLOCK(#10,1.,2.,3.); #911=IFCRIGHTCIRCULARCYLINDER(#10,2.,0.5); #913=IFCBOOLEANRESULT(.UNION.,#910,#911); #912=IFCCSGSOLID(#913);",
+                           6 + np.pi * 0.25 * 2 * 0.75, None, (-0.5, -0.5, 0, 1, 2, 3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("lines", "volume", "area", "box"), [*PROFILES.values(), *SOLIDS.values()], ids=[*PROFILES, *SOLIDS])
+def test_what_the_kernels_draw_wrong(model_file: ModelFile, step: Step, lines: str, volume: float, area: float | None, box: tuple[float, ...]) -> None:
+    own_volume, own_area, own_box, _ = drawn(model_file(step(*SHARED, lines, *element("#912"))))
+    assert own_volume == pytest.approx(volume, rel=8e-3)  # circles are polygons
+    assert area is None or own_area == pytest.approx(area, rel=5e-3)
+    np.testing.assert_allclose(own_box, box, atol=2e-3)
+
+
+@pytest.mark.parametrize(("item", "volume"), [("#912=IFCBLOCK(#823,1.,2.,3.);", 6.0), ("#912=IFCRECTANGULARPYRAMID(#823,1.,2.,3.);", 2.0),
+                                              ("#912=IFCRIGHTCIRCULARCYLINDER(#823,2.,1.);", FULL), ("#912=IFCRIGHTCIRCULARCONE(#823,3.,1.);", np.pi)])  # fmt: skip
+def test_a_primitive_beside_another_item_is_drawn_and_looks_outwards(model_file: ModelFile, step: Step, item: str, volume: float) -> None:
+    """#63 is the column's box of 2 × 1 × 3: a primitive inside out would be taken from its volume, one left out would not be added."""
+    style = ("#920=IFCCOLOURRGB($,1.,0.,0.);", "#921=IFCSURFACESTYLESHADING(#920,$);", "#922=IFCSURFACESTYLE('red',.BOTH.,(#921));", "#923=IFCSTYLEDITEM(#912,(#922),$);")
+    path = model_file(step(*SHARED, item, *style, *element("#912,#63")))
+    assert drawn(path)[0] == pytest.approx(6 + volume, rel=5e-3)
+    mesh = next(b for b in ifc.read(path, ifc.Options(crs="EPSG:4547", vertical="EGM96", anchor="500000,2500000,0"), Report()) if isinstance(b, Mesh))  # type: ignore[call-arg]
+    assert (1.0, 0.0, 0.0, 1.0) in {material.color for material in mesh.materials}  # what stands for it has its style
+
+
+def test_a_tapered_profile_of_another_kind(model_file: ModelFile, step: Step) -> None:
+    """From a square to a circle: between the volumes of the two, its box the square's."""
+    lines = "#911=IFCCIRCLEPROFILEDEF(.AREA.,$,#61,1.); #912=IFCEXTRUDEDAREASOLIDTAPERED(#810,#10,#12,3.,#911);"
+    volume, _, box, _ = drawn(model_file(step(*SHARED, lines, *element("#912"))))
+    assert 3 * np.pi < volume < 12
+    np.testing.assert_allclose(box, (-1, -1, 0, 1, 1, 3), atol=1e-3)
+
+
+def test_what_cannot_be_redrawn_is_said(model_file: ModelFile, step: Step) -> None:
+    report = Report()
+    bent = "#912=IFCSECTIONEDSPINE(#856,(#60,#60),(#10,#843)); #857=IFCPOLYLINE((#11,#850,#842)); #858=IFCCOMPOSITECURVESEGMENT(.CONTINUOUS.,.T.,#857); #856=IFCCOMPOSITECURVE((#858),.F.);"
+    list(ifc.read(model_file(step(*SHARED, bent, *element("#912"))), ifc.Options(crs="EPSG:4547", vertical="EGM96", anchor="500000,2500000,0"), report))  # type: ignore[call-arg]
+    assert [(note.feature, "bends between two sections" in note.reason) for note in report.notes if note.action == "skipped"] == [(ID, True)]
+
+
+def test_an_opening_of_the_whole_that_is_redrawn_cuts(model_file: ModelFile, step: Step) -> None:
+    """A box with an opening that is a block: 6 − 0.5 × 0.5 × 3."""
+    cut = ("#912=IFCBLOCK(#10,0.5,0.25,9.);", "#930=IFCSHAPEREPRESENTATION(#2,'Body','CSG',(#912));", "#931=IFCPRODUCTDEFINITIONSHAPE($,$,(#930));",
+           "#932=IFCOPENINGELEMENT('3000000000000000000002',$,$,$,$,#40,#931,$,$);", "#933=IFCRELVOIDSELEMENT('3000000000000000000003',$,$,$,#902,#932);")  # fmt: skip
+    assert drawn(model_file(step(*SHARED, *cut, *element("#63"))))[0] == pytest.approx(6 - 0.5 * 0.25 * 3)
+
+
+@pytest.mark.parametrize("units", ["#4,#5,#6", "#4,#5,#6,#923", "$"])
+def test_angles_without_a_unit_are_radians(model_file: ModelFile, step: Step, units: str) -> None:
+    """ISO 16739-1, IfcRevolvedAreaSolid: clockwise seen along the axis. The kernels turn the other way if the file states no unit of angles."""
+    lines = (f"#912=IFCREVOLVEDAREASOLID(#60,#10,#822,{FULL / 4});", "#923=IFCSIUNIT(*,.PLANEANGLEUNIT.,$,.RADIAN.);")
+    text = step(*SHARED, *lines, *element("#912"), units=units)
+    if units == "$":
+        text = text.replace("(#2),#3);", "(#2),$);")
+    np.testing.assert_allclose(drawn(model_file(text))[2], (-1, -0.5, 0, 5, 0.5, 6), atol=2e-3)
+
+
+def test_a_solid_along_an_alignment_has_no_section_inside(model_file: ModelFile, step: Step) -> None:
+    """4 m of a box and 6 m of a frustum on a straight line: the kernels leave a section inside, and the first one looks both ways."""
+    lines = ("#912=IFCSECTIONEDSOLIDHORIZONTAL(#913,(#60,#60,#808),(#931,#933,#935));", "#913=IFCPOLYLINE((#11,#914));", "#914=IFCCARTESIANPOINT((10.,0.,0.));",
+             *(f"#{930 + 2 * i}=IFCPOINTBYDISTANCEEXPRESSION(IFCLENGTHMEASURE({d}.),$,$,$,#913);" for i, d in enumerate((0, 4, 10))),
+             *(f"#{931 + 2 * i}=IFCAXIS2PLACEMENTLINEAR(#{930 + 2 * i},$,$);" for i in range(3)))  # fmt: skip
+    volume, area, box, _ = drawn(model_file(step(*SHARED, *lines, *element("#912"), schema="IFC4X3_ADD2")))
+    assert volume == pytest.approx(8 + 6 / 3 * (2 + 1 + 0.5))
+    assert area == pytest.approx(2 + 0.5 + 4 * 6 + 3 * np.hypot(6, 0.25) + 1.5 * np.hypot(6, 0.5))
+    np.testing.assert_allclose(box, (0, -1, -0.5, 10, 1, 0.5), atol=1e-6)
+
+
+def test_items_that_no_kernel_draws_are_said(tmp_path: Path, model_file: ModelFile, step: Step) -> None:
+    """A box beside a surface that none draws, both in a map, too; read again from the cache of shapes it is said again."""
+    lines = ("#940=IFCPOLYLINE((#62,#830));", "#941=IFCARBITRARYOPENPROFILEDEF(.CURVE.,$,#940);", "#912=IFCSURFACEOFLINEAREXTRUSION(#941,#10,#12,3.);",
+             "#942=IFCSHAPEREPRESENTATION(#2,'Body','x',(#63,#912));", "#943=IFCREPRESENTATIONMAP(#10,#942);", "#944=IFCMAPPEDITEM(#943,#103);")  # fmt: skip
+    for items in ("#63,#912", "#944"):
+        path = model_file(step(*SHARED, *lines, *element(items)))
+        for _ in range(2):
+            report = Report()
+            with reading.given(reading.Surroundings(cache=tmp_path)):
+                list(ifc.read(path, ifc.Options(crs="EPSG:4547", vertical="EGM96", anchor="500000,2500000,0"), report))  # type: ignore[call-arg]
+            assert [(note.feature, "without #912 IfcSurfaceOfLinearExtrusion" in note.reason) for note in report.notes if note.action == "warned"] == [(ID, True)]
+    assert report.facts["geometry"]["from_cache"] > 0
