@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ from tiling.tileset import Finished
 from tiling.tree_text import Document
 from twin.archive import ArchiveWriter, Packed, pack
 
+T = TypeVar("T")
 _AT_ONCE = 16  # tiles of a step of the writing thread
 _WAITING = 1 << 25  # bytes of tiles that may wait for it; what is only copied waits as a name
 
@@ -47,7 +48,7 @@ class Assembly:
         self._missing: deque[tuple[int, bytes]] = deque()
         self._drawn, self._holds = (past.tiles.column(name).to_numpy(zero_copy_only=False) for name in ("drawn", "kept"))
         self._writer = ThreadPoolExecutor(1, "writer")
-        self._under_way: deque[tuple[Future[None], int]] = deque()
+        self._under_way: deque[tuple[Future[Any], int]] = deque()
         self._waiting = 0
         self._next: list[tuple[Piece | None, str, Packed]] = []
         self._reused: set[str] = set()
@@ -146,20 +147,21 @@ class Assembly:
         self._write()
         return self._later(self.shelf.settle if self.shelf is not None else lambda: None)
 
-    def documents(self, many: Sequence[Document]) -> dict[str, tuple[str, int]]:
-        """Have documents written behind all tiles, those that the last build wrote as they lie there; of each its key and the CRC of its stored bytes."""
-        self._write()
-        found: dict[str, tuple[str, int]] = {}
-        for one in many:
-            key, check = self.past.notes.get("documents", {}).get(one.name, ("", 0))
+    def documents(self, many: Sequence[Document]) -> dict[str, Future[tuple[str, int]]]:
+        """Have documents written behind all tiles, those that the last build wrote as they lie there; of each its key and the CRC of its stored bytes, once it is written."""
+        known = self.past.notes.get("documents", {})
+
+        def write(one: Document) -> tuple[str, int]:
+            key, check = known.get(one.name, ("", 0))
             if key == one.key.hex():
-                self._later(partial(self.past.copy, self.archive, {one.name: check}))
-            else:
-                packed = pack(one.text())
-                key, check = one.key.hex(), packed.check
-                self._later(partial(self.archive.add_packed, one.name, packed), len(packed.body))
-            found[one.name] = key, check
-        return found
+                self.past.copy(self.archive, {one.name: check})
+                return key, check
+            packed = pack(one.text())
+            self.archive.add_packed(one.name, packed)
+            return one.key.hex(), packed.check
+
+        self._write()
+        return {one.name: self._later(partial(write, one)) for one in many}
 
     def end_with(self, name: str, data: bytes) -> None:
         """Have a last file deflated and written behind all tiles; `settle` waits for it."""
@@ -177,7 +179,7 @@ class Assembly:
 
         self._later(write, sum(len(packed.body) for _, _, packed in tiles))
 
-    def _later(self, work: Callable[[], None], size: int = 0) -> Future[None]:
+    def _later(self, work: Callable[[], T], size: int = 0) -> Future[T]:
         """Have the thread do this, which holds `size` bytes until then."""
         self._catch_up(max(0, _WAITING - size))
         future = self._writer.submit(work)

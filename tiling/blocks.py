@@ -128,11 +128,12 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             tiles, shelved = work.table(), work.shelve()
             tree, branches = _tree(cells, tiles, far, work.pieces)
             document, root, others = text(tree, error=ABSENCE * anchors.largest, branches=branches, **told)
-            ledger.notes["documents"] = work.documents(others)
+            written = work.documents(others)
 
             def record() -> str:
                 shelved.result()
                 ledger.notes["pieces"] = [asdict(piece) for piece in work.pieces]
+                ledger.notes["documents"] = {name: one.result() for name, one in written.items()}
                 return "" if implicitly else ledger.save(job.lake, tiles, own)
 
             with ThreadPoolExecutor(1, "ledger") as aside:
