@@ -165,9 +165,12 @@ def _laid(many: Sequence[Places]) -> Places | None:
         if begin < len(part):
             pieces.append((part, begin, len(part)))
         first = last
-    rows = {id(one): one.row + np.int64(one.base) for one in (*chain, rest)}
     columns = {name: np.concatenate([getattr(one, name)[a:b] for one, a, b in pieces]) for name in ("code", "size", "weight", "tie", "mark")}
-    return Places(**columns, row=np.concatenate([rows[id(one)][a:b] for one, a, b in pieces]))
+    row, at = np.empty(len(columns["code"]), np.int64), 0
+    for one, a, b in pieces:
+        np.add(one.row[a:b], one.base, out=row[at : at + b - a])
+        at += b - a
+    return Places(**columns, row=row)
 
 
 @dataclass(frozen=True)
