@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyogrio
 import shapely
+from numpy.typing import NDArray
 
 from twin import parts
 from twin.crs import crs_of
@@ -35,7 +36,7 @@ class _Look:
     count: int
     types: list[str]
     raised: bool
-    box: list[float]
+    box: list[float] | None
     most: dict[str, int]
 
     @property
@@ -57,7 +58,8 @@ def write(lake: Lake, version: LayerVersion, path: Path) -> int:
     look = _look(lake, version, [field.name for field in first.attributes.schema if pa.types.is_uint64(field.type)])
     reference = crs_of(version.reference.horizontal)
     if suffix == ".parquet":
-        column = {"encoding": "WKB", "crs": reference.to_json_dict(), "geometry_types": [f"{name} Z" if look.raised else name for name in look.types], "bbox": look.box}
+        column: dict[str, Any] = {"encoding": "WKB", "crs": reference.to_json_dict(), "geometry_types": [f"{name} Z" if look.raised else name for name in look.types]}
+        column |= {"bbox": look.box} if look.box else {}
         geo = {"primary_column": "geometry", "columns": {"geometry": column}, "version": "1.1.0", "creator": {"library": "wuyi-twin"}}
         schema = _row(first, suffix, look).schema.with_metadata({b"geo": json.dumps(geo).encode()})
         with pq.ParquetWriter(path, schema) as writer:
@@ -83,16 +85,18 @@ def _batches(tables: Iterator[pa.Table], schema: pa.Schema) -> Iterator[pa.Recor
 
 
 def _look(lake: Lake, version: LayerVersion, unsigned: list[str]) -> _Look:
-    count, kinds, raised, boxes, most = 0, set(), False, [], dict.fromkeys(unsigned, 0)
+    count, kinds, raised, most = 0, set(), False, dict.fromkeys(unsigned, 0)
+    boxes: list[NDArray[np.float64]] = []
     for chunk in parts.read_features(lake, version, unsigned):
         count += len(chunk)
         kinds |= set(np.unique(shapely.get_type_id(chunk.geometry)).tolist())
         raised = raised or bool(shapely.has_z(chunk.geometry).any())
-        boxes.append(shapely.total_bounds(chunk.geometry))
+        some = shapely.bounds(chunk.geometry)
+        boxes.append(some[np.isfinite(some).all(axis=1)])
         for name in unsigned:
             most[name] = max(most[name], pc.max(chunk.attributes.column(name)).as_py() or 0)
-    low, high = np.nanmin(np.array(boxes)[:, :2], axis=0), np.nanmax(np.array(boxes)[:, 2:], axis=0)
-    return _Look(count, sorted(_TYPES[kind] for kind in kinds if kind >= 0), raised, [*low.tolist(), *high.tolist()], most)
+        boxes = [np.concatenate([one.min(axis=0)[:2], one.max(axis=0)[2:]])[None] for one in (np.concatenate(boxes),) if len(one)]  # of all so far
+    return _Look(count, sorted(_TYPES[kind] for kind in kinds if kind >= 0), raised, boxes[0][0].tolist() if boxes else None, most)
 
 
 def _row(chunk: Features, suffix: str, look: _Look, to: int | None = None) -> pa.Table:
