@@ -128,7 +128,7 @@ def _shown(places: Places, dead: NDArray[np.int64], first: int) -> Places:
 def _dead(rows: Rows, number: int, index: Index) -> NDArray[np.int64]:
     """Rows of a part that the version does not show, ascending. By the hashes of their ids, where each is there exactly once."""
     part, start, _ = rows.parts[number]
-    gone = rows.dead[start] if start < len(rows.dead) else ()
+    gone = rows.dead[number]
     if not gone:
         return np.zeros(0, np.int64)
     refused = {id_: row for row, id_, _ in index.refused}

@@ -281,7 +281,7 @@ def _attributes(lake: Lake, version: LayerVersion, used: I64, folder: Path, room
     def rows() -> Iterator[pa.Table]:
         at = 0
         for path in paths:
-            with pq.ParquetFile(path) as part:
+            with pq.ParquetFile(path, pre_buffer=False) as part:
                 names = columns(part.schema_arrow)
                 for batch in part.iter_batches(columns=names):
                     a, b = np.searchsorted(used, (at, at + len(batch)))

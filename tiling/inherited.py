@@ -57,7 +57,7 @@ class Inherited:
 
         def rows() -> Iterator[pa.Table]:
             for path in paths:
-                with pq.ParquetFile(path) as part:
+                with pq.ParquetFile(path, pre_buffer=False) as part:
                     held = set(part.schema_arrow.names)
                     for batch in part.iter_batches(columns=[name for name in columns if name in held]):
                         own = id_hash(batch.column("id"))
@@ -113,7 +113,7 @@ def _named(paths: list[Path]) -> U64:
     """Hashes of the ids that any row names as its parent, ascending."""
     named, waiting = np.zeros(0, np.uint64), [np.zeros(0, np.uint64)]
     for path in paths:
-        with pq.ParquetFile(path) as part:
+        with pq.ParquetFile(path, pre_buffer=False) as part:
             for batch in part.iter_batches(columns=["parent"]):
                 waiting.append(np.unique(id_hash(batch.column("parent").drop_null())))
                 if sum(map(len, waiting)) > HELD:

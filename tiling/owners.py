@@ -36,7 +36,7 @@ def owners(lake: Lake, version: LayerVersion, store: Store, limit: int) -> Itera
     def ids() -> Iterator[pa.Array]:
         for part in version.parts:
             if part.role == "features":
-                with pq.ParquetFile(lake.path(part.key)) as file:
+                with pq.ParquetFile(lake.path(part.key), pre_buffer=False) as file:
                     yield from (batch.column(0) for batch in file.iter_batches(columns=["id"], use_threads=False))
 
     def features() -> Iterator[pa.Array]:

@@ -6,8 +6,10 @@ every process. Only some row groups are held at a time.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +32,52 @@ _LOOSE = 4
 """Rows that lie so close in their row group are taken together with what is between them: one view instead of a copy of every column."""
 
 
+@dataclass(frozen=True)
+class Groups:
+    """Row groups of files, one file behind the other: by number (file, row group in it, first row, rows). As columns: every unit of work carries those of the whole layer to its process.
+
+    Attributes:
+        paths: the files. begin: (F + 1,) number of the first row group of each, and of all. first: (G + 1,) first row of each, and rows of all.
+    """
+
+    paths: list[Path]
+    begin: list[int]
+    first: NDArray[np.int64]
+
+    @staticmethod
+    def of(counts: list[tuple[Path, list[int]]]) -> Groups:
+        """Of files with the rows of each row group."""
+        begin = [0, *accumulate(len(rows) for _, rows in counts)]
+        return Groups([path for path, _ in counts], begin, np.cumsum([0, *(row for _, rows in counts for row in rows)], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.first) - 1
+
+    def file(self, number: int) -> int:
+        """Which file a row group is of."""
+        return bisect_right(self.begin, number) - 1
+
+    def __getitem__(self, number: int) -> tuple[Path, int, int, int]:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        file, first = self.file(number), int(self.first[number])
+        return self.paths[file], number - self.begin[file], first, int(self.first[number + 1]) - first
+
+
 @dataclass
 class Rows:
     """Row groups of a version's features.
 
     Attributes:
-        groups: (file, row group in it, first row, rows) of each.
+        groups: of all parts.
         parts: (part, its first row group, its first row) of each.
-        dead: ids that each row group holds and the version does not show from there.
+        dead: of each part, ids that it holds and the version does not show from there.
         held: how many rows are kept for the next call.
     """
 
-    groups: list[tuple[Path, int, int, int]]
+    groups: Groups
     parts: list[tuple[Part, int, int]]
-    dead: list[tuple[str, ...]] = field(default_factory=list)
+    dead: list[tuple[str, ...]]
     held: int = HELD
     _held: OrderedDict[int, pa.Table] = field(default_factory=OrderedDict, repr=False)
     _files: OrderedDict[Path, pq.ParquetFile] = field(default_factory=OrderedDict, repr=False)
@@ -51,24 +85,21 @@ class Rows:
     @staticmethod
     def of(lake: Lake, version: LayerVersion) -> Rows:
         """The row groups of a version, from the parts' footers alone."""
-        result, first = Rows([], []), 0
-        for part in version.parts:
-            if part.role == "features":
-                path = lake.path(part.key)
-                about = result._file(path).metadata
-                result.parts.append((part, len(result.groups), first))
-                for number in range(about.num_row_groups):
-                    rows = about.row_group(number).num_rows
-                    result.groups.append((path, number, first, rows))
-                    result.dead.append(version.tombstones + part.hidden)
-                    first += rows
-        return result
+        held = [part for part in version.parts if part.role == "features"]
+        counts, files = [], OrderedDict[Path, pq.ParquetFile]()
+        for part in held:
+            path = lake.path(part.key)
+            about = _opened(path, files).metadata
+            counts.append((path, [about.row_group(number).num_rows for number in range(about.num_row_groups)]))
+        groups = Groups.of(counts)
+        starts = [(part, start, int(groups.first[start])) for part, start in zip(held, groups.begin, strict=False)]
+        return Rows(groups, starts, [version.tombstones + part.hidden for part in held], _files=files)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_held": OrderedDict(), "_files": OrderedDict()}
 
     def __len__(self) -> int:
-        return self.groups[-1][2] + self.groups[-1][3] if self.groups else 0
+        return int(self.groups.first[-1])
 
     def schema(self) -> pa.Schema:
         """The columns of the first part."""
@@ -81,9 +112,8 @@ class Rows:
 
     def span(self, start: int, stop: int) -> pa.Table:
         """Some row groups of one part, one behind the other, as one table; nothing is kept."""
-        path = self.groups[start][0]
-        numbers = [number for _, number, _, _ in self.groups[start:stop]]
-        return self._file(path).read_row_groups(numbers, use_threads=False).combine_chunks()
+        path, number, _, _ = self.groups[start]
+        return self._file(path).read_row_groups(list(range(number, number + stop - start)), use_threads=False).combine_chunks()
 
     def column(self, name: str, part: int) -> pa.ChunkedArray:
         """A column of one part, whole."""
@@ -91,16 +121,17 @@ class Rows:
 
     def alive(self, start: int, stop: int, ids: pa.ChunkedArray) -> NDArray[np.bool_]:
         """(N,) which rows of some row groups of one part, whose ids are given, the version still shows."""
-        if start == stop or not self.dead[start]:
+        dead = self.dead[self.groups.file(start)] if start < stop else ()
+        if not dead:
             return np.ones(len(ids), bool)
-        gone = pc.is_in(ids, value_set=pa.array(self.dead[start], pa.string()))
+        gone = pc.is_in(ids, value_set=pa.array(dead, pa.string()))
         return np.asarray(~gone.combine_chunks().to_numpy(zero_copy_only=False), bool)
 
     def take(self, rows: NDArray[np.int64]) -> pa.Table:
         """The rows of these numbers, in this order, without their boxes."""
         if not len(rows):
             return self.read(0).slice(0, 0)
-        starts = np.array([group[2] for group in self.groups])
+        starts = self.groups.first[:-1]
         owner = np.searchsorted(starts, rows, side="right") - 1
         order = np.argsort(owner, kind="stable")
         wanted, first = np.unique(owner[order], return_index=True)
@@ -124,12 +155,7 @@ class Rows:
         return (table if np.array_equal(place, np.arange(at)) else table.take(pa.array(place))).combine_chunks()
 
     def _file(self, path: Path) -> pq.ParquetFile:
-        if path not in self._files:
-            self._files[path] = parts.open_part(path)
-        self._files.move_to_end(path)
-        while len(self._files) > OPEN:
-            self._files.popitem(last=False)
-        return self._files[path]
+        return _opened(path, self._files)
 
     def _load(self, groups: list[int]) -> None:
         """Have these row groups at hand; those that lie one behind the other in a file are read at once."""
@@ -150,7 +176,17 @@ class Rows:
             kept -= self.groups[self._held.popitem(last=False)[0]][3]
 
 
-def _batches(wanted: list[int], groups: list[tuple[Path, int, int, int]], rows: int) -> list[list[int]]:
+def _opened(path: Path, files: OrderedDict[Path, pq.ParquetFile]) -> pq.ParquetFile:
+    """A part; of those that are open, the last `OPEN` that were asked for stay so."""
+    if path not in files:
+        files[path] = parts.open_part(path)
+    files.move_to_end(path)
+    while len(files) > OPEN:
+        files.popitem(last=False)
+    return files[path]
+
+
+def _batches(wanted: list[int], groups: Groups, rows: int) -> list[list[int]]:
     """`wanted` in runs of at most `rows` rows (at least one row group)."""
     result: list[list[int]] = []
     room = 0

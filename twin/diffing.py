@@ -7,18 +7,20 @@ draws (a building whose surfaces are drawn), and says the result in words.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from twin import parts, registry
 from twin.city import City
 from twin.errors import BadOption, NotFound
 from twin.lake import Lake
-from twin.model import LayerVersion
+from twin.model import LayerVersion, Part
 
 SHOWN = 20
 
@@ -50,11 +52,11 @@ def diff(city: Callable[[], City], a: str, b: str, tolerance: float | None = Non
 
 def _rows(lake: Lake, a: LayerVersion, b: LayerVersion, told: set[str]) -> dict[str, list[Any]]:
     """Rows that came, went or have other attributes, by id, but for those of `told`."""
-    mine, theirs = _table(lake, a), _table(lake, b)
+    mine, theirs = _table(lake, a, b), _table(lake, b, a)
     row_of = {id_: row for row, id_ in enumerate(mine.column("id").to_pylist())}
     ids = theirs.column("id").to_pylist()
     both = [(row_of[id_], row) for row, id_ in enumerate(ids) if id_ in row_of]
-    before, after = mine.take([row for row, _ in both]), theirs.take([row for _, row in both])
+    before, after = (table.take(pa.array([pair[side] for pair in both], pa.int64())) for side, table in enumerate((mine, theirs)))
     changed: dict[str, list[str]] = {}
     for name in sorted({*before.column_names, *after.column_names} - {"id"}):
         for row in np.flatnonzero(_differ(before, after, name)).tolist():
@@ -63,10 +65,25 @@ def _rows(lake: Lake, a: LayerVersion, b: LayerVersion, told: set[str]) -> dict[
             "changed": [{"id": id_, "attributes": names, "moved_m": None} for id_, names in sorted(changed.items()) if id_ not in told]}  # fmt: skip
 
 
-def _table(lake: Lake, version: LayerVersion) -> pa.Table:
-    """Id, parent and attributes of every row of a version."""
-    chunks = [chunk.attributes.append_column("id", chunk.ids).append_column("parent", chunk.parents) for chunk in parts.read_features(lake, version)]
+def _table(lake: Lake, version: LayerVersion, other: LayerVersion) -> pa.Table:
+    """Id, parent and attributes of every row of a version, but for those that the other version shows from the same part."""
+    chunks = []
+    for part in version.parts:
+        wanted = _lacking(part, version, other)
+        if wanted is not None and not len(wanted):
+            continue
+        for chunk in parts.read_features(lake, replace(version, parts=(part,))):
+            table = chunk.attributes.append_column("id", chunk.ids).append_column("parent", chunk.parents)
+            chunks.append(table if wanted is None else table.filter(pc.is_in(table.column("id"), wanted)))
     return pa.concat_tables(chunks, promote_options="default") if chunks else pa.table({"id": pa.array([], pa.string())})
+
+
+def _lacking(part: Part, version: LayerVersion, other: LayerVersion) -> pa.Array | None:
+    """Ids of the rows of a part that the other version does not show from it, where it has the same part once as this version does; else None."""
+    same = [one for one in other.parts if one.key == part.key]
+    if len(same) != 1 or sum(one.key == part.key for one in version.parts) != 1:
+        return None
+    return pa.array(sorted({*other.tombstones, *same[0].hidden} - {*version.tombstones, *part.hidden}), pa.string())
 
 
 def _differ(a: pa.Table, b: pa.Table, name: str) -> NDArray[np.bool_]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,24 +11,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import geopandas
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 from deflate import deflate_compress
 
-from twin import cloud_file, formats, parts, registry
+from twin import cloud_file, feature_files, formats, registry
 from twin.archive import INDEX, LEVEL, LOCAL_SIZE, Archive, ArchiveWriter, Packed, index_offsets, name_hash
 from twin.archive import pack as pack_bytes
 from twin.archive_set import ArchiveSet, merge
 from twin.catalog import Derivation
 from twin.city import City
-from twin.crs import crs_of
 from twin.errors import BadOption, BadTileset, Conflict, NotFound, StorageError
 from twin.model import LayerVersion
 
 FORMS = ("3dtiles-1.1", "3dtiles-1.0")
-DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".parquet": "Parquet"}
 
 
 Listener = Callable[[str, float, str], None]
@@ -61,8 +54,11 @@ def export(city: City, layer: str, path: Path, listener: Listener | None = None,
             return {"path": str(path), "what": _tiles(city, derivation, place, suffix, listener, form)}
         if formats.takes(version, suffix):
             return {"path": str(path), "what": formats.export(city, version, place)}
-        if suffix in DRIVERS:
-            return {"path": str(path), "what": f"{_features(city, version, place):,} features"}
+        if suffix in feature_files.DRIVERS:
+            count = feature_files.write(city.lake, version, place)
+            if not count:
+                raise BadOption(f"Layer {layer!r} holds no features.", _formats(version))
+            return {"path": str(path), "what": f"{count:,} features"}
         rasters = [str(part.properties.get("file", "")) for part in version.parts if part.role == "raster"]
         if suffix in (".tif", ".tiff") and len(rasters) > 1:
             raise BadOption(f"Layer {layer!r} is a mosaic of {len(rasters)} rasters ({', '.join(rasters[:4])}); a .tif holds one.", "Export its tiles: --to FOLDER, or .3tz.")
@@ -112,7 +108,7 @@ def _tiles(city: City, derivation: Derivation, place: Path, suffix: str, listene
 
 def _formats(version: LayerVersion) -> str:
     can = {"raster": ".tif, .nc, .zarr", "terrain": "a folder, .3tz, .tif, .nc, .zarr", "table": ".csv", "points": "a folder, .3tz, " + ", ".join(cloud_file.SUFFIXES)}
-    return f"It can be written as: {can.get(version.kind, 'a folder, .3tz, .csv, ' + ', '.join(DRIVERS))}."
+    return f"It can be written as: {can.get(version.kind, 'a folder, .3tz, .csv, ' + ', '.join(feature_files.DRIVERS))}."
 
 
 def unpack(tiles: ArchiveSet, folder: Path, listener: Listener | None = None) -> int:
@@ -173,37 +169,3 @@ def _as_it_was(data: bytes, room: int | None, level: int) -> tuple[Packed, int]:
         if len(body) == room:
             return replace(found, body=body, deflated=True), other
     return found, level
-
-
-def _features(city: City, version: LayerVersion, path: Path) -> int:
-    """All features with their ids, in the layer's own CRS (GeoJSON: WGS 84, as RFC 7946 wants)."""
-    chunks = list(parts.read_features(city.lake, version))
-    if not chunks:
-        raise BadOption(f"Layer {version.layer!r} holds no features.", _formats(version))
-    table = _writable(pa.concat_tables([chunk.attributes for chunk in chunks]), path.suffix.lower())
-    frame = table.to_pandas(types_mapper=pd.ArrowDtype)  # NumPy's integers know no null, and its floats end at 2^53
-    frame.insert(0, "id", [text for chunk in chunks for text in chunk.ids.to_pylist()])
-    geometry = [shape for chunk in chunks for shape in chunk.geometry]
-    data = geopandas.GeoDataFrame(frame, geometry=geometry, crs=crs_of(version.reference.horizontal))
-    match path.suffix.lower():
-        case ".parquet":
-            data.to_parquet(path)
-        case ".geojson":
-            data.to_crs(4326).to_file(path, driver="GeoJSON", layer=version.layer, use_arrow=True)
-        case _:
-            data.to_file(path, driver="GPKG", layer=version.layer, use_arrow=True)
-    return len(data)
-
-
-def _writable(table: pa.Table, suffix: str) -> pa.Table:
-    """The attributes as the drivers of GDAL know them: what is nested as JSON, unsigned 64-bit numbers as signed ones or, where these do not hold them, as text."""
-    if suffix == ".parquet":
-        return table
-    for index, column in enumerate(table.schema):
-        values = table.column(index)
-        if pa.types.is_nested(column.type):  # GeoJSON's driver writes JSON texts as the values they hold
-            values = pa.array([json.dumps(value, ensure_ascii=False) if value is not None else None for value in values.to_pylist()], pa.string())
-        elif pa.types.is_uint64(column.type):
-            values = values.cast(pa.int64() if (pc.max(values).as_py() or 0) < 1 << 63 else pa.string())
-        table = table.set_column(index, column.name, values)
-    return table

@@ -163,7 +163,7 @@ def materials_of(part: Part) -> list[Material]:
 
 def stream_prototypes(lake: Lake, part: Part) -> Iterator[Flat]:
     """A part's prototypes, about a megabyte at a time: `positions`, `triangles`, `materials`, perhaps `uv` and `colors` of all of them."""
-    with pq.ParquetFile(lake.path(part.key)) as file:
+    with pq.ParquetFile(lake.path(part.key), pre_buffer=False) as file:  # else Arrow keeps all that it has read until the end
         about = file.metadata
         size = sum(about.row_group(k).total_byte_size for k in range(about.num_row_groups))
         rows = min(max(READ * about.num_rows // max(size, 1), 1), MOST)
@@ -173,7 +173,7 @@ def stream_prototypes(lake: Lake, part: Part) -> Iterator[Flat]:
 
 def stream_instances(lake: Lake, part: Part, rows: int = 65_536) -> Iterator[tuple[NDArray[np.int32], pa.Array, NDArray[np.float64]]]:
     """A part's instances, at most `rows` at a time: (prototype of the part, id of the feature, (N, 4, 4) transform)."""
-    with pq.ParquetFile(lake.path(part.key)) as file:
+    with pq.ParquetFile(lake.path(part.key), pre_buffer=False) as file:
         for batch in file.iter_batches(batch_size=rows, use_threads=False):
             transforms = np.asarray(batch.column("transform").flatten()).reshape(-1, 4, 4)
             yield batch.column("prototype").to_numpy(zero_copy_only=False).astype(np.int32), batch.column("feature"), transforms

@@ -6,9 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pytest
+import shapely
+
 from tests.ingest_bim.test_cityjson import document
-from twin import diffing, tasks
+from twin import diffing, parts, tasks
 from twin.city import City
+from twin.lake import Lake
+from twin.model import Features, LayerVersion, Reference, Report
 from twin.settings import Settings
 
 
@@ -40,3 +47,33 @@ def test_attributes_of_what_only_its_surfaces_draw(tmp_path: Path) -> None:
     deliver(city, tmp_path / "4.city.json", {**second, "title": "the same things"})
     same = diffing.diff(lambda: city, "x@3", "x@4")
     assert same["equal"] and not any(same["rows"].values())
+
+
+def test_rows_of_shared_parts_are_not_read(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After any edits, back and forth, what differs is what a comparison of all rows finds; of two versions with the same parts nothing is read."""
+    rng = np.random.default_rng(6)
+
+    def stored(rows: dict[str, float]) -> LayerVersion:
+        place = 404_000 + 10.0 * np.arange(len(rows))
+        batch = Features(Reference("EPSG:4547", ""), pa.array(list(rows)), shapely.points(place, 2_497_000), pa.table({"v": list(rows.values())}))
+        return parts.write_version(lake, "x", "vector", [batch], Report("t"), provenance={})
+
+    states = [{f"a{i}": float(i) for i in range(40)}]
+    versions = [stored(states[0])]
+    for turn in range(5):
+        now, version = dict(states[-1]), versions[-1]
+        change = {str(name): float(rng.integers(0, 9)) for name in rng.choice([*now, f"new{turn}"], 5, replace=False)}
+        version, now = parts.merge(lake, version, stored(change)), now | change
+        if turn % 2:
+            gone = [str(name) for name in rng.choice(list(now), 3, replace=False)]
+            version, now = parts.without(lake, version, gone), {name: value for name, value in now.items() if name not in gone}
+        versions.append(version)
+        states.append(now)
+    for a, mine in zip(versions, states, strict=True):
+        for b, theirs in zip(versions, states, strict=True):
+            changed = sorted(name for name in mine.keys() & theirs if mine[name] != theirs[name])
+            assert diffing._rows(lake, a, b, set()) == {  # noqa: SLF001
+                "added": sorted(theirs.keys() - mine), "removed": sorted(mine.keys() - theirs), "changed": [{"id": name, "attributes": ["v"], "moved_m": None} for name in changed],
+            }  # fmt: skip
+    monkeypatch.setattr(parts, "read_features", lambda *_: pytest.fail("nothing differs"))
+    assert not any(diffing._rows(lake, versions[-1], versions[-1], set()).values())  # noqa: SLF001

@@ -7,6 +7,7 @@ once, its plan and its heights within `LIMIT`. Nothing here is shared with `twin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -189,9 +190,13 @@ def figures(errors: F64, **more: Any) -> dict[str, Any]:
 
 @dataclass
 class Roll:
-    """Who was seen: each expected feature must be drawn exactly once."""
+    """Who was seen: each expected feature must be drawn exactly once.
 
-    row_of: dict[str, int]
+    `rows`: of ids, −1 for those that the source lacks; `names`: the ids of rows.
+    """
+
+    rows: Callable[[list[str]], I64]
+    names: Callable[[I64], list[str]]
     expected: NDArray[np.bool_]
     report: dict[str, Any]
     errors: F64 = field(init=False)
@@ -202,7 +207,7 @@ class Roll:
 
     def known(self, ids: list[str], where: Where, *, repeats: bool = False) -> I64:
         """(F,) rows of the ids, −1 for those that the source lacks; extra ones are findings, and repeated ones unless they may be (`repeats`)."""
-        rows = np.array([self.row_of.get(name, -1) for name in ids], np.int64)
+        rows = self.rows(ids)
         extra = [ids[i] for i in np.flatnonzero(rows < 0)]
         if extra:
             where.error("FEATURE_UNKNOWN", f"{len(extra)} features are drawn that the source does not hold: {listed(extra)}")
@@ -217,8 +222,7 @@ class Roll:
         missing = np.flatnonzero(self.expected & (self.seen == 0))
         notes = self.report.get("notes", [])
         refused = {note["feature"] for note in notes if note["action"] in ("refused", "skipped")}
-        name_of = {row: name for name, row in self.row_of.items()} if len(missing) else {}
-        lost = [name_of[row] for row in missing.tolist() if name_of.get(row) not in refused]
+        lost = [name for name in self.names(missing) if name not in refused]
         counts = self.report.get("counts", {})
         if len(missing) <= counts.get("refused", 0) + counts.get("skipped", 0) and len(refused) < len(missing) and len(notes) >= 1000:
             where.warning("FEATURE_REFUSED", f"{len(missing)} features were refused by the tiler, more than its report names")

@@ -36,9 +36,7 @@ class Blocks:
         self.inverse = Inverse(task.version.reference)
         self.terrain = Terrain(task.ground) if task.ground is not None else None
         self.rows = SourceRows(task.lake, task.version, ["geometry", self.height, *([self.base] if self.base else [])])
-        expected = np.zeros(self.rows.total, bool)
-        expected[list(self.rows.row_of.values())] = True
-        self.roll = Roll(self.rows.row_of, expected, task.info.get("report", {}))
+        self.roll = Roll(self.rows.rows, self.rows.names, self.rows.shown, task.info.get("report", {}))
         self.plan_error = self.height_error = 0.0
         self.low, self.high = np.inf, -np.inf
         self.stated = task.info.get("heights")

@@ -44,7 +44,7 @@ class Meshes:
         expected = np.array([any(len(s.every[p]) for s, p, _ in place) for place in self._places], bool)
         self.waiting: dict[int, F64] = {}
         self.drawn = np.zeros(len(self._places), np.int64)
-        self.roll = Roll(self.row_of, expected, task.info.get("report", {}))
+        self.roll = Roll(self._rows, self._names, expected, task.info.get("report", {}))
 
     def _read(self, shapes: _Shapes, instances: Any, dead: set[str]) -> None:
         transforms = np.array(instances.column("transform").combine_chunks().values).reshape(-1, 4, 4)
@@ -54,6 +54,13 @@ class Meshes:
                 if row == len(self._places):
                     self._places.append([])
                 self._places[row].append((shapes, prototype, matrix))
+
+    def _rows(self, ids: list[str]) -> I64:
+        return np.array([self.row_of.get(name, -1) for name in ids], np.int64)
+
+    def _names(self, rows: I64) -> list[str]:
+        name_of = {row: name for name, row in self.row_of.items()}
+        return [name_of[row] for row in rows.tolist()]
 
     def see(self, model: Model, transform: F64, where: Where) -> None:
         """Compare the elements of one content."""

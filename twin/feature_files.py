@@ -1,0 +1,130 @@
+"""Features as a file of the field (GeoParquet, GeoPackage, GeoJSON), some thousand rows at a time: a layer may be larger than memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+
+from twin import parts
+from twin.crs import crs_of
+from twin.lake import Lake
+from twin.model import Features, LayerVersion
+
+DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".parquet": "Parquet"}
+_UNSIGNED = 1 << 63
+"""What a signed number of 64 bits does not hold."""
+_TYPES = ("Point", "LineString", "LinearRing", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection")
+_SEVERAL: dict[str, Any] = {"Point": shapely.multipoints, "LineString": shapely.multilinestrings, "Polygon": shapely.multipolygons}
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What must be known before the first row is written: types of geometries (without Z), whether some have heights, the box of all, the largest value of unsigned columns."""
+
+    count: int
+    types: list[str]
+    raised: bool
+    box: list[float] | None
+    most: dict[str, int]
+
+    @property
+    def single(self) -> str:
+        """The type of the simple geometries of a layer that holds these and several of them in one, and nothing else; "" of others."""
+        return next((name for name in _SEVERAL if set(self.types) == {name, f"Multi{name}"}), "")
+
+
+def write(lake: Lake, version: LayerVersion, path: Path) -> int:
+    """All features with their ids, in the layer's own CRS (GeoJSON: WGS 84, as RFC 7946 wants); returns how many there are.
+
+    Raises:
+        DataSourceError: the disk is full.
+    """
+    suffix = path.suffix.lower()
+    first = next(parts.read_features(lake, version), None)
+    if first is None:
+        return 0
+    look = _look(lake, version, [field.name for field in first.attributes.schema if pa.types.is_uint64(field.type)])
+    reference = crs_of(version.reference.horizontal)
+    if suffix == ".parquet":
+        column: dict[str, Any] = {"encoding": "WKB", "crs": reference.to_json_dict(), "geometry_types": [f"{name} Z" if look.raised else name for name in look.types]}
+        column |= {"bbox": look.box} if look.box else {}
+        geo = {"primary_column": "geometry", "columns": {"geometry": column}, "version": "1.1.0", "creator": {"library": "wuyi-twin"}}
+        schema = _row(first, suffix, look).schema.with_metadata({b"geo": json.dumps(geo).encode()})
+        with pq.ParquetWriter(path, schema) as writer:
+            for chunk in parts.read_features(lake, version):
+                writer.write_table(_row(chunk, suffix, look).cast(schema))
+        return look.count
+    to = 4326 if suffix == ".geojson" else None
+    tables = (_row(chunk, suffix, look, to) for chunk in parts.read_features(lake, version))
+    schema = _row(first, suffix, look, to).schema
+    reader = pa.RecordBatchReader.from_batches(schema, _batches(tables, schema))
+    kind = look.types[0] if len(look.types) == 1 else f"Multi{look.single}" if suffix == ".gpkg" and look.single else "Unknown"
+    kind += " Z" if look.raised and kind != "Unknown" else ""
+    written = crs_of("EPSG:4326") if to else reference
+    number = written.to_epsg()
+    pyogrio.raw.write_arrow(reader, path, layer=version.layer, driver=DRIVERS[suffix], geometry_name="geometry", geometry_type=kind,
+                            crs=f"EPSG:{number}" if number else written.to_wkt("WKT1_GDAL"))  # fmt: skip
+    return look.count
+
+
+def _batches(tables: Iterator[pa.Table], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for table in tables:
+        yield from table.cast(schema).combine_chunks().to_batches()
+
+
+def _look(lake: Lake, version: LayerVersion, unsigned: list[str]) -> _Look:
+    count, kinds, raised, most = 0, set(), False, dict.fromkeys(unsigned, 0)
+    boxes: list[NDArray[np.float64]] = []
+    for chunk in parts.read_features(lake, version, unsigned):
+        count += len(chunk)
+        kinds |= set(np.unique(shapely.get_type_id(chunk.geometry)).tolist())
+        raised = raised or bool(shapely.has_z(chunk.geometry).any())
+        some = shapely.bounds(chunk.geometry)
+        boxes.append(some[np.isfinite(some).all(axis=1)])
+        for name in unsigned:
+            most[name] = max(most[name], pc.max(chunk.attributes.column(name)).as_py() or 0)
+        boxes = [np.concatenate([one.min(axis=0)[:2], one.max(axis=0)[2:]])[None] for one in (np.concatenate(boxes),) if len(one)]  # of all so far
+    return _Look(count, sorted(_TYPES[kind] for kind in kinds if kind >= 0), raised, boxes[0][0].tolist() if boxes else None, most)
+
+
+def _row(chunk: Features, suffix: str, look: _Look, to: int | None = None) -> pa.Table:
+    """Rows as they are written: id, attributes, geometry as WKB (in the system `to`, if one is given)."""
+    table = _writable(chunk.attributes, suffix, look)
+    geometry = chunk.geometry
+    if suffix == ".gpkg" and look.single:  # its tables hold geometries of one type
+        alone = shapely.get_type_id(geometry) == _TYPES.index(look.single)
+        geometry = geometry.copy()
+        geometry[alone] = _SEVERAL[look.single](geometry[alone][None], axis=0)
+    if to is not None:
+        geometry = geopandas.GeoSeries(geometry, crs=crs_of(chunk.reference.horizontal)).to_crs(to).to_numpy()
+    wkb = pa.array(shapely.to_wkb(geometry, flavor="iso"), pa.binary())
+    shape = pa.field("geometry", pa.binary(), metadata=None if suffix == ".parquet" else {"ARROW:extension:name": "ogc.wkb"})
+    return table.add_column(0, "id", chunk.ids.cast(pa.string())).append_column(shape, wkb)
+
+
+def _writable(table: pa.Table, suffix: str, look: _Look) -> pa.Table:
+    """The attributes as the drivers of GDAL know them: what is nested as JSON, unsigned 64-bit numbers as signed ones or, where these do not hold them, as text."""
+    if suffix == ".parquet":
+        return table
+    for index, column in enumerate(table.schema):
+        values: Any = table.column(index)
+        if pa.types.is_nested(column.type):  # GeoJSON's driver writes JSON texts as the values they hold
+            values = pa.array([json.dumps(value, ensure_ascii=False) if value is not None else None for value in values.to_pylist()], pa.string())
+        elif pa.types.is_uint64(column.type):
+            values = values.cast(pa.int64() if look.most[column.name] < _UNSIGNED else pa.string())
+        elif pa.types.is_null(column.type):
+            values = values.cast(pa.string())
+        table = table.set_column(index, column.name, values)
+    return table
