@@ -377,7 +377,8 @@ def unwrapped_extent(reference: Reference, bounds: Bounds) -> Bounds:
 def _whole_tiles(near: NDArray[np.bool_]) -> slice:
     """The tiles (65 positions each, sharing ends) that hold any near position."""
     index = np.flatnonzero(near)
-    return slice(int(index[0]) // STEPS * STEPS, (max(int(index[-1]) - 1, 0) // STEPS + 1) * STEPS + 1)
+    last = (max(int(index[-1]) - 1, 0) // STEPS + 1) * STEPS
+    return slice(min(int(index[0]) // STEPS * STEPS, last - STEPS), last + 1)  # a lone position between two tiles begins none
 
 
 def _halve(data: F32) -> F32:

@@ -39,7 +39,7 @@ from twin.model import Bounds, LayerVersion
 from twin.registry import Options as BaseOptions
 from twin.registry import TileJob
 
-CODE_VERSION = "terrain-6"
+CODE_VERSION = "terrain-7"
 BLOCK = 16
 MOST_TILES = 4_000_000
 CACHE = 64 << 20

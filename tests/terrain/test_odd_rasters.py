@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from pyproj import Transformer
 
 from tiling import terrain, terrain_levels
 from tiling.check import check_layer
@@ -84,3 +85,17 @@ def test_round_a_pole_tiles_are_no_crowd(tmp_path: Path, ingest: Run, tiled: Run
     assert f"stop at level {tiles.finest}, where 14 would be as fine" in note["reason"]
     with pytest.raises(BadOption, match="are too many"):
         tiled(version, max_level=14)
+
+
+def test_a_raster_that_only_the_border_of_two_tiles_meets(tmp_path: Path, ingest: Run, tiled: Run) -> None:
+    """10 m across 112.5° E, which is where tiles of all levels meet, and 2 km long: at coarse levels one column of positions lies on it, the rest has the sea's level."""
+    x, y = Transformer.from_crs("EPSG:4326", "EPSG:32649", always_xy=True).transform(112.5, 22.5)
+    version = ingest(write_dem(tmp_path / "dem.tif", np.full((400, 2), 700.0, np.float32), crs="EPSG:32649", west=x - 5, north=y + 1500, cell=5), vertical="ellipsoid")
+    first, second = tiled(version, apron=0.0), tiled(version, apron=0.0)
+    assert first.path.read_bytes() == second.path.read_bytes()
+    for z in range(8, first.finest):
+        for tile in (first.tile(*key) for key in first.keys(z)):
+            lon, lat, height = tile.lonlath.T
+            east, north = Transformer.from_crs("EPSG:4326", "EPSG:32649", always_xy=True).transform(lon, lat)
+            there = (np.abs(east - x) < 5) & (north < y + 1500) & (north > y - 500)
+            assert np.array_equal(height > 300, there), z
