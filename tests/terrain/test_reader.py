@@ -403,3 +403,10 @@ def test_a_full_disk_is_not_called_a_damaged_file(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert "the disk is full" in done.stdout
     assert "download" not in done.stdout
+
+
+def test_a_grid_without_cells_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.asc").write_text("ncols 2\nnrows 2\n")
+    with pytest.raises(UnreadableSource, match=r"a\.asc is cut short or damaged: [^.]*'a\.asc'[^.]*\. Export") as caught:
+        read(tmp_path / "a.asc", crs="EPSG:4326", vertical="EGM96")
+    assert ".." not in str(caught.value)
