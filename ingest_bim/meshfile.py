@@ -179,8 +179,11 @@ def _check_file(source: Path, kind: str, report: Report) -> None:
 
 def _glb_json(source: Path, head: bytes, rest: bytes, size: int) -> bytes:
     """The JSON chunk of a GLB (glTF 2.0, 4.4.3)."""
-    if len(head) < 20 or head[:4] != b"glTF":
-        raise UnreadableSource(f"{source.name} is not a GLB.", "Deliver it again.")
+    if head[:4] != b"glTF":
+        what = "an HTML page (an error page of a download?)" if head.lstrip()[:1] == b"<" else "no GLB (it does not begin with glTF)"
+        raise UnreadableSource(f"{source.name} is {what}.", "Deliver it again.")
+    if len(head) < 20:
+        raise UnreadableSource(f"{source.name} is cut short: it has {size} bytes, a GLB's header and the head of its first chunk have 20.", "Deliver it again.")
     version, length, chunk = struct.unpack("<III", head[4:16])
     if version != 2 or length != size or chunk > len(rest):
         raise UnreadableSource(f"{source.name} states version {version} and {length} bytes; it has {size}.", "Deliver it again; glTF 2.0 is read.")

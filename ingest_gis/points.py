@@ -113,7 +113,7 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
             except EmptyCloud:
                 if not many:
                     raise
-                report.note("skipped", name, "the file holds no points")
+                report.note("skipped", name, "the file holds no points" + _kept_anyway(places[name]))
                 continue
             report.read += own.read
             report.kept += own.kept
@@ -122,6 +122,8 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
                 row = {"file": name, "read": own.read, "kept": own.kept, "crs": asset.reference.horizontal[:60], "vertical": asset.reference.vertical}
                 report.facts.setdefault("files", []).append(row)
             if not asset.count:
+                if kept := _kept_anyway(places[name]):
+                    report.note("skipped", name, f"the filter leaves none of its points{kept}")
                 continue
             frame = frame or asset.reference
             if asset.reference != frame:  # those in the layer's own reference are judged together, when they are stored
@@ -133,6 +135,11 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
     if not report.kept:
         raise BadFeature(f"{report.source}: none of its {report.read:,} points passes the filter ({report.facts.get('left_out')}).",
                          "Look at --option classes, exclude and drop.") if report.read else EmptyCloud(f"{report.source}: no file holds a point.", "Check the delivery.")  # fmt: skip
+
+
+def _kept_anyway(place: str) -> str:
+    """What is said of a file of an update that brings no points: the layer's own of that name is not taken away by it."""
+    return f"; {place} of the layer stays as it is" if place in reading.current().held else ""
 
 
 def _files(source: Path | Sequence[Path], options: Options) -> list[tuple[str, Path]]:

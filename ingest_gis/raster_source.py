@@ -179,7 +179,7 @@ def opened(file: RasterFile) -> Iterator[Any]:
             with dataset:
                 yield dataset
         except RasterioIOError as error:
-            detail = str(error.__cause__ or error).replace(str(file.path), file.name).splitlines()[0][:200]
+            detail = str(error.__cause__ or error).replace(str(file.path), file.name).splitlines()[0][:200].rstrip(".")
             if any(sign in detail for sign in FULL):  # GDAL's errors of reading and of what is written meanwhile are of one class
                 raise StorageError(f"{file.name}: what is made of it cannot be written, the disk is full ({detail}).",
                                    "Nothing was published. Free space (twin gc; TMPDIR, where temporary files lie) and run the command again.") from error  # fmt: skip

@@ -177,13 +177,17 @@ class HeightField:
     def __post_init__(self) -> None:
         with rasterio.open(self.path) as file:
             self.size = (file.width, file.height)
-            self.inverse = ~file.transform
+            transform = file.transform
             self.bounds = Bounds(*file.bounds)
             factors = file.overviews(1)
         self.extent = unwrapped_extent(self.reference, self.bounds)
         self.cell = self._cell_metres()
-        degrees = crs.crs_of(self.reference.horizontal).is_geographic
-        self.narrow = 1 / max(math.cos(math.radians((self.bounds.miny + self.bounds.maxy) / 2)), 1e-6) if degrees else 1.0
+        self.degrees = crs.crs_of(self.reference.horizontal).is_geographic
+        self.narrow = 1 / max(math.cos(math.radians((self.bounds.miny + self.bounds.maxy) / 2)), 1e-6) if self.degrees else 1.0
+        # a raster in degrees may begin west of −180: the rim of one that ends there
+        turn = 360.0 * round((self.extent.minx - self.bounds.minx) / 360.0) if self.degrees else 0.0
+        self.inverse = ~(rasterio.Affine.translation(turn, 0.0) * transform)
+        self.middle = (self.bounds.minx + self.bounds.maxx) / 2 + turn
         self.sizes = [self.size]
         for k in range(len(factors)):
             with rasterio.open(self.path, overview_level=k) as file:
@@ -334,6 +338,8 @@ class HeightField:
     def _to_cells(self, lon: F64, lat: F64) -> tuple[F64, F64]:
         x, y = crs.from_lonlat(self.reference.horizontal, lon, lat)
         t = self.inverse
+        if self.degrees:
+            x = x + 360.0 * np.round((self.middle - x) / 360.0)
         good = np.isfinite(x) & np.isfinite(y)
         x, y = np.where(good, x, np.nan), np.where(good, y, np.nan)
         return t.a * x + t.b * y + t.c, t.d * x + t.e * y + t.f
@@ -371,7 +377,8 @@ def unwrapped_extent(reference: Reference, bounds: Bounds) -> Bounds:
 def _whole_tiles(near: NDArray[np.bool_]) -> slice:
     """The tiles (65 positions each, sharing ends) that hold any near position."""
     index = np.flatnonzero(near)
-    return slice(int(index[0]) // STEPS * STEPS, (max(int(index[-1]) - 1, 0) // STEPS + 1) * STEPS + 1)
+    last = (max(int(index[-1]) - 1, 0) // STEPS + 1) * STEPS
+    return slice(min(int(index[0]) // STEPS * STEPS, last - STEPS), last + 1)  # a lone position between two tiles begins none
 
 
 def _halve(data: F32) -> F32:

@@ -39,7 +39,7 @@ from twin.model import Bounds, LayerVersion
 from twin.registry import Options as BaseOptions
 from twin.registry import TileJob
 
-CODE_VERSION = "terrain-6"
+CODE_VERSION = "terrain-7"
 BLOCK = 16
 MOST_TILES = 4_000_000
 CACHE = 64 << 20
@@ -160,7 +160,8 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     options: Options = job.options
     surface = Surface.of(version, job.lake, options.apron, options.voids == "fill")
     try:
-        finest = [terrain_levels.finest_level(f) if options.max_level is None else options.max_level for f in surface.fields]
+        finest = [terrain_levels.finest_bounded(f) if options.max_level is None else options.max_level for f in surface.fields]
+        narrow = [terrain_levels.finest_level(f) for f in surface.fields if options.max_level is None and terrain_levels.finest_bounded(f) < terrain_levels.finest_level(f)]
         levels = terrain_levels.level_rects(surface.fields, finest, whole=options.models)
         total = sum(terrain_levels.count(rects) for rects in levels)
         if total > MOST_TILES:
@@ -180,8 +181,12 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
         surface.close()
     treatment = "filled from the data around them; at sea level where that is more than about 128 cells away" if options.voids == "fill" else "at sea level"
     report = {"voids": sum(v or 0 for v in voids), "void_treatment": treatment if any(voids) else "none",
-              "outside": f"falls to the EGM96 sea level within {options.apron:g} m of the raster", "copied": record.copied} | (
-        {"notes": [{"action": "warned", "feature": "", "reason": past.trouble}]} if past.trouble else {})  # fmt: skip
+              "outside": f"falls to the EGM96 sea level within {options.apron:g} m of the raster", "copied": record.copied}  # fmt: skip
+    notes = [past.trouble] if past.trouble else []
+    if narrow:
+        notes.append(f"tiles stop at level {max(finest)}, where {max(narrow)} would be as fine as the cells: round a pole tiles are so narrow that there would be too many (--option max_level={max(narrow)})")
+    if notes:
+        report["notes"] = [{"action": "warned", "feature": "", "reason": note} for note in notes]
     bounds = np.maximum.accumulate([level.dem_error for level in stats][::-1])[::-1]
     described = [{**_level_json(z, level, plan), "error_bound": float(bound)} for z, (level, bound) in enumerate(zip(stats, bounds, strict=True))]
     info = {"entry": "layer.json" if options.meshes else "tileset.json", "tiles": total, "bytes": job.out.stat().st_size,

@@ -15,6 +15,8 @@ from twin.model import Bounds
 ROOT_ERROR = 6378137.0 * 2 * math.pi * 0.25 / (65 * 2)
 SMALL_RASTER = 2_000_000  # cells
 FINEST = 22
+CROWD = 50_000
+"""Tiles of one level of a small raster that are too many: round a pole a level has all its columns, however narrow they are."""
 
 Rect = tuple[int, int, int, int]
 """Columns x0…x1 and rows y0…y1 of tiles: (x0, y0, x1, y1), ends included."""
@@ -60,6 +62,14 @@ def finest_level(field: HeightField) -> int:
     ratio = max(1 / field.cell[1], middle / field.cell[0]) * 180 * DEGREE / STEPS
     further = 1 if field.size[0] * field.size[1] <= SMALL_RASTER else 0
     return min(max(math.ceil(math.log2(ratio) - 0.33) + further, 0), FINEST)
+
+
+def finest_bounded(field: HeightField) -> int:
+    """The finest level of which the tiles are no more than a small crowd, or one for every sixteen cells."""
+    level, most = finest_level(field), max(CROWD, field.size[0] * field.size[1] / 16)
+    while level > 0 and count(touched(field.extent, level)) > most:
+        level -= 1
+    return level
 
 
 def level_rects(fields: Sequence[HeightField], finest: Sequence[int], *, whole: bool = False) -> list[list[Rect]]:

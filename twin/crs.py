@@ -311,7 +311,7 @@ def check_plausible(reference: Reference, bounds: Bounds, where: str) -> None:
     crs = crs_of(reference.horizontal)
     seen = f"x {bounds.minx:.6g}…{bounds.maxx:.6g}, y {bounds.miny:.6g}…{bounds.maxy:.6g}"
     remedy = "Check --crs: zone, prefix (GK eastings with or without the zone number), axis order and units."
-    if crs.is_geographic and (abs(bounds.minx) > 360 or abs(bounds.maxx) > 360 or abs(bounds.miny) > 90.01 or abs(bounds.maxy) > 90.01):
+    if crs.is_geographic and (abs(bounds.minx) > 360 or abs(bounds.maxx) > 540 or abs(bounds.miny) > 90.01 or abs(bounds.maxy) > 90.01):
         raise BadReference(f"{where}: {seen} are not degrees, but {crs.name} is geographic.", remedy)
     try:
         extent = extent_of(reference, bounds)

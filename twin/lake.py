@@ -178,7 +178,7 @@ def storage_error(doing: str, error: OSError) -> StorageError:
     full = is_full(error)
     return StorageError(
         f"{doing}: {'the disk is full' if full else error.strerror or error}.",
-        "Nothing was published. Free space (twin gc) and run the command again." if full else "Check the folder's permissions.",
+        "The city shows what it showed. Free space (twin gc) and run the command again." if full else "Check the folder's permissions.",
     )
 
 

@@ -211,7 +211,7 @@ def _store_errors(doing: str, key: str = "") -> Iterator[None]:
         raise NotFound(f"The lake holds no {key}.", "It may have been collected; ingest or tile the layer again.") from error
     except BaseError as error:
         # what the library says names the store's address: for who runs the city, not for the clients of its API
-        raise StorageError(f"{doing}: the object store fails.", f"It says: {_first_line(error)}. Nothing was published. Check the store's address, credentials and space (AWS_* variables).") from error
+        raise StorageError(f"{doing}: the object store fails.", f"It says: {_first_line(error)}. The city shows what it showed. Check the store's address, credentials and space (AWS_* variables).") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -62,7 +62,8 @@ def test_json_is_gzipped_for_those_who_take_it(sample, path):
     assert {k: v for k, v in inflated.items() if k != "timeStamp"} == {k: v for k, v in direct.items() if k != "timeStamp"}
 
 
-@pytest.mark.parametrize(("accepted", "zipped"), [("gzip", True), ("gzip;q=0", False), ("br, *;q=0.5", True), ("*;q=0", False), ("br", False), ("gzip;q=x", False)])
+@pytest.mark.parametrize(("accepted", "zipped"), [("gzip", True), ("gzip;q=0", False), ("br, *;q=0.5", True), ("*;q=0", False), ("br", False), ("gzip;q=x", False),
+                                                  ("gzip;q=0.2, identity", False), ("gzip, identity;q=0.5", True), ("identity;q=0, *;q=0.1", True), ("x-gzip;q=0.5", True)])
 def test_accept_encoding_is_read_as_rfc_9110_says(sample, accepted, zipped):
     with sample.client.stream("GET", "/openapi.json", headers={"accept-encoding": accepted}) as answer:
         assert (answer.headers.get("content-encoding") == "gzip") == zipped

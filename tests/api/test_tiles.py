@@ -96,6 +96,15 @@ def test_the_bytes_are_those_that_were_written(sample):
     assert raw(sample.client, f"/terrain/dem/{key_of(sample, 'dem')}/0/1/0.terrain", "identity")[0] == sample.terrain_tile
 
 
+def test_parts_of_a_tile_are_not_handed_out_and_that_is_said(sample):
+    """RFC 9110, 14.2 and 14.3: a server may leave ranges alone; then the whole is the answer, to HEAD too, and clients are told not to ask."""
+    path = f"/tiles3d/buildings/{key_of(sample, 'buildings')}/tiles/0.glb"
+    for headers in ({"range": "bytes=0-3"}, {"range": "bytes=-5"}, {"range": "bytes=0-1,4-5"}, {"range": "bytes=0-3", "if-range": '"x"'}, {"range": "lines=1-2"}):
+        answer = sample.client.get(path, headers={"accept-encoding": "identity", **headers})
+        assert (answer.status_code, answer.headers["accept-ranges"], answer.content) == (200, "none", sample.glb)
+    assert sample.client.head(path).headers["accept-ranges"] == "none"
+
+
 def test_bytes_that_do_not_shrink_are_sent_as_they_are(sample):
     noise = os.urandom(5000)
     key = sample.show_tileset(noise, shift=-7)

@@ -109,6 +109,16 @@ def _small_normals(g: dict[str, Any]) -> None:
         (lambda g: _primitive(g)["attributes"].update(TEXCOORD_0=0), {"GLTF_ATTRIBUTE_TYPE"}),
         (_small_normals, {"GLTF_ATTRIBUTE_TYPE"}),
         (lambda g: (_small_normals(g), g.update(extensionsRequired=["KHR_mesh_quantization"])), set()),
+        (lambda g: g["asset"].update(minVersion="2.1"), {"ASSET_VERSION_UNKNOWN"}),
+        (lambda g: g["asset"].update(minVersion="2.0"), set()),
+        (lambda g: g["asset"].update(minVersion="2."), {"ASSET_VERSION_UNKNOWN"}),
+        (lambda g: g["nodes"].extend([{"children": [0]}, {"children": [0]}]), {"GLTF_REFERENCE"}),
+        (lambda g: g["nodes"].append({"children": [0]}), {"GLTF_REFERENCE"}),  # a scene's root is a child
+        (lambda g: (g["nodes"].append({"children": [0]}), g["scenes"][0].update(nodes=[1])), set()),
+        (_accessor(0, normalized=True), {"GLTF_VALUE_INVALID"}),
+        (lambda g: _primitive(g)["attributes"].update(HEIGHT=0), {"GLTF_ATTRIBUTE_NAME"}),
+        (lambda g: _primitive(g)["attributes"].update({"TEXCOORD_00": 0}), {"GLTF_ATTRIBUTE_NAME", "GLTF_ATTRIBUTE_TYPE"}),
+        (lambda g: _primitive(g)["attributes"].update({"_HEIGHT": 0, "KHR_splats:SCALE": 0}), set()),
     ],
 )  # fmt: skip
 def test_a_broken_glb_is_caught(build: Any, breaking: Callable[[dict[str, Any]], Any], codes: set[str]) -> None:

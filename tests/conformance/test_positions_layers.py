@@ -150,6 +150,8 @@ def test_a_geoid_of_the_wrong_sign_is_caught(lake: Lake, terrain: tuple[LayerVer
         ("TERRAIN_TRUNCATED", lambda files: files.update({finest(files)[0]: b"short"})),
         ("ARCHIVE_NO_TILESET", lambda files: files.pop("layer.json")),
         ("JSON_REQUIRED", lambda files: files.update({"layer.json": b"{}"})),
+        ("TERRAIN_ADDRESS", lambda files: files.update({"layer.json": files["layer.json"].replace(b"{z}/{x}/{y}.terrain", b"{z}/{x}.terrain")})),
+        ("JSON_TYPE", lambda files: files.update({"layer.json": files["layer.json"].replace(b'"tilejson"', b'"attribution": 3, "tilejson"')})),
         ("TERRAIN_SPHERE_INVALID", lambda files: files.update({finest(files)[0]: _patched(files[finest(files)[0]], "<d", 56, 10.0)})),
         ("TERRAIN_OCCLUSION_INVALID", lambda files: files.update({finest(files)[0]: _patched(files[finest(files)[0]], "<3d", 64, 0.1, 0.1, 0.1)})),
         ("TERRAIN_HEADER_INVALID", lambda files: files.update({finest(files)[0]: _patched(files[finest(files)[0]], "<2f", 24, 900.0, 100.0)})),

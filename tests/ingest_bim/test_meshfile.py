@@ -497,3 +497,13 @@ def test_reasons_are_in_words(tmp_path: Path) -> None:
         load(wrote(tmp_path, "gone.gltf", json.dumps(whole)), **PLACE)
     with pytest.raises(BadFeature, match=r"holds no triangles\. 1 lines and points"):
         load(wrote(tmp_path, "points.obj", SQUARE + "p 1 2\n"), **PLACE)
+
+
+@pytest.mark.parametrize(("data", "said"), [
+    (b"glTF\x02\0\0\0\0\x10\0\0", "is cut short: it has 12 bytes"), (b"glTF", "is cut short: it has 4 bytes"),
+    (b"<!DOCTYPE html><html></html>", "an HTML page"), (b"PK\x03\x04" + bytes(30), "no GLB"),
+])  # fmt: skip
+def test_what_is_wrong_with_the_head_of_a_glb_is_said(tmp_path: Path, data: bytes, said: str) -> None:
+    (tmp_path / "a.glb").write_bytes(data)
+    with pytest.raises(UnreadableSource, match=f"^a.glb is .*{said.removeprefix('is ')}"):
+        load(tmp_path / "a.glb", **PLACE)

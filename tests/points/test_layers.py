@@ -225,6 +225,23 @@ def test_an_update_that_may_mean_several_files_is_refused(tmp_path: Path, lake: 
     assert by_file(update(lake, base, tmp_path / "more")) == {"east/a.las": 70, "north/a.las": 60, "south/a.las": 1_200}
 
 
+def test_a_file_of_an_update_without_points_takes_nothing_away_and_that_is_said(tmp_path: Path, lake: Lake) -> None:
+    folder = tmp_path / "delivery"
+    folder.mkdir()
+    for name, count in (("a.las", 100), ("b.las", 110), ("c.las", 120)):
+        write_las(folder / name, count, seed=count)
+    base, _ = ingest(lake, folder, **HERE)
+    write_las(folder / "a.las", 0)
+    write_las(folder / "b.las", 10, classification=np.full(10, 7, np.uint8))
+    write_las(folder / "c.las", 20)
+    with reading.given(reading.Surroundings(held=frozenset(by_file(base)))):
+        change, report = ingest(lake, folder, **HERE, exclude="7")
+    assert by_file(parts.merge(lake, base, change)) == {"a.las": 100, "b.las": 110, "c.las": 20}
+    said = {(note.feature, note.reason) for note in report.notes}
+    assert ("a.las", "the file holds no points; a.las of the layer stays as it is") in said
+    assert ("b.las", "the filter leaves none of its points; b.las of the layer stays as it is") in said
+
+
 def test_a_copy_outlives_the_file_it_was_a_copy_of(tmp_path: Path, lake: Lake) -> None:
     """b.las has the bytes of a.las and is left out; when a.las is replaced, b.las is still part of the delivery."""
     write_las(tmp_path / "a.las", 1_000)

@@ -215,6 +215,15 @@ def test_longitudes_beyond_half_a_turn_are_the_same_places(tmp_path: Path, lake:
     assert Ground.of(lake, version).ellipsoidal(lon, np.full(3, 9.998)).tolist() == [40.0] * 3
 
 
+def test_a_world_of_cells_centred_on_whole_degrees(tmp_path: Path, lake: Lake) -> None:
+    """From −180.5 to 179.5, as many global grids are: moved by a turn it ends beyond 360, and is no less in degrees."""
+    z = np.arange(161 * 360, dtype=np.float32).reshape(161, 360) / 100
+    source, report = write_dem(tmp_path / "a.tif", z, west=-180.5, north=80.5, cell=1.0), Report()
+    version = write_version(lake, "t", "terrain", reader.read(source, reader.Options(vertical="ellipsoid"), report), report, provenance={})
+    lon, lat = np.array([-180.0, 0.0, 179.0]), np.array([80.0, 0.0, -80.0])
+    assert Ground.of(lake, version).ellipsoidal(lon, lat) == pytest.approx([z[0, 0], z[80, 180], z[160, 359]])
+
+
 def test_all_nodata_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadFeature, match=r"a\.tif: all 400 cells"):
         read(write_dem(tmp_path / "a.tif", np.full((20, 20), -9999, np.float32), nodata=-9999), vertical="EGM96")
@@ -394,3 +403,10 @@ def test_a_full_disk_is_not_called_a_damaged_file(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert "the disk is full" in done.stdout
     assert "download" not in done.stdout
+
+
+def test_a_grid_without_cells_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a.asc").write_text("ncols 2\nnrows 2\n")
+    with pytest.raises(UnreadableSource, match=r"a\.asc is cut short or damaged: [^.]*'a\.asc'[^.]*\. Export") as caught:
+        read(tmp_path / "a.asc", crs="EPSG:4326", vertical="EGM96")
+    assert ".." not in str(caught.value)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .gltf_rules import check_rules
 from .issues import Where
 from .jsonfile import parse_json
 from .meshopt import decode_view
@@ -313,6 +314,7 @@ def open_gltf(data: bytes, read: Read, where: Where) -> Gltf | None:
     if value["asset"]["version"] != "2.0":
         (where / "asset" / "version").warning("ASSET_VERSION_UNKNOWN", f"glTF {value['asset']['version']} is not 2.0")
     _check_extensions(value, where)
+    check_rules(value, where)
     return Gltf(value, chunk, read, where)
 
 

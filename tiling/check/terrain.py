@@ -34,7 +34,7 @@ LAYER = Obj(
         "projection": Choice(("EPSG:4326",)), "minzoom": Num(low=0, whole=True), "maxzoom": Num(low=0, whole=True),
         "extensions": List(Text(1)), "bounds": List(Num()),
         "metadataAvailability": Num(low=1, whole=True),
-        **{name: Anything() for name in ("name", "version", "description", "attribution")},
+        "attribution": Text(), "parentUrl": Text(1), **{name: Anything() for name in ("name", "version", "description")},
     },
 )  # fmt: skip
 _NAME = re.compile(r"(\d+)/(\d+)/(\d+)\.terrain")
@@ -67,6 +67,9 @@ def _check_layer(value: dict[str, Any], archive: ArchiveSource | FolderSource, w
     levels = [[(s["startX"], s["startY"], s["endX"], s["endY"]) for s in level] for level in value["available"]]
     if "maxzoom" in value and value["maxzoom"] != len(levels) - 1:
         where.error("TERRAIN_AVAILABLE", f"maxzoom is {value['maxzoom']}, available has {len(levels)} levels")
+    for number, address in enumerate(value["tiles"]):
+        if lacking := [name for name in ("{z}", "{x}", "{y}") if name not in address]:
+            (where / "tiles" / number).error("TERRAIN_ADDRESS", f"{address!r} has no {' and no '.join(lacking)}: clients would ask for one tile again and again")
     stated = {f"{z}/{x}/{y}.terrain" for z, x, y in _tiles(levels)}
     present = {name for name in archive.names() if name.endswith(".terrain")}
     for what, names in (("available, but not in the archive", stated - present), ("in the archive, but not available", present - stated)):

@@ -112,4 +112,5 @@ def entry_response(request: Request, city: City, layer: str, key: str, path: str
     except BadTileset as error:  # our own archive: not the client's fault
         raise StorageError(error.message, error.remedy) from error
     media_type = MEDIA_TYPES.get(PurePosixPath(path).suffix.lower(), "application/octet-stream")
-    return body_response(request, body, media_type, cache=cache, etag=etag, zipped=zipped, compress=False)
+    headers = {"Accept-Ranges": "none"}  # tiles are small, and stored deflated: parts of them are not handed out
+    return body_response(request, body, media_type, cache=cache, etag=etag, headers=headers, zipped=zipped, compress=False)

@@ -141,14 +141,10 @@ def _opaque(tag: str) -> str:
 
 
 def accepts_gzip(request: Request) -> bool:
-    """Whether `Accept-Encoding` admits gzip (RFC 9110, 12.5.3); an absent header means: better not."""
-    wildcard = 0.0
-    for name, weight in weights(request.headers.get("accept-encoding", "")):
-        if name in ("gzip", "x-gzip"):
-            return weight > 0
-        if name == "*":
-            wildcard = weight
-    return wildcard > 0
+    """Whether `Accept-Encoding` admits gzip, and no less than the bytes as they are where it names both (RFC 9110, 12.5.3); an absent header means: better not."""
+    given = dict(reversed(weights(request.headers.get("accept-encoding", ""))))  # the first of a name counts
+    zipped = given.get("gzip", given.get("x-gzip", given.get("*", 0.0)))
+    return zipped > 0 and zipped >= given.get("identity", 0.0)
 
 
 def weights(header: str) -> list[tuple[str, float]]:
