@@ -305,7 +305,8 @@ def test_shapes_come_out_of_the_columns_as_they_went_in() -> None:
         return Shape(chance.normal(size=(vertices, 3)), chance.integers(0, max(vertices, 1), (triangles, 3)).astype(np.int32), np.full(triangles, -1, np.int32), materials, np.eye(4), "plain")
 
     one, two, none = shape(8, 12, [("a", (1.0, 0.0, 0.0, 1.0))]), shape(4, 4, []), shape(0, 0, [])
-    shapes = Shapes({7: one, 3: two, 9: replace(one, matrix=chance.normal(size=(4, 4))), 11: none}, {5: ("failed", "why")}, ["finding"], {"shaped": 3})
+    alike = replace(one, positions=chance.normal(size=(8, 3)))
+    shapes = Shapes({7: one, 3: two, 9: replace(one, matrix=chance.normal(size=(4, 4))), 11: none, 13: alike}, {5: ("failed", "why")}, ["finding"], {"shaped": 3})
     for given in (shapes, Shapes({}, {5: ("empty", "why")})):
         made = unpacked(pickle.loads(pickle.dumps(packed(given))))
         assert (list(made.shapes), made.skipped, made.findings, made.facts) == (list(given.shapes), given.skipped, given.findings, given.facts)
@@ -317,3 +318,4 @@ def test_shapes_come_out_of_the_columns_as_they_went_in() -> None:
                 assert getattr(now, name).dtype == getattr(was, name).dtype
         if given.shapes:
             assert made.shapes[7].positions is made.shapes[9].positions  # what is shared is looked at once
+            assert made.shapes[7].triangles is made.shapes[13].triangles
