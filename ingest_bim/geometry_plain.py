@@ -261,7 +261,8 @@ class Plain:
         kind_of_loop, listed = self._row(_name(loop))
         if kind_of_loop != b"IFCPOLYLOOP":
             raise NotEvaluated(f"a face within {kind_of_loop.decode()}")
-        ring = [numbers.setdefault(self._point(n), len(numbers)) for n in _references(listed)]
+        known = self._points
+        ring = [numbers.setdefault(known[n] if n in known else self._point(n), len(numbers)) for n in _references(listed)]
         ring = [a for a, b in zip(ring, [ring[-1], *ring[:-1]], strict=True) if a != b] if ring else ring
         return kind == b"IFCFACEOUTERBOUND", ring[::-1] if b"F" in sense.upper() else ring
 

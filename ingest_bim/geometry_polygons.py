@@ -82,7 +82,8 @@ def cut(points: Sequence[tuple[float, ...]], faces: list[list[list[int]]]) -> I3
         if sum(map(len, rings)) > MOST_POINTS:
             raise NotEvaluated(f"a face of more than {MOST_POINTS:,} points")
         normal = _normal([points[i] for i in outer])
-        axis = max((0, 1, 2), key=lambda i: abs(normal[i]))
+        x, y, z = abs(normal[0]), abs(normal[1]), abs(normal[2])
+        axis = 0 if x >= y and x >= z else 1 if y >= z else 2
         if normal[axis] == 0.0:
             if np.linalg.matrix_rank(np.array([points[i] for i in outer]) - points[outer[0]]) > 1:
                 raise NotEvaluated("an outline that crosses itself")

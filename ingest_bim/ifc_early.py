@@ -8,7 +8,6 @@ progress; meanwhile this one loads what a job and a tiler need, on the other cor
 from __future__ import annotations
 
 import atexit
-import pickle
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
 
 from ingest_bim.geometry_start import Forked
-from ingest_bim.pipes import Exact, packed, send
+from ingest_bim.pipes import Exact, Packed, opened, packed, send
 from twin.processes import keep_memory, spare_pandas
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class Early:
         self.source, self.encoding = source.resolve(), encoding
         self.options: Options | None = None
         self.process = Forked(partial(_read, self.source, encoding))
-        self._messages: SimpleQueue[bytes | None] = SimpleQueue()
+        self._messages: SimpleQueue[Packed | None] = SimpleQueue()
         # a thread empties the pipe, so that the other process never waits for one that is busy loading
         threading.Thread(target=self._drain, name="early-reading", daemon=True).start()
 
@@ -95,7 +94,7 @@ class Early:
                 message = self._messages.get()
                 if message is None:
                     raise UnreadableSource(f"{self.source.name}: the reading process ended unexpectedly.", "The file may be damaged; export it again.")
-                kind, what = pickle.loads(message)  # noqa: S301  written by our own process
+                kind, what = opened(message)
                 if kind == "progress":
                     around.progress(*what)
                 elif kind == "ask":

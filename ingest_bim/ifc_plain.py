@@ -25,6 +25,7 @@ class PlainShapes:
         self.bodies = Plain(text, model.by_id, length)
         self.kinds = {e.id(): e.is_a() for e in structure.elements if e.id() in plan.bodies}
         self._looks: dict[tuple[int, ...], Style | None] = {}
+        self._written: dict[bytes, Style | None] = {}
 
     def __call__(self, step: int) -> tuple[str, Any]:
         """("ok", Shape) or ("failed", reason), as an outcome of the geometry process."""
@@ -64,8 +65,17 @@ class PlainShapes:
         return default_look(self.kinds[step])
 
     def _styled(self, names: tuple[int, ...]) -> Style | None:
-        found = (style_of(self.model.by_id(name)) for name in names if self.text.is_styled(name))
+        found = (self._style(name) for name in names if self.text.is_styled(name))
         return next((style for style in found if style is not None), None)
+
+    def _style(self, name: int) -> Style | None:
+        """Of a styled item: many exporters style each by itself, and nearly all in a few ways."""
+        written = self.text.style(name)
+        if written is None:
+            return style_of(self.model.by_id(name))
+        if written not in self._written:
+            self._written[written] = style_of(self.model.by_id(name))
+        return self._written[written]
 
     def _material(self, owner: int) -> Style | None:
         materials = self.structure.materials.get(owner, ())

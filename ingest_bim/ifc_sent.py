@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,60 +11,85 @@ from numpy.typing import NDArray
 
 from ingest_bim.ifc_geometry import Shape, Shapes
 
+I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """Arrays of N shapes, each different one once: prisms of one kind share their triangles, and who looks at them (`ingest_bim.ifc_mesh`) looks at each once.
+
+    Attributes:
+        joined: all different ones, one after the other. lengths: of each. which: (N,) the one of each shape.
+    """
+
+    joined: NDArray[Any]
+    lengths: I64
+    which: I64
+
+    @classmethod
+    def of(cls, arrays: Iterable[NDArray[Any]], none: NDArray[Any]) -> Arrays:
+        """Of arrays like `none`, which is empty."""
+        different: list[NDArray[Any]] = []
+        which = _numbered(arrays, different, id)
+        return cls(np.concatenate([none, *different]), np.array([len(one) for one in different], np.int64), which)
+
+    def each(self) -> list[NDArray[Any]]:
+        """The array of each shape: views, the same one for the same."""
+        ends = np.cumsum(self.lengths).tolist()
+        parts = [self.joined[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        return [parts[at] for at in self.which.tolist()]
+
 
 @dataclass(frozen=True, slots=True)
 class SentShapes:
-    """`Shapes`, each different one once.
+    """`Shapes` in columns.
 
     Attributes:
-        positions: (V, 3) float64, triangles: (T, 3) int32, rows: (T,) int32, of all different shapes one after the other.
-        vertices, corners: (D,) int64 vertices and triangles of each of them. looks: materials, kernel and what is missing of each of them.
-        steps: (N,) int64 step id of each element, which: (N,) int64 its shape, matrices: (N, 4, 4) float64.
+        steps: (N,) int64 step id of each element. matrices: (N, 4, 4) float64.
+        positions: (…, 3) float64, triangles: (…, 3) int32, rows: (…,) int32, of each element's shape.
+        looks: different materials, kernels and what is missing. look: (N,) which of them.
         rest: what else there is to `Shapes`.
     """
 
-    positions: NDArray[np.float64]
-    triangles: NDArray[np.int32]
-    rows: NDArray[np.int32]
-    vertices: NDArray[np.int64]
-    corners: NDArray[np.int64]
-    looks: list[tuple[Any, str, str]]
-    steps: NDArray[np.int64]
-    which: NDArray[np.int64]
+    steps: I64
     matrices: NDArray[np.float64]
+    positions: Arrays
+    triangles: Arrays
+    rows: Arrays
+    looks: list[tuple[Any, str, str]]
+    look: I64
     rest: Shapes
 
 
 def packed(shapes: Shapes) -> SentShapes:
     """Columns of shapes."""
-    number: dict[tuple[int, int, int, int, str, str], int] = {}
-    different: list[Shape] = []
-    which: list[int] = []
-    for shape in shapes.shapes.values():
-        name = (id(shape.positions), id(shape.triangles), id(shape.rows), id(shape.materials), shape.kernel, shape.missing)
-        at = number.setdefault(name, len(different))
-        if at == len(different):
-            different.append(shape)
-        which.append(at)
+    all_of_them = list(shapes.shapes.values())
+    looks: list[tuple[Any, str, str]] = []
+    look = _numbered(((shape.materials, shape.kernel, shape.missing) for shape in all_of_them), looks, lambda one: (id(one[0]), *one[1:]))
     return SentShapes(
-        np.concatenate([np.zeros((0, 3)), *(shape.positions for shape in different)]),
-        np.concatenate([np.zeros((0, 3), np.int32), *(shape.triangles for shape in different)]),
-        np.concatenate([np.zeros(0, np.int32), *(shape.rows for shape in different)]),
-        np.array([len(shape.positions) for shape in different], np.int64), np.array([len(shape.triangles) for shape in different], np.int64),
-        [(shape.materials, shape.kernel, shape.missing) for shape in different],
-        np.array(list(shapes.shapes), np.int64), np.array(which, np.int64), np.array([shape.matrix for shape in shapes.shapes.values()], np.float64).reshape(-1, 4, 4),
-        Shapes({}, shapes.skipped, shapes.findings, shapes.facts),
+        np.array(list(shapes.shapes), np.int64), np.array([shape.matrix for shape in all_of_them], np.float64).reshape(-1, 4, 4),
+        Arrays.of((shape.positions for shape in all_of_them), np.zeros((0, 3))), Arrays.of((shape.triangles for shape in all_of_them), np.zeros((0, 3), np.int32)),
+        Arrays.of((shape.rows for shape in all_of_them), np.zeros(0, np.int32)), looks, look, Shapes({}, shapes.skipped, shapes.findings, shapes.facts),
     )  # fmt: skip
 
 
 def unpacked(sent: SentShapes) -> Shapes:
-    """The shapes again, as views of the columns."""
-    vertices, corners = np.cumsum([0, *sent.vertices]).tolist(), np.cumsum([0, *sent.corners]).tolist()
-    parts = [(sent.positions[v : vertices[at + 1]], sent.triangles[c : corners[at + 1]], sent.rows[c : corners[at + 1]])
-             for at, (v, c) in enumerate(zip(vertices[:-1], corners[:-1], strict=True))]  # fmt: skip
+    """The shapes again."""
+    columns = (sent.steps.tolist(), sent.positions.each(), sent.triangles.each(), sent.rows.each(), sent.look.tolist(), sent.matrices)
     made: dict[int, Shape] = {}
-    for step, at, matrix in zip(sent.steps.tolist(), sent.which.tolist(), sent.matrices, strict=True):
-        positions, triangles, rows = parts[at]
-        materials, kernel, missing = sent.looks[at]
+    for step, positions, triangles, rows, look, matrix in zip(*columns, strict=True):
+        materials, kernel, missing = sent.looks[look]
         made[step] = Shape(positions, triangles, rows, materials, matrix, kernel, missing)
     return Shapes(made, sent.rest.skipped, sent.rest.findings, sent.rest.facts)
+
+
+def _numbered(items: Iterable[Any], different: list[Any], name: Callable[[Any], Any]) -> I64:
+    """The number of each item among the different ones, which are listed; `name` tells them apart."""
+    numbers: dict[Any, int] = {}
+    which: list[int] = []
+    for item in items:
+        at = numbers.setdefault(name(item), len(different))
+        if at == len(different):
+            different.append(item)
+        which.append(at)
+    return np.array(which, np.int64)

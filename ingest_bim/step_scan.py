@@ -80,6 +80,12 @@ class StepText:
         """Digests of the styles that are put on an instance."""
         return [self.digest(n) for n in self._more.get(name, ())]
 
+    def style(self, name: int) -> bytes | None:
+        """What the one IfcStyledItem of an instance says beside it, as it is written; None where there is none, or more that gives it its looks."""
+        more = self._more.get(name, ())
+        kind, text = self.rows[more[0]] if len(more) == 1 else _ABSENT
+        return text.partition(b",")[2] if kind == b"IFCSTYLEDITEM" else None
+
     def digest(self, root: int) -> bytes:
         """16 bytes that stand for an instance, all it refers to, and the styles that are put on any of these.
 

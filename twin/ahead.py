@@ -16,8 +16,10 @@ from pathlib import Path
 
 from twin.entries import READERS, TILERS, Entry
 
+LARGE = 3 << 20
+"""Bytes of a source from which on its reading takes longer than all that is loaded meanwhile."""
 GIVES_WAY = 5
-"""How much nicer than others a thread is that loads what is needed later (setpriority(2))."""
+"""How much nicer than others a thread is that loads that (setpriority(2))."""
 
 
 def prepare() -> None:
@@ -66,15 +68,16 @@ def reading(sources: Sequence[Path], options: Mapping[str, str], cache: Path, re
     return None
 
 
-def load(entry: Entry) -> None:
-    """Load what a job of this reader will need, giving way to the process that reads meanwhile: on two cores that has work for both, and it is what is waited for."""
+def load(entry: Entry, source: Path) -> None:
+    """Load what a job of this reader will need, giving way to the process that reads a large source meanwhile: that has work for two cores, and it is what is waited for."""
+    if sys.platform != "linux" or source.stat().st_size < LARGE:  # elsewhere a priority is not a thread's
+        return
     names = ["twin.tasks", *(tiler.module for tiler in TILERS if tiler.kind == entry.kind)]
 
     def each() -> None:
-        if sys.platform == "linux":  # where a priority is a thread's; it cannot be raised again, so the thread is one for this alone
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), GIVES_WAY)
         from twin.processes import spare_pandas  # noqa: PLC0415
 
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), GIVES_WAY)  # it cannot be taken back, so the thread is one for this alone
         spare_pandas()
         for name in names:
             with suppress(Exception):  # what is wrong shows again where it is used

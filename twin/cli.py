@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from twin import ahead
 
@@ -19,6 +20,15 @@ def run() -> None:
         if end.code is None or isinstance(end.code, int):
             leave(end.code or 0)
         raise
+
+
+def __getattr__(name: str) -> Any:
+    """`main`, the group of all commands, for who calls them in a process of his own: loaded when asked for."""
+    if name != "main":
+        raise AttributeError(name)
+    from twin import commands  # noqa: PLC0415
+
+    return commands.main
 
 
 if __name__ == "__main__":

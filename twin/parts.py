@@ -362,8 +362,8 @@ def raster_part(version: LayerVersion) -> Part:
 
 def to_json(version: LayerVersion) -> dict[str, Any]:
     """A manifest as JSON values (NaN heights become null)."""
-    bare = replace(version, parts=())  # ids that updates left hidden are thousands, and `asdict` would look into each
-    value = {**asdict(bare), "parts": [{**asdict(replace(part, hidden=())), "hidden": part.hidden} for part in version.parts]}
+    bare = replace(version, parts=(), report={})  # ids that updates left hidden are thousands, as notes may be, and `asdict` would look into each
+    value = {**asdict(bare), "report": version.report, "parts": [{**asdict(replace(part, hidden=())), "hidden": part.hidden} for part in version.parts]}
     for box in [value["extent"], *(part["bounds"] for part in value["parts"])]:
         if box:
             box.update({k: None for k in ("minz", "maxz") if box[k] != box[k]})

@@ -346,7 +346,7 @@ def _derive_and_publish(city: City, context: Context, name: str, number: int, ve
     key = derivation.key if derivation else None
     if derivation is not None and not all(map(city.lake.exists, derivation.archives)):
         raise NotFound(f"The tileset of {name} is gone from the lake.", f"Derive it again: twin tile {name}")
-    manifest = city.lake.put_json(parts.to_json(version))
+    manifest = city.catalog.version(name, number).manifest
     with city.catalog.write() as connection:
         context.guard(connection)
         published = city.catalog.published(name)

@@ -27,7 +27,7 @@ from tiling.check import Report, check_layer, check_tileset
 from tiling.check.terrain_tile import decode_terrain
 from twin import checking, crs, tasks
 from twin.city import City
-from twin.commands import main
+from twin.cli import main
 from twin.errors import NotFound
 from twin.lake import Lake
 from twin.model import Column, Features, Grid, LayerVersion, Reference

@@ -25,7 +25,7 @@ from twin import grading, tasks
 from twin.api import create_app
 from twin.archive import Archive
 from twin.city import City
-from twin.commands import main
+from twin.cli import main
 from twin.errors import BadFeature, BadOption, MissingReference, TwinError, UnreadableSource
 from twin.lake import Lake
 from twin.model import LayerVersion, Report

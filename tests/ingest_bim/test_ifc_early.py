@@ -140,14 +140,20 @@ def test_what_nobody_asked_for_leaves_nothing_behind(model_file: ModelFile, step
     assert not list((tmp_path / "temporary").iterdir())
 
 
-def test_what_a_job_needs_is_loaded_by_a_thread_that_gives_way() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="where a priority is not a thread's, nothing is loaded by one")
+@pytest.mark.parametrize("large", [True, False])
+def test_what_a_job_needs_is_loaded_by_a_thread_that_gives_way(tmp_path: Path, large: bool) -> None:
+    """While a large file is read, which takes longer; a small one's reading does not."""
     code = (
-        "import os, sys; from twin import ahead, entries; right = os.setpriority; given = []; os.setpriority = lambda *all: (given.append(all[2]), right(*all));"
-        "ahead.load(next(entry for entry in entries.READERS if entry.name == 'ifc'));"
+        "import os, pathlib, sys; from twin import ahead, entries; right = os.setpriority; given = []; os.setpriority = lambda *all: (given.append(all[2]), right(*all));"
+        f"ahead.load(next(entry for entry in entries.READERS if entry.name == 'ifc'), pathlib.Path({str(tmp_path / 'a.ifc')!r}));"
         "print('twin.tasks' in sys.modules, 'tiling.mesh' in sys.modules, given == [ahead.GIVES_WAY], os.getpriority(os.PRIO_PROCESS, 0))"
     )
+    with (tmp_path / "a.ifc").open("wb") as file:
+        file.truncate(ahead.LARGE - (not large))
     was = os.getpriority(os.PRIO_PROCESS, 0)
-    assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.split() == ["True", "True", "True", str(was)]
+    said = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout
+    assert said.split() == [*[str(large)] * 3, str(was)]
 
 
 def test_a_refusal_is_the_same(model_file: ModelFile, step: Step, tmp_path: Path) -> None:
@@ -299,7 +305,8 @@ def test_shapes_come_out_of_the_columns_as_they_went_in() -> None:
         return Shape(chance.normal(size=(vertices, 3)), chance.integers(0, max(vertices, 1), (triangles, 3)).astype(np.int32), np.full(triangles, -1, np.int32), materials, np.eye(4), "plain")
 
     one, two, none = shape(8, 12, [("a", (1.0, 0.0, 0.0, 1.0))]), shape(4, 4, []), shape(0, 0, [])
-    shapes = Shapes({7: one, 3: two, 9: replace(one, matrix=chance.normal(size=(4, 4))), 11: none}, {5: ("failed", "why")}, ["finding"], {"shaped": 3})
+    alike = replace(one, positions=chance.normal(size=(8, 3)))
+    shapes = Shapes({7: one, 3: two, 9: replace(one, matrix=chance.normal(size=(4, 4))), 11: none, 13: alike}, {5: ("failed", "why")}, ["finding"], {"shaped": 3})
     for given in (shapes, Shapes({}, {5: ("empty", "why")})):
         made = unpacked(pickle.loads(pickle.dumps(packed(given))))
         assert (list(made.shapes), made.skipped, made.findings, made.facts) == (list(given.shapes), given.skipped, given.findings, given.facts)
@@ -311,3 +318,4 @@ def test_shapes_come_out_of_the_columns_as_they_went_in() -> None:
                 assert getattr(now, name).dtype == getattr(was, name).dtype
         if given.shapes:
             assert made.shapes[7].positions is made.shapes[9].positions  # what is shared is looked at once
+            assert made.shapes[7].triangles is made.shapes[13].triangles

@@ -14,6 +14,7 @@ from typing import Any
 
 import ifcopenshell
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ingest_bim import geometry_host, ifc, ifc_groups
@@ -22,7 +23,7 @@ from ingest_bim.ifc_frames import cut_circles
 from ingest_bim.ifc_geometry import FAST, MIDDLE, REFERENCE, Host, Shape, compare, is_closed, volume_of
 from ingest_bim.ifc_groups import ladder
 from ingest_bim.ifc_ladder import shape_all
-from ingest_bim.pipes import LENGTH, Exact, receive, send
+from ingest_bim.pipes import Exact, receive, send
 from twin.errors import BadReference, UnreadableSource
 from twin.model import Mesh, Report
 
@@ -105,20 +106,27 @@ def test_a_kind_that_always_hangs_is_given_up(served: Callable[..., dict[int, tu
 
 
 def test_messages_survive_a_pipe_in_pieces() -> None:
-    down, up = os.pipe()
-    data = pickle.dumps(b"x" * 500_000)
+    """Arrays of all kinds too: none, of nothing, of columns, of Arrow; what is received can be written to."""
+    values: list[Any] = [b"x" * 500_000, (1, np.arange(200_000.0)), [np.zeros((0, 3)), np.asfortranarray(np.eye(4)), np.arange(9)[::2]], pa.table({"a": [None, "b"]}), None]
+    for value in values:
+        down, up = os.pipe()
+        sent = io.BytesIO()
+        send(sent, value)
 
-    def write() -> None:
-        with os.fdopen(up, "wb", buffering=0) as stream:
-            stream.write(LENGTH.pack(len(data)))
-            for at in range(0, len(data), 1000):
-                stream.write(data[at : at + 1000])
+        def write(up: int = up, data: bytes = sent.getvalue()) -> None:
+            with os.fdopen(up, "wb", buffering=0) as stream:
+                for at in range(0, len(data), 1000):
+                    stream.write(data[at : at + 1000])
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    assert receive(Exact(down)) == b"x" * 500_000
-    thread.join()
-    assert receive(io.BytesIO(b"short")) is None
+        thread = threading.Thread(target=write)
+        thread.start()
+        got = receive(Exact(down))
+        thread.join()
+        assert pickle.dumps(got) == pickle.dumps(value)
+        if isinstance(got, tuple):
+            got[1][0] = 5.0
+        for cut in range(0, len(sent.getvalue()), max(len(sent.getvalue()) // 50, 1)):
+            assert receive(io.BytesIO(sent.getvalue()[:cut])) is None
 
 
 # --- the ladder --------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from rasterio.transform import from_origin
 
 from twin.catalog import Catalog
 from twin.catalog_tables import Derivations
-from twin.commands import main
+from twin.cli import main
 from twin.jobs import Jobs
 from twin.lake import Lake
 

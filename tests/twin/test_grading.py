@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from twin import grading
 from twin.api import create_app
 from twin.city import City
-from twin.commands import main
+from twin.cli import main
 from twin.errors import BadOption
 
 

@@ -23,7 +23,7 @@ from PIL import Image
 from twin import comparing, parts
 from twin.api import create_app
 from twin.city import City
-from twin.commands import main
+from twin.cli import main
 from twin.model import Column, Features, Grid, Layer, Report
 
 from .conftest import HEIGHTS, E, N, place
