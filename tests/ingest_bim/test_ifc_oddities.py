@@ -52,6 +52,22 @@ def test_what_lies_far_from_the_model_is_said(model_file: ModelFile, step: Step)
         assert [feature for feature, reason in notes(report, "warned") if "500 km from the middle" in reason] == expected
 
 
+@pytest.mark.parametrize("east", ["1.E7", "1.E300", "-1.E12"])
+def test_what_lies_off_the_earth_costs_no_more_than_itself(model_file: ModelFile, step: Step, east: str) -> None:
+    far = ("#910=IFCCOLUMN('9000000000000000000005',$,'far',$,$,#911,#104,'T1',.COLUMN.);", "#911=IFCLOCALPLACEMENT($,#912);",
+           "#912=IFCAXIS2PLACEMENT3D(#913,$,$);", f"#913=IFCCARTESIANPOINT(({east},0.,0.));")  # fmt: skip
+    mesh, report = read(model_file(step(*far)))
+    assert len(mesh.instance_feature) == 2 and "9000000000000000000005" in mesh.ids.to_pylist()
+    assert [(feature, "misplaced" in reason) for feature, reason in notes(report, "skipped")] == [("9000000000000000000005", True)]
+
+
+@pytest.mark.parametrize(("value", "base", "reason"), [("0.", "#4", "of 0 m"), ("-1.", "#4", "of -1 m"), ("1.E300", "#4", r"of 1e\+300 m"), ("2.", "#900", "in terms of itself")])
+def test_a_unit_of_length_that_is_none_is_refused(model_file: ModelFile, step: Step, value: str, base: str, reason: str) -> None:
+    unit = ("#900=IFCCONVERSIONBASEDUNIT(#901,.LENGTHUNIT.,'X',#902);", "#901=IFCDIMENSIONALEXPONENTS(1,0,0,0,0,0,0);", f"#902=IFCMEASUREWITHUNIT(IFCLENGTHMEASURE({value}),{base});")
+    with pytest.raises(UnreadableSource, match=f"a unit of length {reason}"):
+        read(model_file(step(*unit, units="#900,#5,#6")))
+
+
 @pytest.mark.parametrize("kind", ["TRIANGULATED", "POLYGONAL"])
 def test_faces_have_their_own_colours(model_file: ModelFile, step: Step, kind: str) -> None:
     """A pyramid: the base red, the sides green but for one that is red; the same without colours beside it."""
