@@ -323,21 +323,21 @@ def _attribute_type(definition: Any, index: int) -> str:
 
 def _said(target: Any) -> str:
     """What an object states that is more than its name, or has none (a table, a time series, a person), as JSON."""
-    return orjson.dumps(_stated(target, 0), default=str).decode()
+    return orjson.dumps(stated(target, 0), default=str).decode()
 
 
-def _stated(value: Any, depth: int) -> Any:
-    """A value, a list, or an instance as its attributes that are given."""
+def stated(value: Any, depth: int, deepest: int = DEPTH) -> Any:
+    """A value, a list, or an instance as its attributes that are given; of what is further down than `deepest` the class."""
     if isinstance(value, tuple):
-        return [_stated(part, depth) for part in value]
+        return [stated(part, depth, deepest) for part in value]
     if not hasattr(value, "is_a"):
         return value
     if not value.id():  # a value of a select
-        return _stated(value.get_argument(0), depth)
-    if depth > DEPTH:
+        return stated(value.get_argument(0), depth, deepest)
+    if depth > deepest:
         return value.is_a()
     given = {value.attribute_name(i): value.get_argument(i) for i in range(len(value))}
-    return {name: _stated(one, depth + 1) for name, one in given.items() if one is not None}
+    return {name: stated(one, depth + 1, deepest) for name, one in given.items() if one is not None}
 
 
 def value_of(set_name: str, name: str, raw: Any, kind: str, unit: Unit) -> Value:

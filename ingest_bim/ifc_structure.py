@@ -173,6 +173,8 @@ def _ends(relation: Any) -> tuple[int, int, list[tuple[int, str]]] | None:
     names = [relation.attribute_name(i) for i in range(len(relation))]
     relating = [i for i, n in enumerate(names) if n.startswith("Relating")]
     related = [i for i, n in enumerate(names) if n.startswith("Related")]
+    if not relating and len(related) > 1:  # IfcRelCoversSpaces of IFC2x3: RelatedSpace, RelatedCoverings
+        relating, related = related[:1], related[1:]
     if not relating or not related:
         return None
     return relating[0], related[0], [(i, n) for i, n in enumerate(names) if i > DESCRIPTION and i not in (relating[0], related[0]) and n != "RelatedObjectsType"]

@@ -61,10 +61,21 @@ def test_what_relations_state_of_themselves(model: Read) -> None:
     assert json.loads(details["IfcRelAssignsToGroupByFactor"]) == {"Factor": 0.5} and details["IfcRelAggregates"] is None
 
 
-def test_sections_of_profiles_and_what_is_not_kept(model: Read) -> None:
+def test_sections_of_profiles_and_associations_of_other_kinds(model: Read) -> None:
     (row,) = model.tables["materials"]
     assert (row["id"], row["material"], row["name"], row["section"]) == (FIRST, "steel", "web", "RHS 100")
-    assert any("1 IfcRelAssociatesApproval" in note.reason for note in model.report.notes if note.action == "skipped")
+    (row,) = model.tables["associations"]
+    assert (row["id"], row["ifc"], row["name"], row["source"]) == (FIRST, "IfcRelAssociatesApproval", "ok", "occurrence") and json.loads(row["detail"]) == {"Identifier": "1", "Name": "ok"}
+
+
+def test_coverings_of_spaces_and_definitions_that_are_not_read(model_file: ModelFile, step: Step) -> None:
+    """IFC2x3 calls both ends of IfcRelCoversSpaces `Related…`."""
+    lines = ("#300=IFCSPACE('3000000000000000000001',$,'room',$,$,#40,$,$,.ELEMENT.,.INTERNAL.,$);", "#301=IFCCOVERING('3000000000000000000002',$,'tiles',$,$,#40,$,$,.FLOORING.);",
+             "#302=IFCRELCOVERSSPACES('3000000000000000000003',$,$,$,#300,(#301));", "#303=IFCPROPERTYSINGLEVALUE('a',$,IFCREAL(1.),$);",
+             "#304=IFCPROPERTYSET('3000000000000000000004',$,'P',$,(#303));", "#305=IFCRELOVERRIDESPROPERTIES('3000000000000000000005',$,$,$,(#100),#304,(#303));")  # fmt: skip
+    read = Read(model_file(step(*lines, schema="IFC2X3")))
+    assert [(row["from"][-1], row["to"][-1]) for row in read.tables["relations"] if row["ifc"] == "IfcRelCoversSpaces"] == [("1", "2")]
+    assert any("1 IfcRelOverridesProperties" in note.reason for note in read.report.notes if note.action == "skipped")
 
 
 def test_a_grid_is_listed_as_not_drawn(model_file: ModelFile, step: Step) -> None:
