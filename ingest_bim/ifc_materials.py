@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from ingest_bim.geometry_faces import look_of
 from ingest_bim.ifc_products import Products
-from ingest_bim.ifc_properties import column, stated
+from ingest_bim.ifc_properties import column
+from ingest_bim.ifc_stated import stated
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.step_access import DAMAGED, attribute
 from twin.model import Report, Table
@@ -20,8 +21,9 @@ from twin.model import Report, Table
 MaterialRow = tuple[str, str, int, float | None, float | None, str, str | None, str | None]
 """(material, kind, position, thickness m, fraction, category or layer name, colour #rrggbb, name of the section)."""
 
-#: Relationships of definitions that are not read, and what of them.
-UNREAD = {"IfcRelDefinesByTemplate": "templates of property sets", "IfcRelOverridesProperties": "values that override those of a shared property set"}
+#: Relationships of definitions, and looks, that are not read, and what of them.
+UNREAD = {"IfcRelDefinesByTemplate": "templates of property sets", "IfcRelOverridesProperties": "values that override those of a shared property set",
+          "IfcSurfaceTexture": "textures"}  # fmt: skip
 
 
 def material_rows(definition: Any, length: float, depth: int = 0) -> Iterator[MaterialRow]:

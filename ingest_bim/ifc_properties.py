@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from ingest_bim.ifc_folded import Folded
 from ingest_bim.ifc_singles import Singles, numbers
+from ingest_bim.ifc_stated import said
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.ifc_units import NONE, Unit, Units
 from ingest_bim.step_access import DAMAGED, attribute
@@ -261,7 +262,7 @@ class _Reader:
                 yield from self._properties(name, item.HasProperties or (), f"{label}.", depth + 1)
             elif kind == "IfcPropertyReferenceValue":
                 target = item.PropertyReference
-                text = None if target is None else str((attribute(target, "Name") if not target.is_a().endswith(_LISTS) else None) or _said(target))
+                text = None if target is None else str((attribute(target, "Name") if not target.is_a().endswith(_LISTS) else None) or said(target))
                 yield Value(name, label, text, None, "", None, "", target.is_a() if target is not None else "", text)
             else:
                 self.report.note("skipped", name, f"property {label!r} of the kind {kind} is not read.")
@@ -319,25 +320,6 @@ def _attribute_type(definition: Any, index: int) -> str:
     kind = declared.as_entity().attribute_by_index(index).type_of_attribute()
     named = kind.as_named_type()
     return str(named.declared_type().name()) if named is not None else ""
-
-
-def _said(target: Any) -> str:
-    """What an object states that is more than its name, or has none (a table, a time series, a person), as JSON."""
-    return orjson.dumps(stated(target, 0), default=str).decode()
-
-
-def stated(value: Any, depth: int, deepest: int = DEPTH) -> Any:
-    """A value, a list, or an instance as its attributes that are given; of what is further down than `deepest` the class."""
-    if isinstance(value, tuple):
-        return [stated(part, depth, deepest) for part in value]
-    if not hasattr(value, "is_a"):
-        return value
-    if not value.id():  # a value of a select
-        return stated(value.get_argument(0), depth, deepest)
-    if depth > deepest:
-        return value.is_a()
-    given = {value.attribute_name(i): value.get_argument(i) for i in range(len(value))}
-    return {name: stated(one, depth + 1, deepest) for name, one in given.items() if one is not None}
 
 
 def value_of(set_name: str, name: str, raw: Any, kind: str, unit: Unit) -> Value:

@@ -116,6 +116,22 @@ def test_what_properties_refer_to_is_told_in_full(model_file: ModelFile, step: S
     assert read.pset(SECOND, "P", "curve.Expression")["value"] == "y = 3 x"
 
 
+def test_times_costs_loads_and_actors(model_file: ModelFile, step: Step) -> None:
+    """What an object states by instances that are no objects is told as JSON; textures, which are not drawn, are said."""
+    lines = ("#300=IFCTASK('3000000000000000000001',$,'build',$,$,'T1',$,$,$,.F.,5,#301,.CONSTRUCTION.);",
+             "#301=IFCTASKTIME($,.PREDICTED.,$,$,'P5D','2024-01-01',$,$,$,$,$,$,$,$,$,$,$,$,$,$);", "#302=IFCCOSTITEM('3000000000000000000002',$,'cost',$,$,$,$,(#303),(#304));",
+             "#303=IFCCOSTVALUE('v',$,IFCMONETARYMEASURE(100.),$,$,$,$,$,$,$);", "#304=IFCQUANTITYCOUNT('n',$,$,5,$);", "#305=IFCACTOR('3000000000000000000003',$,'actor',$,$,#306);",
+             "#306=IFCORGANIZATION($,'Org',$,$,$);", "#307=IFCSTRUCTURALPOINTACTION('3000000000000000000004',$,'act',$,$,#40,$,#308,.GLOBAL_COORDS.,$);",
+             "#308=IFCSTRUCTURALLOADSINGLEFORCE('F',1.,2.,3.,$,$,$);", "#309=IFCIMAGETEXTURE(.T.,.T.,$,$,$,'brick.png');")  # fmt: skip
+    read = Read(model_file(step(*lines)))
+    found = {(row["id"][-1], row["attribute"]): json.loads(row["value"]) for row in read.tables["attributes"] if (row["value"] or "")[:1] in "[{"}
+    assert found == {
+        ("1", "TaskTime"): {"DataOrigin": "PREDICTED", "ScheduleDuration": "P5D", "ScheduleStart": "2024-01-01"}, ("2", "CostValues"): [{"Name": "v", "AppliedValue": 100.0}],
+        ("2", "CostQuantities"): [{"Name": "n", "CountValue": 5.0}], ("3", "TheActor"): {"Name": "Org"}, ("4", "AppliedLoad"): {"Name": "F", "ForceX": 1.0, "ForceY": 2.0, "ForceZ": 3.0},
+    }  # fmt: skip
+    assert any("1 IfcSurfaceTexture: textures are not kept" in note.reason for note in read.report.notes)
+
+
 def test_what_alignments_are_designed_by(model_file: ModelFile, step: Step) -> None:
     lines = ("#300=IFCALIGNMENTSEGMENT('3000000000000000000001',$,'arc',$,$,#40,$,#301);",
              "#301=IFCALIGNMENTHORIZONTALSEGMENT($,$,#302,0.5,-300000.,-300000.,120000.,$,.CIRCULARARC.);", "#302=IFCCARTESIANPOINT((1000.,2000.));")  # fmt: skip
