@@ -129,6 +129,8 @@ def _related(model: Any, report: Report, singles: Singles | None) -> dict[int, l
     return own
 
 
+NOT_VALUES = ("Material", "ShapeAspectStyle")
+"""Attributes of definitions that name what they are of."""
 _LISTS = ("Table", "TimeSeries")
 """Ends of the classes that a property refers to for what they list, not for what they are called."""
 
@@ -291,13 +293,19 @@ class _Reader:
         return list(self._properties(name, listed, "", 0) if listed is not None else self._predefined(name, definition, 1))
 
     def _predefined(self, name: str, definition: Any, first: int = 4) -> Iterator[Value]:
-        """Door linings, panels, reinforcement, energy, … state values as attributes."""
+        """Door linings, panels, reinforcement, energy, … state values as attributes; what they state by other instances is JSON."""
         for index in range(first, len(definition)):
             raw = definition[index]
-            if raw is None or hasattr(raw, "is_a") or isinstance(raw, (tuple, list)):
+            if raw is None or raw == ():
                 continue
-            kind = _attribute_type(definition, index)
-            yield value_of(name, definition.attribute_name(index), raw, kind, self.units.of_measure(kind))
+            label, one = definition.attribute_name(index), raw[0] if isinstance(raw, tuple) else raw
+            if not hasattr(one, "is_a"):
+                kind = _attribute_type(definition, index)
+                yield value_of(name, label, raw, kind, self.units.of_measure(kind))
+            elif one is raw and not raw.id():  # a value of a select
+                yield self._single(name, label, raw, None)
+            elif label not in NOT_VALUES:
+                yield Value(name, label, said(raw), None, "", None, "", one.is_a(), said(raw))
 
     def _quantities(self, name: str, quantities: Iterable[Any], prefix: str, depth: int) -> Iterator[Value]:
         for item in quantities:

@@ -132,6 +132,15 @@ def test_times_costs_loads_and_actors(model_file: ModelFile, step: Step) -> None
     assert any("1 IfcSurfaceTexture: textures are not kept" in note.reason for note in read.report.notes)
 
 
+def test_sets_of_a_fixed_form_that_list_more_than_values(model_file: ModelFile, step: Step) -> None:
+    lines = ("#300=IFCSOUNDPROPERTIES('3000000000000000000001',$,'sound',$,.T.,.DBA.,(#301));", "#301=IFCSOUNDVALUE('3000000000000000000002',$,$,$,$,125.,IFCSOUNDPRESSUREMEASURE(20.));",
+             "#302=IFCRELDEFINESBYPROPERTIES('3000000000000000000003',$,$,$,(#110),#300);")  # fmt: skip
+    read = Read(model_file(step(*lines, schema="IFC2X3")))
+    assert (read.pset(SECOND, "sound", "IsAttenuating")["value"], read.pset(SECOND, "sound", "SoundScale")["value"]) == ("true", "DBA")
+    (value,) = json.loads(read.pset(SECOND, "sound", "SoundValues")["value"])
+    assert (value["Frequency"], value["SoundLevelSingleValue"]) == (125.0, 20.0)
+
+
 def test_what_alignments_are_designed_by(model_file: ModelFile, step: Step) -> None:
     lines = ("#300=IFCALIGNMENTSEGMENT('3000000000000000000001',$,'arc',$,$,#40,$,#301);",
              "#301=IFCALIGNMENTHORIZONTALSEGMENT($,$,#302,0.5,-300000.,-300000.,120000.,$,.CIRCULARARC.);", "#302=IFCCARTESIANPOINT((1000.,2000.));")  # fmt: skip
