@@ -204,12 +204,17 @@ def _find_parents(structure: Structure, by_name: dict[str, list[Relation]], repo
             child, parent = (relation.source, relation.target) if name == "port_of" else (relation.target, relation.source)
             if child in known and parent in known and child != parent:
                 structure.parent.setdefault(child, parent)
+    done: set[int] = set()
     for element in structure.elements:
-        step, path = element.id(), [element.id()]
-        path += structure.above(step)
-        if structure.parent.get(path[-1]) in path:
-            report.note("repaired", structure.ids[step], "The spatial tree runs in a circle; the last link of it is cut.")
-            del structure.parent[path[-1]]
+        path: dict[int, None] = {}
+        at: int | None = element.id()
+        while at is not None and at not in done and at not in path:
+            path[at] = None
+            at = structure.parent.get(at)
+        if at in path:
+            report.note("repaired", structure.ids[element.id()], "The spatial tree runs in a circle; the last link of it is cut.")
+            del structure.parent[next(reversed(path))]
+        done |= path.keys()
 
 
 def relation_table(structure: Structure) -> Table:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ingest_bim import ifc
+from ingest_bim.ifc_structure import Structure
 from twin.errors import UnreadableSource
 from twin.model import Mesh, Report
 
@@ -149,3 +150,23 @@ def test_a_tapered_body_has_each_end_once(model_file: ModelFile, step: Step, hol
     corners = [[tuple(np.round(point, 6)) for point in triangle] for triangle in triangles]
     edges = sorted((t[i], t[(i + 1) % 3]) for t in corners for i in range(3))
     assert edges == sorted((v, u) for u, v in edges)
+
+
+def test_wholes_of_wholes_without_end(model_file: ModelFile, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,000 assemblies, each a part of the one before, in a storey: every one has its place, and nobody climbs from each of them to the top."""
+    count, climbed = 1000, 0
+    above = Structure.above
+
+    def counted(self: Structure, at: int) -> Iterator[int]:
+        nonlocal climbed
+        for found in above(self, at):
+            climbed += 1
+            yield found
+
+    monkeypatch.setattr(Structure, "above", counted)
+    lines = [f"#{1000 + 2 * i}=IFCELEMENTASSEMBLY('{f'A{i:021d}'}',$,$,$,$,#40,$,$,$,$);" for i in range(count)]
+    lines += [f"#{1001 + 2 * i}=IFCRELAGGREGATES('{f'R{i:021d}'}',$,$,$,#{1000 + 2 * i},(#{1002 + 2 * i}));" for i in range(count - 1)]
+    lines.append("#900=IFCRELCONTAINEDINSPATIALSTRUCTURE('9000000000000000000001',$,$,$,(#1000),#22);")
+    mesh, _ = read(model_file(step(*lines)))
+    assert [row["storey"] for row in mesh.attributes.to_pylist() if row["class"] == "IfcElementAssembly"] == ["EG"] * count
+    assert climbed < 10 * count
