@@ -17,7 +17,7 @@ from ingest_bim import citymodel_kernels as kernels
 from ingest_bim import citymodel_volumes as volumes
 from ingest_bim.citymodel import CityObject, Columns, Shape, metres_of
 from ingest_bim.citymodel_faces import F32, I32, Faces, Flat, corner_uv, flattened, triangulate_flat
-from ingest_bim.citymodel_solids import solid_volumes
+from ingest_bim.citymodel_solids import inside_out, solid_volumes
 from ingest_bim.citymodel_textures import Pictures
 from twin import grading
 from twin.model import Material, Mesh, Reference, Report, Texture
@@ -303,6 +303,10 @@ class Builder:
         if closed and volume < 0:
             faces.triangles = np.ascontiguousarray(faces.triangles[:, ::-1])
             note("repaired", thing.id, f"{thing.kind}: the solid was inside out and is turned.")
+        elif len(shape.solids) > 1 and (turned := inside_out(shape, local, faces.triangles, faces.face)).any():
+            of_turned = turned[faces.face]
+            faces.triangles[of_turned] = faces.triangles[of_turned, ::-1]
+            note("repaired", thing.id, f"{thing.kind}: of its solids some were inside out ({turned.sum()} faces) and are turned.")
         return faces, closed, flat
 
 

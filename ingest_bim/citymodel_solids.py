@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_bim import citymodel_volumes as kernels
-from ingest_bim.citymodel import Shell
+from ingest_bim.citymodel import Shape, Shell
 from ingest_bim.citymodel_faces import flattened
 
 F64 = NDArray[np.float64]
@@ -30,6 +30,32 @@ def solid_volumes(vertices: F64, solids: list[list[Shell]]) -> list[float | str]
         if not corners or corners not in met:
             met.add(corners)
             found.append(_solid_volume(vertices, shells))
+    return found
+
+
+def inside_out(shape: Shape, vertices: F64, triangles: NDArray[np.int32], face: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """(F,) of the faces of several solids those that one of them is made of whose faces look inwards, over (N, 3) vertices in metres.
+
+    Args:
+        shape: its solids and faces.
+        vertices: of the shape.
+        triangles: (T, 3) of its faces.
+        face: (T,) the face of each.
+    """
+    numbers: dict[frozenset[int], list[int]] = {}
+    for number, each in enumerate(shape.faces):
+        numbers.setdefault(frozenset(each.rings[0]), []).append(number)
+    inwards, outwards = np.zeros(len(shape.faces), bool), np.zeros(len(shape.faces), bool)
+    order = np.argsort(face, kind="stable")
+    starts = np.searchsorted(face[order], np.arange(len(shape.faces) + 1))
+    for shells in shape.solids:
+        own = [number for shell in shells for rings in shell for number in numbers.get(frozenset(rings[0]), ())]
+        rows = np.concatenate([order[starts[number] : starts[number + 1]] for number in own]) if own else order[:0]
+        corners = vertices[triangles[rows]]
+        # from its own middle: a face that it has in common with another solid is drawn once and may be missing here
+        a, b, c = (corners[:, i] - corners.reshape(-1, 3).mean(axis=0) for i in range(3)) if len(rows) else (corners[:, 0],) * 3
+        (inwards if np.einsum("ij,ij->", a, np.cross(b, c)) / 6 < -NOTHING else outwards)[own] = True
+    found: NDArray[np.bool_] = inwards & ~outwards
     return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ingest_bim.geometry_grid import local_placement
 from ingest_bim.geometry_lofts import filleted, spine, tapered
 from ingest_bim.geometry_primitives import block, cone, cylinder, pyramid
 from ingest_bim.geometry_profiles import Draw, polygonal
@@ -30,7 +31,14 @@ HIGHEST = 64
 
 
 def prepared(model: Any) -> Any:
-    """The model as the kernels can read it (in memory): no object is a part of its own parts, and angles without a unit are radians, of which they would take the negative."""
+    """The model as the kernels can read it (in memory).
+
+    No object is a part of its own parts; angles without a unit are radians, of which they would take the negative; placements on a grid are local ones.
+    """
+    for placement in model.by_type("IfcGridPlacement"):
+        with suppress(*DAMAGED):
+            if (local := local_placement(model, placement)) is not None:
+                _put(model, placement, local)
     for project in model.by_type("IfcProject"):
         with suppress(*DAMAGED):
             units = project.UnitsInContext

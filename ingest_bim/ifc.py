@@ -52,7 +52,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     """Read a model.
 
     Yields:
-        The Tables psets, quantities, relations, materials, classifications, documents, attributes and types, then Mesh batches (elements).
+        The Tables psets, quantities, relations, materials, classifications, documents, associations, attributes and types, then Mesh batches (elements).
 
     Raises:
         UnreadableSource: not IFC, truncated, or a schema that is not read.

@@ -12,17 +12,24 @@ import orjson
 import pyarrow as pa
 
 from ingest_bim.ifc_properties import Value, value_of
+from ingest_bim.ifc_stated import stated
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.ifc_units import Units
-from ingest_bim.step_access import DAMAGED
+from ingest_bim.step_access import DAMAGED, supertypes
 from twin.model import Report, Table
 
 #: Columns of every element, or of no meaning outside of the file.
 COMMON = frozenset(("GlobalId", "OwnerHistory", "Name", "Description", "ObjectType", "Tag", "LongName", "PredefinedType", "CompositionType", "ApplicableOccurrence"))
-ADDRESSES = ("IfcPostalAddress", "IfcTelecomAddress")
+#: Objects and what they are drawn and measured by, which have their own places; all other instances that an attribute names (an address, an actor, a task's time, a cost,
+#: a load) are told as JSON, in the file's units.
+ELSEWHERE = frozenset((
+    "IfcRoot", "IfcObjectPlacement", "IfcProductRepresentation", "IfcRepresentation", "IfcRepresentationMap", "IfcRepresentationItem", "IfcRepresentationContext", "IfcUnitAssignment",
+    "IfcOwnerHistory", "IfcShapeAspect",
+))  # fmt: skip
+DEPTH = 4
+"""Levels of instances in an attribute that are told."""
 #: What a segment of an alignment is designed by: its radii, lengths, gradients, cants are attributes as if they were its own.
 PARAMETERS = "IfcAlignmentParameterSegment"
-TOLD = (*ADDRESSES, "IfcGridAxis", PARAMETERS)
 
 
 def attributes(model: Any, structure: Structure, units: Units, report: Report) -> Iterator[Table]:
@@ -51,18 +58,17 @@ def attributes(model: Any, structure: Structure, units: Units, report: Report) -
 def _value(name: str, raw: Any, measure: str, units: Units) -> Value | None:
     if raw is None or raw == ():
         return None
-    if isinstance(raw, tuple) and hasattr(raw[0], "is_a"):
-        if raw[0].is_a() != "IfcGridAxis":
+    first = raw[0] if isinstance(raw, tuple) else raw
+    if hasattr(first, "is_a"):
+        if first.is_a() == "IfcGridAxis":
+            raw = [axis.AxisTag for axis in raw]
+        elif not first.id():  # a value of a select
+            measure = first.is_a()
+            raw = raw.get_argument(0) if first is raw else [value.get_argument(0) for value in raw]
+        elif supertypes(first.is_a(True)) & ELSEWHERE:
             return None
-        raw = [axis.AxisTag for axis in raw]
-    if hasattr(raw, "is_a"):
-        if not raw.id():  # a value of a select
-            measure = raw.is_a()
-            return value_of("", name, raw.get_argument(0), measure, units.of_measure(measure))
-        if raw.is_a() in ADDRESSES:
-            stated = {raw.attribute_name(i): v for i in range(len(raw)) if (v := raw.get_argument(i)) is not None}
-            return value_of("", name, orjson.dumps(stated, default=str).decode(), raw.is_a(), units.of_measure(""))
-        return None
+        else:
+            return value_of("", name, orjson.dumps(stated(raw, 0, DEPTH), default=str).decode(), first.is_a(), units.of_measure(""))
     return value_of("", name, raw, measure, units.of_measure(measure))
 
 
@@ -93,14 +99,18 @@ class _Schema:
 
 
 def _declared(kind: Any) -> tuple[str, bool]:
-    """(the name of an attribute's type, whether it can be told: of other entities, shapes and places among them, only these)."""
+    """(the name of an attribute's type, whether it can be told: that of an entity, unless it is among those that are told elsewhere)."""
     many = kind.as_aggregation_type()
     named = (many.type_of_element() if many is not None else kind).as_named_type()
     if named is None:
         return "", True
     declared = named.declared_type()
     name = str(declared.name())
-    return "" if many is not None else name, declared.as_entity() is None or name in TOLD
+    entity, above = declared.as_entity(), set[str]()
+    while entity is not None:
+        above.add(entity.name())
+        entity = entity.supertype()
+    return "" if many is not None else name, above.isdisjoint(ELSEWHERE - {"IfcRepresentationItem"})
 
 
 def _table(rows: list[tuple[str, str, Value]]) -> pa.Table:

@@ -63,7 +63,7 @@ def attribute_table(model: Any, structure: Structure, products: Products, defini
             typed[one.id()] = one.Name, attribute(one, "PredefinedType")
     ours = [typed[one.id() if one is not None else 0] for one in types]
     spatial, by_item = _levels(structure), layers(model)
-    known: dict[int | None, dict[str, Any]] = {}
+    known: dict[int | None, dict[str, Any]] = {None: {"storey_elevation": None}}
     places = [_place(step, structure, spatial, known) for step in steps]
     groups = {step: element for step, element, kind in zip(steps, elements, kinds, strict=True) if "IfcGroup" in supertypes(qualified[kind])}
     belongs = [[groups[g] for g in structure.groups[step] if g in groups] if step in structure.groups else [] for step in steps]
@@ -131,21 +131,23 @@ def _levels(structure: Structure) -> dict[int, tuple[str, str | None, float | No
 def _place(
     step: int, structure: Structure, levels: dict[int, tuple[str, str | None, float | None]], known: dict[int | None, dict[str, Any]]
 ) -> dict[str, Any]:
-    """The nearest site, building, storey and space at or above an element; `known` by what holds it."""
+    """The nearest site, building, storey and space at or above an element; `known`: those at or above each that holds something, {"storey_elevation": None} of nothing."""
     whole = structure.parent.get(step)
-    if step not in levels and whole in known:
-        return known[whole]
-    found: dict[str, Any] = {"storey_elevation": None}
-    for at in (step, *structure.above(step)):
-        if at in levels:
-            column, name, elevation = levels[at]
-            if column not in found:
-                found[column] = name
-                if column == "storey" and elevation is not None:
-                    found["storey_elevation"] = elevation
-    if step not in levels:
-        known[whole] = found
-    return found
+    above: list[int] = []
+    at = whole
+    while at is not None and at not in known:
+        above.append(at)
+        at = structure.parent.get(at)
+    for each in reversed(above):
+        known[each] = _within(levels.get(each), known[structure.parent.get(each)])
+    return _within(levels.get(step), known[whole])
+
+
+def _within(level: tuple[str, str | None, float | None] | None, above: dict[str, Any]) -> dict[str, Any]:
+    if level is None:
+        return above
+    column, name, elevation = level
+    return {**above, column: name, **({"storey_elevation": elevation} if column == "storey" else {})}
 
 
 def _common(properties: Given | None) -> dict[str, Any]:

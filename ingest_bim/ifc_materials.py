@@ -1,22 +1,29 @@
-"""Materials, classifications, documents and presentation layers of elements, their own or their type's."""
+"""Materials, classifications, documents, other associations and presentation layers of elements, their own or their type's."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from ingest_bim.geometry_faces import look_of
 from ingest_bim.ifc_products import Products
 from ingest_bim.ifc_properties import column
+from ingest_bim.ifc_stated import stated
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.step_access import DAMAGED, attribute
 from twin.model import Report, Table
 
 MaterialRow = tuple[str, str, int, float | None, float | None, str, str | None, str | None]
 """(material, kind, position, thickness m, fraction, category or layer name, colour #rrggbb, name of the section)."""
+
+#: Relationships of definitions, and looks, that are not read, and what of them.
+UNREAD = {"IfcRelDefinesByTemplate": "templates of property sets", "IfcRelOverridesProperties": "values that override those of a shared property set",
+          "IfcSurfaceTexture": "textures"}  # fmt: skip
 
 
 def material_rows(definition: Any, length: float, depth: int = 0) -> Iterator[MaterialRow]:
@@ -76,7 +83,7 @@ class Associations:
         self.materials: dict[int, list[MaterialRow]] = defaultdict(list)
         self.classes: dict[int, list[tuple[str, str, str, str, str, str]]] = defaultdict(list)
         self.documents: dict[int, list[tuple[str, str, str, str]]] = defaultdict(list)
-        others: Counter[str] = Counter()
+        self.others: dict[int, list[tuple[str, str, str]]] = defaultdict(list)
         for relation in model.by_type("IfcRelAssociates"):
             try:
                 if relation.is_a("IfcRelAssociatesMaterial"):
@@ -92,11 +99,23 @@ class Associations:
                     for item in relation.RelatedObjects or ():
                         self.documents[item.id()].append(document)
                 else:
-                    others[relation.is_a()] += 1
+                    self._other(relation)
             except DAMAGED as error:
                 report.note("skipped", "", f"#{relation.id()} {relation.is_a()} is damaged: {str(error)[:120]}.")
-        for kind, count in sorted(others.items()):
-            report.note("skipped", "", f"{count} {kind}: approvals, constraints, libraries and the like are not kept.")
+        for kind, what in UNREAD.items():
+            with suppress(RuntimeError):  # its schema has no such class
+                if count := len(model.by_type(kind)):
+                    report.note("skipped", "", f"{count} {kind}: {what} are not kept.")
+
+    def _other(self, relation: Any) -> None:
+        """An approval, a constraint, a library, a value, a profile: what is stated of it, but for shapes."""
+        names = [relation.attribute_name(i) for i in range(len(relation))]
+        target = next((relation.get_argument(i) for i, name in enumerate(names) if name.startswith("Relating")), None)
+        beside = {name: relation.get_argument(i) for i, name in enumerate(names) if name == "Intent" and relation.get_argument(i)}
+        detail = {**beside, **(stated(target, 0, 2) if target is not None else {})}
+        row = relation.is_a(), str(attribute(target, "Name") or attribute(target, "ProfileName") or relation.Name or ""), orjson.dumps(detail, default=str).decode()
+        for item in relation.RelatedObjects or ():
+            self.others[item.id()].append(row)
 
     def materials_of(self, step: int) -> tuple[list[MaterialRow], str]:
         """(rows, "occurrence" or "type")."""
@@ -106,7 +125,7 @@ class Associations:
         return (self.materials.get(kind.id(), []), "type") if kind is not None else ([], "occurrence")
 
     def tables(self) -> Iterator[Table]:
-        """`materials`, `classifications` and `documents`, one row for each element (and type) and entry."""
+        """`materials`, `classifications`, `documents` and, if there are any, `associations` (of other kinds), one row for each element (and type) and entry."""
         ids = self.structure.ids
         rows: list[tuple[Any, ...]] = []
         for step in ids:
@@ -120,6 +139,8 @@ class Associations:
         yield Table("classifications", _rows_table(self._inherited(self.classes), names))
         names = [(n, pa.string()) for n in ("id", "identification", "name", "description", "location", "source")]
         yield Table("documents", _rows_table(self._inherited(self.documents), names))
+        if self.others:
+            yield Table("associations", _rows_table(self._inherited(self.others), [(n, pa.string()) for n in ("id", "ifc", "name", "detail", "source")]))
 
     def _inherited(self, by_step: dict[int, list[Any]]) -> list[tuple[Any, ...]]:
         """Rows (id, …, source): each object's own, then its type's."""

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from ingest_bim.ifc_folded import Folded
 from ingest_bim.ifc_singles import Singles, numbers
+from ingest_bim.ifc_stated import said
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.ifc_units import NONE, Unit, Units
 from ingest_bim.step_access import DAMAGED, attribute
@@ -128,6 +129,8 @@ def _related(model: Any, report: Report, singles: Singles | None) -> dict[int, l
     return own
 
 
+NOT_VALUES = ("Material", "ShapeAspectStyle")
+"""Attributes of definitions that name what they are of."""
 _LISTS = ("Table", "TimeSeries")
 """Ends of the classes that a property refers to for what they list, not for what they are called."""
 
@@ -261,7 +264,7 @@ class _Reader:
                 yield from self._properties(name, item.HasProperties or (), f"{label}.", depth + 1)
             elif kind == "IfcPropertyReferenceValue":
                 target = item.PropertyReference
-                text = None if target is None else str((attribute(target, "Name") if not target.is_a().endswith(_LISTS) else None) or _said(target))
+                text = None if target is None else str((attribute(target, "Name") if not target.is_a().endswith(_LISTS) else None) or said(target))
                 yield Value(name, label, text, None, "", None, "", target.is_a() if target is not None else "", text)
             else:
                 self.report.note("skipped", name, f"property {label!r} of the kind {kind} is not read.")
@@ -290,13 +293,19 @@ class _Reader:
         return list(self._properties(name, listed, "", 0) if listed is not None else self._predefined(name, definition, 1))
 
     def _predefined(self, name: str, definition: Any, first: int = 4) -> Iterator[Value]:
-        """Door linings, panels, reinforcement, energy, … state values as attributes."""
+        """Door linings, panels, reinforcement, energy, … state values as attributes; what they state by other instances is JSON."""
         for index in range(first, len(definition)):
             raw = definition[index]
-            if raw is None or hasattr(raw, "is_a") or isinstance(raw, (tuple, list)):
+            if raw is None or raw == ():
                 continue
-            kind = _attribute_type(definition, index)
-            yield value_of(name, definition.attribute_name(index), raw, kind, self.units.of_measure(kind))
+            label, one = definition.attribute_name(index), raw[0] if isinstance(raw, tuple) else raw
+            if not hasattr(one, "is_a"):
+                kind = _attribute_type(definition, index)
+                yield value_of(name, label, raw, kind, self.units.of_measure(kind))
+            elif one is raw and not raw.id():  # a value of a select
+                yield self._single(name, label, raw, None)
+            elif label not in NOT_VALUES:
+                yield Value(name, label, said(raw), None, "", None, "", one.is_a(), said(raw))
 
     def _quantities(self, name: str, quantities: Iterable[Any], prefix: str, depth: int) -> Iterator[Value]:
         for item in quantities:
@@ -319,25 +328,6 @@ def _attribute_type(definition: Any, index: int) -> str:
     kind = declared.as_entity().attribute_by_index(index).type_of_attribute()
     named = kind.as_named_type()
     return str(named.declared_type().name()) if named is not None else ""
-
-
-def _said(target: Any) -> str:
-    """What an object states that is more than its name, or has none (a table, a time series, a person), as JSON."""
-    return orjson.dumps(_stated(target, 0), default=str).decode()
-
-
-def _stated(value: Any, depth: int) -> Any:
-    """A value, a list, or an instance as its attributes that are given."""
-    if isinstance(value, tuple):
-        return [_stated(part, depth) for part in value]
-    if not hasattr(value, "is_a"):
-        return value
-    if not value.id():  # a value of a select
-        return _stated(value.get_argument(0), depth)
-    if depth > DEPTH:
-        return value.is_a()
-    given = {value.attribute_name(i): value.get_argument(i) for i in range(len(value))}
-    return {name: _stated(one, depth + 1) for name, one in given.items() if one is not None}
 
 
 def value_of(set_name: str, name: str, raw: Any, kind: str, unit: Unit) -> Value:

@@ -44,6 +44,8 @@ from twin.processes import uncollected
 if TYPE_CHECKING:
     from ingest_bim.ifc import Options
 
+BEYOND = 2e6
+"""Metres from the middle of a model beyond which nothing is drawn."""
 #: Bytes of text up to which it is scanned: for equal shapes, the cache, plain bodies and values. It takes six times that in memory, as the parser does.
 MAX_SCANNED = 1 << 30
 
@@ -125,8 +127,8 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         columns = attribute_table(model, structure, products, definitions, associations)
         shapes = shaping.shapes(_telling(around)) if shaping is not None else Shapes()
         shapes.skipped |= {step: ("empty", reason) for step, reason in found.idle.items()}
-        _report(structure, shapes, report)
         _note_far(shapes, structure, report)
+        _report(structure, shapes, report)
         if placement is None:
             placement = _place_on_footprint(model, units, shapes, options, report, name)
         else:
@@ -233,14 +235,19 @@ def _middle(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _note_far(shapes: Shapes, structure: Structure, report: Report) -> None:
-    """Say which shapes lie far from nearly all others: of a second site in other coordinates, or misplaced."""
+    """Say which shapes lie far from nearly all others: of a second site in other coordinates, or misplaced; those that no city holds are left out."""
     if len(shapes.shapes) < 2:
         return
-    corners = _corners(shapes)
-    distances = np.linalg.norm(corners - _middle(corners), axis=1)
     steps = list(shapes.shapes)
-    for i in np.flatnonzero(distances > FAR):
-        report.note("warned", structure.ids[steps[i]], f"It lies {distances[i] / 1000:,.0f} km from the middle of the model, where its placement puts it: look at the coordinates of its site.")
+    with np.errstate(over="ignore", invalid="ignore"):
+        corners = _corners(shapes)
+        distances = np.linalg.norm(corners - _middle(corners), axis=1)
+    for i in np.flatnonzero(~(distances <= FAR)):
+        if distances[i] <= BEYOND:
+            report.note("warned", structure.ids[steps[i]], f"It lies {distances[i] / 1000:,.0f} km from the middle of the model, where its placement puts it: look at the coordinates of its site.")
+        else:  # no map reaches as far, and one element must not cost the model
+            del shapes.shapes[steps[i]]
+            shapes.skipped[steps[i]] = ("misplaced", f"it lies {distances[i] / 1000:.3g} km from the middle of the model, where its placement puts it")
 
 
 def _types(model: Any, structure: Structure, definitions: Definitions) -> Table:

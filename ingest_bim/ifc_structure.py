@@ -173,6 +173,8 @@ def _ends(relation: Any) -> tuple[int, int, list[tuple[int, str]]] | None:
     names = [relation.attribute_name(i) for i in range(len(relation))]
     relating = [i for i, n in enumerate(names) if n.startswith("Relating")]
     related = [i for i, n in enumerate(names) if n.startswith("Related")]
+    if not relating and len(related) > 1:  # IfcRelCoversSpaces of IFC2x3: RelatedSpace, RelatedCoverings
+        relating, related = related[:1], related[1:]
     if not relating or not related:
         return None
     return relating[0], related[0], [(i, n) for i, n in enumerate(names) if i > DESCRIPTION and i not in (relating[0], related[0]) and n != "RelatedObjectsType"]
@@ -202,12 +204,17 @@ def _find_parents(structure: Structure, by_name: dict[str, list[Relation]], repo
             child, parent = (relation.source, relation.target) if name == "port_of" else (relation.target, relation.source)
             if child in known and parent in known and child != parent:
                 structure.parent.setdefault(child, parent)
+    done: set[int] = set()
     for element in structure.elements:
-        step, path = element.id(), [element.id()]
-        path += structure.above(step)
-        if structure.parent.get(path[-1]) in path:
-            report.note("repaired", structure.ids[step], "The spatial tree runs in a circle; the last link of it is cut.")
-            del structure.parent[path[-1]]
+        path: dict[int, None] = {}
+        at: int | None = element.id()
+        while at is not None and at not in done and at not in path:
+            path[at] = None
+            at = structure.parent.get(at)
+        if at in path:
+            report.note("repaired", structure.ids[element.id()], "The spatial tree runs in a circle; the last link of it is cut.")
+            del structure.parent[next(reversed(path))]
+        done |= path.keys()
 
 
 def relation_table(structure: Structure) -> Table:

@@ -56,6 +56,8 @@ SYMBOL = {
 }  # fmt: skip
 #: Measures that are not called after their unit's type.
 MEASURES = {"MONETARY": "MONETARYUNIT", "WEIGHT": "MASSUNIT", "HEATING": "HEATINGVALUEUNIT"}
+#: Metres of a unit of length that is one: from the nanometre to a thousand kilometres.
+SHORTEST, LONGEST = 1e-9, 1e6
 _SUPER = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -179,9 +181,13 @@ def one_length(model: Any, where: str, report: Report) -> None:
     """Of several projects in one file (merged models) the first one's units are taken.
 
     Raises:
-        UnreadableSource: another one measures lengths otherwise, so that part of the model would have the wrong size.
+        UnreadableSource: another one measures lengths otherwise, so that part of the model would have the wrong size; or the unit is none: 0, negative, of itself.
     """
     first, *others = model.by_type("IfcProject") or [None]
+    length = _length_of(first)
+    if length is not None and (not SHORTEST <= length <= LONGEST or _is_circular(_length_unit(first))):
+        what = "in terms of itself" if _is_circular(_length_unit(first)) else f"of {length:g} m"
+        raise UnreadableSource(f"{where} states a unit of length {what}: nothing can be drawn in it.", "Correct its IfcUnitAssignment, or export the model again.")
     for project in others:
         factors = {factor for factor in map(_length_of, (first, project)) if factor is not None}
         if len(factors) > 1:
@@ -191,6 +197,19 @@ def one_length(model: Any, where: str, report: Report) -> None:
 
 
 def _length_of(project: Any) -> float | None:
+    unit = _length_unit(project)
+    return read_unit(unit).factor if unit is not None else None
+
+
+def _length_unit(project: Any) -> Any:
     assigned = attribute(project, "UnitsInContext")
-    lengths = [unit for unit in attribute(assigned, "Units", ()) if attribute(unit, "UnitType") == "LENGTHUNIT"] if assigned is not None else []
-    return read_unit(lengths[0]).factor if lengths else None
+    return next((unit for unit in attribute(assigned, "Units", ()) if attribute(unit, "UnitType") == "LENGTHUNIT"), None) if assigned is not None else None
+
+
+def _is_circular(unit: Any) -> bool:
+    """Whether a unit is, in the end, a multiple of itself."""
+    seen: set[int] = set()
+    while unit is not None and unit.id() not in seen:
+        seen.add(unit.id())
+        unit = attribute(attribute(unit, "ConversionFactor"), "UnitComponent")
+    return unit is not None

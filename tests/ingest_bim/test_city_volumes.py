@@ -20,7 +20,7 @@ import trimesh
 
 from ingest_bim import citygml, cityjson
 from ingest_bim.citymodel_solids import solid_volumes
-from twin.model import Report
+from twin.model import Mesh, Report
 
 GML = "{http://www.opengis.net/gml}"
 HREF = "{http://www.w3.org/1999/xlink}href"
@@ -172,6 +172,37 @@ def test_shells_and_solids() -> None:
     assert solid_volumes(corners, [[[[SIDES[0][::-1]], *shell()[1:]]]]) == ["its outer shell has faces that are turned over against their neighbours"]
     assert solid_volumes(corners, [[shell(8), shell()]]) == ["its inner shells enclose more than its outer one"]
     assert solid_volumes(corners, [[[]], [[[[0, 2, 3]], [[0, 3, 2]]]]]) == ["its outer shell has no faces", "its outer shell encloses nothing"]
+
+
+def test_one_of_several_solids_that_is_inside_out_is_turned(tmp_path: Path) -> None:
+    """Two cubes apart and two that share a face, the second of each inside out; beside them the same as they should be. All triangles look outwards."""
+    points = np.concatenate([CUBE + np.array([x, 0, 0]) for x in (0, 100, 101)])
+    vertices = (1000 * np.unique(points, axis=0)).astype(int).tolist()
+
+    def faces(x: int, *, inward: bool) -> list[list[list[int]]]:
+        at = [vertices.index((1000 * (p + np.array([x, 0, 0]))).astype(int).tolist()) for p in CUBE]
+        return [[[at[i] for i in (side[::-1] if inward else side)]] for side in SIDES]
+
+    for turned in (False, True):
+        for kind, second in (("MultiSolid", 0), ("CompositeSolid", 101)):
+            geometry = {"type": kind, "lod": "2", "boundaries": [[faces(100, inward=False)], [faces(second, inward=turned)]]}
+            document = {
+                "type": "CityJSON", "version": "2.0", "transform": {"scale": [0.001] * 3, "translate": [405_000, 2_498_000, 10]}, "vertices": vertices,
+                "metadata": {"referenceSystem": "https://www.opengis.net/def/crs/EPSG/0/4547"}, "CityObjects": {"b": {"type": "Building", "geometry": [geometry]}},
+            }  # fmt: skip
+            (tmp_path / "m.city.json").write_text(json.dumps(document))
+            report = Report()
+            (mesh,) = cityjson.read(tmp_path / "m.city.json", cityjson.Options(vertical="EPSG:5737"), report)
+            assert isinstance(mesh, Mesh)
+            corners = mesh.positions[mesh.triangles]
+            low = mesh.positions.min(axis=0)
+            centres = np.array([[x - min(100, second) + 0.5, 0.5, 0.5] for x in (100, second)]) + low
+            middles = corners.mean(axis=1)
+            apart = np.linalg.norm(middles[:, None] - centres, axis=2)
+            between = np.isclose(apart[:, 0], apart[:, 1])  # the common face
+            normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+            assert (np.einsum("ij,ij->i", normal, middles - centres[apart.argmin(axis=1)])[~between] > 0).all() and (~between).sum() >= 20
+            assert any("inside out" in note.reason for note in report.notes) == turned
 
 
 def test_a_tower_through_a_block_has_its_holes_either_way() -> None:

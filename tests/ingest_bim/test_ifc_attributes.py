@@ -61,10 +61,21 @@ def test_what_relations_state_of_themselves(model: Read) -> None:
     assert json.loads(details["IfcRelAssignsToGroupByFactor"]) == {"Factor": 0.5} and details["IfcRelAggregates"] is None
 
 
-def test_sections_of_profiles_and_what_is_not_kept(model: Read) -> None:
+def test_sections_of_profiles_and_associations_of_other_kinds(model: Read) -> None:
     (row,) = model.tables["materials"]
     assert (row["id"], row["material"], row["name"], row["section"]) == (FIRST, "steel", "web", "RHS 100")
-    assert any("1 IfcRelAssociatesApproval" in note.reason for note in model.report.notes if note.action == "skipped")
+    (row,) = model.tables["associations"]
+    assert (row["id"], row["ifc"], row["name"], row["source"]) == (FIRST, "IfcRelAssociatesApproval", "ok", "occurrence") and json.loads(row["detail"]) == {"Identifier": "1", "Name": "ok"}
+
+
+def test_coverings_of_spaces_and_definitions_that_are_not_read(model_file: ModelFile, step: Step) -> None:
+    """IFC2x3 calls both ends of IfcRelCoversSpaces `Related…`."""
+    lines = ("#300=IFCSPACE('3000000000000000000001',$,'room',$,$,#40,$,$,.ELEMENT.,.INTERNAL.,$);", "#301=IFCCOVERING('3000000000000000000002',$,'tiles',$,$,#40,$,$,.FLOORING.);",
+             "#302=IFCRELCOVERSSPACES('3000000000000000000003',$,$,$,#300,(#301));", "#303=IFCPROPERTYSINGLEVALUE('a',$,IFCREAL(1.),$);",
+             "#304=IFCPROPERTYSET('3000000000000000000004',$,'P',$,(#303));", "#305=IFCRELOVERRIDESPROPERTIES('3000000000000000000005',$,$,$,(#100),#304,(#303));")  # fmt: skip
+    read = Read(model_file(step(*lines, schema="IFC2X3")))
+    assert [(row["from"][-1], row["to"][-1]) for row in read.tables["relations"] if row["ifc"] == "IfcRelCoversSpaces"] == [("1", "2")]
+    assert any("1 IfcRelOverridesProperties" in note.reason for note in read.report.notes if note.action == "skipped")
 
 
 def test_a_grid_is_listed_as_not_drawn(model_file: ModelFile, step: Step) -> None:
@@ -103,6 +114,31 @@ def test_what_properties_refer_to_is_told_in_full(model_file: ModelFile, step: S
     series = json.loads(read.pset(SECOND, "P", "series")["value"])
     assert series["Name"] == "S" and series["Values"] == [{"TimeStamp": "2024-01-01T01:00:00", "ListValues": [1.5]}]
     assert read.pset(SECOND, "P", "curve.Expression")["value"] == "y = 3 x"
+
+
+def test_times_costs_loads_and_actors(model_file: ModelFile, step: Step) -> None:
+    """What an object states by instances that are no objects is told as JSON; textures, which are not drawn, are said."""
+    lines = ("#300=IFCTASK('3000000000000000000001',$,'build',$,$,'T1',$,$,$,.F.,5,#301,.CONSTRUCTION.);",
+             "#301=IFCTASKTIME($,.PREDICTED.,$,$,'P5D','2024-01-01',$,$,$,$,$,$,$,$,$,$,$,$,$,$);", "#302=IFCCOSTITEM('3000000000000000000002',$,'cost',$,$,$,$,(#303),(#304));",
+             "#303=IFCCOSTVALUE('v',$,IFCMONETARYMEASURE(100.),$,$,$,$,$,$,$);", "#304=IFCQUANTITYCOUNT('n',$,$,5,$);", "#305=IFCACTOR('3000000000000000000003',$,'actor',$,$,#306);",
+             "#306=IFCORGANIZATION($,'Org',$,$,$);", "#307=IFCSTRUCTURALPOINTACTION('3000000000000000000004',$,'act',$,$,#40,$,#308,.GLOBAL_COORDS.,$);",
+             "#308=IFCSTRUCTURALLOADSINGLEFORCE('F',1.,2.,3.,$,$,$);", "#309=IFCIMAGETEXTURE(.T.,.T.,$,$,$,'brick.png');")  # fmt: skip
+    read = Read(model_file(step(*lines)))
+    found = {(row["id"][-1], row["attribute"]): json.loads(row["value"]) for row in read.tables["attributes"] if (row["value"] or "")[:1] in "[{"}
+    assert found == {
+        ("1", "TaskTime"): {"DataOrigin": "PREDICTED", "ScheduleDuration": "P5D", "ScheduleStart": "2024-01-01"}, ("2", "CostValues"): [{"Name": "v", "AppliedValue": 100.0}],
+        ("2", "CostQuantities"): [{"Name": "n", "CountValue": 5.0}], ("3", "TheActor"): {"Name": "Org"}, ("4", "AppliedLoad"): {"Name": "F", "ForceX": 1.0, "ForceY": 2.0, "ForceZ": 3.0},
+    }  # fmt: skip
+    assert any("1 IfcSurfaceTexture: textures are not kept" in note.reason for note in read.report.notes)
+
+
+def test_sets_of_a_fixed_form_that_list_more_than_values(model_file: ModelFile, step: Step) -> None:
+    lines = ("#300=IFCSOUNDPROPERTIES('3000000000000000000001',$,'sound',$,.T.,.DBA.,(#301));", "#301=IFCSOUNDVALUE('3000000000000000000002',$,$,$,$,125.,IFCSOUNDPRESSUREMEASURE(20.));",
+             "#302=IFCRELDEFINESBYPROPERTIES('3000000000000000000003',$,$,$,(#110),#300);")  # fmt: skip
+    read = Read(model_file(step(*lines, schema="IFC2X3")))
+    assert (read.pset(SECOND, "sound", "IsAttenuating")["value"], read.pset(SECOND, "sound", "SoundScale")["value"]) == ("true", "DBA")
+    (value,) = json.loads(read.pset(SECOND, "sound", "SoundValues")["value"])
+    assert (value["Frequency"], value["SoundLevelSingleValue"]) == (125.0, 20.0)
 
 
 def test_what_alignments_are_designed_by(model_file: ModelFile, step: Step) -> None:

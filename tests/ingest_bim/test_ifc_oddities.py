@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ingest_bim import ifc
+from ingest_bim.ifc_structure import Structure
 from twin.errors import UnreadableSource
 from twin.model import Mesh, Report
 
@@ -50,6 +51,22 @@ def test_what_lies_far_from_the_model_is_said(model_file: ModelFile, step: Step)
     for east, expected in (("500000.", ["9000000000000000000005"]), ("500.", [])):
         _, report = read(model_file(step(*(line.format(east=east) for line in far))))
         assert [feature for feature, reason in notes(report, "warned") if "500 km from the middle" in reason] == expected
+
+
+@pytest.mark.parametrize("east", ["1.E7", "1.E300", "-1.E12"])
+def test_what_lies_off_the_earth_costs_no_more_than_itself(model_file: ModelFile, step: Step, east: str) -> None:
+    far = ("#910=IFCCOLUMN('9000000000000000000005',$,'far',$,$,#911,#104,'T1',.COLUMN.);", "#911=IFCLOCALPLACEMENT($,#912);",
+           "#912=IFCAXIS2PLACEMENT3D(#913,$,$);", f"#913=IFCCARTESIANPOINT(({east},0.,0.));")  # fmt: skip
+    mesh, report = read(model_file(step(*far)))
+    assert len(mesh.instance_feature) == 2 and "9000000000000000000005" in mesh.ids.to_pylist()
+    assert [(feature, "misplaced" in reason) for feature, reason in notes(report, "skipped")] == [("9000000000000000000005", True)]
+
+
+@pytest.mark.parametrize(("value", "base", "reason"), [("0.", "#4", "of 0 m"), ("-1.", "#4", "of -1 m"), ("1.E300", "#4", r"of 1e\+300 m"), ("2.", "#900", "in terms of itself")])
+def test_a_unit_of_length_that_is_none_is_refused(model_file: ModelFile, step: Step, value: str, base: str, reason: str) -> None:
+    unit = ("#900=IFCCONVERSIONBASEDUNIT(#901,.LENGTHUNIT.,'X',#902);", "#901=IFCDIMENSIONALEXPONENTS(1,0,0,0,0,0,0);", f"#902=IFCMEASUREWITHUNIT(IFCLENGTHMEASURE({value}),{base});")
+    with pytest.raises(UnreadableSource, match=f"a unit of length {reason}"):
+        read(model_file(step(*unit, units="#900,#5,#6")))
 
 
 @pytest.mark.parametrize("kind", ["TRIANGULATED", "POLYGONAL"])
@@ -133,3 +150,23 @@ def test_a_tapered_body_has_each_end_once(model_file: ModelFile, step: Step, hol
     corners = [[tuple(np.round(point, 6)) for point in triangle] for triangle in triangles]
     edges = sorted((t[i], t[(i + 1) % 3]) for t in corners for i in range(3))
     assert edges == sorted((v, u) for u, v in edges)
+
+
+def test_wholes_of_wholes_without_end(model_file: ModelFile, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,000 assemblies, each a part of the one before, in a storey: every one has its place, and nobody climbs from each of them to the top."""
+    count, climbed = 1000, 0
+    above = Structure.above
+
+    def counted(self: Structure, at: int) -> Iterator[int]:
+        nonlocal climbed
+        for found in above(self, at):
+            climbed += 1
+            yield found
+
+    monkeypatch.setattr(Structure, "above", counted)
+    lines = [f"#{1000 + 2 * i}=IFCELEMENTASSEMBLY('{f'A{i:021d}'}',$,$,$,$,#40,$,$,$,$);" for i in range(count)]
+    lines += [f"#{1001 + 2 * i}=IFCRELAGGREGATES('{f'R{i:021d}'}',$,$,$,#{1000 + 2 * i},(#{1002 + 2 * i}));" for i in range(count - 1)]
+    lines.append("#900=IFCRELCONTAINEDINSPATIALSTRUCTURE('9000000000000000000001',$,$,$,(#1000),#22);")
+    mesh, _ = read(model_file(step(*lines)))
+    assert [row["storey"] for row in mesh.attributes.to_pylist() if row["class"] == "IfcElementAssembly"] == ["EG"] * count
+    assert climbed < 10 * count
