@@ -31,8 +31,11 @@ _SEVERAL: dict[str, Any] = {"Point": shapely.multipoints, "LineString": shapely.
 
 @dataclass(frozen=True)
 class _Look:
-    """What must be known before the first row is written: how many there are, types of geometries (without Z), whether some have heights, the box of all,
-    the largest value of unsigned columns."""
+    """What must be known before the first row is written.
+
+    Attributes:
+        count: features. types: of geometries, without Z; raised: whether some have heights. box: of all. most: largest values of unsigned columns.
+    """
 
     count: int
     types: list[str]
