@@ -43,7 +43,8 @@ _STORED = pa.schema([
 ])  # fmt: skip
 """A tile as it is stored, with its rows of masses."""
 TILE = pa.schema([*list(_STORED)[:-1], ("masses", pa.int64())])
-"""A finished tile as a row: its key, the CRC of its stored bytes, and its facts; `place` where these are not at `<name>.glb` in the archive; `masses`: how many rows of masses it has."""
+"""A finished tile as a row: its key, the CRC of its stored bytes, and its facts; `place` where these are not at `<name>.glb` in the archive;
+`masses`: how many rows of masses it has."""
 
 
 @dataclass

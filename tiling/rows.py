@@ -34,7 +34,9 @@ _LOOSE = 4
 
 @dataclass(frozen=True)
 class Groups:
-    """Row groups of files, one file behind the other: by number (file, row group in it, first row, rows). As columns: every unit of work carries those of the whole layer to its process.
+    """Row groups of files, one file behind the other: by number (file, row group in it, first row, rows).
+
+    As columns: every unit of work carries those of the whole layer to its process.
 
     Attributes:
         paths: the files. begin: (F + 1,) number of the first row group of each, and of all. first: (G + 1,) first row of each, and rows of all.

@@ -31,7 +31,11 @@ _SEVERAL: dict[str, Any] = {"Point": shapely.multipoints, "LineString": shapely.
 
 @dataclass(frozen=True)
 class _Look:
-    """What must be known before the first row is written: types of geometries (without Z), whether some have heights, the box of all, the largest value of unsigned columns."""
+    """What must be known before the first row is written.
+
+    Attributes:
+        count: features. types: of geometries, without Z; raised: whether some have heights. box: of all. most: largest values of unsigned columns.
+    """
 
     count: int
     types: list[str]
@@ -58,7 +62,8 @@ def write(lake: Lake, version: LayerVersion, path: Path) -> int:
     look = _look(lake, version, [field.name for field in first.attributes.schema if pa.types.is_uint64(field.type)])
     reference = crs_of(version.reference.horizontal)
     if suffix == ".parquet":
-        column: dict[str, Any] = {"encoding": "WKB", "crs": reference.to_json_dict(), "geometry_types": [f"{name} Z" if look.raised else name for name in look.types]}
+        types = [f"{name} Z" if look.raised else name for name in look.types]
+        column: dict[str, Any] = {"encoding": "WKB", "crs": reference.to_json_dict(), "geometry_types": types}
         column |= {"bbox": look.box} if look.box else {}
         geo = {"primary_column": "geometry", "columns": {"geometry": column}, "version": "1.1.0", "creator": {"library": "wuyi-twin"}}
         schema = _row(first, suffix, look).schema.with_metadata({b"geo": json.dumps(geo).encode()})
