@@ -98,7 +98,10 @@ class Forked:
 
 
 def _widen(pipe: int) -> None:
-    """Let a pipe hold a megabyte, where the system can (64 kB else): a message of that size is then written at once, not in turns with a reader that has other things to do."""
+    """Let a pipe hold a megabyte, where the system can (64 kB else).
+
+    A message of that size is then written at once, not in turns with a reader that has other things to do.
+    """
     with suppress(ImportError, AttributeError, OSError):
         import fcntl  # noqa: PLC0415  not everywhere
 

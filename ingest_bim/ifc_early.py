@@ -144,7 +144,10 @@ _READY: list[Early] = []
 
 
 def begin(source: Path, texts: Mapping[str, str], cache: Path | None) -> None:
-    """Begin to read, or (`cache` None: what is wanted is not known yet) to open. It ends by itself when this process does. Options that are refused are for the one who asks for the reading to refuse."""
+    """Begin to read, or (`cache` None: what is wanted is not known yet) to open. It ends by itself when this process does.
+
+    Options that are refused are for the one who asks for the reading to refuse.
+    """
     early = _begun(source, texts.get("encoding"))
     if early is None or cache is None:
         return

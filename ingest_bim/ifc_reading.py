@@ -113,7 +113,8 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         found = shaping.grouped() if shaping is not None else grouped(structure, products)[1]
         _note_adrift(structure, found, report)
         if shaped and text is None:
-            report.note("warned", "", f"The model is larger than {MAX_SCANNED >> 20} MiB: equal shapes are not looked for, and every element is shaped by a kernel.")
+            limit = f"{MAX_SCANNED >> 20} MiB"
+            report.note("warned", "", f"The model is larger than {limit}: equal shapes are not looked for, and every element is shaped by a kernel.")
         report.include(stated)
         around.progress(0.1, "properties")
         # while shapes are made elsewhere; who takes the tables stores them while elements are read here
@@ -140,14 +141,18 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
 
 
 def _let_go(*_: Any) -> None:
-    """What it is called with lives until then: a hundred thousand objects are taken apart after everything is delivered, not while somebody waits for the report."""
+    """What it is called with lives until then.
+
+    A hundred thousand objects are taken apart after everything is delivered, not while somebody waits for the report.
+    """
 
 
 def _note_adrift(structure: Structure, found: Grouped, report: Report) -> None:
     """Name the elements that have a shape and no place of their own."""
     kinds = {element.id(): element.is_a() for element in structure.elements} if found.adrift else {}
     for step in found.adrift:
-        report.note("warned", structure.ids[step], f"{kinds[step]} #{step} has no placement (or one that is not in the file): it is drawn at the model's origin.")
+        told = f"{kinds[step]} #{step} has no placement (or one that is not in the file): it is drawn at the model's origin."
+        report.note("warned", structure.ids[step], told)
 
 
 def _telling(around: reading.Surroundings) -> Progress:

@@ -68,7 +68,8 @@ def packed(shapes: Shapes) -> SentShapes:
     look = _numbered(((shape.materials, shape.kernel, shape.missing) for shape in all_of_them), looks, lambda one: (id(one[0]), *one[1:]))
     return SentShapes(
         np.array(list(shapes.shapes), np.int64), np.array([shape.matrix for shape in all_of_them], np.float64).reshape(-1, 4, 4),
-        Arrays.of((shape.positions for shape in all_of_them), np.zeros((0, 3))), Arrays.of((shape.triangles for shape in all_of_them), np.zeros((0, 3), np.int32)),
+        Arrays.of((shape.positions for shape in all_of_them), np.zeros((0, 3))),
+        Arrays.of((shape.triangles for shape in all_of_them), np.zeros((0, 3), np.int32)),
         Arrays.of((shape.rows for shape in all_of_them), np.zeros(0, np.int32)), looks, look, Shapes({}, shapes.skipped, shapes.findings, shapes.facts),
     )  # fmt: skip
 

@@ -69,7 +69,10 @@ def reading(sources: Sequence[Path], options: Mapping[str, str], cache: Path, re
 
 
 def load(entry: Entry, source: Path) -> None:
-    """Load what a job of this reader will need, giving way to the process that reads a large source meanwhile: that has work for two cores, and it is what is waited for."""
+    """Load what a job of this reader will need, giving way to the process that reads a large source meanwhile.
+
+    That has work for two cores, and it is what is waited for.
+    """
     if sys.platform != "linux" or source.stat().st_size < LARGE:  # elsewhere a priority is not a thread's
         return
     names = ["twin.tasks", *(tiler.module for tiler in TILERS if tiler.kind == entry.kind)]

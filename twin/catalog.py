@@ -21,7 +21,8 @@ from twin.errors import Conflict, NotFound, StorageError
 from twin.model import Layer
 
 SCHEMA_VERSION = 1
-#: With `synchronous` NORMAL the disk is not waited for at the end of a transaction (a power cut takes the last ones back, whole); `Catalog.write` says when it is.
+#: With `synchronous` NORMAL the disk is not waited for at the end of a transaction (a power cut takes the last ones back, whole);
+#: `Catalog.write` says when it is.
 PRAGMAS = {"synchronous": "NORMAL", "journal_mode": "WAL", "busy_timeout": 30_000, "foreign_keys": "ON"}
 
 

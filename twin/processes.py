@@ -100,7 +100,10 @@ def give_back() -> None:
 
 
 def keep_memory() -> None:
-    """For a process that ends soon: glibc takes memory from the system in large pieces and keeps what is freed. Every page that it gets anew costs microseconds."""
+    """For a process that ends soon: glibc takes memory from the system in large pieces and keeps what is freed.
+
+    Every page that it gets anew costs microseconds.
+    """
     change = getattr(_libc(), "mallopt", None)
     if change is not None:
         for option, value in ((-1, 1 << 30), (-2, 16 << 20), (-3, 32 << 20)):  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD

@@ -110,7 +110,8 @@ def test_a_command_line_is_enough_to_begin(model_file: ModelFile, step: Step, tm
     """What it looks like, before it is read; what it meant is told afterwards, and where that is something else, the reading is ended."""
     path, told = model_file(step(name="S\xe4ule").encode("latin-1")), {**TEXTS, "encoding": "latin-1"}
     line = ["ingest", "--layer", "x", str(path), "--option", "encoding=latin-1", "--option=anchor=0,0,0"]
-    for other in (["tile", *line[1:]], ["--home", "x", *line], [*line, str(path)], [*line, "--reader=ifc"], line[:3], [*line[:3], str(tmp_path / "missing.ifc")]):
+    others = ([*line, str(path)], [*line, "--reader=ifc"], line[:3], [*line[:3], str(tmp_path / "missing.ifc")])
+    for other in (["tile", *line[1:]], ["--home", "x", *line], *others):
         ahead.named(other)
         assert not ifc_early._READY, other
     settle()
@@ -134,8 +135,12 @@ def test_what_nobody_asked_for_leaves_nothing_behind(model_file: ModelFile, step
     """A command that ends before it reads: the reading's temporary copy goes with it."""
     path = model_file(step(name="S\xe4ule"))
     (tmp_path / "temporary").mkdir()
-    code = f"import sys, time; sys.argv = ['twin', 'ingest', {str(path)!r}, '--no-such-option']; from twin import ahead; ahead.named(sys.argv[1:]); time.sleep(3); from twin.cli import run; run()"
-    ended = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path / "temporary")})
+    code = (
+        f"import sys, time; sys.argv = ['twin', 'ingest', {str(path)!r}, '--no-such-option'];"
+        "from twin import ahead; ahead.named(sys.argv[1:]); time.sleep(3); from twin.cli import run; run()"
+    )
+    around = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    ended = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True, env=around)
     assert ended.returncode == 2
     assert not list((tmp_path / "temporary").iterdir())
 
@@ -145,7 +150,8 @@ def test_what_nobody_asked_for_leaves_nothing_behind(model_file: ModelFile, step
 def test_what_a_job_needs_is_loaded_by_a_thread_that_gives_way(tmp_path: Path, large: bool) -> None:
     """While a large file is read, which takes longer; a small one's reading does not."""
     code = (
-        "import os, pathlib, sys; from twin import ahead, entries; right = os.setpriority; given = []; os.setpriority = lambda *all: (given.append(all[2]), right(*all));"
+        "import os, pathlib, sys; from twin import ahead, entries; right = os.setpriority; given = [];"
+        "os.setpriority = lambda *all: (given.append(all[2]), right(*all));"
         f"ahead.load(next(entry for entry in entries.READERS if entry.name == 'ifc'), pathlib.Path({str(tmp_path / 'a.ifc')!r}));"
         "print('twin.tasks' in sys.modules, 'tiling.mesh' in sys.modules, given == [ahead.GIVES_WAY], os.getpriority(os.PRIO_PROCESS, 0))"
     )
@@ -240,7 +246,8 @@ def test_shapes_are_made_beside_the_reading(model_file: ModelFile, step: Step, t
     assert all(map(same, elsewhere, here))
     assert report == plain
     said = [note.reason for note in report.notes]
-    at = [next(number for number, text in enumerate(said) if part in text) for part in ("Placed by IfcSite", "repeats the GlobalId", "has no placement", "IfcExtrudedAreaSolid")]
+    parts = ("Placed by IfcSite", "repeats the GlobalId", "has no placement", "IfcExtrudedAreaSolid")
+    at = [next(number for number, text in enumerate(said) if part in text) for part in parts]
     assert at == sorted(at)
 
 
@@ -302,11 +309,13 @@ def test_shapes_come_out_of_the_columns_as_they_went_in() -> None:
     chance = np.random.default_rng(1)
 
     def shape(vertices: int, triangles: int, materials: list[Any]) -> Shape:
-        return Shape(chance.normal(size=(vertices, 3)), chance.integers(0, max(vertices, 1), (triangles, 3)).astype(np.int32), np.full(triangles, -1, np.int32), materials, np.eye(4), "plain")
+        corners = chance.integers(0, max(vertices, 1), (triangles, 3)).astype(np.int32)
+        return Shape(chance.normal(size=(vertices, 3)), corners, np.full(triangles, -1, np.int32), materials, np.eye(4), "plain")
 
     one, two, none = shape(8, 12, [("a", (1.0, 0.0, 0.0, 1.0))]), shape(4, 4, []), shape(0, 0, [])
     alike = replace(one, positions=chance.normal(size=(8, 3)))
-    shapes = Shapes({7: one, 3: two, 9: replace(one, matrix=chance.normal(size=(4, 4))), 11: none, 13: alike}, {5: ("failed", "why")}, ["finding"], {"shaped": 3})
+    moved = replace(one, matrix=chance.normal(size=(4, 4)))
+    shapes = Shapes({7: one, 3: two, 9: moved, 11: none, 13: alike}, {5: ("failed", "why")}, ["finding"], {"shaped": 3})
     for given in (shapes, Shapes({}, {5: ("empty", "why")})):
         made = unpacked(pickle.loads(pickle.dumps(packed(given))))
         assert (list(made.shapes), made.skipped, made.findings, made.facts) == (list(given.shapes), given.skipped, given.findings, given.facts)

@@ -147,7 +147,8 @@ def test_backslashes_that_begin_no_escape_are_doubled(model_file: ModelFile, ste
     chance = random.Random(4)
     pieces = ("\\", "\\\\", "X", "2", "S", "0", "00E4", "\\X2\\00E4\\X0\\", "\\X\\E4", "\\x\\e4", "\\PA\\", "|", "name")
     texts = ["".join(chance.choices(pieces, k=12)) + "." for _ in range(300)]
-    source = model_file(step(name="end").replace("ENDSEC;\nEND-ISO", "".join(f"#{9000 + at}=IFCLABEL('{text}');\n" for at, text in enumerate(texts)) + "ENDSEC;\nEND-ISO"))
+    lines = "".join(f"#{9000 + at}=IFCLABEL('{text}');\n" for at, text in enumerate(texts))
+    source = model_file(step(name="end").replace("ENDSEC;\nEND-ISO", f"{lines}ENDSEC;\nEND-ISO"))
     wanted = [re.sub(f"({ESCAPE})|\\\\", lambda found: found[1] or "\\\\", text, flags=re.IGNORECASE) for text in texts]
     with guarded(source) as made:
         assert made.path != source

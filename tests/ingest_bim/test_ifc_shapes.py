@@ -340,8 +340,8 @@ def test_axes_that_an_operator_leaves_out(given: tuple[Any, ...], axes: tuple[An
 
 def test_what_one_style_says_beside_its_item() -> None:
     """Items of one text look alike; where there are more styles, or a map of colours, the text says nothing simple."""
-    lines = ("#1=IFCFACETEDBREP(#9);", "#2=IFCFACETEDBREP(#9);", "#3=IFCFACETEDBREP(#9);", "#4=IFCTRIANGULATEDFACESET(#9);", "#5=IFCFACETEDBREP(#9);", "#21=IFCSTYLEDITEM(#1,(#30),$);",
-             "#22=IFCSTYLEDITEM( #2 ,(#30),$);", "#23=IFCSTYLEDITEM(#3,(#30),$);", "#24=IFCSTYLEDITEM(#3,(#31),$);", "#25=IFCINDEXEDCOLOURMAP(#4,$,#32,(1));")  # fmt: skip
+    lines = ("#1=IFCFACETEDBREP(#9);", "#2=IFCFACETEDBREP(#9);", "#3=IFCFACETEDBREP(#9);", "#4=IFCTRIANGULATEDFACESET(#9);",
+             "#5=IFCFACETEDBREP(#9);", "#21=IFCSTYLEDITEM(#1,(#30),$);", "#22=IFCSTYLEDITEM( #2 ,(#30),$);", "#23=IFCSTYLEDITEM(#3,(#30),$);", "#24=IFCSTYLEDITEM(#3,(#31),$);", "#25=IFCINDEXEDCOLOURMAP(#4,$,#32,(1));")  # fmt: skip
     text = StepText("".join(lines).encode())
     assert [text.style(name) for name in (1, 2, 3, 4, 5)] == [b"(#30),$)", b"(#30),$)", None, None, None]
 

@@ -256,7 +256,7 @@ def test_identity_tells_the_living_from_the_dead() -> None:
 
 
 def test_the_disk_is_waited_for_by_what_lasts_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite's `synchronous` (2: until it is on the disk) as each is written: a job that is asked for, what is shown, and the job's end; not what is done again."""
+    """SQLite's `synchronous` (2: until it is on the disk) as each is written: what is shown and the job's end, not what is done again."""
     city, seen = City(Settings(home=tmp_path / "city")), []
 
     def noting(owner: Any, name: str, place: int) -> None:
