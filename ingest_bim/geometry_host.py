@@ -105,7 +105,7 @@ def work(model: Any, settings: Any, seconds: float, tasks: IO[bytes], results: I
 
 
 def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
-    """One element's triangles: ("ok", (positions, triangles, material rows, materials, matrix and, of a kernel, what it left out)) or (state, reason)."""
+    """One element's triangles: ("ok", (positions, triangles, material rows, materials, matrix and, if a kernel left something out, what)) or (state, reason)."""
     import ifcopenshell.geom  # noqa: PLC0415  already loaded by the host; kept out of the parent's import
 
     made: Any
@@ -141,7 +141,7 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
         return "failed", f"it draws nothing of {missing}"
     rows = np.frombuffer(geometry.material_ids_buffer, np.int32).copy()
     matrix = np.frombuffer(made.transformation_buffer, np.float64).reshape(4, 4, order="F").copy()
-    return "ok", (positions, triangles, rows, [style(model, m) for m in geometry.materials], matrix, missing)
+    return "ok", (positions, triangles, rows, [style(model, m) for m in geometry.materials], matrix, *([missing] if missing else []))
 
 
 def own(model: Any, settings: Any, product: Any, kernel: str) -> tuple[str, Any]:

@@ -15,16 +15,17 @@ I64 = NDArray[np.int64]
 
 
 def closed(shape: Shape) -> Shape:
-    """The same without flat pieces that nothing is missing without: where each of a piece's outer edges, run through more often one way than the other, is not any more without it."""
+    """The same with one vertex at one place, so that it is known to be closed, and without flat pieces that nothing is missing without: where each of a piece's outer edges, run through more often one way than the other, is not any more without it."""
     corners = shape.positions[shape.triangles]
-    points, numbers = np.unique(np.round(shape.positions, 6), axis=0, return_inverse=True)
+    points, first, numbers = np.unique(np.round(shape.positions, 6), axis=0, return_index=True, return_inverse=True)
     triangles = numbers.reshape(-1)[shape.triangles].astype(np.int64)
+    welded = replace(shape, positions=shape.positions[first], triangles=triangles.astype(np.int32))
     start, end = triangles, np.roll(triangles, -1, axis=1)
     edges, which = np.unique(np.minimum(start, end) * len(points) + np.maximum(start, end), return_inverse=True)
     which, sense = which.reshape(-1, 3), np.where(start < end, 1, -1)
     net = np.bincount(which.ravel(), weights=sense.ravel(), minlength=len(edges))
     if not net.any():
-        return shape
+        return welded
     normal = cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-300)
     plane = np.unique(np.round(np.column_stack([normal, np.einsum("ij,ij->i", normal, corners[:, 0])]), 3) + 0.0, axis=0, return_inverse=True)[1].reshape(-1)
@@ -37,4 +38,4 @@ def closed(shape: Shape) -> Shape:
         if len(rim) and np.array_equal(net[rim], outer[outer != 0]):
             net[rim] = 0
             kept &= ~members
-    return replace(shape, triangles=np.ascontiguousarray(shape.triangles[kept]), rows=shape.rows[kept])
+    return replace(welded, triangles=np.ascontiguousarray(welded.triangles[kept]), rows=shape.rows[kept])

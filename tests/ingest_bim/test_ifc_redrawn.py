@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from ingest_bim import ifc
+from ingest_bim.ifc_caps import closed
+from ingest_bim.ifc_geometry import Shape, is_closed, volume_of
 from twin import reading
 from twin.model import Mesh, Report
 
@@ -137,12 +139,17 @@ def test_angles_without_a_unit_are_radians(model_file: ModelFile, step: Step, un
     np.testing.assert_allclose(drawn(model_file(text))[2], (-1, -0.5, 0, 5, 0.5, 6), atol=2e-3)
 
 
-def test_a_solid_along_an_alignment_has_no_section_inside(model_file: ModelFile, step: Step) -> None:
-    """4 m of a box and 6 m of a frustum on a straight line: the kernels leave a section inside, and the first one looks both ways."""
-    lines = ("#912=IFCSECTIONEDSOLIDHORIZONTAL(#913,(#60,#60,#808),(#931,#933,#935));", "#913=IFCPOLYLINE((#11,#914));", "#914=IFCCARTESIANPOINT((10.,0.,0.));",
+@pytest.mark.parametrize("clockwise", [False, True])
+def test_a_solid_along_an_alignment_has_no_section_inside(model_file: ModelFile, step: Step, clockwise: bool) -> None:
+    """4 m of a box and 6 m of a frustum on a straight line: the kernels leave a section inside, the first one looks both ways, and profiles written clockwise turn all inside out."""
+    rings = [[(x / 2, y / 2), (-x / 2, y / 2), (-x / 2, -y / 2), (x / 2, -y / 2)] for x, y in ((2, 1), (1, 0.5))]
+    profiles = [line for i, ring in enumerate(rings) for line in (
+        *(f"#{950 + 10 * i + k}=IFCCARTESIANPOINT(({x},{y}));" for k, (x, y) in enumerate(ring[::-1] if clockwise else ring)),
+        f"#{956 + 10 * i}=IFCPOLYLINE(({','.join(f'#{950 + 10 * i + k}' for k in (0, 1, 2, 3, 0))}));", f"#{957 + 10 * i}=IFCARBITRARYCLOSEDPROFILEDEF(.AREA.,$,#{956 + 10 * i});")]  # fmt: skip
+    lines = ("#912=IFCSECTIONEDSOLIDHORIZONTAL(#913,(#957,#957,#967),(#931,#933,#935));", "#913=IFCPOLYLINE((#11,#914));", "#914=IFCCARTESIANPOINT((10.,0.,0.));",
              *(f"#{930 + 2 * i}=IFCPOINTBYDISTANCEEXPRESSION(IFCLENGTHMEASURE({d}.),$,$,$,#913);" for i, d in enumerate((0, 4, 10))),
              *(f"#{931 + 2 * i}=IFCAXIS2PLACEMENTLINEAR(#{930 + 2 * i},$,$);" for i in range(3)))  # fmt: skip
-    volume, area, box, _ = drawn(model_file(step(*SHARED, *lines, *element("#912"), schema="IFC4X3_ADD2")))
+    volume, area, box, _ = drawn(model_file(step(*SHARED, *profiles, *lines, *element("#912"), schema="IFC4X3_ADD2")))
     assert volume == pytest.approx(8 + 6 / 3 * (2 + 1 + 0.5))
     assert area == pytest.approx(2 + 0.5 + 4 * 6 + 3 * np.hypot(6, 0.25) + 1.5 * np.hypot(6, 0.5))
     np.testing.assert_allclose(box, (0, -1, -0.5, 10, 1, 0.5), atol=1e-6)
@@ -180,3 +187,15 @@ def test_placements_on_a_grid(model_file: ModelFile, step: Step, offsets: str, t
     volume, _, own, _ = drawn(model_file(step(*SHARED, *lines)))
     assert volume == pytest.approx(6)
     np.testing.assert_allclose(np.array(own) - [100, 0, 0, 100, 0, 0], box, atol=1e-6)
+
+
+def test_pieces_inside_are_taken_out_of_triangles_that_share_no_vertex() -> None:
+    """Two boxes end to end without the walls between them; each triangle has its own vertices, one wall inside is added: the rest is known to be closed."""
+    box = np.array([[x, y, z] for x in (0, 1, 2) for y in (0, 1) for z in (0, 1)], float)
+    ends, inside = [(0, 1, 3), (0, 3, 2), (8, 10, 11), (8, 11, 9)], [(4, 5, 7), (4, 7, 6)]
+    around = [(0, 4, 5), (0, 5, 1), (1, 5, 7), (1, 7, 3), (3, 7, 6), (3, 6, 2), (2, 6, 4), (2, 4, 0)]
+    triangles = np.array([*ends, *around, *((a + 4, b + 4, c + 4) for a, b, c in around), *inside])
+    loose = Shape(box[triangles].reshape(-1, 3), np.arange(triangles.size, dtype=np.int32).reshape(-1, 3), np.zeros(len(triangles), np.int32), [], np.eye(4), "")
+    found = closed(loose)
+    assert not is_closed(loose.triangles) and is_closed(found.triangles) and len(found.triangles) == len(triangles) - len(inside) and len(found.positions) == len(box)
+    assert abs(volume_of(found, np.zeros(3))) == pytest.approx(2)
