@@ -18,7 +18,7 @@ from deflate import crc32
 from numpy.typing import NDArray
 
 from tiling.arrow_bytes import offsets_and_data
-from tiling.mass_kernels import COLUMNS
+from tiling.mass_columns import COLUMNS
 from tiling.store import Store
 from tiling.tileset import Finished
 from twin.archive import Packed

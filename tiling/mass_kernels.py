@@ -11,13 +11,10 @@ import math
 
 import numpy as np
 
+from tiling.mass_columns import AREA, BACK, COLUMNS, COUNT, EAST, FOOT, HEIGHT, LAT, LON, NEAR, NORTH, SOUTH, TOP, WEST
 from twin import crs
 from twin.compiled import njit
 
-LON, LAT, AREA, HEIGHT, FOOT, COUNT, WEST, SOUTH, EAST, NORTH, TOP, BACK, NEAR = range(13)
-"""Columns of a row: area-weighted place (degrees), area (m²), area-weighted height, lowest foot (ellipsoidal, m), number of buildings; the
-box around them (degrees) and the highest roof; metres from any place of its shape to a building at most; the larger of both ways."""
-COLUMNS = 13
 PLACES = 6
 """Places along a side of a block from which the nearest shape is looked for."""
 ROUND = 1.005

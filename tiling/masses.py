@@ -25,7 +25,7 @@ from tiling import solids
 from tiling.block_glb import primitives
 from tiling.boxes import enu_frames
 from tiling.gltf import Compression, Surface, glb
-from tiling.mass_kernels import AREA, COLUMNS, COUNT, FOOT, HEIGHT, LAT, LON, NEAR, TOP
+from tiling.mass_columns import AREA, COLUMNS, COUNT, FOOT, HEIGHT, LAT, LON, NEAR, TOP
 from tiling.metadata import Schema, schema_of
 from tiling.partition import Cell, Cells
 from tiling.tileset import Finished

@@ -16,7 +16,7 @@ import shapely
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tiling import anchors, block_tiles, blocks, ledger, masses, pieces, tree_text
+from tiling import anchors, block_tiles, blocks, ledger, masses, pieces
 from tiling.arrow_bytes import offsets_and_data
 from tiling.census import Census
 from tiling.digest_kernel import hash_bytes, hash_words
@@ -128,7 +128,7 @@ def versions(lake: Lake, seed: int, rounds: list[list[tuple[str, int]]]) -> Iter
 def large() -> Iterator[None]:
     """Everything lies on disk and is worked through a few rows at a time, as of a city that is a hundred thousand times larger."""
     with pytest.MonkeyPatch.context() as patch:
-        for place, name, value in ((blocks, "HELD", 0), (ledger, "RUN", 5), (masses, "RUN", 3), (tree_text, "RUN", 4), (anchors, "MAPPED", 0), (anchors, "LIMIT", 0)):
+        for place, name, value in ((blocks, "HELD", 0), (ledger, "RUN", 5), (masses, "RUN", 3), (anchors, "MAPPED", 0), (anchors, "LIMIT", 0)):
             patch.setattr(place, name, value)
         yield
 

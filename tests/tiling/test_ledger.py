@@ -10,7 +10,7 @@ import pytest
 
 from tiling import ledger
 from tiling.ledger import KINDS, TILE, Ledger, load_tiles, planned
-from tiling.mass_kernels import COLUMNS
+from tiling.mass_columns import COLUMNS
 from tiling.store import Store
 from tiling.tileset import Finished
 from twin.archive import Packed
