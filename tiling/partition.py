@@ -64,7 +64,7 @@ class Places:
 
     def part(self, rows: Any) -> Places:
         """Some of them: a mask, or positions in ascending order."""
-        return Places(self.code[rows], self.size[rows], self.weight[rows], self.tie[rows], self.row[rows], self.mark[rows] if len(self.mark) else _NONE)
+        return Places(self.code[rows], self.size[rows], self.weight[rows], self.tie[rows] if len(self.tie) else _NONE, self.row[rows], self.mark[rows] if len(self.mark) else _NONE)
 
     def slice(self, a: int, b: int) -> Places:
         """Those at a ≤ position < b, as a view."""
@@ -99,11 +99,11 @@ class Places:
         return float((np.delete(self.size, self.gone) if len(self.gone) else self.size).max(initial=0.0))
 
     @staticmethod
-    def merged(many: Sequence[Places]) -> Places:
-        """All that is shown in one, sorted."""
+    def merged(many: Sequence[Places], *, tied: bool = True) -> Places:
+        """All that is shown in one, sorted; perhaps without `tie` (`tied`: who does not merge them again has no use for them)."""
         if sum(len(one) > len(one.gone) for one in many) < 2:
             return next((one.shown() for one in many if len(one) > len(one.gone)), many[0].part(slice(0, 0)))
-        laid = _laid(many)
+        laid = _laid(many, tied)
         if laid is not None:
             return laid
         columns = {name: np.concatenate([getattr(one, name) for one in many]) for name in ("code", "size", "weight", "tie", "mark")}
@@ -126,7 +126,7 @@ class Places:
         return replace(self.part(order), base=self.base)
 
 
-def _laid(many: Sequence[Places]) -> Places | None:
+def _laid(many: Sequence[Places], tied: bool) -> Places | None:
     """`Places.merged` of parts of which most lie one behind the other: a few others are laid between what is copied as it lies. None where there are too many of those.
 
     A layer is written in parts of one long order, and each update adds a small one, so that to sort them all anew is mostly to find out that they are sorted.
@@ -165,12 +165,12 @@ def _laid(many: Sequence[Places]) -> Places | None:
         if begin < len(part):
             pieces.append((part, begin, len(part)))
         first = last
-    columns = {name: np.concatenate([getattr(one, name)[a:b] for one, a, b in pieces]) for name in ("code", "size", "weight", "tie", "mark")}
+    columns = {name: np.concatenate([getattr(one, name)[a:b] for one, a, b in pieces]) for name in ("code", "size", "weight", "mark", *(["tie"] if tied else []))}
     row, at = np.empty(len(columns["code"]), np.int64), 0
     for one, a, b in pieces:
         np.add(one.row[a:b], one.base, out=row[at : at + b - a])
         at += b - a
-    return Places(**columns, row=row)
+    return Places(**{"tie": _NONE, **columns}, row=row)
 
 
 @dataclass(frozen=True)
@@ -293,7 +293,7 @@ def pieces(sources: Sequence[Places], *, budget: float, share: float, limit: int
         low, high, parent, taken = stack.pop()
         views = [source.between(low, high) for source in sources]
         if sum(map(len, views)) <= limit:
-            places = _without(Places.merged(views), taken)
+            places = _without(Places.merged(views, tied=False), taken)
             if len(places):
                 yield (piece := _in_memory(places, parent, count, budget, share))
                 count += len(piece)
@@ -359,7 +359,7 @@ def _split(top: Places, share: float) -> tuple[Places, Places]:
 def _in_memory(places: Places, parent: int, number: int, budget: float, share: float) -> Cells:
     """The subtree of all of `places`, at least one; its first cell gets `number`."""
     code = places.code.view(np.int64) if places.code.flags.writeable else places.code.astype(np.int64)  # mapped files would need a compiled form of their own
-    size, weight = np.array(places.size, np.float64), np.array(places.weight, np.float64)
+    size, weight = np.array(places.size), np.array(places.weight)  # which `subtree` writes to
     level, total = _common_level(int(code[0]), int(code[-1])), float(weight.sum())
     if (level == DEPTH or total <= budget) and bool((size >= 0).all()):
         cell = int(code[0]) >> 2 * (DEPTH - level)

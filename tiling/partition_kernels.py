@@ -16,8 +16,8 @@ BINS = 1 << 12
 _SHIFT = 52 - 7  # bins of 1/128 of an octave
 _LOWEST = (1023 - 12 << 52) >> _SHIFT  # 32 octaves from 2⁻¹² m are told apart; what is beyond falls into the outermost bins
 _HEAPS = 1 << 9
-_HEAP_SHIFT = _SHIFT + 3  # heaps of a sixteenth of an octave: few enough to be cleared for a cell of a thousand features
-_LOWEST_HEAP = _LOWEST >> 3
+_HEAP_SHIFT = 23 - 4  # heaps of a sixteenth of an octave, by the bits of single precision: few enough to be cleared for a cell of a thousand features
+_LOWEST_HEAP = (127 - 12 << 23) >> _HEAP_SHIFT
 
 
 @njit(cache=True, nogil=True)
@@ -87,11 +87,11 @@ def _take(size, weight, a, b, share, own, filled):
         (the new end of `own`, the largest size that is left or 0, the weight of what was taken)
     """
     heaps, highest = np.zeros(_HEAPS), 0
-    heap, bits = np.empty(b - a, np.int16), size.view(np.int64)
+    heap = np.empty(b - a, np.int16)
     for i in range(a, b):
         at = -1
-        if bits[i] >= 0:
-            at = min(max((bits[i] >> _HEAP_SHIFT) - _LOWEST_HEAP, 0), _HEAPS - 1)
+        if size[i] >= 0:
+            at = min(max((int(np.float32(size[i]).view(np.int32)) >> _HEAP_SHIFT) - _LOWEST_HEAP, 0), _HEAPS - 1)
             heaps[at] += weight[i]
             highest = max(highest, at)
         heap[i - a] = at
@@ -153,7 +153,7 @@ def subtree(code, size, weight, budget, share):
     """All cells of some features, parents before children, in Morton order.
 
     Args:
-        code: (N,) int64, ascending. size, weight: (N,) float64, written to: a feature that is drawn becomes of size −1 and weight 0.
+        code: (N,) int64, ascending. size: (N,) float, weight: (N,) numbers, written to: a feature that is drawn becomes of size −1 and weight 0.
 
     Returns:
         ((K, 5) level, x, y, position of the parent (−1 for the root), end of the cell's features in the last result;
@@ -184,7 +184,8 @@ def subtree(code, size, weight, budget, share):
         cells.append((level, _every_second_bit(cell), _every_second_bit(cell >> 1), above, filled))
         numbers.append((error, total))
         if not leaf:
-            size[own[start:filled]], weight[own[start:filled]] = -1.0, 0.0
+            for k in own[start:filled]:
+                size[k], weight[k] = -1, 0
             shift = 2 * (DEPTH - level - 1)
             for q in (3, 2, 1, 0):
                 low, high = np.searchsorted(code[a:b], ((cell << 2) + q) << shift), np.searchsorted(code[a:b], ((cell << 2) + q + 1) << shift)
