@@ -22,8 +22,8 @@ from ingest_bim.pipes import Exact, Packed, opened, packed, send
 from twin.processes import keep_memory, spare_pandas
 
 if TYPE_CHECKING:
-    from ingest_bim.ifc import Options
     from ingest_bim.ifc_folded import Sent
+    from ingest_bim.ifc_options import Options
     from twin.model import Batch, Report
 
 PATIENCE = 3.0
@@ -151,7 +151,7 @@ def begin(source: Path, texts: Mapping[str, str], cache: Path | None) -> None:
     early = _begun(source, texts.get("encoding"))
     if early is None or cache is None:
         return
-    from ingest_bim.ifc import Options  # noqa: PLC0415  while the other process loads
+    from ingest_bim.ifc_options import Options  # noqa: PLC0415  while the other process loads
 
     try:
         options = Options.model_validate({name: text for name, text in texts.items() if name in Options.model_fields})

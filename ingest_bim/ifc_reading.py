@@ -25,7 +25,6 @@ from ingest_bim.ifc_map import ground_level
 from ingest_bim.ifc_materials import Associations
 from ingest_bim.ifc_mesh import SPACES, meshes
 from ingest_bim.ifc_open import Opening
-from ingest_bim.ifc_options import numbers
 from ingest_bim.ifc_placement import FAR, Placement, Request, place
 from ingest_bim.ifc_products import Products
 from ingest_bim.ifc_properties import Definitions, as_json, long_table, material_properties, read_definitions
@@ -33,6 +32,7 @@ from ingest_bim.ifc_shaping import Apart, Aside, Grouped, Progress, Work, groupe
 from ingest_bim.ifc_singles import Singles
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
 from ingest_bim.ifc_units import Units, one_length
+from ingest_bim.number_lists import numbers
 from ingest_bim.step_access import DAMAGED, attribute
 from ingest_bim.step_scan import StepText
 from ingest_bim.wording import in_words
@@ -42,7 +42,7 @@ from twin.model import Report, Table
 from twin.processes import uncollected
 
 if TYPE_CHECKING:
-    from ingest_bim.ifc import Options
+    from ingest_bim.ifc_options import Options
 
 BEYOND = 2e6
 """Metres from the middle of a model beyond which nothing is drawn."""

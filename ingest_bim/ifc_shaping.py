@@ -38,7 +38,7 @@ from ingest_bim.step_scan import StepText
 from twin.errors import Cancelled, TwinError, UnreadableSource
 
 if TYPE_CHECKING:
-    from ingest_bim.ifc import Options
+    from ingest_bim.ifc_options import Options
 
 #: Part of the cache's key: what is kept from one release is not shape for another.
 CODE_VERSION = "10"
