@@ -29,7 +29,7 @@ from twin.keys import project as project  # noqa: PLC0414
 U64 = NDArray[np.uint64]
 LIMIT = 1 << 20
 """Features of a cell that are planned in memory (some 110 MB)."""
-_FEW = 512
+_FEW = 4096
 """Features that are laid between others, or left out of them, one by one."""
 _NONE = np.zeros(0, np.uint64)
 
@@ -104,12 +104,7 @@ class Places:
         if sum(len(one) > len(one.gone) for one in many) < 2:
             return next((one.shown() for one in many if len(one) > len(one.gone)), many[0].part(slice(0, 0)))
         laid = _laid(many, tied)
-        if laid is not None:
-            return laid
-        columns = {name: np.concatenate([getattr(one, name) for one in many]) for name in ("code", "size", "weight", "tie", "mark")}
-        row = np.concatenate([one.row + np.int64(one.base) for one in many])
-        first = np.cumsum([0, *map(len, many)])
-        return Places(**columns, row=row, gone=np.concatenate([one.gone + at for one, at in zip(many, first, strict=False)])).sorted()
+        return laid if laid is not None else _together(many)
 
     def sorted(self) -> Places:
         """What is shown in ascending order. Runs that are sorted already cost little."""
@@ -124,6 +119,14 @@ class Places:
             among = np.unique(np.concatenate([same, same + 1]))
             order[among] = order[among][np.lexsort((self.tie[order[among]], code[among]))]
         return replace(self.part(order), base=self.base)
+
+
+def _together(many: Sequence[Places]) -> Places:
+    """`Places.merged` by sorting all of them."""
+    columns = {name: np.concatenate([getattr(one, name) for one in many]) for name in ("code", "size", "weight", "tie", "mark")}
+    row = np.concatenate([one.row + np.int64(one.base) for one in many])
+    first = np.cumsum([0, *map(len, many)])
+    return Places(**columns, row=row, gone=np.concatenate([one.gone + at for one, at in zip(many, first, strict=False)])).sorted()
 
 
 def _laid(many: Sequence[Places], tied: bool) -> Places | None:
@@ -142,7 +145,7 @@ def _laid(many: Sequence[Places], tied: bool) -> Places | None:
             others.append(one)
     if sum(map(len, others)) + sum(len(one.gone) for one in chain) > _FEW:
         return None
-    rest = Places.merged(others) if others else chain[0].part(slice(0, 0))
+    rest = _together(others) if others else chain[0].part(slice(0, 0))
     pieces: list[tuple[Places, int, int]] = []
     first = 0
     for number, part in enumerate(chain):
