@@ -23,6 +23,7 @@ from ingest_bim.citymodel_mesh import MeshBatch
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.ifc_placement import HOW, Request, place_by_user
 from ingest_bim.meshfile_scene import Piece, load_scene, nodes_of, objects_of, pieces
+from ingest_bim.number_lists import numbers
 from ingest_bim.package import heads, is_zip, opened
 from ingest_bim.wording import in_words
 from twin import crs as crs_module
@@ -56,18 +57,8 @@ class Options(ReaderOptions):
     @classmethod
     def _numbers(cls, value: str | None) -> str | None:
         if value is not None:
-            _numbers(value)
+            numbers(value)
         return value
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not a list of numbers such as 1,2,3") from error
-    if not np.isfinite(values).all():
-        raise ValueError(f"{text!r} is not finite")
-    return values
 
 
 def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contract of readers
@@ -120,7 +111,7 @@ def _placement(source: Path, options: Options, report: Report, kind: str) -> tup
     turn = np.eye(4)
     if options.up == "y" or (options.up == "auto" and kind in ("gltf", "glb")):
         turn[:3, :3] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
-    origin = _numbers(options.origin)
+    origin = numbers(options.origin)
     if len(origin) != 3:
         raise BadOption(f"origin={options.origin} has {len(origin)} numbers.", "Give x,y,z in metres.")
     if options.anchor or options.anchor_lonlat:
@@ -128,8 +119,8 @@ def _placement(source: Path, options: Options, report: Report, kind: str) -> tup
             report.note("assumed", "", f"{kind.upper()} states no unit: metres are taken (--option units=mm for others).")
         unit = METRES[options.units or "m"]
         request = Request(
-            crs=options.crs, vertical=options.vertical, vertical_offset=options.vertical_offset, anchor=_numbers(options.anchor) if options.anchor else None,
-            anchor_lonlat=_numbers(options.anchor_lonlat) if options.anchor_lonlat else None, rotation=options.rotation, height=options.height,
+            crs=options.crs, vertical=options.vertical, vertical_offset=options.vertical_offset, anchor=numbers(options.anchor) if options.anchor else None,
+            anchor_lonlat=numbers(options.anchor_lonlat) if options.anchor_lonlat else None, rotation=options.rotation, height=options.height,
             origin=(origin[0], origin[1], origin[2]), scale=options.scale,
         )  # fmt: skip
         placed = place_by_user(request, where)

@@ -157,9 +157,10 @@ def collect(cells: Cells, own: F64, first: I64) -> Masses:
     family = np.empty((2, len(cells)), np.int64)
     kernels.families(cells.parent, *family)
     left, right, last = _halves(cells.parent)
+    grid = np.column_stack([cells.level, cells.x, cells.y])
 
     def add_up(order: I64) -> None:
-        kernels.collect(np.column_stack([cells.level, cells.x, cells.y]), own, first, SIDE, slot, result, count, family, order)
+        kernels.collect(grid, own, first, SIDE, slot, result, count, family, order)
 
     with ThreadPoolExecutor(1, "masses") as thread:  # an update waits for this and for nothing else
         other = thread.submit(add_up, right) if len(right) else None

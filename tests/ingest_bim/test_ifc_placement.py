@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ifcopenshell
 import numpy as np
 import pytest
 from pyproj import Geod, Transformer
 
+from ingest_bim import ifc, meshfile
 from ingest_bim.ifc_map import crs_code, degrees, read_helmert, vertical_code
 from ingest_bim.ifc_placement import Placement, Request, place
 from ingest_bim.ifc_units import Units
@@ -332,3 +334,10 @@ def test_a_rigid_operation_that_its_site_denies(step: Step) -> None:
     with pytest.raises(MissingReference):
         placed(of(step(unknown, lines[1], schema="IFC4X3_ADD2")), report)
     assert "'my globe' is not known" in report.notes[0].reason
+
+
+@pytest.mark.parametrize("options", [ifc.Options, meshfile.Options])
+@pytest.mark.parametrize(("name", "value"), [("anchor", "nan,1"), ("anchor_lonlat", "113,inf"), ("origin", "0,0,-inf"), ("anchor", "1;2")])
+def test_what_is_no_number_is_no_place(options: Any, name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=r"is not finite|is not a list of numbers"):
+        options(**{name: value})
