@@ -105,59 +105,12 @@ def test_nodes_share_a_shape_and_keep_names(tmp_path: Path) -> None:
     assert mesh.materials[0].name == "red" and mesh.materials[0].color == pytest.approx((1, 0, 0, 0.502), abs=0.01)
 
 
-def test_obj_objects_and_materials(tmp_path: Path) -> None:
-    (tmp_path / "m.mtl").write_text("newmtl blue\nKd 0 0 1\n")
-    (tmp_path / "two.obj").write_text("mtllib m.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nv 5 0 0\nv 6 0 0\nv 5 1 0\no first\nusemtl blue\nf 1 2 3\no second\nf 4 5 6\n")
-    (mesh,), _ = load(tmp_path / "two.obj", **PLACE)
-    assert len(mesh) == 2 and mesh.materials[mesh.triangle_material[0]].color[:3] == (0, 0, 1) and mesh.materials[0].double_sided
-
-
-def test_obj_opacity_groups_and_what_is_left_out(tmp_path: Path) -> None:
-    """`d` and `Tr` count, groups are objects where no line names any, a name with blanks stands behind options, lines and colours beside materials are said."""
-    (tmp_path / "m.mtl").write_text("newmtl pane\nKd 0 0 1\nd 0.25\nnewmtl haze\nKd 1 0 0\nTr 0.25\nmap_Kd -s 2 2 1 -clamp on a b.png\n")
-    quarters(tmp_path / "a b.png", 8, "PNG")
-    text = "mtllib m.mtl\nv 0 0 0 1 0 0\nv 1 0 0 1 0 0\nv 0 1 0 1 0 0\nv 5 0 0 1 0 0\nl 1 2 3\ng south wall\nusemtl pane\nf 1 2 3\ng north\nusemtl haze\nf 2 4 3\ng south wall\nf 1 2 4\n"
-    (mesh,), report = load(wrote(tmp_path, "g.obj", text), **PLACE)
-    assert mesh.ids.to_pylist() == ["south wall", "north"] and sorted({m.color[3] for m in mesh.materials}) == [0.25, 0.75]
-    said = " ".join(note.reason for note in report.notes)
-    assert "1 lines and points" in said and "beside materials" in said and "absent" not in said
-
-
 WALL = "v 0 0 0\nv 10 0 0\nv 10 0 10\nv 0 0 10\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nusemtl a\nf 1/1 2/2 3/3 4/4\n"
 
 
 def colours(mesh: Mesh) -> list[Any]:
     """The texture at the middle of the wall's quarters, as in `quarters`: upper left, upper right, lower left, lower right."""
     return [drawn_at(mesh, (407000 + x, 2496000, 12 + z)) for z in (7.5, 2.5) for x in (2.5, 7.5)]
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_obj_texture(tmp_path: Path, kind: str) -> None:
-    image = quarters(tmp_path / "img/a.png", 64, kind)
-    (tmp_path / "m.mtl").write_text("newmtl a\nKd 1 1 1\nmap_Kd img\\a.png\n")
-    (tmp_path / "wall.obj").write_text("mtllib m.mtl\n" + WALL)
-    (mesh,), report = load(tmp_path / "wall.obj", **PLACE)
-    found = np.array(colours(mesh))
-    assert np.abs(found - np.array(QUARTERS)).max() <= (4 if kind == "JPEG" else 0)
-    assert list(mesh.images.values()) == [image.read_bytes()] and report.facts["content"]["textured"] == 1
-
-
-def test_obj_of_many_materials(tmp_path: Path) -> None:
-    """One object of three materials, two of them with images, and one that shares a material: objects and materials are both kept."""
-    first, second = quarters(tmp_path / "a.png"), quarters(tmp_path / "b.png", 32)
-    (tmp_path / "m.mtl").write_text("newmtl a_1\nKd 1 1 1\nmap_Kd a.png\nnewmtl b\nKd 1 1 1\nmap_Kd b.png\nnewmtl c\nKd 1 0 0\n")
-    corners = "".join(f"v {x} {y} {z}\n" for x in (0, 10) for y in (0, 20) for z in (0, 10)) + "vt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\n"
-    faces = "o house\nusemtl a_1\nf 1/1 5/2 6/3 2/4\nusemtl b\nf 3/1 7/2 8/3 4/4\nusemtl c\nf 1 3 4\no house_a\nusemtl b\nf 5/1 7/2 8/3 6/4\n"
-    (tmp_path / "x.obj").write_text(f"mtllib m.mtl\n{corners}{faces}")
-    (mesh,), report = load(tmp_path / "x.obj", **PLACE)
-    assert mesh.ids.to_pylist() == ["house", "house_a"] and (report.read, report.kept) == (2, 2)
-    assert set(mesh.images.values()) == {first.read_bytes(), second.read_bytes()}
-    at = {"south": (407002.5, 2496000, 14.5), "north": (407002.5, 2496020, 14.5), "west": (407000, 2496015, 15)}
-    assert drawn_at(mesh, at["south"], 0) == QUARTERS[2] and drawn_at(mesh, at["north"], 0) == QUARTERS[2] and drawn_at(mesh, at["west"], 0) is None
-    assert drawn_at(mesh, (407010, 2496005, 14.5), 1) == QUARTERS[2]
-    (tmp_path / "y.obj").write_text(f"mtllib m.mtl\n{corners}" + faces.replace("o house\n", "").replace("o house_a\n", ""))
-    (mesh,), _ = load(tmp_path / "y.obj", **PLACE)
-    assert mesh.ids.to_pylist() == ["y"] and len(mesh.triangles) == 7
 
 
 def test_glb_texture(tmp_path: Path) -> None:
@@ -397,40 +350,6 @@ def wrote(folder: Path, name: str, data: str | bytes) -> Path:
     path = folder / name
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
     return path
-
-
-@pytest.mark.parametrize("numbers", ["1 2 3 4 5", "-5 -4 -3 -2 -1", "3//1 4//1 5//1 1//1 2//1"])
-def test_faces_that_are_not_convex_cover_what_they_enclose(tmp_path: Path, numbers: str) -> None:
-    """The polygon's area by the shoelace formula; a fan around its first corner covers 14."""
-    x, y = np.array(ARROW).T
-    enclosed = abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
-    lines = "".join(f"v {a} {b} 7\n" for a, b in ARROW) + f"vn 0 0 1\nf {numbers}\nv 9 9 9\n"
-    (mesh,), _ = load(wrote(tmp_path, "a.obj", lines), **PLACE)
-    assert (area(mesh), len(mesh.triangles)) == (pytest.approx(enclosed), 3)
-    (mesh,), _ = load(wrote(tmp_path, "b.obj", SQUARE + "f 1 2 3 4\n"), **PLACE)
-    assert len(mesh.triangles) == 2
-
-
-@pytest.mark.parametrize("text", [
-    (SQUARE + "f 1 2 3\n").replace(" ", "\t"), (SQUARE + "f 1 2 3\n").replace("\n", "\r"), SQUARE + "f 1 2 \\\n3\n", "  " + SQUARE.replace("v", "  v") + "f 1 2 3\n",
-    "# a # b\n" + SQUARE.replace("0 1 0", "0 1 0 # last") + "f 1 2 3 # one\n", "\ufeff" + SQUARE + "f 1 2 3\n",
-])  # fmt: skip
-def test_obj_as_it_is_written(tmp_path: Path, text: str) -> None:
-    (mesh,), _ = load(wrote(tmp_path, "a.obj", text), **PLACE)
-    assert area(mesh) == pytest.approx(0.5)
-
-
-def test_obj_in_gbk_with_quoted_and_several_libraries(tmp_path: Path) -> None:
-    for name, color in (("红", "1 0 0"), ("蓝", "0 0 1")):
-        wrote(tmp_path, f"{name}.mtl", f"newmtl {name}\nKd {color}\n".encode("gbk"))
-    wrote(tmp_path, "one kind.mtl", "newmtl green\nKd 0 1 0\n")
-    text = f"mtllib 红.mtl 蓝.mtl\no 楼\n{SQUARE}usemtl 红\nf 1 2 3\nusemtl 蓝\nf 1 3 4\n"
-    (mesh,), report = load(wrote(tmp_path, "a.obj", text.encode("gbk")), **PLACE)
-    assert mesh.ids.to_pylist() == ["楼"]
-    assert {m.color[:3] for m in mesh.materials} == {(1.0, 0.0, 0.0), (0.0, 0.0, 1.0)}
-    assert any("GBK" in note.reason for note in report.notes)
-    (mesh,), _ = load(wrote(tmp_path, "b.obj", f'mtllib "one kind.mtl"\n{SQUARE}usemtl green\nf 1 2 3\n'), **PLACE)
-    assert mesh.materials[0].color[:3] == (0.0, 1.0, 0.0)
 
 
 def test_binary_stl_of_another_length_than_stated(tmp_path: Path) -> None:
