@@ -24,6 +24,7 @@ from tiling.pool import Pool
 from tiling.reuse import Index, Past, recipe
 from tiling.rows import Rows, id_hash
 from twin import crs
+from twin.angles import sine_cosine
 from twin.lake import Lake
 from twin.model import Reference
 
@@ -250,6 +251,6 @@ def _metres(horizontal: str, lat: F64) -> tuple[F64, F64]:
     """Metres per unit of x and y; near enough to rank sizes by."""
     system = crs.crs_of(horizontal)
     if system.is_geographic:
-        return 111_320.0 * np.cos(np.radians(lat)), np.full(lat.shape, 110_574.0)
+        return 111_320.0 * sine_cosine(lat)[1], np.full(lat.shape, 110_574.0)
     unit = system.axis_info[0].unit_conversion_factor if system.axis_info else 1.0
     return np.full(lat.shape, unit), np.full(lat.shape, unit)

@@ -35,13 +35,14 @@ from tiling.rows import Rows
 from tiling.store import Store
 from tiling.tree_text import Branch, Tree, text
 from twin import registry
+from twin.angles import sine_cosine
 from twin.archive import ArchiveWriter
 from twin.errors import BadFeature, MissingReference
 from twin.model import ABOVE_GROUND, Bounds, LayerVersion, Report
 from twin.processes import give_back, uncollected
 from twin.registry import TileJob
 
-CODE_VERSION = "13"
+CODE_VERSION = "14"
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
 BY_HAND = 262_144
@@ -280,7 +281,7 @@ def _reach(cell: partition.Cell, largest: float) -> Bounds:
     side = 1 << cell.level
     (west, east), (north, south) = partition.unproject(np.array([cell.x, cell.x + 1]) / side, np.array([cell.y, cell.y + 1]) / side)
     up = largest / 110_000
-    along = up / max(np.cos(np.radians(min(max(abs(north), abs(south)) + up, 89.0))), 0.01)
+    along = up / max(float(sine_cosine(min(max(abs(north), abs(south)) + up, 89.0))[1]), 0.01)
     return Bounds(west - along, south - up, east + along, north + up)
 
 

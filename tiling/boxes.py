@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin import crs
+from twin.angles import sine_cosine
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -91,12 +92,11 @@ def volumes(low: F64, high: F64) -> F64:
 
 def enu_frames(lon: F64, lat: F64) -> F64:
     """(N, 4, 4): `twin.crs.enu_frame` of many places on the ellipsoid, in degrees."""
-    lam, phi = np.radians(lon), np.radians(lat)
-    sl, cl, sp, cp = np.sin(lam), np.cos(lam), np.sin(phi), np.cos(phi)
-    frames = np.zeros((len(lam), 4, 4))
+    (sl, cl), (sp, cp) = sine_cosine(lon), sine_cosine(lat)
+    frames = np.zeros((len(sl), 4, 4))
     frames[:, 3, 3] = 1
-    frames[:, :3, 0] = np.column_stack([-sl, cl, np.zeros(len(lam))])
+    frames[:, :3, 0] = np.column_stack([-sl, cl, np.zeros(len(sl))])
     frames[:, :3, 1] = np.column_stack([-sp * cl, -sp * sl, cp])
     frames[:, :3, 2] = np.column_stack([cp * cl, cp * sl, sp])
-    frames[:, :3, 3] = crs.geodetic_to_ecef(np.column_stack([lon, lat, np.zeros(len(lam))]))
+    frames[:, :3, 3] = crs.geodetic_to_ecef(np.column_stack([lon, lat, np.zeros(len(sl))]))
     return frames

@@ -25,6 +25,7 @@ from tiling.owners import owners
 from tiling.shapes import KINDS, Shape, Shapes
 from tiling.store import Kinds, Store
 from twin import crs, keys
+from twin.angles import sine_cosine
 from twin.errors import BadFeature
 from twin.lake import Lake
 from twin.model import LayerVersion, Material, Reference
@@ -302,7 +303,7 @@ def metres(reference: Reference, y: F64) -> F64:
     unit[:, 2] = reference.vertical_unit
     system = crs.crs_of(reference.horizontal)
     if system.is_geographic:
-        unit[:, 0], unit[:, 1] = 111_320.0 * np.cos(np.radians(y)), 110_574.0
+        unit[:, 0], unit[:, 1] = 111_320.0 * sine_cosine(y)[1], 110_574.0
     elif len(system.axis_info):
         unit[:, :2] = system.axis_info[0].unit_conversion_factor
     return unit

@@ -30,6 +30,7 @@ from tiling import partition
 from tiling.gltf import container
 from tiling.tileset import dump, relative_frame
 from twin import crs
+from twin.angles import sine_cosine
 from twin.archive import Archive, ArchiveWriter, Packed, pack
 from twin.errors import BadTileset
 
@@ -131,7 +132,7 @@ def _cell_region(place: Place, box: list[float], frame: F64) -> dict[str, list[f
     numbers = np.array(box).reshape(4, 3)
     steps = np.array(np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9), [-1, 1], indexing="ij")).reshape(3, -1).T
     geodetic = crs.ecef_to_geodetic((numbers[0] + steps @ numbers[1:]) @ frame[:3, :3].T + frame[:3, 3])
-    metre = np.array([1 / 111_000 / max(float(np.cos(np.radians(geodetic[:, 1]).max())), 0.01), 1 / 110_000, 1.0])
+    metre = np.array([1 / 111_000 / max(float(sine_cosine(geodetic[:, 1].max())[1]), 0.01), 1 / 110_000, 1.0])
     low, high = geodetic.min(axis=0) - metre, geodetic.max(axis=0) + metre
     corners = np.radians([min(west, low[0]), max(min(south, low[1]), -90), max(east, high[0]), min(max(north, high[1]), 90)])
     return {"region": [*(float(v) for v in corners), float(low[2]), float(high[2])]}

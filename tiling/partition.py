@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.angles import arc_tangent, exponential
 from twin.keys import DEPTH as DEPTH  # noqa: PLC0414  the grid is the one that parts are sorted by
 from twin.keys import deinterleave as deinterleave  # noqa: PLC0414
 from twin.keys import interleave as interleave  # noqa: PLC0414
@@ -265,7 +266,7 @@ class Cells:
 
 def unproject(u: Any, v: Any) -> tuple[Any, Any]:
     """Web Mercator unit square → longitude, latitude in degrees; numbers or arrays."""
-    return u * 360.0 - 180.0, np.degrees(np.arctan(np.sinh(np.pi * (1.0 - 2.0 * v))))
+    return u * 360.0 - 180.0, 2.0 * arc_tangent(exponential(np.pi * (1.0 - 2.0 * v)), 1.0) - 90.0
 
 
 def plan(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin import crs
+from twin.angles import sine_cosine
 from twin.model import Bounds, Reference
 
 F64 = NDArray[np.float64]
@@ -117,8 +118,8 @@ def _nodes(reference: Reference, frame: Frame, origin: tuple[float, float], size
     lon, lat = crs.to_lonlat(reference.horizontal, xs, ys)
     ground = np.column_stack([lon, lat, crs.datum_shift(reference, lon, lat)])
     place = frame.local(crs.geodetic_to_ecef(ground))
-    lam, phi = np.radians(lon), np.radians(lat)
-    normal = np.column_stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)]) @ frame.matrix[:3, :3]
+    (sin_lon, cos_lon), (sin_lat, cos_lat) = sine_cosine(lon), sine_cosine(lat)
+    normal = np.column_stack([cos_lat * cos_lon, cos_lat * sin_lon, sin_lat]) @ frame.matrix[:3, :3]
     return np.ascontiguousarray(np.hstack([place, normal]).reshape(len(y), len(x), 6))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling.rtin import STEPS
+from twin.angles import sine_cosine
 from twin.compiled import njit
 from twin.crs import WGS84_A, WGS84_E2, WGS84_F
 
@@ -205,10 +206,10 @@ def _normals(height: F64, row: int, column: int, lon: F64, lat: F64, turns: F64,
 
 
 def circles(lon: F64, lat: F64) -> tuple[F64, F64]:
-    """((2, columns) cosine and sine of longitudes; (4, rows) cosine, sine, prime-vertical and meridian radius of latitudes), radians in."""
-    sin_lat = np.sin(lat)
+    """((2, columns) cosine and sine of longitudes; (4, rows) cosine, sine, prime-vertical and meridian radius of latitudes), degrees in."""
+    (sin_lon, cos_lon), (sin_lat, cos_lat) = sine_cosine(lon), sine_cosine(lat)
     root = np.sqrt(1 - WGS84_E2 * sin_lat**2)
-    return np.stack([np.cos(lon), np.sin(lon)]), np.stack([np.cos(lat), sin_lat, WGS84_A / root, WGS84_A * (1 - WGS84_E2) / root**3])
+    return np.stack([cos_lon, sin_lon]), np.stack([cos_lat, sin_lat, WGS84_A / root, WGS84_A * (1 - WGS84_E2) / root**3])
 
 
 def extension(kind: int, body: bytes) -> bytes:

@@ -32,6 +32,7 @@ from tiling.terrain_reuse import Inputs, Record, key_of, known
 from tiling.terrain_surface import Surface, lattice
 from tiling.terrain_water import Water, read_water
 from tiling.tileset import dump
+from twin.angles import sine_cosine
 from twin.archive import ArchiveWriter, Packed
 from twin.errors import BadOption
 from twin.ground import raster_parts
@@ -39,7 +40,7 @@ from twin.model import Bounds, LayerVersion
 from twin.registry import Options as BaseOptions
 from twin.registry import TileJob
 
-CODE_VERSION = "terrain-7"
+CODE_VERSION = "terrain-8"
 BLOCK = 16
 MOST_TILES = 4_000_000
 CACHE = 64 << 20
@@ -271,9 +272,9 @@ def make_block(plan: Plan, block: Block) -> Made:
     lon = lattice(block.x0 - 1, block.x1 + 1, z, -180.0)
     lat = np.clip(lattice(block.y0 - 1, block.y1 + 1, z, -90.0), -90.0, 90.0)
     height = plan.surface.sample(lon, lat, z, step)
-    cost = rtin.costs(height, np.cos(np.radians(lat)) * step, step)
+    cost = rtin.costs(height, sine_cosine(lat)[1] * step, step)
     lam, phi = np.radians(lon), np.radians(lat)
-    turns, rises = qm.circles(lam, phi)
+    turns, rises = qm.circles(lon, lat)
     vertices, triangles = np.empty((4225, 2), np.int32), np.empty((8192, 3), np.int32)
     index, out, header = np.full((65, 65), -1, np.int32), np.empty(qm.LARGEST, np.uint8), np.empty(12)
     result = Made()

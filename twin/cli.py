@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from twin import ahead
 
+CPUINFO = Path("/proc/cpuinfo")
+
 
 def run() -> None:
     """The command as a process of its own."""
+    plain_products()
     ahead.named(sys.argv[1:])
     from twin.commands import main  # noqa: PLC0415
     from twin.processes import leave  # noqa: PLC0415
@@ -20,6 +25,21 @@ def run() -> None:
         if end.code is None or isinstance(end.code, int):
             leave(end.code or 0)
         raise
+
+
+def plain_products() -> None:
+    """Let NumPy multiply matrices in the same way on every processor that has AVX2 (since 2013), in this process and all that it starts.
+
+    OpenBLAS has other kernels where there is AVX-512, which round otherwise: models then had other vertices, in the last place, on another machine
+    (docs/adr/0056). It reads this variable when NumPy is loaded; who has set it is left alone, and so is a processor without AVX2.
+    """
+    try:
+        with CPUINFO.open("rb") as file:
+            able = {b"avx2", b"fma"} <= set(file.read(4096).split())
+    except OSError:  # not Linux
+        return
+    if able:
+        os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
 
 
 def __getattr__(name: str) -> Any:

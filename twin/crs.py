@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twin.angles import arc_tangent, sine_cosine
 from twin.errors import BadReference, MissingReference
 from twin.model import ABOVE_GROUND, ELLIPSOID, Bounds, Reference
 from twin.processes import standing_in
@@ -246,12 +247,9 @@ def from_geodetic(reference: Reference, geodetic: F64) -> F64:
 
 def geodetic_to_ecef(geodetic: F64) -> F64:
     """(N, 3) longitude°, latitude°, height m → (N, 3) earth-centred, earth-fixed metres (EPSG:4978)."""
-    lon, lat, h = np.radians(geodetic[:, 0]), np.radians(geodetic[:, 1]), geodetic[:, 2]
-    sin_lat, cos_lat = np.sin(lat), np.cos(lat)
+    (sin_lon, cos_lon), (sin_lat, cos_lat), h = sine_cosine(geodetic[:, 0]), sine_cosine(geodetic[:, 1]), geodetic[:, 2]
     n = WGS84_A / np.sqrt(1 - WGS84_E2 * sin_lat**2)
-    return np.column_stack(
-        [(n + h) * cos_lat * np.cos(lon), (n + h) * cos_lat * np.sin(lon), (n * (1 - WGS84_E2) + h) * sin_lat]
-    )
+    return np.column_stack([(n + h) * cos_lat * cos_lon, (n + h) * cos_lat * sin_lon, (n * (1 - WGS84_E2) + h) * sin_lat])
 
 
 def ecef_to_geodetic(ecef: F64) -> F64:
@@ -259,15 +257,16 @@ def ecef_to_geodetic(ecef: F64) -> F64:
     x, y, z = ecef[:, 0], ecef[:, 1], ecef[:, 2]
     b = WGS84_A * (1 - WGS84_F)
     ep2 = WGS84_E2 / (1 - WGS84_E2)
-    p = np.hypot(x, y)
-    beta = np.arctan2(z * WGS84_A, p * b)
+    p = np.sqrt(x * x + y * y)
+    beta = arc_tangent(z * WGS84_A, p * b)
     for _ in range(3):
-        lat = np.arctan2(z + ep2 * b * np.sin(beta) ** 3, p - WGS84_E2 * WGS84_A * np.cos(beta) ** 3)
-        beta = np.arctan2((1 - WGS84_F) * np.sin(lat), np.cos(lat))
-    sin_lat = np.sin(lat)
+        sin_beta, cos_beta = sine_cosine(beta)
+        lat = arc_tangent(z + ep2 * b * (sin_beta * sin_beta * sin_beta), p - WGS84_E2 * WGS84_A * (cos_beta * cos_beta * cos_beta))
+        sin_lat, cos_lat = sine_cosine(lat)
+        beta = arc_tangent((1 - WGS84_F) * sin_lat, cos_lat)
     n = WGS84_A / np.sqrt(1 - WGS84_E2 * sin_lat**2)
-    h = p * np.cos(lat) + z * sin_lat - WGS84_A**2 / n
-    return np.column_stack([np.degrees(np.arctan2(y, x)), np.degrees(lat), h])
+    h = p * cos_lat + z * sin_lat - WGS84_A**2 / n
+    return np.column_stack([arc_tangent(y, x), lat, h])
 
 
 def to_ecef(reference: Reference, xyz: F64) -> F64:
@@ -277,8 +276,7 @@ def to_ecef(reference: Reference, xyz: F64) -> F64:
 
 def enu_frame(lon: float, lat: float, height: float = 0.0) -> F64:
     """(4, 4) float64: local east-north-up metres at a place → ECEF. Columns are the axes; row-major."""
-    lam, phi = np.radians(lon), np.radians(lat)
-    sl, cl, sp, cp = np.sin(lam), np.cos(lam), np.sin(phi), np.cos(phi)
+    (sl, sp), (cl, cp) = sine_cosine([lon, lat])
     frame = np.eye(4)
     frame[:3, 0] = [-sl, cl, 0.0]
     frame[:3, 1] = [-sp * cl, -sp * sl, cp]

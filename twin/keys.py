@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from twin.angles import logarithm, sine_cosine
+
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
 DEPTH = 28
@@ -31,9 +33,9 @@ def project(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> U64:
     Places that are not finite are `NOWHERE`.
     """
     with np.errstate(invalid="ignore"):
-        phi = np.radians(np.clip(lat, -85.0511287, 85.0511287))
+        sine = sine_cosine(np.clip(lat, -85.0511287, 85.0511287))[0]
         u = (np.asarray(lon) + 180.0) / 360.0 % 1.0
-        v = (1.0 - np.arcsinh(np.tan(phi)) / np.pi) / 2.0
+        v = 0.5 - logarithm((1.0 + sine) / (1.0 - sine)) / (4.0 * np.pi)
         known = np.isfinite(u) & np.isfinite(v)
         top = (1 << DEPTH) - 1
         x, y = (np.clip(np.where(known, w, 0.0) * (1 << DEPTH), 0, top).astype(np.uint64) for w in (u, v))
