@@ -73,7 +73,8 @@ def _arc_tangent(y: F64, x: F64) -> F64:
     degrees = 4.0 * (t + t * (z * _series(_ARC, z))) / _DEGREE
     degrees = np.where(a > b, 90.0 - degrees, degrees)
     degrees = np.where(x < 0, 180.0 - degrees, degrees)
-    return np.copysign(degrees, y)
+    result: F64 = np.copysign(degrees, y)
+    return result
 
 
 def exponential(numbers: ArrayLike) -> F64:
