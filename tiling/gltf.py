@@ -43,7 +43,7 @@ _SHAPE = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 class Surface:
     """A glTF material. `color` is sRGB r, g, b and opacity, 0–1; opacity below 1 is drawn blended.
 
-    `texture` is a PNG, JPEG (or, with EXT_texture_webp, WebP) file drawn over it; `cutoff` makes it an alpha mask;
+    `texture` is a PNG, JPEG (or, with EXT_texture_webp, WebP) file drawn over it; `cutoff` makes it an alpha mask, `blend` blends what is clear in it;
     `wrap` is what lies outside of the texture's 0–1, along u and v.
     """
 
@@ -54,6 +54,7 @@ class Surface:
     unlit: bool = False
     texture: bytes | None = None
     cutoff: float | None = None
+    blend: bool = False
     name: str = ""
     wrap: tuple[Wrap, Wrap] = ("clamp", "clamp")
 
@@ -379,7 +380,7 @@ class _Writer:
             material["pbrMetallicRoughness"] = pbr
             if surface.cutoff is not None:
                 material |= {"alphaMode": "MASK", "alphaCutoff": surface.cutoff}
-            elif alpha < 1:
+            elif surface.blend or alpha < 1:
                 material["alphaMode"] = "BLEND"
             if surface.double_sided:
                 material["doubleSided"] = True
