@@ -112,7 +112,7 @@ def test_a_small_part_first_does_not_coarsen_the_large_ones(lake: Lake) -> None:
     placed = []
     for i in range(90):
         t = place(*rng.uniform(-60, 60, 2), 0.5, float(rng.uniform(0, 6)))
-        t[:3, :3] = t[:3, :3] @ np.diag([0.001] * 3 if i % 3 == 0 else [1.0] * 3 if i % 3 == 1 else rng.uniform(0.3, 3, 3))
+        t[:3, :3] = t[:3, :3] @ np.diag([0.001] * 3 if i % 9 > 1 else [1.0] * 3 if i % 9 else rng.uniform(0.3, 3, 3))
         placed.append((0, i, t))
     whole = model([TREE], placed, [f"t{i}" for i in range(90)])
     assert run(lake, whole, budget=500_000)["tiles"] == 1
