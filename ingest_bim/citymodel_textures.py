@@ -151,9 +151,15 @@ class Pictures:
                     if size[0] * size[1] > MAX_PIXELS or not all(size):
                         self._refuse(uri, f"is {size[0]} by {size[1]} pixels; up to {MAX_PIXELS >> 20} million are read")
                         return None
+                    if image.mode in ("I", "F"):
+                        self._refuse(uri, "has numbers of 32 bits for pixels, whose white nobody states (8 or 16 bits are read)")
+                        return None
                     image.draft("RGB", (max(1, size[0] // 8), max(1, size[1] // 8)))
                     image.load()
-        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        except UnidentifiedImageError:  # Pillow names an address in memory
+            self._refuse(uri, f"is no image of a kind that is read ({', '.join(FORMATS)})")
+            return None
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             self._refuse(uri, f"cannot be decoded ({str(error)[:80] or type(error).__name__})")
             return None
         digest = hashlib.sha256(data).hexdigest()

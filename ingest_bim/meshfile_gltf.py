@@ -35,13 +35,14 @@ GLOSS = "KHR_materials_pbrSpecularGlossiness"
 class Use:
     """How a material uses its base colour texture: (2, 3) `matrix` of (u, v, 1) with v downwards, None where nothing moves; `wrap` along u and v; whether it has one.
 
-    `opaque`: alpha does not count, neither the image's nor that of vertex colours (glTF 2.0, 3.9.4).
+    `opaque`: alpha does not count, neither the image's nor that of vertex colours; `cutoff`: the image's alpha from which on a mask is drawn (glTF 2.0, 3.9.4).
     """
 
     matrix: F64 | None = None
     wrap: tuple[Wrap, Wrap] = ("repeat", "repeat")
     textured: bool = False
     opaque: bool = False
+    cutoff: float | None = None
 
     def apply(self, uv: F64) -> F64:
         """(…, 2) coordinates on the image."""
@@ -92,13 +93,20 @@ def marked(data: bytes, kind: str, name: str, beside: Callable[[str], bytes], re
 
 
 def _plain_material(material: dict[str, Any]) -> None:
-    """Specular-glossiness as what is drawn of it (colour and image), and no alpha where the material is opaque."""
+    """Specular-glossiness as what is drawn of it (colour and image), and no alpha where the material is opaque or cut out."""
     gloss = (material.get("extensions") or {}).pop(GLOSS, None)
     if gloss is not None:
         names = {"diffuseFactor": "baseColorFactor", "diffuseTexture": "baseColorTexture"}
         material["pbrMetallicRoughness"] = {"metallicFactor": 0.0} | {names[key]: value for key, value in gloss.items() if key in names}
-    if material.get("alphaMode", "OPAQUE") == "OPAQUE" and (factor := material.get("pbrMetallicRoughness", {}).get("baseColorFactor")):
-        factor[3:] = [1.0]
+    look, mode = material.get("pbrMetallicRoughness", {}), material.get("alphaMode", "OPAQUE")
+    factor = look.get("baseColorFactor")
+    if not factor or mode == "BLEND":
+        return
+    alpha, factor[3:] = (factor[3:] or [1.0])[0], [1.0]
+    if mode == "MASK":  # the product of both alphas is compared with the cutoff, what is above it is opaque
+        material["alphaCutoff"] = material.get("alphaCutoff", 0.5) / max(alpha, 1e-6)
+        if "baseColorTexture" not in look and material["alphaCutoff"] > 1:
+            factor[3] = 0.0
 
 
 def _first_coordinates(document: dict[str, Any]) -> None:
@@ -159,6 +167,7 @@ def _bin(rest: bytes) -> bytes:
 
 def _use(document: dict[str, Any], material: dict[str, Any]) -> Use:
     opaque = material.get("alphaMode", "OPAQUE") == "OPAQUE"
+    cutoff = float(material.get("alphaCutoff", 0.5)) if material.get("alphaMode") == "MASK" else None
     info = material.get("pbrMetallicRoughness", {}).get("baseColorTexture")
     if info is None:
         return Use(opaque=opaque)
@@ -166,7 +175,7 @@ def _use(document: dict[str, Any], material: dict[str, Any]) -> Use:
     texture = document["textures"][info["index"]]
     sampler = document["samplers"][texture["sampler"]] if "sampler" in texture else {}
     wrap = WRAPS.get(sampler.get("wrapS", 10497), "repeat"), WRAPS.get(sampler.get("wrapT", 10497), "repeat")
-    return Use(_matrix(moved), wrap, textured=True, opaque=opaque)
+    return Use(_matrix(moved), wrap, textured=True, opaque=opaque, cutoff=cutoff)
 
 
 def _matrix(moved: dict[str, Any]) -> F64 | None:

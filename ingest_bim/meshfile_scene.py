@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.meshfile_gltf import Marked, Use, marked, name_and_use
@@ -30,6 +31,8 @@ U8 = NDArray[np.uint8]
 MADE = "wuyi_twin_made"
 #: Where the scene of an OBJ keeps the names of its objects, in their order.
 NAMES = "wuyi_twin_names"
+#: How much steeper than stated the alpha of a mask is kept around its cutoff.
+STEEP = 8
 #: More face colours than these become colours of corners.
 MAX_COLORS = 256
 
@@ -92,7 +95,11 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
                 report.note("warned", "", f"The file refers to {str(name)[:100]!r}, which is absent.")
                 raise FileNotFoundError(name)
             data = path.read_bytes()
-            return as_utf8(data, name, report) if name.lower().endswith(".mtl") else data
+            if name.lower().endswith(".mtl"):
+                return as_utf8(data, name, report)
+            if kind == "obj" and not _is_image(data):  # trimesh leaves it out without a word
+                report.note("refused", "", f"The texture {name[:100]!r} is no image of a kind that is read; its surfaces are drawn plain.")
+            return data
 
         def keys(self) -> list[str]:
             return []
@@ -115,6 +122,17 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
     scene.metadata[MADE] = ready
     scene.metadata[NAMES] = re.findall(rb"^o +(.*?) *$", ready.data, re.MULTILINE) if kind == "obj" else []
     return scene
+
+
+def _is_image(data: bytes) -> bool:
+    """Whether Pillow knows the kind of an image file."""
+    try:
+        Image.open(io.BytesIO(data)).close()
+    except UnidentifiedImageError:
+        return False
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return True  # damaged or too large: told where its pixels are looked at
+    return True
 
 
 def _obj(source: Path, report: Report) -> bytes:
@@ -363,7 +381,7 @@ def _textured(name: str, geometry: Any, report: Report, drawing: Drawing) -> _Lo
     if visual.uv is None or len(visual.uv) != len(geometry.vertices):
         report.note("skipped", name, "Its texture has no coordinates; it has a plain colour.")
         return looks
-    texture = drawing.pictures.embedded(f"of {name}", _file_of(_without_alpha(image) if use.opaque else image), use.wrap)
+    texture = drawing.pictures.embedded(f"of {name}", _file_of(_with_stated_alpha(image, use)), use.wrap)
     if texture is None:
         return looks
     uv = np.asarray(visual.uv, np.float64)[faces][:, :, :2]
@@ -374,12 +392,22 @@ def _textured(name: str, geometry: Any, report: Report, drawing: Drawing) -> _Lo
     return looks
 
 
-def _without_alpha(image: Any) -> Any:
-    """The image of an opaque material: clear texels are not clear there. One that has none stays as it is."""
-    if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
+def _with_stated_alpha(image: Any, use: Use) -> Any:
+    """The image as its material draws it: clear texels are not clear in an opaque one; a mask is clear below its cutoff and opaque above it.
+
+    An edge stays some texels' alpha wide, with the cutoff at one half. An image that this does not change stays as it is.
+    """
+    if (not use.opaque and use.cutoff is None) or (image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info):
         return image
     pixels = image.convert("RGBA")
-    return image if pixels.getextrema()[3][0] == 255 else pixels.convert("RGB")
+    if use.opaque:
+        return image if pixels.getextrema()[3][0] == 255 else pixels.convert("RGB")
+    stated = np.asarray(pixels.getchannel("A"))
+    alpha = np.clip(np.rint(127.5 + STEEP * (stated.astype(np.float64) - 255 * (use.cutoff or 0.0))), 0, 255).astype(np.uint8)
+    if (alpha == stated).all():
+        return image
+    pixels.putalpha(Image.fromarray(alpha))
+    return pixels
 
 
 def _file_of(image: Any) -> bytes:

@@ -43,7 +43,7 @@ _SHAPE = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 class Surface:
     """A glTF material. `color` is sRGB r, g, b and opacity, 0–1; opacity below 1 is drawn blended.
 
-    `texture` is a PNG, JPEG (or, with EXT_texture_webp, WebP) file drawn over it; `cutoff` makes it an alpha mask;
+    `texture` is a PNG, JPEG (or, with EXT_texture_webp, WebP) file drawn over it; `cutoff` makes it an alpha mask, `blend` blends what is clear in it;
     `wrap` is what lies outside of the texture's 0–1, along u and v.
     """
 
@@ -54,6 +54,7 @@ class Surface:
     unlit: bool = False
     texture: bytes | None = None
     cutoff: float | None = None
+    blend: bool = False
     name: str = ""
     wrap: tuple[Wrap, Wrap] = ("clamp", "clamp")
 
@@ -189,12 +190,14 @@ class _Writer:
     # --- vertices ---------------------------------------------------------------------------------------------------
 
     def _groups(self, primitives: list[Primitive]) -> list[list[Primitive]]:
-        """Primitives that share a node: all of them while float32 can hold the tile, else one each."""
+        """Primitives that share a node: all of them while float32 can hold the tile, else one each, and those that are wider in pieces."""
         low, high = extremes(*(p.positions for p in primitives))
         if not np.isfinite([low, high]).all():
             raise ValueError("positions must be finite")
-        together = float((high - low).max()) < 2 * _REACH * self.step / 2.0**-10
-        return [primitives] if together else [[p] for p in primitives]
+        reach = 2 * _REACH * self.step / 2.0**-10
+        if float((high - low).max()) < reach:
+            return [primitives]
+        return [[part] for p in primitives for part in apart(p, reach)]
 
     def _mesh(self, group: list[Primitive], table: PropertyTable | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         low, high = extremes(*(p.positions for p in group))
@@ -379,7 +382,7 @@ class _Writer:
             material["pbrMetallicRoughness"] = pbr
             if surface.cutoff is not None:
                 material |= {"alphaMode": "MASK", "alphaCutoff": surface.cutoff}
-            elif alpha < 1:
+            elif surface.blend or alpha < 1:
                 material["alphaMode"] = "BLEND"
             if surface.double_sided:
                 material["doubleSided"] = True
@@ -410,6 +413,24 @@ def extremes(*many: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     low = [min(float(xyz[:, k].min()) for xyz in many) for k in range(3)]
     high = [max(float(xyz[:, k].max()) for xyz in many) for k in range(3)]
     return np.array(low), np.array(high)
+
+
+def apart(p: Primitive, reach: float) -> list[Primitive]:
+    """A primitive by cells of a quarter of `reach` metres, if it is wider than that: float32 then holds each about its own middle. Triangles that are wide themselves stay together."""
+    low, high = extremes(p.positions)
+    if p.indices is None or float((high - low).max()) < reach:
+        return [p]
+    corners = p.positions[p.indices]
+    place = np.floor((corners.mean(axis=1) - low) / (reach / 4))
+    place[np.ptp(corners, axis=1).max(axis=1) > reach / 2] = -1
+    _, cell = np.unique(place, axis=0, return_inverse=True)
+    parts = []
+    for rows in np.split(order := np.argsort(cell.ravel(), kind="stable"), np.flatnonzero(np.diff(cell.ravel()[order])) + 1):
+        used, number = np.unique(p.indices[rows], return_inverse=True)
+        some = {name: None if column is None else column[used] for name in ("normals", "colors", "texcoords", "feature_ids") for column in (getattr(p, name),)}
+        more = {name: column[used] for name, column in p.attributes.items()}
+        parts.append(replace(p, positions=p.positions[used], indices=number.reshape(-1, p.indices.shape[1]), attributes=more, **some))
+    return parts
 
 
 def container(document: dict[str, Any], body: bytes) -> bytes:

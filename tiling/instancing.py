@@ -80,13 +80,14 @@ def _fit(elements: Elements, members: Items, frame: F64) -> tuple[Group, NDArray
     centre = np.einsum("kij,j->ki", t[:, :3, :3], middle) + t[:, :3, 3]
     at, turned = _jacobian(reference, centre, frame)
     linear = turned @ t[:, :3, :3]
-    base = float(np.cbrt(abs(np.linalg.det(linear[0]))))
+    base = float(np.linalg.norm(linear, axis=1).max())  # so that no instance is larger than what is stored, whose rounding would grow with it
     if not np.isfinite(base) or base < 1e-9:
         return None
     translation, rotation, scale = at.astype(np.float32), *_decomposed(linear / base)
     exact, heights = _placed(reference, np.einsum("kij,cj->kci", t[:, :3, :3], box) + centre[:, None], frame)
     drawn = np.einsum("kij,kj,cj->kci", _matrices(rotation.astype(np.float64)), scale.astype(np.float64), box * base) + translation[:, None].astype(np.float64)
-    close = np.linalg.norm(drawn - exact, axis=2).max(axis=1) <= CLOSE
+    rounded = np.sqrt(3) / 2 * float(np.spacing(np.float32(np.abs(box).max() * base)))  # by float32, of a part that is large
+    close = np.linalg.norm(drawn - exact, axis=2).max(axis=1) + rounded <= CLOSE
     owner = members[close, 0]
     soup = Soup((own - middle) * base, shape.triangles.astype(np.int64), np.zeros(len(shape.triangles), np.int64), shape.material, shape.uv, shape.colors,
                 elements.materials, heights)  # fmt: skip

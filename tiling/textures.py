@@ -3,14 +3,14 @@
 A tile that may be off by some metres needs no finer texels, so each image is scaled until a texel is as large as the tile's
 own detail (`Quality.texel`); a leaf keeps what was delivered, up to a stated number of texels. Images whose triangles stay within one
 repetition go into atlases, with a rim of their own edge pixels against bleeding; those that repeat keep an image of their
-own and its wrap mode. The same input gives the same bytes: order is by digest, packing is by shelves, encoders have fixed settings.
+own and its wrap mode. What is clear is cut out (a mask) where it is clear or not, and blended where whole areas are half clear. The same input gives the same bytes: order is by digest, packing is by shelves, encoders have fixed settings.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -35,6 +35,11 @@ SLACK = 1e-3
 """Repetitions that coordinates may be outside of 0–1 and still mean the edge."""
 OPAQUE = 250
 """Alpha from which a texel counts as opaque."""
+UNSEEN = 5
+"""Alpha up to which a texel counts as not there."""
+GLASS = 0.05
+"""Share of the seen texels that may lie within half clear areas of an image that is cut out; a mask would take such areas away or make them solid."""
+Clear = Literal["none", "mask", "blend"]
 
 
 @dataclass(frozen=True)
@@ -93,19 +98,25 @@ def dress(corners: F64, uv: NDArray[np.float32], material: I64, materials: list[
     groups: dict[tuple[Any, ...], list[tuple[_Picture, Image.Image]]] = {}
     for picture, look in pictures:
         try:
-            image = _opened(images[picture.texture.image], picture)
+            image, clear = _opened(images[picture.texture.image], picture)
         except (OSError, ValueError, KeyError, SyntaxError) as error:
             result.problems.append(f"the texture {picture.texture.image[:12]} cannot be drawn ({str(error)[:80]})")
             continue
-        clear = image.mode == "RGBA"
+        surface = _surface(look, clear)
         if picture.repeats:
-            _own(result, picture, look, image, flat, how)
+            _own(result, picture, surface, image, flat, how)
         else:
-            groups.setdefault((look.color, look.double_sided, clear), []).append((picture, image))
-    for (color, double, clear), members in groups.items():
+            groups.setdefault((surface.color, surface.double_sided, surface.cutoff, surface.blend), []).append((picture, image))
+    for (color, double, cutoff, blend), members in groups.items():
         for page in _pages([picture.size for picture, _ in members], how.rim):
-            _atlas(result, [(*members[i], x, y) for i, x, y in page], Surface(color, double_sided=double, cutoff=0.5 if clear else None), flat, how)
+            _atlas(result, [(*members[i], x, y) for i, x, y in page], Surface(color, double_sided=double, cutoff=cutoff, blend=blend), flat, how)
     return result
+
+
+def _surface(look: Material, clear: Clear) -> Surface:
+    """Without the image; a material that lets light through is blended whatever its image: the mask's cutoff is compared with the product of both."""
+    solid = look.color[3] >= 1
+    return Surface(look.color, double_sided=look.double_sided, cutoff=0.5 if clear == "mask" and solid else None, blend=clear == "blend" or (clear == "mask" and not solid))
 
 
 def _pictures(corners: F64, uv: NDArray[np.float32], material: I64, materials: list[Material], how: Quality) -> tuple[F64, list[tuple[_Picture, Material]]]:
@@ -154,8 +165,8 @@ def _texel(pixels: F64, corners: F64) -> float:
     return float(np.sqrt(real / shown)) if shown > 0 else np.inf
 
 
-def _opened(data: bytes, picture: _Picture) -> Image.Image:
-    """The pixels of a picture, cropped and scaled; RGBA only where some are clear."""
+def _opened(data: bytes, picture: _Picture) -> tuple[Image.Image, Clear]:
+    """The pixels of a picture, cropped and scaled, RGBA only where some are clear; how those are drawn."""
     from PIL import Image  # noqa: PLC0415  most models have no textures
 
     with Image.open(io.BytesIO(data)) as file:
@@ -164,22 +175,42 @@ def _opened(data: bytes, picture: _Picture) -> Image.Image:
         if picture.scale < 0.5 and picture.crop == (0, 0, *file.size):
             file.draft("RGB", picture.size)  # JPEG decodes at 1/2, 1/4 or 1/8 for less
         clear = file.mode in ("RGBA", "LA", "PA") or "transparency" in file.info
-        image = file.convert("RGBA" if clear else "RGB")
+        image = _bytes(file).convert("RGBA" if clear else "RGB")
     if image.size == picture.texture.size and picture.crop != (0, 0, *image.size):
         image = image.crop(picture.crop)
+    way: Clear = _clear(np.asarray(image)[:, :, 3]) if clear else "none"  # before it is scaled, which makes edges half clear
+    if way == "none":
+        image = image.convert("RGB")
     if image.size != picture.size:
         image = image.resize(picture.size, Image.Resampling.LANCZOS)
-    if clear and int(np.asarray(image)[:, :, 3].min()) >= OPAQUE:
-        image = image.convert("RGB")
-    return image
+    return image, way
 
 
-def _own(result: Dressed, picture: _Picture, look: Material, image: Image.Image, flat: F64, how: Quality) -> None:
+def _bytes(image: Image.Image) -> Image.Image:
+    """An image whose channels are bytes: greys of 16 bits lose their lower half (Pillow would draw all above 255 white)."""
+    if not image.mode.startswith("I;16"):
+        return image
+    from PIL import Image  # noqa: PLC0415  most models have no textures
+
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+
+
+def _clear(alpha: NDArray[np.uint8]) -> Clear:
+    """How an image of (H, W) alpha is drawn. Half clear texels at an edge, one or two wide, smooth a mask; areas of them are glass."""
+    if int(alpha.min()) >= OPAQUE:
+        return "none"
+    seen = alpha > UNSEEN
+    half = np.pad(seen & (alpha < OPAQUE), 1, mode="edge")
+    rows = half[:-2] & half[1:-1] & half[2:]
+    inside = rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:]
+    return "blend" if int(inside.sum()) > GLASS * int(seen.sum()) else "mask"
+
+
+def _own(result: Dressed, picture: _Picture, surface: Surface, image: Image.Image, flat: F64, how: Quality) -> None:
     """An image that repeats: drawn with its own wrap mode."""
     result.surface[picture.rows] = len(result.surfaces)
     result.uv[picture.rows] = flat[picture.rows]
-    result.surfaces.append(Surface(look.color, double_sided=look.double_sided, texture=_encoded(image, how), cutoff=0.5 if image.mode == "RGBA" else None,
-                                   wrap=picture.texture.wrap))  # fmt: skip
+    result.surfaces.append(replace(surface, texture=_encoded(image, how), wrap=picture.texture.wrap))
 
 
 def _atlas(result: Dressed, members: list[tuple[_Picture, Image.Image, int, int]], surface: Surface, flat: F64, how: Quality) -> None:
@@ -199,7 +230,7 @@ def _atlas(result: Dressed, members: list[tuple[_Picture, Image.Image, int, int]
         result.uv[picture.rows] = (inside * (w, h) + (x, y)) / (width, height)
         result.surface[picture.rows] = len(result.surfaces)
     texture = _encoded(Image.fromarray(pixels, mode), how)
-    result.surfaces.append(Surface(surface.color, double_sided=surface.double_sided, texture=texture, cutoff=surface.cutoff))
+    result.surfaces.append(replace(surface, texture=texture))
 
 
 def _pages(sizes: list[tuple[int, int]], rim: int) -> list[list[tuple[int, int, int]]]:

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pytest
 import shapely
 
-from tiling.check import positions_rows
+from tiling.check import positions, positions_rows
+from tiling.check.positions import _different, nearest
 from tiling.check.positions_rows import SourceRows
+from tiling.check.scene import Primitive
 from twin import parts
 from twin.lake import Lake
 from twin.model import Features, LayerVersion, Reference, Report
@@ -49,3 +51,24 @@ def test_a_layer_that_shows_nothing(lake: Lake) -> None:
     version = stored(lake, ["a", "b"], 3.0)
     rows = SourceRows(lake, replace(version, tombstones=("a", "b")), ["height"])
     assert rows.rows(["a", "c"]).tolist() == [-1, -1]
+
+
+def test_distances_by_pairs_are_those_of_the_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To candidates of the same owner only, in any order; infinite where an owner has none."""
+    rng = np.random.default_rng(8)
+    points, owner = rng.uniform(0, 50, (400, 2)), rng.integers(0, 40, 400)
+    candidates, whose = rng.uniform(0, 50, (150, 2)), rng.integers(0, 30, 150)
+    pairs = nearest(points, owner, candidates, whose)
+    monkeypatch.setattr(positions, "PAIRS", 0)
+    tree = nearest(points, owner, candidates, whose)
+    by_hand = [min((float(np.hypot(*(p - c))) for c in candidates[whose == o]), default=np.inf) for p, o in zip(points, owner, strict=True)]
+    assert np.isinf(pairs).any() and pairs == pytest.approx(by_hand, abs=1e-9) and tree == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_corners_are_compared_once() -> None:
+    """Vertices of one place and one feature are one (they differ in their normals), those of two features are two."""
+    local = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]])
+    rows = np.array([[0, 0, 0, 0, 0, 0, 1]])
+    primitive = Primitive(local, np.eye(4)[None], 4, np.array([0, 1, 2, 3, 4, 5, 6, 1, 2]), None, "", 0)
+    first, place = _different(primitive, rows)
+    assert len(first) == 4 and (local[first][place] == local).all() and (rows[0][first][place] == rows[0]).all()

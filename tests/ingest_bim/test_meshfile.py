@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from pathlib import Path
@@ -191,6 +192,30 @@ def test_an_image_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
     (mesh,), report = load(path, **PLACE)
     assert not any(m.texture for m in mesh.materials)
     assert [n.action for n in report.notes if "cannot be decoded" in n.reason] == ["refused"]
+
+
+@pytest.mark.parametrize(("mode", "drawn"), [
+    ({"alphaMode": "MASK"}, [False, True, True]), ({"alphaMode": "MASK", "alphaCutoff": 0.8}, [False, False, True]), ({"alphaMode": "MASK", "alphaCutoff": 0.1}, [True, True, True]),
+    ({"alphaMode": "MASK", "alphaCutoff": 0.1, "factor": 0.2}, [False, True, True]), ({"alphaMode": "BLEND"}, [51, 153, 255]), ({}, None),
+])  # fmt: skip
+def test_alpha_of_textures_as_their_materials_say(tmp_path: Path, mode: dict[str, Any], drawn: list[Any] | None) -> None:
+    """Three stripes of alpha 0.2, 0.6 and 1: cut out at the material's own cutoff (of the product of both alphas), blended, or solid (glTF 2.0, 3.9.4)."""
+    path = sheet(tmp_path)
+    pixels = np.full((8, 24, 4), 200, np.uint8)
+    pixels[:, :, 3] = np.repeat([51, 153, 255], 8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    document = json.loads(path.read_text())
+    factor = mode.pop("factor", None)
+    document["materials"][1] |= mode
+    if factor is not None:
+        document["materials"][1]["pbrMetallicRoughness"]["baseColorFactor"] = [1, 1, 1, factor]
+    path.write_text(json.dumps(document))
+    (mesh,), _ = load(path, **PLACE)
+    (material,) = (m for m in mesh.materials if m.texture)
+    image = Image.open(io.BytesIO(mesh.images[material.texture.image]))
+    alpha = np.asarray(image.convert("RGBA"))[4, [4, 12, 20], 3].tolist()
+    assert alpha == [255] * 3 if drawn is None else alpha == drawn if mode["alphaMode"] == "BLEND" else [a >= 128 for a in alpha] == drawn
+    assert material.color[3] == 1 and (mode.get("alphaMode") != "MASK" or set(alpha) <= {0, 255})
 
 
 def test_a_texture_on_a_second_set_of_coordinates(tmp_path: Path) -> None:

@@ -40,6 +40,15 @@ def test_obj_texture(tmp_path: Path, kind: str) -> None:
     assert list(mesh.images.values()) == [image.read_bytes()] and report.facts["content"]["textured"] == 1
 
 
+def test_a_texture_that_is_no_image_is_said(tmp_path: Path) -> None:
+    """trimesh draws the object plain without a word."""
+    (tmp_path / "a.png").write_text("<html>404 Not Found</html>")
+    (tmp_path / "m.mtl").write_text("newmtl a\nKd 1 1 1\nmap_Kd a.png\n")
+    (tmp_path / "wall.obj").write_text("mtllib m.mtl\n" + WALL)
+    (mesh,), report = load(tmp_path / "wall.obj", **PLACE)
+    assert not mesh.images and [n.reason for n in report.notes if n.action == "refused"] == ["The texture 'a.png' is no image of a kind that is read; its surfaces are drawn plain."]
+
+
 def test_obj_of_many_materials(tmp_path: Path) -> None:
     """One object of three materials, two of them with images, and one that shares a material: objects and materials are both kept."""
     first, second = quarters(tmp_path / "a.png"), quarters(tmp_path / "b.png", 32)

@@ -117,9 +117,11 @@ def test_images_that_are_not_read(tmp_path: Path) -> None:
     bomb(home / "img/bomb.png")
     (home / "img/broken.png").write_bytes((home / "img/a.png").read_bytes()[:60])
     (home / "img/text.png").write_text("no image")
+    Image.new("F", (8, 8)).save(home / "img/float.tif")
     for uri, reason in (("../out.png", "leads out"), ("img/../../out.png", "leads out"), (str(tmp_path / "out.png"), "not a path"), ("img/link.png", "leads out"),
                         ("http://example.org/a.png", "not a path"), ("C:\\a.png", "not a path"), ("..\\out.png", "leads out"), ("img/none.png", "absent"),
-                        ("img/bomb.png", "pixels"), ("img/broken.png", "decoded"), ("img/text.png", "decoded"), ("", "not a path")):  # fmt: skip
+                        ("img/bomb.png", "pixels"), ("img/broken.png", "decoded"), ("img/text.png", "is no image of a kind that is read"),
+                        ("img/float.tif", "32 bits"), ("", "not a path")):  # fmt: skip
         (mesh,), report = load_gml(save(home, wall(appearance(COORDINATES, uri=uri))))
         notes = [n for n in report.notes if "texture" in n.reason]
         assert len(notes) == 1 and reason in notes[0].reason, (uri, notes)

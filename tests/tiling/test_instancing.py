@@ -11,6 +11,7 @@ import numpy as np
 import pyproj
 import pytest
 import trimesh
+from scipy.spatial import KDTree
 
 from tiling.check import check_tileset
 from tiling.instancing import _decomposed, _matrices
@@ -103,6 +104,27 @@ def test_what_repeats_is_weighed_once(lake: Lake) -> None:
     different = [bush.copy().apply_scale(1 + i / 1000) for i in range(count)]
     for shapes, where in (([bush], turned), ([bush], bent), (different, [(i, i, t) for _, i, t in placed]), ([bush], placed * 3)):
         assert run(lake, model(shapes, where, ids), budget=2_000)["stats"]["coarse_tiles"] > 0
+
+
+def test_a_small_part_first_does_not_coarsen_the_large_ones(lake: Lake) -> None:
+    """One part as a model in a shop window (1 : 1,000), as it is, and stretched: every instance within a millimetre (they were 0.1 m off, the stored corners were those of the first)."""
+    rng = np.random.default_rng(2)
+    placed = []
+    for i in range(90):
+        t = place(*rng.uniform(-60, 60, 2), 0.5, float(rng.uniform(0, 6)))
+        t[:3, :3] = t[:3, :3] @ np.diag([0.001] * 3 if i % 9 > 1 else [1.0] * 3 if i % 9 else rng.uniform(0.3, 3, 3))
+        placed.append((0, i, t))
+    whole = model([TREE], placed, [f"t{i}" for i in range(90)])
+    assert run(lake, whole, budget=500_000)["tiles"] == 1
+    assert any("EXT_mesh_gpu_instancing" in d.get("extensionsUsed", []) for d in documents(lake.root / "out.3tz"))
+    (tile,) = tree(lake.root / "out.3tz")
+    to_ecef = pyproj.Transformer.from_pipeline(EXACT)
+    drawn = {id_: triangles for id_, triangles, _, _ in tile["drawn"]}
+    for _, i, t in placed:
+        corners = TREE.vertices @ t[:3, :3].T + t[:3, 3]
+        expected = np.column_stack(to_ecef.transform(*corners.T))
+        away, _ = KDTree(expected).query(drawn[f"t{i}"].reshape(-1, 3))
+        assert away.max() < 0.001, i
 
 
 def test_what_the_projection_bends_or_a_mirror_turns_is_drawn_out(lake: Lake) -> None:

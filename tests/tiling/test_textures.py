@@ -21,7 +21,7 @@ from tiling_helpers import assert_valid
 from tests.ingest_bim.texture_helpers import QUARTERS, quarters
 from tiling import mesh as tiler
 from tiling.check import check_tileset
-from tiling.textures import RIM, SIDE, THIN, _pages
+from tiling.textures import RIM, SIDE, THIN, _clear, _pages
 from twin import crs
 from twin.archive import Archive
 from twin.lake import Lake
@@ -246,6 +246,45 @@ def test_clear_images_are_masks(tmp_path: Path, lake: Lake) -> None:
     read = Glb(next(iter(contents.values())))
     assert sorted(m.get("alphaMode", "OPAQUE") for m in read.json["materials"]) == ["MASK", "OPAQUE"]
     assert read.drawn(point(document, 5, 8))[3] == 0 and read.drawn(point(document, 5, 2))[3] == 255  # type: ignore[index]
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_half_clear_areas_are_blended(tmp_path: Path, lake: Lake) -> None:
+    """A mask would take away a pane of glass (alpha 100) and make a ramp a step; smooth edges of a leaf stay a mask, but below a material that lets light through."""
+    pixels = np.full((4, 64, 64, 4), 200, np.uint8)
+    pixels[0, :, :, 3] = 100
+    pixels[1, :, :, 3] = np.linspace(0, 255, 64)
+    pixels[2:, :, :, 3] = np.clip((20 - np.hypot(*(np.indices((64, 64)) - 31.5))) * 128 + 128, 0, 255)  # a disc, its edge two texels wide
+    data = [png(one) for one in pixels]
+    data[3] = data[3] + b"\0"  # another file of the same pixels
+    faint = Material("", (1.0, 1.0, 1.0, 0.4), False, walls(data, [FULL] * 4).materials[3].texture)
+    for wrapped_uv in (FULL, [[0, 3], [3, 3], [3, 0], [0, 0]]):
+        mesh = walls(data, [wrapped_uv] * 4)
+        mesh = Mesh(**{**mesh.__dict__, "materials": (*mesh.materials[:3], faint)})
+        contents, document = tiles(tmp_path, lake, mesh, textures="png")
+        (glb,) = contents.values()
+        assert_valid(glb)
+        read = Glb(glb)
+        looks = [m for m in read.json["materials"] if "baseColorTexture" in m["pbrMetallicRoughness"]]
+        modes = sorted((m.get("alphaMode", "OPAQUE"), m["pbrMetallicRoughness"].get("baseColorFactor", [1])[-1]) for m in looks)
+        assert list(dict.fromkeys(modes)) == [("BLEND", 0.4), ("BLEND", 1), ("MASK", 1)]
+        assert read.drawn(point(document, 5, 5))[3] == 100  # type: ignore[index]
+    assert _clear(pixels[0, :1, :1, 3]) == "blend" and _clear(np.full((5, 5), 255, np.uint8)) == "none"
+
+
+def test_greys_of_sixteen_bits(tmp_path: Path, lake: Lake) -> None:
+    """They keep their upper bytes; all above 255 was white."""
+    grey = np.linspace(0, 65535, 64).astype(np.uint16)[None].repeat(64, axis=0)
+    contents, document = tiles(tmp_path, lake, walls([png(grey)], [FULL]), textures="png")
+    read = Glb(next(iter(contents.values())))
+    for x in (1.0, 4.0, 9.0):
+        found = read.drawn(point(document, x, 5))
+        assert found is not None and np.abs(np.array(found[:3]) - x / 10 * 255).max() <= 3
 
 
 def test_a_broken_image_is_reported(tmp_path: Path, lake: Lake) -> None:

@@ -97,17 +97,30 @@ class Report:
         )
 
 
-@dataclass(frozen=True, slots=True)
 class Where:
-    """The place being checked; ``where / "root" / "children" / 3`` walks down like the JSON does."""
+    """The place being checked; ``where / "root" / "children" / 3`` walks down like the JSON does.
 
-    report: Report
-    uri: str
-    pointer: str = ""
+    Most places are walked through and never told, so the pointer is put together when it is asked for.
+    """
+
+    __slots__ = ("_above", "_key", "report", "uri")
+
+    def __init__(self, report: Report, uri: str, pointer: str = "", above: Where | None = None) -> None:
+        """A place in a file; below `above`, `pointer` is the key there (internal)."""
+        self.report, self.uri, self._key, self._above = report, uri, pointer, above
 
     def __truediv__(self, key: str | int) -> Where:
-        escaped = str(key).replace("~", "~0").replace("/", "~1")
-        return Where(self.report, self.uri, f"{self.pointer}/{escaped}")
+        return Where(self.report, self.uri, key, self)  # type: ignore[arg-type]  # numbers become text in `pointer`
+
+    @property
+    def pointer(self) -> str:
+        """The JSON pointer (RFC 6901) within the file."""
+        keys: list[str] = []
+        at = self
+        while at._above is not None:
+            keys.append(str(at._key).replace("~", "~0").replace("/", "~1"))
+            at = at._above
+        return str(at._key) + "".join(f"/{key}" for key in reversed(keys))  # noqa: SLF001  of its own kind
 
     @property
     def path(self) -> str:

@@ -31,7 +31,10 @@ LIMIT = 0.1
 """Metres by which a decoded vertex may miss its source."""
 APART = 1e6
 """Metres put between features in one tree, so that one query answers for all of them at once."""
+PAIRS, MOST_PAIRS = 32, 1 << 21
+"""Candidates for a point, on average, and pairs in all, up to which distances are taken without a tree."""
 LISTED = 10
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -96,14 +99,29 @@ def features_of(model: Model, transform: F64, where: Where) -> Feature | None:
             local[row] = number.setdefault(names[row], len(ids))
             if local[row] == len(ids):
                 ids.append(names[row])
+        first, place = _different(primitive, rows)
         for chunk, own in zip(primitive.chunks(), rows, strict=True):
-            points.append(chunk @ transform[:3, :3].T + transform[:3, 3])
-            owners.append(np.broadcast_to(local[own], len(chunk)))
-            triangles.append(primitive.triangles() + count)
-            count += len(chunk)
+            points.append(chunk[first] @ transform[:3, :3].T + transform[:3, 3])
+            owners.append(np.broadcast_to(local[own[first] if len(own) > 1 else own], len(first)))
+            triangles.append(place[primitive.triangles()] + count)
+            count += len(first)
     if not points:
         return None
     return Feature(ids, np.concatenate(points), np.concatenate(owners), np.concatenate(triangles))
+
+
+def _different(primitive: Primitive, rows: I64) -> tuple[I64, I64]:
+    """(vertices that differ in place or feature, (N,) which of those each vertex is): a corner has a vertex for each of its normals, and is compared once."""
+    whole: I64 = np.arange(len(primitive.local))
+    if len(rows) != 1 or len(rows[0]) != len(whole):
+        return whole, whole
+    bits = np.ascontiguousarray(primitive.local).view(np.uint64).reshape(-1, 3)
+    with np.errstate(over="ignore"):
+        mixed = ((bits[:, 0] * _MIX + bits[:, 1]) * _MIX + bits[:, 2]) * _MIX + rows[0].astype(np.uint64)
+        mixed ^= mixed >> np.uint64(32)
+    _, first, place = np.unique(mixed, return_index=True, return_inverse=True)
+    alike = (bits[first][place] == bits).all() and (rows[0][first][place] == rows[0]).all()
+    return (first, place.ravel()) if alike else (whole, whole)  # what is mixed may be alike by chance
 
 
 def _feature_rows(primitive: Primitive) -> I64:
@@ -160,8 +178,18 @@ def nearest(points: F64, owner: I64, candidates: F64, candidate_owner: I64) -> F
         return np.zeros(0)
     if not len(candidates):
         return np.full(len(points), np.inf)
-    tree = cKDTree(np.column_stack([candidates, candidate_owner * APART]))
-    found, _ = tree.query(np.column_stack([points, owner * APART]))
+    order = np.argsort(candidate_owner, kind="stable")
+    numbers = np.bincount(candidate_owner, minlength=int(owner.max()) + 1)
+    start, count = (np.cumsum(numbers) - numbers)[owner], numbers[owner]
+    total = int(count.sum())
+    if total > PAIRS * len(points) or total > MOST_PAIRS:
+        tree = cKDTree(np.column_stack([candidates, candidate_owner * APART]))
+        found, _ = tree.query(np.column_stack([points, owner * APART]))
+    else:  # of features with few corners, each with each
+        first = np.cumsum(count) - count
+        away = np.repeat(points, count, axis=0) - candidates[order[np.arange(total) + np.repeat(start - first, count)]]
+        found = np.full(len(points), np.inf)
+        found[count > 0] = np.sqrt(np.minimum.reduceat(np.einsum("ij,ij->i", away, away), first[count > 0])) if total else np.inf
     return np.where(found < APART / 2, found, np.inf)
 
 

@@ -98,6 +98,8 @@ class Blocks:
         """(F,) ellipsoidal metres of the base."""
         foot = np.full(len(table), np.nan)
         corner, owner = shapely.get_coordinates(geometry, return_index=True)
+        if not self.base and self.terrain is None:
+            return np.asarray(np.full(len(table), np.nan if self.level is None else float(self.level)))
         lonlat = self.inverse.lonlat(corner)
         if self.base:
             first = np.searchsorted(owner, np.arange(len(table)))

@@ -21,6 +21,8 @@ from twin.model import Reference
 F64 = NDArray[np.float64]
 #: Stands for coordinates that no projection reaches; farther from anything than the Earth is wide.
 NOWHERE = 1e8
+SAMPLE, NOTHING = 64, 1e-6
+"""Places of a content that are asked how well the reference's datum shift turns round, and metres that count as well."""
 _GEOCENTRIC = Transformer.from_crs("EPSG:4978", "EPSG:4979", always_xy=True)
 
 
@@ -52,10 +54,17 @@ class Inverse:
         back is taken off, so that the answer is the place which the shift as published takes to `geodetic`.
         """
         xy: F64 = np.column_stack(self._project.transform(geodetic[:, 0], geodetic[:, 1]))
-        again = self.lonlat(xy)
+        some = xy[:: max(1, len(xy) // SAMPLE)]
+        if float(np.abs(self._missed(some) * self.unit[:2]).max(initial=0.0)) < NOTHING:  # most references have no such shift; NaN is not less
+            return xy
         with np.errstate(invalid="ignore"):  # inf, where no projection reaches
-            missed: F64 = xy - np.column_stack(self._project.transform(again[:, 0], again[:, 1]))
-            return xy + missed
+            return np.asarray(xy + self._missed(xy))
+
+    def _missed(self, xy: F64) -> F64:
+        """(N, 2) by how much a place is missed that is turned into degrees and back."""
+        again = self.lonlat(xy)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(xy - np.column_stack(self._project.transform(again[:, 0], again[:, 1])))
 
     def lonlat(self, xy: F64) -> F64:
         """(N, 2) coordinates of the reference → longitude°, latitude°."""

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from twin.lake import Lake
 from twin.model import LayerVersion
 
-HELD = 6
+HELD = 1 << 24
+"""Bytes of row groups that are kept; two at least."""
+FOOTERS = 16
+"""Files whose footers are kept: one takes as long to read as many of its row groups."""
 
 
 class SourceRows:
@@ -30,6 +33,8 @@ class SourceRows:
         self._groups: list[tuple[Path, int]] = []
         self._starts: list[int] = []
         self._held: OrderedDict[int, pa.Table] = OrderedDict()
+        self._footers: OrderedDict[Path, pq.FileMetaData] = OrderedDict()
+        self._bytes = 0
         self._known: dict[str, int] = {}  # of ids that share their hash with others
         hashes, shown = [np.zeros(0, np.int64)], [np.zeros(0, bool)]
         row = 0
@@ -91,9 +96,14 @@ class SourceRows:
     def _read(self, group: int) -> pa.Table:
         if group not in self._held:
             path, number = self._groups[group]
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, metadata=self._footers.get(path)) as file:
+                self._footers[path] = file.metadata
                 self._held[group] = file.read_row_group(number, columns=self.columns)
-            while len(self._held) > HELD:
-                self._held.popitem(last=False)
+            self._bytes += self._held[group].nbytes
+            while self._bytes > HELD and len(self._held) > 2:
+                self._bytes -= self._held.popitem(last=False)[1].nbytes
+            self._footers.move_to_end(path)
+            if len(self._footers) > FOOTERS:
+                self._footers.popitem(last=False)
         self._held.move_to_end(group)
         return self._held[group]

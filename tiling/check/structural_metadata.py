@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,9 @@ _TOP = Obj(
 )
 _PRIMITIVE = Obj(optional={"propertyTextures": List(INDEX, 1), "propertyAttributes": List(INDEX, 1)})
 
+SCHEMAS = 16
+_SOUND: dict[str, Schema] = {}  # schemas without findings, by their JSON
+
 #: Component types that glTF vertex attributes and EXT_structural_metadata have in common.
 _ATTRIBUTE_TYPES = {"INT8": 5120, "UINT8": 5121, "INT16": 5122, "UINT16": 5123, "FLOAT32": 5126}
 
@@ -99,13 +103,27 @@ def check_structural_metadata(gltf: Gltf) -> FileMetadata:
 
 def _schema(gltf: Gltf, value: dict[str, Any], where: Where) -> Schema | None:
     if "schema" in value:
-        return check_schema(value["schema"], where / "schema")
+        return _known(value["schema"], where / "schema")
     data = gltf.read(value["schemaUri"], where / "schemaUri")
     if data is None:
         return None
     at = Where(where.report, value["schemaUri"])
     parsed = parse_json(data, at)
     return None if parsed is None else check_schema(parsed, at)
+
+
+def _known(value: Any, where: Where) -> Schema | None:
+    """A schema, checked once where the tiles of a layer all carry the same; one with findings is checked each time."""
+    text = json.dumps(value)
+    if text not in _SOUND:
+        before = sum(where.report.counts.values())
+        schema = check_schema(value, where)
+        if schema is None or sum(where.report.counts.values()) > before:
+            return schema
+        if len(_SOUND) >= SCHEMAS:
+            _SOUND.clear()
+        _SOUND[text] = schema
+    return _SOUND[text]
 
 
 def _class(item: dict[str, Any], schema: Schema, where: Where) -> dict[str, tuple[Property, dict[str, Any]]]:

@@ -131,13 +131,17 @@ class _Column:
         if flat is None:
             return None
         if splits is not None:
-            return [self._null(flat[a:b]) for a, b in pairwise(splits)]
+            return [self._null(flat[a:b]) for a, b in pairwise(splits.tolist())]
         if self.prop.array:
             per = self.prop.count or 1
             if isinstance(flat, list):
                 return [self._null(flat[i * per : (i + 1) * per]) for i in range(self.rows)]
             return flat.reshape(self.rows, per, *flat.shape[1:])
-        return [self._null(v) for v in flat] if isinstance(flat, list) else flat
+        no_data = self.prop.given.get("noData")
+        if not isinstance(flat, list) or no_data is None:
+            return flat
+        default = self.prop.given.get("default")
+        return [default if v == no_data else v for v in flat]
 
     def _null(self, value: Any) -> Any:
         """noData, and where given the default in its place."""
@@ -200,7 +204,7 @@ class _Column:
             return None
         data = raw.tobytes()
         try:
-            return [data[a:b].decode() for a, b in pairwise(offsets)]
+            return [data[a:b].decode() for a, b in pairwise(offsets.tolist())]
         except UnicodeDecodeError as error:
             (self.where / "values").error("METADATA_STRING_INVALID", f"is not UTF-8: {error}")
             return None
