@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ingest_bim.geometry_grid import local_placement
-from ingest_bim.geometry_lofts import filleted, spine, tapered
-from ingest_bim.geometry_primitives import block, cone, cylinder, pyramid
+from ingest_bim.geometry_lofts import filleted, spine, tapered, trimmed
+from ingest_bim.geometry_planes import bounded, rectangle
+from ingest_bim.geometry_primitives import block, cone, cylinder, hollow, pyramid
 from ingest_bim.geometry_profiles import Draw, polygonal
 from ingest_bim.ifc_frames import cut_circles
 from ingest_bim.ifc_units import Units
@@ -24,6 +25,7 @@ REDRAWN: dict[str, Callable[[Draw, Any], Any]] = {
     "IfcBlock": block, "IfcRectangularPyramid": pyramid, "IfcRightCircularCylinder": cylinder, "IfcRightCircularCone": cone,
     "IfcDerivedProfileDef": polygonal, "IfcMirroredProfileDef": polygonal, "IfcCenterLineProfileDef": polygonal,
     "IfcExtrudedAreaSolidTapered": tapered, "IfcRevolvedAreaSolidTapered": tapered, "IfcSectionedSpine": spine, "IfcSweptDiskSolidPolygonal": filleted,
+    "IfcSweptDiskSolid": trimmed, "IfcFacetedBrepWithVoids": hollow, "IfcAdvancedBrepWithVoids": hollow, "IfcCurveBoundedPlane": bounded, "IfcRectangularTrimmedSurface": rectangle,
 }  # fmt: skip
 """By class what makes the other item; it gives None for one that the kernels draw right."""
 HIGHEST = 64
