@@ -101,7 +101,7 @@ class Looks:
         back = values.get("isFront") in ("false", "0")
         self._new_targets[back].extend(targets)
         self._new_rings[back].extend(rings)
-        if sum(map(len, (*self._new_rings, *self._new_targets))) > WAITING:
+        if sum(len(rows) for rows in (*self._new_rings, *self._new_targets)) > WAITING:
             self._write()
 
     def _write(self) -> None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingest_bim.ifc_attributes import attributes
+from ingest_bim.ifc_beside import beside
 from ingest_bim.ifc_columns import attribute_table, completed
 from ingest_bim.ifc_content import content
 from ingest_bim.ifc_folded import Place, Sent
@@ -124,6 +125,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         yield from associations.tables()
         yield from material_properties(model, units, report)
         yield from attributes(model, structure, units, report)
+        yield from beside(model, structure, text, report)
         yield _types(model, structure, definitions)
         columns = attribute_table(model, structure, products, definitions, associations)
         shapes = shaping.shapes(_telling(around)) if shaping is not None else Shapes()
