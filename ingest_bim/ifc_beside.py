@@ -20,7 +20,7 @@ from ingest_bim.step_scan import StepText
 from twin.model import Report, Table
 
 #: What is told of sets and their members, as one text each.
-TOLD = ("Description", "MethodOfMeasurement", "UsageName", "Formula", "Discrimination", "Quality", "Usage", "CurveInterpolation", "EnumerationReference", "PropertyReference")
+TOLD = ("Description", "Specification", "MethodOfMeasurement", "UsageName", "Formula", "Discrimination", "Quality", "Usage", "CurveInterpolation", "EnumerationReference", "PropertyReference")
 _SETS, _MEMBERS = ("IfcPropertySetDefinition",), ("IfcProperty", "IfcPhysicalQuantity")
 #: Texts of those that describe nothing, by class as it is written: nearly all of nearly all models are such.
 _PLAIN = {b"IFCPROPERTYSINGLEVALUE": b"',$,", b"IFCPROPERTYSET": b",$,(", b"IFCELEMENTQUANTITY": b",$,$,("}

@@ -252,3 +252,9 @@ def test_texts_alike_are_read_once(model_file: ModelFile, step: Step) -> None:
     model, text = ifcopenshell.open(str(path)), StepText.of(path)
     assert len(list(_candidates(model, "IfcProperty", text, sets=False))) == 1
     assert len(list(_candidates(model, "IfcProperty", None, sets=False))) == 1000
+
+
+def test_ifc_4_3_specifies_what_others_describe(model_file: ModelFile, step: Step) -> None:
+    read = Read(model_file(step(*BESIDE, schema="IFC4X3_ADD2")))
+    assert {(row["set"], row["property"], row["text"]) for row in read.tables["property_notes"] if row["attribute"] == "Specification"} == {
+        ("P1", "U", "heat that goes through"), ("P1", "paint.tone", "of the coat")}  # fmt: skip
