@@ -28,6 +28,8 @@ REDRAWN: dict[str, Callable[[Draw, Any], Any]] = {
     "IfcSweptDiskSolid": trimmed, "IfcFacetedBrepWithVoids": hollow, "IfcAdvancedBrepWithVoids": hollow, "IfcCurveBoundedPlane": bounded, "IfcRectangularTrimmedSurface": rectangle,
 }  # fmt: skip
 """By class what makes the other item; it gives None for one that the kernels draw right."""
+COARSEST = 1e-4
+"""Metres up to which two points may be one for the kernels, whatever the file says."""
 HIGHEST = 64
 """Levels of wholes that an element is a part of: their openings cut it too."""
 
@@ -35,8 +37,14 @@ HIGHEST = 64
 def prepared(model: Any) -> Any:
     """The model as the kernels can read it (in memory).
 
-    No object is a part of its own parts; angles without a unit are radians, of which they would take the negative; placements on a grid are local ones.
+    No object is a part of its own parts; angles without a unit are radians, of which they would take the negative; placements on a grid are local ones;
+    what is nearer than a context's precision they take for one point, which in a model in kilometres costs whole walls.
     """
+    with suppress(*DAMAGED):
+        coarsest = COARSEST / Units(model).length
+        for context in model.by_type("IfcGeometricRepresentationContext", include_subtypes=False):
+            if (context.Precision or 0.0) > coarsest:
+                context.Precision = coarsest
     for placement in model.by_type("IfcGridPlacement"):
         with suppress(*DAMAGED):
             if (local := local_placement(model, placement)) is not None:

@@ -243,3 +243,21 @@ def test_pieces_inside_are_taken_out_of_triangles_that_share_no_vertex() -> None
     found = closed(loose)
     assert not is_closed(loose.triangles) and is_closed(found.triangles) and len(found.triangles) == len(triangles) - len(inside) and len(found.positions) == len(box)
     assert abs(volume_of(found, np.zeros(3))) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(("prefix", "unit"), [(".KILO.", 1e3), ("$", 1.0)])
+@pytest.mark.parametrize("precision", ["1.E-5", "1.E-2"])
+def test_what_is_finer_than_the_precision_that_a_file_states_is_drawn(model_file: ModelFile, step: Step, prefix: str, unit: float, precision: str) -> None:
+    """An L whose legs are 8 mm thick, with a hole of 5 cm through both: in kilometres 1e-5 is a centimetre, and the kernels drew a seventh of it, or nothing."""
+    corners = [(0, 0), (1, 0), (1, 0.008), (0.008, 0.008), (0.008, 1), (0, 1)]
+    points = [f"#{950 + i}=IFCCARTESIANPOINT(({x / unit:.12f},{y / unit:.12f}));" for i, (x, y) in enumerate(corners)]
+    lines = (*points, "#960=IFCPOLYLINE((#950,#951,#952,#953,#954,#955,#950));", "#961=IFCARBITRARYCLOSEDPROFILEDEF(.AREA.,$,#960);", f"#912=IFCEXTRUDEDAREASOLID(#961,#10,#12,{3 / unit});",
+             f"#962=IFCRECTANGLEPROFILEDEF(.AREA.,$,#963,{0.05 / unit},{9 / unit});", "#963=IFCAXIS2PLACEMENT2D(#964,$);", f"#964=IFCCARTESIANPOINT(({0.5 / unit},0.));",
+             f"#965=IFCEXTRUDEDAREASOLID(#962,#966,#12,{0.05 / unit});", "#966=IFCAXIS2PLACEMENT3D(#967,$,$);", f"#967=IFCCARTESIANPOINT((0.,0.,{1 / unit}));",
+             "#930=IFCSHAPEREPRESENTATION(#2,'Body','SweptSolid',(#965));", "#931=IFCPRODUCTDEFINITIONSHAPE($,$,(#930));", "#932=IFCOPENINGELEMENT('3000000000000000000002',$,$,$,$,#40,#931,$,$);",
+             "#933=IFCRELVOIDSELEMENT('3000000000000000000003',$,$,$,#902,#932);")  # fmt: skip
+    text = step(*lines, *element("#912"), prefix=prefix).replace("3,1.E-5,#10", f"3,{precision},#10")
+    assert precision in text
+    volume, _, box, _ = drawn(model_file(text))
+    assert volume == pytest.approx((1 + 0.992) * 0.008 * 3 - 0.05 * 0.008 * 0.05, rel=1e-4)
+    np.testing.assert_allclose(box, (0, 0, 0, 1, 1, 3), atol=1e-4)
