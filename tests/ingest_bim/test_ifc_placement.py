@@ -341,3 +341,9 @@ def test_a_rigid_operation_that_its_site_denies(step: Step) -> None:
 def test_what_is_no_number_is_no_place(options: Any, name: str, value: str) -> None:
     with pytest.raises(ValueError, match=r"is not finite|is not a list of numbers"):
         options(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "said"), [("'EPSG:4490'", "'EPSG:4490' in IfcProjectedCRS is one of longitude and latitude"), ("'Local'", "'Local' in IfcProjectedCRS is unknown")])
+def test_a_map_conversion_needs_metres(step: Step, name: str, said: str) -> None:
+    with pytest.raises(BadReference, match=said):
+        placed(georeferenced(step, name=name))
