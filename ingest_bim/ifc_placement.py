@@ -75,6 +75,9 @@ def place(model: Any, length: float, request: Request, report: Report, where: st
         BadReference: it contradicts itself or is a tool's default, and `confirm` was not given.
     """
     site = site_of(model)
+    if site.others and site.lonlat is not None:
+        degrees = f"{site.lonlat[1]:.6f}° N, {site.lonlat[0]:.6f}° E"
+        report.note("assumed", "", f"The model's sites lie at {site.others + 1} different latitudes and longitudes: those of the first one count ({degrees}).")
     if request.explicit:
         placed = place_by_user(request, where)
     else:
