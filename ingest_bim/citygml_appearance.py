@@ -22,6 +22,10 @@ from ingest_bim.citymodel_textures import WRAPS, Kind, Pictures, Themes, choose_
 from twin.model import Material, Report, Wrap
 
 F64 = NDArray[np.float64]
+Target = tuple[str, str, str, int, bytes | None]
+"""(kind, theme, surface, number of the look, matrix that makes coordinates)."""
+Ring = tuple[str, str, bytes]
+"""(theme, ring, coordinates)."""
 WAITING = 4096
 """Rows that are written to the disk at a time."""
 AMONG = "(SELECT value FROM json_each(?))"
@@ -54,8 +58,9 @@ class Looks:
 
     def __post_init__(self) -> None:
         self._known: dict[tuple[Any, ...], int] = {}
-        self._new_targets: list[tuple[str, str, str, int, bytes | None]] = []
-        self._new_rings: list[tuple[str, str, bytes]] = []
+        # what is said of fronts, and what of backs
+        self._new_targets: tuple[list[Target], list[Target]] = [], []
+        self._new_rings: tuple[list[Ring], list[Ring]] = [], []
         self._ids: set[str] = set()
         self._targets: dict[tuple[Kind, str], tuple[Look, F64 | None]] = {}
         self._rings: dict[str, F64] = {}
@@ -86,24 +91,26 @@ class Looks:
         look = (Look(_material(values)) if kind == "materials" else
                 Look(None, values.get("imageURI", ""), WRAPS.get(values.get("wrapMode", ""), "repeat"), georeferenced, _ground(element) if georeferenced else None))  # fmt: skip
         number = self._number(look)
-        targets: list[tuple[str, str, str, int, bytes | None]] = []
-        rings: list[tuple[str, str, bytes]] = []
+        targets, rings = list[Target](), list[Ring]()
         for target in (child for child in element if local(child.tag) == "target"):
             surface = (target.get("uri") or (target.text or "").strip()).removeprefix("#")
             matrix = self._coordinates(target, theme, rings)
             if surface:
                 targets.append((kind, theme, surface, number, matrix))
         self.themes[kind][theme] += len(targets)
-        self._new_targets += targets
-        self._new_rings += rings
-        if len(self._new_rings) + len(self._new_targets) > WAITING:
+        back = values.get("isFront") in ("false", "0")
+        self._new_targets[back].extend(targets)
+        self._new_rings[back].extend(rings)
+        if sum(len(rows) for rows in (*self._new_rings, *self._new_targets)) > WAITING:
             self._write()
 
     def _write(self) -> None:
-        self._disk.executemany("INSERT OR REPLACE INTO target VALUES (?, ?, ?, ?, ?)", self._new_targets)
-        self._disk.executemany("INSERT OR REPLACE INTO ring VALUES (?, ?, ?)", self._new_rings)
-        self._new_targets.clear()
-        self._new_rings.clear()
+        # what is said of a surface's back is shown where nothing is said of its front (OGC 12-019, 9.2: isFront)
+        for over, targets, rings in zip(("REPLACE", "IGNORE"), self._new_targets, self._new_rings, strict=True):
+            self._disk.executemany(f"INSERT OR {over} INTO target VALUES (?, ?, ?, ?, ?)", targets)
+            self._disk.executemany(f"INSERT OR {over} INTO ring VALUES (?, ?, ?)", rings)
+            targets.clear()
+            rings.clear()
 
     def _number(self, look: Look) -> int:
         """Its number; equal ones have one."""
@@ -113,7 +120,7 @@ class Looks:
             self.looks.append(look)
         return self._known[key]
 
-    def _coordinates(self, target: Element, theme: str, rings: list[tuple[str, str, bytes]]) -> bytes | None:
+    def _coordinates(self, target: Element, theme: str, rings: list[Ring]) -> bytes | None:
         """Texture coordinates of a target's rings into `rings`; a matrix that makes them is returned."""
         if target.get(XLINK):
             self.problems["texture coordinates given by reference are not followed"] += 1

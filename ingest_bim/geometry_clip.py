@@ -245,8 +245,8 @@ def grown(solid: Any) -> Any:
 
 
 def body_items(product: Any) -> Iterator[Any]:
-    """The items of a product's body representation."""
+    """The items of a product's body representation: of several that are called so the first, which the parser's kernels draw, too."""
     parts = [p for p in attribute(product.Representation, "Representations", ()) if p.RepresentationIdentifier not in NOT_BODY]
-    named = [p for p in parts if p.RepresentationIdentifier == "Body"]
+    named = [p for p in parts if p.RepresentationIdentifier == "Body"][:1]
     for part in named or parts:
         yield from part.Items or ()

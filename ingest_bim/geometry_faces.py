@@ -209,15 +209,20 @@ def default_look(kind: str) -> Style:
     return (kind, _USUAL[kind]) if kind in _USUAL else ("DefaultMaterial", (0.7, 0.7, 0.7, 1.0))
 
 
+#: What sets of materials list them by.
+_PARTS = ("MaterialLayers", "Materials", "MaterialProfiles", "MaterialConstituents")
+
+
 def material_look(definition: Any) -> Style | None:
     """The surface style of what an element is associated with, if that is one material (a set of one layer, profile or part counts)."""
     if definition is None:
         return None
     for name in ("ForLayerSet", "ForProfileSet"):
         definition = attribute(definition, name, definition)
-    parts = next((found for name in ("MaterialLayers", "Materials") if (found := attribute(definition, name)) is not None), None)
+    parts = next((found for name in _PARTS if (found := attribute(definition, name)) is not None), None)
     if parts is not None:
-        definition = attribute(parts[0], "Material", parts[0]) if len(parts) == 1 else None
+        definition = parts[0] if len(parts) == 1 else None
+    definition = attribute(definition, "Material", definition)  # of a layer, a profile or a constituent
     return look_of(definition) if definition is not None and definition.is_a("IfcMaterial") else None
 
 
@@ -250,7 +255,8 @@ def look(instance: Any) -> Style | None:
 
 
 def _surface(styles: Any, depth: int) -> Style | None:
-    for style in styles or ():
+    # of two styles for the two sides that which is seen from outside
+    for style in sorted(styles or (), key=lambda style: attribute(style, "Side") == "NEGATIVE"):
         if style.is_a("IfcPresentationStyleAssignment") and depth < 4:
             return _surface(style.Styles, depth + 1)
         if style.is_a("IfcSurfaceStyle"):

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from ingest_bim.geometry_clip import Evaluator, body_items
 from ingest_bim.geometry_copies import copied, is_copied
-from ingest_bim.geometry_faces import look, tessellated
+from ingest_bim.geometry_faces import look, material_style, tessellated
 from ingest_bim.geometry_items import left_out
 from ingest_bim.geometry_redrawn import prepared, redraw
 from ingest_bim.ifc_frames import is_circular, local_matrix
@@ -141,7 +141,7 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
         return "failed", f"it draws nothing of {missing}"
     rows = np.frombuffer(geometry.material_ids_buffer, np.int32).copy()
     matrix = np.frombuffer(made.transformation_buffer, np.float64).reshape(4, 4, order="F").copy()
-    return "ok", (positions, triangles, rows, [style(model, m) for m in geometry.materials], matrix, *([missing] if missing else []))
+    return "ok", (positions, triangles, rows, [style(model, product, m) for m in geometry.materials], matrix, *([missing] if missing else []))
 
 
 def own(model: Any, settings: Any, product: Any, kernel: str) -> tuple[str, Any]:
@@ -187,9 +187,13 @@ _LENGTHS: dict[int, float] = {}
 _EVALUATORS: dict[int, Evaluator] = {}
 
 
-def style(model: Any, material: Any) -> tuple[str, tuple[float, float, float, float]]:
-    """(name, rgba 0–1) of a surface style; a colour the file does not give is the parser's default for the class."""
+def style(model: Any, product: Any, material: Any) -> tuple[str, tuple[float, float, float, float]]:
+    """(name, rgba 0–1) of a surface style; where the kernel found none that of the element's material (which it does not know in a list), else the parser's default for the class."""
     name = str(material.name)
+    if material.instance_id() <= 0:
+        with suppress(*DAMAGED):
+            if (worn := material_style(product)) is not None:
+                return worn
     if material.instance_id() > 0:
         with suppress(*DAMAGED):
             instance = model.by_id(material.instance_id())

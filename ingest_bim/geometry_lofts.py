@@ -119,6 +119,25 @@ def filleted(draw: Draw, solid: Any) -> Any | None:
     return draw.make("IfcSweptDiskSolid", curve, solid.Radius, solid.InnerRadius)
 
 
+def trimmed(draw: Draw, solid: Any) -> Any | None:
+    """An IfcSweptDiskSolid along the part of a polyline that its parameters leave (a corner's number counts from 0); None for one along the whole.
+
+    From 0 to 1 along several lines is what programs write that count the whole as 1.
+    """
+    line = solid.Directrix
+    if line.is_a() != "IfcPolyline":
+        return None
+    points = np.array([point.Coordinates for point in line.Points], np.float64)
+    last = len(points) - 1
+    start, end = (float(given if given is not None else usual) for given, usual in ((solid.StartParam, 0.0), (solid.EndParam, last)))
+    if not 0 <= start < end <= last or (start, end) in ((0.0, last), (0.0, 1.0)):
+        return None
+    at = [start, *range(math.floor(start) + 1, math.ceil(end)), end]
+    left = np.column_stack([np.interp(at, range(last + 1), values) for values in points.T])
+    curve = draw.make("IfcPolyline", [draw.make("IfcCartesianPoint", tuple(map(float, point))) for point in left])
+    return draw.make("IfcSweptDiskSolid", curve, solid.Radius, solid.InnerRadius, None if solid.StartParam is None else 0.0, None if solid.EndParam is None else float(len(at) - 1))
+
+
 def faceted(make: Callable[..., Any], points: F64, faces: Sequence[Sequence[Sequence[int]]]) -> Any:
     """An IfcFacetedBrep: (n, 3) points in file units, of each face its rings (the outer one first, counterclockwise from outside)."""
     corners = [make("IfcCartesianPoint", tuple(map(float, point))) for point in points]

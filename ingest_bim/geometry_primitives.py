@@ -1,7 +1,7 @@
-"""CSG primitives as the sweeps and faceted solids that they are (ISO 16739-1).
+"""CSG primitives as the sweeps and faceted solids that they are, solids with cavities as their differences (ISO 16739-1).
 
 No kernel of the parser's draws cylinders and cones (ifcopenshell 0.9): alone they fail, beside another item they are left out without
-a word. Blocks are inside out, so that they do not cut; pyramids are neither closed nor as large as stated.
+a word. Blocks are inside out, so that they do not cut; pyramids are neither closed nor as large as stated. Cavities fail, or are solid themselves.
 """
 
 from __future__ import annotations
@@ -58,3 +58,12 @@ def pyramid(draw: Draw, primitive: Any) -> Any:
 
 def _flat(make: Any) -> Any:
     return make("IfcAxis2Placement2D", make("IfcCartesianPoint", (0.0, 0.0)))
+
+
+def hollow(draw: Draw, solid: Any) -> Any:
+    """IfcFacetedBrepWithVoids, IfcAdvancedBrepWithVoids: the outer shell's body without those of the others, whichever way their faces look."""
+    kind = solid.is_a().removesuffix("WithVoids")
+    made = draw.make(kind, solid.Outer)
+    for shell in solid.Voids:
+        made = draw.make("IfcBooleanResult", "DIFFERENCE", made, draw.make(kind, shell))
+    return made

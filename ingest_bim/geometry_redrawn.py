@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ingest_bim.geometry_grid import local_placement
-from ingest_bim.geometry_lofts import filleted, spine, tapered
-from ingest_bim.geometry_primitives import block, cone, cylinder, pyramid
+from ingest_bim.geometry_lofts import filleted, spine, tapered, trimmed
+from ingest_bim.geometry_planes import bounded, rectangle
+from ingest_bim.geometry_primitives import block, cone, cylinder, hollow, pyramid
 from ingest_bim.geometry_profiles import Draw, polygonal
 from ingest_bim.ifc_frames import cut_circles
 from ingest_bim.ifc_units import Units
@@ -24,8 +25,11 @@ REDRAWN: dict[str, Callable[[Draw, Any], Any]] = {
     "IfcBlock": block, "IfcRectangularPyramid": pyramid, "IfcRightCircularCylinder": cylinder, "IfcRightCircularCone": cone,
     "IfcDerivedProfileDef": polygonal, "IfcMirroredProfileDef": polygonal, "IfcCenterLineProfileDef": polygonal,
     "IfcExtrudedAreaSolidTapered": tapered, "IfcRevolvedAreaSolidTapered": tapered, "IfcSectionedSpine": spine, "IfcSweptDiskSolidPolygonal": filleted,
+    "IfcSweptDiskSolid": trimmed, "IfcFacetedBrepWithVoids": hollow, "IfcAdvancedBrepWithVoids": hollow, "IfcCurveBoundedPlane": bounded, "IfcRectangularTrimmedSurface": rectangle,
 }  # fmt: skip
 """By class what makes the other item; it gives None for one that the kernels draw right."""
+COARSEST = 1e-4
+"""Metres up to which two points may be one for the kernels, whatever the file says."""
 HIGHEST = 64
 """Levels of wholes that an element is a part of: their openings cut it too."""
 
@@ -33,8 +37,14 @@ HIGHEST = 64
 def prepared(model: Any) -> Any:
     """The model as the kernels can read it (in memory).
 
-    No object is a part of its own parts; angles without a unit are radians, of which they would take the negative; placements on a grid are local ones.
+    No object is a part of its own parts; angles without a unit are radians, of which they would take the negative; placements on a grid are local ones;
+    what is nearer than a context's precision they take for one point, which in a model in kilometres costs whole walls.
     """
+    with suppress(*DAMAGED):
+        coarsest = COARSEST / Units(model).length
+        for context in model.by_type("IfcGeometricRepresentationContext", include_subtypes=False):
+            if (context.Precision or 0.0) > coarsest:
+                context.Precision = coarsest
     for placement in model.by_type("IfcGridPlacement"):
         with suppress(*DAMAGED):
             if (local := local_placement(model, placement)) is not None:

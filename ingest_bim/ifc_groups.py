@@ -68,7 +68,7 @@ def groups_of(structure: Structure, products: Products) -> tuple[dict[int, Group
             if group:
                 drawable[step] = group
             else:
-                idle[step] = "it has lines, points or texts alone" if _has_items(element, products) else "its representation has no items (or they are not in the file)"
+                idle[step] = _why_idle(element, products)
         elif not drawn[kind] and step not in cuts and is_kind(element, "IfcFeatureElementSubtraction") and attribute(element, "Representation") is not None:
             idle[step] = "it is a cut, and no element is said to be cut by it"
         elif not drawn[kind] and is_kind(element, "IfcPort") and attribute(element, "Representation") is not None:
@@ -78,11 +78,15 @@ def groups_of(structure: Structure, products: Products) -> tuple[dict[int, Group
     return drawable, idle
 
 
-def _has_items(product: Any, products: Products) -> bool:
+def _why_idle(product: Any, products: Products) -> str:
+    nothing = "its representation has no items (or they are not in the file)"
     try:
-        return any(part.items for part in products.bodies(product.id())) or any(part.get_argument(3) for part in attribute(attribute(product, "Representation"), "Representations", ()))
+        if any(part.items for part in products.bodies(product.id())):
+            return "it has lines, points or texts alone"
+        beside = [str(part.get_argument(1)) for part in attribute(attribute(product, "Representation"), "Representations", ()) if part.get_argument(3)]
+        return f"of it there is no body, but {', '.join(dict.fromkeys(beside))} alone" if beside else nothing
     except DAMAGED:
-        return False
+        return nothing
 
 
 def by_group(drawable: dict[int, Group], members: Iterator[int]) -> dict[Group, list[int]]:

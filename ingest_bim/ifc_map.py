@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +80,8 @@ class Site:
     elevation: float | None
     origin: tuple[float, float, float]
     true_north: tuple[float, float]
+    others: int = 0
+    """Sites that lie at other degrees."""
 
     def facts(self) -> dict[str, Any]:
         """For the report."""
@@ -268,14 +271,20 @@ def site_of(model: Any) -> Site:
     north = _true_north(model)
     if not sites:
         return Site(None, None, (0.0, 0.0, 0.0), north)
-    site = sites[0]
-    lonlat = None
-    if site.RefLatitude is not None and site.RefLongitude is not None:
-        lonlat = (degrees(site.RefLongitude), degrees(site.RefLatitude))
-        if not (abs(lonlat[0]) <= 180 and abs(lonlat[1]) <= 90):
-            lonlat = None
+    site, lonlat = sites[0], _lonlat(sites[0])
+    others = set[tuple[float, float] | None]()
+    for other in sites[1:]:
+        with suppress(*DAMAGED):  # the first one is what counts
+            others.add(_lonlat(other))
     elevation = None if site.RefElevation is None else float(site.RefElevation) * length
-    return Site(lonlat, elevation, _origin(site, length), north)
+    return Site(lonlat, elevation, _origin(site, length), north, len(others - {lonlat, None}))
+
+
+def _lonlat(site: Any) -> tuple[float, float] | None:
+    if site.RefLatitude is None or site.RefLongitude is None:
+        return None
+    lonlat = (degrees(site.RefLongitude), degrees(site.RefLatitude))
+    return lonlat if abs(lonlat[0]) <= 180 and abs(lonlat[1]) <= 90 else None
 
 
 def degrees(compound: tuple[int, ...]) -> float:

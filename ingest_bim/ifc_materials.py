@@ -18,53 +18,87 @@ from ingest_bim.ifc_structure import Structure
 from ingest_bim.step_access import DAMAGED, attribute
 from twin.model import Report, Table
 
-MaterialRow = tuple[str, str, int, float | None, float | None, str, str | None, str | None]
-"""(material, kind, position, thickness m, fraction, category or layer name, colour #rrggbb, name of the section)."""
+MaterialRow = tuple[str, str, int, float | None, float | None, str, str | None, str | None, str | None, str | None]
+"""(material, kind, position, thickness m, fraction, category or layer name, colour #rrggbb, name of the section, name of the set, what else is stated as JSON)."""
 
 #: Relationships of definitions, and looks, that are not read, and what of them.
 UNREAD = {"IfcRelDefinesByTemplate": "templates of property sets", "IfcRelOverridesProperties": "values that override those of a shared property set",
           "IfcSurfaceTexture": "textures"}  # fmt: skip
 
 
-def material_rows(definition: Any, length: float, depth: int = 0) -> Iterator[MaterialRow]:
-    """What an IfcMaterialSelect is made of, in order."""
-    if definition is None or depth > 4:
+#: What the columns say, by the class's end.
+_COLUMNS = ("Name", "LayerSetName", "LayerThickness", "Fraction", "Material", "Profile", "ForLayerSet", "ForProfileSet")
+
+
+def material_rows(definition: Any, length: float, above: dict[str, Any] | None = None) -> Iterator[MaterialRow]:
+    """What an IfcMaterialSelect is made of, in order; `above`: what its use and its set state, by these words."""
+    if definition is None:
         return
-    kind = definition.is_a()
+    kind, around = definition.is_a(), above or {}
+    if kind in ("IfcMaterialLayerSetUsage", "IfcMaterialProfileSetUsage", "IfcMaterialProfileSetUsageTapering") and "usage" not in around:
+        yield from material_rows(definition.ForLayerSet if "Layer" in kind else definition.ForProfileSet, length, {**around, "usage": _stated(definition)})
+        return
+    named = attribute(definition, "LayerSetName") or attribute(definition, "Name") if kind.endswith("Set") else None
+    for position, row, item, material in _entries(definition, kind, length):
+        parts = {**around, "set": _stated(definition) if kind.endswith("Set") else {}, "entry": _stated(item) if item is not material else {}, "material": _stated(material)}
+        detail = {name: what for name, what in parts.items() if what}
+        yield (row[0], row[1], position, *row[2:], named, orjson.dumps(detail, default=str).decode() if detail else None)
+
+
+Entry = tuple[str, str, float | None, float | None, str, str | None, str | None]
+
+
+def _entries(definition: Any, kind: str, length: float) -> Iterator[tuple[int, Entry, Any, Any]]:
+    """(position, (material, kind, thickness, fraction, name, colour, section), entry, its material)."""
     if kind == "IfcMaterial":
-        yield (definition.Name or "", "material", 1, None, None, attribute(definition, "Category") or "", color_of(definition), None)
+        yield 1, (definition.Name or "", "material", None, None, attribute(definition, "Category") or "", color_of(definition), None), definition, definition
     elif kind == "IfcMaterialList":
         for position, item in enumerate(definition.Materials or (), 1):
-            yield (item.Name or "", "list", position, None, None, attribute(item, "Category") or "", color_of(item), None)
-    elif kind in ("IfcMaterialLayerSetUsage", "IfcMaterialProfileSetUsage", "IfcMaterialProfileSetUsageTapering"):
-        yield from material_rows(definition.ForLayerSet if "Layer" in kind else definition.ForProfileSet, length, depth + 1)
+            yield position, (item.Name or "", "list", None, None, attribute(item, "Category") or "", color_of(item), None), item, item
     elif kind == "IfcMaterialLayerSet":
         for position, layer in enumerate(definition.MaterialLayers or (), 1):
-            yield _layer(layer, position, length)
+            yield position, _layer(layer, length), layer, layer.Material
     elif kind.startswith("IfcMaterialLayer"):
-        yield _layer(definition, 1, length)
+        yield 1, _layer(definition, length), definition, definition.Material
     elif kind == "IfcMaterialConstituentSet":
         for position, item in enumerate(definition.MaterialConstituents or (), 1):
-            yield (item.Material.Name or "", "constituent", position, None, item.Fraction, item.Name or item.Category or "", color_of(item.Material), None)
+            yield position, (item.Material.Name or "", "constituent", None, item.Fraction, item.Name or item.Category or "", color_of(item.Material), None), item, item.Material
     elif kind == "IfcMaterialConstituent":
-        yield (definition.Material.Name or "", "constituent", 1, None, definition.Fraction, definition.Name or "", color_of(definition.Material), None)
+        yield 1, (definition.Material.Name or "", "constituent", None, definition.Fraction, definition.Name or "", color_of(definition.Material), None), definition, definition.Material
     elif kind == "IfcMaterialProfileSet":
         for position, item in enumerate(definition.MaterialProfiles or (), 1):
-            yield (item.Material.Name if item.Material else "", "profile", position, None, None, _profile(item), color_of(item.Material), _section(item))
+            yield position, _of_profile(item), item, item.Material
     elif kind.startswith("IfcMaterialProfile"):
-        yield (definition.Material.Name if definition.Material else "", "profile", 1, None, None, _profile(definition), color_of(definition.Material), _section(definition))
+        yield 1, _of_profile(definition), definition, definition.Material
 
 
-def _layer(layer: Any, position: int, length: float) -> MaterialRow:
+def _stated(thing: Any) -> dict[str, Any]:
+    """What has no column of its own: descriptions, categories, priorities, offsets (in the file's unit), the side that layers go to."""
+    if thing is None:
+        return {}
+    given = {thing.attribute_name(i): thing.get_argument(i) for i in range(len(thing))}
+    left = {name: value for name, value in given.items() if name not in _COLUMNS and value not in (None, (), "")}
+    return {name: stated(value, 0, 2) for name, value in left.items() if name == "ForProfileEndSet" or not _is_entity(value)}
+
+
+def _is_entity(value: Any) -> bool:
+    return bool(hasattr(value[0] if isinstance(value, tuple) else value, "id"))
+
+
+def _layer(layer: Any, length: float) -> Entry:
     name = layer.Material.Name if layer.Material is not None else ""
     thickness = None if layer.LayerThickness is None else float(layer.LayerThickness) * length
-    return (name or "", "layer", position, thickness, None, attribute(layer, "Name") or attribute(layer, "Category") or "", color_of(layer.Material), None)
+    return (name or "", "layer", thickness, None, attribute(layer, "Name") or attribute(layer, "Category") or "", color_of(layer.Material), None)
 
 
 def color_of(material: Any) -> str | None:
     """#rrggbb of the surface style that a material is shown with, None where it has none."""
     style = look_of(material) if material is not None else None
     return "#" + "".join(f"{round(v * 255):02x}" for v in style[1][:3]) if style is not None else None
+
+
+def _of_profile(item: Any) -> Entry:
+    return (item.Material.Name if item.Material else "", "profile", None, None, _profile(item), color_of(item.Material), _section(item))
 
 
 def _profile(item: Any) -> str:
@@ -81,21 +115,21 @@ class Associations:
     def __init__(self, model: Any, structure: Structure, length: float, report: Report) -> None:
         self.structure, self.length = structure, length
         self.materials: dict[int, list[MaterialRow]] = defaultdict(list)
-        self.classes: dict[int, list[tuple[str, str, str, str, str, str]]] = defaultdict(list)
-        self.documents: dict[int, list[tuple[str, str, str, str]]] = defaultdict(list)
+        self.classes: dict[int, list[tuple[str | None, ...]]] = defaultdict(list)
+        self.documents: dict[int, list[tuple[str | None, ...]]] = defaultdict(list)
         self.others: dict[int, list[tuple[str, str, str]]] = defaultdict(list)
         for relation in model.by_type("IfcRelAssociates"):
             try:
                 if relation.is_a("IfcRelAssociatesMaterial"):
-                    rows = list(material_rows(relation.RelatingMaterial, length))
+                    rows = list(material_rows(relation.RelatingMaterial, length, _relationship(relation)))
                     for item in relation.RelatedObjects or ():
                         self.materials[item.id()] += rows
                 elif relation.is_a("IfcRelAssociatesClassification"):
-                    row = _classification(relation.RelatingClassification)
+                    row = *_classification(relation.RelatingClassification), _detail(relation, relation.RelatingClassification)
                     for item in relation.RelatedObjects or ():
                         self.classes[item.id()].append(row)
                 elif relation.is_a("IfcRelAssociatesDocument"):
-                    document = _document(relation.RelatingDocument)
+                    document = *_document(relation.RelatingDocument), _detail(relation, relation.RelatingDocument)
                     for item in relation.RelatedObjects or ():
                         self.documents[item.id()].append(document)
                 else:
@@ -112,7 +146,7 @@ class Associations:
         names = [relation.attribute_name(i) for i in range(len(relation))]
         target = next((relation.get_argument(i) for i, name in enumerate(names) if name.startswith("Relating")), None)
         beside = {name: relation.get_argument(i) for i, name in enumerate(names) if name == "Intent" and relation.get_argument(i)}
-        detail = {**beside, **(stated(target, 0, 2) if target is not None else {})}
+        detail = {**beside, **(stated(target, 0, 2) if target is not None else {}), **_relationship(relation)}
         row = relation.is_a(), str(attribute(target, "Name") or attribute(target, "ProfileName") or relation.Name or ""), orjson.dumps(detail, default=str).decode()
         for item in relation.RelatedObjects or ():
             self.others[item.id()].append(row)
@@ -133,11 +167,12 @@ class Associations:
             rows += [(ids[step], *row, source) for row in found]
         names = [("id", pa.string()), ("material", pa.string()), ("kind", pa.string()), ("position", pa.int32()),
                  ("thickness", pa.field("thickness", pa.float64(), metadata={b"unit": b"m"})), ("fraction", pa.float64()),
-                 ("name", pa.string()), ("color", pa.string()), ("section", pa.string()), ("source", pa.string())]  # fmt: skip
+                 ("name", pa.string()), ("color", pa.string()), ("section", pa.string()), ("set", pa.string()), ("detail", pa.string()),
+                 ("source", pa.string())]  # fmt: skip
         yield Table("materials", _rows_table(rows, names))
-        names = [(n, pa.string()) for n in ("id", "system", "edition", "code", "name", "location", "path", "source")]
+        names = [(n, pa.string()) for n in ("id", "system", "edition", "code", "name", "location", "path", "detail", "source")]
         yield Table("classifications", _rows_table(self._inherited(self.classes), names))
-        names = [(n, pa.string()) for n in ("id", "identification", "name", "description", "location", "source")]
+        names = [(n, pa.string()) for n in ("id", "identification", "name", "description", "location", "detail", "source")]
         yield Table("documents", _rows_table(self._inherited(self.documents), names))
         if self.others:
             yield Table("associations", _rows_table(self._inherited(self.others), [(n, pa.string()) for n in ("id", "ifc", "name", "detail", "source")]))
@@ -150,6 +185,23 @@ class Associations:
             rows += [(text, *row, "occurrence") for row in by_step.get(step, ())]
             rows += [(text, *row, "type") for row in by_step.get(kind.id(), ())] if kind is not None else []
         return rows
+
+
+#: What `classifications` and `documents` have columns for.
+_KNOWN = frozenset(("Name", "Edition", "Identification", "ItemReference", "DocumentId", "Location"))
+
+
+def _relationship(relation: Any) -> dict[str, Any]:
+    """{"relationship": …}: what an association is called and described by, {} where it is not."""
+    told = {name: value for name in ("Name", "Description") if (value := attribute(relation, name))}
+    return {"relationship": told} if told else {}
+
+
+def _detail(relation: Any, target: Any) -> str | None:
+    """What the columns of a classification or a document do not say, as JSON: dates, sources, owners, what is above a reference."""
+    given = stated(target, 0, 4)
+    detail = {**{name: value for name, value in given.items() if name not in _KNOWN}, **_relationship(relation)}
+    return orjson.dumps(detail, default=str).decode() if detail else None
 
 
 def _document(document: Any) -> tuple[str, str, str, str]:

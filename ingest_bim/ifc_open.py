@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _MARKS = re.compile(r"^(?:\[[^\]]*\]\s*)+")
 
 
+#: Where the parser gave up.
+_STOPPED = re.compile(r"\[error\].*at offset (\d+)")
+
+
 @dataclass
 class Opening:
     """A model that is being opened.
@@ -50,7 +54,8 @@ class Opening:
         try:
             model, log = self._found.result()
         except Exception as error:  # the parser raises many kinds; all mean that it cannot read the file
-            raise UnreadableSource(f"{self.name} cannot be parsed: {str(error)[:200]}.", "Export the model again.") from error
+            reason = _where("\n".join(getattr(error, "__notes__", ())), self.step.path) or str(error)[:200].removesuffix(", check logs")
+            raise UnreadableSource(f"{self.name} cannot be parsed: {reason}.", "Export the model again.") from error
         self._pool.shutdown()
         _note_log(log, report)
         report.facts |= {"driver": "ifcopenshell " + parser().version, "schema": self.step.schema, "bytes": self.step.size}
@@ -74,7 +79,23 @@ def _open(path: Path) -> tuple[Any, str]:
     ifcopenshell = parser()
     log: Any = ifcopenshell.get_log
     log()  # of whatever was opened before
-    return ifcopenshell.open(str(path)), str(log())
+    try:
+        return ifcopenshell.open(str(path)), str(log())
+    except Exception as error:
+        error.add_note(str(log()))
+        raise
+
+
+def _where(log: str, path: Path) -> str:
+    """The line of a file that the parser stopped at, in words; "" where it does not say."""
+    found = _STOPPED.search(log)
+    if found is None:
+        return ""
+    with path.open("rb") as file:
+        before = file.read(int(found[1]))
+        line = before.rpartition(b"\n")[2] + file.readline()
+    text, number = line.decode("utf-8", "replace").strip(), before.count(b"\n") + 1
+    return f"line {number} of it is no STEP ({text[:80]!r}{' …' if len(text) > 80 else ''})"
 
 
 def _note_log(log: str, report: Report) -> None:

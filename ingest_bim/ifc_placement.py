@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Geod
 
-from ingest_bim.ifc_map import Geographic, Helmert, MapCrs, Site, read_geographic, read_helmert, site_of
+from ingest_bim.ifc_map import Geographic, Helmert, MapCrs, Site, geographic_code, read_geographic, read_helmert, site_of
 from twin import crs as crs_module
 from twin.errors import BadOption, BadReference, MissingReference
 from twin.model import ABOVE_GROUND, ELLIPSOID, Bounds, Reference, Report
@@ -75,6 +75,9 @@ def place(model: Any, length: float, request: Request, report: Report, where: st
         BadReference: it contradicts itself or is a tool's default, and `confirm` was not given.
     """
     site = site_of(model)
+    if site.others and site.lonlat is not None:
+        degrees = f"{site.lonlat[1]:.6f}° N, {site.lonlat[0]:.6f}° E"
+        report.note("assumed", "", f"The model's sites lie at {site.others + 1} different latitudes and longitudes: those of the first one count ({degrees}).")
     if request.explicit:
         placed = place_by_user(request, where)
     else:
@@ -305,7 +308,8 @@ def tool_default(lon: float, lat: float) -> str:
 def _reference(code: str | None, request: Request, where: str, target: MapCrs | None = None) -> Reference:
     vertical = request.vertical or (target.vertical if target else None) or None
     if not code and target is not None and target.text:
-        raise BadReference(f"{where}: the CRS {target.text!r} in IfcProjectedCRS is unknown.", "Name it with --crs, for example --crs EPSG:4547.")
+        wrong = "is one of longitude and latitude, in which no metres are" if geographic_code(target.text) else "is unknown"
+        raise BadReference(f"{where}: the CRS {target.text!r} in IfcProjectedCRS {wrong}.", "Name a projected one with --crs, for example --crs EPSG:4547.")
     reference = crs_module.parse_reference(code, vertical, vertical_offset=request.vertical_offset, where=where)
     if not reference.vertical:
         named = f" (the file says {target.vertical_text!r}, which is not recognised)" if target and target.vertical_text else ""

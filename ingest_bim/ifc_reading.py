@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ingest_bim.ifc_attributes import attributes
+from ingest_bim.ifc_beside import beside
 from ingest_bim.ifc_columns import attribute_table, completed
 from ingest_bim.ifc_content import content
 from ingest_bim.ifc_folded import Place, Sent
@@ -111,7 +112,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         definitions = read_definitions(model, structure, units, stated, singles)
         associations = Associations(model, structure, units.length, stated)
         found = shaping.grouped() if shaping is not None else grouped(structure, products)[1]
-        _note_adrift(structure, found, report)
+        _note_odd(structure, found, report)
         if shaped and text is None:
             limit = f"{MAX_SCANNED >> 20} MiB"
             report.note("warned", "", f"The model is larger than {limit}: equal shapes are not looked for, and every element is shaped by a kernel.")
@@ -124,6 +125,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         yield from associations.tables()
         yield from material_properties(model, units, report)
         yield from attributes(model, structure, units, report)
+        yield from beside(model, structure, text, report)
         yield _types(model, structure, definitions)
         columns = attribute_table(model, structure, products, definitions, associations)
         shapes = shaping.shapes(_telling(around)) if shaping is not None else Shapes()
@@ -147,9 +149,11 @@ def _let_go(*_: Any) -> None:
     """
 
 
-def _note_adrift(structure: Structure, found: Grouped, report: Report) -> None:
-    """Name the elements that have a shape and no place of their own."""
-    kinds = {element.id(): element.is_a() for element in structure.elements} if found.adrift else {}
+def _note_odd(structure: Structure, found: Grouped, report: Report) -> None:
+    """Name the elements that have a shape and no place of their own, and those with several bodies."""
+    kinds = {element.id(): element.is_a() for element in structure.elements} if found.adrift or found.doubled else {}
+    for step in found.doubled:
+        report.note("warned", structure.ids[step], f"{kinds[step]} #{step} has several representations called Body: the first is drawn.")
     for step in found.adrift:
         told = f"{kinds[step]} #{step} has no placement (or one that is not in the file): it is drawn at the model's origin."
         report.note("warned", structure.ids[step], told)

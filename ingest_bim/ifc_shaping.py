@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from ingest_bim.ifc_sharing import Plan, plan_of
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.ifc_units import Units
 from ingest_bim.pipes import Exact, receive, send
-from ingest_bim.step_access import parser
+from ingest_bim.step_access import DAMAGED, parser
 from ingest_bim.step_guard import StepFile
 from ingest_bim.step_scan import StepText
 from twin.errors import Cancelled, TwinError, UnreadableSource
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ingest_bim.ifc_options import Options
 
 #: Part of the cache's key: what is kept from one release is not shape for another.
-CODE_VERSION = "10"
+CODE_VERSION = "11"
 #: Seconds between two tellings of how much is done.
 PAUSE = 0.5
 
@@ -55,19 +55,27 @@ class Grouped:
 
     Attributes:
         count: of those that may have triangles. idle: step id → why one that has a shape is not drawn.
-        adrift: step ids of those that may have triangles and have no place of their own.
+        adrift: step ids of those that may have triangles and have no place of their own. doubled: of those with several bodies, of which the first is drawn.
     """
 
     count: int
     idle: dict[int, str]
     adrift: list[int]
+    doubled: list[int]
 
 
 def grouped(structure: Structure, products: Products) -> tuple[dict[int, Group], Grouped]:
     """How each element is built, and what is to be said of the others."""
     drawable, idle = groups_of(structure, products)
     steps = [step for element in structure.elements if (step := element.id()) in drawable]
-    return drawable, Grouped(len(drawable), idle, [step for step in steps if not products.named(step)[0]])
+    return drawable, Grouped(len(drawable), idle, [step for step in steps if not products.named(step)[0]], [step for step in steps if _doubled(products, step)])
+
+
+def _doubled(products: Products, step: int) -> bool:
+    with suppress(*DAMAGED):  # said where it is shaped
+        parts = products.bodies(step)
+        return len(parts) > 1 and sum(part.identifier == "Body" for part in parts) > 1
+    return False
 
 
 @dataclass(frozen=True, slots=True)

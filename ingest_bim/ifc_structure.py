@@ -35,8 +35,8 @@ RELATIONS = {
 }  # fmt: skip
 #: Relations whose `to` belongs to its `from` in the tree, the strongest first.
 PARENTS = ("aggregates", "nests", "contained", "voids", "projects", "adheres", "port_of", "fills")
-#: The position of a relationship's description, the last attribute that all have.
-DESCRIPTION = 3
+#: The position of a relationship's name, behind its GlobalId and owner.
+NAME = 2
 _SKIPPED = ("IfcRelDefinesByProperties", "IfcRelAssociates", "IfcRelDefinesByTemplate")
 
 
@@ -49,7 +49,7 @@ class Relation:
     target: int
     ifc: str
     detail: str | None = None
-    """What the relationship states of itself (its factor, which end of a wall, inside or outside), as JSON."""
+    """What the relationship states of itself (its name, its factor, which end of a wall, inside or outside), as JSON."""
 
 
 @dataclass
@@ -177,11 +177,11 @@ def _ends(relation: Any) -> tuple[int, int, list[tuple[int, str]]] | None:
         relating, related = related[:1], related[1:]
     if not relating or not related:
         return None
-    return relating[0], related[0], [(i, n) for i, n in enumerate(names) if i > DESCRIPTION and i not in (relating[0], related[0]) and n != "RelatedObjectsType"]
+    return relating[0], related[0], [(i, n) for i, n in enumerate(names) if i >= NAME and i not in (relating[0], related[0]) and n != "RelatedObjectsType"]
 
 
 def _detail(relation: Any, beside: list[tuple[int, str]]) -> str | None:
-    stated = {name: value for at, name in beside if (value := relation.get_argument(at)) not in (None, (), "NOTDEFINED") and not _is_entity(value)}
+    stated = {name: value for at, name in beside if (value := relation.get_argument(at)) not in (None, (), "", "NOTDEFINED") and not _is_entity(value)}
     return orjson.dumps(stated, default=str).decode() if stated else None
 
 

@@ -19,11 +19,17 @@ from numpy.typing import NDArray
 from ingest_bim.citymodel import Face
 from ingest_bim.citymodel_faces import triangulate
 from ingest_bim.geometry_polygons import cross
+from twin.errors import UnreadableSource
 from twin.model import Report
 
 F64 = NDArray[np.float64]
 FACE = re.compile(rb"^f +(\S+(?: +\S+){3,}) *$", re.MULTILINE)
 VERTEX = re.compile(rb"^v +(\S+ +\S+ +\S+)", re.MULTILINE)
+#: Of a face (all numbers counted from the start) that has a number below 1.
+_BEFORE_THE_FIRST = re.compile(rb"^f (?:[^\n]*[ /])?(?:0+|-\d+)(?=[ /]|$)[^\n]*", re.MULTILINE)
+_ELEMENT = re.compile(rb"^(v[tn]?|f) +([^\n]*)$", re.MULTILINE)
+_NUMBERS = re.compile(rb"(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?nan|[-+]?inf)(?: +(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?nan|[-+]?inf))* *")
+_CORNERS = re.compile(rb"-?\d+(?:/(?:-?\d+)?){0,2}(?: +-?\d+(?:/(?:-?\d+)?){0,2})* *")
 
 TAKES = {"-blendu": 1, "-blendv": 1, "-boost": 1, "-bm": 1, "-cc": 1, "-clamp": 1, "-imfchan": 1, "-mm": 2, "-o": 3, "-s": 3, "-t": 3, "-texres": 1, "-type": 1}
 """Options of maps, and how many words each takes: up to three numbers, or just as many."""
@@ -58,7 +64,22 @@ def prepared(data: bytes, name: str, report: Report) -> bytes:
     _say_what_is_left_out(data, report)
     if re.search(rb"^f [^\n]*-", data, re.MULTILINE):
         data = _counted_from_the_start(data)
+    if (found := _BEFORE_THE_FIRST.search(data)) is not None:  # trimesh counts on from the last one
+        raise UnreadableSource(f"{name}: the face {_quoted(found[0])} names what is before the first vertex; numbers begin with 1.", "Export it again.")
     return _convex(data)
+
+
+def odd_line(data: bytes) -> str:
+    """The first vertex or face that is not written as such, in words; "" if there is none."""
+    for match in _ELEMENT.finditer(data):
+        pattern, what = (_CORNERS, "whole numbers of vertices") if match[1] == b"f" else (_NUMBERS, "numbers with a decimal point")
+        if pattern.fullmatch(match[2]) is None:
+            return f"{_quoted(match[0])} should hold {what}"
+    return ""
+
+
+def _quoted(line: bytes) -> str:
+    return repr(line.decode("utf-8", "replace").strip()[:60])
 
 
 def _groups_as_objects(data: bytes) -> bytes:

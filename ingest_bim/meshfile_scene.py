@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.meshfile_gltf import Marked, Use, marked, name_and_use
 from ingest_bim.meshfile_nodes import MARK, number_of
-from ingest_bim.meshfile_obj import as_utf8, opacity, prepared, without_options
+from ingest_bim.meshfile_obj import as_utf8, odd_line, opacity, prepared, without_options
 from ingest_bim.meshfile_ply import triangular
 from ingest_bim.wording import in_words
 from twin.errors import UnreadableSource
@@ -111,6 +111,7 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
             raise PermissionError(name)
 
     settings: dict[str, Any] = {"split_objects": True} if kind == "obj" else {}
+    ready = Marked(b"")
     try:
         beside = Beside()
         ready = marked(source.read_bytes(), kind, source.name, beside.get, report) if kind in ("gltf", "glb") else Marked(PREPARE[kind](source, report))
@@ -118,7 +119,8 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
     except UnreadableSource:
         raise
     except Exception as error:  # the loaders raise anything from KeyError to struct.error; all mean unreadable
-        raise UnreadableSource(f"{source.name} cannot be read as {kind.upper()}: {in_words(error)}.", "Export it again.") from error
+        reason = (odd_line(ready.data) if kind == "obj" else "") or in_words(error)
+        raise UnreadableSource(f"{source.name} cannot be read as {kind.upper()}: {reason}.", "Export it again.") from error
     scene.metadata[MADE] = ready
     scene.metadata[NAMES] = re.findall(rb"^o +(.*?) *$", ready.data, re.MULTILINE) if kind == "obj" else []
     return scene

@@ -135,6 +135,18 @@ def test_latitude_first(tmp_path: Path) -> None:
         assert mesh.reference.vertical == "EPSG:6695"
 
 
+@pytest.mark.parametrize(("data", "color"), [(("1 0 0", "0 0 1"), (1, 0, 0)), ((None, "0 0 1"), (0, 0, 1)), (("1 0 0", None), (1, 0, 0))])
+@pytest.mark.parametrize("back_first", [False, True])
+def test_what_is_said_of_the_back_of_a_surface_does_not_hide_its_front(tmp_path: Path, data: tuple[str | None, ...], color: tuple[int, ...], back_first: bool) -> None:
+    """isFront false: Ingolstadt's files have both for the same panes."""
+    members = [f"<app:surfaceDataMember><app:X3DMaterial><app:isFront>{front}</app:isFront><app:diffuseColor>{rgb}</app:diffuseColor><app:target>#w</app:target></app:X3DMaterial></app:surfaceDataMember>"
+               for rgb, front in zip(data, ("true", "false"), strict=True) if rgb]  # fmt: skip
+    paint = f"<app:appearanceMember><app:Appearance>{''.join(members[::-1] if back_first else members)}</app:Appearance></app:appearanceMember>"
+    surface = f"<bldg:lod2MultiSurface><gml:MultiSurface><gml:surfaceMember>{polygon('w', (0, 1, 5, 4))}</gml:surfaceMember></gml:MultiSurface></bldg:lod2MultiSurface>"
+    (mesh,), _ = load(save(tmp_path, building(surface) + paint))
+    assert {mesh.materials[m].color[:3] for m in mesh.triangle_material} == {color}
+
+
 def test_a_crs_on_the_geometry_alone_and_an_array_of_members(tmp_path: Path) -> None:
     """GML lets a geometry name its CRS where no envelope does, and lets members stand in one featureMembers."""
     path = save(tmp_path, building(hull(), "b1") + building(hull().replace("s-", "t-"), "b2"))

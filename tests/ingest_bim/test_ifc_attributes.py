@@ -10,6 +10,8 @@ import ifcopenshell.guid
 import pytest
 
 from ingest_bim.ifc_attributes import COMMON
+from ingest_bim.ifc_beside import _candidates
+from ingest_bim.step_scan import StepText
 from tests.ingest_bim.test_ifc_properties import FIRST, SECOND, ModelFile, Read, Step
 from twin import grading
 
@@ -187,3 +189,72 @@ def test_grades_of_models_of_one_kind(tmp_path: Path, step: Step, kinds: tuple[s
     model.write(str(tmp_path / "a.ifc"))
     read = Read(tmp_path / "a.ifc", kernel="auto")
     assert grading.grade("mesh", read.report.facts).value == grade
+
+
+BESIDE = (
+    "#500=IFCPROPERTYSINGLEVALUE('U','heat that goes through',IFCREAL(0.2),$);", "#501=IFCPROPERTYSINGLEVALUE('U','heat that goes through',IFCREAL(0.3),$);",
+    "#502=IFCPROPERTYSINGLEVALUE('V',$,IFCREAL(0.3),$);", "#503=IFCPROPERTYREFERENCEVALUE('by',$,'maker',#504);", "#504=IFCORGANIZATION($,'ACME','makes it',$,$);",
+    "#505=IFCCOMPLEXPROPERTY('paint',$,'outside',(#506));", "#506=IFCPROPERTYSINGLEVALUE('tone','of the coat',IFCLABEL('red'),$);",
+    "#507=IFCPROPERTYENUMERATEDVALUE('state',$,(IFCLABEL('NEW')),#508);", "#508=IFCPROPERTYENUMERATION('states',(IFCLABEL('NEW'),IFCLABEL('OLD')),$);",
+    "#510=IFCPROPERTYSET('5000000000000000000001',$,'P1','all of it',(#500,#502,#503,#505,#507));", "#511=IFCPROPERTYSET('5000000000000000000002',$,'P1','all of it',(#501));",
+    "#512=IFCRELDEFINESBYPROPERTIES('5000000000000000000003',$,$,$,(#100),#510);", "#513=IFCRELDEFINESBYPROPERTIES('5000000000000000000004',$,$,$,(#110),#511);",
+    "#520=IFCQUANTITYLENGTH('L',$,$,3.,'a+b');", "#521=IFCQUANTITYLENGTH('W',$,$,3.,$);", "#522=IFCELEMENTQUANTITY('5000000000000000000005',$,'Q1',$,'by rule',(#520,#521));",
+    "#523=IFCRELDEFINESBYPROPERTIES('5000000000000000000006',$,$,$,(#100),#522);",
+    "#530=IFCPRESENTATIONLAYERASSIGNMENT('A-1','columns',(#105),'id 7');", "#531=IFCSHAPEASPECT((#105),'shaft','of the column',.T.,#104);",
+    "#540=IFCMATERIAL('brick','clay','masonry');", "#541=IFCMATERIALLAYER(#540,0.1,.T.,'core','within','LoadBearing',7);", "#542=IFCMATERIALLAYERSET((#541),'W10','a wall');",
+    "#543=IFCMATERIALLAYERSETUSAGE(#542,.AXIS2.,.NEGATIVE.,0.05,$);", "#544=IFCRELASSOCIATESMATERIAL('5000000000000000000007',$,'of walls',$,(#100),#543);",
+    "#550=IFCCLASSIFICATION('UN','2','2020-01-01','UniClass','of things',$,$);", "#551=IFCCLASSIFICATIONREFERENCE($,'C1','c',#550,'the first','s');",
+    "#552=IFCRELASSOCIATESCLASSIFICATION('5000000000000000000008',$,$,$,(#100),#551);", "#553=IFCDOCUMENTINFORMATION('D1','plan',$,$,'to build',$,$,'B',$,$,$,$,$,$,$,$,$);",
+    "#554=IFCRELASSOCIATESDOCUMENT('5000000000000000000009',$,$,$,(#100),#553);", "#555=IFCRELCONNECTSELEMENTS('500000000000000000000A',$,'bolted','with four',$,#100,#110);",
+)  # fmt: skip
+
+
+def test_what_is_stated_beside_values_is_kept(model_file: ModelFile, step: Step) -> None:
+    read = Read(model_file(step(*BESIDE)))
+    notes = [(row["set"], row["property"], row["attribute"], row["text"]) for row in read.tables["property_notes"]]
+    assert sorted(notes) == sorted([  # of what is alike one
+        ("P1", "", "Description", "all of it"), ("P1", "U", "Description", "heat that goes through"), ("P1", "by", "UsageName", "maker"),
+        ("P1", "by", "PropertyReference", '{"Name":"ACME","Description":"makes it"}'), ("P1", "paint", "UsageName", "outside"), ("P1", "paint.tone", "Description", "of the coat"),
+        ("P1", "state", "EnumerationReference", '{"Name":"states","EnumerationValues":["NEW","OLD"]}'), ("Q1", "", "MethodOfMeasurement", "by rule"), ("Q1", "L", "Formula", "a+b"),
+    ])  # fmt: skip
+    (layer,) = read.tables["layers"]
+    assert (layer["layer"], layer["description"], layer["identifier"], layer["on"]) == ("A-1", "columns", "id 7", None)
+    assert read.tables["aspects"] == [{"id": FIRST, "name": "shaft", "description": "of the column", "definitional": "true"}]
+
+
+def test_what_associations_state_is_kept(model_file: ModelFile, step: Step) -> None:
+    read = Read(model_file(step(*BESIDE)))
+    (row,) = read.tables["materials"]
+    assert (row["material"], row["name"], row["set"]) == ("brick", "core", "W10")
+    assert json.loads(row["detail"]) == {
+        "relationship": {"Name": "of walls"}, "usage": {"LayerSetDirection": "AXIS2", "DirectionSense": "NEGATIVE", "OffsetFromReferenceLine": 0.05}, "set": {"Description": "a wall"},
+        "entry": {"IsVentilated": True, "Description": "within", "Category": "LoadBearing", "Priority": 7}, "material": {"Description": "clay", "Category": "masonry"},
+    }  # fmt: skip
+    (row,) = read.tables["classifications"]
+    detail = json.loads(row["detail"])
+    assert (row["code"], detail["Description"], detail["Sort"], detail["ReferencedSource"]["EditionDate"]) == ("C1", "the first", "s", "2020-01-01")
+    (row,) = read.tables["documents"]
+    assert (row["identification"], json.loads(row["detail"])) == ("D1", {"Purpose": "to build", "Revision": "B"})
+    (row,) = [row for row in read.tables["relations"] if row["ifc"] == "IfcRelConnectsElements"]
+    assert json.loads(row["detail"]) == {"Name": "bolted", "Description": "with four"}
+
+
+def test_a_layer_usage_of_itself_is_said(model_file: ModelFile, step: Step) -> None:
+    lines = ("#543=IFCMATERIALLAYERSETUSAGE(#543,.AXIS2.,.NEGATIVE.,0.05,$);", "#544=IFCRELASSOCIATESMATERIAL('5000000000000000000007',$,$,$,(#100),#543);")
+    read = Read(model_file(step(*lines)))
+    assert any("IfcRelAssociatesMaterial is damaged" in note.reason for note in read.report.notes)
+
+
+def test_texts_alike_are_read_once(model_file: ModelFile, step: Step) -> None:
+    """Descriptions of a thousand equal properties cost one instance of the parser's; of values that differ, too."""
+    many = [f"#{1000 + i}=IFCPROPERTYSINGLEVALUE('U','heat',IFCREAL({i}.),$);" for i in range(1000)]
+    path = model_file(step(*many, f"#900=IFCPROPERTYSET('5000000000000000000001',$,'P1',$,({','.join(f'#{1000 + i}' for i in range(1000))}));"))
+    model, text = ifcopenshell.open(str(path)), StepText.of(path)
+    assert len(list(_candidates(model, "IfcProperty", text, sets=False))) == 1
+    assert len(list(_candidates(model, "IfcProperty", None, sets=False))) == 1000
+
+
+def test_ifc_4_3_specifies_what_others_describe(model_file: ModelFile, step: Step) -> None:
+    read = Read(model_file(step(*BESIDE, schema="IFC4X3_ADD2")))
+    assert {(row["set"], row["property"], row["text"]) for row in read.tables["property_notes"] if row["attribute"] == "Specification"} == {
+        ("P1", "U", "heat that goes through"), ("P1", "paint.tone", "of the coat")}  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ingest_bim import ifc
+from twin.errors import UnreadableSource
 from twin.model import Mesh, Report, Table
 
 Step = Callable[..., str]
@@ -178,3 +179,10 @@ def test_documents_constituents_colours_and_assignments(model_file: ModelFile, s
     constituent = next(r for r in tables["materials"] if r["id"] == "1000000000000000000001")
     assert (constituent["material"], constituent["kind"], constituent["fraction"], constituent["name"], constituent["color"]) == ("Glass", "constituent", 0.8, "pane", "#0080ff")
     assert ("4000000000000000000003", "1000000000000000000001") in {(r["from"], r["to"]) for r in tables["relations"]}
+
+
+def test_the_line_that_is_no_step_is_quoted(model_file: ModelFile, step: Step) -> None:
+    text = step()
+    line = next(number for number, each in enumerate(text.splitlines(), 1) if each.startswith("#62="))
+    with pytest.raises(UnreadableSource, match=rf"cannot be parsed: line {line} of it is no STEP \('#62 IFCCARTESIANPOINT"):
+        read(model_file(text.replace("#62=IFC", "#62 IFC")))

@@ -69,7 +69,7 @@ def test_the_file_s_own_place(shared_data: Path, name: str) -> None:
     facts = report.facts["georeference"]
     assert (facts["lon"], facts["lat"]) == pytest.approx(verdict, abs=1e-3)
     assert sum(len(m) for m in meshes) == report.read == report.kept > 0
-    assert set(tables) - {"material_properties", "attributes"} == {"psets", "quantities", "relations", "materials", "classifications", "documents", "types"}
+    assert set(tables) - {"material_properties", "attributes", "property_notes", "layers", "aspects"} == {"psets", "quantities", "relations", "materials", "classifications", "documents", "types"}
     assert ("material_properties" in tables) == (name == "AC20-FZK-Haus.ifc")
 
 

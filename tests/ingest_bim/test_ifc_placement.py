@@ -341,3 +341,18 @@ def test_a_rigid_operation_that_its_site_denies(step: Step) -> None:
 def test_what_is_no_number_is_no_place(options: Any, name: str, value: str) -> None:
     with pytest.raises(ValueError, match=r"is not finite|is not a list of numbers"):
         options(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "said"), [("'EPSG:4490'", "'EPSG:4490' in IfcProjectedCRS is one of longitude and latitude"), ("'Local'", "'Local' in IfcProjectedCRS is unknown")])
+def test_a_map_conversion_needs_metres(step: Step, name: str, said: str) -> None:
+    with pytest.raises(BadReference, match=said):
+        placed(georeferenced(step, name=name))
+
+
+def test_sites_at_other_degrees_are_said(step: Step) -> None:
+    second = "#900=IFCSITE('9000000000000000000001',$,'S2',$,$,#30,$,$,.ELEMENT.,{lat},(113,4,48,0),$,$,$);"
+    for lat, expected in (("(22,34,48,0)", False), ("(22,40,0,0)", True), ("$", False)):
+        report = Report()
+        found = placed(of(step(second.format(lat=lat), lat="(22,34,48,0)", lon="(113,4,48,0)", elevation="5.")), report)
+        assert lonlat(found, 0, 0, 0) == pytest.approx((113.08, 22.58))
+        assert any("2 different latitudes and longitudes" in note.reason and "22.580000° N" in note.reason for note in report.notes) == expected

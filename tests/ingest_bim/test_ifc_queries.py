@@ -114,7 +114,7 @@ def test_common_values_are_in_the_tiles(house: tuple[Served, Any]) -> None:
 def test_tables_that_are_not_there_and_filters_that_do_not_fit(house: tuple[Served, Any]) -> None:
     served, _ = house
     listed = served.client.get("/collections/house/tables").json()["tables"]
-    assert {t["name"] for t in listed} == {"psets", "quantities", "relations", "materials", "classifications", "documents", "types", "material_properties", "attributes"}
+    assert {t["name"] for t in listed} == {"psets", "quantities", "relations", "materials", "classifications", "documents", "types", "material_properties", "attributes", "property_notes", "layers"}
     assert served.client.get("/collections/house/tables/none").status_code == 404
     assert served.client.get("/collections/house/tables/psets", params={"filter": "nonsense = 1"}).status_code == 400
     assert served.client.get("/collections/house/tables/psets", params={"where": "x"}).status_code == 400

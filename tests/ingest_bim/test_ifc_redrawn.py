@@ -81,11 +81,55 @@ SOLIDS = {
     "tapered revolution": (f"#912=IFCREVOLVEDAREASOLIDTAPERED(#60,#10,#822,{FULL / 4},#808);", 5 * FULL / 4 * (2 + 1 + 0.5) / 3, None, (-1, -0.5, 0, 5, 0.5, 5.509)),
     "spine": ("#912=IFCSECTIONEDSPINE(#855,(#60,#60,#808),(#10,#841,#843));", 4 + 3.5, None, (-1, -0.5, 0, 1, 0.5, 5)),
     "disk along a rounded line": ("#912=IFCSWEPTDISKSOLIDPOLYGONAL(#852,0.1,$,$,$,0.5);", np.pi * 0.01 * (6 + np.pi / 4), None, (0, -0.1, -0.1, 4.1, 3, 0.1)),
+    # 0.5 of the first line, the second, and of the third nothing: corners count from 0
+    "disk along a part of a line": ("#912=IFCSWEPTDISKSOLID(#852,0.1,$,0.5,2.);", np.pi * 0.01 * 5, None, (2, -0.1, -0.1, 4.1, 3, 0.1)),
+    "disk along a whole that counts as 1": ("#912=IFCSWEPTDISKSOLID(#852,0.1,$,0.,1.);", np.pi * 0.01 * 7, None, (0, -0.1, -0.1, 4.1, 3, 0.1)),
     "pyramid": ("#912=IFCRECTANGULARPYRAMID(#823,1.,2.,3.);", 2.0, 2 + 2 * np.hypot(3, 0.5) + np.hypot(3, 1), (5, 0, 0, 6, 2, 3)),
     "block cut by a block": ("#910=IFCBLOCK(#10,1.,2.,3.); #911=IFCBLOCK(#10,0.5,0.5,5.); #912=IFCBOOLEANRESULT(.DIFFERENCE.,#910,#911);", 5.25, None, (0, 0, 0, 1, 2, 3)),
     "block and cylinder": ("#910=IFCBLOCK(#10,1.,2.,3.); #911=IFCRIGHTCIRCULARCYLINDER(#10,2.,0.5); #913=IFCBOOLEANRESULT(.UNION.,#910,#911); #912=IFCCSGSOLID(#913);",
                            6 + np.pi * 0.25 * 2 * 0.75, None, (-0.5, -0.5, 0, 1, 2, 3)),
 }  # fmt: skip
+
+
+
+
+def shell(name: int, low: float, high: float, *, inwards: bool = False) -> str:
+    """A cube's closed shell #name."""
+    corners = [f"#{name + 1 + i}=IFCCARTESIANPOINT(({low + (high - low) * (i >> 2)},{low + (high - low) * (i >> 1 & 1)},{low + (high - low) * (i & 1)}));" for i in range(8)]
+    sides = [side[::-1] if inwards else side for side in ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))]
+    faces = [f"#{name + 10 + 3 * k}=IFCPOLYLOOP(({','.join(f'#{name + 1 + i}' for i in side)})); #{name + 11 + 3 * k}=IFCFACEOUTERBOUND(#{name + 10 + 3 * k},.T.); "
+             f"#{name + 12 + 3 * k}=IFCFACE((#{name + 11 + 3 * k}));" for k, side in enumerate(sides)]  # fmt: skip
+    return " ".join([*corners, *faces, f"#{name}=IFCCLOSEDSHELL(({','.join(f'#{name + 12 + 3 * k}' for k in range(6))}));"])
+
+
+@pytest.mark.parametrize("inwards", [True, False])
+def test_a_cavity_is_none_of_the_solid(model_file: ModelFile, step: Step, inwards: bool) -> None:
+    """The reference draws nothing of it, a quick kernel a second solid in the first."""
+    lines = f"{shell(2000, 0.0, 3.0)} {shell(2100, 1.0, 2.0, inwards=inwards)} #912=IFCFACETEDBREPWITHVOIDS(#2000,(#2100));"
+    volume, area, box, _ = drawn(model_file(step(*SHARED, lines, *element("#912"))))
+    assert (volume, area, box) == (pytest.approx(26), pytest.approx(60), pytest.approx([0, 0, 0, 3, 3, 3]))
+
+
+PLANE = "#910=IFCCARTESIANPOINT((0.,0.,7.)); #911=IFCDIRECTION((0.,1.,0.)); #913=IFCAXIS2PLACEMENT3D(#910,#911,#914); #914=IFCDIRECTION((1.,0.,0.)); #915=IFCPLANE(#913);"
+
+
+@pytest.mark.parametrize(
+    ("item", "area", "box"),
+    [("#912=IFCRECTANGULARTRIMMEDSURFACE(#915,0.,1.,2.,4.,.T.,.T.);", 6.0, (0, 0, 3, 2, 0, 6)),
+     ("#920=IFCCARTESIANPOINT((9.,0.)); #921=IFCCARTESIANPOINT((9.,3.)); #922=IFCPOLYLINE((#62,#920,#921,#62)); #923=IFCCIRCLE(#924,0.5); #924=IFCAXIS2PLACEMENT2D(#925,$); "
+      "#925=IFCCARTESIANPOINT((7.,1.)); #912=IFCCURVEBOUNDEDPLANE(#915,#922,(#923));", 13.5 - np.pi / 4, (0, 0, 4, 9, 0, 7))],
+)  # fmt: skip
+def test_pieces_of_planes(model_file: ModelFile, step: Step, item: str, area: float, box: tuple[float, ...]) -> None:
+    """The plane's own x goes along x, its y downwards; one has a hole."""
+    path = model_file(step(*SHARED, PLANE, item, *element("#912")))
+    report = Report()
+    mesh = next(b for b in ifc.read(path, ifc.Options(crs="EPSG:4547", vertical="EGM96", anchor="500000,2500000,0"), report) if isinstance(b, Mesh))  # type: ignore[call-arg]
+    (at,) = np.flatnonzero(mesh.instance_feature == mesh.ids.to_pylist().index(ID))
+    p, matrix = int(mesh.instance_prototype[at]), mesh.transforms[at]
+    points = mesh.positions[mesh.vertex_start[p] : mesh.vertex_start[p + 1]] @ matrix[:3, :3].T + matrix[:3, 3] - [500000, 2500000, 0]
+    a, b, c = (points[mesh.triangles[mesh.triangle_start[p] : mesh.triangle_start[p + 1], k]] for k in range(3))
+    assert np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2 == pytest.approx(area, rel=2e-3)
+    np.testing.assert_allclose([*points.min(0), *points.max(0)], box, atol=1e-6)
 
 
 @pytest.mark.parametrize(("lines", "volume", "area", "box"), [*PROFILES.values(), *SOLIDS.values()], ids=[*PROFILES, *SOLIDS])
@@ -199,3 +243,21 @@ def test_pieces_inside_are_taken_out_of_triangles_that_share_no_vertex() -> None
     found = closed(loose)
     assert not is_closed(loose.triangles) and is_closed(found.triangles) and len(found.triangles) == len(triangles) - len(inside) and len(found.positions) == len(box)
     assert abs(volume_of(found, np.zeros(3))) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(("prefix", "unit"), [(".KILO.", 1e3), ("$", 1.0)])
+@pytest.mark.parametrize("precision", ["1.E-5", "1.E-2"])
+def test_what_is_finer_than_the_precision_that_a_file_states_is_drawn(model_file: ModelFile, step: Step, prefix: str, unit: float, precision: str) -> None:
+    """An L whose legs are 8 mm thick, with a hole of 5 cm through both: in kilometres 1e-5 is a centimetre, and the kernels drew a seventh of it, or nothing."""
+    corners = [(0, 0), (1, 0), (1, 0.008), (0.008, 0.008), (0.008, 1), (0, 1)]
+    points = [f"#{950 + i}=IFCCARTESIANPOINT(({x / unit:.12f},{y / unit:.12f}));" for i, (x, y) in enumerate(corners)]
+    lines = (*points, "#960=IFCPOLYLINE((#950,#951,#952,#953,#954,#955,#950));", "#961=IFCARBITRARYCLOSEDPROFILEDEF(.AREA.,$,#960);", f"#912=IFCEXTRUDEDAREASOLID(#961,#10,#12,{3 / unit});",
+             f"#962=IFCRECTANGLEPROFILEDEF(.AREA.,$,#963,{0.05 / unit},{9 / unit});", "#963=IFCAXIS2PLACEMENT2D(#964,$);", f"#964=IFCCARTESIANPOINT(({0.5 / unit},0.));",
+             f"#965=IFCEXTRUDEDAREASOLID(#962,#966,#12,{0.05 / unit});", "#966=IFCAXIS2PLACEMENT3D(#967,$,$);", f"#967=IFCCARTESIANPOINT((0.,0.,{1 / unit}));",
+             "#930=IFCSHAPEREPRESENTATION(#2,'Body','SweptSolid',(#965));", "#931=IFCPRODUCTDEFINITIONSHAPE($,$,(#930));", "#932=IFCOPENINGELEMENT('3000000000000000000002',$,$,$,$,#40,#931,$,$);",
+             "#933=IFCRELVOIDSELEMENT('3000000000000000000003',$,$,$,#902,#932);")  # fmt: skip
+    text = step(*lines, *element("#912"), prefix=prefix).replace("3,1.E-5,#10", f"3,{precision},#10")
+    assert precision in text
+    volume, _, box, _ = drawn(model_file(text))
+    assert volume == pytest.approx((1 + 0.992) * 0.008 * 3 - 0.05 * 0.008 * 0.05, rel=1e-4)
+    np.testing.assert_allclose(box, (0, 0, 0, 1, 1, 3), atol=1e-4)

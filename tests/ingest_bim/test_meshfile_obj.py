@@ -9,6 +9,7 @@ import pytest
 
 from tests.ingest_bim.test_meshfile import ARROW, PLACE, SQUARE, WALL, area, colours, load, wrote
 from tests.ingest_bim.texture_helpers import QUARTERS, drawn_at, quarters
+from twin.errors import UnreadableSource
 
 
 def test_obj_objects_and_materials(tmp_path: Path) -> None:
@@ -99,3 +100,14 @@ def test_obj_in_gbk_with_quoted_and_several_libraries(tmp_path: Path) -> None:
     assert any("GBK" in note.reason for note in report.notes)
     (mesh,), _ = load(wrote(tmp_path, "b.obj", f'mtllib "one kind.mtl"\n{SQUARE}usemtl green\nf 1 2 3\n'), **PLACE)
     assert mesh.materials[0].color[:3] == (0.0, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [("f 1 2 0\n", r"the face 'f 1 2 0' names what is before the first vertex"), ("f 1 2 -4\n", "before the first vertex"), ("f 1//1 2//0 3//1\n", "before the first vertex"),
+     ("v 0,5 1 2\nf 1 2 4\n", r"'v 0,5 1 2' should hold numbers with a decimal point"), ("f 1.0 2.0 3.0\n", r"'f 1\.0 2\.0 3\.0' should hold whole numbers of vertices")],
+)  # fmt: skip
+def test_obj_lines_that_are_none_are_quoted(tmp_path: Path, lines: str, said: str) -> None:
+    """trimesh took the vertex 0, and -4 of 3, for the file's last one."""
+    with pytest.raises(UnreadableSource, match=said):
+        load(wrote(tmp_path, "odd.obj", f"v 0 0 0\nv 1 0 0\nv 0 1 0\nvn 0 0 1\nf 1 2 3\n{lines}v 7 7 7\n"), **PLACE)
