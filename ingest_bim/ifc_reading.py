@@ -27,11 +27,12 @@ from ingest_bim.ifc_mesh import SPACES, meshes
 from ingest_bim.ifc_open import Opening
 from ingest_bim.ifc_placement import FAR, Placement, Request, place
 from ingest_bim.ifc_products import Products
-from ingest_bim.ifc_properties import Definitions, as_json, long_table, material_properties, read_definitions
+from ingest_bim.ifc_properties import Definitions, material_properties, read_definitions
 from ingest_bim.ifc_shaping import Apart, Aside, Grouped, Progress, Work, grouped
 from ingest_bim.ifc_singles import Singles
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
 from ingest_bim.ifc_units import Units, one_length
+from ingest_bim.ifc_values import as_json, long_table
 from ingest_bim.number_lists import numbers
 from ingest_bim.step_access import DAMAGED, attribute
 from ingest_bim.step_scan import StepText
