@@ -137,8 +137,16 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
             _check_reach(shapes, placement, options, name)
         report.facts["content"] = content(structure, definitions, associations, shapes)
         columns = completed(columns, structure, shapes, ground_level(model, units.length)[0])
-        later.callback(_let_go, text, singles, structure, products, definitions, associations, shapes)
+        read_from = opened, text, singles, structure, products, definitions, associations, shapes
+        if alone:
+            _HELD.append(read_from)
+        else:
+            later.callback(_let_go, *read_from)
     yield from meshes(structure, shapes.shapes, columns, placement, report)
+
+
+_HELD: list[Any] = []
+"""What a process has read that does nothing else: it ends with it, and nobody takes it apart (30 ms of 4 MB)."""
 
 
 def _let_go(*_: Any) -> None:
