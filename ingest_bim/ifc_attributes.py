@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from ingest_bim.ifc_properties import Value, value_of
 from ingest_bim.ifc_stated import stated
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.ifc_units import Units
+from ingest_bim.ifc_values import Value, value_of
 from ingest_bim.step_access import DAMAGED, supertypes
 from twin.model import Report, Table
 
@@ -68,8 +68,8 @@ def _value(name: str, raw: Any, measure: str, units: Units) -> Value | None:
         elif supertypes(first.is_a(True)) & ELSEWHERE:
             return None
         else:
-            return value_of("", name, orjson.dumps(stated(raw, 0, DEPTH), default=str).decode(), first.is_a(), units.of_measure(""))
-    return value_of("", name, raw, measure, units.of_measure(measure))
+            return value_of(name, orjson.dumps(stated(raw, 0, DEPTH), default=str).decode(), first.is_a(), units.of_measure(""))
+    return value_of(name, raw, measure, units.of_measure(measure))
 
 
 class _Schema:

@@ -12,8 +12,9 @@ from ingest_bim.ifc_content import below_ground
 from ingest_bim.ifc_geometry import Shapes
 from ingest_bim.ifc_materials import Associations, layers, layers_of
 from ingest_bim.ifc_products import Products
-from ingest_bim.ifc_properties import Definitions, Given, as_json, column
+from ingest_bim.ifc_properties import Definitions
 from ingest_bim.ifc_structure import Structure
+from ingest_bim.ifc_values import Given, as_json, column
 from ingest_bim.step_access import attribute, indexes, is_kind, supertypes
 
 #: Spatial level → the column that names it.

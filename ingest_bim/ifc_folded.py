@@ -24,7 +24,8 @@ class Folded:
     Attributes:
         name: of the table.
         owners: (O,) string, id of each object. counts: (O,) rows of each, in their order.
-        sources: (S,) string, "occurrence" or "type", of each set of each object. lengths: (S,) rows of each, in their order.
+        sets: the column of the sets' names and, of each set of each object, its name (S,). sources: (S,) "occurrence" or "type".
+        lengths: (S,) rows of each, in their order.
         values: columns of the V different values, by name.
         rows: (N,) the value of each row; N is the sum of `counts` and of `lengths`.
     """
@@ -32,6 +33,7 @@ class Folded:
     name: str
     owners: pa.Array
     counts: I64
+    sets: tuple[str, pa.Array]
     sources: pa.Array
     lengths: I64
     values: dict[str, pa.Array]
@@ -39,11 +41,11 @@ class Folded:
 
     def unfolded(self) -> Table:
         """The table: id, the values' columns, source."""
+        each, rows = _repeated(self.lengths), _indices(self.rows)
         columns = {
-            "id": self.owners.take(_repeated(self.counts)),
-            **{name: values.take(_indices(self.rows)) for name, values in self.values.items()},
-            "source": self.sources.take(_repeated(self.lengths)),
-        }
+            "id": self.owners.take(_repeated(self.counts)), self.sets[0]: self.sets[1].take(each),
+            **{name: values.take(rows) for name, values in self.values.items()}, "source": self.sources.take(each),
+        }  # fmt: skip
         return Table(self.name, pa.table(columns))
 
 

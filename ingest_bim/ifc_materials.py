@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from ingest_bim.geometry_faces import look_of
 from ingest_bim.ifc_products import Products
-from ingest_bim.ifc_properties import column
 from ingest_bim.ifc_stated import stated
 from ingest_bim.ifc_structure import Structure
+from ingest_bim.ifc_values import column
 from ingest_bim.step_access import DAMAGED, attribute
 from twin.model import Report, Table
 

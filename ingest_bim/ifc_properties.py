@@ -7,67 +7,23 @@ IfcTypeObject: occurrence properties override).
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, cast
 
-import numpy as np
 import orjson
 import pyarrow as pa
 
-from ingest_bim.ifc_folded import Folded
 from ingest_bim.ifc_singles import Singles, numbers
 from ingest_bim.ifc_stated import said
 from ingest_bim.ifc_structure import Structure
-from ingest_bim.ifc_units import NONE, Unit, Units
+from ingest_bim.ifc_units import Units
+from ingest_bim.ifc_values import Given, Value, ValueSet, value_columns, value_of
 from ingest_bim.step_access import DAMAGED, attribute
 from twin.model import Report, Table
 
 DEPTH = 8
-
-
-class Value(NamedTuple):
-    """One property or quantity: its set, name, text, number and unit in SI, and as the file writes it.
-
-    A tuple: it is made three times as fast as a frozen dataclass, and a model has a hundred thousand.
-    """
-
-    set_name: str
-    name: str
-    text: str | None
-    number: float | None
-    unit: str
-    original: float | None
-    original_unit: str
-    type: str
-    plain: Any
-
-
-@dataclass
-class ValueSet:
-    """What one property set or quantity set states, under the set's name. Many objects share one."""
-
-    name: str
-    values: list[Value]
-
-    _json: str = field(default="", compare=False)
-
-    def members(self) -> dict[str, Any]:
-        """The values by name as JSON has them; of a name that is there twice the last."""
-        return {value.name: value.plain for value in self.values}
-
-    def json(self) -> str:
-        """`"set":{"name":value,…}`."""
-        if not self._json:
-            self._json = _dumped({self.name: self.members()})[1:-1]
-        return self._json
-
-
-Given = list[tuple[ValueSet, str]]
-"""The sets of one object, and whether its "occurrence" or its "type" states them."""
 
 
 @dataclass
@@ -78,15 +34,10 @@ class Definitions:
     quantities: dict[int, Given] = field(default_factory=dict)
 
 
-def values_of(given: Given | None) -> Iterator[Value]:
-    """All values of some sets."""
-    return (value for one, _ in given or () for value in one.values)
-
-
 def read_definitions(model: Any, structure: Structure, units: Units, report: Report, singles: Singles | None = None) -> Definitions:
     """Read every property set and quantity of every element and type; the plain values of them from the text, if there is one."""
     if singles is not None:
-        singles.entity = model.by_id
+        singles.entity, singles.units = model.by_id, units
     reader = _Reader(model, units, report, singles)
     own = _related(model, report, reader.singles)
     # IFC2x3 projects and IFC4 contexts may list theirs through IsDefinedBy alone; types list their own
@@ -104,15 +55,12 @@ def read_definitions(model: Any, structure: Structure, units: Units, report: Rep
     return result
 
 
-def _related(model: Any, report: Report, singles: Singles | None) -> dict[int, list[int]]:
+def _related(model: Any, report: Report, singles: Singles | None) -> Mapping[int, list[int]]:
     """Step id of an object → step ids of the definitions that relations give it."""
-    own: dict[int, list[int]] = defaultdict(list)
     plain = singles.relations() if singles is not None else None
     if plain is not None:
-        for items, definition in plain:
-            for item in items:
-                own[item].append(definition)
-        return own
+        return plain
+    own: dict[int, list[int]] = defaultdict(list)
     for relation in model.by_type("IfcRelDefinesByProperties"):
         written = singles.relation(relation.id()) if singles is not None else None
         if written is not None:
@@ -142,9 +90,6 @@ class _Reader:
         self.model, self.units, self.report, self.singles = model, units, report, singles
         self.read: dict[int, tuple[bool, ValueSet]] = {}
         self._written: dict[tuple[str, bytes, bool], ValueSet] = {}
-        # by name of the set: values by what is written, and by step id
-        self._seen: dict[str, dict[tuple[bytes, bytes] | None, Value]] = defaultdict(dict)
-        self._named: dict[str, dict[int, Value]] = defaultdict(dict)
 
     def merged(self, stated: Iterable[int], inherited: Iterable[int]) -> tuple[Given, Given]:
         """(properties, quantities) of one object; the type's are left out where the occurrence has its own of that name."""
@@ -154,10 +99,10 @@ class _Reader:
             if found.values:
                 lists[sizes].append((found, "occurrence"))
         if inherited:
-            own = [{(value.set_name, value.name) for value in values_of(given)} for given in lists]
+            own = [{(one.name, value.name) for one, _ in given for value in one.values} for given in lists]
             for definition in inherited:
                 sizes, found = self.of(definition)
-                left = [value for value in found.values if (value.set_name, value.name) not in own[sizes]] if own[sizes] else found.values
+                left = [value for value in found.values if (found.name, value.name) not in own[sizes]] if own[sizes] else found.values
                 if left:
                     lists[sizes].append((found if len(left) == len(found.values) else ValueSet(found.name, left), "type"))
         return lists
@@ -174,14 +119,16 @@ class _Reader:
         """Of a set that the text states plainly; many exporters write the same members, or some of them, for every element again."""
         known = self._written.get(written)
         if known is None:
+            assert self.singles is not None
             name, members, sizes = written
-            steps, named = numbers(members), self._named[name]
+            steps = numbers(members)
+            found = self.singles.of(steps, sizes=sizes)
             values: list[Value] = []
             fine = True
-            if not [step for step in steps if step not in named and not self._learn(name, step, sizes)]:
-                values = list(map(named.__getitem__, steps))
+            if all(found):
+                values = cast("list[Value]", found)
             else:
-                fine = self._guarded(key, values, self._mixed(name, steps, sizes))
+                fine = self._guarded(key, values, self._mixed(name, steps, found, sizes))
             known = ValueSet(name, values)
             if fine:
                 self._written[written] = known
@@ -196,7 +143,7 @@ class _Reader:
         elif kind == "IfcPropertySet":
             found = self._properties(name, attribute(definition, "HasProperties", ()), "", 0)
         else:
-            found = self._predefined(name, definition)
+            found = self._predefined(definition)
         self._guarded(key, values, found)
         return kind == "IfcElementQuantity", ValueSet(name, values)
 
@@ -211,73 +158,53 @@ class _Reader:
             return False
         return True
 
-    def _learn(self, name: str, step: int, sizes: bool) -> bool:
-        """Read a property or quantity (`sizes`) of a set of this name from the text; False where it is not a plain single value."""
-        singles = self.singles
-        assert singles is not None
-        row, seen = singles.rows.get(step), self._seen[name]
-        value = seen.get(row)  # many exporters write one property for every element again
-        if value is None:
-            plain = singles.size(step) if sizes else singles.of(step)
-            if plain is None:
-                return False
-            label, raw, kind, unit = plain
-            if isinstance(raw, str):  # nearly all
-                value = Value(name, label, raw, None, "", None, "", kind, raw)
-            else:
-                value = value_of(name, label, raw, kind, self.units.own(singles.entity(unit)) if unit else self.units.of_measure(kind))
-            seen[row] = value
-        self._named[name][step] = value
-        return True
-
-    def _mixed(self, name: str, members: list[int], sizes: bool) -> Iterator[Value]:
+    def _mixed(self, name: str, steps: list[int], values: list[Value | None], sizes: bool) -> Iterator[Value]:
         """The members of a set, those that are not plain single values by the parser."""
-        assert self.singles is not None
-        others, named = self._quantities if sizes else self._properties, self._named[name]
-        for step in members:
-            if step in named:
-                yield named[step]
+        others = self._quantities if sizes else self._properties
+        for step, value in zip(steps, values, strict=True):
+            if value is not None:
+                yield value
             else:
-                yield from others(name, (self.singles.entity(step),), "", 0)
+                yield from others(name, (self.model.by_id(step),), "", 0)
 
     def _properties(self, name: str, properties: Iterable[Any], prefix: str, depth: int) -> Iterator[Value]:
         for item in properties:
             kind, label = item.is_a(), f"{prefix}{item.get_argument(0) or ''}"
             if kind == "IfcPropertySingleValue":  # nearly all; by position, which is three times faster than by name
-                yield self._single(name, label, item.get_argument(2), item.get_argument(3))
+                yield self._single(label, item.get_argument(2), item.get_argument(3))
             elif kind == "IfcPropertyEnumeratedValue":
-                yield self._many(name, label, item.EnumerationValues, attribute(attribute(item, "EnumerationReference"), "Unit"))
+                yield self._many(label, item.EnumerationValues, attribute(attribute(item, "EnumerationReference"), "Unit"))
             elif kind == "IfcPropertyListValue":
-                yield self._many(name, label, item.ListValues, item.Unit)
+                yield self._many(label, item.ListValues, item.Unit)
             elif kind == "IfcPropertyBoundedValue":
                 parts = (("LowerBound", item.LowerBoundValue), ("UpperBound", item.UpperBoundValue), ("SetPoint", attribute(item, "SetPointValue")))
                 stated = [(part, value) for part, value in parts if value is not None]
-                yield from (self._single(name, f"{label}.{part}", value, item.Unit) for part, value in stated)
+                yield from (self._single(f"{label}.{part}", value, item.Unit) for part, value in stated)
                 if not stated:
-                    yield self._single(name, label, None, None)
+                    yield self._single(label, None, None)
             elif kind == "IfcPropertyTableValue":
-                yield self._many(name, f"{label}.Defining", item.DefiningValues, item.DefiningUnit)
-                yield self._many(name, f"{label}.Defined", item.DefinedValues, item.DefinedUnit)
+                yield self._many(f"{label}.Defining", item.DefiningValues, item.DefiningUnit)
+                yield self._many(f"{label}.Defined", item.DefinedValues, item.DefinedUnit)
                 if item.Expression:
-                    yield Value(name, f"{label}.Expression", item.Expression, None, "", None, "", "IfcText", item.Expression)
+                    yield Value(f"{label}.Expression", item.Expression, None, "", None, "", "IfcText", item.Expression)
             elif kind == "IfcComplexProperty" and depth < DEPTH:
                 yield from self._properties(name, item.HasProperties or (), f"{label}.", depth + 1)
             elif kind == "IfcPropertyReferenceValue":
                 target = item.PropertyReference
                 text = None if target is None else str((attribute(target, "Name") if not target.is_a().endswith(_LISTS) else None) or said(target))
-                yield Value(name, label, text, None, "", None, "", target.is_a() if target is not None else "", text)
+                yield Value(label, text, None, "", None, "", target.is_a() if target is not None else "", text)
             else:
                 self.report.note("skipped", name, f"property {label!r} of the kind {kind} is not read.")
 
-    def _single(self, name: str, label: str, value: Any, unit_entity: Any) -> Value:
+    def _single(self, label: str, value: Any, unit_entity: Any) -> Value:
         if value is None:
-            return Value(name, label, None, None, "", None, "", "", None)
+            return Value(label, None, None, "", None, "", "", None)
         kind, raw = value.is_a(), value.get_argument(0)
         unit = self.units.own(unit_entity) if unit_entity is not None else self.units.of_measure(kind)
-        return value_of(name, label, raw, kind, unit)
+        return value_of(label, raw, kind, unit)
 
-    def _many(self, name: str, label: str, values: Any, unit_entity: Any) -> Value:
-        items = [self._single(name, label, v, unit_entity) for v in values or ()]
+    def _many(self, label: str, values: Any, unit_entity: Any) -> Value:
+        items = [self._single(label, v, unit_entity) for v in values or ()]
         plain = [i.plain["value"] if isinstance(i.plain, dict) else i.plain for i in items]
         unit, kind = (items[0].unit, items[0].type) if items else ("", "")
         original = items[0].original_unit if items else ""
@@ -285,14 +212,14 @@ class _Reader:
         if len(items) == 1:
             return items[0]
         written = [v.get_argument(0) for v in values or ()]  # as a single value's text: as the file has it
-        return Value(name, label, orjson.dumps(written, default=str).decode(), None, unit, None, original, f"LIST OF {kind}" if kind else "LIST", content)
+        return Value(label, orjson.dumps(written, default=str).decode(), None, unit, None, original, f"LIST OF {kind}" if kind else "LIST", content)
 
     def of_material(self, name: str, definition: Any) -> list[Value]:
         """The properties of a material: in a list, or (IFC2x3: mechanical, thermal, …) as attributes."""
         listed = attribute(definition, "Properties") or attribute(definition, "ExtendedProperties")
-        return list(self._properties(name, listed, "", 0) if listed is not None else self._predefined(name, definition, 1))
+        return list(self._properties(name, listed, "", 0) if listed is not None else self._predefined(definition, 1))
 
-    def _predefined(self, name: str, definition: Any, first: int = 4) -> Iterator[Value]:
+    def _predefined(self, definition: Any, first: int = 4) -> Iterator[Value]:
         """Door linings, panels, reinforcement, energy, … state values as attributes; what they state by other instances is JSON."""
         for index in range(first, len(definition)):
             raw = definition[index]
@@ -301,11 +228,11 @@ class _Reader:
             label, one = definition.attribute_name(index), raw[0] if isinstance(raw, tuple) else raw
             if not hasattr(one, "is_a"):
                 kind = _attribute_type(definition, index)
-                yield value_of(name, label, raw, kind, self.units.of_measure(kind))
+                yield value_of(label, raw, kind, self.units.of_measure(kind))
             elif one is raw and not raw.id():  # a value of a select
-                yield self._single(name, label, raw, None)
+                yield self._single(label, raw, None)
             elif label not in NOT_VALUES:
-                yield Value(name, label, said(raw), None, "", None, "", one.is_a(), said(raw))
+                yield Value(label, said(raw), None, "", None, "", one.is_a(), said(raw))
 
     def _quantities(self, name: str, quantities: Iterable[Any], prefix: str, depth: int) -> Iterator[Value]:
         for item in quantities:
@@ -318,7 +245,7 @@ class _Reader:
             measure = "IfcMassMeasure" if kind == "IfcQuantityWeight" else f"Ifc{kind.removeprefix('IfcQuantity')}Measure"
             own = item.get_argument(2)
             unit = self.units.own(own) if own is not None else self.units.of_measure(measure)
-            yield value_of(name, label, raw, measure, unit)
+            yield value_of(label, raw, measure, unit)
 
 
 def _attribute_type(definition: Any, index: int) -> str:
@@ -330,97 +257,18 @@ def _attribute_type(definition: Any, index: int) -> str:
     return str(named.declared_type().name()) if named is not None else ""
 
 
-def value_of(set_name: str, name: str, raw: Any, kind: str, unit: Unit) -> Value:
-    """A raw value in SI. Booleans and logicals keep their meaning; a logical UNKNOWN is a text."""
-    if isinstance(raw, bool):
-        return Value(set_name, name, "true" if raw else "false", None, "", None, "", kind, raw)
-    if isinstance(raw, (int, float)):
-        if not math.isfinite(raw):
-            return Value(set_name, name, str(raw), None, "", None, "", kind, str(raw))
-        if unit is NONE or (unit.factor == 1.0 and unit.offset == 0.0):
-            number: float = float(raw)
-            shown: Any = raw
-        else:
-            number = raw * unit.factor + unit.offset
-            shown = number
-        plain = {"value": shown, "unit": unit.symbol} if unit.symbol else shown
-        return Value(set_name, name, repr(raw), number, unit.symbol, float(raw), unit.original, kind, plain)
-    if isinstance(raw, (tuple, list)):
-        listed = orjson.dumps(list(raw), default=str).decode()
-        return Value(set_name, name, listed, None, "", None, "", kind, list(raw))
-    text = None if raw is None else str(raw)
-    return Value(set_name, name, text, None, "", None, "", kind, text)
-
-
-# --- out ---------------------------------------------------------------------------------------------------------
-
-
-def as_json(given: Given | None) -> str | None:
-    """{set: {name: value or {"value", "unit"}}} as JSON text: what `/items/{id}` nests."""
-    if not given:
-        return None
-    if len(given) == 1 or len({one.name for one, _ in given}) == len(given):
-        return "{" + ",".join([one.json() for one, _ in given]) + "}"
-    sets: dict[str, dict[str, Any]] = {}
-    for one, _ in given:
-        sets.setdefault(one.name, {}).update(one.members())
-    return _dumped(sets)
-
-
-def _dumped(value: Any) -> str:
-    return orjson.dumps(value, default=str, option=orjson.OPT_PASSTHROUGH_SUBCLASS).decode()
-
-
-def column(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """An Arrow column; what a damaged file has in the place of a text is written as text."""
-    try:
-        return pa.array(values, kind)
-    except pa.ArrowTypeError:
-        if kind != pa.string():
-            raise
-        return pa.array([value if value is None or isinstance(value, str) else str(value) for value in values], kind)
-
-
-def long_table(name: str, by_step: dict[int, Given], ids: dict[int, str]) -> Folded:
-    """`psets` or `quantities`: id, set, name, value text, SI number and unit, original number and unit, type, source.
-
-    Columns are made of each value once, to be repeated: a model has a hundred thousand rows of some thousand values.
-    """
-    first, second = ("pset", "property") if name == "psets" else ("qset", "quantity")
-    given = list(chain.from_iterable(by_step.values()))
-    sets = {id(one): one for one, _ in given}
-    members = list(chain.from_iterable(one.values for one in sets.values()))
-    # by identity: there are many times more of them than of different ones
-    names = list(map(id, members))
-    different = dict(zip(names, members, strict=True))
-    number = {key: at for at, key in enumerate(different)}
-    flat = np.fromiter(map(number.__getitem__, names), np.int64, len(names))
-    places = dict(zip(sets, np.split(flat, np.cumsum([len(one.values) for one in sets.values()])[:-1]), strict=True)) if sets else {}
-    lengths = np.array([len(one.values) for one, _ in given], np.int64)
-    ends = np.cumsum([0, *map(len, by_step.values())])
-    counts = np.diff(np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])[ends])
-    rows = np.concatenate([places[id(one)] for one, _ in given] or [np.zeros(0, np.int64)])
-    sources = pa.array([source for _, source in given], pa.string())
-    return Folded(name, pa.array([ids[step] for step in by_step], pa.string()), counts, sources, lengths, _columns(first, second, list(different.values())), rows)
-
-
-def _columns(first: str, second: str, values: list[Value]) -> dict[str, pa.Array]:
-    names = (first, second, "value", "number", "unit", "original", "original_unit", "type")  # `Value`'s fields, without the last
-    columns = list(zip(*values, strict=True)) or [()] * len(names)
-    return {name: pa.array(columns[i], pa.float64() if name in ("number", "original") else pa.string()) for i, name in enumerate(names)}
-
-
 def material_properties(model: Any, units: Units, report: Report) -> Iterator[Table]:
     """`material_properties`, if there are any: material, pset, property, and the value as in `psets`. Materials have no GlobalId: `materials` names them for elements."""
-    reader, rows = _Reader(model, units, report, None), list[tuple[str, Value]]()
+    reader, rows = _Reader(model, units, report, None), list[tuple[str, str, Value]]()
     for definition in model.by_type("IfcMaterialProperties"):
         kind = definition.is_a()
         try:
             material = definition.Material
             label = next((found for name in ("Name", "LayerSetName") if (found := attribute(material, name))), "") if material is not None else ""
-            rows += [(str(label), value) for value in reader.of_material(str(attribute(definition, "Name") or kind), definition)]
+            name = str(attribute(definition, "Name") or kind)
+            rows += [(str(label), name, value) for value in reader.of_material(name, definition)]
         except DAMAGED as error:
             report.note("skipped", "", f"#{definition.id()} {kind} is damaged: {str(error)[:120]}.")
     if rows:
-        columns = {"material": pa.array([material for material, _ in rows], pa.string()), **_columns("pset", "property", [value for _, value in rows])}
-        yield Table("material_properties", pa.table(columns))
+        labels = {"material": pa.array([row[0] for row in rows], pa.string()), "pset": pa.array([row[1] for row in rows], pa.string())}
+        yield Table("material_properties", pa.table({**labels, **value_columns("property", [row[2] for row in rows])}))

@@ -28,11 +28,12 @@ from ingest_bim.ifc_mesh import SPACES, meshes
 from ingest_bim.ifc_open import Opening
 from ingest_bim.ifc_placement import FAR, Placement, Request, place
 from ingest_bim.ifc_products import Products
-from ingest_bim.ifc_properties import Definitions, as_json, long_table, material_properties, read_definitions
+from ingest_bim.ifc_properties import Definitions, material_properties, read_definitions
 from ingest_bim.ifc_shaping import Apart, Aside, Grouped, Progress, Work, grouped
 from ingest_bim.ifc_singles import Singles
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
 from ingest_bim.ifc_units import Units, one_length
+from ingest_bim.ifc_values import as_json, long_table
 from ingest_bim.number_lists import numbers
 from ingest_bim.step_access import DAMAGED, attribute
 from ingest_bim.step_scan import StepText
@@ -138,8 +139,16 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
             _check_reach(shapes, placement, options, name)
         report.facts["content"] = content(structure, definitions, associations, shapes)
         columns = completed(columns, structure, shapes, ground_level(model, units.length)[0])
-        later.callback(_let_go, text, singles, structure, products, definitions, associations, shapes)
+        read_from = opened, text, singles, structure, products, definitions, associations, shapes
+        if alone:
+            _HELD.append(read_from)
+        else:
+            later.callback(_let_go, *read_from)
     yield from meshes(structure, shapes.shapes, columns, placement, report)
+
+
+_HELD: list[Any] = []
+"""What a process has read that does nothing else: it ends with it, and nobody takes it apart (30 ms of 4 MB)."""
 
 
 def _let_go(*_: Any) -> None:

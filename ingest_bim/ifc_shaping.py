@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, NoReturn, Self
 
 from ingest_bim.geometry_start import Forked
 from ingest_bim.ifc_cache import ShapeCache
@@ -219,7 +219,7 @@ class Apart:
                 stream.close()
 
 
-def _serve(work: Work, commands: Exact, answers: IO[bytes]) -> None:
+def _serve(work: Work, commands: Exact, answers: IO[bytes]) -> NoReturn:
     """The whole of the shaping process."""
     del commands
     last = [time.monotonic()]
@@ -243,3 +243,4 @@ def _serve(work: Work, commands: Exact, answers: IO[bytes]) -> None:
     kept = work.shapes_kept()
     if kept is not None:
         kept.put(fresh)
+    os._exit(0)  # at once: what it holds need not be taken apart

@@ -10,11 +10,12 @@ from typing import Any
 import ifcopenshell
 import pytest
 
-from ingest_bim import ifc
-from ingest_bim.ifc_properties import read_definitions, values_of
+from ingest_bim import ifc, ifc_singles
+from ingest_bim.ifc_properties import read_definitions
 from ingest_bim.ifc_singles import Singles
 from ingest_bim.ifc_structure import read_structure
 from ingest_bim.ifc_units import Units
+from ingest_bim.ifc_values import values_of
 from ingest_bim.step_access import parser
 from ingest_bim.step_scan import StepText
 from twin.errors import BadInput
@@ -265,7 +266,8 @@ def test_quantities_of_the_text_are_those_of_the_parser(model_file: ModelFile, s
     text = StepText(model_file(step(*lines, prefix=".MILLI.")).read_bytes())
     singles, ahead = Singles(text), Singles(text)
     ahead.read_ahead(lambda: False)
-    assert [n for n in range(331, 339) if singles.size(n) is None] == [332, 333, 337, 338]
+    singles.entity, singles.units = opened.by_id, Units(opened)
+    assert [n for n, value in zip(range(331, 339), singles.of(range(331, 339), sizes=True), strict=True) if value is None] == [332, 333, 337, 338]
     found = []
     for source in (singles, ahead, None):
         report = Report()
@@ -276,6 +278,46 @@ def test_quantities_of_the_text_are_those_of_the_parser(model_file: ModelFile, s
     assert list(values) == ["Length", "Area", "Bolts", "NetVolume", "重", "T", "Layer.Length", "Layer.NetVolume", "Whole"]
     assert (values["Area"].number, values["Area"].unit) == (pytest.approx(-1.5e-9), "m²")
     assert (values["T"].number, values["T"].type) == (1000.0, "IfcTimeMeasure")
+
+
+@pytest.mark.parametrize("block", [1, 3, 1024])
+def test_values_are_read_many_at_a_time(model_file: ModelFile, step: Step, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    """In blocks of any size, from a file whose names are in no order, the same text in several sets, with what only the parser can read between them, and a text with a zero byte."""
+    monkeypatch.setattr(ifc_singles, "BLOCK", block)
+    texts = [
+        "'a',$,IFCINTEGER(7),$", "'a',$,IFCINTEGER(7),$", "'b',$,IFCINTEGER(-9223372036854775808),$", "'c',$,IFCINTEGER(9223372036854775808),$", "'d',$,$,$", "'e','x',$,#370",
+        "'f',$,IFCLOGICAL(.T.),$", "'g',$,IFCCOUNTMEASURE(4),$", "'h',$,IFCLENGTHMEASURE(3.),#370", "'i',$,IFCLENGTHMEASURE(3.),#999", "'j',$,IFCREAL(1.E99),$", "'k',$,IFCLABEL(''),$",
+        "'l',$,IFCREAL(2),$", "'m\\X\\E4',$,IFCLABEL('\\X\\FC\\X\\27\\X2\\67F1\\X0\\'),$", "'n',$,IFCLABEL('\\S\\d'),$", "'',$,IFCLABEL('no name'),$", "'o',$,IFCINTEGER(12345678901234567890),$",
+    ]  # fmt: skip
+    names = [300 + (at * 7) % len(texts) for at in range(len(texts))]
+    members = ",".join(f"#{name}" for name in names)
+    sets = [f"#33{at}=IFCPROPERTYSET('300000000000000000000{at}',$,'{title}',$,({members}));" for at, title in enumerate(("A", "B"))]
+    sets += [f"#34{at}=IFCRELDEFINESBYPROPERTIES('300000000000000000001{at}',$,$,$,(#100),#33{at});" for at in (0, 1)]
+    lines = [f"#{name}=IFCPROPERTYSINGLEVALUE({text});" for name, text in zip(names, texts, strict=True)]
+    path = model_file(step(*lines, *sets, "#370=IFCSIUNIT(*,.LENGTHUNIT.,.MILLI.,.METRE.);"))
+    opened, found = parser().open(str(path)), []
+    for source in (Singles(StepText(path.read_bytes())), None):
+        report = Report()
+        found.append((read_definitions(opened, read_structure(opened, report), Units(opened), report, source).psets[100], report.notes))
+    assert repr(found[0]) == repr(found[1])  # 7 and 7.0 are not the same here
+    values = {value.name: value for value in found[0][0][0][0].values}
+    assert (values["a"].text, values["b"].plain, values["d"].text, values["h"].number) == ("7", -(1 << 63), None, pytest.approx(0.003))
+    assert (values["mä"].text, values["k"].text) == ("ü'柱", "")
+
+
+def test_letters_of_8_bits_are_the_parser_s(model_file: ModelFile, step: Step) -> None:
+    lines = [f"#{400 + code}=IFCPROPERTYSINGLEVALUE('p',$,IFCLABEL('a\\X\\{code:02X}b'),$);" for code in range(256)]
+    path = model_file(step(*lines))
+    opened, singles = parser().open(str(path)), Singles(StepText(path.read_bytes()))
+    singles.entity, singles.units = opened.by_id, Units(opened)
+    found = {400 + code: value.text for code, value in enumerate(singles.of(range(400, 656), sizes=False)) if value is not None}
+    assert sorted(found) == list(range(401, 656))
+    assert found == {name: opened.by_id(name).NominalValue.wrappedValue for name in found}
+
+
+def test_a_zero_byte_is_no_end_of_a_text() -> None:
+    text = StepText(b"#1=IFCPROPERTYSINGLEVALUE('a',$,IFCLABEL('x\0y'),$);#2=IFCPROPERTYSINGLEVALUE('b',$,$,$);")
+    assert [None if value is None else value.name for value in Singles(text).of((1, 2), sizes=False)] == [None, "b"]
 
 
 def test_what_is_read_ahead_of_the_parser_is_the_same(model_file: ModelFile, step: Step) -> None:
@@ -292,7 +334,7 @@ def test_what_is_read_ahead_of_the_parser_is_the_same(model_file: ModelFile, ste
         singles = Singles(text)
         singles.read_ahead(lambda left=left: next(left, None) is None)
         assert (singles._relations is not None) == (moments > 0)
-        assert len(singles._plain) == (3 if moments > 2 else 0)
+        assert len(singles._found) == (1 if moments > 3 else 0)
         found.append(read_definitions(opened, read_structure(opened, Report()), Units(opened), Report(), singles))
     assert all(one == found[0] for one in found[1:])
     assert [(value.name, value.number) for value in values_of(found[0].psets[110])] == [("Width", 0.3), ("Fire", None), ("Odd", None), ("Width", 0.3)]
