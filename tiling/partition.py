@@ -12,6 +12,7 @@ piece by piece, so memory is bounded by `limit` and the plan is the same whateve
 
 from __future__ import annotations
 
+import math
 import mmap
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,8 @@ LIMIT = 1 << 20
 """Features of a cell that are planned in memory (some 110 MB)."""
 _FEW = 4096
 """Features that are laid between others, or left out of them, one by one."""
+_TALL = 1 << 14
+"""Features, the largest, that are at hand for the tiles of heavy cells."""
 _NONE = np.zeros(0, np.uint64)
 
 
@@ -97,6 +100,11 @@ class Places:
     def largest(self) -> float:
         """Largest size that is shown, 0 without any."""
         return float((np.delete(self.size, self.gone) if len(self.gone) else self.size).max(initial=0.0))
+
+    @staticmethod
+    def none() -> Places:
+        """No features."""
+        return Places(_NONE, np.zeros(0), np.zeros(0), _NONE, np.zeros(0, np.int64))
 
     @staticmethod
     def merged(many: Sequence[Places], *, tied: bool = True) -> Places:
@@ -282,41 +290,155 @@ def stream(sources: Sequence[Places], *, budget: float, share: float, limit: int
 
 
 def pieces(sources: Sequence[Places], *, budget: float, share: float, limit: int = LIMIT) -> Iterator[Cells]:
-    """The tiles of a layer, parents before children, in Morton order, in pieces of which none is empty.
+    """The tiles of a layer, parents before children, in Morton order, in pieces of which none is empty; see `nodes`."""
+    count = 0
+    tops: list[int] = []
+    for node in nodes(sources, budget=budget, share=share, limit=limit):
+        above = tops[node.above] if node.above >= 0 else -1
+        cells = node.cells()
+        if isinstance(node, Top):
+            tops.append(count)
+        yield replace(cells, parent=np.where(cells.parent < 0, above, cells.parent + count))
+        count += len(cells)
+
+
+@dataclass(frozen=True)
+class Top:
+    """A tile of a cell too heavy to be looked at whole: `cell`, whose parent is the top number `above` (−1 for none)."""
+
+    cell: Cell
+    above: int
+
+    def cells(self) -> Cells:
+        """The tile, without its parent."""
+        return Cells.of(self.cell, whole=False)
+
+
+@dataclass(frozen=True)
+class Subtree:
+    """All tiles of what lies in a cell and is not drawn above it: a function of that alone, and not yet made.
+
+    Attributes:
+        views: of each source, what lies there. taken: of that, what is drawn above.
+        above: number of the top below which it hangs, −1 for none. level, x, y: of its first tile. weight: of all that it draws.
+    """
+
+    views: Sequence[Places]
+    taken: Places
+    above: int
+    level: int
+    x: int
+    y: int
+    weight: float
+    budget: float
+    share: float
+
+    @property
+    def name(self) -> str:
+        """`Cell.name` of its first tile."""
+        return f"{self.level}/{self.x}/{self.y}"
+
+    def cells(self) -> Cells:
+        """Its tiles; the first has no parent among them."""
+        places = _without(Places.merged(self.views, tied=False), self.taken.row)
+        if not math.isinf(self.budget):
+            return _in_memory(places, self.budget, self.share)
+        weight = float(places.weight.sum(dtype=np.float64))
+        return Cells.of(Cell(self.level, self.x, self.y, places.row, -1, 0.0, weight, places.mark))
+
+    def digest(self) -> bytes:
+        """What its tiles are made of, whatever its order and parts: sums of the marks (and of their squares) of what lies there, and of what is drawn above."""
+        sums = sum((_sums(view.mark) - _sums(view.mark[view.gone]) for view in self.views), np.zeros(3, np.uint64))
+        return bytes(np.concatenate([sums, _sums(self.taken.mark)]).tobytes())
+
+
+def _sums(marks: U64) -> U64:
+    """(how many, their sum, the sum of their squares), modulo 2^64."""
+    return np.array([len(marks), marks.sum(dtype=np.uint64), np.dot(marks, marks)], np.uint64)
+
+
+def nodes(sources: Sequence[Places], *, budget: float, share: float, limit: int = LIMIT, heavy: float = math.inf) -> Iterator[Top | Subtree]:
+    """The plan from above: tiles of heavy cells, and what hangs below them, parents before children, in Morton order.
 
     Args:
         sources: the layer's features; their rows are all different.
         budget: weight that a leaf may hold.
         share: weight that an inner tile takes (always at least one feature).
-        limit: features held in memory.
+        limit: features held in memory. heavy: a cell of more features or weight is not looked at whole: its tile comes by itself, and its quadrants after it.
     """
-    count, whole = 0, sum(map(len, sources)) <= limit
-    stack: list[tuple[int, int, int, NDArray[Any]]] = [(0, 1 << 2 * DEPTH, -1, np.zeros(0, np.int64))]
+    count, whole, tall = 0, sum(map(len, sources)) <= limit, None
+    stack = [(0, 1 << 2 * DEPTH, -1, Places.none())]
     while stack:
-        low, high, parent, taken = stack.pop()
-        views = [source.between(low, high) for source in sources]
-        if sum(map(len, views)) <= limit:
-            places = _without(Places.merged(views, tied=False), taken)
-            if len(places):
-                yield (piece := _in_memory(places, parent, count, budget, share))
-                count += len(piece)
-            if not whole:
-                _release(sources)
+        low, high, above, taken = stack.pop()
+        views = [view for view in (source.between(low, high) for source in sources) if len(view) > len(view.gone)]
+        taken = taken.part((taken.code >= low) & (taken.code < high))
+        if sum(len(view) - len(view.gone) for view in views) == len(taken):
             continue
-        first, last, total, top = _survey(_slices(sources, views, taken, limit), share)
+        weight = sum(view.heft() for view in views) - float(taken.weight.sum(dtype=np.float64))
+        first, last = _ends(views, set(taken.row.tolist()))
         level = _common_level(first, last)
-        if level == DEPTH or total <= budget:  # one place, or many features that weigh next to nothing: a leaf as it is
-            yield _in_memory(_without(Places.merged(views), taken), parent, count, np.inf, share)
+        place = level, *deinterleave(first >> 2 * (DEPTH - level))
+        if sum(map(len, views)) <= limit and weight <= heavy:
+            yield Subtree(views, taken, above, *place, weight, budget, share)
+        elif level == DEPTH or weight <= budget:  # one place, or many features that weigh next to nothing: a leaf as it is
+            yield Subtree(views, taken, above, *place, weight, math.inf, share)
+        else:
+            tall = _tall(sources) if tall is None else tall
+            own, error = _largest(tall, (sources, views, taken, limit), share)
+            yield Top(Cell(*place, own.row, -1, error, float(own.weight.sum(dtype=np.float64)), own.mark), above)
+            taken = _joined(taken, own)
+            start, step = first >> 2 * (DEPTH - level) << 2 * (DEPTH - level), 1 << 2 * (DEPTH - level - 1)
+            stack.extend((start + q * step, start + (q + 1) * step, count, taken) for q in (3, 2, 1, 0))
             count += 1
-            continue
-        own, rest = _split(top, share)
-        own = own.sorted()
-        x, y = deinterleave(first >> 2 * (DEPTH - level))
-        yield Cells.of(Cell(level, x, y, own.row, parent, float(rest.size.max(initial=0.0)), float(own.weight.sum()), own.mark), whole=False)
-        taken = np.concatenate([taken, own.row])
-        start, step = first >> 2 * (DEPTH - level) << 2 * (DEPTH - level), 1 << 2 * (DEPTH - level - 1)
-        stack.extend((start + q * step, start + (q + 1) * step, count, taken) for q in (3, 2, 1, 0))
-        count += 1
+        if not whole:
+            _release(sources)
+
+
+def _ends(views: Sequence[Places], taken: set[int]) -> tuple[int, int]:
+    """The first and the last code of what is shown and not taken."""
+    found = []
+    for view in views:
+        gone, last = view.gone, len(view) - 1
+        hidden = set(gone.tolist())
+        ahead = np.flatnonzero(gone != np.arange(len(gone)))
+        behind = np.flatnonzero(gone[::-1] != last - np.arange(len(gone)))
+        for at, step in ((int(ahead[0]) if len(ahead) else len(gone), 1), (last - (int(behind[0]) if len(behind) else len(gone)), -1)):
+            while 0 <= at <= last and (at in hidden or int(view.row[at]) + view.base in taken):
+                at += step  # noqa: PLW2901
+            if 0 <= at <= last:
+                found.append(int(view.code[at]))
+    return min(found), max(found)
+
+
+def _tall(sources: Sequence[Places]) -> Places:
+    """About the `_TALL` largest features: all that are as large as the least of them."""
+    count = sum(map(len, sources))
+    sample = np.concatenate([one.size[:: max(1, count // _TALL)] for one in sources])
+    least = np.sort(sample)[-max(1, len(sample) * _TALL // count)] if count > _TALL else -math.inf
+    found = []
+    for one in sources:
+        at = np.flatnonzero(one.size >= least)
+        found.append(replace(one.part(at[~np.isin(at, one.gone)]), base=one.base))
+        one.release()
+    return Places.merged(found)
+
+
+def _largest(tall: Places, among: tuple[Sequence[Places], Sequence[Places], Places, int], share: float) -> tuple[Places, float]:
+    """(the largest of some views up to `share`, in order; the size of the largest of the others). Where the tallest of all are not enough to tell, all are looked at."""
+    sources, views, taken, limit = among
+    low, high = min(int(view.code[0]) for view in views), max(int(view.code[-1]) for view in views)
+    some = _without(tall.between(low, high + 1), taken.row)
+    if len(some):
+        own, rest = _split(some, share)
+        if len(rest):
+            return own, float(rest.size.max())
+    own, rest = _split(_survey(_slices(sources, views, taken.row, limit), share), share)
+    return own.sorted(), float(rest.size.max(initial=0.0))
+
+
+def _joined(one: Places, two: Places) -> Places:
+    """Both, one behind the other."""
+    return Places(*(np.concatenate([getattr(one, name), getattr(two, name)]) for name in ("code", "size", "weight", "tie", "row", "mark")))
 
 
 def _slices(sources: Sequence[Places], views: Sequence[Places], taken: NDArray[Any], limit: int) -> Iterator[Places]:
@@ -336,17 +458,14 @@ def _without(places: Places, taken: NDArray[Any]) -> Places:
     return places.part(~np.isin(places.row, taken)) if len(taken) and len(places) else places
 
 
-def _survey(pieces: Iterator[Places], share: float) -> tuple[int, int, float, Places]:
-    """(first code, last code, weight, the largest features up to the first beyond `share`) of what comes in pieces."""
+def _survey(pieces: Iterator[Places], share: float) -> Places:
+    """The largest features up to the first beyond `share` of what comes in pieces."""
     from tiling.partition_kernels import prefix  # noqa: PLC0415  numba takes half a second to load: layers of one tile never need it
 
-    first, last, total, top = 1 << 63, 0, 0.0, []
-    for piece in pieces:
-        if len(piece):
-            first, last = min(first, int(piece.code[0])), max(last, int(piece.code[-1]))
-            total += float(np.asarray(piece.weight, np.float64).sum())
-            top.append(piece.part(np.sort(prefix(np.array(piece.size, np.float64), np.array(piece.weight, np.float64), float(share))[0])))
-    return first, last, total, Places.merged(top)
+    def largest(piece: Places) -> Places:
+        return piece.part(np.sort(prefix(np.array(piece.size, np.float64), np.array(piece.weight, np.float64), float(share))[0]))
+
+    return Places.merged([largest(piece) for piece in pieces if len(piece)])
 
 
 def _split(top: Places, share: float) -> tuple[Places, Places]:
@@ -359,20 +478,20 @@ def _split(top: Places, share: float) -> tuple[Places, Places]:
     return top.part(mine), top.part(~mine)
 
 
-def _in_memory(places: Places, parent: int, number: int, budget: float, share: float) -> Cells:
-    """The subtree of all of `places`, at least one; its first cell gets `number`."""
+def _in_memory(places: Places, budget: float, share: float) -> Cells:
+    """The subtree of all of `places`, at least one; its first cell has no parent."""
     code = places.code.view(np.int64) if places.code.flags.writeable else places.code.astype(np.int64)  # mapped files would need a compiled form of their own
     size, weight = np.array(places.size), np.array(places.weight)  # which `subtree` writes to
     level, total = _common_level(int(code[0]), int(code[-1])), float(weight.sum())
     if (level == DEPTH or total <= budget) and bool((size >= 0).all()):
         cell = int(code[0]) >> 2 * (DEPTH - level)
-        return Cells.of(Cell(level, *deinterleave(cell), places.row, parent, 0.0, total, places.mark if len(places.mark) else _NONE))
+        return Cells.of(Cell(level, *deinterleave(cell), places.row, -1, 0.0, total, places.mark if len(places.mark) else _NONE))
     from tiling.partition_kernels import subtree  # noqa: PLC0415  numba takes half a second to load: layers of one tile never need it
 
     cells, numbers, own = subtree(code, size, weight, float(budget), float(share))
     level_, x, y, above, last = cells.T
     rows, marks = places.row[own], places.mark[own] if len(places.mark) else _NONE
-    return Cells(level_, x, y, np.where(above < 0, parent, number + above), numbers[:, 0], numbers[:, 1], last, rows, marks)
+    return Cells(level_, x, y, above, numbers[:, 0], numbers[:, 1], last, rows, marks)
 
 
 def _common_level(first: int, last: int) -> int:

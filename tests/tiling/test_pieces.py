@@ -19,7 +19,7 @@ from tests.tiling.test_incremental import build, edited, flip, of, row, store
 from tests.twin.test_exporting import city_with
 from tiling import assembly, blocks, pieces
 from tiling.check import check_tileset
-from tiling.partition import Places, project
+from tiling.partition import Places, Subtree, nodes, project
 from tiling.partition import pieces as planned
 from twin import archive_set, exporting, parts, tasks
 from twin.api.app import create_app
@@ -52,20 +52,24 @@ def test_a_piece_is_a_whole_subtree_within_its_limit(count: int, seed: int, spre
     code = project(113.0 + rng.normal(0, spread, count), 22.5 + rng.normal(0, spread / 2, count))
     places = Places(code, rng.lognormal(2.5, 0.6, count), rng.integers(12, 200, count), np.arange(count, dtype=np.uint64), np.arange(count)).sorted()
     (cells,) = planned([places], budget=1000, share=300)
-    found = pieces.pieces(cells, 0, limit)
-    total = float(cells.weight.sum())
-    assert bool(found) <= (total > limit), "a small layer is not cut"
-    below: list[set[int]] = [{at} for at in range(len(cells))]
+    names = cells.names()
+    below: list[set[str]] = [{name} for name in names]
     for at in range(len(cells) - 1, 0, -1):
         below[cells.parent[at]] |= below[at]
+    weights = dict(zip(names, cells.weight.tolist(), strict=True))
+    found = [node for node in nodes([places], budget=1000, share=300, heavy=limit) if isinstance(node, Subtree) and pieces.is_piece(node, limit)]
+    assert bool(found) <= (sum(weights.values()) > limit), "a small layer is not cut"
+    inside: list[str] = []
     for piece in found:
-        mine = set(range(piece.first, piece.end))
-        assert mine == below[piece.first]
-        weight = cells.weight[piece.first : piece.end].sum()
-        assert limit / pieces.SHARE <= weight <= limit
-        assert sum(cells.weight[sorted(below[cells.parent[piece.first]])]) > limit, "and no larger one would do"
-    in_pieces = [at for piece in found for at in range(piece.first, piece.end)]
-    assert len(in_pieces) == len(set(in_pieces))
+        made = piece.cells()
+        own = names.index(piece.name)
+        assert set(made.names()) == below[own]
+        assert all(np.array_equal(made.cell(at).rows, cells.cell(names.index(name)).rows) for at, name in enumerate(made.names()))
+        inside += made.names()
+        assert piece.weight == sum(weights[name] for name in made.names())
+        assert limit / pieces.SHARE <= piece.weight <= limit
+        assert sum(weights[name] for name in below[cells.parent[own]]) > limit, "and no larger one would do"
+    assert len(inside) == len(set(inside))
 
 
 def test_limits_follow_the_layer_in_steps() -> None:
