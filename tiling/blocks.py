@@ -53,6 +53,8 @@ SHORT = 4
 MASSES = 200
 """Mass tiles in a unit of work."""
 UNIT_WEIGHT = 512_000
+KEEPERS = 4
+"""What is known of so many pieces is stored side by side: most of that is waiting for the disk."""
 BUILDINGS, MASS = 0, 1
 """Kinds of tiles of a cell."""
 
@@ -110,7 +112,7 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         ledger, marks = Ledger(notes=anchors.notes, masses=Store(KINDS, scratch, HELD)), Marks(job.ground, job.lake, past)
         implicitly = job.options.subdivision == "implicit"
         shelf = None if implicitly else Shelf(job.lake, job.out, job.archive_bytes)
-        with ArchiveWriter(job.out) as archive, Assembly(past, archive, ledger, shelf=shelf, rewritten=implicitly) as work:
+        with ThreadPoolExecutor(KEEPERS, "ledger") as aside, ArchiveWriter(job.out) as archive, Assembly(past, archive, ledger, shelf=shelf, rewritten=implicitly) as work:
             near, fresh = _write(job, (source, schema, anchors, marks), plan, pool, work)
             if not past.archives and report.read > ALONE:
                 give_back()
@@ -123,6 +125,7 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             if not past.archives and report.read > ALONE:
                 give_back()
             tables = {id(section): _tiles(work, section) for section in (near, *fresh)}
+            keeping = {section.piece.name: aside.submit(save_tiles, job.lake, tables[id(section)], section.own) for section in fresh if section.piece is not None}
             written = []
             for piece, one in every(near, fresh):
                 made = tell(one, tables[id(one)], job.about) if one is not None else None
@@ -140,19 +143,18 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
 
             def record() -> str:
                 shelved.result()
-                for piece, section in every(near, fresh):
-                    if section is not None:
-                        piece.ledger = save_tiles(job.lake, tables[id(section)], section.own)
-                for document_ in written:
-                    document_.result()
+                for done in written:
+                    done.result()
+                for piece, _ in every(near, fresh):
+                    if piece.name in keeping:
+                        piece.ledger = keeping[piece.name].result()
                 ledger.notes["pieces"] = [asdict(piece) for piece, _ in every(near, fresh)]
                 return "" if implicitly else ledger.save(job.lake, tables[id(near)], near.own)
 
-            with ThreadPoolExecutor(1, "ledger") as aside:
-                saved = aside.submit(record)
-                work.end_with("tileset.json", document)
-                work.settle()
-                left = saved.result()
+            saved = aside.submit(record)
+            work.end_with("tileset.json", document)
+            work.settle()
+            left = saved.result()
             size_now = archive.size + sum(piece.size for piece in near.others.values())
         if implicitly:
             rewritten, size_now = implicit.rewrite(job.out, implicit.mercator(), work)

@@ -25,7 +25,7 @@ from twin import parts
 from twin.bench.cities import generate_buildings
 from twin.errors import TwinError
 from twin.lake import Lake
-from twin.model import Features, LayerVersion, Reference, Report
+from twin.model import Features, Layer, LayerVersion, Reference, Report
 from twin.processes import uncollected
 from twin.registry import Previous, TileJob
 
@@ -33,8 +33,8 @@ REFERENCE = Reference("EPSG:4547", "above ground")
 X, Y = 405_000.0, 2_498_000.0
 
 
-def build(lake: Lake, version: LayerVersion, out: str, previous: Previous | None = None, **options: Any) -> tuple[bytes, dict[str, Any]]:
-    job = TileJob(lake, lake.root / out, blocks.Options(**{"ground": 5.0, "budget": 400, **options}), previous=previous)
+def build(lake: Lake, version: LayerVersion, out: str, previous: Previous | None = None, about: Layer | None = None, **options: Any) -> tuple[bytes, dict[str, Any]]:
+    job = TileJob(lake, lake.root / out, blocks.Options(**{"ground": 5.0, "budget": 400, **options}), previous=previous, about=about)
     facts = blocks.tile(version, job)
     return job.out.read_bytes(), facts
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tiling import ledger
-from tiling.ledger import KINDS, TILE, Ledger, load_tiles, gathered
+from tiling.ledger import KINDS, TILE, Ledger, gathered, load_tiles
 from tiling.mass_columns import COLUMNS
 from tiling.store import Store
 from tiling.tileset import Finished
