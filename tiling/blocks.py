@@ -20,6 +20,7 @@ from pydantic import Field
 
 from tiling import implicit, masses, metadata, partition, pieces
 from tiling.anchors import Anchors, Look, look
+from tiling.anchors import ids as ids  # noqa: PLC0414  part of the contract (`tiling`)
 from tiling.assembly import Assembly
 from tiling.block_tiles import Source, Wanted, build_unit
 from tiling.gltf import Compression
