@@ -185,6 +185,7 @@ def _updated(told: Census, what: Look, past: Past, dead: dict[str, NDArray[np.in
                   for number, (rows, (_, _, first)) in enumerate(zip(here(), what.rows.parts, strict=True)) if len(rows)]  # fmt: skip
         return Census.merged([Census.of(table) for table in tables])
 
+    what.rows.expect(np.concatenate([*gone, *come]))
     went, came = (_described(what.rows.take(np.concatenate(some))) for some in (gone, come))
     return told.updated(went, came, again)
 

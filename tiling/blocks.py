@@ -9,7 +9,7 @@ is transformed on its own (law 4); walls are plumb.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any, Self
 
@@ -99,7 +99,7 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         source.rows.held = BY_HAND
     if past.trouble:
         report.note("warned", "", past.trouble)
-    with Pool(job.workers if len(source.rows) > ALONE else 1) as pool, _Plan(job.options) as plan, job.lake.scratch() as scratch:
+    with Pool(job.workers if len(source.rows) > ALONE else 1) as pool, _Plan(job.options, past) as plan, job.lake.scratch() as scratch:
         job.progress(0.0, "measuring buildings")
         anchors = look(Look(source.rows, source.reference, source.height), job.lake, past, pool, plan.begin)
         report.read = anchors.read
@@ -174,17 +174,18 @@ def _tiles(work: Assembly, section: Section) -> pa.Table:
 
 
 class _Plan:
-    """The plan from above, made on a thread while the columns are surveyed."""
+    """The plan from above, made on a thread while the columns are surveyed; and in an update, that of the pieces which are not what they were."""
 
-    def __init__(self, options: Options) -> None:
-        self._options = options
+    def __init__(self, options: Options, past: Past) -> None:
+        self._options, self._past = options, past
         self._thread = ThreadPoolExecutor(1, "planner")
+        self._cells: dict[str, Future[partition.Cells]] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._thread.shutdown(wait=True)
+        self._thread.shutdown(wait=True, cancel_futures=True)
 
     def begin(self, places: list[partition.Places]) -> None:
         """The places are known."""
@@ -192,13 +193,24 @@ class _Plan:
 
         def found() -> tuple[list[partition.Top | partition.Subtree], float]:
             limit = np.inf if implicitly else pieces.limit_of(sum(one.heft() for one in places))
-            return list(partition.nodes(places, budget=budget, share=budget / 3, limit=self._options.in_memory, heavy=limit)), limit
+            nodes = list(partition.nodes(places, budget=budget, share=budget / 3, limit=self._options.in_memory, heavy=limit))
+            if self._past.pieces:
+                known = {(piece.name, piece.content) for piece in self._past.pieces}
+                touched = [one for one in nodes if isinstance(one, partition.Subtree) and pieces.is_piece(one, limit) and (one.name, one.digest()) not in known]
+                if sum(map(len, touched)) <= self._options.in_memory:
+                    self._cells = {one.name: self._thread.submit(one.cells) for one in touched}
+            return nodes, limit
 
         self._found = self._thread.submit(found)
 
     def nodes(self) -> tuple[list[partition.Top | partition.Subtree], float]:
         """(`partition.nodes`, the limit of pieces)."""
         return self._found.result()
+
+    def cells(self, one: partition.Subtree) -> partition.Cells:
+        """Its tiles."""
+        made = self._cells.pop(one.name, None)
+        return made.result() if made is not None else one.cells()
 
 
 def _write(
@@ -209,8 +221,8 @@ def _write(
     common, keys = _keys(source, schema, marks, anchors.largest)
     total = sum(len(one) - len(one.gone) for one in anchors.places) or 1
     found, limit = plan.nodes()
-    options = common_key({"about": asdict(job.about) if job.about is not None else None, "budget": job.options.budget, "masses": job.options.masses})
-    near, fresh = laid_out(found, limit, lambda one: options + common(one.level, one.x, one.y, ""), work.past.same)
+    told = common_key({"about": asdict(job.about) if job.about is not None else None, "budget": job.options.budget, "masses": job.options.masses})
+    near, fresh = laid_out(found, limit, lambda one: (told + common(one.level, one.x, one.y, "")).hex(), work.past.same)
     work.past.open([piece for piece in work.past.pieces if piece not in near.others.values()])
     most = min(UNIT * job.options.budget, max(UNIT_WEIGHT, job.options.budget))
     if work.past.archives:
@@ -220,11 +232,14 @@ def _write(
         unit: list[Wanted] = []
         weight = 0.0
         for section in (near, *fresh):
-            planned = section.subtree.cells() if section.subtree is not None else section.cells
+            planned = plan.cells(section.subtree) if section.subtree is not None else section.cells
             section.cells, section.subtree, section.first = planned.bare(), None, len(work)
             real, names = section.real(), planned.names()
             root = names[0] if work.rewritten else ""
-            for at in real[work.want([names[at] for at in real.tolist()], keys(planned, root)[real], section.piece)].tolist():
+            wanted = real[work.want([names[at] for at in real.tolist()], keys(planned, root)[real], section.piece)].tolist()
+            if work.past.archives and wanted:
+                source.rows.expect(np.concatenate([planned.cell(at).rows for at in wanted]))
+            for at in wanted:
                 cell = planned.cell(at)
                 unit.append((section.cells.cell(at), cell.rows))
                 weight += cell.weight

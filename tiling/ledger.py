@@ -107,7 +107,8 @@ def save_tiles(lake: Lake, table: pa.Table, masses: F64 | None = None, notes: di
     """Store rows of tiles, the masses of all of them one behind the other where there are any, and notes; returns the key in the lake."""
     about = {b"notes": json.dumps(notes or {}, ensure_ascii=False).encode()}
     own = np.zeros((0, COLUMNS)) if masses is None else masses
-    return save_batches(lake, _STORED.with_metadata(about), lambda: _batches(table, own))
+    few = list(_batches(table, own)) if len(table) <= RUN else None
+    return save_batches(lake, _STORED.with_metadata(about), lambda: _batches(table, own) if few is None else iter(few))
 
 
 def _batches(table: pa.Table, masses: F64) -> Iterator[pa.RecordBatch]:

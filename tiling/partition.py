@@ -338,6 +338,10 @@ class Subtree:
         """`Cell.name` of its first tile."""
         return f"{self.level}/{self.x}/{self.y}"
 
+    def __len__(self) -> int:
+        """How many features lie there, shown or not."""
+        return sum(map(len, self.views))
+
     def cells(self) -> Cells:
         """Its tiles; the first has no parent among them."""
         places = _without(Places.merged(self.views, tied=False), self.taken.row)
@@ -346,10 +350,10 @@ class Subtree:
         weight = float(places.weight.sum(dtype=np.float64))
         return Cells.of(Cell(self.level, self.x, self.y, places.row, -1, 0.0, weight, places.mark))
 
-    def digest(self) -> bytes:
+    def digest(self) -> str:
         """What its tiles are made of, whatever its order and parts: sums of the marks (and of their squares) of what lies there, and of what is drawn above."""
         sums = sum((_sums(view.mark) - _sums(view.mark[view.gone]) for view in self.views), np.zeros(3, np.uint64))
-        return bytes(np.concatenate([sums, _sums(self.taken.mark)]).tobytes())
+        return str(np.concatenate([sums, _sums(self.taken.mark)]).tobytes().hex())
 
 
 def _sums(marks: U64) -> U64:

@@ -29,7 +29,7 @@ class Piece:
     """A subtree as the next build finds it: all that the tiles near the root say of it. JSON values.
 
     Attributes:
-        name: of its first cell. key: a digest of all that its bytes depend on.
+        name: of its first cell. content: a digest of the features that it is planned from (`tiling.partition.Subtree.digest`); key: of all else that its bytes depend on.
         archives, ledger: keys in the lake of its tiles and of what is known of them. size: bytes of the archives.
         entries: of the one or two tiles that stand for it near the root (low, high, error, content; `tiling.tree_text`): its first cell, and all that hangs below that.
         document, document_key, check: of what hangs below it, where that is told of in a document: its name, a digest of what it was made of, and the CRC of its stored bytes.
@@ -37,6 +37,7 @@ class Piece:
     """
 
     name: str
+    content: str
     key: str
     archives: list[str] = field(default_factory=list)
     ledger: str = ""

@@ -284,9 +284,9 @@ class Past:
             self._held[one.name] = [Archive(self.lake.path(key)) for key in one.archives]
         return self._held[one.name]
 
-    def same(self, name: str, key: str) -> Piece | None:
+    def same(self, name: str, content: str, key: str) -> Piece | None:
         """The piece of that name if it is what it was, and all of it is there."""
-        piece = next((one for one in self.pieces if one.name == name and one.key == key), None)
+        piece = next((one for one in self.pieces if (one.name, one.content, one.key) == (name, content, key)), None)
         return piece if piece is not None and all(map(self.lake.exists, (*piece.archives, piece.ledger))) else None
 
 

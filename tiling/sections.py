@@ -6,7 +6,6 @@ changed is taken from the last build as it is told there (`tiling.pieces.Piece`)
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -69,11 +68,11 @@ class Section:
             self.piece.mass = self.far.root.tobytes().hex()
 
 
-def laid_out(found: Sequence[Top | Subtree], limit: float, digest: Callable[[Subtree], bytes], same: Callable[[str, str], Piece | None]) -> tuple[Section, list[Section]]:
+def laid_out(found: Sequence[Top | Subtree], limit: float, key_of: Callable[[Subtree], str], same: Callable[[str, str, str], Piece | None]) -> tuple[Section, list[Section]]:
     """(what is near the root, the pieces that are to be made), of a plan from above.
 
     Args:
-        limit: of pieces. digest: of what all tiles of a subtree depend on. same: the finished piece of that name and key, if there is one.
+        limit: of pieces. key_of: a digest of what all tiles of a subtree depend on. same: the finished piece of that name, content and key, if there is one.
     """
     chunks: list[Cells] = []
     tops: list[int] = []
@@ -83,9 +82,9 @@ def laid_out(found: Sequence[Top | Subtree], limit: float, digest: Callable[[Sub
     for node in found:
         above = tops[node.above] if node.above >= 0 else -1
         if isinstance(node, Subtree) and is_piece(node, limit):
-            key = hashlib.blake2b(digest(node) + node.digest(), digest_size=16).hexdigest()
-            kept = same(node.name, key)
-            others[count] = kept or Piece(node.name, key)
+            content, key = node.digest(), key_of(node)
+            kept = same(node.name, content, key)
+            others[count] = kept or Piece(node.name, content, key)
             if kept is None:
                 fresh.append(Section(Cells.joined([]), others[count], node))
             cells = Cells.of(Cell(node.level, node.x, node.y, np.zeros(0, np.int64), -1, 0.0))
