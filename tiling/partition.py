@@ -13,8 +13,6 @@ piece by piece, so memory is bounded by `limit` and the plan is the same whateve
 from __future__ import annotations
 
 import math
-import mmap
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,166 +20,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tiling.places import NONE, U64
+from tiling.places import Places as Places  # noqa: PLC0414  who knows the plan finds them here
 from twin.keys import DEPTH as DEPTH  # noqa: PLC0414  the grid is the one that parts are sorted by
 from twin.keys import deinterleave as deinterleave  # noqa: PLC0414
 from twin.keys import interleave as interleave  # noqa: PLC0414
 from twin.keys import project as project  # noqa: PLC0414
 
-U64 = NDArray[np.uint64]
 LIMIT = 1 << 20
 """Features of a cell that are planned in memory (some 110 MB)."""
-_FEW = 4096
-"""Features that are laid between others, or left out of them, one by one."""
 _TALL = 1 << 14
 """Features, the largest, that are at hand for the tiles of heavy cells."""
-_NONE = np.zeros(0, np.uint64)
-
-
-@dataclass(frozen=True)
-class Places:
-    """Features by place, ascending by `code` and then by `tie`.
-
-    Attributes:
-        code: (N,) Morton codes of the anchors (`project`).
-        size: (N,) metres; what is larger is drawn from farther away.
-        weight: (N,) ≥ 0, what a feature costs to draw (vertices).
-        tie: (N,) hashes of the ids, so that equals have an order of their own.
-        row: (N,) the numbers by which the plan names them.
-        mark: (N,) what a caller wants to find again in `Cell.mark`, or empty.
-        base: what to add to `row`; gone: positions, ascending, of what is to be left out. So a file can be used as it lies.
-        pages: the file that the arrays are views of, if they all are of one.
-    """
-
-    code: U64
-    size: NDArray[Any]
-    weight: NDArray[Any]
-    tie: U64
-    row: NDArray[Any]
-    mark: U64 = field(default_factory=lambda: _NONE)
-    base: int = 0
-    gone: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    pages: mmap.mmap | None = None
-
-    def __len__(self) -> int:
-        return len(self.code)
-
-    def part(self, rows: Any) -> Places:
-        """Some of them: a mask, or positions in ascending order."""
-        return Places(self.code[rows], self.size[rows], self.weight[rows], self.tie[rows] if len(self.tie) else _NONE, self.row[rows], self.mark[rows] if len(self.mark) else _NONE)
-
-    def slice(self, a: int, b: int) -> Places:
-        """Those at a ≤ position < b, as a view."""
-        left, right = np.searchsorted(self.gone, (a, b))
-        return replace(self.part(slice(a, b)), base=self.base, gone=self.gone[left:right] - a)
-
-    def between(self, low: int, high: int) -> Places:
-        """Those of low ≤ code < high, as a view."""
-        a, b = np.searchsorted(self.code, np.array([low, high], np.uint64))
-        return self.slice(int(a), int(b))
-
-    def shown(self) -> Places:
-        """Without what is gone, rows with their base."""
-        rest = self
-        if len(self.gone):
-            keep = np.ones(len(self), bool)
-            keep[self.gone] = False
-            rest = self.part(keep)
-        return replace(rest, row=rest.row + np.int64(self.base), base=0) if self.base else rest
-
-    def release(self) -> None:
-        """Let go of the pages that were read; the arrays stay as they are and are read again when touched."""
-        if self.pages is not None:
-            self.pages.madvise(mmap.MADV_DONTNEED)
-
-    def heft(self) -> float:
-        """Weight of all that is shown."""
-        return float(self.weight.sum(dtype=np.float64) - self.weight[self.gone].sum(dtype=np.float64))
-
-    def largest(self) -> float:
-        """Largest size that is shown, 0 without any."""
-        return float((np.delete(self.size, self.gone) if len(self.gone) else self.size).max(initial=0.0))
-
-    @staticmethod
-    def none() -> Places:
-        """No features."""
-        return Places(_NONE, np.zeros(0), np.zeros(0), _NONE, np.zeros(0, np.int64))
-
-    @staticmethod
-    def merged(many: Sequence[Places], *, tied: bool = True) -> Places:
-        """All that is shown in one, sorted; perhaps without `tie` (`tied`: who does not merge them again has no use for them)."""
-        if sum(len(one) > len(one.gone) for one in many) < 2:
-            return next((one.shown() for one in many if len(one) > len(one.gone)), many[0].part(slice(0, 0)))
-        laid = _laid(many, tied)
-        return laid if laid is not None else _together(many)
-
-    def sorted(self) -> Places:
-        """What is shown in ascending order. Runs that are sorted already cost little."""
-        order = np.argsort(self.code, kind="stable")
-        if len(self.gone):
-            keep = np.ones(len(self), bool)
-            keep[self.gone] = False
-            order = order[keep[order]]
-        code = self.code[order]
-        same = np.flatnonzero(code[1:] == code[:-1])
-        if len(same):
-            among = np.unique(np.concatenate([same, same + 1]))
-            order[among] = order[among][np.lexsort((self.tie[order[among]], code[among]))]
-        return replace(self.part(order), base=self.base)
-
-
-def _together(many: Sequence[Places]) -> Places:
-    """`Places.merged` by sorting all of them."""
-    columns = {name: np.concatenate([getattr(one, name) for one in many]) for name in ("code", "size", "weight", "tie", "mark")}
-    row = np.concatenate([one.row + np.int64(one.base) for one in many])
-    first = np.cumsum([0, *map(len, many)])
-    return Places(**columns, row=row, gone=np.concatenate([one.gone + at for one, at in zip(many, first, strict=False)])).sorted()
-
-
-def _laid(many: Sequence[Places], tied: bool) -> Places | None:
-    """`Places.merged` of parts of which most lie one behind the other: a few others are laid between what is copied as it lies. None where there are too many of those.
-
-    A layer is written in parts of one long order, and each update adds a small one, so that to sort them all anew is mostly to find out that they are sorted.
-    """
-    chain: list[Places] = []
-    others: list[Places] = []
-    for one in sorted((one for one in many if len(one)), key=len, reverse=True):
-        at = bisect_left(chain, int(one.code[0]), key=lambda two: int(two.code[0]))
-        free = (at == 0 or chain[at - 1].code[-1] < one.code[0]) and (at == len(chain) or one.code[-1] < chain[at].code[0])
-        if free:
-            chain.insert(at, one)
-        else:
-            others.append(one)
-    if sum(map(len, others)) + sum(len(one.gone) for one in chain) > _FEW:
-        return None
-    rest = _together(others) if others else chain[0].part(slice(0, 0))
-    pieces: list[tuple[Places, int, int]] = []
-    first = 0
-    for number, part in enumerate(chain):
-        last = int(np.searchsorted(rest.code, part.code[-1], "right")) if number + 1 < len(chain) else len(rest)
-        before = np.searchsorted(part.code, rest.code[first:last]).tolist()
-        for k, at in enumerate(before):  # among those of its own place it has its place by its tie
-            code, tie = rest.code[first + k], rest.tie[first + k]
-            while at < len(part) and part.code[at] == code and part.tie[at] < tie:
-                at += 1  # noqa: PLW2901
-            before[k] = at
-        begin = 0
-        for at, number_ in sorted([*((at, first + k) for k, at in enumerate(before)), *((at, len(rest)) for at in part.gone.tolist())]):
-            if at > begin:
-                pieces.append((part, begin, at))
-            if number_ < len(rest):
-                pieces.append((rest, number_, number_ + 1))
-                begin = at
-            else:
-                begin = at + 1
-        if begin < len(part):
-            pieces.append((part, begin, len(part)))
-        first = last
-    columns = {name: np.concatenate([getattr(one, name)[a:b] for one, a, b in pieces]) for name in ("code", "size", "weight", "mark", *(["tie"] if tied else []))}
-    row, at = np.empty(len(columns["code"]), np.int64), 0
-    for one, a, b in pieces:
-        np.add(one.row[a:b], one.base, out=row[at : at + b - a])
-        at += b - a
-    return Places(**{"tie": _NONE, **columns}, row=row)
 
 
 @dataclass(frozen=True)
@@ -203,7 +52,7 @@ class Cell:
     parent: int
     error: float
     weight: float = 0.0
-    mark: U64 = field(default_factory=lambda: _NONE)
+    mark: U64 = field(default_factory=lambda: NONE)
 
     @property
     def name(self) -> str:
@@ -235,7 +84,7 @@ class Cells:
     weight: NDArray[np.float64]
     last: NDArray[np.int64]
     rows: NDArray[Any]
-    mark: U64 = field(default_factory=lambda: _NONE)
+    mark: U64 = field(default_factory=lambda: NONE)
     whole: bool = True
 
     def __len__(self) -> int:
@@ -249,11 +98,11 @@ class Cells:
         """One of them."""
         own = slice(int(self.last[at - 1]) if at else 0, int(self.last[at]))
         numbers = (int(self.level[at]), int(self.x[at]), int(self.y[at]), self.rows[own], int(self.parent[at]))
-        return Cell(*numbers, float(self.error[at]), float(self.weight[at]), self.mark[own] if len(self.mark) else _NONE)
+        return Cell(*numbers, float(self.error[at]), float(self.weight[at]), self.mark[own] if len(self.mark) else NONE)
 
     def bare(self) -> Cells:
         """Without their features."""
-        return replace(self, last=np.zeros(len(self), np.int64), rows=_NONE.astype(np.int64), mark=_NONE)
+        return replace(self, last=np.zeros(len(self), np.int64), rows=NONE.astype(np.int64), mark=NONE)
 
     @staticmethod
     def of(cell: Cell, *, whole: bool = True) -> Cells:
@@ -489,12 +338,12 @@ def _in_memory(places: Places, budget: float, share: float) -> Cells:
     level, total = _common_level(int(code[0]), int(code[-1])), float(weight.sum())
     if (level == DEPTH or total <= budget) and bool((size >= 0).all()):
         cell = int(code[0]) >> 2 * (DEPTH - level)
-        return Cells.of(Cell(level, *deinterleave(cell), places.row, -1, 0.0, total, places.mark if len(places.mark) else _NONE))
+        return Cells.of(Cell(level, *deinterleave(cell), places.row, -1, 0.0, total, places.mark if len(places.mark) else NONE))
     from tiling.partition_kernels import subtree  # noqa: PLC0415  numba takes half a second to load: layers of one tile never need it
 
     cells, numbers, own = subtree(code, size, weight, float(budget), float(share))
     level_, x, y, above, last = cells.T
-    rows, marks = places.row[own], places.mark[own] if len(places.mark) else _NONE
+    rows, marks = places.row[own], places.mark[own] if len(places.mark) else NONE
     return Cells(level_, x, y, above, numbers[:, 0], numbers[:, 1], last, rows, marks)
 
 
