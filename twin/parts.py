@@ -274,19 +274,18 @@ FOOTERS = Footers(8 << 20)
 def _held(lake: Lake, part: Part, ids: pa.Array, known: Known | None) -> set[str]:
     """Those of `ids` that a part holds. Only row groups are read that hold an id of the same hash, or where no hashes are known, between whose lowest and highest id one of them lies."""
     hashes = known(part) if known is not None else None
+    rows = np.concatenate([rows[keys.among(some, keys.id_hash(ids))] for some, rows in hashes]) if hashes is not None else np.zeros(0, np.int64)
+    if hashes is not None and not len(rows):
+        return set()
     with open_part(lake.path(part.key)) as file:
         about = file.metadata
         if hashes is not None:
-            sought = keys.id_hash(ids)
-            rows = np.concatenate([rows[keys.among(some, sought)] for some, rows in hashes])
-            ends = np.cumsum([about.row_group(number).num_rows for number in range(about.num_row_groups)]) if len(rows) else np.zeros(0, np.int64)
+            ends = np.cumsum([about.row_group(number).num_rows for number in range(about.num_row_groups)])
             groups = np.unique(np.searchsorted(ends, rows, "right")).tolist()
         else:
             wanted = sorted(ids.to_pylist())
             at = next(number for number, name in enumerate(file.schema.names) if name == "id")
             groups = [number for number in range(about.num_row_groups) if _may_hold(about.row_group(number).column(at).statistics, wanted)]
-        if not groups:
-            return set()
         found = file.read_row_groups(groups, columns=["id"], use_threads=False).column("id")
     return set(found.filter(pc.is_in(found, value_set=ids)).to_pylist())
 
