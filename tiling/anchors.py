@@ -25,6 +25,8 @@ from tiling.reuse import Index, Past, recipe
 from tiling.rows import Rows, id_hash
 from twin import crs
 from twin.angles import sine_cosine
+from twin.errors import TwinError
+from twin.keys import among
 from twin.lake import Lake
 from twin.model import Reference
 
@@ -123,6 +125,21 @@ def _shown(places: Places, dead: NDArray[np.int64], first: int) -> Places:
     return replace(places, base=first, gone=hidden)
 
 
+def ids(lake: Lake, sidecars: dict[str, str], part: str) -> list[tuple[NDArray[np.uint64], NDArray[np.int64]]] | None:
+    """Hashes of the ids of a part (`id_hash`) and their rows in it, from what a build left (all of them, in one or two arrays); None where that does not tell of the part."""
+    key = next((key for name, key in sidecars.items() if name.endswith(f":{part}")), None)
+    if key is None:
+        return None
+    try:
+        index = Index.load(lake, key)
+    except (TwinError, OSError, pa.ArrowInvalid, ValueError, KeyError, TypeError):
+        return None
+    found = [(index.places.tie, index.places.row)]
+    if index.refused:
+        found.append((id_hash(pa.array([id_ for _, id_, _ in index.refused], pa.string())), np.array([row for row, _, _ in index.refused], np.int64)))
+    return found
+
+
 # --- which rows are hidden ---------------------------------------------------------------------------------------
 
 
@@ -134,10 +151,7 @@ def _dead(rows: Rows, number: int, index: Index) -> NDArray[np.int64]:
         return np.zeros(0, np.int64)
     refused = {id_: row for row, id_, _ in index.refused}
     wanted = id_hash(pa.array([id_ for id_ in gone if id_ not in refused], pa.string()))
-    likely = np.zeros(1 << 16, bool)
-    likely[wanted & np.uint64(0xFFFF)] = True
-    among = np.flatnonzero(likely[index.places.tie & np.uint64(0xFFFF)])
-    hit = among[np.isin(index.places.tie[among], wanted)]
+    hit = among(index.places.tie, wanted)
     if gone == part.hidden and len(hit) == len(wanted) == len(np.unique(index.places.tie[hit])):
         # all are in the part (that is what `hidden` means), and no two rows have the hash of one: so these are they
         return np.sort(np.concatenate([index.places.row[hit].astype(np.int64), np.array([refused[i] for i in gone if i in refused], np.int64)]))
@@ -172,6 +186,7 @@ def _updated(told: Census, what: Look, past: Past, dead: dict[str, NDArray[np.in
                   for number, (rows, (_, _, first)) in enumerate(zip(here(), what.rows.parts, strict=True)) if len(rows)]  # fmt: skip
         return Census.merged([Census.of(table) for table in tables])
 
+    what.rows.expect(np.concatenate([*gone, *come]))
     went, came = (_described(what.rows.take(np.concatenate(some))) for some in (gone, come))
     return told.updated(went, came, again)
 

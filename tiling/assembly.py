@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tiling.ledger import Ledger, planned, replaced
+from tiling.ledger import Ledger, gathered, replaced
 from tiling.pieces import Piece, Shelf
 from tiling.reuse import Past
 from tiling.tileset import Finished
@@ -33,20 +32,19 @@ class Assembly:
 
     `want` is called for all tiles of the plan, in order (by the iterator that makes the tasks), `enter` for every tile that was built, in the same order.
     The archive is written on a thread of its own, up to `settle`: as a context manager it is done with it when the archive is finished or given up.
-    Tiles of a piece (`tiling.pieces`) go to an archive of their own, and a piece that is what it was is left where it lies.
+    Tiles of a piece (`tiling.pieces`) go to an archive of its own.
     An archive that is `rewritten` afterwards (`tiling.implicit`) only gets what is new; `known` hands out the rest then, and `placed` writes down where it went.
     `done`, `kept`: tiles, and features in them, that are written.
     """
 
     def __init__(self, past: Past, archive: ArchiveWriter, ledger: Ledger, *, shelf: Shelf | None = None, rewritten: bool = False) -> None:
         self.past, self.archive, self.ledger, self.shelf, self.rewritten = past, archive, ledger, shelf, rewritten
-        self.pieces: list[Piece] = []
-        self._piece = 0  # the first of those that do not end before what is written next
+        self._spans: list[tuple[int, int, Piece]] = []  # tiles that belong to pieces: first, end, piece
+        self._span = 0  # the first of those that do not end before what is written next
         self.done = self.kept = 0
         self._names: list[str] = []
-        self._rows: list[int] = []  # of each tile: in the last build's ledger, or behind its end in this one's; −1 until it is built
+        self._rows: list[int] = []  # of each tile: in the last build's ledger, or behind its end in this one's; −1 until it is built (no piece of the past is opened once tiles are wanted)
         self._missing: deque[tuple[int, bytes]] = deque()
-        self._drawn, self._holds = (past.tiles.column(name).to_numpy(zero_copy_only=False) for name in ("drawn", "kept"))
         self._writer = ThreadPoolExecutor(1, "writer")
         self._under_way: deque[tuple[Future[Any], int]] = deque()
         self._waiting = 0
@@ -62,19 +60,20 @@ class Assembly:
         if self.shelf is not None:
             self.shelf.give_up()
 
-    def want(self, names: Sequence[str], keys: NDArray[np.uint64], pieces: Sequence[Piece] = ()) -> NDArray[np.intp]:
-        """Which of these tiles, the next of the plan, have to be built: their positions among these; `keys`: (N, 2), `pieces` are cut from these."""
+    def want(self, names: Sequence[str], keys: NDArray[np.uint64], piece: Piece | None = None) -> NDArray[np.intp]:
+        """Which of these tiles, the next of the plan and all of one piece or of none, have to be built: their positions among these; `keys`: (N, 2)."""
         rows, start = self.past.match(keys), len(self._names)
-        for piece in pieces:
-            before = self.past.same(piece, rows[piece.first - start : piece.end - start])
-            if before is not None:
-                piece.keys, piece.size = before.keys, before.size
-        self.pieces += pieces
         wanted = np.flatnonzero(rows < 0)
         self._missing.extend((start + at, keys[at].tobytes()) for at in wanted.tolist())
         self._names += names
         self._rows += rows.tolist()
+        if piece is not None and len(names):
+            self._spans.append((start, len(self._names), piece))
         return wanted
+
+    def __len__(self) -> int:
+        """How many tiles are wanted so far, of the last build or not."""
+        return len(self._names)
 
     def enter(self, one: Finished) -> None:
         """The next tile that was built; its bytes are written and forgotten."""
@@ -102,28 +101,29 @@ class Assembly:
             return
         while self.done < end:
             piece = self._piece_of(self.done)
-            last = piece.end if piece is not None else self.pieces[self._piece].first if self._piece < len(self.pieces) else end
-            self._move(piece, min(last, end))
+            first, last, _ = self._spans[self._span] if self._span < len(self._spans) else (end, end, None)
+            self._move(piece, min(first if piece is None else last, end))
         if not self._missing:
             self._write()
-            self._later(self.archive.sync)  # the disk works while the rest is computed
+            if not self._spans:
+                self._later(self.archive.sync)  # the disk works while the rest is computed
 
     def _piece_of(self, at: int) -> Piece | None:
         """The piece of a tile, not before the last one that was asked for; None where it lies near the root."""
-        while self._piece < len(self.pieces) and self.pieces[self._piece].end <= at:
-            self._piece += 1
-        return self.pieces[self._piece] if self._piece < len(self.pieces) and self.pieces[self._piece].first <= at else None
+        while self._span < len(self._spans) and self._spans[self._span][1] <= at:
+            self._span += 1
+        return self._spans[self._span][2] if self._span < len(self._spans) and self._spans[self._span][0] <= at else None
 
     def _move(self, piece: Piece | None, end: int) -> None:
         """Have tiles of one piece copied, up to `end`."""
         rows = np.array(self._rows[self.done : end])
-        self.kept += int(self._holds[rows].sum())
-        drawn = np.flatnonzero(self._drawn[rows])
+        self.kept += int(self.past.kept[rows].sum())
+        drawn = np.flatnonzero(self.past.drawn[rows])
         if self.rewritten:
             names = [f"{self._names[self.done + at]}.glb" for at in drawn.tolist()]
             self._reused.update(names)
             self._next += [(None, name, Packed(b"", 0, 0, False)) for name in names]
-        elif (piece is None or not piece.keys) and len(drawn):
+        elif len(drawn):
             self._write()
             wanted = rows[drawn]
             self._later(lambda: self.past.copy_rows(self._target(piece), wanted))
@@ -142,26 +142,35 @@ class Assembly:
         self._write()
         self._catch_up(0)
 
-    def shelve(self) -> Future[None]:
-        """No tile of a piece comes any more; done when every piece is in the lake. Its result, and `settle`, raise what went wrong."""
+    def shelve(self, pieces: Sequence[Piece]) -> Future[None]:
+        """No tile of these pieces comes any more; done when each is in the lake. Its result, and `settle`, raise what went wrong."""
         self._write()
-        return self._later(self.shelf.settle if self.shelf is not None else lambda: None)
 
-    def documents(self, many: Sequence[Document]) -> dict[str, Future[tuple[str, int]]]:
-        """Have documents written behind all tiles, those that the last build wrote as they lie there; of each its key and the CRC of its stored bytes, once it is written."""
-        known = self.past.notes.get("documents", {})
+        def finish() -> None:
+            if self.shelf is not None:
+                for piece in pieces:
+                    self.shelf.finish(piece)
+                self.shelf.settle()
 
-        def write(one: Document) -> tuple[str, int]:
-            key, check = known.get(one.name, ("", 0))
-            if key == one.key.hex():
-                self.past.copy(self.archive, {one.name: check})
-                return key, check
-            packed = pack(one.text())
-            self.archive.add_packed(one.name, packed)
-            return one.key.hex(), packed.check
+        return self._later(finish)
+
+    def document(self, piece: Piece, made: Document | None) -> Future[None]:
+        """Have the document of a piece written behind all tiles: as the last build wrote it where it is that one, and surely without `made`."""
+        if made is not None:
+            piece.document, piece.document_key = made.name, made.key.hex()
+
+        def write() -> None:
+            before = next((one for one in self.past.pieces if (one.document, one.document_key) == (piece.document, piece.document_key)), None)
+            if before is not None:
+                self.past.copy(self.archive, {piece.document: before.check})
+                piece.check = before.check
+            elif made is not None:
+                packed = pack(made.text())
+                self.archive.add_packed(piece.document, packed)
+                piece.check = packed.check
 
         self._write()
-        return {one.name: self._later(partial(write, one)) for one in many}
+        return self._later(write)
 
     def end_with(self, name: str, data: bytes) -> None:
         """Have a last file deflated and written behind all tiles; `settle` waits for it."""
@@ -206,16 +215,18 @@ class Assembly:
         """The bytes of a tile went to another place."""
         self._placed[uri.removesuffix(".glb")] = name, check
 
-    def table(self) -> pa.Table:
-        """All tiles that are written (`tiling.ledger.TILE`), in the order of the plan."""
+    def table(self, first: int = 0, end: int | None = None) -> pa.Table:
+        """Tiles that are written (`tiling.ledger.TILE`), in the order in which they were wanted."""
         both = pa.concat_tables([self.past.tiles, self.ledger.table()])
-        tiles = both.take(pa.array(self._rows[: self.done], pa.int64())).combine_chunks()
-        return replaced(tiles, self._placed)
+        rows = np.array(self._rows[first : self.done if end is None else end], np.int64)
+        together = len(rows) > 0 and bool((np.diff(rows) == 1).all())
+        tiles = both.slice(int(rows[0]), len(rows)) if together else both.take(pa.array(rows))
+        return replaced(tiles.combine_chunks(), self._placed)
 
-    def masses(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """(what all tiles that are written add to the masses above them, one behind the other; where what each adds begins, and the end); `ledger` has a place for them."""
+    def masses(self, first: int, end: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """(what tiles that are written add to the masses above them, one behind the other; where what each adds begins, and the end); `ledger` has a place for them."""
         if self.ledger.masses is None:
             raise ValueError("no masses were kept")
         own = self.ledger.table().column("masses").to_numpy()
         known = self.past.tiles.column("masses").to_numpy()
-        return planned(np.array(self._rows[: self.done], np.int64), (known, self.past.masses), (own, self.ledger.masses))
+        return gathered(np.array(self._rows[first:end], np.int64), (known, self.past.masses), (own, self.ledger.masses))

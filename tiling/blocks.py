@@ -9,7 +9,7 @@ is transformed on its own (law 4); walls are plumb.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import Any, Self
 
@@ -20,20 +20,21 @@ from pydantic import Field
 
 from tiling import implicit, masses, metadata, partition, pieces
 from tiling.anchors import Anchors, Look, look
+from tiling.anchors import ids as ids  # noqa: PLC0414  part of the contract (`tiling`)
 from tiling.assembly import Assembly
 from tiling.block_tiles import Source, Wanted, build_unit
-from tiling.boxes import enu_frames
 from tiling.gltf import Compression
 from tiling.ground_marks import Marks
-from tiling.ledger import HELD, KINDS, Ledger, boxes_of, notes_of
+from tiling.ledger import HELD, KINDS, Ledger, notes_of, save_tiles
 from tiling.levels import ABSENCE
-from tiling.pieces import Piece, Shelf
+from tiling.pieces import Shelf
 from tiling.pool import ALONE as HERE
 from tiling.pool import Pool
 from tiling.reuse import LEDGER, Past, Spoilt, common_key, tile_keys
 from tiling.rows import Rows
+from tiling.sections import Section, every, facts_of, laid_out, summed, tell, tree_of
 from tiling.store import Store
-from tiling.tree_text import Branch, Tree, text
+from tiling.tree_text import text
 from twin import registry
 from twin.angles import sine_cosine
 from twin.archive import ArchiveWriter
@@ -54,6 +55,8 @@ SHORT = 4
 MASSES = 200
 """Mass tiles in a unit of work."""
 UNIT_WEIGHT = 512_000
+KEEPERS = 4
+"""What is known of so many pieces is stored side by side: most of that is waiting for the disk."""
 BUILDINGS, MASS = 0, 1
 """Kinds of tiles of a cell."""
 
@@ -97,7 +100,7 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         source.rows.held = BY_HAND
     if past.trouble:
         report.note("warned", "", past.trouble)
-    with Pool(job.workers if len(source.rows) > ALONE else 1) as pool, _Plan(job.options) as plan, job.lake.scratch() as scratch:
+    with Pool(job.workers if len(source.rows) > ALONE else 1) as pool, _Plan(job.options, past) as plan, job.lake.scratch() as scratch:
         job.progress(0.0, "measuring buildings")
         anchors = look(Look(source.rows, source.reference, source.height), job.lake, past, pool, plan.begin)
         report.read = anchors.read
@@ -111,104 +114,141 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
         ledger, marks = Ledger(notes=anchors.notes, masses=Store(KINDS, scratch, HELD)), Marks(job.ground, job.lake, past)
         implicitly = job.options.subdivision == "implicit"
         shelf = None if implicitly else Shelf(job.lake, job.out, job.archive_bytes)
-        with ArchiveWriter(job.out) as archive, Assembly(past, archive, ledger, shelf=shelf, rewritten=implicitly) as work:
-            cells = _write(job, (source, schema, anchors, marks), plan, pool, work)
+        with ThreadPoolExecutor(KEEPERS, "ledger") as aside, ArchiveWriter(job.out) as archive, Assembly(past, archive, ledger, shelf=shelf, rewritten=implicitly) as work:
+            near, fresh = _write(job, (source, schema, anchors, marks), plan, pool, work)
             if not past.archives and report.read > ALONE:
                 give_back()
-            for action, feature, reason in notes_of(work.table()):
-                report.note(action, feature, reason)  # type: ignore[arg-type]
-            report.kept = work.kept
+            for section in (*fresh, near):
+                section.own, ends = work.masses(section.first, section.end)
+                if job.options.masses and not implicitly:
+                    section.collect(section.own, ends)
+            _write_masses(job, (*fresh, near), pool, work)
+            shelved = work.shelve([section.piece for section in fresh if section.piece is not None])
+            if not past.archives and report.read > ALONE:
+                give_back()
+            tables = {id(section): _tiles(work, section) for section in (near, *fresh)}
+            keeping = {section.piece.name: aside.submit(save_tiles, job.lake, tables[id(section)], section.own) for section in fresh if section.piece is not None}
+            written = []
+            for piece, one in every(near, fresh):
+                made = tell(one, tables[id(one)], job.about) if one is not None else None
+                if made is not None or piece.document:
+                    written.append(work.document(piece, made))
+            for told in (tables[id(near)], *(tables[id(section)] if section is not None else past.left(piece)[0] for piece, section in every(near, fresh) if piece.told)):
+                for action, feature, reason in notes_of(told):
+                    report.note(action, feature, reason)  # type: ignore[arg-type]
+            facts = summed([facts_of(tables[id(near)], near.end - near.first), *(piece.facts for piece in near.others.values())])
+            report.kept = facts["kept"]
             if not report.kept:
                 reasons = " ".join(f"{n.feature}: {n.reason}." for n in report.notes[:3])
                 raise BadFeature(f"Layer {version.layer}: no building could be built. {reasons}", "Check heights, outlines and terrain.")
-            own, ends = work.masses()
-            far = _write_masses(job, masses.collect(cells, own, ends), pool, work) if job.options.masses and not implicitly else None
-            if not past.archives and report.read > ALONE:
-                give_back()
-            told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(surveys), "about": job.about}
-            tiles, shelved = work.table(), work.shelve()
-            tree, branches = _tree(cells, tiles, far, work.pieces)
-            document, root, others = text(tree, error=ABSENCE * anchors.largest, branches=branches, **told)
-            written = work.documents(others)
+            document, root = text(tree_of(near, tables[id(near)]), error=ABSENCE * anchors.largest, schema=schema.to_json(), statistics=schema.statistics(surveys), about=job.about)
 
             def record() -> str:
                 shelved.result()
-                ledger.notes["pieces"] = [asdict(piece) for piece in work.pieces]
-                ledger.notes["documents"] = {name: one.result() for name, one in written.items()}
-                return "" if implicitly else ledger.save(job.lake, tiles, own)
+                for done in written:
+                    done.result()
+                for piece, _ in every(near, fresh):
+                    if piece.name in keeping:
+                        piece.ledger = keeping[piece.name].result()
+                ledger.notes["pieces"] = [asdict(piece) for piece, _ in every(near, fresh)]
+                return "" if implicitly else ledger.save(job.lake, tables[id(near)], near.own)
 
-            with ThreadPoolExecutor(1, "ledger") as aside:
-                saved = aside.submit(record)
-                work.end_with("tileset.json", document)
-                work.settle()
-                left = saved.result()
-            size_now = archive.size + sum(piece.size for piece in work.pieces)
+            saved = aside.submit(record)
+            work.end_with("tileset.json", document)
+            work.settle()
+            left = saved.result()
+            size_now = archive.size + sum(piece.size for piece in near.others.values())
         if implicitly:
             rewritten, size_now = implicit.rewrite(job.out, implicit.mercator(), work)
             root = rewritten["root"]
-            tiles = work.table()
-            left = ledger.save(job.lake, tiles, own)
-        sidecars = anchors.sidecars | marks.sidecars(past) | {LEDGER: left}
+            left = ledger.save(job.lake, work.table(), near.own)
+        sidecars = anchors.sidecars | marks.sidecars(past) | {LEDGER: left} | {f"{LEDGER}:{piece.name}": piece.ledger for piece in near.others.values()}
         job.progress(1.0, "done")
-        stored = [key for piece in work.pieces for key in piece.keys]
-        return _facts(root, tiles, len(cells), report, size_now) | {"sidecars": sidecars} | ({"pieces": stored} if stored else {})
+        stored = [key for piece, _ in every(near, fresh) for key in piece.archives]
+        return _facts(root, facts, report, size_now) | {"sidecars": sidecars} | ({"pieces": stored} if stored else {})
+
+
+def _tiles(work: Assembly, section: Section) -> pa.Table:
+    """The tiles of a section as rows of the ledger, the masses last."""
+    parts = [work.table(section.first, section.end), *([work.table(section.first_mass, section.end_mass)] if section.far is not None else [])]
+    return pa.concat_tables(parts).combine_chunks()
 
 
 class _Plan:
-    """The plan of the tiles; its first piece, most often all of it, is made on a thread while the columns are surveyed."""
+    """The plan from above, made on a thread while the columns are surveyed; and in an update, that of the pieces which are not what they were."""
 
-    def __init__(self, options: Options) -> None:
-        self._options = options
+    def __init__(self, options: Options, past: Past) -> None:
+        self._options, self._past = options, past
         self._thread = ThreadPoolExecutor(1, "planner")
+        self._cells: dict[str, Future[partition.Cells]] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._thread.shutdown(wait=True)
+        self._thread.shutdown(wait=True, cancel_futures=True)
 
     def begin(self, places: list[partition.Places]) -> None:
         """The places are known."""
-        budget = self._options.budget
-        self._rest = partition.pieces(places, budget=budget, share=budget / 3, limit=self._options.in_memory)
-        self._first = self._thread.submit(next, self._rest, None)
+        budget, implicitly = self._options.budget, self._options.subdivision == "implicit"
 
-    def pieces(self) -> Iterator[partition.Cells]:
-        """See `partition.pieces`."""
-        first = self._first.result()
-        if first is not None:
-            yield first
-            yield from self._rest
+        def found() -> tuple[list[partition.Top | partition.Subtree], float]:
+            limit = np.inf if implicitly else pieces.limit_of(sum(one.heft() for one in places))
+            nodes = list(partition.nodes(places, budget=budget, share=budget / 3, limit=self._options.in_memory, heavy=limit))
+            if self._past.pieces:
+                known = {(piece.name, piece.content) for piece in self._past.pieces}
+                touched = [one for one in nodes if isinstance(one, partition.Subtree) and pieces.is_piece(one, limit) and (one.name, one.digest()) not in known]
+                if sum(map(len, touched)) <= self._options.in_memory:
+                    self._cells = {one.name: self._thread.submit(one.cells) for one in touched}
+            return nodes, limit
+
+        self._found = self._thread.submit(found)
+
+    def nodes(self) -> tuple[list[partition.Top | partition.Subtree], float]:
+        """(`partition.nodes`, the limit of pieces)."""
+        return self._found.result()
+
+    def cells(self, one: partition.Subtree) -> partition.Cells:
+        """Its tiles."""
+        made = self._cells.pop(one.name, None)
+        return made.result() if made is not None else one.cells()
 
 
 def _write(
     job: TileJob, given: tuple[Source, metadata.Schema, Anchors, Marks], plan: _Plan, pool: Pool, work: Assembly,
-) -> partition.Cells:  # fmt: skip
-    """All tiles into the archive, in the order of the plan: those of the last build are copied, the others are built. Returns the plan."""
+) -> tuple[Section, list[Section]]:  # fmt: skip
+    """All tiles into their archives, in the order of the plan: those of the last build are copied, the others are built. Returns what is near the root, and the pieces that are not what they were."""
     source, schema, anchors, marks = given
-    keys = _keys(source, schema, marks, anchors.largest)
+    common, keys = _keys(source, schema, marks, anchors.largest)
     total = sum(len(one) - len(one.gone) for one in anchors.places) or 1
-    limit = pieces.limit_of(anchors.heft)
-    planned: list[partition.Cells] = []
+    found, limit = plan.nodes()
+    told = common_key({"about": asdict(job.about) if job.about is not None else None, "budget": job.options.budget, "masses": job.options.masses})
+    near, fresh = laid_out(found, limit, lambda one: (told + common(one.level, one.x, one.y, "")).hex(), work.past.same)
+    work.past.open([piece for piece in work.past.pieces if piece not in near.others.values()])
     most = min(UNIT * job.options.budget, max(UNIT_WEIGHT, job.options.budget))
     if work.past.archives:
         most /= SHORT  # so that what is built first is written while the next is
 
     def tasks() -> Iterator[tuple[Source, metadata.Schema, list[Wanted]]]:
         unit: list[Wanted] = []
-        weight, start = 0.0, 0
-        for piece in plan.pieces():
-            planned.append(piece.bare())
-            names, cut = piece.names(), pieces.pieces(piece, start, limit) if work.shelf is not None else []
-            start += len(names)
-            for at in work.want(names, keys(piece, planned[0].cell(0).name if work.rewritten else ""), cut).tolist():
-                cell = piece.cell(at)
-                unit.append((planned[-1].cell(at), cell.rows))
+        weight = 0.0
+        for section in (near, *fresh):
+            planned = plan.cells(section.subtree) if section.subtree is not None else section.cells
+            section.cells, section.subtree, section.first = planned.bare(), None, len(work)
+            real, names = section.real(), planned.names()
+            root = names[0] if work.rewritten else ""
+            wanted = real[work.want([names[at] for at in real.tolist()], keys(planned, root)[real], section.piece)].tolist()
+            if work.past.archives and wanted:
+                source.rows.expect(np.concatenate([planned.cell(at).rows for at in wanted]))
+            for at in wanted:
+                cell = planned.cell(at)
+                unit.append((section.cells.cell(at), cell.rows))
                 weight += cell.weight
                 if weight >= most:
                     yield source, schema, unit
                     unit, weight = [], 0.0
-            if not work.past.archives and len(piece.rows) > BY_HAND:
+            section.end = len(work)
+            if not work.past.archives and len(planned.rows) > BY_HAND:
                 give_back()
         if unit:
             yield source, schema, unit
@@ -218,24 +258,30 @@ def _write(
             work.enter(one)
         job.progress(0.1 + 0.88 * min(1.0, work.kept / total), f"building tiles ({work.done})")
     work.copy()
-    return partition.Cells.joined(planned)
+    return near, fresh
 
 
-def _write_masses(job: TileJob, found: masses.Masses, pool: Pool, work: Assembly) -> masses.Masses:
-    """The mass tiles behind the others: those of the last build are copied."""
+def _write_masses(job: TileJob, sections: Sequence[Section], pool: Pool, work: Assembly) -> None:
+    """The mass tiles behind the others of each section: those of the last build are copied."""
     compression = job.options.compression
     common = common_key({"code": CODE_VERSION, "compression": compression})
-    places = _places(found.cells, MASS)[found.cell]
 
     def tasks() -> Iterator[tuple[Compression, list[masses.Mass]]]:
         unit: list[masses.Mass] = []
-        for low, high, rows, ends in found.runs():
-            keys = tile_keys([common] * (high - low), places[low:high], rows[:, : masses.SHOWN], ends[1:].tolist())
-            for at in work.want(found.names[low:high], keys).tolist():
-                unit.append(found.mass(low + at, rows[ends[at] : ends[at + 1]]))
-                if len(unit) == MASSES:
-                    yield compression, unit
-                    unit = []
+        for section in sections:
+            found = section.far
+            if found is None:
+                continue
+            section.first_mass = len(work)
+            places = _places(found.cells, MASS)[found.cell]
+            for low, high, rows, ends in found.runs():
+                keys = tile_keys([common] * (high - low), places[low:high], rows[:, : masses.SHOWN], ends[1:].tolist())
+                for at in work.want(found.names[low:high], keys, section.piece).tolist():
+                    unit.append(found.mass(low + at, rows[ends[at] : ends[at + 1]]))
+                    if len(unit) == MASSES:
+                        yield compression, unit
+                        unit = []
+            section.end_mass = len(work)
         if unit:
             yield compression, unit
 
@@ -243,11 +289,10 @@ def _write_masses(job: TileJob, found: masses.Masses, pool: Pool, work: Assembly
         for one in unit:
             work.enter(one)
     work.copy()
-    return found
 
 
-def _keys(source: Source, schema: metadata.Schema, marks: Marks, largest: float) -> Callable[[partition.Cells, str], NDArray[np.uint64]]:
-    """Digests of what the bytes of the tiles of a piece depend on: among it the ground, of which the cells count that reach the tile.
+def _keys(source: Source, schema: metadata.Schema, marks: Marks, largest: float) -> tuple[Callable[[int, int, int, str], bytes], Callable[[partition.Cells, str], NDArray[np.uint64]]]:
+    """(a digest of what all tiles in a cell depend on: among it the ground, of which the cells count that reach it; the keys of the tiles of a part of the plan).
 
     `largest`: metres; no building of a tile sticks out of its cell by more. The last argument names the root cell where tiles are seen from its frame.
     """
@@ -258,17 +303,18 @@ def _keys(source: Source, schema: metadata.Schema, marks: Marks, largest: float)
     }  # fmt: skip
     made: dict[tuple[str, ...], bytes] = {}
 
-    def common(piece: partition.Cells, at: int, root: str) -> bytes:
-        names = marks.at(_reach(piece.cell(at), largest)) if source.ground is not None else ()
+    def common(level: int, x: int, y: int, root: str) -> bytes:
+        names = marks.at(_reach(level, x, y, largest)) if source.ground is not None else ()
         if names not in made:
             made[names] = common_key({**told, "ground": names, "root": root})
         return made[names]
 
-    def keys(piece: partition.Cells, root: str) -> NDArray[np.uint64]:
-        commons = [common(piece, at, root) for at in range(len(piece))] if source.ground is not None else [common(piece, 0, root)] * len(piece)
-        return tile_keys(commons, _places(piece, BUILDINGS), piece.mark, piece.last.tolist())
+    def keys(part: partition.Cells, root: str) -> NDArray[np.uint64]:
+        places = _places(part, BUILDINGS)
+        commons = [common(level, x, y, root) for _, level, x, y in places.tolist()] if source.ground is not None else [common(0, 0, 0, root)] * len(part)
+        return tile_keys(commons, places, part.mark, part.last.tolist())
 
-    return keys
+    return common, keys
 
 
 def _places(cells: partition.Cells, kind: int) -> NDArray[np.int64]:
@@ -276,25 +322,21 @@ def _places(cells: partition.Cells, kind: int) -> NDArray[np.int64]:
     return np.column_stack([np.full(len(cells), kind), cells.level, cells.x, cells.y])
 
 
-def _reach(cell: partition.Cell, largest: float) -> Bounds:
+def _reach(level: int, x: int, y: int, largest: float) -> Bounds:
     """The box in degrees in which the corners of a cell's buildings lie."""
-    side = 1 << cell.level
-    (west, east), (north, south) = partition.unproject(np.array([cell.x, cell.x + 1]) / side, np.array([cell.y, cell.y + 1]) / side)
+    side = 1 << level
+    (west, east), (north, south) = partition.unproject(np.array([x, x + 1]) / side, np.array([y, y + 1]) / side)
     up = largest / 110_000
     along = up / max(float(sine_cosine(min(max(abs(north), abs(south)) + up, 89.0))[1]), 0.01)
     return Bounds(west - along, south - up, east + along, north + up)
 
 
-def _facts(root: dict[str, Any], tiles: pa.Table, own: int, report: Report, size: int) -> dict[str, Any]:
-    """What is told of a tileset; the first `own` tiles show buildings, the others masses (whose feet are rounded)."""
-    drawn = tiles.column("drawn").to_numpy()
-    shown = {name: tiles.column(name).to_numpy()[drawn] for name in ("vertices", "triangles", "size")}
-    bottom, top = (tiles.column(name).to_numpy()[:own][drawn[:own]] for name in ("bottom", "top"))
+def _facts(root: dict[str, Any], facts: dict[str, Any], report: Report, size: int) -> dict[str, Any]:
+    """What is told of a tileset."""
     return {
-        "entry": "tileset.json", "tiles": int(drawn.sum()), "bytes": size,
-        "heights": [float(bottom.min()), float(top.max())],
+        "entry": "tileset.json", "tiles": facts["tiles"], "bytes": size, "heights": [facts["bottom"], facts["top"]],
         "root": {key: root[key] for key in ("boundingVolume", "geometricError", "transform") if key in root},
-        "stats": {"features": report.kept, **{name: int(shown[name].sum()) for name in ("vertices", "triangles")}, "raw_bytes": int(shown["size"].sum())},
+        "stats": {"features": report.kept, "vertices": facts["vertices"], "triangles": facts["triangles"], "raw_bytes": facts["size"]},
         "report": report.to_json(),
     }  # fmt: skip
 
@@ -317,34 +359,3 @@ def _source(version: LayerVersion, job: TileJob) -> Source:
 def _arrow(rows: Rows, names: list[str]) -> pa.Schema:
     whole = rows.schema()
     return pa.schema([whole.field(name) for name in ["id", *(n for n in names if n != "id")]])
-
-
-def _tree(cells: partition.Cells, built: pa.Table, far: masses.Masses | None, pieces: Sequence[Piece]) -> tuple[Tree, list[Branch]]:
-    """(the cells, which add to those above them; what is told of them in documents of their own: all that is below the first cell of a piece).
-
-    With masses only the root adds; a mass tile is replaced by the cells below it and their mass tiles. The error of a mass tile is that of its
-    blocks, or of the buildings that are absent as such (as in levels of meshes, ADR 0005).
-    """
-    masked = far.cell if far is not None else np.zeros(0, np.int64)  # cells that have a mass tile, which stands right behind them
-    mine = np.arange(len(cells)) + np.searchsorted(masked, np.arange(len(cells)))
-    theirs = mine[masked] + 1
-    order = np.concatenate([mine, theirs]).argsort()  # rows of the ledger, masses last → places in the tree
-    cell = np.concatenate([np.arange(len(cells)), masked])[order]
-    side = np.exp2(cells.level)
-    frames = enu_frames(*partition.unproject((cells.x + 0.5) / side, (cells.y + 0.5) / side))
-    low, high = boxes_of(built)
-    names = [f"{name}.glb" if drawn else "" for name, drawn in zip(built.column("name").to_pylist(), built.column("drawn").to_pylist(), strict=True)]
-    below = mine.copy()  # where the children of each cell hang
-    below[masked] = theirs
-    above = np.concatenate([[-1], below[cells.parent[1:]]])
-    absent = ABSENCE * cells.error
-    errors, top = absent.copy(), absent[0]
-    if far is not None and len(masked):
-        errors = np.concatenate([np.zeros(len(cells)), np.maximum(far.errors(), absent[masked])])
-        top = max(top, ABSENCE * far.largest())
-    errors[0] = top
-    parents = np.concatenate([above, np.where(masked == 0, 0, above[masked])])
-    replaced = np.concatenate([np.zeros(len(cells), bool), np.ones(len(masked), bool)])
-    ends = np.append(mine, len(order))
-    branches = [Branch(f"tileset-{piece.name.replace('/', '-')}.json", int(below[piece.first]), int(ends[piece.end])) for piece in pieces if piece.end > piece.first + 1]
-    return Tree(frames[cell], errors[order], parents[order], low[order], high[order], [names[at] for at in order.tolist()], replaced[order]), branches

@@ -32,17 +32,21 @@ class Layout:
     depth: I64
 
 
-def layout(frames: F64, parents: I64, low: F64, high: F64, margin: float) -> Layout:
+def layout(frames: F64, parents: I64, low: F64, high: F64, margin: float, ready: NDArray[np.bool_] | None = None) -> Layout:
     """Where tiles lie in one another, and the boxes that hold their content and their children's boxes.
 
     Args:
         frames: (N, 4, 4) tile → ECEF, rigid (or the identity). parents: (N,) positions of the parents, before their children; −1 for roots.
         low, high: (N, 3) extremes of the content, NaN without any. margin: metres added around content and around children.
+        ready: (N,) tiles whose extremes hold all that is below them, too, margins and all.
     """
     relative = _relative(frames, parents)
     full = np.asarray(np.isfinite(low).all(axis=1) & np.isfinite(high).all(axis=1), bool)
-    low = np.where(full[:, None], low - margin, np.inf)
-    high = np.where(full[:, None], high + margin, -np.inf)
+    around = np.full(len(full), margin)
+    if ready is not None:
+        around[ready] = 0.0
+    low = np.where(full[:, None], low - around[:, None], np.inf)
+    high = np.where(full[:, None], high + around[:, None], -np.inf)
     depth = _depths(parents)
     for level in range(int(depth.max(initial=0)), 0, -1):
         here = np.flatnonzero((depth == level) & full)

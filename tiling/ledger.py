@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,18 +23,22 @@ from tiling.mass_columns import COLUMNS
 from tiling.store import Store
 from tiling.tileset import Finished
 from twin.archive import Packed
+from twin.hashing import identity
 from twin.lake import Lake, storage_errors
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-KINDS: dict[str, tuple[str, tuple[int, ...]]] = {"made": ("<f8", (COLUMNS,)), "planned": ("<f8", (COLUMNS,))}
-"""Columns of a store for masses: as they are made, and in the order of the plan where that is another."""
+KINDS: dict[str, tuple[str, tuple[int, ...]]] = {"made": ("<f8", (COLUMNS,))}
+"""The column of a store for masses, as they are made."""
 HELD = 1 << 25
 """Bytes of masses that are kept in memory: those of two million buildings."""
 RUN = 16_384
 """Tiles whose masses are put in order, or stored, at a time."""
 _TOGETHER = 512
-_FORMAT = 3
+_REMEMBERED = 1024
+_SOUND: dict[tuple[int, ...], None] = {}
+"""Files, as they were, whose CRC this process has compared: the indexes of a city are read at every update."""
+_FORMAT = 4
 _WIDTH = 8 * COLUMNS
 _BOX = ("west", "south", "low", "east", "north", "high")
 _STORED = pa.schema([
@@ -94,11 +99,16 @@ class Ledger:
         return replaced(pa.concat_tables(self.tables), self.places)
 
     def save(self, lake: Lake, table: pa.Table | None = None, masses: F64 | None = None) -> str:
-        """Store it, with these rows, and the masses of all of them one behind the other, where they are given; returns its key in the lake."""
-        about = {b"notes": json.dumps(self.notes, ensure_ascii=False).encode()}
-        table = self.table() if table is None else table
-        own = np.zeros((0, COLUMNS)) if masses is None else masses
-        return save_batches(lake, _STORED.with_metadata(about), lambda: _batches(table, own))
+        """`save_tiles` of these rows (all without any) with the notes."""
+        return save_tiles(lake, self.table() if table is None else table, masses, self.notes)
+
+
+def save_tiles(lake: Lake, table: pa.Table, masses: F64 | None = None, notes: dict[str, Any] | None = None) -> str:
+    """Store rows of tiles, the masses of all of them one behind the other where there are any, and notes; returns the key in the lake."""
+    about = {b"notes": json.dumps(notes or {}, ensure_ascii=False).encode()}
+    own = np.zeros((0, COLUMNS)) if masses is None else masses
+    few = list(_batches(table, own)) if len(table) <= RUN else None
+    return save_batches(lake, _STORED.with_metadata(about), lambda: _batches(table, own) if few is None else iter(few))
 
 
 def _batches(table: pa.Table, masses: F64) -> Iterator[pa.RecordBatch]:
@@ -134,32 +144,33 @@ def load_tiles(lake: Lake, key: str) -> tuple[pa.Table, list[F64], dict[str, Any
     return stored.drop_columns(["mass"]).append_column(TILE.field("masses"), counts), rows, notes
 
 
-def planned(rows: I64, past: tuple[I64, list[F64]], own: tuple[I64, Store]) -> tuple[F64, I64]:
+def gathered(rows: I64, past: tuple[I64, list[F64]], own: tuple[I64, Store]) -> tuple[F64, I64]:
     """(the masses of tiles one behind the other, (N + 1,) where those of each begin).
 
     Args:
         rows: (N,) tiles, those of the last build before those of this one. past, own: how many rows of masses each of them has, and the masses.
     """
     (before, known), (counts, store) = past, own
-    count = np.concatenate([before, counts])[rows]
+    all_of_them = np.concatenate([before, counts])
+    count = all_of_them[rows]
     first = np.concatenate([[0], np.cumsum(count)])
-    if not len(before) and np.array_equal(rows, np.arange(len(counts))):
-        return store.private("made"), first
+    begin = np.concatenate([[0], np.cumsum(all_of_them)])[rows]
+    if len(rows) and rows[0] >= len(before) and (np.diff(rows) == 1).all():  # as they were made: nothing is moved
+        low = int(begin[0] - before.sum())
+        return store.private("made")[low : low + int(first[-1])], first
+    found = np.empty((int(first[-1]), COLUMNS))
     pieces = [*known, store["made"]]
     edges = np.cumsum([0, *map(len, pieces)])
-    begin = np.concatenate([[0], np.cumsum(np.concatenate([before, counts]))])[rows]
-    store.drop("planned")
     for at in range(0, len(rows), RUN):
-        some = slice(at, at + RUN)
         begins = first[at : at + RUN + 1]
-        wanted = np.repeat(begin[some] - begins[:-1], count[some]) + np.arange(begins[0], begins[-1])
-        found = np.empty((len(wanted), COLUMNS))
+        wanted = np.repeat(begin[at : at + RUN] - begins[:-1], count[at : at + RUN]) + np.arange(begins[0], begins[-1])
+        some = found[begins[0] : begins[-1]]
         for piece, low, high in zip(pieces, edges[:-1], edges[1:], strict=True):
             mine = (wanted >= low) & (wanted < high)
-            found[mine] = piece[wanted[mine] - low]
-        store.add("planned", found)
+            if mine.any():
+                some[mine] = piece[wanted[mine] - low]
         store.release()
-    return store.private("planned"), first
+    return found, first
 
 
 def replaced(tiles: pa.Table, places: dict[str, tuple[str, int]]) -> pa.Table:
@@ -224,12 +235,17 @@ def load_table(lake: Lake, key: str) -> tuple[pa.Table, mmap.mmap]:
     """
     with lake.path(key).open("rb") as file:
         pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        about_file = identity(os.fstat(file.fileno()))
     table = pa.ipc.open_file(pa.py_buffer(pages)).read_all()
     about, crc = table.schema.metadata or {}, 0
-    for number, batch in enumerate(table.to_batches()):
-        crc = _crc(batch, None if number == 0 else crc)
-    if about.get(b"format") != str(_FORMAT).encode() or about.get(b"crc") != str(crc).encode():
-        raise ValueError(f"the sidecar {key[:12]} is damaged or of another release")
+    if about_file not in _SOUND:
+        for number, batch in enumerate(table.to_batches()):
+            crc = _crc(batch, None if number == 0 else crc)
+        if about.get(b"format") != str(_FORMAT).encode() or about.get(b"crc") != str(crc).encode():
+            raise ValueError(f"the sidecar {key[:12]} is damaged or of another release")
+        _SOUND[about_file] = None
+        while len(_SOUND) > _REMEMBERED:
+            _SOUND.pop(next(iter(_SOUND)))
     return table, pages
 
 

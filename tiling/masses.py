@@ -103,7 +103,7 @@ class Masses:
         cell: (M,) positions of their cells in the plan. names: their own.
         parts: the summaries of the cells' own buildings, and those of cells with others below them.
         begin, count: (K,) of each cell that hangs below a mass tile, where its summary is in the parts, one behind the other, and its rows.
-        first: (M + 1,) where those below each mass tile begin among these.
+        first: (M + 1,) where those below each mass tile begin among these. root: the summary of the first cell and all below it.
     """
 
     cells: Cells
@@ -113,6 +113,7 @@ class Masses:
     begin: I64
     count: I64
     first: I64
+    root: F64
 
     def runs(self, length: int | None = None) -> Iterator[tuple[int, int, F64, I64]]:
         """(first, last, what they show, where each begins in that, and the end) of at most `length` mass tiles (`RUN`), one behind the other."""
@@ -173,7 +174,8 @@ def collect(cells: Cells, own: F64, first: I64) -> Masses:
     begin = np.where(slot < 0, first[:-1], len(own) + slot * SIDE * SIDE)[below]
     above, start = np.unique(cells.parent[below], return_index=True)
     names = [f"mass/{level}/{x}/{y}" for level, x, y in zip(*(getattr(cells, axis)[above].tolist() for axis in ("level", "x", "y")), strict=True)]
-    return Masses(cells, above, names, (own, result.reshape(-1, COLUMNS)), begin, count[below], np.append(start, len(below)))
+    root = result[0, : count[0]] if len(inner) else own
+    return Masses(cells, above, names, (own, result.reshape(-1, COLUMNS)), begin, count[below], np.append(start, len(below)), root)
 
 
 def _halves(parent: I64) -> tuple[I64, I64, I64]:

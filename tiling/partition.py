@@ -12,8 +12,7 @@ piece by piece, so memory is bounded by `limit` and the plan is the same whateve
 
 from __future__ import annotations
 
-import mmap
-from bisect import bisect_left
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,160 +20,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tiling.places import NONE, U64
+from tiling.places import Places as Places  # noqa: PLC0414  who knows the plan finds them here
 from twin.angles import arc_tangent, exponential
 from twin.keys import DEPTH as DEPTH  # noqa: PLC0414  the grid is the one that parts are sorted by
 from twin.keys import deinterleave as deinterleave  # noqa: PLC0414
 from twin.keys import interleave as interleave  # noqa: PLC0414
 from twin.keys import project as project  # noqa: PLC0414
 
-U64 = NDArray[np.uint64]
 LIMIT = 1 << 20
 """Features of a cell that are planned in memory (some 110 MB)."""
-_FEW = 4096
-"""Features that are laid between others, or left out of them, one by one."""
-_NONE = np.zeros(0, np.uint64)
-
-
-@dataclass(frozen=True)
-class Places:
-    """Features by place, ascending by `code` and then by `tie`.
-
-    Attributes:
-        code: (N,) Morton codes of the anchors (`project`).
-        size: (N,) metres; what is larger is drawn from farther away.
-        weight: (N,) ≥ 0, what a feature costs to draw (vertices).
-        tie: (N,) hashes of the ids, so that equals have an order of their own.
-        row: (N,) the numbers by which the plan names them.
-        mark: (N,) what a caller wants to find again in `Cell.mark`, or empty.
-        base: what to add to `row`; gone: positions, ascending, of what is to be left out. So a file can be used as it lies.
-        pages: the file that the arrays are views of, if they all are of one.
-    """
-
-    code: U64
-    size: NDArray[Any]
-    weight: NDArray[Any]
-    tie: U64
-    row: NDArray[Any]
-    mark: U64 = field(default_factory=lambda: _NONE)
-    base: int = 0
-    gone: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    pages: mmap.mmap | None = None
-
-    def __len__(self) -> int:
-        return len(self.code)
-
-    def part(self, rows: Any) -> Places:
-        """Some of them: a mask, or positions in ascending order."""
-        return Places(self.code[rows], self.size[rows], self.weight[rows], self.tie[rows] if len(self.tie) else _NONE, self.row[rows], self.mark[rows] if len(self.mark) else _NONE)
-
-    def slice(self, a: int, b: int) -> Places:
-        """Those at a ≤ position < b, as a view."""
-        left, right = np.searchsorted(self.gone, (a, b))
-        return replace(self.part(slice(a, b)), base=self.base, gone=self.gone[left:right] - a)
-
-    def between(self, low: int, high: int) -> Places:
-        """Those of low ≤ code < high, as a view."""
-        a, b = np.searchsorted(self.code, np.array([low, high], np.uint64))
-        return self.slice(int(a), int(b))
-
-    def shown(self) -> Places:
-        """Without what is gone, rows with their base."""
-        rest = self
-        if len(self.gone):
-            keep = np.ones(len(self), bool)
-            keep[self.gone] = False
-            rest = self.part(keep)
-        return replace(rest, row=rest.row + np.int64(self.base), base=0) if self.base else rest
-
-    def release(self) -> None:
-        """Let go of the pages that were read; the arrays stay as they are and are read again when touched."""
-        if self.pages is not None:
-            self.pages.madvise(mmap.MADV_DONTNEED)
-
-    def heft(self) -> float:
-        """Weight of all that is shown."""
-        return float(self.weight.sum(dtype=np.float64) - self.weight[self.gone].sum(dtype=np.float64))
-
-    def largest(self) -> float:
-        """Largest size that is shown, 0 without any."""
-        return float((np.delete(self.size, self.gone) if len(self.gone) else self.size).max(initial=0.0))
-
-    @staticmethod
-    def merged(many: Sequence[Places], *, tied: bool = True) -> Places:
-        """All that is shown in one, sorted; perhaps without `tie` (`tied`: who does not merge them again has no use for them)."""
-        if sum(len(one) > len(one.gone) for one in many) < 2:
-            return next((one.shown() for one in many if len(one) > len(one.gone)), many[0].part(slice(0, 0)))
-        laid = _laid(many, tied)
-        return laid if laid is not None else _together(many)
-
-    def sorted(self) -> Places:
-        """What is shown in ascending order. Runs that are sorted already cost little."""
-        order = np.argsort(self.code, kind="stable")
-        if len(self.gone):
-            keep = np.ones(len(self), bool)
-            keep[self.gone] = False
-            order = order[keep[order]]
-        code = self.code[order]
-        same = np.flatnonzero(code[1:] == code[:-1])
-        if len(same):
-            among = np.unique(np.concatenate([same, same + 1]))
-            order[among] = order[among][np.lexsort((self.tie[order[among]], code[among]))]
-        return replace(self.part(order), base=self.base)
-
-
-def _together(many: Sequence[Places]) -> Places:
-    """`Places.merged` by sorting all of them."""
-    columns = {name: np.concatenate([getattr(one, name) for one in many]) for name in ("code", "size", "weight", "tie", "mark")}
-    row = np.concatenate([one.row + np.int64(one.base) for one in many])
-    first = np.cumsum([0, *map(len, many)])
-    return Places(**columns, row=row, gone=np.concatenate([one.gone + at for one, at in zip(many, first, strict=False)])).sorted()
-
-
-def _laid(many: Sequence[Places], tied: bool) -> Places | None:
-    """`Places.merged` of parts of which most lie one behind the other: a few others are laid between what is copied as it lies. None where there are too many of those.
-
-    A layer is written in parts of one long order, and each update adds a small one, so that to sort them all anew is mostly to find out that they are sorted.
-    """
-    chain: list[Places] = []
-    others: list[Places] = []
-    for one in sorted((one for one in many if len(one)), key=len, reverse=True):
-        at = bisect_left(chain, int(one.code[0]), key=lambda two: int(two.code[0]))
-        free = (at == 0 or chain[at - 1].code[-1] < one.code[0]) and (at == len(chain) or one.code[-1] < chain[at].code[0])
-        if free:
-            chain.insert(at, one)
-        else:
-            others.append(one)
-    if sum(map(len, others)) + sum(len(one.gone) for one in chain) > _FEW:
-        return None
-    rest = _together(others) if others else chain[0].part(slice(0, 0))
-    pieces: list[tuple[Places, int, int]] = []
-    first = 0
-    for number, part in enumerate(chain):
-        last = int(np.searchsorted(rest.code, part.code[-1], "right")) if number + 1 < len(chain) else len(rest)
-        before = np.searchsorted(part.code, rest.code[first:last]).tolist()
-        for k, at in enumerate(before):  # among those of its own place it has its place by its tie
-            code, tie = rest.code[first + k], rest.tie[first + k]
-            while at < len(part) and part.code[at] == code and part.tie[at] < tie:
-                at += 1  # noqa: PLW2901
-            before[k] = at
-        begin = 0
-        for at, number_ in sorted([*((at, first + k) for k, at in enumerate(before)), *((at, len(rest)) for at in part.gone.tolist())]):
-            if at > begin:
-                pieces.append((part, begin, at))
-            if number_ < len(rest):
-                pieces.append((rest, number_, number_ + 1))
-                begin = at
-            else:
-                begin = at + 1
-        if begin < len(part):
-            pieces.append((part, begin, len(part)))
-        first = last
-    columns = {name: np.concatenate([getattr(one, name)[a:b] for one, a, b in pieces]) for name in ("code", "size", "weight", "mark", *(["tie"] if tied else []))}
-    row, at = np.empty(len(columns["code"]), np.int64), 0
-    for one, a, b in pieces:
-        np.add(one.row[a:b], one.base, out=row[at : at + b - a])
-        at += b - a
-    return Places(**{"tie": _NONE, **columns}, row=row)
+_TALL = 1 << 14
+"""Features, the largest, that are at hand for the tiles of heavy cells."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +53,7 @@ class Cell:
     parent: int
     error: float
     weight: float = 0.0
-    mark: U64 = field(default_factory=lambda: _NONE)
+    mark: U64 = field(default_factory=lambda: NONE)
 
     @property
     def name(self) -> str:
@@ -228,7 +85,7 @@ class Cells:
     weight: NDArray[np.float64]
     last: NDArray[np.int64]
     rows: NDArray[Any]
-    mark: U64 = field(default_factory=lambda: _NONE)
+    mark: U64 = field(default_factory=lambda: NONE)
     whole: bool = True
 
     def __len__(self) -> int:
@@ -242,11 +99,11 @@ class Cells:
         """One of them."""
         own = slice(int(self.last[at - 1]) if at else 0, int(self.last[at]))
         numbers = (int(self.level[at]), int(self.x[at]), int(self.y[at]), self.rows[own], int(self.parent[at]))
-        return Cell(*numbers, float(self.error[at]), float(self.weight[at]), self.mark[own] if len(self.mark) else _NONE)
+        return Cell(*numbers, float(self.error[at]), float(self.weight[at]), self.mark[own] if len(self.mark) else NONE)
 
     def bare(self) -> Cells:
         """Without their features."""
-        return replace(self, last=np.zeros(len(self), np.int64), rows=_NONE.astype(np.int64), mark=_NONE)
+        return replace(self, last=np.zeros(len(self), np.int64), rows=NONE.astype(np.int64), mark=NONE)
 
     @staticmethod
     def of(cell: Cell, *, whole: bool = True) -> Cells:
@@ -283,41 +140,159 @@ def stream(sources: Sequence[Places], *, budget: float, share: float, limit: int
 
 
 def pieces(sources: Sequence[Places], *, budget: float, share: float, limit: int = LIMIT) -> Iterator[Cells]:
-    """The tiles of a layer, parents before children, in Morton order, in pieces of which none is empty.
+    """The tiles of a layer, parents before children, in Morton order, in pieces of which none is empty; see `nodes`."""
+    count = 0
+    tops: list[int] = []
+    for node in nodes(sources, budget=budget, share=share, limit=limit):
+        above = tops[node.above] if node.above >= 0 else -1
+        cells = node.cells()
+        if isinstance(node, Top):
+            tops.append(count)
+        yield replace(cells, parent=np.where(cells.parent < 0, above, cells.parent + count))
+        count += len(cells)
+
+
+@dataclass(frozen=True)
+class Top:
+    """A tile of a cell too heavy to be looked at whole: `cell`, whose parent is the top number `above` (−1 for none)."""
+
+    cell: Cell
+    above: int
+
+    def cells(self) -> Cells:
+        """The tile, without its parent."""
+        return Cells.of(self.cell, whole=False)
+
+
+@dataclass(frozen=True)
+class Subtree:
+    """All tiles of what lies in a cell and is not drawn above it: a function of that alone, and not yet made.
+
+    Attributes:
+        views: of each source, what lies there. taken: of that, what is drawn above.
+        above: number of the top below which it hangs, −1 for none. level, x, y: of its first tile. weight: of all that it draws.
+    """
+
+    views: Sequence[Places]
+    taken: Places
+    above: int
+    level: int
+    x: int
+    y: int
+    weight: float
+    budget: float
+    share: float
+
+    @property
+    def name(self) -> str:
+        """`Cell.name` of its first tile."""
+        return f"{self.level}/{self.x}/{self.y}"
+
+    def __len__(self) -> int:
+        """How many features lie there, shown or not."""
+        return sum(map(len, self.views))
+
+    def cells(self) -> Cells:
+        """Its tiles; the first has no parent among them."""
+        places = _without(Places.merged(self.views, tied=False), self.taken.row)
+        if not math.isinf(self.budget):
+            return _in_memory(places, self.budget, self.share)
+        weight = float(places.weight.sum(dtype=np.float64))
+        return Cells.of(Cell(self.level, self.x, self.y, places.row, -1, 0.0, weight, places.mark))
+
+    def digest(self) -> str:
+        """What its tiles are made of, whatever its order and parts: sums of the marks (and of their squares) of what lies there, and of what is drawn above."""
+        sums = sum((_sums(view.mark) - _sums(view.mark[view.gone]) for view in self.views), np.zeros(3, np.uint64))
+        return str(np.concatenate([sums, _sums(self.taken.mark)]).tobytes().hex())
+
+
+def _sums(marks: U64) -> U64:
+    """(how many, their sum, the sum of their squares), modulo 2^64."""
+    return np.array([len(marks), marks.sum(dtype=np.uint64), np.dot(marks, marks)], np.uint64)
+
+
+def nodes(sources: Sequence[Places], *, budget: float, share: float, limit: int = LIMIT, heavy: float = math.inf) -> Iterator[Top | Subtree]:
+    """The plan from above: tiles of heavy cells, and what hangs below them, parents before children, in Morton order.
 
     Args:
         sources: the layer's features; their rows are all different.
         budget: weight that a leaf may hold.
         share: weight that an inner tile takes (always at least one feature).
-        limit: features held in memory.
+        limit: features held in memory. heavy: a cell of more features or weight is not looked at whole: its tile comes by itself, and its quadrants after it.
     """
-    count, whole = 0, sum(map(len, sources)) <= limit
-    stack: list[tuple[int, int, int, NDArray[Any]]] = [(0, 1 << 2 * DEPTH, -1, np.zeros(0, np.int64))]
+    count, whole, tall = 0, sum(map(len, sources)) <= limit, None
+    stack = [(0, 1 << 2 * DEPTH, -1, Places.none())]
     while stack:
-        low, high, parent, taken = stack.pop()
-        views = [source.between(low, high) for source in sources]
-        if sum(map(len, views)) <= limit:
-            places = _without(Places.merged(views, tied=False), taken)
-            if len(places):
-                yield (piece := _in_memory(places, parent, count, budget, share))
-                count += len(piece)
-            if not whole:
-                _release(sources)
+        low, high, above, taken = stack.pop()
+        views = [view for view in (source.between(low, high) for source in sources) if len(view) > len(view.gone)]
+        taken = taken.part((taken.code >= low) & (taken.code < high))
+        if sum(len(view) - len(view.gone) for view in views) == len(taken):
             continue
-        first, last, total, top = _survey(_slices(sources, views, taken, limit), share)
+        weight = sum(view.heft() for view in views) - float(taken.weight.sum(dtype=np.float64))
+        first, last = _ends(views, set(taken.row.tolist()))
         level = _common_level(first, last)
-        if level == DEPTH or total <= budget:  # one place, or many features that weigh next to nothing: a leaf as it is
-            yield _in_memory(_without(Places.merged(views), taken), parent, count, np.inf, share)
+        place = level, *deinterleave(first >> 2 * (DEPTH - level))
+        if sum(map(len, views)) <= limit and weight <= heavy:
+            yield Subtree(views, taken, above, *place, weight, budget, share)
+        elif level == DEPTH or weight <= budget:  # one place, or many features that weigh next to nothing: a leaf as it is
+            yield Subtree(views, taken, above, *place, weight, math.inf, share)
+        else:
+            tall = _tall(sources) if tall is None else tall
+            own, error = _largest(tall, (sources, views, taken, limit), share)
+            yield Top(Cell(*place, own.row, -1, error, float(own.weight.sum(dtype=np.float64)), own.mark), above)
+            taken = _joined(taken, own)
+            start, step = first >> 2 * (DEPTH - level) << 2 * (DEPTH - level), 1 << 2 * (DEPTH - level - 1)
+            stack.extend((start + q * step, start + (q + 1) * step, count, taken) for q in (3, 2, 1, 0))
             count += 1
-            continue
-        own, rest = _split(top, share)
-        own = own.sorted()
-        x, y = deinterleave(first >> 2 * (DEPTH - level))
-        yield Cells.of(Cell(level, x, y, own.row, parent, float(rest.size.max(initial=0.0)), float(own.weight.sum()), own.mark), whole=False)
-        taken = np.concatenate([taken, own.row])
-        start, step = first >> 2 * (DEPTH - level) << 2 * (DEPTH - level), 1 << 2 * (DEPTH - level - 1)
-        stack.extend((start + q * step, start + (q + 1) * step, count, taken) for q in (3, 2, 1, 0))
-        count += 1
+        if not whole:
+            _release(sources)
+
+
+def _ends(views: Sequence[Places], taken: set[int]) -> tuple[int, int]:
+    """The first and the last code of what is shown and not taken."""
+    found = []
+    for view in views:
+        gone, last = view.gone, len(view) - 1
+        hidden = set(gone.tolist())
+        ahead = np.flatnonzero(gone != np.arange(len(gone)))
+        behind = np.flatnonzero(gone[::-1] != last - np.arange(len(gone)))
+        for at, step in ((int(ahead[0]) if len(ahead) else len(gone), 1), (last - (int(behind[0]) if len(behind) else len(gone)), -1)):
+            while 0 <= at <= last and (at in hidden or int(view.row[at]) + view.base in taken):
+                at += step  # noqa: PLW2901
+            if 0 <= at <= last:
+                found.append(int(view.code[at]))
+    return min(found), max(found)
+
+
+def _tall(sources: Sequence[Places]) -> Places:
+    """About the `_TALL` largest features: all that are as large as the least of them."""
+    count = sum(map(len, sources))
+    sample = np.concatenate([one.size[:: max(1, count // _TALL)] for one in sources])
+    least = np.sort(sample)[-max(1, len(sample) * _TALL // count)] if count > _TALL else -math.inf
+    found = []
+    for one in sources:
+        at = np.flatnonzero(one.size >= least)
+        found.append(replace(one.part(at[~np.isin(at, one.gone)]), base=one.base))
+        one.release()
+    return Places.merged(found)
+
+
+def _largest(tall: Places, among: tuple[Sequence[Places], Sequence[Places], Places, int], share: float) -> tuple[Places, float]:
+    """(the largest of some views up to `share`, in order; the size of the largest of the others). Where the tallest of all are not enough to tell, all are looked at."""
+    sources, views, taken, limit = among
+    low, high = min(int(view.code[0]) for view in views), max(int(view.code[-1]) for view in views)
+    some = _without(tall.between(low, high + 1), taken.row)
+    if len(some):
+        own, rest = _split(some, share)
+        if len(rest):
+            return own, float(rest.size.max())
+    own, rest = _split(_survey(_slices(sources, views, taken.row, limit), share), share)
+    return own.sorted(), float(rest.size.max(initial=0.0))
+
+
+def _joined(one: Places, two: Places) -> Places:
+    """Both, one behind the other."""
+    return Places(*(np.concatenate([getattr(one, name), getattr(two, name)]) for name in ("code", "size", "weight", "tie", "row", "mark")))
 
 
 def _slices(sources: Sequence[Places], views: Sequence[Places], taken: NDArray[Any], limit: int) -> Iterator[Places]:
@@ -337,17 +312,14 @@ def _without(places: Places, taken: NDArray[Any]) -> Places:
     return places.part(~np.isin(places.row, taken)) if len(taken) and len(places) else places
 
 
-def _survey(pieces: Iterator[Places], share: float) -> tuple[int, int, float, Places]:
-    """(first code, last code, weight, the largest features up to the first beyond `share`) of what comes in pieces."""
+def _survey(pieces: Iterator[Places], share: float) -> Places:
+    """The largest features up to the first beyond `share` of what comes in pieces."""
     from tiling.partition_kernels import prefix  # noqa: PLC0415  numba takes half a second to load: layers of one tile never need it
 
-    first, last, total, top = 1 << 63, 0, 0.0, []
-    for piece in pieces:
-        if len(piece):
-            first, last = min(first, int(piece.code[0])), max(last, int(piece.code[-1]))
-            total += float(np.asarray(piece.weight, np.float64).sum())
-            top.append(piece.part(np.sort(prefix(np.array(piece.size, np.float64), np.array(piece.weight, np.float64), float(share))[0])))
-    return first, last, total, Places.merged(top)
+    def largest(piece: Places) -> Places:
+        return piece.part(np.sort(prefix(np.array(piece.size, np.float64), np.array(piece.weight, np.float64), float(share))[0]))
+
+    return Places.merged([largest(piece) for piece in pieces if len(piece)])
 
 
 def _split(top: Places, share: float) -> tuple[Places, Places]:
@@ -360,20 +332,20 @@ def _split(top: Places, share: float) -> tuple[Places, Places]:
     return top.part(mine), top.part(~mine)
 
 
-def _in_memory(places: Places, parent: int, number: int, budget: float, share: float) -> Cells:
-    """The subtree of all of `places`, at least one; its first cell gets `number`."""
+def _in_memory(places: Places, budget: float, share: float) -> Cells:
+    """The subtree of all of `places`, at least one; its first cell has no parent."""
     code = places.code.view(np.int64) if places.code.flags.writeable else places.code.astype(np.int64)  # mapped files would need a compiled form of their own
     size, weight = np.array(places.size), np.array(places.weight)  # which `subtree` writes to
     level, total = _common_level(int(code[0]), int(code[-1])), float(weight.sum())
     if (level == DEPTH or total <= budget) and bool((size >= 0).all()):
         cell = int(code[0]) >> 2 * (DEPTH - level)
-        return Cells.of(Cell(level, *deinterleave(cell), places.row, parent, 0.0, total, places.mark if len(places.mark) else _NONE))
+        return Cells.of(Cell(level, *deinterleave(cell), places.row, -1, 0.0, total, places.mark if len(places.mark) else NONE))
     from tiling.partition_kernels import subtree  # noqa: PLC0415  numba takes half a second to load: layers of one tile never need it
 
     cells, numbers, own = subtree(code, size, weight, float(budget), float(share))
     level_, x, y, above, last = cells.T
-    rows, marks = places.row[own], places.mark[own] if len(places.mark) else _NONE
-    return Cells(level_, x, y, np.where(above < 0, parent, number + above), numbers[:, 0], numbers[:, 1], last, rows, marks)
+    rows, marks = places.row[own], places.mark[own] if len(places.mark) else NONE
+    return Cells(level_, x, y, above, numbers[:, 0], numbers[:, 1], last, rows, marks)
 
 
 def _common_level(first: int, last: int) -> int:

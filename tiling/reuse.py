@@ -71,8 +71,8 @@ class Spoilt(Exception):
 class Past:
     """What the last build left, as far as it is there and whole.
 
-    `sidecars`: its files' keys in the lake by name; `pieces`: what `tiling.pieces` made of it, in order. `trouble`: why it cannot be used, "" where it can (or where there is none).
-    `tiles`: its ledger (`TILE`); `masses`: of its tiles, one behind the other in some pieces; `checks`: the CRC of the stored bytes of each.
+    `sidecars`: its files' keys in the lake by name; `pieces`: what `tiling.pieces` made of it. `trouble`: why it cannot be used, "" where it can (or where there is none).
+    `tiles`: its ledger (`TILE`), of a piece only once that is opened; `masses`: of its tiles, one behind the other in some arrays; `checks`: the CRC of the stored bytes of each.
     """
 
     def __init__(self, job: TileJob) -> None:
@@ -81,7 +81,9 @@ class Past:
         self.notes: dict[str, Any] = {}
         self.archives: list[Archive] = []
         self.pieces: list[Piece] = []
-        self._opened: dict[str, list[Archive]] = {}
+        self._near = 0  # tiles that lie in no piece
+        self._opened: list[tuple[Piece, int]] = []  # pieces whose tiles are among `tiles`, and how many these are
+        self._held: dict[str, list[Archive]] = {}
         self._ordered: dict[Archive, bool] = {}
         self.trouble = ""
         self.tiles: pa.Table = TILE.empty_table()
@@ -92,7 +94,7 @@ class Past:
         self.sidecars = dict(job.previous.sidecars)
         try:
             self.tiles, self.masses, self.notes = load_tiles(job.lake, self.sidecars[LEDGER])
-            self.checks = self.tiles.column("check").to_numpy()
+            self.checks, self._near = self.tiles.column("check").to_numpy(), len(self.tiles)
             for path in job.previous.archives:
                 self.archives.append(Archive(path))
                 self.archives[-1].directory  # noqa: B018  a damaged directory shows now
@@ -105,14 +107,42 @@ class Past:
         self.close()
         self.trouble, self.archives, self.pieces, self.notes, self.sidecars = why, [], [], {}, {}
         self.tiles, self.checks, self.masses = TILE.empty_table(), np.zeros(0, np.uint32), []
-        for name in ("finished", "_pieces", "_keys", "_rows", "_sorted", "_places"):
+        self._near, self._opened = 0, []
+        self._changed()
+
+    def _changed(self) -> None:
+        for name in ("finished", "drawn", "kept", "_keys", "_rows", "_sorted", "_places"):
             self.__dict__.pop(name, None)
+
+    def open(self, pieces: Sequence[Piece]) -> None:
+        """Have the tiles of some pieces among `tiles`, behind those that are there.
+
+        Raises:
+            Spoilt: what was left of one is gone or damaged.
+        """
+        found = [(self.tiles, self.masses)]
+        for piece in pieces:
+            table, masses, _ = self.left(piece)
+            found.append((table, masses))
+            self._opened.append((piece, len(table)))
+        if pieces:
+            self.tiles = pa.concat_tables([table for table, _ in found]).combine_chunks()
+            self.masses = [one for _, masses in found for one in masses]
+            self.checks = self.tiles.column("check").to_numpy()
+            self._changed()
+
+    def left(self, piece: Piece) -> tuple[pa.Table, list[NDArray[np.float64]], dict[str, Any]]:
+        """`tiling.ledger.load_tiles` of a piece. Raises Spoilt."""
+        try:
+            return load_tiles(self.lake, piece.ledger)
+        except (TwinError, OSError, pa.ArrowInvalid, ValueError, KeyError, TypeError) as error:
+            raise Spoilt(f"what was known of the piece {piece.name} is gone or damaged") from error
 
     def close(self) -> None:
         """Let the archives go."""
-        for archive in chain(self.archives, *self._opened.values()):
+        for archive in chain(self.archives, *self._held.values()):
             archive.close()
-        self._opened, self._ordered = {}, {}
+        self._held, self._ordered = {}, {}
 
     def index(self, name: str) -> Index | None:
         """The index of that name, if it was left and can be read."""
@@ -127,6 +157,16 @@ class Past:
     def finished(self) -> list[Finished]:
         """`tiles` as workers hand them back, without their bytes."""
         return finished_of(self.tiles)
+
+    @cached_property
+    def drawn(self) -> NDArray[np.bool_]:
+        """(N,) which of `tiles` have content."""
+        return np.asarray(self.tiles.column("drawn").to_numpy(), bool)
+
+    @cached_property
+    def kept(self) -> NDArray[np.int64]:
+        """(N,) features in each of `tiles`."""
+        return np.asarray(self.tiles.column("kept").to_numpy(), np.int64)
 
     def find(self, name: str, key: bytes) -> int:
         """The row in `tiles` (and in `checks`) of the same tile if the last build made it, else −1."""
@@ -215,16 +255,12 @@ class Past:
 
     @cached_property
     def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """((N,) the piece of each tile, −1 near the root; (N,) its number in the archive of the piece, as far as that is one)."""
-        piece = np.full(len(self.tiles), -1)
-        for at, one in enumerate(self.pieces):
-            piece[one.first : one.end] = at
-        drawn = self.tiles.column("drawn").to_numpy()
-        number = np.empty(len(piece), np.int64)
-        for at in range(-1, len(self.pieces)):
-            here = piece == at
-            number[here] = np.cumsum(drawn[here]) - 1
-        return piece, number
+        """((N,) the piece of each tile among those that are open, −1 near the root; (N,) its number in the archive of the piece, as far as that is one)."""
+        counts = [self._near, *(count for _, count in self._opened)]
+        piece = np.repeat(np.arange(-1, len(self._opened)), counts)
+        drawn = np.cumsum(self.tiles.column("drawn").to_numpy())
+        before = np.concatenate([[0], drawn])[np.cumsum([0, *counts])[:-1]]
+        return piece, drawn - 1 - np.repeat(before, counts)
 
     def _in_order(self, piece: int, archive: Archive) -> bool:
         """Whether an archive begins with the tiles of a piece that are drawn, in the order of the ledger."""
@@ -240,24 +276,18 @@ class Past:
         return self._archives(int(self._places[0][row]) if row >= 0 else -1)
 
     def _archives(self, piece: int) -> list[Archive]:
-        """Those of a piece, or with −1 those near the root."""
+        """Those of a piece that is open, or with −1 those near the root."""
         if piece < 0:
             return self.archives
-        one = self.pieces[piece]
-        if one.name not in self._opened:
-            self._opened[one.name] = [Archive(self.lake.path(key)) for key in one.keys]
-        return self._opened[one.name]
+        one = self._opened[piece][0]
+        if one.name not in self._held:
+            self._held[one.name] = [Archive(self.lake.path(key)) for key in one.archives]
+        return self._held[one.name]
 
-    def same(self, piece: Piece, rows: NDArray[np.int64]) -> Piece | None:
-        """The same piece of the last build, if its archives are there: `rows` of `tiles` are those of the tiles that it holds now."""
-        before = self._pieces.get(piece.name)
-        if before is None or not np.array_equal(rows, np.arange(before.first, before.end)) or not all(map(self.lake.exists, before.keys)):
-            return None
-        return before
-
-    @cached_property
-    def _pieces(self) -> dict[str, Piece]:
-        return {piece.name: piece for piece in self.pieces}
+    def same(self, name: str, content: str, key: str) -> Piece | None:
+        """The piece of that name if it is what it was, and all of it is there."""
+        piece = next((one for one in self.pieces if (one.name, one.content, one.key) == (name, content, key)), None)
+        return piece if piece is not None and all(map(self.lake.exists, (*piece.archives, piece.ledger))) else None
 
 
 def common_key(values: dict[str, Any]) -> bytes:

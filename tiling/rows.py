@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -28,6 +29,9 @@ HELD = 32_768
 """Rows of row groups that are kept for the next call."""
 OPEN = 4
 """Parts that are open at a time: neighbours lie in one or two."""
+_READERS = 2
+_AT_ONCE = 8
+"""Row groups of a file that a thread reads at a time."""
 _LOOSE = 4
 """Rows that lie so close in their row group are taken together with what is between them: one view instead of a copy of every column."""
 
@@ -82,6 +86,8 @@ class Rows:
     dead: list[tuple[str, ...]]
     held: int = HELD
     _held: OrderedDict[int, pa.Table] = field(default_factory=OrderedDict, repr=False)
+    _coming: dict[int, tuple[Future[pa.Table], int]] = field(default_factory=dict, repr=False)  # row groups that threads read, and where each begins in what is read together
+    _threads: ThreadPoolExecutor | None = field(default=None, repr=False)
     _files: OrderedDict[Path, pq.ParquetFile] = field(default_factory=OrderedDict, repr=False)
 
     @staticmethod
@@ -98,7 +104,7 @@ class Rows:
         return Rows(groups, starts, [version.tombstones + part.hidden for part in held], _files=files)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_held": OrderedDict(), "_files": OrderedDict()}
+        return {**self.__dict__, "_held": OrderedDict(), "_coming": {}, "_threads": None, "_files": OrderedDict()}
 
     def __len__(self) -> int:
         return int(self.groups.first[-1])
@@ -156,26 +162,55 @@ class Rows:
         table = pa.concat_tables(tables)
         return (table if np.array_equal(place, np.arange(at)) else table.take(pa.array(place))).combine_chunks()
 
+    def expect(self, rows: NDArray[np.int64]) -> None:
+        """Have threads read what `take` will need for these rows, as far as as much may be held."""
+        groups = np.unique(np.searchsorted(self.groups.first[:-1], rows, side="right") - 1)
+        groups = np.array([group for group in groups.tolist() if group not in self._held and group not in self._coming], np.int64)
+        count = np.diff(self.groups.first)
+        groups = groups[np.cumsum(count[groups]) <= self.held - int(count[list(self._coming)].sum())]
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_READERS, "rows")
+        files = np.searchsorted(self.groups.begin, groups, side="right")
+        for mine in np.split(groups, np.flatnonzero(np.diff(files)) + 1):
+            for at in range(0, len(mine), _AT_ONCE):
+                some, start = mine[at : at + _AT_ONCE].tolist(), 0
+                read = self._threads.submit(_read, self.groups[some[0]][0], [self.groups[group][1] for group in some])
+                for group in some:
+                    self._coming[group] = read, start
+                    start += self.groups[group][3]
+
     def _file(self, path: Path) -> pq.ParquetFile:
         return _opened(path, self._files)
 
     def _load(self, groups: list[int]) -> None:
         """Have these row groups at hand; those that lie one behind the other in a file are read at once."""
+        for group in [group for group in groups if group in self._coming]:
+            read, start = self._coming.pop(group)
+            self._held[group] = read.result().slice(start, self.groups[group][3])
         missing = [group for group in groups if group not in self._held]
         for path in dict.fromkeys(self.groups[group][0] for group in missing):
             mine = [group for group in missing if self.groups[group][0] == path]
             # an update, for which more is held, waits for these rows; in a full build the other cores have tasks of their own
-            file = self._file(path)
-            names = [name for name in file.schema_arrow.names if name != "bbox"]
-            table, at = file.read_row_groups([self.groups[group][1] for group in mine], columns=names, use_threads=self.held > HELD), 0
+            table, at = _described(self._file(path), [self.groups[group][1] for group in mine], threads=self.held > HELD), 0
             for group in mine:
                 self._held[group] = table.slice(at, self.groups[group][3])
                 at += self.groups[group][3]
         for group in groups:
             self._held.move_to_end(group)
-        kept = sum(self.groups[group][3] for group in self._held)
+        kept = sum(map(len, self._held.values()))
         while kept > self.held and len(self._held) > len(groups):
-            kept -= self.groups[self._held.popitem(last=False)[0]][3]
+            kept -= len(self._held.popitem(last=False)[1])
+
+
+def _described(file: pq.ParquetFile, groups: list[int], *, threads: bool) -> pa.Table:
+    """Some row groups, all columns but the boxes."""
+    return file.read_row_groups(groups, columns=[name for name in file.schema_arrow.names if name != "bbox"], use_threads=threads)
+
+
+def _read(path: Path, groups: list[int]) -> pa.Table:
+    """The same of a file that is opened for it: one that is open is not for several threads."""
+    with parts.open_part(path) as file:
+        return _described(file, groups, threads=False)
 
 
 def _opened(path: Path, files: OrderedDict[Path, pq.ParquetFile]) -> pq.ParquetFile:

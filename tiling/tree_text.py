@@ -3,14 +3,14 @@
 An update writes ten thousand tiles' lines to change one. As objects (a tile, a dict of it and of its content) they took longer to make and to take
 apart than all that was built; here numbers are turned into text all at once and the lines are put between brackets.
 
-The tree of a large city is told of in several documents (`Branch`), so that a client reads those that it comes near, and an update writes those that changed.
+The tree of a large city is told of in several documents (`document`), so that a client reads those that it comes near, and an update writes those that changed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ class Tree:
         frame: (N, 4, 4) tile coordinates → ECEF, rigid. error: (N,) geometric errors in metres. parent: (N,) positions, −1 for the first.
         low, high: (N, 3) extremes of the content in `frame`, NaN without content. uri: N names of contents, "" without content.
         replaced: (N,) which are replaced by those below them (`refine` of their own).
+        ready: (N,) which stand for what is told of elsewhere: their extremes and errors are those of all of that (`document`).
     """
 
     frame: F64
@@ -41,15 +42,7 @@ class Tree:
     high: F64
     uri: list[str]
     replaced: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Branch:
-    """Tiles that are told of in a document of their own, an external tileset: the `first`, which has others below it, and all up to `end`; `name`: of the document."""
-
-    name: str
-    first: int
-    end: int
+    ready: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -61,44 +54,39 @@ class Document:
     text: Callable[[], bytes]
 
 
-def text(tree: Tree, *, error: float, refine: str = "ADD", branches: Sequence[Branch] = (), **told: Any) -> tuple[bytes, dict[str, Any], list[Document]]:
-    """(tileset.json, what it says of its root, the documents of the branches): the bytes of `tiling.tileset.dump` of `tiling.tileset.tileset`, whose arguments these are.
-
-    The tile that stands for a branch has its place, volume and error; the branch's first tile repeats volume and error. Branches of tiles without content have no document.
+def text(tree: Tree, *, error: float, refine: str = "ADD", **told: Any) -> tuple[bytes, dict[str, Any]]:
+    """(tileset.json, what it says of its root): the bytes of `tiling.tileset.dump` of `tiling.tileset.tileset`, whose arguments these are.
 
     Raises:
         ValueError: no tile has content, or a box, frame or error is not finite.
     """
     if not len(tree.parent):
         raise ValueError("a tileset needs content")
-    rows = _Rows.of(tree, told.get("about") is not None)
+    rows = Rows.of(tree, told.get("about") is not None)
     if not rows.placed.full[0]:
         raise ValueError("a tileset needs content")
-    branches = [branch for branch in branches if rows.placed.full[branch.first]]
-    shown = rows.placed.full.copy()
-    for branch in branches:
-        shown[branch.first + 1 : branch.end] = False
-    documents = [_document(rows, branch, refine, told.get("about")) for branch in branches]
     start = dump(head(error=max(float(error), float(rows.errors[0])), **told))
-    root, lines = rows.tree(np.flatnonzero(shown), refine, {branch.first: branch.name for branch in branches})
-    return start[:-1] + b',"root":' + root + b"}", json.loads(lines + "}"), documents
+    root, lines = rows.tree(np.flatnonzero(rows.placed.full), refine)
+    return start[:-1] + b',"root":' + root + b"}", json.loads(lines + "}")
 
 
-def _document(rows: _Rows, branch: Branch, refine: str, about: Any) -> Document:
-    shown = np.flatnonzero(rows.placed.full[branch.first : branch.end]) + branch.first
-    above = branch.first
-    while above >= 0 and not rows.own.replaced[above]:
-        above = int(rows.own.parent[above])
-    refine = "REPLACE" if above >= 0 else refine  # what the first has, or takes over from those above it
-    start = dump(head(error=float(rows.errors[branch.first]), about=about))
-    key = hashlib.blake2b(start + refine.encode() + "\n".join(rows.own.uri[branch.first : branch.end]).encode(), digest_size=16)
-    for column in (shown - branch.first, rows.placed.depth[shown] - rows.placed.depth[branch.first], rows.placed.relative[shown[1:]], rows.volumes[shown], rows.errors[shown], rows.own.replaced[shown]):
+def document(rows: Rows, first: int, name: str, *, refine: str, about: Any) -> Document:
+    """An external tileset of the tile `first` and all behind it, which are all below it. What stands for it has its place, volume and error; it repeats volume and error.
+
+    Args:
+        refine: of the first, unless it is replaced itself.
+    """
+    shown = np.flatnonzero(rows.placed.full[first:]) + first
+    refine = "REPLACE" if rows.own.replaced[first] else refine
+    start = dump(head(error=float(rows.errors[first]), about=about))
+    key = hashlib.blake2b(start + refine.encode() + "\n".join(rows.own.uri[first:]).encode(), digest_size=16)
+    for column in (shown - first, rows.placed.depth[shown] - rows.placed.depth[first], rows.placed.relative[shown[1:]], rows.volumes[shown], rows.errors[shown], rows.own.replaced[shown]):
         key.update(np.ascontiguousarray(column).tobytes())
-    return Document(branch.name, key.digest(), lambda: start[:-1] + b',"root":' + rows.tree(shown, refine, {}, placed=False)[0] + b"}")
+    return Document(name, key.digest(), lambda: start[:-1] + b',"root":' + rows.tree(shown, refine, placed=False)[0] + b"}")
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
     """Numbers of all tiles of a tree as they are written; `group`: what each content says of its group."""
 
     own: Tree
@@ -108,19 +96,20 @@ class _Rows:
     group: str
 
     @staticmethod
-    def of(tree: Tree, grouped: bool) -> _Rows:
-        placed = boxes.layout(tree.frame, tree.parent, tree.low, tree.high, MARGIN)
+    def of(tree: Tree, grouped: bool) -> Rows:
+        """Of a tree; `grouped`: contents belong to a group. Raises ValueError: a box, a frame or an error is not finite."""
+        placed = boxes.layout(tree.frame, tree.parent, tree.low, tree.high, MARGIN, tree.ready)
         volumes = boxes.volumes(np.where(placed.full[:, None], placed.low, 0), np.where(placed.full[:, None], placed.high, 0))
         errors = _monotone(tree, placed.depth)
         if not (np.isfinite(volumes).all() and np.isfinite(placed.relative).all() and np.isfinite(errors).all()):
             raise ValueError("a box, a frame or an error of a tile is not finite")
-        return _Rows(tree, placed, volumes, errors, ',"group":0' if grouped else "")
+        return Rows(tree, placed, volumes, errors, ',"group":0' if grouped else "")
 
-    def tree(self, shown: NDArray[np.int64], refine: str, branches: dict[int, str], *, placed: bool = True) -> tuple[bytes, str]:
+    def tree(self, shown: NDArray[np.int64], refine: str, *, placed: bool = True) -> tuple[bytes, str]:
         """(JSON of these tiles, depth first, the beginning of it that is the first's own).
 
         Args:
-            refine: of the first, unless it has one of its own. branches: names of documents that stand for tiles. placed: whether the first has its transform.
+            refine: of the first, unless it has one of its own. placed: whether the first has its transform.
         """
         moved = (self.placed.relative[shown] != np.eye(4)).reshape(-1, 16).any(axis=1)
         moved[0] &= placed
@@ -128,10 +117,10 @@ class _Rows:
         turned = self.placed.relative[shown[moved]].transpose(0, 2, 1).reshape(-1, 16)
         for at, numbers in zip(np.flatnonzero(moved).tolist(), _rows(turned), strict=True):
             transforms[at] = f'"transform":[{numbers}],'
-        uris = [branches.get(at) or self.own.uri[at] for at in shown.tolist()]
+        uris = [self.own.uri[at] for at in shown.tolist()]
         names = orjson.dumps(uris).decode()[2:-2].split('","')  # as JSON writes them; none holds a quotation mark
         contents = [f',"content":{{"uri":"{name}"{self.group}}}' if name else "" for name in names]
-        own = [',"refine":"REPLACE"' if one and at not in branches else "" for at, one in zip(shown.tolist(), self.own.replaced[shown].tolist(), strict=True)]
+        own = [',"refine":"REPLACE"' if one else "" for one in self.own.replaced[shown].tolist()]
         own[0] = own[0] or f',"refine":"{refine}"'
         each = orjson.dumps(self.errors[shown], option=orjson.OPT_SERIALIZE_NUMPY).decode()[1:-1].split(",")
         volumes = _rows(self.volumes[shown])
@@ -152,7 +141,7 @@ def _rows(numbers: F64) -> list[str]:
 
 def _monotone(tree: Tree, depth: NDArray[np.int64]) -> F64:
     """Errors that are at least those below them; rounded upwards to a millimetre."""
-    errors: F64 = np.ceil(tree.error * 1000) / 1000
+    errors: F64 = np.where(tree.ready, tree.error, np.ceil(tree.error * 1000) / 1000)
     for level in range(int(depth.max(initial=0)), 0, -1):
         here = np.flatnonzero(depth == level)
         np.maximum.at(errors, tree.parent[here], errors[here])

@@ -6,6 +6,7 @@ What is written is hashed on a thread of its own: that takes as long as writing,
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import OrderedDict
 from pathlib import Path
 from queue import Queue
@@ -65,7 +66,7 @@ _lock = Lock()
 
 def digest(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal; of a file that has not changed since it was asked for or written, without reading it again."""
-    about = _identity(path)
+    about = identity(path.stat())
     with _lock:
         found = _known.get(about)
     if found is None:
@@ -77,7 +78,7 @@ def digest(path: Path) -> str:
 
 def remember(path: Path, found: str) -> None:
     """Note the digest of a file that has just been written."""
-    _remember(_identity(path), found)
+    _remember(identity(path.stat()), found)
 
 
 def _remember(about: tuple[int, ...], found: str) -> None:
@@ -87,6 +88,6 @@ def _remember(about: tuple[int, ...], found: str) -> None:
             _known.popitem(last=False)
 
 
-def _identity(path: Path) -> tuple[int, ...]:
-    stat = path.stat()
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+def identity(about: os.stat_result) -> tuple[int, ...]:
+    """What a file is another one by, or has been written to."""
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns

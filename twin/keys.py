@@ -101,6 +101,14 @@ def id_hash(ids: pa.Array) -> U64:
         return np.asarray(value * np.uint64(0xBF58476D1CE4E5B9), np.uint64)
 
 
+def among(values: U64, sought: U64) -> I64:
+    """Positions, ascending, of those of many values that are among a few."""
+    likely = np.zeros(1 << 16, bool)
+    likely[sought & np.uint64(0xFFFF)] = True
+    found = np.flatnonzero(likely[values & np.uint64(0xFFFF)])
+    return found[np.isin(values[found], sought)]
+
+
 def in_order(keys: U64, limit: int = IN_MEMORY) -> Iterator[I64]:
     """Positions of `keys` in ascending order (ties as they come), in runs; equal keys are in one run.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,8 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
+from numpy.typing import NDArray
 
-from twin import clouds, crs, ground, meshes
+from twin import clouds, crs, ground, keys, meshes
 from twin.errors import BadFeature, BadReference, Conflict, NotFound
 from twin.lake import Lake
 from twin.meshes import read_meshes as read_meshes  # noqa: PLC0414  readers of versions find it here
@@ -45,6 +46,8 @@ from twin.processes import give_back
 from twin.spool import RESERVED as RESERVED  # noqa: PLC0414  readers and queries find it here
 from twin.spool import WRITERS, Spool, ahead
 
+Known = Callable[[Part], "list[tuple[NDArray[np.uint64], NDArray[np.int64]]] | None"]
+"""Of a part of features, the hashes of all ids (`twin.keys.id_hash`) and their rows; None where they are not known."""
 ROW_GROUP = 1024
 PART_ROWS = 262_144
 CHUNK = 16_384
@@ -162,13 +165,16 @@ def _to_features(reference: Reference, table: pa.Table) -> Features:
     return Features(reference, table.column("id").combine_chunks(), geometry, table.select(names), table.column("parent").combine_chunks())
 
 
-def merge(lake: Lake, base: LayerVersion, change: LayerVersion) -> LayerVersion:
+def merge(lake: Lake, base: LayerVersion, change: LayerVersion, known: Known | None = None) -> LayerVersion:
     """`base` with the features of `change` added, and put in the place of those with the same ids.
 
     The parts of `base` stay as they are; each only lists which of its ids are now shown by a later part. So an edit of ten
     features costs one small part.
 
     Point clouds are merged file by file instead (see `clouds`), terrains by laying the new rasters over the old (see `ground`).
+
+    Args:
+        known: where ids may be in a part; without it they are looked for in all row groups that may hold them.
 
     Raises:
         Conflict: the layer is made of none of these (rasters and models are replaced as a whole).
@@ -190,7 +196,7 @@ def merge(lake: Lake, base: LayerVersion, change: LayerVersion) -> LayerVersion:
         raise BadFeature(f"{where}: its columns are not those of the layer: {', '.join(differ[:6])}.", "Deliver the same columns and types, or the whole layer.")
     changed = pa.concat_arrays([chunk.ids.cast(pa.string()) for chunk in read_features(lake, change, [])])
     kept, replaced = [], 0
-    for part, held in _holders(lake, base, changed):
+    for part, held in _holders(lake, base, changed, known):
         if part.role == "features":
             hit = held - set(part.hidden)
             replaced += len(hit - set(base.tombstones))
@@ -204,8 +210,8 @@ def merge(lake: Lake, base: LayerVersion, change: LayerVersion) -> LayerVersion:
                    provenance={**change.provenance, "tile_options": base.provenance.get("tile_options", {})}, tombstones=shown)  # fmt: skip
 
 
-def without(lake: Lake, base: LayerVersion, ids: Iterable[str]) -> LayerVersion:
-    """`base` without some of its features: their ids are listed as hidden by the parts that hold them.
+def without(lake: Lake, base: LayerVersion, ids: Iterable[str], known: Known | None = None) -> LayerVersion:
+    """`base` without some of its features: their ids are listed as hidden by the parts that hold them. `known`: as for `merge`.
 
     Raises:
         Conflict: the layer is not made of features alone, or it would be left empty.
@@ -215,7 +221,7 @@ def without(lake: Lake, base: LayerVersion, ids: Iterable[str]) -> LayerVersion:
     if base.kind not in ("blocks", "vector"):
         raise Conflict(f"Features of layer {base.layer!r} ({base.kind}) cannot be deleted one by one.", "Ingest the whole new state.")
     missing, kept = wanted.copy(), []
-    for part, held in _holders(lake, base, pa.array(sorted(wanted), pa.string())):
+    for part, held in _holders(lake, base, pa.array(sorted(wanted), pa.string()), known):
         if part.role == "features":
             hit = held - set(part.hidden) - set(base.tombstones)
             missing -= hit
@@ -230,10 +236,10 @@ def without(lake: Lake, base: LayerVersion, ids: Iterable[str]) -> LayerVersion:
     return replace(base, parts=tuple(kept), count=base.count - len(wanted), report=report)
 
 
-def _holders(lake: Lake, version: LayerVersion, ids: pa.Array) -> Iterator[tuple[Part, set[str]]]:
+def _holders(lake: Lake, version: LayerVersion, ids: pa.Array, known: Known | None) -> Iterator[tuple[Part, set[str]]]:
     """The parts of a version with those of `ids` that they hold; several are read at a time."""
     with ThreadPoolExecutor(2, "ids") as pool:
-        yield from zip(version.parts, pool.map(lambda part: _held(lake, part, ids) if part.role == "features" else set(), version.parts), strict=True)
+        yield from zip(version.parts, pool.map(lambda part: _held(lake, part, ids, known) if part.role == "features" else set(), version.parts), strict=True)
 
 
 def open_part(path: Path) -> pq.ParquetFile:
@@ -265,12 +271,21 @@ class Footers:
 FOOTERS = Footers(8 << 20)
 
 
-def _held(lake: Lake, part: Part, ids: pa.Array) -> set[str]:
-    """Those of `ids` that a part holds; only row groups are read between whose lowest and highest id one of them lies."""
-    wanted = sorted(ids.to_pylist())
+def _held(lake: Lake, part: Part, ids: pa.Array, known: Known | None) -> set[str]:
+    """Those of `ids` that a part holds. Only row groups are read that hold an id of the same hash, or where no hashes are known, between whose lowest and highest id one of them lies."""
+    hashes = known(part) if known is not None else None
+    rows = np.concatenate([rows[keys.among(some, keys.id_hash(ids))] for some, rows in hashes]) if hashes is not None else np.zeros(0, np.int64)
+    if hashes is not None and not len(rows):
+        return set()
     with open_part(lake.path(part.key)) as file:
-        at = next(number for number, name in enumerate(file.schema.names) if name == "id")
-        groups = [number for number in range(file.num_row_groups) if _may_hold(file.metadata.row_group(number).column(at).statistics, wanted)]
+        about = file.metadata
+        if hashes is not None:
+            ends = np.cumsum([about.row_group(number).num_rows for number in range(about.num_row_groups)])
+            groups = np.unique(np.searchsorted(ends, rows, "right")).tolist()
+        else:
+            wanted = sorted(ids.to_pylist())
+            at = next(number for number, name in enumerate(file.schema.names) if name == "id")
+            groups = [number for number in range(about.num_row_groups) if _may_hold(about.row_group(number).column(at).statistics, wanted)]
         found = file.read_row_groups(groups, columns=["id"], use_threads=False).column("id")
     return set(found.filter(pc.is_in(found, value_set=ids)).to_pylist())
 

@@ -170,7 +170,7 @@ def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
         base = city.manifest(city.catalog.version(name, shown).manifest) if params.get("update") else None
         version = _read(city, context, entry, source, name, options, tile_options, base)
         if base is not None:
-            version = _onto(parts.merge(city.lake, base, version), shown)
+            version = _onto(parts.merge(city.lake, base, version, _known(city, name, version.kind)), shown)
             kept = {**version.provenance["tile_options"], **tile_options}  # the layer's own, but for those that are given with the update
             version = replace(version, provenance={**version.provenance, "tile_options": kept})
         version = naming.named(version, params.get("columns", {}))
@@ -255,11 +255,23 @@ def remove(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
     if done is None:
         context.stage("reading", name)
         shown = _shown(city, name)
-        version = _onto(parts.without(city.lake, city.manifest(city.catalog.version(name, shown).manifest), params["ids"]), shown)
+        base = city.manifest(city.catalog.version(name, shown).manifest)
+        version = _onto(parts.without(city.lake, base, params["ids"], _known(city, name, base.kind)), shown)
         number = _keep(city, context, city.catalog.layer(name), version)
     else:
         number, version = done.number, city.manifest(done.manifest)
     return {"layer": name, "version": number, "count": version.count} | _derive_and_publish(city, context, name, number, version, changed=True)
+
+
+def _known(city: City, name: str, kind: LayerKind) -> parts.Known | None:
+    """Where ids are in the parts of a layer, as far as the tiler left that with what the layer shows."""
+    tiler = registry.tilers().get(kind)
+    ids = getattr(tiler.load(), "ids", None) if tiler is not None else None
+    derivation = next((city.catalog.derivation(one.derivation) for one in city.catalog.published(name) if one.derivation), None)
+    if ids is None or derivation is None:
+        return None
+    sidecars = derivation.info.get("sidecars", {})
+    return lambda part: ids(city.lake, sidecars, part.key)
 
 
 def _group(kind: str) -> str:

@@ -6,11 +6,13 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import shapely
 from hypothesis import HealthCheck, Phase, given, settings
@@ -25,7 +27,7 @@ from twin import parts
 from twin.bench.cities import generate_buildings
 from twin.errors import TwinError
 from twin.lake import Lake
-from twin.model import Features, LayerVersion, Reference, Report
+from twin.model import Features, Layer, LayerVersion, Reference, Report
 from twin.processes import uncollected
 from twin.registry import Previous, TileJob
 
@@ -33,8 +35,8 @@ REFERENCE = Reference("EPSG:4547", "above ground")
 X, Y = 405_000.0, 2_498_000.0
 
 
-def build(lake: Lake, version: LayerVersion, out: str, previous: Previous | None = None, **options: Any) -> tuple[bytes, dict[str, Any]]:
-    job = TileJob(lake, lake.root / out, blocks.Options(**{"ground": 5.0, "budget": 400, **options}), previous=previous)
+def build(lake: Lake, version: LayerVersion, out: str, previous: Previous | None = None, about: Layer | None = None, **options: Any) -> tuple[bytes, dict[str, Any]]:
+    job = TileJob(lake, lake.root / out, blocks.Options(**{"ground": 5.0, "budget": 400, **options}), previous=previous, about=about)
     facts = blocks.tile(version, job)
     return job.out.read_bytes(), facts
 
@@ -193,6 +195,40 @@ def test_ids_are_found_wherever_they_lie(lake: Lake) -> None:
         update = parts.merge(lake, version, store(lake, of({name: rows[name] for name in wanted} | {"new": row(rng)})))
         assert [sorted(part.hidden) for part in update.parts] == [sorted(wanted), []]
         assert sorted(parts.without(lake, version, wanted).parts[0].hidden) == sorted(wanted)
+
+
+@pytest.mark.parametrize("damage", ["", "flipped", "gone"])
+def test_ids_are_found_by_what_a_build_left(lake: Lake, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    """As without it, those of buildings that could not be drawn among them; of a part, no more row groups are read than hold one."""
+    rng = np.random.default_rng(6)
+    rows = {f"b{i:05}": row(rng) | {"x": float(rng.integers(0, 3000)), "y": float(rng.integers(0, 3000))} for i in range(5000)}
+    rows["b00007"]["height"] = float("nan")
+    version = store(lake, of(rows))
+    _, facts = build(lake, version, "a.3tz")
+    index = next(key for name, key in facts["sidecars"].items() if name.endswith(f":{version.parts[0].key}"))
+    if damage == "flipped":
+        flip(lake.path(index), 0.5)
+    elif damage == "gone":
+        lake.delete(index)
+    known = partial(blocks.ids, lake, facts["sidecars"])
+    read: list[int] = []
+    real = pq.ParquetFile.read_row_groups
+
+    def groups(self: Any, numbers: list[int], columns: Any = None, **named: Any) -> Any:
+        read.extend(numbers if columns == ["id"] else [])
+        return real(self, numbers, columns=columns, **named)
+
+    for wanted in (["b00007"], rng.choice(sorted(rows), 3, replace=False).tolist()):
+        change = store(lake, of({name: rows[name] for name in wanted} | {"new": row(rng)}))
+        plain, bare = parts.merge(lake, version, change), parts.without(lake, version, wanted)
+        with monkeypatch.context() as patched:
+            patched.setattr(pq.ParquetFile, "read_row_groups", groups)
+            assert parts.to_json(parts.merge(lake, version, change, lambda part: known(part.key))) == parts.to_json(plain)
+            assert parts.to_json(parts.without(lake, version, wanted, lambda part: known(part.key))) == parts.to_json(bare)
+        assert sorted(plain.parts[0].hidden) == sorted(wanted)
+        if not damage:
+            assert len(read) <= 2 * len(wanted), "of five row groups each"
+        read.clear()
 
 
 def test_a_whole_new_delivery_is_read_again_but_its_tiles_are_not_built_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

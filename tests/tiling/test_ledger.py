@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tiling import ledger
-from tiling.ledger import KINDS, TILE, Ledger, load_tiles, planned
+from tiling.ledger import KINDS, TILE, Ledger, gathered, load_tiles
 from tiling.mass_columns import COLUMNS
 from tiling.store import Store
 from tiling.tileset import Finished
@@ -44,7 +44,7 @@ def test_what_is_stored_comes_back(tmp_path: Path, lake: Lake, monkeypatch: pyte
     table = found.table()
     assert table.schema == TILE
     assert table.column("masses").to_pylist() == [len(rows) for rows in expected]
-    own, first = planned(np.arange(100), (np.zeros(0, np.int64), []), (table.column("masses").to_numpy(), found.masses))
+    own, first = gathered(np.arange(100), (np.zeros(0, np.int64), []), (table.column("masses").to_numpy(), found.masses))
     assert own.flags.writeable, "or compiled loops would be compiled once more"
     assert all(np.array_equal(own[a:b], rows) for a, b, rows in zip(first[:-1], first[1:], expected, strict=True))
     again, masses, notes = load_tiles(lake, found.save(lake, table, own))
@@ -56,7 +56,7 @@ def test_what_is_stored_comes_back(tmp_path: Path, lake: Lake, monkeypatch: pyte
     # of tiles of that build and of another one, in any order
     more = filled(tmp_path / "more", range(100, 160), limit)
     order = np.random.default_rng(1).permutation(160)[:90]
-    own, first = planned(order, (again.column("masses").to_numpy(), masses), (more.table().column("masses").to_numpy(), more.masses))
+    own, first = gathered(order, (again.column("masses").to_numpy(), masses), (more.table().column("masses").to_numpy(), more.masses))
     assert own.flags.writeable
     assert all(np.array_equal(own[a:b], rows_of(int(at))) for a, b, at in zip(first[:-1], first[1:], order, strict=True))
 
@@ -64,7 +64,7 @@ def test_what_is_stored_comes_back(tmp_path: Path, lake: Lake, monkeypatch: pyte
 def test_an_empty_ledger(tmp_path: Path, lake: Lake) -> None:
     table, masses, notes = load_tiles(lake, Ledger().save(lake))
     assert (len(table), sum(map(len, masses)), notes) == (0, 0, {})
-    assert len(planned(np.zeros(0, np.int64), (np.zeros(0, np.int64), []), (np.zeros(0, np.int64), Store(KINDS, tmp_path / "s", 0)))[0]) == 0
+    assert len(gathered(np.zeros(0, np.int64), (np.zeros(0, np.int64), []), (np.zeros(0, np.int64), Store(KINDS, tmp_path / "s", 0)))[0]) == 0
 
 
 @pytest.mark.parametrize("where", [0.3, 0.6, 0.9])
@@ -93,7 +93,7 @@ def test_masses_are_not_held(tmp_path: Path, lake: Lake, monkeypatch: pytest.Mon
         for number in range(40_000):
             found.add(f"9/{number}/1", b"k", 0, Finished(mass=mass))
         table = found.table()
-        own, first = planned(np.arange(40_000), (np.zeros(0, np.int64), []), (table.column("masses").to_numpy(), found.masses))
+        own, first = gathered(np.arange(40_000), (np.zeros(0, np.int64), []), (table.column("masses").to_numpy(), found.masses))
         found.save(lake, table, own)
         assert len(own) == first[-1] == 320_000
         assert tracemalloc.get_traced_memory()[1] < 12 << 20

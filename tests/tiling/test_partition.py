@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiling import partition
-from tiling.partition import DEPTH, Cell, Places, deinterleave, interleave, plan, project, units, unproject
+from tiling import partition, places
+from tiling.partition import DEPTH, Cell, Places, Subtree, Top, deinterleave, interleave, nodes, plan, project, units, unproject
 from tiling.partition_kernels import prefix
 from tiling.rows import id_hash
 
@@ -175,7 +175,62 @@ def test_parts_laid_between_one_another_are_as_if_sorted(seed: int, chain: int, 
     shown = [one.shown() for one in parts]
     plain = {name: np.concatenate([getattr(one, name) for one in shown]) for name in ("code", "size", "weight", "tie", "row", "mark")}
     order = np.lexsort((plain["tie"], plain["code"]))
-    with mock.patch.object(partition, "_FEW", few):  # or sorted in fact
+    with mock.patch.object(places, "_FEW", few):  # or sorted in fact
         found = Places.merged(parts)
     for name, values in plain.items():
         assert getattr(found, name).tolist() == values[order].tolist(), name
+
+
+def in_parts(whole: Places, rng: np.random.Generator, count: int) -> list[Places]:
+    """The same features in some parts, with others that are not shown."""
+    own = rng.integers(0, count, len(whole))
+    parts, start = [], 0
+    for number in range(count):
+        some = whole.part(own == number)
+        extra = replace(some, mark=some.mark + np.uint64(7), row=some.row)
+        both = replace(Places(*(np.concatenate([getattr(some, name), getattr(extra, name)]) for name in ("code", "size", "weight", "tie")),
+                              np.arange(2 * len(some)), np.concatenate([some.mark, extra.mark])), gone=np.arange(len(some), 2 * len(some)))  # fmt: skip
+        order = np.argsort(both.code, kind="stable")
+        place = np.argsort(order)
+        parts.append(replace(both.part(order), base=start, gone=np.sort(place[both.gone])))
+        start += 2 * len(some)
+    return parts
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, 2000), st.integers(0, 10**6), st.sampled_from([1e-7, 1e-3, 0.05, 30.0]), st.integers(1, 5), st.sampled_from([300.0, 3000.0, 30_000.0]), st.sampled_from([2, 60, 10**6]),
+       st.sampled_from([40, 10**6]))
+def test_the_plan_from_above_is_that_of_all_at_once(count: int, seed: int, spread: float, many: int, heavy: float, tall: int, limit: int) -> None:
+    """From any parts, whatever a cell may weigh that is looked at whole, and however few of the largest are at hand; and a subtree's digest is that of its features."""
+    rng = np.random.default_rng(seed)
+    data = layer(count, seed, spread)
+    whole = Places(data["code"], np.round(data["size"]), data["weight"], data["tie"], np.arange(count), rng.integers(0, 2**63, count).astype(np.uint64)).sorted()
+    expected = list(partition.stream([whole], budget=1500, share=400))
+    with mock.patch.object(partition, "_TALL", tall):
+        found = list(nodes(in_parts(whole, rng, many), budget=1500, share=400, limit=limit, heavy=heavy))
+        again = list(nodes(in_parts(whole, rng, many + 1), budget=1500, share=400, limit=10**6, heavy=heavy))
+    names: list[str] = []
+    tops: list[str] = []
+    for node in found:
+        cells = node.cells()
+        above = tops[node.above] if node.above >= 0 else ""
+        for at in range(len(cells)):
+            cell, plain = cells.cell(at), expected[len(names)]
+            names.append(cell.name)
+            assert (cell.name, cell.mark.tolist(), cell.error, cell.weight) == (plain.name, plain.mark.tolist(), plain.error, plain.weight)
+            parent = cells.cell(cell.parent).name if cell.parent >= 0 else above
+            assert parent == (expected[plain.parent].name if plain.parent >= 0 else "")
+        if isinstance(node, Top):
+            tops.append(cells.names()[0])
+        else:
+            assert node.name == cells.names()[0]
+            assert node.weight == cells.weight.sum()
+    assert len(names) == len(expected)
+    if limit > len(whole):
+        digests = {node.name: node.digest() for node in found if isinstance(node, Subtree)}
+        assert {node.name: node.digest() for node in again if isinstance(node, Subtree)} == digests
+        changed = int(rng.integers(0, count))
+        other = replace(whole, mark=np.where(np.arange(count) == changed, whole.mark + np.uint64(1), whole.mark))
+        differ = [node.name for node in nodes([other], budget=1500, share=400, heavy=heavy) if isinstance(node, Subtree) and node.digest() != digests[node.name]]
+        assert len(differ) <= 1
+        assert bool(differ) or any(whole.mark[changed] in node.cell.mark for node in found if isinstance(node, Top))

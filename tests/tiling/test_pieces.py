@@ -19,7 +19,8 @@ from tests.tiling.test_incremental import build, edited, flip, of, row, store
 from tests.twin.test_exporting import city_with
 from tiling import assembly, blocks, pieces
 from tiling.check import check_tileset
-from tiling.partition import Places, project
+from tiling.ledger import load_tiles
+from tiling.partition import Places, Subtree, nodes, project
 from tiling.partition import pieces as planned
 from twin import archive_set, exporting, parts, tasks
 from twin.api.app import create_app
@@ -27,6 +28,7 @@ from twin.archive import Archive
 from twin.archive_set import ArchiveSet
 from twin.errors import StorageError
 from twin.lake import Lake
+from twin.model import Layer
 from twin.registry import Previous
 
 
@@ -52,20 +54,24 @@ def test_a_piece_is_a_whole_subtree_within_its_limit(count: int, seed: int, spre
     code = project(113.0 + rng.normal(0, spread, count), 22.5 + rng.normal(0, spread / 2, count))
     places = Places(code, rng.lognormal(2.5, 0.6, count), rng.integers(12, 200, count), np.arange(count, dtype=np.uint64), np.arange(count)).sorted()
     (cells,) = planned([places], budget=1000, share=300)
-    found = pieces.pieces(cells, 0, limit)
-    total = float(cells.weight.sum())
-    assert bool(found) <= (total > limit), "a small layer is not cut"
-    below: list[set[int]] = [{at} for at in range(len(cells))]
+    names = cells.names()
+    below: list[set[str]] = [{name} for name in names]
     for at in range(len(cells) - 1, 0, -1):
         below[cells.parent[at]] |= below[at]
+    weights = dict(zip(names, cells.weight.tolist(), strict=True))
+    found = [node for node in nodes([places], budget=1000, share=300, heavy=limit) if isinstance(node, Subtree) and pieces.is_piece(node, limit)]
+    assert bool(found) <= (sum(weights.values()) > limit), "a small layer is not cut"
+    inside: list[str] = []
     for piece in found:
-        mine = set(range(piece.first, piece.end))
-        assert mine == below[piece.first]
-        weight = cells.weight[piece.first : piece.end].sum()
-        assert limit / pieces.SHARE <= weight <= limit
-        assert sum(cells.weight[sorted(below[cells.parent[piece.first]])]) > limit, "and no larger one would do"
-    in_pieces = [at for piece in found for at in range(piece.first, piece.end)]
-    assert len(in_pieces) == len(set(in_pieces))
+        made = piece.cells()
+        own = names.index(piece.name)
+        assert set(made.names()) == below[own]
+        assert all(np.array_equal(made.cell(at).rows, cells.cell(names.index(name)).rows) for at, name in enumerate(made.names()))
+        inside += made.names()
+        assert piece.weight == sum(weights[name] for name in made.names())
+        assert limit / pieces.SHARE <= piece.weight <= limit
+        assert sum(weights[name] for name in below[cells.parent[own]]) > limit, "and no larger one would do"
+    assert len(inside) == len(set(inside))
 
 
 def test_limits_follow_the_layer_in_steps() -> None:
@@ -125,6 +131,58 @@ def test_what_an_update_does_not_touch_is_not_even_read(lake: Lake) -> None:
     assert fast == full
     assert quick["pieces"] == wanted["pieces"], "in their order"
     assert not quick["report"]["notes"], "the damage in what it had no need of went unseen"
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_what_an_update_does_not_touch_is_not_planned_and_what_is_known_of_it_shows_no_history(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = rows(600)
+    version = store(lake, of(now))
+    _, facts = build(lake, version, "a.3tz")
+    update = parts.merge(lake, version, store(lake, of({"b3": edited("attribute", now["b3"], np.random.default_rng(1))})))
+    full, wanted = build(lake, update, "full.3tz")
+    planned: list[str] = []
+    real = Subtree.cells
+
+    def cells(self: Subtree) -> Any:
+        planned.append(self.name)
+        return real(self)
+
+    monkeypatch.setattr(Subtree, "cells", cells)
+    fast, quick = build(lake, update, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]))
+    assert fast == full
+    ledgers, expected, before = ({name: key for name, key in one["sidecars"].items() if name.startswith("ledger:")} for one in (quick, wanted, facts))
+    assert ledgers == expected
+    (near, masses, notes), (near_, masses_, notes_) = (load_tiles(lake, one["sidecars"]["ledger"]) for one in (quick, wanted))
+    assert near.to_pylist() == near_.to_pylist()
+    assert np.array_equal(np.concatenate(masses), np.concatenate(masses_))
+    assert notes["pieces"] == notes_["pieces"], "the survey's lower bounds alone tell of history"
+    touched = [name for name in ledgers if ledgers[name] != before[name]]
+    assert len(touched) == 1
+    names = {name.removeprefix("ledger:") for name in ledgers}
+    assert len(names) > 3
+    assert names & set(planned) == {name.removeprefix("ledger:") for name in touched}
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("what", ["title", "ledger gone", "ledger damaged"])
+def test_pieces_that_cannot_be_left_as_they_are(lake: Lake, what: str) -> None:
+    """Another title is told in every document, and a piece of which nothing is known any more is made anew."""
+    now = rows(600)
+    version = store(lake, of(now))
+    _, facts = build(lake, version, "a.3tz")
+    update = parts.merge(lake, version, store(lake, of({"b3": edited("attribute", now["b3"], np.random.default_rng(1))})))
+    about = Layer("b", "blocks", {"en": "Other"}) if what == "title" else None
+    full, wanted = build(lake, update, "full.3tz", about=about)
+    touched = next(name for name, key in facts["sidecars"].items() if name.startswith("ledger:") and wanted["sidecars"][name] != key)
+    others = [name for name, key in facts["sidecars"].items() if name.startswith("ledger:") and name != touched]
+    if what == "ledger gone":
+        lake.delete(facts["sidecars"][others[0]])
+    elif what == "ledger damaged":
+        flip(lake.path(facts["sidecars"][touched]), 0.5)
+    fast, quick = build(lake, update, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]), about=about)
+    assert fast == full
+    assert quick["pieces"] == wanted["pieces"]
+    assert any("made anew" in note["reason"] for note in quick["report"]["notes"]) == (what != "title")
 
 
 @pytest.mark.usefixtures("small_pieces")

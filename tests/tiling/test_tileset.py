@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tiling import blocks
 from tiling.check import check_tileset
 from tiling.tileset import Tile, dump, relative_frame, tileset
-from tiling.tree_text import Branch, Tree, text
+from tiling.tree_text import Document, Rows, Tree, document, text
 from twin.crs import enu_frame
 from twin.lake import Lake
 from twin.model import Features, Layer, Reference, Report
@@ -63,29 +63,48 @@ def test_the_text_made_of_columns_is_that_of_the_objects(seed: int, count: int, 
         if tile.parent >= 0 and rng.random() < 0.3:
             tile.extra["refine"] = "REPLACE"
     told: dict[str, Any] = {"about": Layer("楼", "blocks", {"zh": "楼"}), "schema": {"id": "s", "classes": {}}, "statistics": {"名": 0.1}} if grouped else {}
-    document = tileset(tiles, error=50, **told)
+    plain = tileset(tiles, error=50, **told)
     nothing = np.full(3, np.nan)
     columns = Tree(np.array([t.frame for t in tiles]), np.array([t.error for t in tiles]), np.array([t.parent for t in tiles]),
                    np.array([nothing if t.low is None else t.low for t in tiles]), np.array([nothing if t.high is None else t.high for t in tiles]),
-                   [t.uri or "" for t in tiles], np.array(["refine" in t.extra for t in tiles]))  # fmt: skip
-    data, root, _ = text(columns, error=50, **told)
-    assert data == dump(document)
-    assert root == {key: value for key, value in document["root"].items() if key != "children"}
+                   [t.uri or "" for t in tiles], np.array(["refine" in t.extra for t in tiles]), np.zeros(count, bool))  # fmt: skip
+    data, root = text(columns, error=50, **told)
+    assert data == dump(plain)
+    assert root == {key: value for key, value in plain["root"].items() if key != "children"}
     ends = [next((later for later in range(at + 1, count) if tiles[later].parent < at), count) for at in range(count)]
-    branches: list[Branch] = []
+    branches: list[tuple[int, int]] = []
     for at in range(1, count):
-        if ends[at] > at + 1 and at >= (branches[-1].end if branches else 0) and rng.random() < 0.5:
-            branches.append(Branch(f"tileset-{at}.json", at, ends[at]))
-    whole, root_, parts = text(columns, error=50, branches=branches, **told)
+        if ends[at] > at + 1 and at >= (branches[-1][1] if branches else 0) and rng.random() < 0.5 and any(tile.uri for tile in tiles[at : ends[at]]):
+            branches.append((at, ends[at]))
+    cut, parts = cut_at(columns, branches, told.get("about"))
+    whole, root_ = text(cut, error=50, **told)
     assert root_ == root
-    assert [part.name for part in parts] == [branch.name for branch in branches if any(tile.uri for tile in tiles[branch.first : branch.end])]
     documents = {part.name: json.loads(part.text()) for part in parts}
     assert together(json.loads(whole), documents, "ADD") == together(json.loads(data), {}, "ADD")
-    assert all(one.get("groups") == document.get("groups") for one in documents.values())
-    moved = replace(columns, error=columns.error + np.isin(np.arange(count), [branch.first for branch in branches]) * 200)
-    for one, other in zip(parts, text(moved, error=50, branches=branches, **told)[2], strict=True):
+    assert all(one.get("groups") == plain.get("groups") for one in documents.values())
+    moved = replace(columns, error=columns.error + np.isin(np.arange(count), [first for first, _ in branches]) * 200)
+    for one, other in zip(parts, cut_at(moved, branches, told.get("about"))[1], strict=True):
         assert one.key != other.key
         assert one.text() != other.text()
+
+
+def cut_at(tree: Tree, branches: list[tuple[int, int]], about: Any) -> tuple[Tree, list[Document]]:
+    """A tree in which one tile stands for each of some branches (first, end), and what is told of these."""
+    documents, low, high, error, uri, replaced = [], tree.low.copy(), tree.high.copy(), tree.error.copy(), list(tree.uri), tree.replaced.copy()
+    keep, ready = np.ones(len(error), bool), tree.ready.copy()
+    for first, end in branches:
+        mine = slice(first, end)
+        rows = Rows.of(Tree(tree.frame[mine], tree.error[mine], np.where(tree.parent[mine] < first, -1, tree.parent[mine] - first), tree.low[mine], tree.high[mine],
+                            tree.uri[mine], tree.replaced[mine], tree.ready[mine]), about is not None)  # fmt: skip
+        above = first
+        while above >= 0 and not tree.replaced[above]:
+            above = int(tree.parent[above])
+        documents.append(document(rows, 0, f"tileset-{first}.json", refine="REPLACE" if above >= 0 else "ADD", about=about))
+        low[first], high[first], error[first], uri[first] = rows.placed.low[0], rows.placed.high[0], rows.errors[0], documents[-1].name
+        keep[first + 1 : end], ready[first], replaced[first] = False, True, False
+    place = np.cumsum(keep) - 1
+    parents = np.where(tree.parent < 0, -1, place[np.maximum(tree.parent, 0)])
+    return Tree(tree.frame[keep], error[keep], parents[keep], low[keep], high[keep], [one for one, kept in zip(uri, keep, strict=True) if kept], replaced[keep], ready[keep]), documents
 
 
 def together(document: dict[str, Any], parts: dict[str, dict[str, Any]], refine: str) -> dict[str, Any]:
