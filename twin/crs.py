@@ -247,9 +247,12 @@ def from_geodetic(reference: Reference, geodetic: F64) -> F64:
 
 def geodetic_to_ecef(geodetic: F64) -> F64:
     """(N, 3) longitude°, latitude°, height m → (N, 3) earth-centred, earth-fixed metres (EPSG:4978)."""
-    (sin_lon, cos_lon), (sin_lat, cos_lat), h = sine_cosine(geodetic[:, 0]), sine_cosine(geodetic[:, 1]), geodetic[:, 2]
-    n = WGS84_A / np.sqrt(1 - WGS84_E2 * sin_lat**2)
-    return np.column_stack([(n + h) * cos_lat * cos_lon, (n + h) * cos_lat * sin_lon, (n * (1 - WGS84_E2) + h) * sin_lat])
+    return np.column_stack(_ecef(*sine_cosine(geodetic[:, 0]), *sine_cosine(geodetic[:, 1]), geodetic[:, 2]))
+
+
+def _ecef(sin_lon: Any, cos_lon: Any, sin_lat: Any, cos_lat: Any, h: Any) -> tuple[Any, Any, Any]:
+    n = WGS84_A / np.sqrt(1 - WGS84_E2 * (sin_lat * sin_lat))
+    return (n + h) * cos_lat * cos_lon, (n + h) * cos_lat * sin_lon, (n * (1 - WGS84_E2) + h) * sin_lat
 
 
 def ecef_to_geodetic(ecef: F64) -> F64:
@@ -276,12 +279,12 @@ def to_ecef(reference: Reference, xyz: F64) -> F64:
 
 def enu_frame(lon: float, lat: float, height: float = 0.0) -> F64:
     """(4, 4) float64: local east-north-up metres at a place → ECEF. Columns are the axes; row-major."""
-    (sl, sp), (cl, cp) = sine_cosine([lon, lat])
+    (sl, sp), (cl, cp) = (one.tolist() for one in sine_cosine([lon, lat]))
     frame = np.eye(4)
     frame[:3, 0] = [-sl, cl, 0.0]
     frame[:3, 1] = [-sp * cl, -sp * sl, cp]
     frame[:3, 2] = [cp * cl, cp * sl, sp]
-    frame[:3, 3] = geodetic_to_ecef(np.array([[lon, lat, height]]))[0]
+    frame[:3, 3] = _ecef(sl, cl, sp, cp, float(height))
     return frame
 
 
