@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -246,10 +247,16 @@ def objects_of(scene: Any, stem: str, found: list[Piece]) -> list[Piece]:
     for piece in sorted(found, key=lambda p: p.name):
         material = next((m.name for m in piece.materials if m.name), "")
         name = piece.name.removesuffix(material).removesuffix("_") if material else piece.name
-        longest = max((o for o in stated if piece.name == o or piece.name.startswith(f"{o}_")), key=len, default="")
-        parts.setdefault(name if name in stated else longest or stem, []).append(piece)
+        parts.setdefault(name if name in stated else _begun_by(piece.name, stated) or stem, []).append(piece)
     order = {name: i for i, name in enumerate(stated)}
     return [_joined(name, parts[name]) for name in sorted(parts, key=lambda n: (order.get(n, -1), n))]
+
+
+def _begun_by(name: str, stated: Container[str]) -> str:
+    """The longest of the stated names that a name is, or begins with before a `_`; an empty text where there is none."""
+    while name and name not in stated:
+        name = name.rpartition("_")[0]
+    return name
 
 
 def _joined(name: str, parts: list[Piece]) -> Piece:

@@ -113,4 +113,4 @@ def test_textures_of_a_glb_are_followed(tmp_path: Path) -> None:
     report = Report()
     load_model(json.dumps(document).encode(), lambda uri, where: bytes(ktx), Where(report, "m.gltf"))
     assert {(f.code, f.path.partition("#")[2]) for f in report.errors} == {
-        ("GLTF_REFERENCE", "/textures/2/extensions/KHR_texture_basisu"), ("KTX2_MIME_TYPE", "/images/1"), ("KTX2_COLOR_SPACE", "/images/1")}  # fmt: skip
+        ("GLTF_REFERENCE", "/textures/2/extensions/KHR_texture_basisu"), ("KTX2_MIME_TYPE", "/images/1"), ("KTX2_COLOR_SPACE", "/images/1"), ("IMAGE_INVALID", "/images/1")}  # fmt: skip

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tiling import mesh as tiler
-from tiling.check import check_tileset, diff_tilesets
+from tiling.check import check_tileset, diff_tilesets, positions_mesh
 from tiling.check.layer import check_layer
 from twin.errors import BadFeature, BadInput
 from twin.lake import Lake
@@ -127,3 +127,21 @@ def test_a_stack_at_one_place_is_one_implicit_leaf(lake: Lake) -> None:
     facts = run(lake, model([BALL], [*placed, (0, 30, place(50))], [f"b{i}" for i in range(31)]), budget=3000, subdivision="implicit")
     assert facts["report"]["kept"] == 31
     assert check_tileset(lake.root / "out.3tz").ok
+
+
+def test_a_shape_of_many_contents_is_held_against_what_lies_near(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check of one feature in many tiles finds what it finds with the whole shape at each: nothing, a corner that was moved, a part that is not drawn."""
+    ball = trimesh.creation.icosphere(5, 40.0)
+    moved, more = ball.copy(), ball.copy()
+    moved.vertices[77] += [0.6, 0, 0]
+    more = trimesh.util.concatenate([ball, trimesh.creation.box((1, 1, 1)).apply_translation([90, 0, 0])])
+    versions = [write_version(lake, f"b{i}", "mesh", [model([shape], [(0, 0, place(0, 0))], ["ball"])], Report(), provenance={}) for i, shape in enumerate((ball, moved, more))]
+    facts = tiler.tile(versions[0], TileJob(lake, lake.root / "b.3tz", tiler.Options(budget=2_000)))
+    assert facts["tiles"] > 8
+    found = []
+    for large in (50, 10**9):
+        monkeypatch.setattr(positions_mesh, "LARGE", large)
+        reports = [check_layer(version, lake, lake.root / "b.3tz", info=facts) for version in versions]
+        assert [r.codes() for r in reports] == [set(), {"POSITION_OFF"}, {"POSITION_OFF"}]
+        found.append([r.positions["max_error_m"] for r in reports][:2])
+    assert found[0] == pytest.approx(found[1], rel=1e-6)

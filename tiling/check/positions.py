@@ -91,6 +91,9 @@ def features_of(model: Model, transform: F64, where: Where) -> Feature | None:
             return None
         rows = _feature_rows(primitive)
         used = np.unique(rows)
+        if (null := (primitive.instance_feature_ids or primitive.feature_ids)[0].null_id) is not None and null in used:
+            where.error("FEATURE_WITHOUT_ID", f"{primitive.pointer} draws what is no feature (its nullFeatureId {null})")
+            return None
         if used.min() < 0 or used.max() >= len(names):
             where.error("FEATURE_WITHOUT_ID", f"{primitive.pointer} has the feature id {int(used.max())}, its table {len(names)} rows")
             return None

@@ -16,6 +16,10 @@ from .positions_geodesy import Inverse
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+#: Vertices from which on a shape is sorted, so that a content is held against what lies near it: one of ten million triangles is in hundreds of contents.
+LARGE = 100_000
+#: Metres around a content within which the source is looked at.
+MARGIN = 1.0
 #: m² of a triangle below which a tiler may leave it out.
 NOTHING = 1e-3
 
@@ -43,6 +47,7 @@ class Meshes:
             self._read(_shapes(pq.read_table(task.lake.path(shape_part.key))), pq.read_table(task.lake.path(place_part.key)), dead)
         expected = np.array([any(len(s.every[p]) for s, p, _ in place) for place in self._places], bool)
         self.waiting: dict[int, F64] = {}
+        self._sorted: dict[tuple[int, int, str], tuple[F64, I64]] = {}
         self.drawn = np.zeros(len(self._places), np.int64)
         self.roll = Roll(self._rows, self._names, expected, task.info.get("report", {}))
 
@@ -72,35 +77,65 @@ class Meshes:
         if not len(rows):
             return
         np.add.at(self.drawn, rows, np.bincount(found.owner[found.triangles[:, 0]], minlength=len(rows)))
-        scaled, unit, origin = local_metres(self.inverse, self.inverse.source(found.ecef))
-        solid, solid_owner = self._placed(rows, "solid")
-        every, every_owner = self._placed(rows, "every")
+        own = self.inverse.source(found.ecef)
+        scaled, unit, origin = local_metres(self.inverse, own)
+        low, high = np.full((len(rows), 3), np.inf), np.full((len(rows), 3), -np.inf)
+        np.fmin.at(low, found.owner, own)
+        np.fmax.at(high, found.owner, own)
+        box = np.stack([low - MARGIN / unit, high + MARGIN / unit], axis=1)
+        solid, solid_owner, at = self._placed(rows, "solid", box)
+        every, every_owner, _ = self._placed(rows, "every", box)
         missed = _near((solid - origin) * unit, solid_owner, scaled, found.owner, len(rows))
         strayed = nearest(scaled, found.owner, (every - origin) * unit, every_owner)
-        errors = np.maximum(self._whole(rows, missed, solid_owner), worst_of(strayed, found.owner, len(rows)))
+        errors = np.maximum(self._whole(rows, missed, solid_owner, at), worst_of(strayed, found.owner, len(rows)))
         self.roll.off(found.ids, rows, errors, self.limit, "POSITION_OFF", "a vertex lies", where)
 
-    def _whole(self, rows: I64, missed: F64, owner: I64) -> F64:
-        """(F,) how far the source's vertices are from what is drawn; 0 for features that may be drawn on in other contents.
+    def _whole(self, rows: I64, missed: F64, owner: I64, at: I64) -> F64:
+        """(F,) how far the source's vertices (`at`: their numbers in their features) are from what is drawn; 0 for features that may be drawn on in other contents.
 
         A feature with vertices that this content does not draw waits (`waiting`: each vertex's least distance yet) until the end.
         """
         errors = worst_of(missed, owner, len(rows))
-        for i in np.flatnonzero((errors > self.limit) | np.isin(rows, list(self.waiting))):
-            row, away = int(rows[i]), missed[owner == i]
-            self.waiting[row] = np.minimum(self.waiting[row], away) if row in self.waiting else away
+        count = np.array([sum(len(s.solid[p]) for s, p, _ in self._places[row]) for row in rows.tolist()])
+        in_part = np.bincount(owner, minlength=len(rows)) < count
+        for i in np.flatnonzero((errors > self.limit) | in_part | np.isin(rows, list(self.waiting))):
+            row, mine = int(rows[i]), owner == i
+            away = self.waiting.setdefault(row, np.full(count[i], np.inf))
+            np.minimum.at(away, at[mine], missed[mine])
             errors[i] = 0.0
         return errors
 
-    def _placed(self, rows: I64, which: str) -> tuple[F64, I64]:
-        """((V, 3) source vertices of some features in the layer's coordinates, (V,) the feature's position in `rows`)."""
-        points, owner = [np.zeros((0, 3))], [np.zeros(0, np.int64)]
+    def _placed(self, rows: I64, which: str, box: F64) -> tuple[F64, I64, I64]:
+        """((V, 3) source vertices of some features in the layer's coordinates, (V,) the feature's position in `rows`, (V,) their numbers in it).
+
+        Of large shapes those within the feature's `box` (F, 2, 3).
+        """
+        points, owner, at = [np.zeros((0, 3))], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for i, row in enumerate(rows.tolist()):
-            for shapes, prototype, matrix in self._places[row]:
+            first = 0
+            for k, (shapes, prototype, matrix) in enumerate(self._places[row]):
                 own = getattr(shapes, which)[prototype]
-                points.append(own @ matrix[:3, :3].T + matrix[:3, 3])
-                owner.append(np.full(len(own), i))
-        return np.concatenate(points), np.concatenate(owner)
+                if len(own) < LARGE:
+                    placed, number = own @ matrix[:3, :3].T + matrix[:3, 3], np.arange(len(own))
+                else:
+                    placed, number = self._within(row, k, which, box[i])
+                points.append(placed)
+                owner.append(np.full(len(placed), i))
+                at.append(number + first)
+                first += len(own)
+        return np.concatenate(points), np.concatenate(owner), np.concatenate(at)
+
+    def _within(self, row: int, k: int, which: str, box: F64) -> tuple[F64, I64]:
+        """((V, 3) vertices of the feature's `k`-th part in a box, (V,) their numbers); all of them are sorted by x when it is first asked."""
+        if (row, k, which) not in self._sorted:
+            shapes, prototype, matrix = self._places[row][k]
+            placed = getattr(shapes, which)[prototype] @ matrix[:3, :3].T + matrix[:3, 3]
+            order = np.argsort(placed[:, 0])
+            self._sorted[row, k, which] = placed[order], order
+        placed, order = self._sorted[row, k, which]
+        some = slice(*np.searchsorted(placed[:, 0], box[:, 0]).tolist())
+        inside = ((placed[some] >= box[0]) & (placed[some] <= box[1])).all(axis=1)
+        return placed[some][inside], order[some][inside]
 
     def finish(self, where: Where) -> dict[str, Any]:
         """Missing elements, those that are drawn in part or more than once, and the figures."""

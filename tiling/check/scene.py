@@ -157,6 +157,8 @@ def compose(t: F64, r: F64, s: F64) -> F64:
     return m
 
 
+UNIT = 0.02
+"""By how much the length of normals and quaternions may be off: bytes round by half of that (KHR_mesh_quantization)."""
 _INSTANCING = Obj(required={"attributes": Map(INDEX, least=1)})
 _WANTED = {
     "TRANSLATION": ("VEC3", {5126}),
@@ -187,6 +189,14 @@ def _instances(gltf: Gltf, node: dict[str, Any], where: Where) -> F64 | None:
                 (at / "attributes" / name).error("INSTANCING_INVALID", f"has type {a['type']} of {a['componentType']}")
                 return None
             arrays[name] = normalised(raw, a)
+        elif not name.startswith("_"):
+            (at / "attributes" / name).error("INSTANCING_INVALID", f"is none of {', '.join(_WANTED)}; one's own begin with an underscore")
+    turns = arrays.get("ROTATION")
+    if turns is not None and not (away := np.abs(np.linalg.norm(turns, axis=1) - 1)).max(initial=0.0) <= UNIT:  # NaN is told where it is read
+        k = int(np.nan_to_num(away, nan=-1.0).argmax())
+        (at / "attributes" / "ROTATION").error("INSTANCING_INVALID", f"of the instance {k} is no unit quaternion, its length is {np.linalg.norm(turns[k]):.3g}")
+    if (flipped := int((arrays.get("SCALE", np.ones((1, 3))).prod(axis=1) < 0).sum())) > 0:
+        (at / "attributes" / "SCALE").warning("INSTANCES_MIRRORED", f"turns {flipped} instances inside out, of which clients draw the wrong sides")
     if len(counts) != 1:
         at.error("INSTANCING_INVALID", f"the attributes have different counts {sorted(counts)}")
         return None
@@ -261,6 +271,9 @@ def _normals(raw: Any, world: F64, where: Where) -> F64 | None:
     if local.ndim != 2 or local.shape[1] != 3:
         (where / "attributes" / "NORMAL").error("GLTF_NORMAL_TYPE", "must be VEC3")
         return None
+    lengths = np.linalg.norm(local, axis=1)
+    if np.isfinite(lengths).all() and (bad := np.abs(lengths - 1) > UNIT).any():
+        (where / "attributes" / "NORMAL").error("GLTF_VALUE_INVALID", f"{int(bad.sum())} of {len(local)} normals are no unit vectors, the first has a length of {lengths[bad][0]:.3g}")
     matrix = world[0][:3, :3]
     if abs(np.linalg.det(matrix)) < 1e-300:
         return None
