@@ -84,6 +84,15 @@ SOLIDS = {
     # 0.5 of the first line, the second, and of the third nothing: corners count from 0
     "disk along a part of a line": ("#912=IFCSWEPTDISKSOLID(#852,0.1,$,0.5,2.);", np.pi * 0.01 * 5, None, (2, -0.1, -0.1, 4.1, 3, 0.1)),
     "disk along a whole that counts as 1": ("#912=IFCSWEPTDISKSOLID(#852,0.1,$,0.,1.);", np.pi * 0.01 * 7, None, (0, -0.1, -0.1, 4.1, 3, 0.1)),
+    # a parabola over 2 with the tangents' corner at (1, 2): 2/3 of 2 × 1; the same turned round
+    "spline in a composite curve": (
+        "#910=IFCCARTESIANPOINT((1.,2.)); #911=IFCCARTESIANPOINT((2.,0.)); #913=IFCBSPLINECURVEWITHKNOTS(2,(#62,#910,#911),.UNSPECIFIED.,.F.,.F.,(3,3),(0.,1.),.UNSPECIFIED.); "
+        "#914=IFCCOMPOSITECURVESEGMENT(.CONTINUOUS.,.T.,#913); #915=IFCPOLYLINE((#911,#62)); #916=IFCCOMPOSITECURVESEGMENT(.CONTINUOUS.,.T.,#915); #917=IFCCOMPOSITECURVE((#914,#916),.F.); "
+        "#918=IFCARBITRARYCLOSEDPROFILEDEF(.AREA.,$,#917); #912=IFCEXTRUDEDAREASOLID(#918,#10,#12,3.);", 4.0, None, (0, 0, 0, 2, 1, 3)),
+    "spline against its sense": (
+        "#910=IFCCARTESIANPOINT((1.,2.)); #911=IFCCARTESIANPOINT((2.,0.)); #913=IFCBSPLINECURVEWITHKNOTS(2,(#911,#910,#62),.UNSPECIFIED.,.F.,.F.,(3,3),(5.,9.),.UNSPECIFIED.); "
+        "#914=IFCCOMPOSITECURVESEGMENT(.CONTINUOUS.,.F.,#913); #915=IFCPOLYLINE((#911,#62)); #916=IFCCOMPOSITECURVESEGMENT(.CONTINUOUS.,.T.,#915); #917=IFCCOMPOSITECURVE((#914,#916),.F.); "
+        "#918=IFCARBITRARYCLOSEDPROFILEDEF(.AREA.,$,#917); #912=IFCEXTRUDEDAREASOLID(#918,#10,#12,3.);", 4.0, None, (0, 0, 0, 2, 1, 3)),
     "pyramid": ("#912=IFCRECTANGULARPYRAMID(#823,1.,2.,3.);", 2.0, 2 + 2 * np.hypot(3, 0.5) + np.hypot(3, 1), (5, 0, 0, 6, 2, 3)),
     "block cut by a block": ("#910=IFCBLOCK(#10,1.,2.,3.); #911=IFCBLOCK(#10,0.5,0.5,5.); #912=IFCBOOLEANRESULT(.DIFFERENCE.,#910,#911);", 5.25, None, (0, 0, 0, 1, 2, 3)),
     "block and cylinder": ("#910=IFCBLOCK(#10,1.,2.,3.); #911=IFCRIGHTCIRCULARCYLINDER(#10,2.,0.5); #913=IFCBOOLEANRESULT(.UNION.,#910,#911); #912=IFCCSGSOLID(#913);",
