@@ -38,13 +38,18 @@ def prepared(model: Any) -> Any:
     """The model as the kernels can read it (in memory).
 
     No object is a part of its own parts; angles without a unit are radians, of which they would take the negative; placements on a grid are local ones;
-    what is nearer than a context's precision they take for one point, which in a model in kilometres costs whole walls.
+    what is nearer than a context's precision they take for one point, which in a model in kilometres costs whole walls; they follow a spline that is a
+    part of a composite curve only where it is trimmed, if to its whole.
     """
     with suppress(*DAMAGED):
         coarsest = COARSEST / Units(model).length
         for context in model.by_type("IfcGeometricRepresentationContext", include_subtypes=False):
             if (context.Precision or 0.0) > coarsest:
                 context.Precision = coarsest
+    for spline in model.by_type("IfcBSplineCurveWithKnots") if model.schema != "IFC2X3" else ():
+        with suppress(*DAMAGED):
+            for segment in [holder for holder in model.get_inverse(spline) if holder.is_a("IfcCompositeCurveSegment")]:
+                segment.ParentCurve = _whole(model, spline)
     for placement in model.by_type("IfcGridPlacement"):
         with suppress(*DAMAGED):
             if (local := local_placement(model, placement)) is not None:
@@ -57,6 +62,13 @@ def prepared(model: Any) -> Any:
             elif not any(attribute(unit, "UnitType") == "PLANEANGLEUNIT" for unit in units.Units):
                 units.Units = [*units.Units, model.create_entity(*RADIANS)]
     return cut_circles(model)
+
+
+def _whole(model: Any, spline: Any) -> Any:
+    """A spline trimmed to where it is defined: from the knot that is as far from the first as its degree to that which is as far from the last."""
+    knots = [knot for knot, count in zip(spline.Knots, spline.KnotMultiplicities, strict=True) for _ in range(count)]
+    ends = (knots[spline.Degree], knots[-1 - spline.Degree])
+    return model.create_entity("IfcTrimmedCurve", spline, *([model.create_entity("IfcParameterValue", float(end))] for end in ends), True, "PARAMETER")
 
 
 def redraw(model: Any, product: Any, outline: Callable[[Any], Any]) -> None:

@@ -1,4 +1,4 @@
-"""Sections that the parser's kernels draw inside of a solid along an alignment: the first one is drawn both ways, and once more where the next piece begins."""
+"""Sections that the parser's kernels draw inside of a solid along an alignment (through sections, or swept with a fixed reference): the first one is drawn both ways, and once more where the next piece begins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from ingest_bim.geometry_polygons import cross
 from ingest_bim.ifc_geometry import Shape
 
-SECTIONED = "IfcSectionedSolidHorizontal"
+LOFTED = frozenset(("IfcSectionedSolidHorizontal", "IfcFixedReferenceSweptAreaSolid", "IfcDirectrixDerivedReferenceSweptAreaSolid"))
+"""What they draw from section to section."""
 I64 = NDArray[np.int64]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_bim.ifc_cache import ShapeCache
-from ingest_bim.ifc_caps import SECTIONED, closed
+from ingest_bim.ifc_caps import LOFTED, closed
 from ingest_bim.ifc_geometry import Shape, Shapes
 from ingest_bim.ifc_groups import Group, by_group
 from ingest_bim.ifc_ladder import Local, Shaper, shape_all
@@ -56,7 +56,7 @@ def shape_model(
 
 def _close(made: Shapes, plan: Plan) -> None:
     for step, shape in made.shapes.items():
-        if SECTIONED in plan.drawable[step]:
+        if not LOFTED.isdisjoint(plan.drawable[step]):
             made.shapes[step] = closed(shape)
 
 

@@ -28,6 +28,7 @@ import pyarrow as pa
 import pytest
 
 from ingest_bim import ifc
+from ingest_bim.geometry_faces import default_look
 from twin.model import Mesh, Report, Table
 
 QUICK = (
@@ -59,11 +60,14 @@ class Reading:
         parents = [i for m in self.meshes for i in m.parents.to_pylist()]
         self.features = {i: {**row, "parent": parent} for i, row, parent in zip(ids, attributes.to_pylist(), parents, strict=True)}
         self.boxes: dict[str, Any] = {}
+        self.colors: dict[str, set[tuple[str, tuple[float, ...]]]] = {}
         for mesh in self.meshes:
             for p, f, t in zip(mesh.instance_prototype, mesh.instance_feature, mesh.transforms, strict=True):
                 own = mesh.positions[mesh.vertex_start[p] : mesh.vertex_start[p + 1]]
                 points = own @ t[:3, :3].T + t[:3, 3] - [500000, 5000000, 0]
                 self.boxes[mesh.ids[int(f)].as_py()] = np.concatenate([points.min(0), points.max(0)])
+                worn = np.unique(mesh.triangle_material[mesh.triangle_start[p] : mesh.triangle_start[p + 1]])
+                self.colors[mesh.ids[int(f)].as_py()] = {(mesh.materials[int(m)].name, mesh.materials[int(m)].color) for m in worn}
 
 
 @lru_cache(maxsize=2)
@@ -292,3 +296,22 @@ def test_the_second_engine_draws_the_same_boxes(both: tuple[ifcopenshell.file, R
     apart = {guid: float(np.abs(np.array(theirs[guid]) - ours.boxes[guid]).max()) for guid in drawn}
     far = {guid: distance for guid, distance in apart.items() if distance > 0.01 + 1e-6 * np.abs(ours.boxes[guid]).max()}
     assert len(far) <= MAY_DIFFER * len(drawn), (len(far), len(drawn), sorted(far.items(), key=lambda kv: -kv[1])[:5])
+
+
+def test_the_second_engine_has_the_same_colours(both: tuple[ifcopenshell.file, Reading, str], shared_data: Path) -> None:
+    """Of what the file gives a colour: a factor of diffuse reflection, which web-ifc leaves out, makes ours darker, all parts of it alike."""
+    _, ours, name = both
+    theirs = second(shared_data / "ifc" / name)["colors"]
+    drawn = ours.colors.keys() & theirs.keys()
+    assert drawn or not (ours.colors and theirs)
+    for guid in drawn:
+        usual = default_look(ours.features[guid]["class"])
+        for style, color in ours.colors[guid]:
+            if not style and all(min(other) == 1 for other in theirs[guid]):
+                continue  # colours of single faces (IfcIndexedColourMap), which it does not read
+            assert (style, color) == usual or any(alike(color, other) for other in theirs[guid]), (guid, color, theirs[guid])
+
+
+def alike(color: Sequence[float], other: Sequence[float]) -> bool:
+    factor = min(1.0, sum(color[:3]) / max(sum(other[:3]), 1e-9))
+    return abs(color[3] - other[3]) < 0.01 and all(abs(a - factor * b) < 0.01 for a, b in zip(color[:3], other[:3], strict=True))

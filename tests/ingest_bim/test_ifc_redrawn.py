@@ -84,6 +84,15 @@ SOLIDS = {
     # 0.5 of the first line, the second, and of the third nothing: corners count from 0
     "disk along a part of a line": ("#912=IFCSWEPTDISKSOLID(#852,0.1,$,0.5,2.);", np.pi * 0.01 * 5, None, (2, -0.1, -0.1, 4.1, 3, 0.1)),
     "disk along a whole that counts as 1": ("#912=IFCSWEPTDISKSOLID(#852,0.1,$,0.,1.);", np.pi * 0.01 * 7, None, (0, -0.1, -0.1, 4.1, 3, 0.1)),
+    # a parabola over 2 with the tangents' corner at (1, 2): 2/3 of 2 × 1; the same turned round
+    "spline in a composite curve": (
+        "#910=IFCCARTESIANPOINT((1.,2.)); #911=IFCCARTESIANPOINT((2.,0.)); #913=IFCBSPLINECURVEWITHKNOTS(2,(#62,#910,#911),.UNSPECIFIED.,.F.,.F.,(3,3),(0.,1.),.UNSPECIFIED.); "
+        "#914=IFCCOMPOSITECURVESEGMENT(.CONTINUOUS.,.T.,#913); #915=IFCPOLYLINE((#911,#62)); #916=IFCCOMPOSITECURVESEGMENT(.CONTINUOUS.,.T.,#915); #917=IFCCOMPOSITECURVE((#914,#916),.F.); "
+        "#918=IFCARBITRARYCLOSEDPROFILEDEF(.AREA.,$,#917); #912=IFCEXTRUDEDAREASOLID(#918,#10,#12,3.);", 4.0, None, (0, 0, 0, 2, 1, 3)),
+    "spline against its sense": (
+        "#910=IFCCARTESIANPOINT((1.,2.)); #911=IFCCARTESIANPOINT((2.,0.)); #913=IFCBSPLINECURVEWITHKNOTS(2,(#911,#910,#62),.UNSPECIFIED.,.F.,.F.,(3,3),(5.,9.),.UNSPECIFIED.); "
+        "#914=IFCCOMPOSITECURVESEGMENT(.CONTINUOUS.,.F.,#913); #915=IFCPOLYLINE((#911,#62)); #916=IFCCOMPOSITECURVESEGMENT(.CONTINUOUS.,.T.,#915); #917=IFCCOMPOSITECURVE((#914,#916),.F.); "
+        "#918=IFCARBITRARYCLOSEDPROFILEDEF(.AREA.,$,#917); #912=IFCEXTRUDEDAREASOLID(#918,#10,#12,3.);", 4.0, None, (0, 0, 0, 2, 1, 3)),
     "pyramid": ("#912=IFCRECTANGULARPYRAMID(#823,1.,2.,3.);", 2.0, 2 + 2 * np.hypot(3, 0.5) + np.hypot(3, 1), (5, 0, 0, 6, 2, 3)),
     "block cut by a block": ("#910=IFCBLOCK(#10,1.,2.,3.); #911=IFCBLOCK(#10,0.5,0.5,5.); #912=IFCBOOLEANRESULT(.DIFFERENCE.,#910,#911);", 5.25, None, (0, 0, 0, 1, 2, 3)),
     "block and cylinder": ("#910=IFCBLOCK(#10,1.,2.,3.); #911=IFCRIGHTCIRCULARCYLINDER(#10,2.,0.5); #913=IFCBOOLEANRESULT(.UNION.,#910,#911); #912=IFCCSGSOLID(#913);",
@@ -261,3 +270,20 @@ def test_what_is_finer_than_the_precision_that_a_file_states_is_drawn(model_file
     volume, _, box, _ = drawn(model_file(text))
     assert volume == pytest.approx((1 + 0.992) * 0.008 * 3 - 0.05 * 0.008 * 0.05, rel=1e-4)
     np.testing.assert_allclose(box, (0, 0, 0, 1, 1, 3), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["IFCFIXEDREFERENCESWEPTAREASOLID", "IFCDIRECTRIXDERIVEDREFERENCESWEPTAREASOLID"])
+def test_a_sweep_along_an_alignment_is_closed(model_file: ModelFile, step: Step, kind: str) -> None:
+    """100 m straight, then a quarter of a circle of 50 m, 10 m up; the profile's own x along the reference, upwards. Kernels draw a section inside, and the pieces' faces look both ways."""
+    length = 100 + 25 * np.pi
+    lines = ("#980=IFCLINE(#62,#981);", "#981=IFCVECTOR(#982,1.);", "#982=IFCDIRECTION((1.,0.));", "#983=IFCCIRCLE(#61,50.);",
+             f"#984=IFCCURVESEGMENT(.CONTINUOUS.,#61,IFCLENGTHMEASURE(0.),IFCLENGTHMEASURE(100.),#980); #985=IFCCURVESEGMENT(.CONTINUOUS.,#986,IFCLENGTHMEASURE(0.),IFCLENGTHMEASURE({length - 100}),#983);",
+             "#986=IFCAXIS2PLACEMENT2D(#987,#982); #987=IFCCARTESIANPOINT((100.,0.)); #988=IFCAXIS2PLACEMENT2D(#989,#990); #989=IFCCARTESIANPOINT((150.,50.)); #990=IFCDIRECTION((0.,1.));",
+             "#991=IFCCURVESEGMENT(.DISCONTINUOUS.,#988,IFCLENGTHMEASURE(0.),IFCLENGTHMEASURE(0.),#980); #992=IFCCOMPOSITECURVE((#984,#985,#991),.F.);",
+             f"#993=IFCAXIS2PLACEMENT2D(#994,#982); #994=IFCCARTESIANPOINT((0.,10.)); #995=IFCCURVESEGMENT(.CONTINUOUS.,#993,IFCLENGTHMEASURE(0.),IFCLENGTHMEASURE({length}),#980);",
+             f"#996=IFCAXIS2PLACEMENT2D(#997,#982); #997=IFCCARTESIANPOINT(({length},10.)); #998=IFCCURVESEGMENT(.DISCONTINUOUS.,#996,IFCLENGTHMEASURE(0.),IFCLENGTHMEASURE(0.),#980);",
+             f"#999=IFCGRADIENTCURVE((#995,#998),.F.,#992,$); #912={kind}(#60,#10,#999,$,$,#12);")  # fmt: skip
+    volume, area, box, _ = drawn(model_file(step(*lines, *element("#912"), schema="IFC4X3_ADD2")))
+    assert volume == pytest.approx(2 * length, rel=1e-3)
+    assert area == pytest.approx(6 * length + 4, rel=1e-3)
+    assert box[2] == pytest.approx(9 if kind.startswith("IFCFIXED") else 9.5, abs=1e-3)

@@ -1,6 +1,6 @@
 // What web-ifc reads of an IFC file, as JSON, for the differential test of our reader (tests/differential/test_ifc_second_engine.py).
 //   node scripts/read-ifc.mjs FILE → {schema, elements: {guid: [class, name]}, psets: {guid: {set: {property: value}}},
-//   quantities: the same, boxes: {guid: [minx, miny, minz, maxx, maxy, maxz]} in metres, model axes}
+//   quantities: the same, boxes: {guid: [minx, miny, minz, maxx, maxy, maxz]} in metres, model axes, colors: {guid: [[r, g, b, a], …]}}
 import { readFileSync } from "node:fs";
 import { IfcAPI, IFCPRODUCT, IFCPROPERTYSET, IFCELEMENTQUANTITY, IFCPROPERTYSINGLEVALUE, IFCRELDEFINESBYPROPERTIES } from "web-ifc";
 
@@ -8,7 +8,7 @@ const api = new IfcAPI();
 await api.Init();
 api.SetLogLevel(6); // off
 const model = api.OpenModel(new Uint8Array(readFileSync(process.argv[2])), { COORDINATE_TO_ORIGIN: false });
-const found = { schema: api.GetModelSchema(model), elements: {}, psets: {}, quantities: {}, boxes: {} };
+const found = { schema: api.GetModelSchema(model), elements: {}, psets: {}, quantities: {}, boxes: {}, colors: {} };
 
 const each = (type, inherited, use) => {
   const ids = api.GetLineIDsWithType(model, type, inherited);
@@ -58,6 +58,7 @@ api.StreamAllMeshes(model, (mesh) => {
   const box = [Infinity, Infinity, Infinity, -Infinity, -Infinity, -Infinity];
   for (let i = 0; i < mesh.geometries.size(); i += 1) {
     const placed = mesh.geometries.get(i);
+    if (guid) (found.colors[guid] ??= []).push([placed.color.x, placed.color.y, placed.color.z, placed.color.w]);
     const geometry = api.GetGeometry(model, placed.geometryExpressID);
     const vertices = api.GetVertexArray(geometry.GetVertexData(), geometry.GetVertexDataSize()); // x y z nx ny nz
     const t = placed.flatTransformation;
