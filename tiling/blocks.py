@@ -126,32 +126,25 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             shelved = work.shelve([section.piece for section in fresh if section.piece is not None])
             if not past.archives and report.read > ALONE:
                 give_back()
-            tables = {id(section): _tiles(work, section) for section in (near, *fresh)}
-            keeping = {section.piece.name: aside.submit(save_tiles, job.lake, tables[id(section)], section.own) for section in fresh if section.piece is not None}
-            written = []
-            for piece, one in every(near, fresh):
-                made = tell(one, tables[id(one)], job.about) if one is not None else None
-                if made is not None or piece.document:
-                    written.append(work.document(piece, made))
-            for told in (tables[id(near)], *(tables[id(section)] if section is not None else past.left(piece)[0] for piece, section in every(near, fresh) if piece.told)):
-                for action, feature, reason in notes_of(told):
-                    report.note(action, feature, reason)  # type: ignore[arg-type]
-            facts = summed([facts_of(tables[id(near)], near.end - near.first), *(piece.facts for piece in near.others.values())])
+            for section in (near, *fresh):
+                section.tiles = _tiles(work, section)
+            kept = [(section.piece, aside.submit(save_tiles, job.lake, section.tiles, section.own)) for section in fresh if section.piece is not None]
+            written = _documents(job, near, fresh, work)
+            _report(report, near, fresh, past)
+            facts = summed([facts_of(near.tiles, near.end - near.first), *(piece.facts for piece in near.others.values())])
             report.kept = facts["kept"]
             if not report.kept:
                 reasons = " ".join(f"{n.feature}: {n.reason}." for n in report.notes[:3])
                 raise BadFeature(f"Layer {version.layer}: no building could be built. {reasons}", "Check heights, outlines and terrain.")
-            document, root = text(tree_of(near, tables[id(near)]), error=ABSENCE * anchors.largest, schema=schema.to_json(), statistics=schema.statistics(surveys), about=job.about)
+            document, root = text(tree_of(near), error=ABSENCE * anchors.largest, schema=schema.to_json(), statistics=schema.statistics(surveys), about=job.about)
 
             def record() -> str:
-                shelved.result()
-                for done in written:
+                for done in (shelved, *written):
                     done.result()
-                for piece, _ in every(near, fresh):
-                    if piece.name in keeping:
-                        piece.ledger = keeping[piece.name].result()
+                for piece, key in kept:
+                    piece.ledger = key.result()
                 ledger.notes["pieces"] = [asdict(piece) for piece, _ in every(near, fresh)]
-                return "" if implicitly else ledger.save(job.lake, tables[id(near)], near.own)
+                return "" if implicitly else ledger.save(job.lake, near.tiles, near.own)
 
             saved = aside.submit(record)
             work.end_with("tileset.json", document)
@@ -172,6 +165,24 @@ def _tiles(work: Assembly, section: Section) -> pa.Table:
     """The tiles of a section as rows of the ledger, the masses last."""
     parts = [work.table(section.first, section.end), *([work.table(section.first_mass, section.end_mass)] if section.far is not None else [])]
     return pa.concat_tables(parts).combine_chunks()
+
+
+def _documents(job: TileJob, near: Section, fresh: Sequence[Section], work: Assembly) -> list[Future[None]]:
+    """Have the documents of all pieces written, in order, and have it told in those that were made what the tiles near the root say of them."""
+    written = []
+    for piece, section in every(near, fresh):
+        made = tell(section, job.about) if section is not None else None
+        if made is not None or piece.document:
+            written.append(work.document(piece, made))
+    return written
+
+
+def _report(report: Report, near: Section, fresh: Sequence[Section], past: Past) -> None:
+    """What became of the features: near the root, then of every piece of which there is something to tell. Raises Spoilt."""
+    tables = (section.tiles if section is not None else past.left(piece)[0] for piece, section in every(near, fresh) if piece.told)
+    for table in (near.tiles, *tables):
+        for action, feature, reason in notes_of(table):
+            report.note(action, feature, reason)  # type: ignore[arg-type]
 
 
 class _Plan:

@@ -276,20 +276,18 @@ class _Writer:
 
     def _packed_vertices(self, column: Array, rows: Array, *, normalized: bool = False, bounds: bool = False, how: str = "") -> int:
         """An accessor of a vertex column. `rows`: the same as the codec takes it (rows of whole 4 bytes, before the filter `how`)."""
-        accessor = self._vertices(column, normalized=normalized, bounds=bounds)
         if self.compression == "none" or len(rows) < _WORTH_PACKING_ROWS:
-            return accessor
+            return self._vertices(column, normalized=normalized, bounds=bounds)
         from tiling import meshopt  # noqa: PLC0415  numba takes half a second to load: small models never need it
 
-        view = self.views.pop()
-        del self.body[view["byteOffset"] :]
-        packed = meshopt.encode_vertices(rows)
-        at = self._view(packed)
-        stride = view["byteLength"] // len(rows)
+        column = column.reshape(len(column), -1)
+        stride = _stride(column)
+        at = self._view(meshopt.encode_vertices(rows))
         told = {**self.views[at], "byteStride": stride, "mode": "ATTRIBUTES", "count": len(rows), **({"filter": how} if how else {})}
-        self.views[at] = {**view, "buffer": 1, "byteOffset": self.unpacked, "extensions": {_MESHOPT: told}}
-        self.unpacked += view["byteLength"]
-        return accessor
+        size = stride * len(rows)
+        self.views[at] = {"buffer": 1, "byteOffset": self.unpacked, "byteLength": size, "byteStride": stride, "target": 34962, "extensions": {_MESHOPT: told}}
+        self.unpacked += size
+        return self._accessor(at, column, normalized=normalized, bounds=bounds)
 
     def _column(self, accessor: int) -> range:
         return range(self.accessors[accessor]["count"])
@@ -303,11 +301,15 @@ class _Writer:
         """A vertex column as its own buffer view, every row padded to 4 bytes; returns the accessor. Instances' columns have no target."""
         column = column.reshape(len(column), -1)
         rows, width = column.shape
-        size = width * column.itemsize
-        stride = -(-size // 4) * 4
+        stride = _stride(column)
         packed = np.zeros((rows, stride // column.itemsize), column.dtype.newbyteorder("<"))
         packed[:, :width] = column
-        view = self._view(packed.tobytes(), target, stride if target is not None or stride != size else None)
+        view = self._view(packed.tobytes(), target, stride if target is not None or stride != width * column.itemsize else None)
+        return self._accessor(view, column, normalized=normalized, bounds=bounds)
+
+    def _accessor(self, view: int, column: Array, *, normalized: bool, bounds: bool) -> int:
+        """The accessor of a column of vertices in a view."""
+        rows, width = column.shape
         accessor: dict[str, Any] = {"bufferView": view, "componentType": _COMPONENT[column.dtype.char], "count": rows, "type": _SHAPE[width]}
         if normalized:
             accessor["normalized"] = True
@@ -406,6 +408,11 @@ class _Writer:
             else:
                 textures.append({"sampler": samplers.index(wrap), "source": index})
         return {"textures": textures, "images": files, "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": _WRAP[s], "wrapT": _WRAP[t]} for s, t in samplers]}
+
+
+def _stride(column: Array) -> int:
+    """Bytes of a row of a column, in whole 4 bytes."""
+    return -(-int(column.shape[1]) * int(column.itemsize) // 4) * 4
 
 
 def extremes(*many: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

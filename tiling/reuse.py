@@ -265,8 +265,10 @@ class Past:
     def _in_order(self, piece: int, archive: Archive) -> bool:
         """Whether an archive begins with the tiles of a piece that are drawn, in the order of the ledger."""
         if archive not in self._ordered:
-            here = (self._places[0] == piece) & self.tiles.column("drawn").to_numpy()
-            names = self.tiles.column("name").filter(pa.array(here)).to_pylist()
+            ends = np.cumsum([self._near, *(count for _, count in self._opened)]).tolist()
+            first = ends[piece] if piece >= 0 else 0
+            here = slice(first, ends[piece + 1])
+            names = self.tiles.column("name").slice(first, ends[piece + 1] - first).filter(pa.array(self.drawn[here])).to_pylist()
             self._ordered[archive] = len(names) < len(archive.directory) and archive.directory.names(0, len(names)) == "".join(f"{name}.glb" for name in names).encode()
         return self._ordered[archive]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tiling import masses, partition
 from tiling.boxes import enu_frames
-from tiling.ledger import boxes_of
+from tiling.ledger import TILE, boxes_of
 from tiling.levels import ABSENCE
 from tiling.mass_columns import COLUMNS
 from tiling.partition import Cell, Cells, Subtree, Top
@@ -37,7 +37,8 @@ class Section:
         subtree: which is yet to be planned, for a piece.
         others: near the root, the pieces by the cells that stand for them, which have no tiles here.
         first, end: their tiles among all that are wanted (`tiling.assembly`), and those of the masses; far: the masses, if there are any.
-        own, ends: what the cells' tiles add to the masses above them, one behind the other.
+        own: what the cells' tiles add to the masses above them, one behind the other.
+        tiles: all of its tiles as rows of a ledger (`tiling.ledger.TILE`), the masses last, once they are made.
     """
 
     cells: Cells
@@ -50,6 +51,7 @@ class Section:
     end_mass: int = 0
     far: masses.Masses | None = None
     own: F64 = field(default_factory=lambda: np.zeros((0, COLUMNS)))
+    tiles: pa.Table = field(default_factory=TILE.empty_table)
 
     def real(self) -> NDArray[np.int64]:
         """The cells that have a tile here."""
@@ -113,16 +115,13 @@ def _behind(chunks: Sequence[Cells]) -> Cells:
 # --- what is told of them ---------------------------------------------------------------------------------------------
 
 
-def tree_of(section: Section, built: pa.Table) -> Tree:
+def tree_of(section: Section) -> Tree:
     """The cells, which add to those above them, and their masses.
 
     With masses only the root adds; a mass tile is replaced by the cells below it and their mass tiles. The error of a mass tile is that of its
     blocks, or of the buildings that are absent as such (as in levels of meshes, ADR 0005). Pieces stand where they hang.
-
-    Args:
-        built: the section's tiles, the masses last.
     """
-    cells, far, others = section.cells, section.far, section.others
+    cells, far, others, built = section.cells, section.far, section.others, section.tiles
     real = section.real()
     count, extra = len(cells), [at for at, piece in others.items() if len(piece.entries) > 1]
     own = far.cell if far is not None else np.zeros(0, np.int64)
@@ -158,15 +157,15 @@ def tree_of(section: Section, built: pa.Table) -> Tree:
     return Tree(frames[np.concatenate([np.arange(count), masked])[order]], errors[order], parents[order], low[order], high[order], names[order].tolist(), replaced[order], ready[order])
 
 
-def tell(section: Section, built: pa.Table, about: Any) -> Document | None:
+def tell(section: Section, about: Any) -> Document | None:
     """Write down in a piece what is told of it near the root; returns the document of what hangs below its first cell, if that is one of several tiles."""
     piece, far = section.piece, section.far
     if piece is None:
         raise ValueError("what is near the root is told of in tileset.json")
-    rows = Rows.of(tree_of(section, built), about is not None)
+    rows = Rows.of(tree_of(section), about is not None)
     entries = 2 if far is not None and len(far.cell) and far.cell[0] == 0 else 1
     piece.entries = [[*((rows.placed.low[at].tolist(), rows.placed.high[at].tolist()) if rows.placed.full[at] else (None, None)), float(rows.errors[at]), rows.own.uri[at]] for at in range(entries)]
-    piece.facts, piece.told = facts_of(built, len(section.cells)), any(built.column("notes").to_pylist())
+    piece.facts, piece.told = facts_of(section.tiles, len(section.cells)), any(section.tiles.column("notes").to_pylist())
     if len(section.cells) == 1 or not rows.placed.full[entries - 1]:
         return None
     made = document(rows, entries - 1, f"tileset-{piece.name.replace('/', '-')}.json", refine="REPLACE" if far is not None else "ADD", about=about)

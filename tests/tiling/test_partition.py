@@ -226,7 +226,7 @@ def test_the_plan_from_above_is_that_of_all_at_once(count: int, seed: int, sprea
             assert node.name == cells.names()[0]
             assert node.weight == cells.weight.sum()
     assert len(names) == len(expected)
-    if limit > len(whole):
+    if limit > 2 * len(whole):  # else subtrees end where so many are looked at, shown or not
         digests = {node.name: node.digest() for node in found if isinstance(node, Subtree)}
         assert {node.name: node.digest() for node in again if isinstance(node, Subtree)} == digests
         changed = int(rng.integers(0, count))

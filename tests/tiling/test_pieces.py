@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tiling.test_incremental import build, edited, flip, of, row, store
+from tests.tiling.test_incremental import build, counted, edited, flip, of, row, store
 from tests.twin.test_exporting import city_with
 from tiling import assembly, blocks, pieces
 from tiling.check import check_tileset
@@ -161,6 +161,26 @@ def test_what_an_update_does_not_touch_is_not_planned_and_what_is_known_of_it_sh
     names = {name.removeprefix("ledger:") for name in ledgers}
     assert len(names) > 3
     assert names & set(planned) == {name.removeprefix("ledger:") for name in touched}
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("grows", [True, False])
+def test_a_layer_that_is_cut_otherwise_keeps_its_tiles(lake: Lake, monkeypatch: pytest.MonkeyPatch, grows: bool) -> None:
+    """Pieces are of another size once a layer has grown, or shrunk: the tiles that are as they were are found in pieces of other names, and near the root."""
+    few, more = rows(1100), {f"c{i}": row(np.random.default_rng(i)) | {"x": 9000.0 + i} for i in range(900)}
+    small = store(lake, of(few))
+    large = parts.merge(lake, small, store(lake, of(more)))
+    before, after = (small, large) if grows else (large, parts.without(lake, large, list(more)))
+    _, facts = build(lake, before, "a.3tz")
+    full, wanted = build(lake, after, "full.3tz")
+    names = [{name for name in one["sidecars"] if name.startswith("ledger:")} for one in (facts, wanted)]
+    assert names[0] - names[1]
+    assert names[1] - names[0]
+    counts = counted(monkeypatch)
+    fast, quick = build(lake, after, "fast.3tz", Previous((lake.root / "a.3tz",), facts["sidecars"]))
+    assert fast == full
+    assert quick["pieces"] == wanted["pieces"]
+    assert counts["tiles"] < wanted["tiles"] / 2
 
 
 @pytest.mark.usefixtures("small_pieces")
