@@ -86,39 +86,6 @@ def spine(draw: Draw, solid: Any) -> Any:
     return _between(draw, _matched(solid, [faces_of(draw, section) for section in solid.CrossSections], ordered=len(kinds) == 1), placed)
 
 
-def filleted(draw: Draw, solid: Any) -> Any | None:
-    """An IfcSweptDiskSolidPolygonal with rounded corners as a disk along lines and arcs; None for one with sharp ones.
-
-    Raises:
-        ValueError: the arcs do not fit between the corners.
-    """
-    radius = solid.FilletRadius
-    if not radius:
-        return None
-    corners = [np.array(point.Coordinates, np.float64) for point in solid.Directrix.Points]
-    points, segments = [corners[0]], list[Any]()
-    room = float("inf")
-    for before, corner, after in zip(corners, corners[1:], corners[2:], strict=False):
-        back, on = before - corner, after - corner
-        lengths = float(np.linalg.norm(back)), float(np.linalg.norm(on))
-        back, on = back / lengths[0], on / lengths[1]
-        half = math.acos(float(np.clip(back @ on, -1, 1))) / 2
-        away = radius / math.tan(half) if half < math.pi / 2 - 1e-9 else 0.0
-        if away > min(lengths[0], room) * (1 + 1e-9) or away > lengths[1] * (1 + 1e-9):
-            raise ValueError(f"#{solid.id()} has corners too near one another for their fillets")
-        room = lengths[1] - away
-        if away > 0:
-            middle = (back + on) / np.linalg.norm(back + on)
-            points += [corner + away * back, corner + middle * (radius / math.sin(half) - radius), corner + away * on]
-            n = len(points)
-            segments += [draw.make("IfcLineIndex", (n - 3, n - 2)), draw.make("IfcArcIndex", (n - 2, n - 1, n))]
-    points.append(corners[-1])
-    segments.append(draw.make("IfcLineIndex", (len(points) - 1, len(points))))
-    listed = draw.make("IfcCartesianPointList3D", [tuple(map(float, point)) for point in points])
-    curve = draw.make("IfcIndexedPolyCurve", listed, segments, False)
-    return draw.make("IfcSweptDiskSolid", curve, solid.Radius, solid.InnerRadius)
-
-
 def faceted(make: Callable[..., Any], points: F64, faces: Sequence[Sequence[Sequence[int]]]) -> Any:
     """An IfcFacetedBrep: (n, 3) points in file units, of each face its rings (the outer one first, counterclockwise from outside)."""
     corners = [make("IfcCartesianPoint", tuple(map(float, point))) for point in points]

@@ -32,7 +32,7 @@ from ingest_bim.ifc_sharing import Plan, plan_of
 from ingest_bim.ifc_structure import Structure
 from ingest_bim.ifc_units import Units
 from ingest_bim.pipes import Exact, receive, send
-from ingest_bim.step_access import parser
+from ingest_bim.step_access import DAMAGED, parser
 from ingest_bim.step_guard import StepFile
 from ingest_bim.step_scan import StepText
 from twin.errors import Cancelled, TwinError, UnreadableSource
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ingest_bim.ifc_options import Options
 
 #: Part of the cache's key: what is kept from one release is not shape for another.
-CODE_VERSION = "10"
+CODE_VERSION = "11"
 #: Seconds between two tellings of how much is done.
 PAUSE = 0.5
 
@@ -56,18 +56,33 @@ class Grouped:
     Attributes:
         count: of those that may have triangles. idle: step id → why one that has a shape is not drawn.
         adrift: step ids of those that may have triangles and have no place of their own.
+        beside: step ids of those that have bodies in several contexts → names of the representations that are not drawn.
     """
 
     count: int
     idle: dict[int, str]
     adrift: list[int]
+    beside: dict[int, list[int]]
 
 
 def grouped(structure: Structure, products: Products) -> tuple[dict[int, Group], Grouped]:
     """How each element is built, and what is to be said of the others."""
     drawable, idle = groups_of(structure, products)
     steps = [step for element in structure.elements if (step := element.id()) in drawable]
-    return drawable, Grouped(len(drawable), idle, [step for step in steps if not products.named(step)[0]])
+    beside = {step: others for step in steps if (others := _beside(step, products))}
+    return drawable, Grouped(len(drawable), idle, [step for step in steps if not products.named(step)[0]], beside)
+
+
+def _beside(step: int, products: Products) -> list[int]:
+    """Names of an element's bodies in other contexts than that of the first, which stands for it."""
+    try:
+        parts = products.bodies(step)
+    except DAMAGED:
+        return []
+    if len(parts) < 2:
+        return []
+    bodies = [part for part in parts if part.identifier == "Body"]
+    return [part.name for part in bodies if part.context != bodies[0].context]
 
 
 @dataclass(frozen=True, slots=True)
