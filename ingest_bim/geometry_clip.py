@@ -245,8 +245,8 @@ def grown(solid: Any) -> Any:
 
 
 def body_items(product: Any) -> Iterator[Any]:
-    """The items of a product's body representation: of several that are called so the first, which the parser's kernels draw, too."""
+    """The items of a product's body: of several representations of this name those in the context of the first, as others are other forms of it."""
     parts = [p for p in attribute(product.Representation, "Representations", ()) if p.RepresentationIdentifier not in NOT_BODY]
-    named = [p for p in parts if p.RepresentationIdentifier == "Body"][:1]
-    for part in named or parts:
+    named = [p for p in parts if p.RepresentationIdentifier == "Body"]
+    for part in [part for part in named if part.get_argument(0) == named[0].get_argument(0)] or parts:
         yield from part.Items or ()

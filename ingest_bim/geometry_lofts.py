@@ -86,58 +86,6 @@ def spine(draw: Draw, solid: Any) -> Any:
     return _between(draw, _matched(solid, [faces_of(draw, section) for section in solid.CrossSections], ordered=len(kinds) == 1), placed)
 
 
-def filleted(draw: Draw, solid: Any) -> Any | None:
-    """An IfcSweptDiskSolidPolygonal with rounded corners as a disk along lines and arcs; None for one with sharp ones.
-
-    Raises:
-        ValueError: the arcs do not fit between the corners.
-    """
-    radius = solid.FilletRadius
-    if not radius:
-        return None
-    corners = [np.array(point.Coordinates, np.float64) for point in solid.Directrix.Points]
-    points, segments = [corners[0]], list[Any]()
-    room = float("inf")
-    for before, corner, after in zip(corners, corners[1:], corners[2:], strict=False):
-        back, on = before - corner, after - corner
-        lengths = float(np.linalg.norm(back)), float(np.linalg.norm(on))
-        back, on = back / lengths[0], on / lengths[1]
-        half = math.acos(float(np.clip(back @ on, -1, 1))) / 2
-        away = radius / math.tan(half) if half < math.pi / 2 - 1e-9 else 0.0
-        if away > min(lengths[0], room) * (1 + 1e-9) or away > lengths[1] * (1 + 1e-9):
-            raise ValueError(f"#{solid.id()} has corners too near one another for their fillets")
-        room = lengths[1] - away
-        if away > 0:
-            middle = (back + on) / np.linalg.norm(back + on)
-            points += [corner + away * back, corner + middle * (radius / math.sin(half) - radius), corner + away * on]
-            n = len(points)
-            segments += [draw.make("IfcLineIndex", (n - 3, n - 2)), draw.make("IfcArcIndex", (n - 2, n - 1, n))]
-    points.append(corners[-1])
-    segments.append(draw.make("IfcLineIndex", (len(points) - 1, len(points))))
-    listed = draw.make("IfcCartesianPointList3D", [tuple(map(float, point)) for point in points])
-    curve = draw.make("IfcIndexedPolyCurve", listed, segments, False)
-    return draw.make("IfcSweptDiskSolid", curve, solid.Radius, solid.InnerRadius)
-
-
-def trimmed(draw: Draw, solid: Any) -> Any | None:
-    """An IfcSweptDiskSolid along the part of a polyline that its parameters leave (a corner's number counts from 0); None for one along the whole.
-
-    From 0 to 1 along several lines is what programs write that count the whole as 1.
-    """
-    line = solid.Directrix
-    if line.is_a() != "IfcPolyline":
-        return None
-    points = np.array([point.Coordinates for point in line.Points], np.float64)
-    last = len(points) - 1
-    start, end = (float(given if given is not None else usual) for given, usual in ((solid.StartParam, 0.0), (solid.EndParam, last)))
-    if not 0 <= start < end <= last or (start, end) in ((0.0, last), (0.0, 1.0)):
-        return None
-    at = [start, *range(math.floor(start) + 1, math.ceil(end)), end]
-    left = np.column_stack([np.interp(at, range(last + 1), values) for values in points.T])
-    curve = draw.make("IfcPolyline", [draw.make("IfcCartesianPoint", tuple(map(float, point))) for point in left])
-    return draw.make("IfcSweptDiskSolid", curve, solid.Radius, solid.InnerRadius, None if solid.StartParam is None else 0.0, None if solid.EndParam is None else float(len(at) - 1))
-
-
 def faceted(make: Callable[..., Any], points: F64, faces: Sequence[Sequence[Sequence[int]]]) -> Any:
     """An IfcFacetedBrep: (n, 3) points in file units, of each face its rings (the outer one first, counterclockwise from outside)."""
     corners = [make("IfcCartesianPoint", tuple(map(float, point))) for point in points]

@@ -11,21 +11,22 @@ from typing import Any
 
 import numpy as np
 
+from ingest_bim.geometry_disks import along, filleted, is_partial
 from ingest_bim.geometry_grid import local_placement
-from ingest_bim.geometry_lofts import filleted, spine, tapered, trimmed
+from ingest_bim.geometry_lofts import spine, tapered
 from ingest_bim.geometry_planes import bounded, rectangle
-from ingest_bim.geometry_primitives import block, cone, cylinder, hollow, pyramid
+from ingest_bim.geometry_primitives import block, cone, cylinder, hollow, pyramid, sphere
 from ingest_bim.geometry_profiles import Draw, polygonal
 from ingest_bim.ifc_frames import cut_circles
-from ingest_bim.ifc_units import Units
+from ingest_bim.ifc_units import Unit, Units, angle_meant
 from ingest_bim.step_access import DAMAGED, attribute
 
 RADIANS = "IfcSIUnit", None, "PLANEANGLEUNIT", None, "RADIAN"
 REDRAWN: dict[str, Callable[[Draw, Any], Any]] = {
-    "IfcBlock": block, "IfcRectangularPyramid": pyramid, "IfcRightCircularCylinder": cylinder, "IfcRightCircularCone": cone,
+    "IfcBlock": block, "IfcRectangularPyramid": pyramid, "IfcRightCircularCylinder": cylinder, "IfcRightCircularCone": cone, "IfcSphere": sphere,
     "IfcDerivedProfileDef": polygonal, "IfcMirroredProfileDef": polygonal, "IfcCenterLineProfileDef": polygonal,
     "IfcExtrudedAreaSolidTapered": tapered, "IfcRevolvedAreaSolidTapered": tapered, "IfcSectionedSpine": spine, "IfcSweptDiskSolidPolygonal": filleted,
-    "IfcSweptDiskSolid": trimmed, "IfcFacetedBrepWithVoids": hollow, "IfcAdvancedBrepWithVoids": hollow, "IfcCurveBoundedPlane": bounded, "IfcRectangularTrimmedSurface": rectangle,
+    "IfcSweptDiskSolid": along, "IfcFacetedBrepWithVoids": hollow, "IfcAdvancedBrepWithVoids": hollow, "IfcCurveBoundedPlane": bounded, "IfcRectangularTrimmedSurface": rectangle,
 }  # fmt: skip
 """By class what makes the other item; it gives None for one that the kernels draw right."""
 COARSEST = 1e-4
@@ -37,7 +38,8 @@ HIGHEST = 64
 def prepared(model: Any) -> Any:
     """The model as the kernels can read it (in memory).
 
-    No object is a part of its own parts; angles without a unit are radians, of which they would take the negative; placements on a grid are local ones;
+    No object is a part of its own parts; angles without a unit are radians, of which they would take the negative, and those of a unit that is none
+    are what the reader takes them for (`ifc_units`); placements on a grid are local ones;
     what is nearer than a context's precision they take for one point, which in a model in kilometres costs whole walls; they follow a spline that is a
     part of a composite curve only where it is trimmed, if to its whole.
     """
@@ -59,8 +61,12 @@ def prepared(model: Any) -> Any:
             units = project.UnitsInContext
             if units is None:
                 project.UnitsInContext = model.create_entity("IfcUnitAssignment", [model.create_entity(*RADIANS)])
-            elif not any(attribute(unit, "UnitType") == "PLANEANGLEUNIT" for unit in units.Units):
-                units.Units = [*units.Units, model.create_entity(*RADIANS)]
+                continue
+            kept = [unit for unit in units.Units if attribute(unit, "UnitType") != "PLANEANGLEUNIT"]
+            angle = next((unit for unit in units.Units if unit not in kept), None)
+            meant = angle_meant(angle) if angle is not None else Unit(1.0, "rad", "rad")
+            if meant is not None:
+                units.Units = [*kept, _angle(model, meant.factor)]
     return cut_circles(model)
 
 
@@ -71,8 +77,18 @@ def _whole(model: Any, spline: Any) -> Any:
     return model.create_entity("IfcTrimmedCurve", spline, *([model.create_entity("IfcParameterValue", float(end))] for end in ends), True, "PARAMETER")
 
 
+def _angle(model: Any, factor: float) -> Any:
+    """A unit of plane angles of so many radians."""
+    radian = model.create_entity(*RADIANS)
+    if factor == 1.0:
+        return radian
+    none = model.create_entity("IfcDimensionalExponents", 0, 0, 0, 0, 0, 0, 0)
+    worth = model.create_entity("IfcMeasureWithUnit", model.create_entity("IfcPlaneAngleMeasure", factor), radian)
+    return model.create_entity("IfcConversionBasedUnit", none, "PLANEANGLEUNIT", "DEGREE", worth)
+
+
 def redraw(model: Any, product: Any, outline: Callable[[Any], Any]) -> None:
-    """Redraw what an element is made of, and its openings.
+    """Redraw what an element is made of, and its openings; several bodies in one context become one, as the kernels draw the first alone.
 
     Args:
         model: what it is in.
@@ -82,6 +98,8 @@ def redraw(model: Any, product: Any, outline: Callable[[Any], Any]) -> None:
     Raises:
         ValueError: what is wrong with an item that cannot be redrawn.
     """
+    for shape in _shapes(product):
+        _join(model, shape)
     if id(model) not in _PRESENT:
         _PRESENT[id(model)] = {kind for kind in REDRAWN if _has(model, kind)}
     present = _PRESENT[id(model)]
@@ -95,18 +113,31 @@ def redraw(model: Any, product: Any, outline: Callable[[Any], Any]) -> None:
         return np.array(made.verts, np.float64).reshape(-1, 3), np.array(made.edges, np.int32).reshape(-1, 2)
 
     draw = Draw(model.create_entity, lines, units.length, angle.factor if angle is not None else 1.0)
-    for representation in _representations(product):
+    for shape in _shapes(product):
         # solids first: those between two profiles need them as they are
-        below = [item for item in model.traverse(representation) if item.is_a() in present]
+        below = [item for item in model.traverse(shape) if item.is_a() in present]
         for item in sorted(below, key=lambda item: item.is_a().endswith("ProfileDef")):
             other = REDRAWN[item.is_a()](draw, item)
             if other is not None:
                 _put(model, item, other)
 
 
+def _join(model: Any, shape: Any) -> None:
+    """One body instead of several that a shape has in one context."""
+    bodies = [part for part in attribute(shape, "Representations", ()) if part.get_argument(1) == "Body"]
+    context = bodies[0].get_argument(0) if bodies else None
+    beside = [part for part in bodies[1:] if part.get_argument(0) == context]
+    if beside:
+        items = {item.id(): item for part in (bodies[0], *beside) for item in part.get_argument(3) or ()}
+        whole = model.create_entity("IfcShapeRepresentation", context, "Body", bodies[0].get_argument(2), list(items.values()))
+        shape.Representations = [whole if part == bodies[0] else part for part in shape.Representations if part not in beside]
+
+
 def _has(model: Any, kind: str) -> bool:
+    """Whether there is one that may have to be redrawn."""
     with suppress(RuntimeError):  # its schema has no such class
-        return bool(model.by_type(kind, include_subtypes=False))
+        found = model.by_type(kind, include_subtypes=False)
+        return any(map(is_partial, found)) if kind == "IfcSweptDiskSolid" else bool(found)
     return False
 
 
@@ -114,7 +145,7 @@ def _has(model: Any, kind: str) -> bool:
 _PRESENT: dict[int, set[str]] = {}
 
 
-def _representations(product: Any) -> Iterator[Any]:
+def _shapes(product: Any) -> Iterator[Any]:
     """The shape of an element, and of the openings that cut it or what it is a part of."""
     own = attribute(product, "Representation")
     if own is not None:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ingest_bim.geometry_disks import not_followed
 from ingest_bim.ifc_attributes import attributes
 from ingest_bim.ifc_beside import beside
 from ingest_bim.ifc_columns import attribute_table, completed
@@ -32,7 +33,7 @@ from ingest_bim.ifc_properties import Definitions, material_properties, read_def
 from ingest_bim.ifc_shaping import Apart, Aside, Grouped, Progress, Work, grouped
 from ingest_bim.ifc_singles import Singles
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
-from ingest_bim.ifc_units import Units, one_length
+from ingest_bim.ifc_units import Units, one_angle, one_length
 from ingest_bim.ifc_values import as_json, long_table
 from ingest_bim.number_lists import numbers
 from ingest_bim.step_access import DAMAGED, attribute
@@ -94,6 +95,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         if not units.stated:
             report.note("assumed", "", "The model states no length unit: metres are taken.")
         one_length(model, name, report)
+        one_angle(units, name, report)
         # what is found on the way while shapes are begun has its place in the report nevertheless
         inside, stated = Report(), Report()
         structure = read_structure(model, inside)
@@ -117,6 +119,8 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         if shaped and text is None:
             limit = f"{MAX_SCANNED >> 20} MiB"
             report.note("warned", "", f"The model is larger than {limit}: equal shapes are not looked for, and every element is shaped by a kernel.")
+        if whole := not_followed(model):
+            report.note("warned", "", f"Disks along curves state a part of them that is not understood, and are drawn along the whole: IfcSweptDiskSolid {whole}.")
         report.include(stated)
         around.progress(0.1, "properties")
         # while shapes are made elsewhere; who takes the tables stores them while elements are read here
@@ -159,13 +163,14 @@ def _let_go(*_: Any) -> None:
 
 
 def _note_odd(structure: Structure, found: Grouped, report: Report) -> None:
-    """Name the elements that have a shape and no place of their own, and those with several bodies."""
-    kinds = {element.id(): element.is_a() for element in structure.elements} if found.adrift or found.doubled else {}
-    for step in found.doubled:
-        report.note("warned", structure.ids[step], f"{kinds[step]} #{step} has several representations called Body: the first is drawn.")
+    """Name the elements that have a shape and no place of their own, and those that have bodies in several contexts."""
+    kinds = {element.id(): element.is_a() for element in structure.elements} if found.adrift or found.beside else {}
     for step in found.adrift:
         told = f"{kinds[step]} #{step} has no placement (or one that is not in the file): it is drawn at the model's origin."
         report.note("warned", structure.ids[step], told)
+    for step, others in found.beside.items():
+        names = ", ".join(f"#{name}" for name in others)
+        report.note("warned", structure.ids[step], f"{kinds[step]} #{step} has bodies in several contexts: the first one is drawn, and {names} not, which may be other forms of it.")
 
 
 def _telling(around: reading.Surroundings) -> Progress:

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,27 +55,34 @@ class Grouped:
 
     Attributes:
         count: of those that may have triangles. idle: step id → why one that has a shape is not drawn.
-        adrift: step ids of those that may have triangles and have no place of their own. doubled: of those with several bodies, of which the first is drawn.
+        adrift: step ids of those that may have triangles and have no place of their own.
+        beside: step ids of those that have bodies in several contexts → names of the representations that are not drawn.
     """
 
     count: int
     idle: dict[int, str]
     adrift: list[int]
-    doubled: list[int]
+    beside: dict[int, list[int]]
 
 
 def grouped(structure: Structure, products: Products) -> tuple[dict[int, Group], Grouped]:
     """How each element is built, and what is to be said of the others."""
     drawable, idle = groups_of(structure, products)
     steps = [step for element in structure.elements if (step := element.id()) in drawable]
-    return drawable, Grouped(len(drawable), idle, [step for step in steps if not products.named(step)[0]], [step for step in steps if _doubled(products, step)])
+    beside = {step: others for step in steps if (others := _beside(step, products))}
+    return drawable, Grouped(len(drawable), idle, [step for step in steps if not products.named(step)[0]], beside)
 
 
-def _doubled(products: Products, step: int) -> bool:
-    with suppress(*DAMAGED):  # said where it is shaped
+def _beside(step: int, products: Products) -> list[int]:
+    """Names of an element's bodies in other contexts than that of the first, which stands for it."""
+    try:
         parts = products.bodies(step)
-        return len(parts) > 1 and sum(part.identifier == "Body" for part in parts) > 1
-    return False
+    except DAMAGED:
+        return []
+    if len(parts) < 2:
+        return []
+    bodies = [part for part in parts if part.identifier == "Body"]
+    return [part.name for part in bodies if part.context != bodies[0].context]
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ SYMBOL = {
 MEASURES = {"MONETARY": "MONETARYUNIT", "WEIGHT": "MASSUNIT", "HEATING": "HEATINGVALUEUNIT"}
 #: Metres of a unit of length that is one: from the nanometre to a thousand kilometres.
 SHORTEST, LONGEST = 1e-9, 1e6
+#: Radians of a unit of plane angles that is one: from a millionth of a second of arc to a turn, and a little more.
+NARROWEST, WIDEST = 1e-12, 7.0
 _SUPER = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -130,13 +132,18 @@ def _derived(unit: Any, depth: int) -> Unit:
 
 
 class Units:
-    """The units of a model: by measure type, unless a property names its own."""
+    """The units of a model: by measure type, unless a property names its own.
+
+    Attributes:
+        by_type: by type of the unit. stated: whether there is one of length. odd_angle: the instance of one of plane angles that is none, in whose place another is taken.
+    """
 
     def __init__(self, model: Any) -> None:
         self.by_type: dict[str, Unit] = {}
         self._measures: dict[str, Unit] = {}
         self._own: dict[int, Unit] = {}
         self.stated = False
+        self.odd_angle: Any = None
         for project in [*model.by_type("IfcProject"), *(model.by_type("IfcProjectLibrary") if model.schema != "IFC2X3" else [])]:
             assigned = project.UnitsInContext
             for unit in assigned.Units if assigned else ():
@@ -146,6 +153,8 @@ class Units:
                 if kind not in self.by_type:
                     self.by_type[kind] = read_unit(unit)
                     self.stated |= kind == "LENGTHUNIT"
+                    if kind == "PLANEANGLEUNIT" and (meant := angle_meant(unit)) is not None:
+                        self.odd_angle, self.by_type[kind] = unit, meant
 
     @property
     def length(self) -> float:
@@ -175,6 +184,23 @@ class Units:
         if kind in self.by_type:
             return self.by_type[kind]
         return Unit(1.0, SYMBOL[kind], SYMBOL[kind]) if kind in SYMBOL else NONE
+
+
+def angle_meant(unit: Any) -> Unit | None:
+    """What a unit of plane angles that is none (of 0 rad, negative, not finite) is taken for: the degree where it is called so, else the radian. None of one that is a unit."""
+    if NARROWEST <= read_unit(unit).factor <= WIDEST:
+        return None
+    name = str(attribute(unit, "Name", ""))
+    return Unit(math.radians(1), "rad", name) if name.lower().startswith("deg") else Unit(1.0, "rad", "rad")
+
+
+def one_angle(units: Units, where: str, report: Report) -> None:
+    """Say what is taken for a unit of plane angles that is none."""
+    unit = units.odd_angle
+    if unit is not None:
+        taken = "radians are taken" if units.by_type["PLANEANGLEUNIT"].factor == 1.0 else "degrees are taken, as it is called so"
+        report.note("assumed", "", f"{where} states a unit of plane angles of {read_unit(unit).factor:g} rad (#{unit.id()} {attribute(unit, 'Name', '')}): {taken}. "
+                                   "Correct its ConversionFactor, or export the model again, if what is revolved looks wrong.")  # fmt: skip
 
 
 def one_length(model: Any, where: str, report: Report) -> None:

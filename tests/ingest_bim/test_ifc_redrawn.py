@@ -82,7 +82,7 @@ SOLIDS = {
     "spine": ("#912=IFCSECTIONEDSPINE(#855,(#60,#60,#808),(#10,#841,#843));", 4 + 3.5, None, (-1, -0.5, 0, 1, 0.5, 5)),
     "disk along a rounded line": ("#912=IFCSWEPTDISKSOLIDPOLYGONAL(#852,0.1,$,$,$,0.5);", np.pi * 0.01 * (6 + np.pi / 4), None, (0, -0.1, -0.1, 4.1, 3, 0.1)),
     # 0.5 of the first line, the second, and of the third nothing: corners count from 0
-    "disk along a part of a line": ("#912=IFCSWEPTDISKSOLID(#852,0.1,$,0.5,2.);", np.pi * 0.01 * 5, None, (2, -0.1, -0.1, 4.1, 3, 0.1)),
+    "disk from the middle of a line": ("#912=IFCSWEPTDISKSOLID(#852,0.1,$,0.5,2.);", np.pi * 0.01 * 5, None, (2, -0.1, -0.1, 4.1, 3, 0.1)),
     "disk along a whole that counts as 1": ("#912=IFCSWEPTDISKSOLID(#852,0.1,$,0.,1.);", np.pi * 0.01 * 7, None, (0, -0.1, -0.1, 4.1, 3, 0.1)),
     # a parabola over 2 with the tangents' corner at (1, 2): 2/3 of 2 × 1; the same turned round
     "spline in a composite curve": (
@@ -93,6 +93,12 @@ SOLIDS = {
         "#910=IFCCARTESIANPOINT((1.,2.)); #911=IFCCARTESIANPOINT((2.,0.)); #913=IFCBSPLINECURVEWITHKNOTS(2,(#911,#910,#62),.UNSPECIFIED.,.F.,.F.,(3,3),(5.,9.),.UNSPECIFIED.); "
         "#914=IFCCOMPOSITECURVESEGMENT(.CONTINUOUS.,.F.,#913); #915=IFCPOLYLINE((#911,#62)); #916=IFCCOMPOSITECURVESEGMENT(.CONTINUOUS.,.T.,#915); #917=IFCCOMPOSITECURVE((#914,#916),.F.); "
         "#918=IFCARBITRARYCLOSEDPROFILEDEF(.AREA.,$,#917); #912=IFCEXTRUDEDAREASOLID(#918,#10,#12,3.);", 4.0, None, (0, 0, 0, 2, 1, 3)),
+    "disk along a part of a line": ("#912=IFCSWEPTDISKSOLID(#852,0.1,$,0.5,1.5);", np.pi * 0.01 * 3.5, None, (2, -0.1, -0.1, 4.1, 1.5, 0.1)),
+    "disk to a part of an indexed line": (
+        "#910=IFCCARTESIANPOINTLIST3D(((9.,9.,9.),(0.,0.,0.),(4.,0.,0.),(4.,3.,0.))); #911=IFCINDEXEDPOLYCURVE(#910,(IFCLINEINDEX((2,3)),IFCLINEINDEX((3,4))),.F.); "
+        "#912=IFCSWEPTDISKSOLID(#911,0.1,$,$,0.5);", np.pi * 0.01 * 2, None, (0, -0.1, -0.1, 2, 0.1, 0.1)),
+    "disk along a part of a rounded line": ("#912=IFCSWEPTDISKSOLIDPOLYGONAL(#852,0.1,$,0.25,2.,0.5);", np.pi * 0.01 * (5 + np.pi / 4), None, (1, -0.1, -0.1, 4.1, 3, 0.1)),
+    "sphere": ("#912=IFCSPHERE(#823,2.);", 4 / 3 * np.pi * 8, 16 * np.pi, (3, -2, -2, 7, 2, 2)),
     "pyramid": ("#912=IFCRECTANGULARPYRAMID(#823,1.,2.,3.);", 2.0, 2 + 2 * np.hypot(3, 0.5) + np.hypot(3, 1), (5, 0, 0, 6, 2, 3)),
     "block cut by a block": ("#910=IFCBLOCK(#10,1.,2.,3.); #911=IFCBLOCK(#10,0.5,0.5,5.); #912=IFCBOOLEANRESULT(.DIFFERENCE.,#910,#911);", 5.25, None, (0, 0, 0, 1, 2, 3)),
     "block and cylinder": ("#910=IFCBLOCK(#10,1.,2.,3.); #911=IFCRIGHTCIRCULARCYLINDER(#10,2.,0.5); #913=IFCBOOLEANRESULT(.UNION.,#910,#911); #912=IFCCSGSOLID(#913);",
@@ -150,7 +156,7 @@ def test_what_the_kernels_draw_wrong(model_file: ModelFile, step: Step, lines: s
 
 
 @pytest.mark.parametrize(("item", "volume"), [("#912=IFCBLOCK(#823,1.,2.,3.);", 6.0), ("#912=IFCRECTANGULARPYRAMID(#823,1.,2.,3.);", 2.0),
-                                              ("#912=IFCRIGHTCIRCULARCYLINDER(#823,2.,1.);", FULL), ("#912=IFCRIGHTCIRCULARCONE(#823,3.,1.);", np.pi)])  # fmt: skip
+                                              ("#912=IFCSPHERE(#823,1.);", FULL * 2 / 3), ("#912=IFCRIGHTCIRCULARCYLINDER(#823,2.,1.);", FULL), ("#912=IFCRIGHTCIRCULARCONE(#823,3.,1.);", np.pi)])  # fmt: skip
 def test_a_primitive_beside_another_item_is_drawn_and_looks_outwards(model_file: ModelFile, step: Step, item: str, volume: float) -> None:
     """#63 is the column's box of 2 × 1 × 3: a primitive inside out would be taken from its volume, one left out would not be added."""
     style = ("#920=IFCCOLOURRGB($,1.,0.,0.);", "#921=IFCSURFACESTYLESHADING(#920,$);", "#922=IFCSURFACESTYLE('red',.BOTH.,(#921));", "#923=IFCSTYLEDITEM(#912,(#922),$);")
@@ -158,6 +164,77 @@ def test_a_primitive_beside_another_item_is_drawn_and_looks_outwards(model_file:
     assert drawn(path)[0] == pytest.approx(6 + volume, rel=5e-3)
     mesh = next(b for b in ifc.read(path, ifc.Options(crs="EPSG:4547", vertical="EGM96", anchor="500000,2500000,0"), Report()) if isinstance(b, Mesh))  # type: ignore[call-arg]
     assert (1.0, 0.0, 0.0, 1.0) in {material.color for material in mesh.materials}  # what stands for it has its style
+
+
+def triangles(path: Path) -> int:
+    """Of the element."""
+    mesh = next(b for b in ifc.read(path, ifc.Options(crs="EPSG:4547", vertical="EGM96", anchor="500000,2500000,0"), Report()) if isinstance(b, Mesh))  # type: ignore[call-arg]
+    (at,) = np.flatnonzero(mesh.instance_feature == mesh.ids.to_pylist().index(ID))
+    return int(np.diff(mesh.triangle_start)[mesh.instance_prototype[at]])
+
+
+@pytest.mark.parametrize(("item", "prefix", "most"), [
+    ("#912=IFCSPHERE(#10,0.1);", "$", 600), ("#912=IFCSPHERE(#10,1.);", "$", 4000), ("#912=IFCSPHERE(#10,1000.);", ".MILLI.", 4000), ("#912=IFCSPHERE(#10,25.);", "$", 4000),
+    ("#911=IFCSPHERE(#10,25.); #912=IFCCSGSOLID(#911);", "$", 4000),
+])  # fmt: skip
+def test_spheres_have_no_more_triangles_than_are_seen(model_file: ModelFile, step: Step, item: str, prefix: str, most: int) -> None:
+    assert most / 2 < triangles(model_file(step(*SHARED, item, *element("#912"), prefix=prefix))) <= most
+
+
+def test_a_sphere_that_cuts_is_left_to_the_kernels(model_file: ModelFile, step: Step) -> None:
+    lines = "#910=IFCBLOCK(#10,1.,2.,3.); #911=IFCSPHERE(#10,1.); #912=IFCBOOLEANRESULT(.DIFFERENCE.,#910,#911);"
+    assert drawn(model_file(step(*SHARED, lines, *element("#912"))))[0] == pytest.approx(6 - np.pi / 6, rel=1e-3)
+
+
+@pytest.mark.parametrize(("item", "length"), [
+    ("#912=IFCSWEPTDISKSOLID(#852,0.1,$,0.,1.);", 7), ("#912=IFCSWEPTDISKSOLID(#852,0.1,$,0.,7.);", 7), ("#912=IFCSWEPTDISKSOLID(#852,0.1,$,1.5,0.5);", 7),
+    ("#912=IFCSWEPTDISKSOLID(#855,0.1,$,0.5,$);", 5),
+])  # fmt: skip
+def test_a_part_of_a_curve_that_is_not_understood_is_said(model_file: ModelFile, step: Step, item: str, length: float) -> None:
+    """0 to 1 of a line of two sides (which many write for the whole), more than there is, backwards, and of a curve of another kind."""
+    volume, *_, report = drawn(model_file(step(*SHARED, item, *element("#912"))))
+    assert volume == pytest.approx(np.pi * 0.01 * length, rel=8e-3)
+    assert [note.reason.partition("IfcSweptDiskSolid ")[2][:5] for note in report.notes if "not understood" in note.reason] == ["#912 "]
+
+
+@pytest.mark.parametrize("item", ["#912=IFCSWEPTDISKSOLID(#852,0.1,$,0.,2.);", "#912=IFCSWEPTDISKSOLID(#852,0.1,$,$,$);", "#859=IFCPOLYLINE((#11,#850)); #912=IFCSWEPTDISKSOLID(#859,0.1,$,0.,1.);",
+                                  "#912=IFCSWEPTDISKSOLID(#852,0.1,$,0.5,1.5);"])  # fmt: skip
+def test_a_part_of_a_curve_that_is_understood_needs_no_word(model_file: ModelFile, step: Step, item: str) -> None:
+    assert not [note for note in drawn(model_file(step(*SHARED, item, *element("#912"))))[3].notes if "not understood" in note.reason]
+
+
+OTHER = "#940=IFCCARTESIANPOINT((10.,0.,0.)); #941=IFCAXIS2PLACEMENT3D(#940,$,$); #942=IFCEXTRUDEDAREASOLID(#60,#941,#12,1.); #943=IFCSHAPEREPRESENTATION({context},'{name}','SweptSolid',(#942));"
+VIEWS = "#950=IFCGEOMETRICREPRESENTATIONSUBCONTEXT('Body','Model',*,*,*,*,#2,$,.GRAPH_VIEW.,$);"
+TESSELLATED = "#960=IFCCARTESIANPOINTLIST3D(((20.,0.,0.),(21.,0.,0.),(20.,1.,0.),(20.,0.,1.))); #912=IFCTRIANGULATEDFACESET(#960,$,.T.,((1,3,2),(1,2,4),(2,3,4),(1,4,3)),$);"
+
+
+@pytest.mark.parametrize(("own", "line", "volume"), [("#63", "", 6 + 2), ("#912", TESSELLATED, 1 / 6 + 2)])
+def test_two_bodies_in_one_context_are_drawn_both(model_file: ModelFile, step: Step, own: str, line: str, volume: float) -> None:
+    """A box or a tetrahedron in one representation, a box of 2 m³ ten metres away in another."""
+    lines = [one.replace("(#900)", "(#900,#943)") for one in element(own)]
+    found, _, _, report = drawn(model_file(step(*SHARED, OTHER.format(context="#2", name="Body"), line, *lines)))
+    assert found == pytest.approx(volume)
+    assert not [note for note in report.notes if "several contexts" in note.reason]
+
+
+@pytest.mark.parametrize(("own", "line", "volume"), [("#63", "", 6), ("#912", TESSELLATED, 1 / 6)])
+def test_bodies_in_other_contexts_are_said(model_file: ModelFile, step: Step, own: str, line: str, volume: float) -> None:
+    lines = [one.replace("(#900)", "(#900,#943)") for one in element(own)]
+    found, _, _, report = drawn(model_file(step(*SHARED, VIEWS, OTHER.format(context="#950", name="Body"), line, *lines)))
+    assert found == pytest.approx(volume)
+    assert [(note.feature, "#943" in note.reason) for note in report.notes if "several contexts" in note.reason] == [(ID, True)]
+
+
+@pytest.mark.parametrize(("name", "factor", "quarter", "taken"), [("DEGREE", "0.", "90.", "degrees"), ("degree", "-0.01745", "90.", "degrees"), ("GRAD", "0.", "1.57079633", "radians")])
+def test_a_unit_of_angles_that_is_none_is_said(model_file: ModelFile, step: Step, name: str, factor: str, quarter: str, taken: str) -> None:
+    """A quarter turn of 2 m² at 5 m (Pappus), and a cone, which states no angle at all, in what the unit is taken for."""
+    unit = (f"#8=IFCCONVERSIONBASEDUNIT(#80,.PLANEANGLEUNIT.,'{name}',#81); #80=IFCDIMENSIONALEXPONENTS(0,0,0,0,0,0,0); "
+            f"#81=IFCMEASUREWITHUNIT(IFCPLANEANGLEMEASURE({factor}),#82); #82=IFCSIUNIT(*,.PLANEANGLEUNIT.,$,.RADIAN.);")  # fmt: skip
+    for item, volume, high in ((f"#912=IFCREVOLVEDAREASOLID(#60,#10,#822,{quarter});", FULL / 4 * 5 * 2, 6.0), ("#912=IFCRIGHTCIRCULARCONE(#10,3.,1.);", np.pi, 3.0)):
+        found, _, box, report = drawn(model_file(step(*SHARED, unit, item, *element("#912"), units="#4,#5,#6,#7,#8")))
+        assert (found, box[5]) == (pytest.approx(volume, rel=8e-3), pytest.approx(high, abs=2e-3))
+        (told,) = [note.reason for note in report.notes if "unit of plane angles" in note.reason]
+        assert all(text in told for text in ("model.ifc", f"#8 {name}", f"{taken} are taken"))
 
 
 def test_a_tapered_profile_of_another_kind(model_file: ModelFile, step: Step) -> None:
