@@ -1,6 +1,6 @@
 """Property single values and quantities read from the file's text: nearly all of nearly all models are such, and the parser takes five times as long.
 
-Only what can be read in one way is read here: texts without escapes but those of letters, numbers with a decimal point, whole numbers of few digits, booleans, no value at all.
+Only what can be read in one way is read here: texts without escapes but those of letters, numbers with a decimal point, whole numbers of 64 bits, booleans, no value at all.
 Everything else is left to the parser, which also says once how each measure's name is spelled.
 
 Instances of a class are read many at a time, by one search through all of their texts.
@@ -25,6 +25,8 @@ Found = tuple[dict[bytes, int], list[tuple[bytes, ...]]]
 """Different texts of values with the name of one that is written so, and what `_each` finds in each."""
 BLOCK = 1024
 """Values that are read at a time."""
+AHEAD = 256
+"""Blocks of a class that are found ahead of the parser: what is found takes some 70 MB, more than the values that are made of it."""
 LONG = 1 << 63
 """A whole number from which on the parser takes it for a real one."""
 
@@ -92,7 +94,7 @@ class Singles:
             self._read_sets(kind)
         for kind in (_PROPERTY, *_MEASURES):
             names = self.kinds.get(kind, ())
-            for start in range(0, len(names), BLOCK):
+            for start in range(0, min(len(names), AHEAD * BLOCK), BLOCK):
                 if done():
                     return
                 self._found[kind, start] = self._find(kind, names[start : start + BLOCK])
