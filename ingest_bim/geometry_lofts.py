@@ -17,6 +17,7 @@ from ingest_bim.ifc_frames import axis_matrix
 
 STEP = 2 * math.pi / 100
 """Radians of a revolution between two sections: the kernels' own circle has a hundred corners."""
+ALIGNED = ("IfcGradientCurve", "IfcSegmentedReferenceCurve")
 NEAR = 1e-3
 """Metres that a spine may leave the straight lines between its sections."""
 
@@ -120,11 +121,15 @@ def filleted(draw: Draw, solid: Any) -> Any | None:
 
 
 def trimmed(draw: Draw, solid: Any) -> Any | None:
-    """An IfcSweptDiskSolid along the part of a polyline that its parameters leave (a corner's number counts from 0); None for one along the whole.
+    """An IfcSweptDiskSolid along an alignment, or along the part of a polyline that its parameters leave (a corner's number counts from 0); None for one along the whole.
 
     From 0 to 1 along several lines is what programs write that count the whole as 1.
     """
     line = solid.Directrix
+    if line.is_a() in ALIGNED and solid.StartParam is None and solid.EndParam is None:  # no kernel sweeps along it, all can draw it
+        along = _bends(chains(*draw.outline(line))[0] / draw.length)
+        curve = draw.make("IfcPolyline", [draw.make("IfcCartesianPoint", tuple(map(float, point))) for point in along])
+        return draw.make("IfcSweptDiskSolid", curve, solid.Radius, solid.InnerRadius)
     if line.is_a() != "IfcPolyline":
         return None
     points = np.array([point.Coordinates for point in line.Points], np.float64)
@@ -136,6 +141,14 @@ def trimmed(draw: Draw, solid: Any) -> Any | None:
     left = np.column_stack([np.interp(at, range(last + 1), values) for values in points.T])
     curve = draw.make("IfcPolyline", [draw.make("IfcCartesianPoint", tuple(map(float, point))) for point in left])
     return draw.make("IfcSweptDiskSolid", curve, solid.Radius, solid.InnerRadius, None if solid.StartParam is None else 0.0, None if solid.EndParam is None else float(len(at) - 1))
+
+
+def _bends(line: F64) -> F64:
+    """(n, 3) without the points that a straight line goes through: each is a mitre to cut."""
+    steps = np.diff(line, axis=0)
+    steps /= np.linalg.norm(steps, axis=1, keepdims=True)
+    turned = np.linalg.norm(np.diff(steps, axis=0), axis=1) > 1e-7
+    return np.ascontiguousarray(line[np.concatenate([[True], turned, [True]])])
 
 
 def faceted(make: Callable[..., Any], points: F64, faces: Sequence[Sequence[Sequence[int]]]) -> Any:
