@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from ingest_bim.geometry_profiles import Draw
+from ingest_bim.geometry_profiles import Draw, chains
 from ingest_bim.ifc_frames import F64
 from ingest_bim.step_access import DAMAGED
 
+ALIGNED = ("IfcGradientCurve", "IfcSegmentedReferenceCurve")
 SAME = 1e-9
 """Difference of two parameters that are one."""
 NAMED = 8
@@ -60,19 +62,36 @@ def stretch(solid: Any) -> list[F64] | str | None:
 
 
 def along(draw: Draw, solid: Any) -> Any | None:
-    """An IfcSweptDiskSolid along a part of a line as one along that part; None for others, which the kernels draw along the whole of their curve."""
+    """An IfcSweptDiskSolid along a part of a line, or along an alignment, as one along that line; None for others, which the kernels draw along the whole of their curve."""
+    if _aligned(solid):  # no kernel sweeps along it, all can draw it
+        return draw.make("IfcSweptDiskSolid", _line(draw, _bends(chains(*draw.outline(solid.Directrix))[0] / draw.length)), solid.Radius, solid.InnerRadius)
     part = stretch(solid)
     if part is None or isinstance(part, str):
         return None
-    line = draw.make("IfcPolyline", [draw.make("IfcCartesianPoint", tuple(map(float, corner))) for corner in part])
-    return draw.make("IfcSweptDiskSolid", line, solid.Radius, solid.InnerRadius, 0.0, float(len(part) - 1))
+    return draw.make("IfcSweptDiskSolid", _line(draw, part), solid.Radius, solid.InnerRadius, 0.0, float(len(part) - 1))
 
 
-def is_partial(solid: Any) -> bool:
+def is_redrawn(solid: Any) -> bool:
     """Whether `along` makes another one of it."""
     with suppress(*DAMAGED):  # the kernels say what is wrong with it
-        return isinstance(stretch(solid), list)
+        return _aligned(solid) or isinstance(stretch(solid), list)
     return False
+
+
+def _aligned(solid: Any) -> bool:
+    return solid.get_argument(0).is_a() in ALIGNED and (solid.get_argument(3), solid.get_argument(4)) == (None, None)
+
+
+def _line(draw: Draw, corners: Iterable[F64]) -> Any:
+    return draw.make("IfcPolyline", [draw.make("IfcCartesianPoint", tuple(map(float, corner))) for corner in corners])
+
+
+def _bends(line: F64) -> F64:
+    """(n, 3) without the points that a straight line goes through: each is a mitre to cut."""
+    steps = np.diff(line, axis=0)
+    steps /= np.linalg.norm(steps, axis=1, keepdims=True)
+    turned = np.linalg.norm(np.diff(steps, axis=0), axis=1) > 1e-7
+    return np.ascontiguousarray(line[np.concatenate([[True], turned, [True]])])
 
 
 def not_followed(model: Any) -> str:

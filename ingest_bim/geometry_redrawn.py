@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ingest_bim.geometry_disks import along, filleted, is_partial
+from ingest_bim.geometry_disks import along, filleted, is_redrawn
 from ingest_bim.geometry_grid import local_placement
 from ingest_bim.geometry_lofts import spine, tapered
 from ingest_bim.geometry_planes import bounded, rectangle
@@ -137,7 +137,7 @@ def _has(model: Any, kind: str) -> bool:
     """Whether there is one that may have to be redrawn."""
     with suppress(RuntimeError):  # its schema has no such class
         found = model.by_type(kind, include_subtypes=False)
-        return any(map(is_partial, found)) if kind == "IfcSweptDiskSolid" else bool(found)
+        return any(map(is_redrawn, found)) if kind == "IfcSweptDiskSolid" else bool(found)
     return False
 
 

@@ -349,18 +349,29 @@ def test_what_is_finer_than_the_precision_that_a_file_states_is_drawn(model_file
     np.testing.assert_allclose(box, (0, 0, 0, 1, 1, 3), atol=1e-4)
 
 
+LENGTH = 100 + 25 * np.pi
+#: 100 m straight, then a quarter of a circle of 50 m, 10 m up.
+GRADIENT = ("#980=IFCLINE(#62,#981);", "#981=IFCVECTOR(#982,1.);", "#982=IFCDIRECTION((1.,0.));", "#983=IFCCIRCLE(#61,50.);",
+    f"#984=IFCCURVESEGMENT(.CONTINUOUS.,#61,IFCLENGTHMEASURE(0.),IFCLENGTHMEASURE(100.),#980); #985=IFCCURVESEGMENT(.CONTINUOUS.,#986,IFCLENGTHMEASURE(0.),IFCLENGTHMEASURE({LENGTH - 100}),#983);",
+    "#986=IFCAXIS2PLACEMENT2D(#987,#982); #987=IFCCARTESIANPOINT((100.,0.)); #988=IFCAXIS2PLACEMENT2D(#989,#990); #989=IFCCARTESIANPOINT((150.,50.)); #990=IFCDIRECTION((0.,1.));",
+    "#991=IFCCURVESEGMENT(.DISCONTINUOUS.,#988,IFCLENGTHMEASURE(0.),IFCLENGTHMEASURE(0.),#980); #992=IFCCOMPOSITECURVE((#984,#985,#991),.F.);",
+    f"#993=IFCAXIS2PLACEMENT2D(#994,#982); #994=IFCCARTESIANPOINT((0.,10.)); #995=IFCCURVESEGMENT(.CONTINUOUS.,#993,IFCLENGTHMEASURE(0.),IFCLENGTHMEASURE({LENGTH}),#980);",
+    f"#996=IFCAXIS2PLACEMENT2D(#997,#982); #997=IFCCARTESIANPOINT(({LENGTH},10.)); #998=IFCCURVESEGMENT(.DISCONTINUOUS.,#996,IFCLENGTHMEASURE(0.),IFCLENGTHMEASURE(0.),#980);",
+    "#999=IFCGRADIENTCURVE((#995,#998),.F.,#992,$);",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", ["IFCFIXEDREFERENCESWEPTAREASOLID", "IFCDIRECTRIXDERIVEDREFERENCESWEPTAREASOLID"])
 def test_a_sweep_along_an_alignment_is_closed(model_file: ModelFile, step: Step, kind: str) -> None:
-    """100 m straight, then a quarter of a circle of 50 m, 10 m up; the profile's own x along the reference, upwards. Kernels draw a section inside, and the pieces' faces look both ways."""
-    length = 100 + 25 * np.pi
-    lines = ("#980=IFCLINE(#62,#981);", "#981=IFCVECTOR(#982,1.);", "#982=IFCDIRECTION((1.,0.));", "#983=IFCCIRCLE(#61,50.);",
-             f"#984=IFCCURVESEGMENT(.CONTINUOUS.,#61,IFCLENGTHMEASURE(0.),IFCLENGTHMEASURE(100.),#980); #985=IFCCURVESEGMENT(.CONTINUOUS.,#986,IFCLENGTHMEASURE(0.),IFCLENGTHMEASURE({length - 100}),#983);",
-             "#986=IFCAXIS2PLACEMENT2D(#987,#982); #987=IFCCARTESIANPOINT((100.,0.)); #988=IFCAXIS2PLACEMENT2D(#989,#990); #989=IFCCARTESIANPOINT((150.,50.)); #990=IFCDIRECTION((0.,1.));",
-             "#991=IFCCURVESEGMENT(.DISCONTINUOUS.,#988,IFCLENGTHMEASURE(0.),IFCLENGTHMEASURE(0.),#980); #992=IFCCOMPOSITECURVE((#984,#985,#991),.F.);",
-             f"#993=IFCAXIS2PLACEMENT2D(#994,#982); #994=IFCCARTESIANPOINT((0.,10.)); #995=IFCCURVESEGMENT(.CONTINUOUS.,#993,IFCLENGTHMEASURE(0.),IFCLENGTHMEASURE({length}),#980);",
-             f"#996=IFCAXIS2PLACEMENT2D(#997,#982); #997=IFCCARTESIANPOINT(({length},10.)); #998=IFCCURVESEGMENT(.DISCONTINUOUS.,#996,IFCLENGTHMEASURE(0.),IFCLENGTHMEASURE(0.),#980);",
-             f"#999=IFCGRADIENTCURVE((#995,#998),.F.,#992,$); #912={kind}(#60,#10,#999,$,$,#12);")  # fmt: skip
-    volume, area, box, _ = drawn(model_file(step(*lines, *element("#912"), schema="IFC4X3_ADD2")))
-    assert volume == pytest.approx(2 * length, rel=1e-3)
-    assert area == pytest.approx(6 * length + 4, rel=1e-3)
+    """The profile's own x lies along the reference, upwards. Kernels draw a section inside, and the pieces' faces look both ways."""
+    volume, area, box, _ = drawn(model_file(step(*GRADIENT, f"#912={kind}(#60,#10,#999,$,$,#12);", *element("#912"), schema="IFC4X3_ADD2")))
+    assert volume == pytest.approx(2 * LENGTH, rel=1e-3)
+    assert area == pytest.approx(6 * LENGTH + 4, rel=1e-3)
     assert box[2] == pytest.approx(9 if kind.startswith("IFCFIXED") else 9.5, abs=1e-3)
+
+
+def test_a_disk_along_an_alignment_is_drawn(model_file: ModelFile, step: Step) -> None:
+    """No kernel draws it."""
+    volume, _, box, _ = drawn(model_file(step(*GRADIENT, "#912=IFCSWEPTDISKSOLID(#999,0.5,$,$,$);", *element("#912"), schema="IFC4X3_ADD2")))
+    assert volume == pytest.approx(np.pi * 0.25 * LENGTH, rel=5e-3)
+    np.testing.assert_allclose(box, (0, -0.5, 9.5, 150.5, 50, 10.5), atol=1e-2)
