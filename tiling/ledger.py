@@ -38,7 +38,7 @@ _TOGETHER = 512
 _REMEMBERED = 1024
 _SOUND: dict[tuple[int, ...], None] = {}
 """Files, as they were, whose CRC this process has compared: the indexes of a city are read at every update."""
-_FORMAT = 4
+_FORMAT = 3
 _WIDTH = 8 * COLUMNS
 _BOX = ("west", "south", "low", "east", "north", "high")
 _STORED = pa.schema([
