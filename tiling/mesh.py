@@ -33,7 +33,8 @@ from tiling.mesh_tile import Style, Wanted, bake
 from tiling.pool import Pool
 from tiling.reuse import LEDGER, Past, Spoilt, common_key, tile_key
 from tiling.textures import Format, Quality
-from tiling.tileset import Finished, Tile, dump, tileset
+from tiling.tileset import Finished, Tile
+from tiling.tree_documents import told
 from twin import crs, registry
 from twin.archive import ArchiveWriter
 from twin.errors import BadFeature
@@ -121,15 +122,18 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
         tiles = [Tile(crs.enu_frame(*c.centre()), b.error, c.parent, b.low, b.high, f"{c.name}.glb" if b.packed else None)
                  for c, b in zip(tree.cells, built, strict=True)]  # fmt: skip
         shown = surveys if drawn.all() else _survey(elements, drawn)
-        told: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(shown), "about": job.about}
-        document = tileset(tiles, error=ABSENCE * tree.largest, refine="REPLACE", **told)
+        about: dict[str, Any] = {"schema": schema.to_json(), "statistics": schema.statistics(shown), "about": job.about}
+        document, root, others = told(tiles, [c.name for c in tree.cells], error=ABSENCE * tree.largest, refine="REPLACE", whole=work.rewritten, **about)
         work.settle()
-        archive.add("tileset.json", dump(document))
+        for other in others:
+            archive.add(other.name, other.text())
+        archive.add("tileset.json", document)
         size = archive.size
     if options.subdivision == "implicit":
-        document, size = implicit.rewrite(job.out, implicit.mercator(), work)
+        rewritten, size = implicit.rewrite(job.out, implicit.mercator(), work)
+        root = rewritten["root"]
     sidecars = {"sidecars": {LEDGER: ledger.save(job.lake, work.table())}} if len(tree.cells) > 1 else {}
-    return _facts(document, tree.cells, built, report, size) | sidecars
+    return _facts(root, tree.cells, built, report, size) | sidecars
 
 
 def _keys(version: LayerVersion, elements: Elements, style: Style, tree: Tree, *, rewritten: bool) -> Iterator[tuple[Cell, Wanted, bytes]]:
@@ -215,10 +219,9 @@ def _settle(elements: Elements, tree: Tree, tiles: list[Finished], report: Repor
     return seen
 
 
-def _facts(document: dict[str, Any], cells: list[Cell], tiles: list[Finished], report: Report, size: int) -> dict[str, Any]:
+def _facts(root: dict[str, Any], cells: list[Cell], tiles: list[Finished], report: Report, size: int) -> dict[str, Any]:
     shown = [one for one in tiles if one.packed is not None]
     leaves = [b for b, c in zip(tiles, cells, strict=True) if c.leaf]
-    root = document["root"]
     return {
         "entry": "tileset.json", "tiles": len(shown), "bytes": size,
         "heights": [min(one.heights[0] for one in shown), max(one.heights[1] for one in shown)],

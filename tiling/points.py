@@ -32,7 +32,8 @@ from tiling.point_octree import SPACING, Ascent, Choice, Decided, Node, Top, cel
 from tiling.point_reuse import Branch, PointPast, PointRecord, Unit, mark_of, marks_of, shared, units
 from tiling.point_runs import Bucket, Cloud, Columns, Cube, OnDisk, Run, Spool, buckets
 from tiling.reuse import Past, Spoilt
-from tiling.tileset import Finished, Tile, dump, tileset
+from tiling.tileset import Finished, Tile
+from tiling.tree_documents import told
 from twin import clouds, crs, registry
 from twin.archive import ArchiveWriter, Packed, pack
 from twin.errors import BadFeature
@@ -112,7 +113,7 @@ def _build(version: LayerVersion, job: TileJob, past: Past) -> dict[str, Any]:
             record = PointRecord(archive, past, tops, options.subdivision == "implicit")
             making = _Making(record, choice, look, sum(part.count for part in parts), most, job)
             making.all(work, before, spool, pool)
-            facts = _finish(archive, making.tiles, frame, choice, parts, look, heights, job.about)
+            facts = _finish(archive, making.tiles, frame, choice, parts, look, heights, job.about, whole=options.subdivision == "implicit")
         report = Report(source=version.layer, read=making.total, kept=facts["stats"]["points"])
         if past.trouble:
             report.note("warned", "", past.trouble)
@@ -122,7 +123,7 @@ def _build(version: LayerVersion, job: TileJob, past: Past) -> dict[str, Any]:
         facts["report"] = report.to_json()
         if options.subdivision == "implicit":
             document, facts["bytes"] = implicit.rewrite(job.out, implicit.octree(cube.low, cube.side), record)
-            facts["root"] = _root(document)
+            facts["root"] = _root(document["root"])
         facts["stats"]["projection_error_m"] = max(c.patches.error for c in sources)
         facts["sidecars"] = record.save(job.lake, spool, marks)
     return facts
@@ -322,6 +323,7 @@ def _statistics(parts: list[Part], look: Look) -> tuple[dict[str, Any], dict[str
 
 def _finish(
     archive: ArchiveWriter, done: list[_Done], frame: Frame, choice: Choice, parts: list[Part], look: Look, heights: tuple[float, float], about: Layer | None,
+    *, whole: bool,
 ) -> dict[str, Any]:  # fmt: skip
     total = sum(part.count for part in parts)
     # Where all points of a cell were chosen above it, neither it nor anything below it draws any.
@@ -338,17 +340,19 @@ def _finish(
     if written != total:
         raise BadFeature(f"{written} of {total} points were written.", "Please report this: no point may be lost.")
     schema, statistics = _statistics(parts, look)
-    document = tileset(tiles, error=choice.cube.side, refine="ADD", schema=schema, statistics=statistics, about=about)
-    archive.add("tileset.json", dump(document))
+    document, root, others = told(tiles, [_name(node) for node in place], error=choice.cube.side, refine="ADD", whole=whole, schema=schema, statistics=statistics, about=about)
+    for other in others:
+        archive.add(other.name, other.text())
+    archive.add("tileset.json", document)
     return {
         "entry": "tileset.json", "tiles": sum(1 for d in done if d.count), "bytes": archive.size,
-        "heights": list(heights), "root": _root(document),
+        "heights": list(heights), "root": _root(root),
         "stats": {"points": written, "levels": max(d.node[0] for d in done) + 1, "spacing_m": SPACING * choice.cube.side / 2.0**choice.grid},
     }  # fmt: skip
 
 
-def _root(document: dict[str, Any]) -> dict[str, Any]:
-    return {key: document["root"][key] for key in ("boundingVolume", "geometricError", "transform") if key in document["root"]}
+def _root(root: dict[str, Any]) -> dict[str, Any]:
+    return {key: root[key] for key in ("boundingVolume", "geometricError", "transform") if key in root}
 
 
 def _extremes(version: LayerVersion, parts: list[Part]) -> tuple[float, float]:
