@@ -7,6 +7,7 @@ else, in one transaction, so a reader sees the old publication or the new one.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,7 +115,10 @@ class Catalog:
             with self._sound(), self._waiting(lasting), self._database.atomic("IMMEDIATE"):
                 yield self._database
         except OperationalError as error:
-            raise StorageError(f"The catalogue cannot be written: {error}.", "Another program may hold it, or the disk is full.") from error
+            first: BaseException = error  # where the disk is full SQLite rolls back itself, and the second time that is an error
+            while isinstance(first.__context__, (OperationalError, sqlite3.Error)):
+                first = first.__context__
+            raise StorageError(f"The catalogue cannot be written: {first}.", "Another program may hold it, or the disk is full.") from error
 
     @contextmanager
     def _waiting(self, lasting: bool) -> Iterator[None]:

@@ -118,3 +118,17 @@ def test_a_damaged_catalogue_is_said_to_be(tmp_path: Path) -> None:
     path.write_bytes(held)
     with pytest.raises(StorageError, match="is damaged"):
         Catalog(path).layers()
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    """SQLite has rolled back by itself then; that this fails a second time was all that was said."""
+    catalog = Catalog(tmp_path / "catalog.sqlite")
+    with catalog.write() as database:
+        database.execute_sql("CREATE TABLE filler (text)")
+        pages = database.execute_sql("PRAGMA page_count").fetchone()[0]
+    catalog._database.execute_sql(f"PRAGMA max_page_count = {pages}")
+    much = [("x" * 4000,)] * 100
+    with pytest.raises(StorageError, match=r"cannot be written: database or disk is full\."), catalog.write() as database:
+        database.connection().executemany("INSERT INTO filler VALUES (?)", much)
+    with catalog.write() as database:
+        assert database.execute_sql("SELECT count(*) FROM filler").fetchone() == (0,)
