@@ -15,8 +15,9 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 
+from ingest_bim.anchor_options import Anchor, AnchorLonLat, Numbers
 from ingest_bim.citymodel import Columns, metres_of
 from ingest_bim.citymodel_faces import is_closed, outward, volume
 from ingest_bim.citymodel_mesh import MeshBatch
@@ -43,22 +44,15 @@ MAX_BYTES = 1 << 30
 class Options(ReaderOptions):
     """How to place and read a mesh."""
 
-    anchor: str | None = Field(None, description="Place by hand: E,N or E,N,H of the origin point, in --crs and its vertical datum, metres.")
-    anchor_lonlat: str | None = Field(None, description="Place by hand: longitude,latitude or longitude,latitude,H of the origin point, degrees.")
+    anchor: Anchor = None
+    anchor_lonlat: AnchorLonLat = None
     rotation: float = Field(0.0, ge=-360, le=360, description="Degrees clockwise from grid north to the model's y axis (of a y-up model: to its -z axis).")
     height: float | None = Field(None, description="Height of the origin point in the vertical datum, metres.")
-    origin: str = Field("0,0,0", description="The model point x,y,z (metres, z up) that stands at the anchor.")
+    origin: Numbers = Field("0,0,0", description="The model point x,y,z (metres, z up) that stands at the anchor.")
     scale: float = Field(1.0, gt=0.5, lt=2, description="Grid metres per model metre.")
     units: Unit | None = Field(None, description="Unit of the file's coordinates; glTF is in metres by definition, others are taken so.")
     member: str | None = Field(None, max_length=500, description="Of a ZIP with several models, the one to read.")
     up: Literal["auto", "y", "z"] = Field("auto", description="Which axis points up; auto: y for glTF, z for all others.")
-
-    @field_validator("anchor", "anchor_lonlat", "origin")
-    @classmethod
-    def _numbers(cls, value: str | None) -> str | None:
-        if value is not None:
-            numbers(value)
-        return value
 
 
 def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contract of readers
