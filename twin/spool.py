@@ -157,7 +157,7 @@ class Spool:
         try:
             for chunk in chunks:
                 if writer is None:
-                    writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=_repeating(chunk))
+                    writer = pq.ParquetWriter(path, schema, compression="lz4", use_dictionary=_repeating(chunk))
                 writer.write_table(chunk, row_group_size=group_rows)
         finally:
             if writer is not None:
