@@ -215,18 +215,18 @@ class Assembly:
         """The bytes of a tile went to another place."""
         self._placed[uri.removesuffix(".glb")] = name, check
 
-    def table(self, first: int = 0, end: int | None = None) -> pa.Table:
+    def table(self) -> pa.Table:
         """Tiles that are written (`tiling.ledger.TILE`), in the order in which they were wanted."""
         both = pa.concat_tables([self.past.tiles, self.ledger.table()])
-        rows = np.array(self._rows[first : self.done if end is None else end], np.int64)
+        rows = np.array(self._rows[: self.done], np.int64)
         together = len(rows) > 0 and bool((np.diff(rows) == 1).all())
         tiles = both.slice(int(rows[0]), len(rows)) if together else both.take(pa.array(rows))
         return replaced(tiles.combine_chunks(), self._placed)
 
-    def masses(self, first: int, end: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def masses(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """(what tiles that are written add to the masses above them, one behind the other; where what each adds begins, and the end); `ledger` has a place for them."""
         if self.ledger.masses is None:
             raise ValueError("no masses were kept")
         own = self.ledger.table().column("masses").to_numpy()
         known = self.past.tiles.column("masses").to_numpy()
-        return gathered(np.array(self._rows[first:end], np.int64), (known, self.past.masses), (own, self.ledger.masses))
+        return gathered(np.array(self._rows[: self.done], np.int64), (known, self.past.masses), (own, self.ledger.masses))

@@ -78,17 +78,42 @@ class Made:
     masses: F64
 
 
-def build_unit(task: tuple[Source, metadata.Schema, list[Wanted]]) -> list[Finished]:
-    """The tiles of one unit of work, finished and deflated."""
-    source, schema, wanted = task
+@dataclass(frozen=True)
+class Outlines:
+    """The rows of a unit, and where they stand: what is read of files, which one thread has to do.
+
+    Attributes:
+        table: N rows, tile after tile. rings: of their outlines; lon, lat: (C,) degrees of the corners of these; foot: (N,) ellipsoidal height in metres, NaN where none is known.
+    """
+
+    table: pa.Table
+    rings: solids.Rings
+    lon: F64
+    lat: F64
+    foot: F64
+
+
+def outlines(source: Source, wanted: list[Wanted]) -> Outlines:
+    """Read the rows of some tiles."""
     table = source.rows.take(np.concatenate([rows for _, rows in wanted]))
-    count = [len(rows) for _, rows in wanted]
-    first = np.concatenate([[0], np.cumsum(count)])
     rings, xy = solids.outlines(whole(table.column("geometry")))
     lon, lat = crs.to_lonlat(source.reference.horizontal, xy[:, 0], xy[:, 1])
+    return Outlines(table, rings, lon, lat, _feet(source, table, rings.owner[rings.polygon[rings.ring]], lon, lat))
+
+
+Unit = tuple[Source, metadata.Schema, list[Wanted], Outlines | None]
+"""Tiles to be built together: what they are made from, how their columns are stored, which they are, and their rows where those have been read."""
+
+
+def build_unit(task: Unit) -> list[Finished]:
+    """The tiles of one unit of work, finished and deflated. Threads may do this for units whose rows have been read."""
+    source, schema, wanted, found = task
+    found = found or outlines(source, wanted)
+    table, rings, lon, lat, foot = found.table, found.rings, found.lon, found.lat, found.foot
+    count = [len(rows) for _, rows in wanted]
+    first = np.concatenate([[0], np.cumsum(count)])
     owner = rings.owner[rings.polygon[rings.ring]]
     height = numbers(table, source.height)
-    foot = _feet(source, table, owner, lon, lat)
     frames = np.repeat(enu_frames(*np.array([cell.centre() for cell, _ in wanted]).T), count, axis=0)
     base, up, plan = np.empty((len(lon), 3)), np.empty((len(lon), 3)), np.empty((len(lon), 2))
     kernels.place_corners(lon, lat, foot, frames, owner, crs.WGS84_A, crs.WGS84_E2, base, up, plan)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -22,7 +23,7 @@ from tiling import implicit, masses, metadata, partition, pieces
 from tiling.anchors import Anchors, Look, look
 from tiling.anchors import ids as ids  # noqa: PLC0414  part of the contract (`tiling`)
 from tiling.assembly import Assembly
-from tiling.block_tiles import Source, Wanted, build_unit
+from tiling.block_tiles import Source, Unit, Wanted, build_unit, outlines
 from tiling.gltf import Compression
 from tiling.ground_marks import Marks
 from tiling.ledger import HELD, KINDS, Ledger, notes_of, save_tiles
@@ -32,7 +33,7 @@ from tiling.pool import ALONE as HERE
 from tiling.pool import Pool
 from tiling.reuse import LEDGER, Past, Spoilt, common_key, tile_keys
 from tiling.rows import Rows
-from tiling.sections import Section, every, facts_of, laid_out, summed, tell, tree_of
+from tiling.sections import Group, Section, every, facts_of, laid_out, summed, tell, together, tree_of
 from tiling.store import Store
 from tiling.tree_text import text
 from twin import registry
@@ -52,6 +53,8 @@ UNIT = 32
 """Budgets of weight in a unit of work, as far as it comes to no more than `UNIT_WEIGHT` vertices (some 50 MB)."""
 SHORT = 4
 """The units of an update are so many times smaller."""
+BUILDERS = 2
+"""Threads that build the tiles of an update: half of that needs no interpreter."""
 MASSES = 200
 """Mass tiles in a unit of work."""
 UNIT_WEIGHT = 512_000
@@ -118,25 +121,28 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             near, fresh = _write(job, (source, schema, anchors, marks), plan, pool, work)
             if not past.archives and report.read > ALONE:
                 give_back()
-            for section in (*fresh, near):
-                section.own, ends = work.masses(section.first, section.end)
+            own, ends = work.masses()
+            root, groups = Group.of([near]), list(together(fresh))
+            for group in (*groups, root):
+                for section in group.sections:
+                    section.own = own[ends[section.first] : ends[section.end]]
                 if job.options.masses and not implicitly:
-                    section.collect(section.own, ends)
-            _write_masses(job, (*fresh, near), pool, work)
+                    first = group.sections[0].first
+                    group.collect(own[ends[first] : ends[group.sections[-1].end]], ends[first : group.sections[-1].end + 1] - ends[first])
+            _write_masses(job, (*groups, root), pool, work)
             shelved = work.shelve([section.piece for section in fresh if section.piece is not None])
             if not past.archives and report.read > ALONE:
                 give_back()
-            for section in (near, *fresh):
-                section.tiles = _tiles(work, section)
+            _take_tiles(work.table(), (*groups, root))
             kept = [(section.piece, aside.submit(save_tiles, job.lake, section.tiles, section.own)) for section in fresh if section.piece is not None]
-            written = _documents(job, near, fresh, work)
+            written = _documents(job, near, fresh, groups, work)
             _report(report, near, fresh, past)
             facts = summed([facts_of(near.tiles, near.end - near.first), *(piece.facts for piece in near.others.values())])
             report.kept = facts["kept"]
             if not report.kept:
                 reasons = " ".join(f"{n.feature}: {n.reason}." for n in report.notes[:3])
                 raise BadFeature(f"Layer {version.layer}: no building could be built. {reasons}", "Check heights, outlines and terrain.")
-            document, root = text(tree_of(near), error=ABSENCE * anchors.largest, schema=schema.to_json(), statistics=schema.statistics(surveys), about=job.about)
+            document, told = text(tree_of(root), error=ABSENCE * anchors.largest, schema=schema.to_json(), statistics=schema.statistics(surveys), about=job.about)
 
             def record() -> str:
                 for done in (shelved, *written):
@@ -153,28 +159,28 @@ def _build(version: LayerVersion, job: TileJob, source: Source, past: Past) -> d
             size_now = archive.size + sum(piece.size for piece in near.others.values())
         if implicitly:
             rewritten, size_now = implicit.rewrite(job.out, implicit.mercator(), work)
-            root = rewritten["root"]
+            told = rewritten["root"]
             left = ledger.save(job.lake, work.table(), near.own)
         sidecars = anchors.sidecars | marks.sidecars(past) | {LEDGER: left} | {f"{LEDGER}:{piece.name}": piece.ledger for piece in near.others.values()}
         job.progress(1.0, "done")
         stored = [key for piece, _ in every(near, fresh) for key in piece.archives]
-        return _facts(root, facts, report, size_now) | {"sidecars": sidecars} | ({"pieces": stored} if stored else {})
+        return _facts(told, facts, report, size_now) | {"sidecars": sidecars} | ({"pieces": stored} if stored else {})
 
 
-def _tiles(work: Assembly, section: Section) -> pa.Table:
-    """The tiles of a section as rows of the ledger, the masses last."""
-    parts = [work.table(section.first, section.end), *([work.table(section.first_mass, section.end_mass)] if section.far is not None else [])]
-    return pa.concat_tables(parts).combine_chunks()
+def _take_tiles(tiles: pa.Table, groups: Sequence[Group]) -> None:
+    """Hand out the tiles that were made: to each section its own, the masses last, and to each group those of its sections, the masses of all last."""
+    for group in groups:
+        own = [tiles.slice(one.first, one.end - one.first) for one in group.sections]
+        far = [tiles.slice(one.first_mass, one.end_mass - one.first_mass) for one in group.sections]
+        for section, mine, above in zip(group.sections, own, far, strict=True):
+            section.tiles = pa.concat_tables([mine, above])
+        group.tiles = pa.concat_tables([*own, *far])
 
 
-def _documents(job: TileJob, near: Section, fresh: Sequence[Section], work: Assembly) -> list[Future[None]]:
+def _documents(job: TileJob, near: Section, fresh: Sequence[Section], groups: Sequence[Group], work: Assembly) -> list[Future[None]]:
     """Have the documents of all pieces written, in order, and have it told in those that were made what the tiles near the root say of them."""
-    written = []
-    for piece, section in every(near, fresh):
-        made = tell(section, job.about) if section is not None else None
-        if made is not None or piece.document:
-            written.append(work.document(piece, made))
-    return written
+    made = {name: document for group in groups for name, document in tell(group, job.about).items()}
+    return [work.document(piece, made.get(piece.name)) for piece, section in every(near, fresh) if piece.name in made or (section is None and piece.document)]
 
 
 def _report(report: Report, near: Section, fresh: Sequence[Section], past: Past) -> None:
@@ -240,9 +246,11 @@ def _write(
     if work.past.archives:
         most /= SHORT  # so that what is built first is written while the next is
 
-    def tasks() -> Iterator[tuple[Source, metadata.Schema, list[Wanted]]]:
+    here = HERE * SHORT if work.past.archives else 0  # units that threads of this process build; a full build has other processes for all
+
+    def tasks() -> Iterator[Unit]:
         unit: list[Wanted] = []
-        weight = 0.0
+        weight, count = 0.0, 0
         for section in (near, *fresh):
             planned = plan.cells(section.subtree) if section.subtree is not None else section.cells
             section.cells, section.subtree, section.first = planned.bare(), None, len(work)
@@ -256,15 +264,15 @@ def _write(
                 unit.append((section.cells.cell(at), cell.rows))
                 weight += cell.weight
                 if weight >= most:
-                    yield source, schema, unit
-                    unit, weight = [], 0.0
+                    yield source, schema, unit, outlines(source, unit) if count < here else None
+                    unit, weight, count = [], 0.0, count + 1
             section.end = len(work)
             if not work.past.archives and len(planned.rows) > BY_HAND:
                 give_back()
         if unit:
-            yield source, schema, unit
+            yield source, schema, unit, outlines(source, unit) if count < here else None
 
-    for unit in pool.map(build_unit, tasks(), alone=HERE * SHORT if work.past.archives else HERE):
+    for unit in pool.map(build_unit, tasks(), alone=here or HERE, threads=BUILDERS if here else 0):
         for one in unit:
             work.enter(one)
         job.progress(0.1 + 0.88 * min(1.0, work.kept / total), f"building tiles ({work.done})")
@@ -272,27 +280,31 @@ def _write(
     return near, fresh
 
 
-def _write_masses(job: TileJob, sections: Sequence[Section], pool: Pool, work: Assembly) -> None:
+def _write_masses(job: TileJob, groups: Sequence[Group], pool: Pool, work: Assembly) -> None:
     """The mass tiles behind the others of each section: those of the last build are copied."""
     compression = job.options.compression
     common = common_key({"code": CODE_VERSION, "compression": compression})
 
     def tasks() -> Iterator[tuple[Compression, list[masses.Mass]]]:
         unit: list[masses.Mass] = []
-        for section in sections:
-            found = section.far
+        for group in groups:
+            found = group.far
             if found is None:
                 continue
-            section.first_mass = len(work)
             places = _places(found.cells, MASS)[found.cell]
+            before = len(work)
+            for section, first, end in zip(group.sections, group.ends[:-1].tolist(), group.ends[1:].tolist(), strict=True):
+                section.first_mass, section.end_mass = before + first, before + end
             for low, high, rows, ends in found.runs():
                 keys = tile_keys([common] * (high - low), places[low:high], rows[:, : masses.SHOWN], ends[1:].tolist())
-                for at in work.want(found.names[low:high], keys, section.piece).tolist():
-                    unit.append(found.mass(low + at, rows[ends[at] : ends[at + 1]]))
-                    if len(unit) == MASSES:
-                        yield compression, unit
-                        unit = []
-            section.end_mass = len(work)
+                cuts = [low, *(at for at in group.ends[1:-1].tolist() if low < at < high), high]
+                for first, end in pairwise(cuts):
+                    section = group.sections[int(np.searchsorted(group.ends, first, side="right")) - 1]
+                    for at in (work.want(found.names[first:end], keys[first - low : end - low], section.piece) + first).tolist():
+                        unit.append(found.mass(at, rows[ends[at - low] : ends[at - low + 1]]))
+                        if len(unit) == MASSES:
+                            yield compression, unit
+                            unit = []
         if unit:
             yield compression, unit
 

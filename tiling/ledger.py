@@ -10,6 +10,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ KINDS: dict[str, tuple[str, tuple[int, ...]]] = {"made": ("<f8", (COLUMNS,))}
 HELD = 1 << 25
 """Bytes of masses that are kept in memory: those of two million buildings."""
 RUN = 16_384
-"""Tiles whose masses are put in order, or stored, at a time."""
+"""Tiles that are stored at a time, and rows of masses that are put in order."""
 _TOGETHER = 512
 _REMEMBERED = 1024
 _SOUND: dict[tuple[int, ...], None] = {}
@@ -161,15 +162,15 @@ def gathered(rows: I64, past: tuple[I64, list[F64]], own: tuple[I64, Store]) -> 
     found = np.empty((int(first[-1]), COLUMNS))
     pieces = [*known, store["made"]]
     edges = np.cumsum([0, *map(len, pieces)])
-    for at in range(0, len(rows), RUN):
-        begins = first[at : at + RUN + 1]
-        wanted = np.repeat(begin[at : at + RUN] - begins[:-1], count[at : at + RUN]) + np.arange(begins[0], begins[-1])
-        some = found[begins[0] : begins[-1]]
-        for piece, low, high in zip(pieces, edges[:-1], edges[1:], strict=True):
-            mine = (wanted >= low) & (wanted < high)
-            if mine.any():
-                some[mine] = piece[wanted[mine] - low]
-        store.release()
+    some = np.flatnonzero(count)
+    begin, length, target = begin[some], count[some], first[some]
+    piece = np.searchsorted(edges, begin, side="right") - 1
+    cuts = np.flatnonzero((np.diff(piece) != 0) | (begin[1:] != begin[:-1] + length[:-1])) + 1
+    for a, b in pairwise([0, *cuts.tolist(), len(some)] if len(some) else []):  # runs that lie together: an update has a few for each tile that is new
+        low, size = int(begin[a] - edges[piece[a]]), int(begin[b - 1] + length[b - 1] - begin[a])
+        for at in range(0, size, RUN):
+            found[target[a] + at : target[a] + min(at + RUN, size)] = pieces[piece[a]][low + at : low + min(at + RUN, size)]
+            store.release()
     return found, first
 
 

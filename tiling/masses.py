@@ -103,7 +103,7 @@ class Masses:
         cell: (M,) positions of their cells in the plan. names: their own.
         parts: the summaries of the cells' own buildings, and those of cells with others below them.
         begin, count: (K,) of each cell that hangs below a mass tile, where its summary is in the parts, one behind the other, and its rows.
-        first: (M + 1,) where those below each mass tile begin among these. root: the summary of the first cell and all below it.
+        first: (M + 1,) where those below each mass tile begin among these. roots: of every cell without a parent, the summary of it and all below it.
     """
 
     cells: Cells
@@ -113,7 +113,7 @@ class Masses:
     begin: I64
     count: I64
     first: I64
-    root: F64
+    roots: list[F64]
 
     def runs(self, length: int | None = None) -> Iterator[tuple[int, int, F64, I64]]:
         """(first, last, what they show, where each begins in that, and the end) of at most `length` mass tiles (`RUN`), one behind the other."""
@@ -131,7 +131,12 @@ class Masses:
 
     def errors(self) -> F64:
         """(M,) `Mass.error` of each."""
-        return np.concatenate([np.zeros(0), *(np.maximum.reduceat(rows[:, NEAR], ends[:-1]) for _, _, rows, ends in self.runs())])
+        if not len(self.cell):
+            return np.zeros(0)
+        own, result = self.parts
+        ends = np.cumsum(self.count)
+        at = np.repeat(self.begin - (ends - self.count), self.count) + np.arange(ends[-1])
+        return np.asarray(np.maximum.reduceat(np.concatenate([own[:, NEAR], result[:, NEAR]])[at], (ends - self.count)[self.first[:-1]]), np.float64)
 
     def largest(self) -> float:
         """Size of the largest block of the first, metres: what is missing where the tile is not drawn."""
@@ -146,10 +151,10 @@ class Masses:
 
 
 def collect(cells: Cells, own: F64, first: I64) -> Masses:
-    """The mass tiles of a plan; every cell with buildings below it has one.
+    """The mass tiles of a plan, or of several one behind the other; every cell with buildings below it has one.
 
     Args:
-        cells: of the plan, parents first. own: (R, COLUMNS) the summaries of the cells' own buildings, one behind the other; first: (N + 1,) where each cell's begins.
+        cells: of the plan, depth first; the first of each plan has no parent. own: (R, COLUMNS) the summaries of the cells' own buildings, one behind the other; first: (N + 1,) where each cell's begins.
     """
     inner = np.unique(cells.parent[cells.parent >= 0])
     slot, count = np.full(len(cells), -1), np.zeros(len(cells), np.int64)
@@ -174,8 +179,8 @@ def collect(cells: Cells, own: F64, first: I64) -> Masses:
     begin = np.where(slot < 0, first[:-1], len(own) + slot * SIDE * SIDE)[below]
     above, start = np.unique(cells.parent[below], return_index=True)
     names = [f"mass/{level}/{x}/{y}" for level, x, y in zip(*(getattr(cells, axis)[above].tolist() for axis in ("level", "x", "y")), strict=True)]
-    root = result[0, : count[0]] if len(inner) else own
-    return Masses(cells, above, names, (own, result.reshape(-1, COLUMNS)), begin, count[below], np.append(start, len(below)), root)
+    roots = [result[slot[at], : count[at]] if slot[at] >= 0 else own[first[at] : first[at + 1]] for at in np.flatnonzero(cells.parent < 0).tolist()]
+    return Masses(cells, above, names, (own, result.reshape(-1, COLUMNS)), begin, count[below], np.append(start, len(below)), roots)
 
 
 def _halves(parent: I64) -> tuple[I64, I64, I64]:

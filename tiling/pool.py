@@ -7,7 +7,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from types import TracebackType
@@ -42,10 +42,11 @@ class Pool:
         if self._executor is not None:
             self._executor.shutdown(wait=kind is None, cancel_futures=True)
 
-    def map(self, function: Callable[[T], R], tasks: Iterable[T], *, alone: int = ALONE) -> Iterator[R]:
+    def map(self, function: Callable[[T], R], tasks: Iterable[T], *, alone: int = ALONE, threads: int = 0) -> Iterator[R]:
         """`function` of every task, in the order of the tasks; it must be a function of the task alone.
 
-        Up to `alone` tasks are done here. Where a worker is killed from outside, what was under way is done again in fresh workers.
+        Up to `alone` tasks are done here. With `threads` so many of these do the first `alone` tasks in any case, as they come: tasks that are long in
+        coming, and results that are long in being used, then wait for nothing. Where a worker is killed from outside, what was under way is done again in fresh workers.
 
         Raises:
             StorageError: workers were killed `LIVES` times; the job can be run again.
@@ -54,6 +55,9 @@ class Pool:
         if self.workers == 1:
             yield from map(function, source)
             return
+        if threads:
+            yield from self._beside(function, islice(source, alone), threads)
+            alone = 0
         few = list(islice(source, alone + 1)) if self._executor is None else []
         if self._executor is None and len(few) <= alone:
             yield from map(function, few)
@@ -69,6 +73,22 @@ class Pool:
         finally:
             for _, future in waiting:
                 future.cancel()
+
+    @staticmethod
+    def _beside(function: Callable[[T], R], tasks: Iterator[T], threads: int) -> Iterator[R]:
+        """`function` of every task, in order, by threads; one more than they are at is asked for ahead."""
+        with ThreadPoolExecutor(threads, "beside") as beside:
+            waiting: deque[Future[R]] = deque()
+            try:
+                for task in tasks:
+                    waiting.append(beside.submit(function, task))
+                    while waiting and (len(waiting) > threads + 1 or waiting[0].done()):
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
 
     def _submit(self, function: Callable[[T], R], task: T) -> Future[Any]:
         if self._executor is None:

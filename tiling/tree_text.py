@@ -70,16 +70,16 @@ def text(tree: Tree, *, error: float, refine: str = "ADD", **told: Any) -> tuple
     return start[:-1] + b',"root":' + root + b"}", json.loads(lines + "}")
 
 
-def document(rows: Rows, first: int, name: str, *, refine: str, about: Any) -> Document:
-    """An external tileset of the tile `first` and all behind it, which are all below it. What stands for it has its place, volume and error; it repeats volume and error.
+def document(rows: Rows, first: int, name: str, *, refine: str, about: Any, end: int | None = None) -> Document:
+    """An external tileset of the tile `first` and all behind it up to `end` (all), which are all below it. What stands for it has its place, volume and error; it repeats volume and error.
 
     Args:
         refine: of the first, unless it is replaced itself.
     """
-    shown = np.flatnonzero(rows.placed.full[first:]) + first
+    shown = np.flatnonzero(rows.placed.full[first:end]) + first
     refine = "REPLACE" if rows.own.replaced[first] else refine
     start = dump(head(error=float(rows.errors[first]), about=about))
-    key = hashlib.blake2b(start + refine.encode() + "\n".join(rows.own.uri[first:]).encode(), digest_size=16)
+    key = hashlib.blake2b(start + refine.encode() + "\n".join(rows.own.uri[first:end]).encode(), digest_size=16)
     for column in (shown - first, rows.placed.depth[shown] - rows.placed.depth[first], rows.placed.relative[shown[1:]], rows.volumes[shown], rows.errors[shown], rows.own.replaced[shown]):
         key.update(np.ascontiguousarray(column).tobytes())
     return Document(name, key.digest(), lambda: start[:-1] + b',"root":' + rows.tree(shown, refine, placed=False)[0] + b"}")

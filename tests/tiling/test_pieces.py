@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.tiling.test_incremental import build, counted, edited, flip, of, row, store
 from tests.twin.test_exporting import city_with
-from tiling import assembly, blocks, pieces
+from tiling import assembly, blocks, pieces, sections
 from tiling.check import check_tileset
 from tiling.ledger import load_tiles
 from tiling.partition import Places, Subtree, nodes, project
@@ -29,7 +29,7 @@ from twin.archive_set import ArchiveSet
 from twin.errors import StorageError
 from twin.lake import Lake
 from twin.model import Layer
-from twin.registry import Previous
+from twin.registry import Previous, TileJob
 
 
 @pytest.fixture
@@ -161,6 +161,48 @@ def test_what_an_update_does_not_touch_is_not_planned_and_what_is_known_of_it_sh
     names = {name.removeprefix("ledger:") for name in ledgers}
     assert len(names) > 3
     assert names & set(planned) == {name.removeprefix("ledger:") for name in touched}
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_what_is_told_of_a_piece_does_not_depend_on_those_beside_it(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces are summed up and told of together, as many at a time as there is room for: alone, in groups or all at once."""
+    version = store(lake, of(rows(600)))
+    found = []
+    for room in (1, 100, 1 << 20):
+        monkeypatch.setattr(sections, "TOGETHER", room)
+        made: list[int] = []
+        monkeypatch.setattr(blocks, "tell", lambda group, about, made=made: made.append(len(group.sections)) or sections.tell(group, about))
+        found.append((*build(lake, version, f"{room}.3tz"), len(made)))
+    assert found[0][:2] == found[1][:2] == found[2][:2]
+    assert found[0][2] == len(found[0][1]["pieces"]) > found[1][2] > found[2][2] == 1
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_threads_build_what_one_does(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of an update that are built side by side, a few at a time."""
+    now = rows(600)
+    version = store(lake, of(now))
+    _, facts = build(lake, version, "a.3tz")
+    rng = np.random.default_rng(4)
+    update = parts.merge(lake, version, store(lake, of({f"b{at}": edited("attribute", now[f"b{at}"], rng) for at in range(0, 600, 40)})))
+    full, wanted = build(lake, update, "full.3tz")
+    monkeypatch.setattr(blocks, "ALONE", 0)
+    monkeypatch.setattr(blocks, "UNIT", 1)
+    threads: set[str] = set()
+    real = blocks.build_unit
+
+    def build_unit(task: Any) -> Any:
+        threads.add(current_thread().name)
+        sleep(0.02)  # so that both have something to do
+        return real(task)
+
+    monkeypatch.setattr(blocks, "build_unit", build_unit)
+    monkeypatch.setattr(blocks, "HERE", 1 << 10)
+    job = TileJob(lake, lake.root / "fast.3tz", blocks.Options(ground=5.0, budget=400), workers=2, previous=Previous((lake.root / "a.3tz",), facts["sidecars"]))
+    quick = blocks.tile(update, job)
+    assert threads == {"beside_0", "beside_1"}
+    assert job.out.read_bytes() == full
+    assert quick["pieces"] == wanted["pieces"]
 
 
 @pytest.mark.usefixtures("small_pieces")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
+from time import sleep
 
 import psutil
 import pytest
@@ -41,6 +44,30 @@ def test_a_few_tasks_start_no_process() -> None:
     with Pool(2) as pool:
         assert list(pool.map(_process, range(2))) == [os.getpid()] * 2
         assert os.getpid() not in list(pool.map(_process, range(3)))
+
+
+def test_threads_begin_before_all_tasks_are_there() -> None:
+    """The second task comes once the first has been begun; what threads do is done in this process, the others in others, all in order."""
+    begun = Event()
+
+    def tasks() -> Iterator[int]:
+        yield 0
+        assert begun.wait(60)
+        yield from range(1, 6)
+
+    def work(number: int) -> int:
+        begun.set()
+        sleep((6 - number) / 100)
+        return number
+
+    with Pool(2) as pool:
+        assert list(pool.map(work, tasks(), alone=6, threads=2)) == list(range(6))
+        found = list(pool.map(_process, range(7), alone=4, threads=2))
+        assert found[:4] == [os.getpid()] * 4
+        assert len(found) == 7
+        assert os.getpid() not in found[4:]
+        with pytest.raises(ZeroDivisionError):
+            list(pool.map(lambda number: 1 // number, range(-2, 3), alone=9, threads=2))
 
 
 def _process(_: int) -> int:
