@@ -194,7 +194,7 @@ class Subtree:
 
     def cells(self) -> Cells:
         """Its tiles; the first has no parent among them."""
-        places = _without(Places.merged(self.views, tied=False), self.taken.row)
+        places = Places.merged([view.without(self.taken) for view in self.views], tied=False)
         if not math.isinf(self.budget):
             return _in_memory(places, self.budget, self.share)
         weight = float(places.weight.sum(dtype=np.float64))

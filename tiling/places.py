@@ -68,6 +68,15 @@ class Places:
             rest = self.part(keep)
         return replace(rest, row=rest.row + np.int64(self.base), base=0) if self.base else rest
 
+    def without(self, others: Places) -> Places:
+        """The same with some features, few and of its own, among what is left out. `others`: which, by their rows and codes; those that are not here do not matter."""
+        low, high = np.searchsorted(self.code, others.code, "left"), np.searchsorted(self.code, others.code, "right")
+        found = []
+        for a, b, row in zip(low.tolist(), high.tolist(), (others.row.astype(np.int64) + others.base).tolist(), strict=True):
+            if a < b:  # most often one feature has its place for itself
+                found.append(a + np.flatnonzero(self.row[a:b] == row - self.base))
+        return replace(self, gone=np.union1d(self.gone, np.concatenate(found))) if found else self
+
     def release(self) -> None:
         """Let go of the pages that were read; the arrays stay as they are and are read again when touched."""
         if self.pages is not None:

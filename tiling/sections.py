@@ -58,7 +58,8 @@ class Section:
 
     def real(self) -> NDArray[np.int64]:
         """The cells that have a tile here."""
-        return np.setdiff1d(np.arange(len(self.cells)), np.fromiter(self.others, np.int64, len(self.others)))
+        every = np.arange(len(self.cells))
+        return np.setdiff1d(every, np.fromiter(self.others, np.int64, len(self.others))) if self.others else every
 
 
 @dataclass

@@ -234,3 +234,17 @@ def test_the_plan_from_above_is_that_of_all_at_once(count: int, seed: int, sprea
         differ = [node.name for node in nodes([other], budget=1500, share=400, heavy=heavy) if isinstance(node, Subtree) and node.digest() != digests[node.name]]
         assert len(differ) <= 1
         assert bool(differ) or any(whole.mark[changed] in node.cell.mark for node in found if isinstance(node, Top))
+
+
+@given(st.integers(1, 200), st.integers(0, 10**6), st.sampled_from([3, 50, 10**6]))
+def test_what_is_taken_above_is_left_out_of_a_view_as_what_is_hidden(count: int, seed: int, spread: int) -> None:
+    """Features that share places, rows with a base, some hidden already; others of the same rows or codes that are not of the view do not matter."""
+    rng = np.random.default_rng(seed)
+    code, row, base = np.sort(rng.integers(0, spread, count).astype(np.uint64)), rng.permutation(count), int(rng.integers(0, 9))
+    gone = np.sort(rng.choice(count, int(rng.integers(0, count)), replace=False))
+    view = Places(code, rng.random(count), rng.random(count), rng.permutation(count).astype(np.uint64), row, base=base, gone=gone)
+    shown = view.shown()
+    taken = shown.part(np.sort(rng.choice(len(shown), int(rng.integers(0, len(shown))), replace=False)))
+    strange = Places(code[:1], np.ones(1), np.ones(1), np.zeros(1, np.uint64), np.array([count + base]))
+    left = view.without(Places.merged([taken, strange]) if len(taken) else strange).shown()
+    assert left.row.tolist() == [one for one in shown.row.tolist() if one not in set(taken.row.tolist())]
