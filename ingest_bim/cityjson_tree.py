@@ -62,4 +62,4 @@ def _cut_circles(parents: dict[str, list[str]], report: Report) -> None:
                 parents[at] = [p for p in parents[at] if p not in trail]
                 report.note("refused", at, f"It is said to be a part of {back[0][:100]!r}, which is below itself: that link is left out.")
             at = parents[at][0] if parents[at] else None
-        done |= trail.keys()
+        done.update(trail)

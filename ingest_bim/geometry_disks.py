@@ -16,6 +16,8 @@ from ingest_bim.step_access import DAMAGED
 ALIGNED = ("IfcGradientCurve", "IfcSegmentedReferenceCurve")
 SAME = 1e-9
 """Difference of two parameters that are one."""
+FLAT, FEWEST = 5e-4, 16
+"""Metres between a circle and its chords, as the kernels draw it, and the fewest of these."""
 NAMED = 8
 """Solids that are named of those whose parameters are not followed."""
 
@@ -64,7 +66,8 @@ def stretch(solid: Any) -> list[F64] | str | None:
 def along(draw: Draw, solid: Any) -> Any | None:
     """An IfcSweptDiskSolid along a part of a line, or along an alignment, as one along that line; None for others, which the kernels draw along the whole of their curve."""
     if _aligned(solid):  # no kernel sweeps along it, all can draw it
-        return draw.make("IfcSweptDiskSolid", _line(draw, _bends(chains(*draw.outline(solid.Directrix))[0] / draw.length)), solid.Radius, solid.InnerRadius)
+        line = _bends(chains(*draw.outline(solid.Directrix))[0] / draw.length)
+        return tube(draw, line, solid.Radius, solid.InnerRadius) or draw.make("IfcSweptDiskSolid", _line(draw, line), solid.Radius, solid.InnerRadius)
     part = stretch(solid)
     if part is None or isinstance(part, str):
         return None
@@ -92,6 +95,46 @@ def _bends(line: F64) -> F64:
     steps /= np.linalg.norm(steps, axis=1, keepdims=True)
     turned = np.linalg.norm(np.diff(steps, axis=0), axis=1) > 1e-7
     return np.ascontiguousarray(line[np.concatenate([[True], turned, [True]])])
+
+
+def tube(draw: Draw, line: F64, radius: float, inner: float | None) -> Any | None:
+    """The triangles of a disk (or ring) along a line (n, 3), each bend mitred; None where a bend is too narrow for that.
+
+    The reference kernel makes the same of a cylinder for each side, cut by the next, in a tenth of a second each.
+    """
+    sides = np.diff(line, axis=0)
+    lengths = np.linalg.norm(sides, axis=1)
+    sides /= lengths[:, None]
+    planes = np.vstack([sides[:1], sides[:-1] + sides[1:], sides[-1:]])  # normals of the cuts
+    planes /= np.maximum(np.linalg.norm(planes, axis=1, keepdims=True), 1e-300)
+    slope = np.append(1.0, np.einsum("ij,ij->i", sides, planes[1:]))
+    reach = radius * np.sqrt(np.maximum(1 - slope**2, 0)) / np.maximum(slope, 1e-300)  # of a cut along each side that it ends
+    if (reach[:-1] + reach[1:] >= lengths).any():
+        return None
+    across = np.linalg.svd(sides[:1])[2][1:]
+    if np.linalg.det(np.vstack([across, sides[:1]])) < 0:
+        across = across[::-1]
+    frames = [across]
+    for side, plane in zip(sides, planes[1:], strict=True):  # on along the side, up to the next cut
+        across = across - np.outer(across @ plane / (side @ plane), side)
+        frames.append(across)
+    n = max(FEWEST, math.ceil(math.pi / math.acos(max(1 - FLAT / (radius * draw.length), 0.0))))
+    turn = np.arange(n) * (2 * math.pi / n)
+    rings = np.column_stack([np.cos(turn), np.sin(turn)]) @ np.array(frames)
+    radii = [radius, inner] if inner else [radius]
+    points = np.concatenate([(line[:, None] + r * rings).reshape(-1, 3) for r in radii])
+    a, last = np.arange(n), n * (len(line) - 1)
+    b = np.roll(a, -1)
+    first = np.array([(a, b, b + n), (a, b + n, a + n)]).transpose(0, 2, 1).reshape(-1, 3)
+    wall = (first + np.arange(0, last, n)[:, None, None]).reshape(-1, 3)
+    if inner:
+        hole = n * len(line)
+        end = np.array([(a, b, b + hole), (a, b + hole, a + hole)]).transpose(0, 2, 1).reshape(-1, 3)
+        wall = np.concatenate([wall, wall[:, ::-1] + hole])
+    else:
+        end = np.column_stack([np.zeros(n - 2, np.int64), a[1:-1], a[2:]])
+    triangles = np.concatenate([wall, end[:, ::-1], end + last]) + 1
+    return draw.make("IfcTriangulatedFaceSet", draw.make("IfcCartesianPointList3D", points.tolist()), None, True, triangles.tolist())
 
 
 def not_followed(model: Any) -> str:

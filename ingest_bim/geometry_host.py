@@ -112,9 +112,12 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
     create: Any = ifcopenshell.geom.create_shape
     try:
         product = model.by_id(step)
-        redraw(model, product, lambda item: create(settings, item, geometry_library=OUTLINES))
+        meshed = redraw(model, product, lambda item: create(settings, item, geometry_library=OUTLINES))
         if kernel in (DIRECT, CLIP):
             return own(model, settings, product, kernel)
+        if meshed and not attribute(product, "HasOpenings"):
+            with suppress(*DAMAGED):  # it is made of other items too, which are for a kernel (that takes seconds for so many triangles)
+                return own(model, settings, product, DIRECT)
         if is_circular(product.ObjectPlacement):  # the kernels follow it until they crash
             return "failed", "its placements run in a circle"
         if is_copied(product) and (frame := world(model, product)) is not None:

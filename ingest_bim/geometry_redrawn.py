@@ -87,8 +87,10 @@ def _angle(model: Any, factor: float) -> Any:
     return model.create_entity("IfcConversionBasedUnit", none, "PLANEANGLEUNIT", "DEGREE", worth)
 
 
-def redraw(model: Any, product: Any, outline: Callable[[Any], Any]) -> None:
+def redraw(model: Any, product: Any, outline: Callable[[Any], Any]) -> bool:
     """Redraw what an element is made of, and its openings; several bodies in one context become one, as the kernels draw the first alone.
+
+    Returns whether something of it is triangles now.
 
     Args:
         model: what it is in.
@@ -103,8 +105,9 @@ def redraw(model: Any, product: Any, outline: Callable[[Any], Any]) -> None:
     if id(model) not in _PRESENT:
         _PRESENT[id(model)] = {kind for kind in REDRAWN if _has(model, kind)}
     present = _PRESENT[id(model)]
+    triangles = False
     if not present:
-        return
+        return triangles
     units = Units(model)
     angle = units.by_type.get("PLANEANGLEUNIT")
 
@@ -120,6 +123,8 @@ def redraw(model: Any, product: Any, outline: Callable[[Any], Any]) -> None:
             other = REDRAWN[item.is_a()](draw, item)
             if other is not None:
                 _put(model, item, other)
+                triangles |= other.is_a("IfcTriangulatedFaceSet")
+    return triangles
 
 
 def _join(model: Any, shape: Any) -> None:

@@ -145,7 +145,7 @@ def cut_circles(model: Any) -> Any:
         while at in above and at not in known and at not in trail:
             trail[at] = None
             at = above[at][0]
-        known |= trail.keys()
+        known.update(trail)
         if at in trail:
             relation = above.pop(at)[1]
             left = [part for part in relation.get_argument(5) if part.id() != at]

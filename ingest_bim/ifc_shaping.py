@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ingest_bim.ifc_options import Options
 
 #: Part of the cache's key: what is kept from one release is not shape for another.
-CODE_VERSION = "11"
+CODE_VERSION = "12"
 #: Seconds between two tellings of how much is done.
 PAUSE = 0.5
 

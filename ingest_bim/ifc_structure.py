@@ -214,7 +214,7 @@ def _find_parents(structure: Structure, by_name: dict[str, list[Relation]], repo
         if at in path:
             report.note("repaired", structure.ids[element.id()], "The spatial tree runs in a circle; the last link of it is cut.")
             del structure.parent[next(reversed(path))]
-        done |= path.keys()
+        done.update(path)  # (a set joined with the keys of a dict by an operator is copied: for every element)
 
 
 def relation_table(structure: Structure) -> Table:

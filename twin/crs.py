@@ -9,6 +9,8 @@ adds about 3 cm a year and is not modelled); this too is in the record.
 
 from __future__ import annotations
 
+import os
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,12 @@ from twin.errors import BadReference, MissingReference
 from twin.model import ABOVE_GROUND, ELLIPSOID, Bounds, Reference
 from twin.processes import standing_in
 
-# without what pyproj downloads grids and describes itself with, 0.03 s of every command: nothing here asks for either
-with standing_in("pyproj.sync", _download_resource_file=None), standing_in("pyproj._show_versions", show_versions=None):
+# without what pyproj downloads grids and describes itself with, 0.04 s of every command: nothing here asks for either. (To name the certificates for
+# downloads, pyproj opens PROJ's database at once, which a fork has to open again. Who lets PROJ use the network needs them.)
+_quiet = ExitStack()
+if os.environ.get("PROJ_NETWORK", "").upper() not in ("ON", "YES", "TRUE"):
+    _quiet.enter_context(standing_in("pyproj.network", set_ca_bundle_path=lambda: None))
+with _quiet, standing_in("pyproj.sync", _download_resource_file=None), standing_in("pyproj._show_versions", show_versions=None):
     from pyproj import CRS, Transformer
     from pyproj.exceptions import CRSError, ProjError
 

@@ -13,9 +13,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib import import_module
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 PR_SET_PDEATHSIG = 1
 
@@ -37,11 +39,11 @@ def die_with_parent(parent: int | None = None) -> None:
 def spare_pandas(*, compute: bool = True) -> None:
     """Keep pyarrow from loading pandas, which it does on the first conversion of a list and which takes half a second; load pyarrow.compute quickly, unless it is not asked for.
 
-    What asks for pandas afterwards (`to_pandas`, geopandas) still gets it: pyarrow then looks again.
+    Nor does it load dateutil then (3 ms), whose intervals nobody has. What asks for pandas afterwards (`to_pandas`, geopandas) still gets it: pyarrow then looks again.
     """
     if "pandas" in sys.modules:
         return
-    with without("pandas"):
+    with without("pandas"), without("dateutil"):
         import pyarrow as pa  # noqa: PLC0415  slow import, and most commands that need it call this first
 
         pa.array([0])
@@ -73,13 +75,13 @@ def standing_in(name: str, **members: Any) -> Iterator[None]:
     if name in sys.modules:
         yield
         return
-    stand_in = ModuleType(name)
-    vars(stand_in).update(members)
-    sys.modules[name] = stand_in
+    finder = _StandIn(name, members)
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        del sys.modules[name]
+        sys.meta_path.remove(finder)
+        sys.modules.pop(name, None)
 
 
 def collect_seldom() -> None:
@@ -154,6 +156,31 @@ class _Refused:
         del path, target
         if fullname == self.name and threading.get_ident() == self.thread:
             raise ImportError(fullname)
+
+
+class _StandIn:
+    """Finds and loads one module: an empty one with some members. What else is asked of it afterwards is the module's own."""
+
+    def __init__(self, name: str, members: dict[str, Any]) -> None:
+        self.name, self.members = name, members
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """The stand-in, and nothing else."""
+        del path, target
+        return ModuleSpec(fullname, cast("Any", self)) if fullname == self.name else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """As the import system makes them."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give it its members."""
+
+        def later(name: str) -> Any:
+            if sys.modules.get(self.name) is module:
+                raise AttributeError(name)
+            return getattr(import_module(self.name), name)
+
+        vars(module).update(self.members, __getattr__=later)
 
 
 def _watch(parent: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -32,6 +34,26 @@ def test_small_models_load_no_compiler() -> None:
     """Numba costs half a second and scipy a tenth: reading a model and tiling it as one tile needs neither."""
     code = "import sys, twin.tasks, ingest_bim.ifc, tiling.mesh; print(sorted({'numba', 'scipy', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.strip() == "[]"
+
+
+LEAN = """
+import sys
+from twin.processes import spare_pandas
+spare_pandas()
+import pyarrow, twin.crs
+print(sorted({"certifi", "dateutil", "pyproj.network", "pyproj.sync"} & set(sys.modules)))
+import pyproj
+assert pyproj.network.is_network_enabled() in (True, False) and pyproj.sync.get_transform_grid_list
+assert twin.crs.to_lonlat("EPSG:32650", 500000.0, 0.0)[0].round(9) == 117.0
+"""
+
+
+def test_positions_are_read_without_what_downloads_grids() -> None:
+    """Certificates and downloads cost a tenth of the start of a command (and PROJ's database, opened for them, is opened again by every fork); who asks for them has them."""
+    run = partial(subprocess.run, [sys.executable, "-c", LEAN], check=True, timeout=60, capture_output=True, text=True)
+    plain = {name: value for name, value in os.environ.items() if name != "PROJ_NETWORK"}
+    assert run(env=plain).stdout.strip() == "[]"
+    assert run(env={**plain, "PROJ_NETWORK": "ON"}).stdout.strip() == "['certifi', 'pyproj.network']"
 
 
 COMPILED = """

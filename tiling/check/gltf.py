@@ -354,7 +354,7 @@ def _check_extensions(value: dict[str, Any], where: Where) -> None:
         item = stack.pop()
         if isinstance(item, dict):
             if isinstance(item.get("extensions"), dict):
-                found |= item["extensions"].keys()
+                found.update(item["extensions"])
             stack.extend(v for k, v in item.items() if k != "extras")
         elif isinstance(item, list):
             stack.extend(item)
