@@ -6,11 +6,12 @@ format 6, 7 or 8 (by whether there are colours and infrared), in the layer's ref
 
 from __future__ import annotations
 
+import io
 import shutil
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ def export(lake: Lake, version: LayerVersion, path: Path) -> str:
     Raises:
         BadOption: the points lie too far apart for one file at the fineness of their files.
         StorageError: a file that the layer was made of cannot be read again by the library that writes.
+        OSError: the disk is full.
     """
     import laspy  # noqa: PLC0415  for this alone
     import lazrs  # noqa: PLC0415
@@ -53,13 +55,31 @@ def export(lake: Lake, version: LayerVersion, path: Path) -> str:
     if len(found) == 1 and not _left_out(found[0]) and (".las" if Path(found[0].key).suffix == ".las" else ".laz") == path.suffix.lower():  # COPC is LAZ
         shutil.copyfile(lake.path(found[0].key), path)
         return f"{found[0].count:,} points"
+    target = _Target(path, "wb")
     try:
-        return _write(laspy, lake, version, found, path)
+        with io.BufferedWriter(target) as file:
+            return _write(laspy, lake, version, found, path, file)
     except (laspy.errors.LaspyException, lazrs.LazrsError, ValueError, RuntimeError, IndexError, struct.error) as error:
+        if target.trouble is not None:
+            raise target.trouble from error
         raise StorageError(f"The files of layer {version.layer!r} cannot be put into one: {error}.", "Export its tiles: --to FOLDER, or .3tz.") from error
 
 
-def _write(laspy: Any, lake: Lake, version: LayerVersion, parts: list[Part], path: Path) -> str:
+class _Target(io.FileIO):
+    """The file that is written, which keeps what the system said: the compressing library says that something failed."""
+
+    trouble: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """As of any file."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.trouble = error
+            raise
+
+
+def _write(laspy: Any, lake: Lake, version: LayerVersion, parts: list[Part], path: Path, target: IO[bytes]) -> str:
     sources = []
     for part in parts:
         place = lake.path(part.key)
@@ -68,7 +88,7 @@ def _write(laspy: Any, lake: Lake, version: LayerVersion, parts: list[Part], pat
     header, lost = _header(laspy, version, sources)
     widen = any(s.part.properties.get("rgb_bits") == 16 for s in sources if s.part.properties.get("has_rgb"))
     written = 0
-    with laspy.open(path, "w", header=header, do_compress=path.suffix.lower() == ".laz") as writer:
+    with laspy.open(target, "w", header=header, do_compress=path.suffix.lower() == ".laz", closefd=False) as writer:
         for source in sources:
             with laspy.open(source.path) as file:
                 for chunk in file.chunk_iterator(CHUNK):

@@ -150,7 +150,7 @@ def pack(folder: Path, path: Path) -> int:
     ends = [(name, places.get(name_hash(name)), places.get(name_hash(after))) for name, after in pairwise(order)]
     room = {name: end - at - LOCAL_SIZE - len(name.encode()) for name, at, end in ends if at is not None and end is not None}
     levels: dict[str, int] = {}  # by suffix: each tiler has its own
-    with _whole(path) as place, ArchiveWriter(place) as writer:
+    with _whole(path) as place, ArchiveWriter(place, path.name) as writer:
         for name in order:
             packed, levels[Path(name).suffix] = _as_it_was(entries[name].read_bytes(), room.get(name), levels.get(Path(name).suffix, LEVEL))
             writer.add_packed(name, packed)
