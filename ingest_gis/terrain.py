@@ -23,7 +23,7 @@ from rasterio.windows import Window
 
 from ingest_gis import raster_source, terrain_mosaic
 from ingest_gis.terrain_cells import Stored, Tally, clean_block, stored_in, void_value
-from twin import crs, reading, scratch, sources
+from twin import crs, raster_file, reading, scratch, sources
 from twin.errors import BadFeature, BadInput, BadOption, MissingReference, UnreadableSource
 from twin.model import ABOVE_GROUND, Asset, Batch, Bounds, Reference, Report
 from twin.registry import ReaderOptions
@@ -251,6 +251,7 @@ def _clean(dataset: Any, stored: Stored, horizontal: str, path: Path, name: str,
             for column in range(0, dataset.width, 8 * STRIP):
                 window = Window(column, row, min(8 * STRIP, dataset.width - column), min(STRIP, dataset.height - row))
                 out.write(clean_block(stored.read(dataset, window, tally), nodata, void, dtype, tally, name), 1, window=window)
+    raster_file.check_written(path)
     if void is not None and nodata is None and tally.voids == 0:
         void = None
         with rasterio.open(path, "r+") as out:
