@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from ingest_bim.adopted_contents import DATA, KNOWN, addresses, document_of, emb
 from ingest_bim.adopted_files import MAX_FILE, Files
 from ingest_bim.adopted_place import bounds_of
 from ingest_bim.wording import in_words
-from twin import crs
+from twin import crs, scratch
 from twin.archive import ArchiveWriter
 from twin.errors import BadFeature, BadOption, MissingReference, UnreadableSource
 from twin.model import ELLIPSOID, Asset, Batch, Reference, Report
@@ -117,8 +116,8 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
         if bounds is None:
             raise MissingReference(f"{source.name} is not placed on the earth: its root volume lies near the earth's centre.",
                                    "Place it: --option anchor_lonlat=LONGITUDE,LATITUDE,HEIGHT (and rotation=DEGREES).")  # fmt: skip
-        with tempfile.TemporaryDirectory(prefix="twin-tileset-") as folder:
-            path = Path(folder) / "tileset.3tz"
+        with scratch.folder("tileset") as folder:
+            path = folder / "tileset.3tz"
             with ArchiveWriter(path) as archive:
                 copy.everything(entry, archive)
             if not copy.contents:

@@ -93,7 +93,7 @@ class Early:
             while not ended:
                 message = self._messages.get()
                 if message is None:
-                    raise UnreadableSource(f"{self.source.name}: the reading process ended unexpectedly.", "The file may be damaged; export it again.")
+                    raise UnreadableSource(f"{self.source.name}: the reading process ended unexpectedly.", "Run it again. Where it ends again, the machine is short of memory or the file is damaged: export it again.")
                 kind, what = opened(message)
                 if kind == "progress":
                     around.progress(*what)

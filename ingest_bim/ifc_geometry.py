@@ -114,7 +114,7 @@ class Host:
         answer: tuple[int, str, Any] | None = self.answers.get()
         if answer is None:
             self.answers.put(None)
-            raise UnreadableSource("The geometry process ended unexpectedly.", "The file may be damaged; export it again.")
+            raise UnreadableSource("The geometry process ended unexpectedly.", "Run it again. Where it ends again, the machine is short of memory or the file is damaged: export it again.")
         return answer
 
     def __enter__(self) -> Self:

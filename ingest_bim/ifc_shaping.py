@@ -205,7 +205,7 @@ class Apart:
                 continue
             message = receive(self._answers)
             if message is None:
-                raise UnreadableSource("The shaping process ended unexpectedly.", "The file may be damaged; export it again.")
+                raise UnreadableSource("The shaping process ended unexpectedly.", "Run it again. Where it ends again, the machine is short of memory or the file is damaged: export it again.")
             kind, what = message
             if kind == "failed":
                 raise what

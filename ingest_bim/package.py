@@ -9,14 +9,13 @@ from __future__ import annotations
 import fnmatch
 import gzip
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from twin import zips
+from twin import scratch, zips
 from twin.errors import BadOption, UnreadableSource
 from twin.model import Report
 
@@ -100,12 +99,12 @@ def models(source: Path, suffixes: Sequence[str], member: str | None, report: Re
         if not is_gzip(source):
             yield [(source.name, source, None)]
             return
-        with tempfile.TemporaryDirectory(prefix="twin-model-") as folder:
-            root = Path(folder).resolve()
+        with scratch.folder("model") as folder:
+            root = folder.resolve()
             yield [(source.stem, _gunzip(source, root / source.stem), root)]
         return
-    with tempfile.TemporaryDirectory(prefix="twin-model-") as folder:
-        root = Path(folder).resolve()
+    with scratch.folder("model") as folder:
+        root = folder.resolve()
         found = sorted(name for name in _unpack(source, root, report) if is_model(name, suffixes))
         if not found:
             raise UnreadableSource(f"{source.name} holds no model ({', '.join(suffixes)}).", "Deliver the model with its textures in one ZIP.")

@@ -16,10 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ingest_bim.step_text import decoded_by_text, guess_encoding
-from twin import zips
+from twin import scratch, zips
 from twin.errors import BadOption, UnreadableSource
 
 SCHEMAS = ("IFC2X3", "IFC4", "IFC4X3_ADD2")
@@ -72,23 +71,23 @@ def guarded(source: Path, encoding: str | None = None) -> Iterator[StepFile]:
         with source.open("rb") as file:
             start = file.read(4)
         if start[:2] == b"PK" or source.suffix.lower() == ".ifczip":
-            path = _unzip(source, Path(folder) / "model.ifc")
+            path = _unzip(source, folder / "model.ifc")
         stated = _check_header(path, source.name)
         _check_end(path, source.name)
-        path, found, guessed = _escape(path, Path(folder) / "escaped.ifc", encoding, source.name)
-        path, broken = _mend(path, Path(folder) / "mended.ifc")
+        path, found, guessed = _escape(path, folder / "escaped.ifc", encoding, source.name)
+        path, broken = _mend(path, folder / "mended.ifc")
         if stated in EDITIONS:
-            path = _as_edition(path, Path(folder) / "edition.ifc", EDITIONS[stated])
+            path = _as_edition(path, folder / "edition.ifc", EDITIONS[stated])
         yield StepFile(path, EDITIONS.get(stated, stated), found, guessed, path.stat().st_size, broken, stated)
 
 
-_FOLDERS: set[str] = set()
+_FOLDERS: set[Path] = set()
 """Of temporary copies, while they are lent."""
 
 
 @contextmanager
-def _folder() -> Iterator[str]:
-    with TemporaryDirectory(prefix="twin-ifc-") as folder:
+def _folder() -> Iterator[Path]:
+    with scratch.folder("ifc") as folder:
         _FOLDERS.add(folder)
         try:
             yield folder

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from ingest_gis.sniff import sibling
+from twin import scratch
 from twin.errors import BadOption, UnreadableSource
 from twin.model import Report
 
@@ -185,7 +186,8 @@ def with_whole_names(path: Path, encoding: str | None, report: Report) -> Path |
     changed = _renamed(head, encoding or DRIVERS.get(head[29], "latin-1"), report)
     if changed is None:
         return None
-    folder = Path(tempfile.mkdtemp(prefix="twin-shapefile-"))
+    folder = Path(tempfile.gettempdir(), scratch.TWIN + scratch.name("shapefile"))
+    folder.mkdir(mode=0o700)
     for suffix in (".shp", ".shx", ".prj", ".cpg"):
         if (member := sibling(path, suffix)) is not None:
             (folder / f"{path.stem}{suffix}").symlink_to(member.resolve())

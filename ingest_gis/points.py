@@ -7,7 +7,6 @@ places it by its own reference, so nothing is resampled. E57 becomes LAZ on the 
 from __future__ import annotations
 
 import fnmatch
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -20,7 +19,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from ingest_gis import e57
 from ingest_gis.lasfile import RGB_AT, EmptyCloud, LasFile, StatedReference, read_header, stated_reference
 from ingest_gis.pointscan import FLAGS_AT, Filter, Summary, longitudes, make_filter, summarise
-from twin import clouds, crs, reading, sources
+from twin import clouds, crs, reading, scratch, sources
 from twin.errors import BadFeature, BadOption, BadReference, MissingReference
 from twin.lake import digest
 from twin.model import ABOVE_GROUND, Asset, Bounds, Reference, Report
@@ -107,9 +106,9 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
     first: Bounds | None = None
     for name, path in files:
         own = Report(source=name)
-        with tempfile.TemporaryDirectory(prefix="e57-") as scratch:
+        with scratch.folder("e57") as place:
             try:
-                asset = _one(name, places[name], path, Path(scratch), options, own)
+                asset = _one(name, places[name], path, place, options, own)
             except EmptyCloud:
                 if not many:
                     raise
@@ -181,11 +180,11 @@ def _take_over(own: Report, report: Report, name: str) -> None:
             report.facts[key] = value
 
 
-def _one(name: str, place: str, path: Path, scratch: Path, options: Options, report: Report) -> Asset:
+def _one(name: str, place: str, path: Path, folder: Path, options: Options, report: Report) -> Asset:
     """One file, called `place` in the layer; its asset is in its own reference, and without points where the filter leaves none."""
     stated_crs = None
     if path.suffix.lower() == ".e57":
-        target = scratch / "scans.laz"
+        target = folder / "scans.laz"
         stated_crs = e57.to_laz(path, target, report)
         las = replace(read_header(target), path=target)
     else:

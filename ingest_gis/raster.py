@@ -7,7 +7,6 @@ through.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from ingest_gis import raster_legend, raster_source
-from twin import crs
+from twin import crs, raster_file, scratch
 from twin.errors import BadFeature, BadOption
 from twin.model import Asset, Batch, Bounds, Report
 from twin.registry import ReaderOptions
@@ -89,7 +88,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
         if np.dtype(dataset.dtypes[0]).kind == "c":
             raise BadFeature(f"{file.name} holds complex numbers.", "Export its amplitude or phase.")
         wkt = crs.crs_of(reference.horizontal).to_wkt()
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="twin-raster-")))
+        folder = stack.enter_context(scratch.folder("raster"))
         nodata = options.nodata if options.nodata is not None else dataset.nodata
         upright = stack.enter_context(_upright(dataset, wkt, nodata, report))
         clean, seen = _clean(upright, nodata, wkt, folder / "clean.tif")
@@ -152,6 +151,7 @@ def _clean(dataset: Any, nodata: float | None, wkt: str, path: Path) -> tuple[Pa
                     out.write_mask(dataset.dataset_mask(window=window), window=window)
                 known = dataset.dataset_mask(window=window) > 0 if masked or MaskFlags.alpha in flags else _known(data[0], void)
                 _see(data[0], known, seen)
+    raster_file.check_written(path)
     return path, seen
 
 
@@ -206,6 +206,7 @@ def _pack(clean: Path, cog: Path, jpeg: bool, kind: str) -> Path:
     with rasterio.Env(**raster_source.SAFE):
         raster_copy(clean, cog, driver="COG", blocksize=512, bigtiff="IF_SAFER", overview_resampling="MODE" if kind == "classes" else "AVERAGE",
                     num_threads="2", **packing)  # fmt: skip
+    raster_file.check_written(cog)
     clean.unlink()
     return cog
 

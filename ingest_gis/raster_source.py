@@ -9,7 +9,6 @@ other files or the network. Here a source is opened only by the driver that its 
 from __future__ import annotations
 
 import re
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from typing import Any
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
-from twin import zips
+from twin import scratch, zips
 from twin.errors import BadFeature, BadInput, BadOption, StorageError, UnreadableSource
 
 #: What GDAL may do while a source is open: no sidecar XML, compound CRS reported, a bounded block cache (bytes: rasterio hands the number on as it is).
@@ -68,8 +67,8 @@ def source_file(source: Path, member: str | None = None) -> Iterator[RasterFile]
             raise BadOption(f"{source.name} is no ZIP, so it has no member {member!r}.", "Leave out --option member.")
         yield RasterFile(source, identify(source), source.name)
         return
-    with tempfile.TemporaryDirectory(prefix="twin-unzip-") as folder:
-        path = _unpack(source, member, Path(folder))
+    with scratch.folder("unzip") as folder:
+        path = _unpack(source, member, folder)
         yield RasterFile(path, identify(path), f"{source.name}/{path.name}")
 
 

@@ -8,7 +8,6 @@ reference says which.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
@@ -24,7 +23,7 @@ from rasterio.windows import Window
 
 from ingest_gis import raster_source, terrain_mosaic
 from ingest_gis.terrain_cells import Stored, Tally, clean_block, stored_in, void_value
-from twin import crs, reading, sources
+from twin import crs, raster_file, reading, scratch, sources
 from twin.errors import BadFeature, BadInput, BadOption, MissingReference, UnreadableSource
 from twin.model import ABOVE_GROUND, Asset, Batch, Bounds, Reference, Report
 from twin.registry import ReaderOptions
@@ -100,25 +99,25 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
     """
     rasters = sources.named(source, SUFFIXES, "terrain")
     terrain_mosaic.unused(options.references, [name for name, _ in rasters])
-    with tempfile.TemporaryDirectory(prefix="twin-terrain-") as scratch, rasterio.Env(**raster_source.SAFE):
+    with scratch.folder("terrain") as place, rasterio.Env(**raster_source.SAFE):
         if options.water is not None:
             from ingest_gis.terrain_water import water_table  # noqa: PLC0415  loads pandas; few terrains have a water mask
 
             yield water_table(options.water, report)
         under = reading.current().under
         if len(rasters) == 1 and under is None:
-            yield _one(*rasters[0], options, Path(scratch) / "terrain.tif", report)
+            yield _one(*rasters[0], options, place / "terrain.tif", report)
             return
         assets = []
         for k, (name, path) in enumerate(rasters):
             own = Report(source=name)
-            assets.append((name, _one(name, path, options, Path(scratch) / f"terrain{k}.tif", own)))
+            assets.append((name, _one(name, path, options, place / f"terrain{k}.tif", own)))
             report.read, report.kept = report.read + own.read, report.kept + own.kept
             for note in own.notes:
                 report.note(note.action, name, note.reason)
         if options.blend is None and len(rasters) > 1:
             report.note("assumed", "", "the width of the blended seams is two cells of the coarser raster, at least ten of the finer (--option blend=METRES)")
-        found = terrain_mosaic.stack(assets, options.blend, Path(scratch), report, under)
+        found = terrain_mosaic.stack(assets, options.blend, place, report, under)
         low, high = (edge(value for a in found for value in (a.bounds.minz, a.bounds.maxz)) for edge in (min, max))
         report.facts.update(cells=report.read, voids=report.read - report.kept, min=low, max=high, resolution=found[0].properties["resolution"])
         yield from found
@@ -252,6 +251,7 @@ def _clean(dataset: Any, stored: Stored, horizontal: str, path: Path, name: str,
             for column in range(0, dataset.width, 8 * STRIP):
                 window = Window(column, row, min(8 * STRIP, dataset.width - column), min(STRIP, dataset.height - row))
                 out.write(clean_block(stored.read(dataset, window, tally), nodata, void, dtype, tally, name), 1, window=window)
+    raster_file.check_written(path)
     if void is not None and nodata is None and tally.voids == 0:
         void = None
         with rasterio.open(path, "r+") as out:

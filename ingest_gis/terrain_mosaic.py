@@ -23,7 +23,7 @@ from rasterio.shutil import copy as raster_copy
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
-from twin import crs
+from twin import crs, raster_file
 from twin.clouds import bounds_in
 from twin.errors import BadOption
 from twin.ground import Ground
@@ -141,7 +141,7 @@ def _dress(asset: Asset, below: Ground, blend: float, path: Path) -> tuple[Asset
     reach = min(math.ceil(blend / cell), WIDEST)
     blend, grow = min(blend, reach * cell), reach + 2
     plain = path.with_suffix(".plain.tif")
-    filled = left = 0
+    filled = left = blocks = 0
     with rasterio.open(asset.path) as file:
         t = file.transform
         columns, rows = file.width + 2 * grow, file.height + 2 * grow
@@ -161,7 +161,9 @@ def _dress(asset: Asset, below: Ground, blend: float, path: Path) -> tuple[Asset
                     inside = _inside(void.shape, start - grow, top - grow, file.width, file.height)
                     filled += int((void & inside & ~np.isnan(cells[inner])).sum())
                     left += int((inside & np.isnan(cells[inner])).sum())
+                    blocks += not np.isnan(cells[inner]).all()
                     out.write(np.ascontiguousarray(cells[inner]), 1, window=Window(start, top, size[1], size[0]))
+    raster_file.check_written(plain, blocks)
     write_cog(plain, path)
     plain.unlink()
     with rasterio.open(path) as file:
@@ -172,9 +174,10 @@ def _dress(asset: Asset, below: Ground, blend: float, path: Path) -> tuple[Asset
 
 
 def write_cog(source: Path, path: Path) -> None:
-    """A cloud-optimised GeoTIFF with averaged overviews; deflated at level 1, which costs a tenth in size and saves half of the time."""
+    """A cloud-optimised GeoTIFF with averaged overviews; deflated at level 1, which costs a tenth in size and saves half of the time. Raises StorageError: the disk is full."""
     raster_copy(source, path, driver="COG", compress="DEFLATE", level=1, predictor="YES", blocksize=512, bigtiff="IF_SAFER",
                          overview_resampling="AVERAGE", num_threads="2")  # fmt: skip
+    raster_file.check_written(path)
 
 
 def _known(file: Any, box: Window) -> F32:

@@ -10,10 +10,8 @@ Triangles lie on disk where they are many (`tiling.store`), and tiles that the l
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +33,7 @@ from tiling.reuse import LEDGER, Past, Spoilt, common_key, tile_key
 from tiling.textures import Format, Quality
 from tiling.tileset import Finished, Tile
 from tiling.tree_documents import told
-from twin import crs, registry
+from twin import crs, registry, scratch
 from twin.archive import ArchiveWriter
 from twin.errors import BadFeature
 from twin.model import LayerVersion, Report
@@ -44,7 +42,7 @@ from twin.processes import give_back
 from twin.registry import TileJob
 
 I64 = NDArray[np.int64]
-CODE_VERSION = "13"
+CODE_VERSION = "14"
 ALONE = 4_000_000
 """Vertices below which starting worker processes costs more than it saves."""
 PACKED = 250_000
@@ -79,8 +77,8 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
         MissingReference: the heights have no vertical datum.
         StorageError: the disk is full.
     """
-    with tempfile.TemporaryDirectory(prefix="mesh-", dir=job.out.parent) as scratch:
-        elements = Elements.of(job.lake, version, job.options.budget, Path(scratch) / "shapes", job.options.in_memory)
+    with scratch.folder("mesh", job.out.parent) as place:
+        elements = Elements.of(job.lake, version, job.options.budget, place / "shapes", job.options.in_memory)
         report = Report(source=version.layer, read=len(elements.table))
         tree = Tree(elements, version, job.options, report)
         past = Past(job)

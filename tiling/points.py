@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,7 +33,7 @@ from tiling.point_runs import Bucket, Cloud, Columns, Cube, OnDisk, Run, Spool, 
 from tiling.reuse import Past, Spoilt
 from tiling.tileset import Finished, Tile
 from tiling.tree_documents import told
-from twin import clouds, crs, registry
+from twin import clouds, crs, registry, scratch
 from twin.archive import ArchiveWriter, Packed, pack
 from twin.errors import BadFeature
 from twin.model import Bounds, Column, Layer, LayerVersion, Part, Reference, Report
@@ -98,10 +97,10 @@ def _build(version: LayerVersion, job: TileJob, past: Past) -> dict[str, Any]:
     frame, frame_height, sources = _clouds(version, parts, job)
     cube = sources[0].cube
     marks, before = marks_of(sources, frame.matrix), PointPast(past, job.lake)
-    with (tempfile.TemporaryDirectory(prefix="points-", dir=job.out.parent) as scratch, (Path(scratch) / "tops").open("wb") as tops,
+    with (scratch.folder("points", job.out.parent) as place, (place / "tops").open("wb") as tops,
           ThreadPoolExecutor(max(1, job.workers)) as pool):  # fmt: skip
         spool = Spool([before.cells(mark) for mark in marks])
-        reading = _Reading(sources, spool, Path(scratch), pool, job)
+        reading = _Reading(sources, spool, place, pool, job)
         reading.read([k for k, cells in enumerate(spool.files) if cells is None])
         choice = Choice(cube, grid_of(spool))
         heights = _extremes(version, parts)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import rasterio
 from rasterio.transform import from_origin
@@ -13,6 +10,7 @@ from tiling import terrain, terrain_levels
 from tiling.audit import draw_audit
 from tiling.heights import HeightField
 from tiling.terrain_surface import Surface
+from twin import scratch
 from twin.model import Reference
 
 LEVEL = 10
@@ -20,9 +18,9 @@ LEVEL = 10
 
 def warm() -> None:
     """Call every kernel that a terrain needs, with arrays of the types that it has (places in degrees are laid out differently from others)."""
-    with tempfile.TemporaryDirectory(prefix="twin-warm-") as folder:
+    with scratch.folder("warm") as folder:
         for reference, west, north, cell in (("EPSG:32631", 5e5, 5e6, 100.0), ("EPSG:4326", 3.0, 45.0, 0.001)):
-            path = Path(folder) / f"{cell}.tif"
+            path = folder / f"{cell}.tif"
             with rasterio.open(path, "w", driver="GTiff", width=8, height=8, count=1, dtype="float32", crs=reference, transform=from_origin(west, north, cell, cell)) as file:
                 file.write(np.zeros((8, 8), np.float32), 1)
             _tile(Surface([HeightField(path, Reference(reference, "EGM96"))]))

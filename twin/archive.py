@@ -106,13 +106,16 @@ def normal_name(name: str) -> str:
 class ArchiveWriter:
     """Writes an archive in one pass; as a context manager it finishes the file, or removes it when an error passes through.
 
+    `name` stands in errors, where `path` is only where it lies until it is whole.
+
     Raises:
         StorageError: the disk is full or the folder not writable (no half file is left).
         BadTileset: a name twice, or one the format forbids; an entry of 4 GB or more.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = "") -> None:
         self.path = path
+        self._name = name or path.name
         self._file: Any = None
         self._at = 0
         self._central: list[bytes] = []
@@ -251,7 +254,7 @@ class ArchiveWriter:
         self.path.unlink(missing_ok=True)
 
     def _storage(self) -> AbstractContextManager[None]:
-        return storage_errors(f"Writing the archive {self.path.name}")
+        return storage_errors(f"Writing the archive {self._name}")
 
 
 class Archive:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,30 @@ CPUINFO = Path("/proc/cpuinfo")
 
 def run() -> None:
     """The command as a process of its own."""
-    plain_products()
-    ahead.named(sys.argv[1:])
-    from twin.commands import main  # noqa: PLC0415
     from twin.processes import leave  # noqa: PLC0415
 
+    signal.signal(signal.SIGTERM, partial(_terminated, os.getpid()))
     try:
+        plain_products()
+        ahead.named(sys.argv[1:])
+        from twin.commands import main  # noqa: PLC0415
+
         main()
+    except KeyboardInterrupt:  # while the program is loaded; a command says it itself
+        print("Interrupted; run the command again to go on.", file=sys.stderr)  # noqa: T201  click may not be there yet
+        leave(130)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             leave(end.code or 0)
         raise
+
+
+def _terminated(process: int, number: int, frame: object) -> None:  # noqa: ARG001  as signal handlers are called
+    """End as at any other end: temporary files go, and the job stays as that of a process that is gone, so the same command takes it up again."""
+    if os.getpid() != process:
+        os._exit(128 + number)
+    print("Terminated; run the command again to go on.", file=sys.stderr)  # noqa: T201
+    raise SystemExit(128 + number)
 
 
 def plain_products() -> None:

@@ -6,11 +6,12 @@ format 6, 7 or 8 (by whether there are colours and infrared), in the layer's ref
 
 from __future__ import annotations
 
+import io
 import shutil
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ def export(lake: Lake, version: LayerVersion, path: Path) -> str:
     Raises:
         BadOption: the points lie too far apart for one file at the fineness of their files.
         StorageError: a file that the layer was made of cannot be read again by the library that writes.
+        OSError: the disk is full.
     """
     import laspy  # noqa: PLC0415  for this alone
     import lazrs  # noqa: PLC0415
@@ -53,13 +55,31 @@ def export(lake: Lake, version: LayerVersion, path: Path) -> str:
     if len(found) == 1 and not _left_out(found[0]) and (".las" if Path(found[0].key).suffix == ".las" else ".laz") == path.suffix.lower():  # COPC is LAZ
         shutil.copyfile(lake.path(found[0].key), path)
         return f"{found[0].count:,} points"
+    target = _Target(path, "wb")
     try:
-        return _write(laspy, lake, version, found, path)
+        with io.BufferedWriter(target) as file:
+            return _write(laspy, lake, version, found, path, file)
     except (laspy.errors.LaspyException, lazrs.LazrsError, ValueError, RuntimeError, IndexError, struct.error) as error:
+        if target.trouble is not None:
+            raise target.trouble from error
         raise StorageError(f"The files of layer {version.layer!r} cannot be put into one: {error}.", "Export its tiles: --to FOLDER, or .3tz.") from error
 
 
-def _write(laspy: Any, lake: Lake, version: LayerVersion, parts: list[Part], path: Path) -> str:
+class _Target(io.FileIO):
+    """The file that is written, which keeps what the system said: the compressing library says that something failed."""
+
+    trouble: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """As of any file."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.trouble = error
+            raise
+
+
+def _write(laspy: Any, lake: Lake, version: LayerVersion, parts: list[Part], path: Path, target: IO[bytes]) -> str:
     sources = []
     for part in parts:
         place = lake.path(part.key)
@@ -68,7 +88,7 @@ def _write(laspy: Any, lake: Lake, version: LayerVersion, parts: list[Part], pat
     header, lost = _header(laspy, version, sources)
     widen = any(s.part.properties.get("rgb_bits") == 16 for s in sources if s.part.properties.get("has_rgb"))
     written = 0
-    with laspy.open(path, "w", header=header, do_compress=path.suffix.lower() == ".laz") as writer:
+    with laspy.open(target, "w", header=header, do_compress=path.suffix.lower() == ".laz", closefd=False) as writer:
         for source in sources:
             with laspy.open(source.path) as file:
                 for chunk in file.chunk_iterator(CHUNK):
@@ -103,20 +123,46 @@ def _header(laspy: Any, version: LayerVersion, sources: list[_Source]) -> tuple[
             if extra.setdefault(one.name, _kind(one)) != _kind(one):
                 lost.append(f"{one.name!r} of {source.part.properties.get('file', source.part.key)} is of another type than in the files before and has no place in it")
             elif one.name not in header.point_format.extra_dimension_names:
-                header.add_extra_dim(laspy.ExtraBytesParams(one.name, one.dtype, one.description, one.offsets, one.scales, _no_data(source.header, one.name)))
+                none = next((found for other in sources if (found := _no_data(other.header, one.name, _kind(one))) is not None), None)
+                header.add_extra_dim(laspy.ExtraBytesParams(one.name, one.dtype, one.description, one.offsets, one.scales, none))
     clocks = {source.header.global_encoding.gps_time_type for source in sources}
     header.global_encoding.gps_time_type = sources[0].header.global_encoding.gps_time_type
     if len(clocks) > 1:
         lost.append("the files count GPS time in two ways (week and standard): it is as in each file")
+    for one in (one for record in header.vlrs.get("ExtraBytesVlr") for one in record.extra_bytes_structs):
+        one.options &= ~(one.MIN_BIT_MASK | one.MAX_BIT_MASK)  # the library takes the first point of a chunk for both, and fails where none has a value
+    lost += _without(header, sources)
     header.scales, header.offsets = _lattice(version, sources)
     header.add_crs(_system(version.reference, lost))
     return header, lost
 
 
-def _no_data(header: Any, name: str) -> Any:
-    """The value of an extra dimension that stands for none, which the library reads but does not hand on; None where no value does."""
+def _without(header: Any, sources: list[_Source]) -> list[str]:
+    """In words, which extra dimensions are 0 for points whose files do not have them: whole numbers of which none stands for "no value"."""
+    told = []
+    for one in header.point_format.extra_dimensions:
+        if np.dtype(one.dtype).base.kind != "f" and _no_data(header, one.name, _kind(one)) is None:
+            names = [s.part.properties.get("file", s.part.key) for s in sources if not _has(s.header.point_format, one)]
+            told += [f"{one.name!r} is 0 for the points of {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}, where it is not stated"] if names else []
+    return told
+
+
+def _no_data(header: Any, name: str, kind: tuple[Any, ...]) -> Any:
+    """The values (as they are stored) of an extra dimension of a kind that stand for none, which the library reads but does not hand on; None where no value does."""
+    if kind not in [_kind(one) for one in header.point_format.extra_dimensions if one.name == name]:
+        return None
     structs = (one for record in header.vlrs.get("ExtraBytesVlr") for one in record.extra_bytes_structs)
     return next((one.no_data for one in structs if one.format_name() == name), None)
+
+
+def _none(header: Any, dimension: Any) -> Any:
+    """What an extra dimension holds (as it is stored) for a point that has no value of it: what its header says; else NaN, or 0 where numbers are whole."""
+    stated = _no_data(header, dimension.name, _kind(dimension))
+    return (np.nan if np.dtype(dimension.dtype).base.kind == "f" else 0) if stated is None else stated if dimension.num_elements > 1 else stated[0]
+
+
+def _has(form: Any, dimension: Any) -> bool:
+    return any(one.name == dimension.name and _kind(one) == _kind(dimension) for one in form.extra_dimensions)
 
 
 def _kind(dimension: Any) -> tuple[Any, ...]:
@@ -160,11 +206,17 @@ def _record(laspy: Any, header: Any, chunk: Any, source: _Source, reference: Ref
         xyz = crs.from_geodetic(reference, crs.to_geodetic(source.reference, xyz))
     for axis, name in enumerate("XYZ"):
         record[name] = np.rint((xyz[:, axis] - header.offsets[axis]) / header.scales[axis]).astype(np.int32)
-    known = set(header.point_format.dimension_names)
-    kinds = {one.name: _kind(one) for one in header.point_format.extra_dimensions}
-    for one in chunk.point_format.dimensions:
-        if one.name not in "XYZ" and one.name in known and kinds.get(one.name, _kind(one)) == _kind(one):
-            record[one.name] = np.asarray(chunk[one.name])
+    known = set(header.point_format.standard_dimension_names) - set("XYZ")
+    for name in known.intersection(chunk.point_format.standard_dimension_names):
+        record[name] = np.asarray(chunk[name])
+    for one in header.point_format.extra_dimensions:
+        none = _none(header, one)
+        if not _has(chunk.point_format, one):
+            record.array[one.name] = none
+            continue
+        raw = chunk.array[one.name]  # as it is stored: 64-bit numbers with a scale would be rounded
+        own = _no_data(source.header, one.name, _kind(one))
+        record.array[one.name] = raw if own is None else np.where(raw == (own if one.num_elements > 1 else own[0]), none, raw)
     if "scan_angle_rank" in chunk.point_format.dimension_names:
         record["scan_angle"] = np.rint(np.asarray(chunk["scan_angle_rank"]) / ANGLE).astype(np.int16)
     if widen and source.part.properties.get("rgb_bits") == 8:

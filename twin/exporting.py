@@ -13,7 +13,7 @@ from typing import Any
 
 from deflate import deflate_compress
 
-from twin import cloud_file, feature_files, formats, registry
+from twin import cloud_file, feature_files, formats, registry, scratch
 from twin.archive import INDEX, LEVEL, LOCAL_SIZE, Archive, ArchiveWriter, Packed, index_offsets, name_hash
 from twin.archive import pack as pack_bytes
 from twin.archive_set import ArchiveSet, merge
@@ -74,9 +74,10 @@ def export(city: City, layer: str, path: Path, listener: Listener | None = None,
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A place beside `path` to write to; it becomes `path` at the end, and goes away after an error."""
-    place = path.with_name(f".{path.stem}-{os.urandom(4).hex()}{path.suffix}")
+    place = path.with_name(f".{path.stem}-{scratch.name()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.sweep(path.parent, f".{path.stem}-")  # of this command, if it was killed
         yield place
         if path.is_dir():
             path.rmdir()  # it is empty
@@ -84,10 +85,7 @@ def _whole(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}.", "Nothing was written. Check the disk's space and the folder's permissions.") from error
     finally:
-        if place.is_dir():
-            shutil.rmtree(place, ignore_errors=True)
-        else:
-            place.unlink(missing_ok=True)
+        scratch.remove(place)
 
 
 def _tiles(city: City, derivation: Derivation, place: Path, suffix: str, listener: Listener | None, form: str) -> str:
@@ -152,7 +150,7 @@ def pack(folder: Path, path: Path) -> int:
     ends = [(name, places.get(name_hash(name)), places.get(name_hash(after))) for name, after in pairwise(order)]
     room = {name: end - at - LOCAL_SIZE - len(name.encode()) for name, at, end in ends if at is not None and end is not None}
     levels: dict[str, int] = {}  # by suffix: each tiler has its own
-    with _whole(path) as place, ArchiveWriter(place) as writer:
+    with _whole(path) as place, ArchiveWriter(place, path.name) as writer:
         for name in order:
             packed, levels[Path(name).suffix] = _as_it_was(entries[name].read_bytes(), room.get(name), levels.get(Path(name).suffix, LEVEL))
             writer.add_packed(name, packed)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,8 @@ from twin.lake import Lake
 from twin.model import Features, LayerVersion
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".parquet": "Parquet"}
+_END = b"\n]\n}\n"
+"""Of a GeoJSON file that GDAL wrote."""
 _UNSIGNED = 1 << 63
 """What a signed number of 64 bits does not hold."""
 _TYPES = ("Point", "LineString", "LinearRing", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon", "GeometryCollection")
@@ -34,10 +39,11 @@ class _Look:
     """What must be known before the first row is written.
 
     Attributes:
-        count: features. types: of geometries, without Z; raised: whether some have heights. box: of all. most: largest values of unsigned columns.
+        count: features; shaped: those that have a geometry with coordinates. types: of geometries, without Z; raised: whether some have heights. box: of all. most: largest values of unsigned columns.
     """
 
     count: int
+    shaped: int
     types: list[str]
     raised: bool
     box: list[float] | None
@@ -53,7 +59,7 @@ def write(lake: Lake, version: LayerVersion, path: Path) -> int:
     """All features with their ids, in the layer's own CRS (GeoJSON: WGS 84, as RFC 7946 wants); returns how many there are.
 
     Raises:
-        DataSourceError: the disk is full.
+        OSError: the disk is full.
     """
     suffix = path.suffix.lower()
     first = next(parts.read_features(lake, version), None)
@@ -79,9 +85,30 @@ def write(lake: Lake, version: LayerVersion, path: Path) -> int:
     kind += " Z" if look.raised and kind != "Unknown" else ""
     written = crs_of("EPSG:4326") if to else reference
     number = written.to_epsg()
-    pyogrio.raw.write_arrow(reader, path, layer=version.layer, driver=DRIVERS[suffix], geometry_name="geometry", geometry_type=kind,
-                            crs=f"EPSG:{number}" if number else written.to_wkt("WKT1_GDAL"))  # fmt: skip
+    try:
+        pyogrio.raw.write_arrow(reader, path, layer=version.layer, driver=DRIVERS[suffix], geometry_name="geometry", geometry_type=kind,
+                                crs=f"EPSG:{number}" if number else written.to_wkt("WKT1_GDAL"))  # fmt: skip
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise OSError(f"{str(error).strip().splitlines()[0].rstrip('.')}") from error
+    if not _is_whole(path, version.layer, look):
+        raise OSError("its end is missing, as it is when the disk is full")
     return look.count
+
+
+def _is_whole(path: Path, layer: str, look: _Look) -> bool:
+    """Whether that is there which is written when a file is closed, of which nobody says that it failed: the end of a GeoJSON file, the index of a GeoPackage."""
+    if path.suffix.lower() == ".geojson":
+        with path.open("rb") as file:
+            file.seek(-min(len(_END), path.stat().st_size), os.SEEK_END)
+            return file.read() == _END
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        try:
+            (rows,) = database.execute(f'select count(*) from "{layer}"').fetchone()
+            (indexed,) = database.execute(f'select count(*) from "rtree_{layer}_geom_rowid"').fetchone() if look.shaped else (0,)
+            (west,) = database.execute("select min_x from gpkg_contents").fetchone()
+        except sqlite3.DatabaseError:
+            return False
+    return (rows, indexed, west is not None) == (look.count, look.shaped, look.shaped > 0)
 
 
 def _batches(tables: Iterator[pa.Table], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -90,7 +117,7 @@ def _batches(tables: Iterator[pa.Table], schema: pa.Schema) -> Iterator[pa.Recor
 
 
 def _look(lake: Lake, version: LayerVersion, unsigned: list[str]) -> _Look:
-    count, kinds, raised, most = 0, set(), False, dict.fromkeys(unsigned, 0)
+    count, shaped, kinds, raised, most = 0, 0, set(), False, dict.fromkeys(unsigned, 0)
     boxes: list[NDArray[np.float64]] = []
     for chunk in parts.read_features(lake, version, unsigned):
         count += len(chunk)
@@ -98,10 +125,11 @@ def _look(lake: Lake, version: LayerVersion, unsigned: list[str]) -> _Look:
         raised = raised or bool(shapely.has_z(chunk.geometry).any())
         some = shapely.bounds(chunk.geometry)
         boxes.append(some[np.isfinite(some).all(axis=1)])
+        shaped += len(boxes[-1])
         for name in unsigned:
             most[name] = max(most[name], pc.max(chunk.attributes.column(name)).as_py() or 0)
         boxes = [np.concatenate([one.min(axis=0)[:2], one.max(axis=0)[2:]])[None] for one in (np.concatenate(boxes),) if len(one)]  # of all so far
-    return _Look(count, sorted(_TYPES[kind] for kind in kinds if kind >= 0), raised, boxes[0][0].tolist() if boxes else None, most)
+    return _Look(count, shaped, sorted(_TYPES[kind] for kind in kinds if kind >= 0), raised, boxes[0][0].tolist() if boxes else None, most)
 
 
 def _row(chunk: Features, suffix: str, look: _Look, to: int | None = None) -> pa.Table:

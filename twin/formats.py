@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 from scipy.io import netcdf_file
 
-from twin import moments, parts
+from twin import moments, parts, raster_file
 from twin.city import City
 from twin.crs import crs_of
 from twin.errors import BadOption, OverLimit
@@ -242,6 +242,7 @@ def _geotiff(city: City, version: LayerVersion, place: Path) -> str:
             out.set_band_description(index, f"t = {float(part.properties['time']):g} s")
         out.scales = [float(part.properties.get("scale", 1.0)) for part in timed]
         out.update_tags(start=str(timed[0].properties.get("start", "")), times_s=json.dumps([part.properties["time"] for part in timed]))
+    raster_file.check_written(place)
     return f"{len(timed)} moments of {profile['width']} × {profile['height']} cells"
 
 

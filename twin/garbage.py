@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
+from twin import scratch
 from twin.city import City
 from twin.errors import Conflict
 from twin.jobs import Context, Jobs, alive
@@ -51,6 +54,6 @@ def collect(city: City, context: Context, params: dict[str, Any]) -> dict[str, A
         if key not in live_keys and time.time() - modified > grace:
             city.lake.delete(key)
             removed, freed = removed + 1, freed + size
-    swept = city.lake.sweep_temporary()
+    swept = city.lake.sweep_temporary() + scratch.sweep(Path(tempfile.gettempdir()), scratch.TWIN)  # the second: of readers
     freed += city.sweep_cache(CACHE_AGE)
     return {"versions": len(dead_versions), "tilesets": len(dead_derivations), "files": removed, "bytes": freed, "temporary": swept}

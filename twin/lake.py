@@ -14,10 +14,11 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from twin import scratch
 from twin.errors import NotFound, StorageError
 from twin.hashing import digest as digest  # noqa: PLC0414  who knows the lake finds it here
 from twin.ranges import FileRanges, Ranges
@@ -129,24 +130,20 @@ class Lake:
     @contextmanager
     def scratch(self, suffix: str = "") -> Iterator[Path]:
         """A temporary path on the lake's own file system, gone afterwards unless it was moved into the lake."""
-        path = self.temporary / f"{os.getpid()}-{os.urandom(8).hex()}{suffix}"
+        path = self.temporary / f"{scratch.name()}{suffix}"
         try:
             yield path
         finally:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            scratch.remove(path)
 
     def sweep_temporary(self, older_than: float = 86400.0) -> int:
         """Remove temporary files of processes that are gone (or older than `older_than` seconds); returns how many."""
-        count = 0
+        count = scratch.sweep(self.temporary)
         for path in self.temporary.iterdir():
-            pid = path.name.split("-")[0]
-            gone = pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc").exists()
-            if gone or time.time() - path.stat().st_mtime > older_than:
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-                count += 1
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > older_than:
+                    scratch.remove(path)
+                    count += 1
         return count
 
     @staticmethod

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from twin import clouds, crs, ground, keys, meshes
+from twin import clouds, crs, ground, keys, meshes, raster_file
 from twin.errors import BadFeature, BadReference, Conflict, NotFound
 from twin.lake import Lake
 from twin.meshes import read_meshes as read_meshes  # noqa: PLC0414  readers of versions find it here
@@ -319,6 +319,7 @@ def _write_grid(lake: Lake, grid: Grid) -> Part:
                 file.set_band_description(index, band.name)
             if "scale" in grid.properties:
                 file.scales = [grid.properties["scale"]] * bands
+        raster_file.check_written(path)
         properties = {**grid.properties, "bands": [band.name for band in grid.bands], "nodata": grid.nodata, "legend": grid.legend}
         size = path.stat().st_size
         return Part("raster", lake.put_file(path, ".cog", move=True), size, rows * columns, Bounds.of(corners), properties)

@@ -192,15 +192,15 @@ def _watch(parent: int) -> None:
 def identity(pid: int | None = None) -> str:
     """`host|boot|pid|start`: names one process of one boot of one machine, so that a reused number is not mistaken for it."""
     number = os.getpid() if pid is None else pid
-    return f"{os.uname().nodename}|{_boot()}|{number}|{_started(number)}"
+    return f"{os.uname().nodename}|{_boot()}|{number}|{started(number)}"
 
 
 def is_gone(owner: str) -> bool:
     """Whether the process of an `identity` is known to have ended: False when it runs, or ran on another machine."""
-    host, boot, pid, started = owner.split("|")
+    host, boot, pid, since = owner.split("|")
     if host != os.uname().nodename:
         return False
-    return boot != _boot() or _started(int(pid)) != started
+    return boot != _boot() or started(int(pid)) != since
 
 
 def _boot() -> str:
@@ -210,8 +210,8 @@ def _boot() -> str:
         return "?"
 
 
-def _started(pid: int) -> str:
-    """Start time of a process in clock ticks since boot (proc(5), field 22), or "" when it is gone or a zombie."""
+def started(pid: int) -> str:
+    """Start time of a process in clock ticks since boot (proc(5), field 22), "" when it is gone or a zombie, "?" where the system has no /proc."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -165,3 +165,43 @@ def test_two_servers_never_run_one_job_twice(tmp_path: Path) -> None:
     assert [job.attempts for job in found] == [1] * 6
     assert len({job.owner for job in found}) == 2, "both workers should have had work"
     assert [len(city.catalog.versions(f"buildings{n}")) for n in range(2)] == [3, 3]
+
+
+def stopped(source: Path, home: Path, number: signal.Signals) -> str:
+    """What a process of the command says that is sent a signal while it makes tiles."""
+    City.open(home).catalog.close()  # so that there is something to watch
+    process = subprocess.Popen(arguments(source, home), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    watch = Watch(home, process.pid)
+    while process.poll() is None and watch.stage() != "encoding":
+        time.sleep(0.0005)
+    watch.database.close()
+    os.killpg(process.pid, number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + number, said
+    return said
+
+
+def test_who_is_asked_to_end_says_so_and_leaves_the_job(tmp_path: Path) -> None:
+    """SIGTERM, as of a system that shuts down: no temporary file stays, and the same command goes on with the same job."""
+    source, home = delivery(tmp_path / "delivery.gpkg", 1, 20_000), tmp_path / "city"
+    said = stopped(source, home, signal.SIGTERM)
+    assert said == "Terminated; run the command again to go on.\n"
+    assert not list((home / "lake" / "tmp").iterdir())
+    ingest(source, home)
+    city = City.open(home)
+    (job,) = Jobs(city.catalog).list()
+    assert (job.state, job.attempts) == ("successful", 2)
+    city.catalog.close()
+
+
+def test_who_is_interrupted_says_so(tmp_path: Path) -> None:
+    """Ctrl-C goes to all processes of the terminal: one line, not a traceback of each."""
+    assert stopped(delivery(tmp_path / "delivery.gpkg", 1, 20_000), tmp_path / "city", signal.SIGINT) == "Interrupted; run the command again to go on.\n"
+
+
+def test_who_is_interrupted_while_the_program_is_loaded_says_so() -> None:
+    code = ("import signal, sys, types\nfrom twin import cli\n"
+            "class Loading(types.ModuleType):\n    def __getattr__(self, name):\n        signal.raise_signal(signal.SIGINT)\n"
+            "sys.modules['twin.commands'] = Loading('twin.commands')\ncli.run()\n")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "Interrupted; run the command again to go on.\n")

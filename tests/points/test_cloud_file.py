@@ -56,7 +56,7 @@ def test_every_file_of_the_layer_is_in_it(lake: Lake, tmp_path: Path, suffix: st
     assert np.array_equal(found.nir[cut:], new.nir[kept[1]])
     assert np.array_equal(found.overlap[cut:], new.overlap[kept[1]])
     assert np.array_equal(found["height above ground"][cut:], new["height above ground"][kept[1]])
-    assert not np.any(found["height above ground"][:cut])
+    assert np.all(found["height above ground"][:cut] == -999.0)
     (record,) = found.header.vlrs.get("ExtraBytesVlr")
     assert [one.no_data for one in record.extra_bytes_structs] == [-999.0]
 
@@ -93,3 +93,31 @@ def test_a_dimension_of_another_type_is_said_and_left_out(lake: Lake, tmp_path: 
     found = laspy.read(tmp_path / "out.las")
     assert "'echo' of b.las" in said
     assert np.allclose(found["echo"][:100], 3.0) and not np.any(found["echo"][100:])
+
+
+def test_points_without_a_dimension_have_no_value_of_it(lake: Lake, tmp_path: Path) -> None:
+    """What stands for "no value": as the files say, each its own way; NaN where none does; 0 where whole numbers have none, and that is told."""
+    folder = tmp_path / "delivery"
+    folder.mkdir()
+    dims = {"width": (np.float64, None, None), "count": (np.uint8, None, None), "far": (np.int64, [0.001], [-9]), "pair": ("3i2", None, [-1, -2, -3])}
+    for name, given, low in (("a.las", {"width": None, "count": None, "far": [-9], "pair": [-1, -2, -3]}, 0), ("b.las", {"far": [-7]}, 1 << 60), ("c.las", {}, 0)):
+        las = laspy.read(write_las(folder / name, 100, point_format=6, version="1.4"))
+        for one, none in given.items():
+            kind, scale, _ = dims[one]
+            scaled = {} if scale is None else {"scales": np.array(scale), "offsets": np.array([0.0])}
+            las.add_extra_dim(laspy.ExtraBytesParams(one, kind, no_data=none, **scaled))
+            las.points.array[one] = (low + np.arange(100))[:, None] if one == "pair" else low + np.arange(100)
+            las.points.array[one][50] = 200 if none is None else none if one == "pair" else none[0]
+        las.write(folder / name)
+    version, _ = ingest(lake, folder, **HERE)
+    said = cloud_file.export(lake, version, tmp_path / "out.laz")
+    rows = laspy.read(tmp_path / "out.laz").points.array
+    assert said == "300 points; 'count' is 0 for the points of b.las, c.las, where it is not stated"
+    assert np.isnan(rows["width"][100:]).all() and rows["width"][50] == 200
+    assert not rows["count"][100:].any()
+    whole = np.concatenate([np.arange(100), (1 << 60) + np.arange(100), np.full(100, -9)])
+    whole[[50, 150]] = -9
+    assert np.array_equal(rows["far"], whole)
+    assert np.array_equal(rows["pair"][100:], np.tile([-1, -2, -3], (200, 1)))
+    (record,) = laspy.read(tmp_path / "out.laz").header.vlrs.get("ExtraBytesVlr")
+    assert [(one.min, one.max) for one in record.extra_bytes_structs] == [(None, None)] * 4

@@ -21,7 +21,7 @@ from tiling_helpers import assert_valid
 from tests.ingest_bim.texture_helpers import QUARTERS, quarters
 from tiling import mesh as tiler
 from tiling.check import check_tileset
-from tiling.textures import RIM, SIDE, THIN, _clear, _pages
+from tiling.textures import RIM, SIDE, THIN, Format, Quality, _clear, _encoded, _opened, _pages, _Picture, _spread
 from twin import crs
 from twin.archive import Archive
 from twin.lake import Lake
@@ -252,6 +252,42 @@ def png(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
+
+
+@pytest.mark.parametrize("form", ["png", "webp"])
+@pytest.mark.parametrize("scale", [1.0, 0.5, 0.13])
+def test_clear_texels_darken_no_edge(form: Format, scale: float) -> None:
+    """Green disks on black that is clear, drawn as a client draws them: bilinear, cut out at one half. Nothing drawn is darker than the disks (by what WebP and Lanczos lose)."""
+    rng = np.random.default_rng(1)
+    size = 300
+    pixels = np.zeros((size, size, 4), np.uint8)
+    rows, columns = np.mgrid[:size, :size]
+    for x, y, radius in zip(*rng.uniform(0, size, (2, 40)), rng.uniform(8, 28, 40), strict=True):
+        pixels[(columns - x) ** 2 + (rows - y) ** 2 < radius**2] = (60, 150, 40, 255)
+    picture = _Picture(Texture("disks", (size, size)), np.zeros(0, np.int64), repeats=False, crop=(0, 0, size, size), scale=scale)
+    image, way = _opened(png(pixels), picture)
+    assert way == "mask" and image.size == picture.size
+    with Image.open(io.BytesIO(_encoded(image, Quality(format=form)))) as file:
+        texels = np.asarray(file.convert("RGBA")).astype(float)
+    height, width = texels.shape[:2]
+    v, u = rng.uniform(0, height - 1.001, 50_000), rng.uniform(0, width - 1.001, 50_000)
+    i, j = v.astype(int), u.astype(int)
+    fy, fx = (v - i)[:, None], (u - j)[:, None]
+    drawn = (texels[i, j] * (1 - fx) + texels[i, j + 1] * fx) * (1 - fy) + (texels[i + 1, j] * (1 - fx) + texels[i + 1, j + 1] * fx) * fy
+    drawn = drawn[drawn[:, 3] >= 127.5]
+    assert len(drawn) > 10_000
+    assert np.abs(drawn[:, :3] - (60, 150, 40)).max() < (3 if form == "png" else 15)
+
+
+def test_colours_are_spread_from_the_nearest_that_are_seen() -> None:
+    pixels = np.zeros((5, 7, 4), np.uint8)
+    pixels[0, 0], pixels[0, 1], pixels[4, 6] = (200, 0, 0, 255), (100, 0, 0, 51), (0, 0, 90, 255)
+    found = _spread(pixels)
+    assert np.array_equal(found[:, :, 3], pixels[:, :, 3])
+    assert np.array_equal(found[0, :2], pixels[0, :2])
+    assert found[1, 0].tolist() == found[1, 1].tolist() == [183, 0, 0, 0]  # (200 · 255 + 100 · 51) / 306
+    assert found[4, 4].tolist() == [0, 0, 90, 0]
+    assert not _spread(np.zeros((3, 2, 4), np.uint8)).any()
 
 
 def test_half_clear_areas_are_blended(tmp_path: Path, lake: Lake) -> None:

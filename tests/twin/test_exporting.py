@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +205,52 @@ def test_nothing_is_left_of_an_export_that_fails(one: City, tmp_path: Path, monk
     with pytest.raises(StorageError, match="No space left"):
         exporting.export(one, "houses", tmp_path / "folder")
     assert not list(tmp_path.iterdir())
+
+
+@contextmanager
+def room(size: int) -> Iterator[None]:
+    """No file may grow beyond `size` bytes, as on a disk that is nearly full."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".parquet", ".csv", ".3tz"])
+@pytest.mark.parametrize("missing", [1, 6000, 50_000])
+def test_a_disk_that_is_nearly_full_is_said(one: City, tmp_path: Path, suffix: str, missing: int) -> None:
+    """What fails when a file is closed fails in silence in some libraries: a GeoPackage without index, GeoJSON without its end were called written."""
+    whole, target = tmp_path / f"whole{suffix}", tmp_path / "out" / f"houses{suffix}"
+    exporting.export(one, "houses", whole)
+    with room(whole.stat().st_size - missing), pytest.raises(StorageError, match=rf"houses\{suffix} cannot be written: ") as caught:
+        exporting.export(one, "houses", target)
+    assert "houses-" not in caught.value.message
+    assert not list(target.parent.iterdir())
+
+
+def test_a_full_disk_while_packing_names_the_archive(one: City, tmp_path: Path) -> None:
+    exporting.export(one, "houses", tmp_path / "folder")
+    with room(2000), pytest.raises(StorageError, match=r"Writing the archive houses\.3tz: the disk is full"):
+        exporting.pack(tmp_path / "folder", tmp_path / "out" / "houses.3tz")
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("missing", [1, 2000])
+def test_a_disk_that_is_nearly_full_is_said_of_clouds(tmp_path: Path, missing: int) -> None:
+    """The library that compresses says "cannot call flush"."""
+    city = City(Settings(tmp_path / "city", workers=1))
+    (tmp_path / "in").mkdir()
+    for name in ("a.las", "b.las"):
+        write_las(tmp_path / "in" / name, 500)
+    params = tasks.ingest_params(tmp_path / "in", "cloud", options={"crs": "EPSG:32650", "vertical": "EGM96"})
+    tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
+    exporting.export(city, "cloud", tmp_path / "whole.laz")
+    with room((tmp_path / "whole.laz").stat().st_size - missing), pytest.raises(StorageError, match=r"cloud\.laz cannot be written: File too large"):
+        exporting.export(city, "cloud", tmp_path / "out" / "cloud.laz")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_name_that_climbs_out_is_refused(tmp_path: Path) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from twin import lake as lake_module
+from twin import scratch
 from twin.errors import NotFound, StorageError
 from twin.lake import Lake
+
+PROC = Path("/proc/self/stat").exists()
 
 
 def test_names_are_contents(lake: Lake, tmp_path: Path) -> None:
@@ -50,11 +55,34 @@ def test_a_full_disk_leaves_nothing(lake: Lake, tmp_path: Path, monkeypatch: pyt
     assert not list(lake.temporary.iterdir())
 
 
+@pytest.mark.skipif(not PROC, reason="which processes run is read from /proc")
 def test_temporary_files_of_the_dead_are_swept(lake: Lake) -> None:
-    mine = lake.temporary / f"{os.getpid()}-aa"
-    dead = lake.temporary / "999999999-bb"
+    mine = lake.temporary / scratch.name()
     mine.write_bytes(b"x")
-    dead.write_bytes(b"x")
-    assert lake.sweep_temporary() == 1
-    assert mine.exists()
-    assert not dead.exists()
+    process, start, rest = mine.name.split("-", 2)
+    dead = lake.temporary / f"999999999-{start}-{rest}"
+    again = lake.temporary / f"{process}-{int(start) - 1}-{rest}"  # its number came back
+    elsewhere = lake.temporary / f"999999999-{start}-00000000-{rest.split('-')[-1]}"  # another container of the same folder
+    for path in (dead, elsewhere):
+        path.write_bytes(b"x")
+    (again / "within").mkdir(parents=True)
+    assert lake.sweep_temporary() == 2
+    assert sorted(lake.temporary.iterdir()) == sorted([mine, elsewhere])
+    assert lake.sweep_temporary(older_than=-1) == 2
+
+
+@pytest.mark.skipif(not PROC, reason="which processes run is read from /proc")
+def test_what_a_killed_reader_left_is_swept(tmp_path: Path) -> None:
+    """A folder in the system's place for temporary files: it may hold gigabytes of a cloud's points."""
+    code = "import os, time\nfrom twin import scratch\nwith scratch.folder('scans') as place:\n    (place / 'much').write_bytes(b'x')\n    print(place, flush=True)\n    time.sleep(60)\n"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert process.stdout is not None
+    place = Path(process.stdout.readline().strip())
+    (tmp_path / "twin-guide.pdf").write_bytes(b"somebody's own")
+    assert place.parent == tmp_path
+    assert scratch.sweep(tmp_path, scratch.TWIN) == 0
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert scratch.sweep(tmp_path, scratch.TWIN) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["twin-guide.pdf"]
