@@ -72,6 +72,8 @@ def _reader_for(paths: list[Path], name: str | None, options: dict[str, Any]) ->
             return choose_reader(path, None, options, many)
         except BadInput:
             continue
+    if (paths[0] / "tileset.json").is_file():
+        raise BadInput(f"{paths[0].name} is the folder of a tileset.", f"Give its root: {paths[0].name}/tileset.json.")
     raise BadInput(f"No reader of folders takes {paths[0].name}.", f"It should hold files of {' '.join(sorted(set(suffixes)))}; name a reader with --reader.")
 
 
