@@ -32,6 +32,7 @@ COLORS = ("red", "green", "blue", "alpha")
 #: Elements of which something is drawn.
 DRAWN = ("vertex", "face", "tristrips")
 #: What comments say of a place, which no writer does like another.
+DIGIT = re.compile(r"\d")
 PLACE = re.compile(r"shift|offset|origin|epsg|\bcrs\b|\bsrs\b|proj|wkt|georef", re.IGNORECASE)
 
 
@@ -89,8 +90,12 @@ def _say(head: list[str], elements: list[Element], report: Report) -> None:
     for element in elements:
         if element.name not in DRAWN and element.count:
             report.note("skipped", "", f"Its {element.count:,} rows of {element.name[:40]!r} are neither corners nor faces and are not read.")
-    said = [line.partition(" ")[2].strip() for line in head if line.startswith(("comment", "obj_info")) and PLACE.search(line)]
-    if said:
+    say_place([line.partition(" ")[2].strip() for line in head if line.startswith(("comment", "obj_info"))], report)
+
+
+def say_place(comments: list[str], report: Report) -> None:
+    """Report what comments say of a place: nothing of it is applied."""
+    if said := [comment for comment in comments if PLACE.search(comment) and DIGIT.search(comment)]:
         quoted = "; ".join(said)[:300]
         report.note("warned", "", f"Its header says {quoted!r}, which is not applied: what is to be added to its coordinates goes into an anchor (--option anchor=E,N), its CRS into --crs.")
 

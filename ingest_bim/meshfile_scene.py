@@ -141,7 +141,10 @@ def _is_image(data: bytes) -> bool:
 
 
 def _obj(source: Path, report: Report) -> bytes:
-    return prepared(source.read_bytes(), source.name, report)
+    data = source.read_bytes()
+    comments = re.findall(rb"^[ \t]*#+[ \t]*(.*?)[ \t\r]*$", data[: data.find(b"\nv ") + 1 or 4096], re.MULTILINE)
+    meshfile_ply.say_place([comment.decode("utf-8", "replace") for comment in comments], report)
+    return prepared(data, source.name, report)
 
 
 def _ply(source: Path, report: Report) -> bytes:
