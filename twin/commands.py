@@ -154,16 +154,15 @@ def layers(shell: Shell, grade: str | None) -> None:
     shown = {p.layer: p for p in city.catalog.published()}
     rows = []
     for layer in city.catalog.layers():
-        if wanted is not None and layer.grade != wanted:
-            continue
         publication = shown.get(layer.name)
         row: dict[str, Any] = {"layer": layer.name, "kind": layer.kind, "title": layer.title, "group": layer.group, "grade": layer.grade,
                                "version": publication.number if publication else None, "stale": False}  # fmt: skip
         if publication:
             version = city.manifest(publication.manifest)
             derivation = city.catalog.derivation(publication.derivation) if publication.derivation else None
-            row |= {"count": version.count, "stale": uses.is_stale(city, version, derivation)}
-        rows.append(row)
+            row |= {"count": version.count, "stale": uses.is_stale(city, version, derivation), "grade": grading.of_version(version.report, layer.grade)}
+        if wanted is None or row["grade"] == wanted:
+            rows.append(row)
     table = [f"{r['layer']:<24} {r['kind']:<8} {'v' + str(r['version']) if r['version'] else '–':<5} {r['grade'] or '–':<5} {r.get('count', 0):>10,}  "
              f"{r['title'].get('zh', '')}{'   STALE: run twin tile ' + r['layer'] if r['stale'] else ''}" for r in rows]  # fmt: skip
     empty = f"No layer is of grade {wanted}." if wanted is not None else "The city is empty. Fill it with: twin ingest SOURCE --layer NAME, or twin demo"
@@ -187,7 +186,7 @@ def info(shell: Shell, layer: str, version: int | None) -> None:
     """Everything known about LAYER's published (or named, else newest) version: schema, CRS, report, provenance, tiles."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from twin import parts, uses  # noqa: PLC0415
+    from twin import grading, parts, uses  # noqa: PLC0415
 
     city = shell.city
     shown = city.catalog.published(layer)
@@ -196,9 +195,11 @@ def info(shell: Shell, layer: str, version: int | None) -> None:
     manifest = city.manifest(row.manifest)
     key = shown[0].derivation if shown and shown[0].number == row.number else None
     derivation = city.catalog.derivation(key) if key else None
-    value = {"layer": asdict(city.catalog.layer(layer)), "version": row.number, "published": bool(shown and shown[0].number == row.number),
+    about = asdict(city.catalog.layer(layer))
+    about["grade"] = grading.of_version(manifest.report, about["grade"])
+    value = {"layer": about, "version": row.number, "published": bool(shown and shown[0].number == row.number),
              "stale": uses.is_stale(city, manifest, derivation), **parts.to_json(manifest), "tileset": asdict(derivation) if derivation else None}  # fmt: skip
-    value["layer"] = asdict(city.catalog.layer(layer))
+    value["layer"] = about  # the manifest names its layer, too
     shell.say(value)
 
 

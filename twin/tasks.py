@@ -387,6 +387,7 @@ def _derive(city: City, context: Context, name: str, number: int, version: Layer
     if version.kind == "blocks":
         inputs["ground"] = ground.key if ground else None
     about = city.catalog.layer(name)
+    about = replace(about, grade=grading.of_version(version.report, about.grade))
     inputs["layer"] = asdict(about)
     # colours of materials, filters and references of clouds, units and titles of columns: what tiles show and no part's bytes tell
     told = [[asdict(column) for column in version.columns], [part.properties for part in version.parts]]
