@@ -169,6 +169,31 @@ def layers(shell: Shell, grade: str | None) -> None:
     shell.say(rows, "\n".join(table) or empty)
 
 
+@command("grade")
+@click.argument("layer")
+@click.argument("grade", required=False)
+def grade(shell: Shell, layer: str, grade: str | None) -> None:
+    """Show the CIM grade of LAYER with its reasons, or overrule it by GRADE (CIM1 to CIM7; "" takes that back).
+
+    That is a new version without reading anything anew; it holds for later deliveries.
+    """
+    from twin import grading  # noqa: PLC0415
+
+    city = shell.city
+    if grade is not None:
+        from twin import tasks  # noqa: PLC0415
+
+        wanted = grading.check(grade)
+        city.catalog.layer(layer)
+        with shell.progress() as listen:
+            tasks.require(tasks.work(city, tasks.submit(city, "regrade", {"layer": layer, "grade": wanted}), listen))
+    shown = city.catalog.published(layer)
+    row = city.catalog.version(layer, shown[0].number if shown else None)
+    found = city.manifest(row.manifest).report.get("facts", {}).get("grade") or {"value": "", "reasons": []}
+    given = f"{found['given']} {grading.NAMES[found['given']]}, given by {found.get('by') or 'somebody'}; by rule " if found.get("given") else ""
+    shell.say({"layer": layer, "version": row.number, **found}, f"{layer} version {row.number}: {given}{found['value'] or 'none'} {found.get('name', '')}\n  " + "\n  ".join(found["reasons"]))
+
+
 @command("versions")
 @click.argument("layer")
 def versions(shell: Shell, layer: str) -> None:

@@ -265,6 +265,26 @@ def remove(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
     return {"layer": name, "version": number, "count": version.count} | _derive_and_publish(city, context, name, number, version, changed=True)
 
 
+def regrade(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """A new version of a layer with the grade that a person gives it (or, with "", the rule's again): the parts stay as they are, their source is not read."""
+    name = params["layer"]
+    done = city.catalog.version_of_job(name, context.job.id)
+    if done is None:
+        shown = _shown(city, name)
+        base = city.manifest(city.catalog.version(name, shown).manifest)
+        facts = base.report.get("facts", {})
+        if "grade" not in facts:
+            raise Conflict(f"Layer {name!r} is the result of a scenario, which has no grade.", "Layers that are ingested have one.")
+        graded = {key: value for key, value in facts["grade"].items() if key not in ("given", "by")}
+        if given := grading.check(params["grade"]):
+            graded |= {"given": given, "by": city.settings.who}
+        version = _onto(replace(base, report={**base.report, "facts": {**facts, "grade": graded}}), shown)
+        number = _keep(city, context, replace(city.catalog.layer(name), grade=grading.of_version(version.report, "")), version)
+    else:
+        number, version = done.number, city.manifest(done.manifest)
+    return {"layer": name, "version": number, "count": version.count, "grade": version.report["facts"]["grade"]} | _derive_and_publish(city, context, name, number, version, changed=True)
+
+
 def _known(city: City, name: str, kind: LayerKind) -> parts.Known | None:
     """Where ids are in the parts of a layer, as far as the tiler left that with what the layer shows."""
     tiler = registry.tilers().get(kind)
@@ -482,4 +502,4 @@ def require(job: Job) -> dict[str, Any]:
     raise BadInput(job.error or f"Job {job.id} failed.")
 
 
-TASKS: dict[str, Callable[[City, Context, dict[str, Any]], dict[str, Any]]] = {"ingest": ingest, "tile": tile, "run": run, "compare": compare, "gc": garbage.collect, "compact": compact, "remove": remove}
+TASKS: dict[str, Callable[[City, Context, dict[str, Any]], dict[str, Any]]] = {"ingest": ingest, "tile": tile, "run": run, "compare": compare, "gc": garbage.collect, "compact": compact, "remove": remove, "regrade": regrade}

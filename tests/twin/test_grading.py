@@ -110,3 +110,33 @@ def test_the_grade_is_that_of_the_version_that_is_shown(tmp_path: Path) -> None:
     twin("rollback", "a")
     twin("rollback", "a")
     assert grades() == ("CIM1",) * 3
+
+
+def test_overruled_without_the_source(tmp_path: Path) -> None:
+    """A new version of the same parts, on record with who did it; it holds for later deliveries, and is taken back; tiles tell it."""
+    path, home = tmp_path / "a.geojson", tmp_path / "city"
+
+    def twin(*arguments: str, code: int = 0) -> Any:
+        result = CliRunner().invoke(main, [*arguments, "--home", str(home), "--json"])
+        assert result.exit_code == code, result.output
+        return json.loads((result.stdout if code == 0 else result.output).strip().splitlines()[-1])
+
+    ring = [[112.6, 22.5], [112.601, 22.5], [112.601, 22.501], [112.6, 22.5]]
+    feature = {"type": "Feature", "id": "a", "properties": {"height": 9.0}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    deliver = ["ingest", str(path), "--layer", "a", "--reader", "footprints", "--option", "ground=0"]
+    twin(*deliver)
+    before, key = twin("info", "a"), "tileset"
+    path.rename(tmp_path / "gone.geojson")
+    found = twin("grade", "a", "cim3")
+    assert (found["version"], found["value"], found["given"], bool(found["by"])) == (2, "CIM2", "CIM3", True) and twin("grade", "a") == found
+    after = twin("info", "a")
+    assert after["parts"] == before["parts"] and after["layer"]["grade"] == "CIM3" and after[key]["inputs"]["layer"]["grade"] == "CIM3"
+    assert [row["layer"] for row in twin("layers", "--grade", "CIM3")] == ["a"]
+    (tmp_path / "gone.geojson").rename(path)
+    twin(*deliver)
+    assert twin("grade", "a")["given"] == "CIM3" and twin("grade", "a")["version"] == 3
+    assert "given" not in twin("grade", "a", "") and twin("info", "a")["layer"]["grade"] == "CIM2"
+    twin(*deliver)
+    assert "given" not in twin("grade", "a")
+    assert "CIM1, CIM2" in twin("grade", "a", "CIM8", code=2)["error"]["remedy"] and twin("grade", "none", "CIM3", code=1)["error"]["message"].startswith("There is no layer")
