@@ -1,9 +1,9 @@
-"""Existing 3D Tiles tilesets, taken over as they are: a folder with its tileset.json, or a .3tz.
+"""Existing 3D Tiles tilesets, taken over as they are: a folder with its tileset.json, or an archive (.3tz, .zip).
 
 Nothing is encoded anew. Everything that the tileset refers to is copied into one archive of the lake, from which the API
 serves it like tiles of our own, so that it stays with the city and is immutable. What is changed, and reported, is only what a
 server in front of it needs: queries behind file names and `asset.tilesetVersion` (of which clients make a query) go, files stored
-gzipped are unpacked. Addresses of other servers are not followed. Where it stands is what its root's volume says.
+gzipped are unpacked. Addresses of other servers are not followed. Where it stands is what its root's volume says, or its children's where that is the whole earth.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from urllib.parse import quote, unquote, urlsplit
 import numpy as np
 from pydantic import Field, field_validator
 
-from ingest_bim.adopted_contents import DATA, KNOWN, addresses, document_of, embedded, fault_of, inline, kind_of, uris
-from ingest_bim.adopted_files import MAX_FILE, Files
-from ingest_bim.adopted_place import bounds_of
+from ingest_bim.adopted_contents import DATA, KNOWN, SUBTREE, addresses, document_of, embedded, fault_of, inline, kind_of, parsed, uris
+from ingest_bim.adopted_files import MAX_FILE, ROOT, Files, is_packed, packs_one
+from ingest_bim.adopted_place import bounds_of, check_body
 from ingest_bim.wording import in_words
 from twin import crs, scratch
 from twin.archive import ArchiveWriter
@@ -34,15 +34,12 @@ from twin.registry import ReaderOptions
 
 HEAD = 1 << 16
 MAX_FILES = 20_000_000
-ROOT = "tileset.json"
 BOM = b"\xef\xbb\xbf"
 NESTED = "MAXAR_content_3tz"
 ARCHIVE = re.compile(r"([^?#]+\.3tz)(?:/([^?#]+))?$", re.IGNORECASE)
 """An archive within a tileset, and what of it is meant."""
 GZIP = b"\x1f\x8b\x08"
 """RFC 1952, 2.3.1: the mark and the method; the mark alone is how one of 65,536 binary files begins by chance."""
-#: Files that are not tiles' contents by themselves.
-SIDE_FILES = (".subtree", ".json", ".bin", ".png", ".jpg", ".jpeg", ".webp", ".ktx2")
 
 
 class Options(ReaderOptions):
@@ -63,11 +60,13 @@ class Options(ReaderOptions):
 
 
 def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contract of readers
-    """Whether a file is a tileset: a .3tz, or JSON with what every tileset has."""
+    """Whether a file is a tileset: a .3tz, a ZIP with a tileset.json, or JSON with what every tileset has."""
     if not source.is_file():
         return False
     if source.suffix.lower() == ".3tz":
         return True
+    if is_packed(source):
+        return packs_one(source)
     with source.open("rb") as file:
         head = file.read(HEAD)
         file.seek(max(0, source.stat().st_size - HEAD))
@@ -100,18 +99,20 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     if options.crs or options.vertical or options.vertical_offset:
         raise BadOption(f"{source.name} is a tileset, which stands in earth-centred coordinates: crs and vertical have no meaning.", "Leave them out.")
     with Files(source) as files:
-        entry = "tileset.json" if source.suffix.lower() == ".3tz" else source.name
-        copy = _Copy(files, report)
+        entry, copy = files.entry, _Copy(files, report)
+        if files.folder:
+            report.facts["member"] = f"{files.folder}/{entry}"
         try:
             data = copy.unpacked(entry)
             if data is None:
-                raise UnreadableSource(f"{source.name} has no {entry} at its root.", "Pack the tileset so that its tileset.json is not in a folder.")
+                raise UnreadableSource(f"{source.name} has no {entry}.", "Deliver its tileset.json or a .3tz.")
             copy.placed[entry] = data
             root = document_of(data)
+            check_body(root, source.name)
             if options.anchor_lonlat:
                 copy.placed[entry] = json.dumps(_placed(root, options, source.name), ensure_ascii=False, separators=(",", ":")).encode()
             bounds, about = bounds_of(root["root"], source.name), {**root["asset"]}
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UnreadableSource(f"{source.name} is not a tileset: {in_words(error)}.", "Deliver its tileset.json or a .3tz.") from error
         if bounds is None:
             raise MissingReference(f"{source.name} is not placed on the earth: its root volume lies near the earth's centre.",
@@ -139,6 +140,8 @@ def _placed(document: dict[str, Any], options: Options, where: str) -> dict[str,
     if "region" in root["boundingVolume"]:
         raise BadOption(f"{where}: its root's region says where it stands; an anchor cannot move it.", "Leave anchor_lonlat out.")
     lon, lat, height = (float(part) for part in (options.anchor_lonlat or "").split(","))
+    if bounds_of(root, where) is not None:
+        raise BadOption(f"{where} stands on the earth already, where its root's volume and transform say; an anchor would move it away from there.", "Leave anchor_lonlat out.")
     turn = np.eye(4)
     c, s = np.cos(np.radians(-options.rotation)), np.sin(np.radians(-options.rotation))
     turn[:2, :2] = [[c, -s], [s, c]]
@@ -158,6 +161,9 @@ class _Copy:
     renamed: dict[str, str] = field(default_factory=dict)
     kinds: Counter[str] = field(default_factory=Counter)
     required: set[str] = field(default_factory=set)
+    parts: set[str] = field(default_factory=set)
+    models: dict[str, str] = field(default_factory=dict)
+    tilesets: set[str] = field(default_factory=set)
     tiles: int = 0
     lost: int = 0
 
@@ -180,17 +186,24 @@ class _Copy:
                 continue
             data, found = self._references(name, data)
             archive.add(self.renamed.get(name, name), data)
+            of_tileset = name in self.tilesets
             for uri in found:
                 for other in self._resolved(name, uri):
                     if other not in self.done:
                         self.done.add(other)
                         queue.append(other)
+                        if not of_tileset:
+                            self.parts.add(other)
             if len(self.done) > MAX_FILES:
                 raise UnreadableSource(f"{entry} refers to more than {MAX_FILES:,} files.", "Split it into several tilesets.")
 
     def unpacked(self, name: str) -> bytes | None:
         """A file's bytes; one that is stored gzipped is unpacked, up to a limit."""
         data = self.placed.get(name) or self.files.get(name)
+        if data is None and (other := self.files.like(name)) is not None:
+            data = self.files.get(other)
+            if data is not None:
+                self.report.note("repaired", name, f"The file is called {other!r}, which clients would not find; it is kept by the name that the tileset has for it.")
         if data is not None and data.startswith(BOM) and name.lower().endswith((".json", ".gltf")):
             self.report.note("repaired", name, "It begins with a byte order mark, which JSON does not have; it is left out.")
             return data[len(BOM) :]
@@ -215,19 +228,30 @@ class _Copy:
                 self.report.note("warned", name, f"It is not JSON that clients can read ({in_words(error)}); it is copied as it is.")
                 return data, []
             return self._of_json(name, document, data)
-        models = list(embedded(data))
-        if not name.lower().endswith(SIDE_FILES):
-            self.kinds[kind_of(models, data)] += 1
+        models, named = list(embedded(data)), list(addresses(data))
+        if name not in self.parts and data[:4] != SUBTREE:
+            self.kinds[self._kind(name, models, named, data)] += 1
             if fault := fault_of(data):
                 self.report.note("warned", name, fault)
-        return data, [uri for model in models for uri in uris(model)] + list(addresses(data))
+        return data, [uri for model in models for uri in uris(model)] + named
+
+    def _kind(self, name: str, models: list[Any], named: list[str], data: bytes) -> str:
+        """What a content is; one of instances is what the models are that it names."""
+        for other in (other for uri in named for other in self._resolved(name, uri, silent=True)):
+            if other not in self.models:
+                model = self.files.get(other) or b""
+                self.models[other] = kind_of(list(embedded(model)) or [parsed(model)], model)
+            if self.models[other] == "textured":
+                return "textured"
+        return kind_of(models, data)
 
     def _of_json(self, name: str, document: Any, data: bytes) -> tuple[bytes, list[str]]:
         is_tileset = isinstance(document, dict) and "root" in document and "asset" in document
         if not is_tileset:
-            if isinstance(document, dict) and "asset" in document:  # a glTF
+            if isinstance(document, dict) and "asset" in document and name not in self.parts:  # a glTF
                 self.kinds[kind_of([document])] += 1
             return data, list(uris(document))
+        self.tilesets.add(name)
         for extension in document.get("extensionsRequired") or ():
             if extension not in KNOWN and extension not in self.required:
                 self.required.add(extension)
@@ -287,19 +311,27 @@ class _Copy:
 
     def _unfold(self, base: str, uri: str) -> bool:
         """Whether a nested archive is there, and can be read from now on."""
-        found = list(self._resolved(base, uri))
+        found = list(self._resolved(base, uri, silent=True))
         return bool(found) and self.files.unfold(found[0]) is not None
 
-    def _resolved(self, base: str, uri: str) -> Iterator[str]:
-        """The files that a reference of `base` names; what leads elsewhere is reported."""
-        parts = urlsplit(uri)
+    def _resolved(self, base: str, uri: str, *, silent: bool = False) -> Iterator[str]:
+        """The files that a reference of `base` names; what leads elsewhere is reported, once unless `silent`."""
+        try:
+            parts = urlsplit(uri)
+        except ValueError:  # a bracket without its pair, as in the address of a host
+            parts = urlsplit(quote(uri, safe="/%?&="))
         if parts.scheme == "data" or not uri:
             return
         if parts.scheme or parts.netloc:
-            self.report.note("skipped", base, f"It refers to {uri[:100]!r} on another server, which is not copied.")
+            if not silent:
+                self.lost += 1
+                where = "on another server" if parts.netloc and parts.scheme != "file" else "on the machine that wrote it"
+                self.report.note("skipped", base, f"It refers to {uri[:100]!r} {where}, which is not copied.")
             return
         name = posixpath.normpath(posixpath.join(posixpath.dirname(base), unquote(parts.path).replace("\\", "/")))
         if name.startswith(("../", "/")) or name == "..":
+            if silent:
+                return
             self.lost += 1
             self.report.note("refused", base, f"It refers to {uri[:100]!r}, which leads out of the tileset's folder.")
         elif "{" in name:  # a template of implicit tiling

@@ -14,7 +14,8 @@ import numpy as np
 DATA = ("extras", "properties")
 #: Marks of contents that state their size in their third word; others of which the size is not looked at.
 SIZED = (b"glTF", b"b3dm", b"i3dm", b"pnts", b"cmpt")
-MARKS = (*SIZED, b"subt", b"vctr", b"geom", b"voxl")
+SUBTREE = b"subt"
+MARKS = (*SIZED, SUBTREE, b"vctr", b"geom", b"voxl")
 #: Extensions of tilesets that CesiumJS, which most clients are built on, knows.
 KNOWN = frozenset(f"3DTILES_{name}" for name in (
     "content_gltf", "multiple_contents", "implicit_tiling", "metadata", "bounding_volume_S2", "bounding_volume_cylinder", "batch_table_hierarchy", "draco_point_compression",
@@ -36,7 +37,7 @@ def uris(document: Any) -> Iterator[str]:
 
 def embedded(data: bytes) -> Iterator[Any]:
     """The JSON of each glTF inside a content (glb, b3dm, cmpt, …), or of a subtree."""
-    if data[:4] == b"subt" and len(data) >= 24:
+    if data[:4] == SUBTREE and len(data) >= 24:
         yield parsed(data[24 : 24 + int.from_bytes(data[8:16], "little")])
     at = data.find(b"glTF")
     while at >= 0:

@@ -1,14 +1,19 @@
-"""The files of a tileset that others made: below a folder, or in a .3tz, or in a .3tz within either (MAXAR_content_3tz)."""
+"""The files of a tileset that others made: below a folder, or in an archive (.3tz, .zip), or in a .3tz within either (MAXAR_content_3tz)."""
 
 from __future__ import annotations
 
 import io
+import os
+import posixpath
 import struct
+import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -21,6 +26,47 @@ MAX_FILE = 1 << 30
 MAX_RATIO = 200
 ZSTANDARD = 93
 """APPNOTE.TXT 4.4.5."""
+ROOT = "tileset.json"
+SYSTEM = "__MACOSX"
+
+
+def is_packed(source: Path) -> bool:
+    """Whether a tileset would lie in an archive."""
+    return source.suffix.lower() in (".3tz", ".zip")
+
+
+def packs_one(source: Path) -> bool:
+    """Whether an archive holds a tileset."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            return any(posixpath.basename(name) == ROOT and not name.startswith(SYSTEM) for name in archive.namelist())
+    except zips.UNREADABLE:
+        return False
+
+
+def root_of(names: Iterable[str], where: str) -> str | None:
+    """The root among an archive's names: the `tileset.json` that lies highest; None without any.
+
+    Raises:
+        UnreadableSource: several lie equally high.
+    """
+    found = sorted((name for name in names if posixpath.basename(name) == ROOT and not name.startswith(SYSTEM)), key=lambda name: (name.count("/"), name))
+    alike = [name for name in found if name.count("/") == found[0].count("/")]
+    if len(alike) > 1:
+        raise UnreadableSource(f"{where} holds {len(alike)} tilesets: {', '.join(alike[:5])}.", "Pack each one alone, or unpack it and ingest them one by one.")
+    return found[0] if found else None
+
+
+def _alike(names: Iterable[str]) -> dict[str, str]:
+    """Names by what they are without escapes and capitals; of several the first."""
+    found: dict[str, str] = {}
+    for name in names:
+        found.setdefault(_plain(name), name)
+    return found
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", unquote(name)).casefold()
 
 
 class Folder:
@@ -28,18 +74,25 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        self.start = f"{self.root}{os.sep}".replace(os.sep * 2, os.sep)
 
     def close(self) -> None:
         """Nothing is held."""
 
     def get(self, name: str) -> bytes | None:
         """The bytes of a file, None where there is none (or it is a link that leads out)."""
-        path = (self.root / name).resolve()
-        if not path.is_relative_to(self.root) or not path.is_file():
+        path = "" if "\0" in name else os.path.realpath(self.start + name)
+        if not path.startswith(self.start) or not os.path.isfile(path):  # noqa: PTH113  a tileset has a million files: pathlib takes four times as long
             return None
-        if path.stat().st_size > MAX_FILE:
+        if os.stat(path).st_size > MAX_FILE:  # noqa: PTH116
             raise UnreadableSource(f"{name} has more than {MAX_FILE >> 30} GiB.", "Split it into smaller tiles.")
-        return path.read_bytes()
+        with open(path, "rb") as file:  # noqa: PTH123
+            return file.read()
+
+    @cached_property
+    def alike(self) -> dict[str, str]:
+        """All names of files, by what they are without escapes and capitals."""
+        return _alike(self.below(""))
 
     def below(self, folder: str) -> Iterator[str]:
         """Names of all files below a folder."""
@@ -62,7 +115,16 @@ class Zip:
         total = sum(info.file_size for info in self.zip.infolist())
         if total > MAX_RATIO * size + MAX_FILE:
             raise UnreadableSource(f"{name} would unpack to {total >> 20} MiB, more than {MAX_RATIO} times its size.", "Deliver it again.")
-        self.names = {info.filename.replace("\\", "/").lstrip("/"): info for info in self.zip.infolist() if not info.is_dir() and info.filename != INDEX}
+        self.names = {name.lstrip("/"): info for name, info in zips.names_of(self.zip) if not info.is_dir() and info.filename != INDEX}
+
+    def enter(self, folder: str) -> None:
+        """Take a folder of the archive for all of it."""
+        self.names = {name[len(folder) + 1 :]: info for name, info in self.names.items() if name.startswith(f"{folder}/")}
+
+    @cached_property
+    def alike(self) -> dict[str, str]:
+        """All names of files, by what they are without escapes and capitals."""
+        return _alike(self.names)
 
     def close(self) -> None:
         """Let the archive go."""
@@ -103,8 +165,19 @@ class Files:
     def __init__(self, source: Path) -> None:
         if not source.is_file() or source.stat().st_size == 0:
             raise UnreadableSource(f"{source.name} is empty or not a file.", "Deliver it again.")
-        self.own: Folder | Zip = Zip(source, source.name) if source.suffix.lower() == ".3tz" else Folder(source.parent)
         self.nested: dict[str, Zip] = {}
+        self.own: Folder | Zip
+        self.entry, self.folder = source.name, ""
+        if not is_packed(source):
+            self.own = Folder(source.parent)
+            return
+        self.own = Zip(source, source.name)
+        root = root_of(self.own.names, source.name)
+        if root is None:
+            raise UnreadableSource(f"{source.name} holds no {ROOT}.", "Pack the tileset with its root, which is called so.")
+        self.entry, self.folder = ROOT, posixpath.dirname(root)
+        if self.folder:
+            self.own.enter(self.folder)
 
     def __enter__(self) -> Self:
         return self
@@ -117,6 +190,12 @@ class Files:
         """The bytes of a file, None where there is none."""
         files, inner, _ = self._of(name)
         return files.get(inner)
+
+    def like(self, name: str) -> str | None:
+        """The file whose name differs by escapes (`a%20b`) or capitals alone, as browsers' copies and Windows have them; None without one."""
+        files, inner, before = self._of(name)
+        found = files.alike.get(_plain(inner))
+        return None if found in (None, inner) else f"{before}{found}"
 
     def below(self, folder: str) -> Iterator[str]:
         """Names of all files below a folder."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,7 @@ class _Model:
         stated = self.head.srs or store.first_srs
         self.reference = city_reference(stated, self.options, report, name)
         self._check_references(stated)
-        swapped = north_first(self.options.axis_order, _registered(stated, self.options), self.head.corner, self.reference, report)
+        swapped = north_first(self.options.axis_order, _registered(stated, self.options), store.first_at or self.head.corner, self.reference, report)
         store.place = (lambda points: points[:, [1, 0, 2]]) if swapped else (lambda points: points)
         store.looks.choose(theme, report)
         if self.options.textures:
@@ -133,7 +134,7 @@ def _learn(source: Path, options: Options, codes: CodeLists, columns: Columns) -
         if local(element.tag) == SURFACE_DATA:
             store.looks.learn(element, element.get("theme", ""))
             continue
-        if not (head.srs or store.first_srs) or not head.corner:
+        if not (head.srs or store.first_srs) or not store.first_at:
             _first_place(element, store, head)
         ids, refers, looks = set[str](), set[str](), False
         for node in element.iter():
@@ -157,15 +158,22 @@ def _learn(source: Path, options: Options, codes: CodeLists, columns: Columns) -
     return store, head, count
 
 
-def _first_place(element: object, store: Store, head: Head) -> None:
-    """srsName and first position met below a member, for files without an envelope."""
-    for node in element.iter():  # type: ignore[attr-defined]
-        store.first_srs = store.first_srs or node.get("srsName", "")
-        if not head.corner and local(node.tag) in ("posList", "pos", "coordinates"):
+def _first_place(element: Element, store: Store, head: Head) -> None:
+    """srsName (for files whose envelope has none) and first position met below a member: what envelopes say of their corners is not always so.
+
+    The shape of an implicit geometry lies in a frame of its own, which says nothing of the file's.
+    """
+    stack = [element]
+    while stack:
+        node = stack.pop()
+        if not head.srs:
+            store.first_srs = store.first_srs or node.get("srsName", "")
+        if not store.first_at and local(node.tag) in ("posList", "pos", "coordinates"):
             try:
-                head.corner = tuple(coordinates(node, Store())[0])
-            except ValueError:
+                store.first_at = tuple(coordinates(node, Store())[0])
+            except (ValueError, IndexError):
                 continue
+        stack.extend(child for child in reversed(node) if local(child.tag) != "relativeGMLGeometry")
 
 
 def _registered(stated: str, options: Options) -> bool:

@@ -55,6 +55,7 @@ class Store:
     tins: list[Points] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
     first_srs: str = ""
+    first_at: tuple[float, ...] = ()
     references: set[str] = field(default_factory=set)
     """All that members state as their reference."""
     solids: int = 0

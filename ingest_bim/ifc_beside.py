@@ -1,11 +1,13 @@
 """What a model states beside values and shapes: what its sets, properties and quantities are described by, its presentation layers, and the parts of a shape that have names.
 
-Described is what most models describe nowhere, and others for every property anew: of texts that are alike the first is read.
+Described is what most models describe nowhere, and others for every property anew: of texts that are alike the first is read, and whose they are is
+told where one property has several.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +23,10 @@ from twin.model import Report, Table
 
 #: What is told of sets and their members, as one text each.
 TOLD = ("Description", "Specification", "MethodOfMeasurement", "UsageName", "Formula", "Discrimination", "Quality", "Usage", "CurveInterpolation", "EnumerationReference", "PropertyReference")
+Note = tuple[str, str, str, str]
+"""(set, property, attribute, text); the property of what is said of a set is empty."""
+#: What properties and quantities lie in, by the beginning of its class.
+_HOLDERS = ("IfcPropertySet", "IfcElementQuantity", "IfcComplex", "IfcPhysicalComplex")
 _SETS, _MEMBERS = ("IfcPropertySetDefinition",), ("IfcProperty", "IfcPhysicalQuantity")
 #: Texts of those that describe nothing, by class as it is written: nearly all of nearly all models are such.
 _PLAIN = {b"IFCPROPERTYSINGLEVALUE": b"',$,", b"IFCPROPERTYSET": b",$,(", b"IFCELEMENTQUANTITY": b",$,$,("}
@@ -35,12 +41,16 @@ _LAST = re.compile(rb",\s*+('(?:[^']|'')*+')\s*+\)\s*+$")
 def beside(model: Any, structure: Structure, text: StepText | None, report: Report) -> Iterator[Table]:
     """Tables of what there is of three kinds.
 
-    `property_notes`: set, property, attribute, text, each once. `layers`: layer, description, identifier, on, frozen, blocked, color.
+    `property_notes`: set, property, attribute, text, each once, and ids (a JSON list of those that have it) where elements differ in it. `layers`: layer, description, identifier, on, frozen, blocked, color.
     `aspects`, named parts of an element's shape: id, name, description, definitional.
     """
-    notes = dict.fromkeys(_notes(model, text, report))
+    notes: dict[Note, list[int]] = {}
+    for note, alike in _notes(model, text, report):
+        notes.setdefault(note, []).extend(alike)
     if notes:
-        yield _table("property_notes", list(notes), ("set", "property", "attribute", "text"))
+        several = Counter(note[:3] for note in notes)
+        rows = [(*note, _ids(model, alike) if several[note[:3]] > 1 else None) for note, alike in notes.items()]
+        yield _table("property_notes", rows, ("set", "property", "attribute", "text", "ids"))
     layers = [row for layer in model.by_type("IfcPresentationLayerAssignment") if (row := _layer(layer, report)) is not None]
     if layers:
         yield _table("layers", layers, ("layer", "description", "identifier", "on", "frozen", "blocked", "color"))
@@ -50,26 +60,27 @@ def beside(model: Any, structure: Structure, text: StepText | None, report: Repo
         yield _table("aspects", aspects, ("id", "name", "description", "definitional"))
 
 
-def _notes(model: Any, text: StepText | None, report: Report) -> Iterator[tuple[str, str, str, str]]:
+def _notes(model: Any, text: StepText | None, report: Report) -> Iterator[tuple[Note, list[int]]]:
+    """(note, step ids of the sets, properties or quantities that have it); the same note may come again with others."""
     for sets, kinds in ((True, _SETS), (False, _MEMBERS)):
         for kind in kinds:
-            for entity in _candidates(model, kind, text, sets=sets):
+            for entity, alike in _candidates(model, kind, text, sets=sets):
                 try:
                     name, member = (str(attribute(entity, "Name") or entity.is_a()), "") if sets else _named(model, entity)
                     for what in TOLD:
                         value = attribute(entity, what)
                         if value not in (None, "") and (what != "PropertyReference" or attribute(value, "Name")):  # one without a name is told whole as the value
-                            yield name, member, what, value if isinstance(value, str) else orjson.dumps(stated(value, 0), default=str).decode()
+                            yield (name, member, what, value if isinstance(value, str) else orjson.dumps(stated(value, 0), default=str).decode()), alike
                 except DAMAGED as error:
                     report.note("skipped", "", f"#{entity.id()} {entity.is_a()} is damaged, what it is described by is not kept: {str(error)[:120]}.")
 
 
-def _candidates(model: Any, kind: str, text: StepText | None, *, sets: bool) -> Iterator[Any]:
-    """Those of a class that may describe something, of those alike the first."""
+def _candidates(model: Any, kind: str, text: StepText | None, *, sets: bool) -> Iterator[tuple[Any, list[int]]]:
+    """Those of a class that may describe something: of those alike the first, and the step ids of all."""
     if text is None or not all(map(bytes.isupper, text.kinds)):
-        yield from model.by_type(kind)
+        yield from ((entity, [entity.id()]) for entity in model.by_type(kind))
         return
-    seen: set[bytes] = set()
+    seen: dict[bytes, list[int]] = {}
     for own in _classes(model, kind):
         written = own.upper().encode()
         for name in _worded(text, written):
@@ -81,9 +92,27 @@ def _candidates(model: Any, kind: str, text: StepText | None, *, sets: bool) -> 
                 head, last = _MEMBER.match(row), _LAST.search(row) if written in _SIZES else None
                 rare = written not in _SIZES and written not in _PLAIN
                 key = row if head is None or rare else head[0] + (last[1] if last is not None else b"")
-            if (key := written + key) not in seen:
-                seen.add(key)
-                yield model.by_id(name)
+            seen.setdefault(written + key, []).append(name)
+    yield from ((model.by_id(alike[0]), alike) for alike in seen.values())
+
+
+def _ids(model: Any, alike: list[int]) -> str:
+    """The ids of the objects and types that have some sets, properties or quantities, in the order of the file, as JSON."""
+    found: dict[int, str] = {}
+    left, seen = [model.by_id(name) for name in alike], set[int]()
+    while left:
+        at = left.pop()
+        if at.id() in seen:
+            continue
+        seen.add(at.id())
+        for user in model.get_inverse(at):
+            if user.is_a("IfcRelDefinesByProperties"):
+                found |= {thing.id(): str(thing.GlobalId) for thing in user.RelatedObjects or ()}
+            elif user.is_a("IfcTypeObject"):
+                found[user.id()] = str(user.GlobalId)
+            elif user.is_a().startswith(_HOLDERS):
+                left.append(user)
+    return orjson.dumps([found[step] for step in sorted(found)]).decode()
 
 
 def _worded(text: StepText, kind: bytes) -> list[int]:
@@ -111,7 +140,7 @@ def _named(model: Any, member: Any) -> tuple[str, str]:
     """(set, property) as `psets` and `quantities` call them: that of a complex one is called after both."""
     label, at = str(attribute(member, "Name") or ""), member
     for _ in range(8):
-        holder = min((each for each in model.get_inverse(at) if each.is_a().startswith(("IfcPropertySet", "IfcElementQuantity", "IfcComplex", "IfcPhysicalComplex")) or
+        holder = min((each for each in model.get_inverse(at) if each.is_a().startswith(_HOLDERS) or
                       each.is_a().endswith("MaterialProperties")), key=lambda each: int(each.id()), default=None)  # fmt: skip
         if holder is None:
             return "", label

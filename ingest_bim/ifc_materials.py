@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from ingest_bim.geometry_faces import look_of
+from ingest_bim.geometry_faces import Style, look, look_of
 from ingest_bim.ifc_products import Products
 from ingest_bim.ifc_stated import stated
 from ingest_bim.ifc_structure import Structure
@@ -247,6 +247,26 @@ def layers(model: Any) -> dict[int, list[str]]:
         for item in layer.AssignedItems or ():
             found[item.id()].append(layer.Name or "")
     return dict(found)
+
+
+def looks_of_layers(model: Any, structure: Structure, products: Products) -> dict[int, Style]:
+    """The look of the presentation layer that an element lies in, by its step id, where its layers have one (IfcPresentationLayerWithStyle).
+
+    It is for what has no style of its own. Nothing is said of elements in layers of several looks: which of their items has which is not followed.
+    """
+    by_item: dict[int, list[str]] = defaultdict(list)
+    looks: dict[str, Style] = {}
+    for layer in model.by_type("IfcPresentationLayerWithStyle"):
+        with suppress(*DAMAGED):  # a damaged layer is told where layers are kept
+            style = next((found for style in layer.LayerStyles or () if (found := look(style)) is not None), None)
+            if style is not None:
+                looks[str(layer.id())] = style
+                for item in layer.AssignedItems or ():
+                    by_item[item.id()].append(str(layer.id()))
+    if not looks:
+        return {}
+    several = {element.id(): {looks[name] for name in layers_of(element, products, by_item)} for element in structure.elements}
+    return {step: next(iter(styles)) for step, styles in several.items() if len(styles) == 1}
 
 
 def layers_of(product: Any, products: Products, by_item: dict[int, list[str]]) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ingest_bim.geometry_faces import Style, default_look
 from ingest_bim.geometry_polygons import cross
 from ingest_bim.ifc_geometry import Shape, is_closed
 from ingest_bim.ifc_placement import Placement
@@ -116,16 +117,17 @@ class _Builder:
 
 
 def meshes(
-    structure: Structure, shapes: dict[int, Shape], attributes: pa.Table, placement: Placement, report: Report
+    structure: Structure, shapes: dict[int, Shape], attributes: pa.Table, placement: Placement, report: Report, layered: dict[int, Style]
 ) -> Iterator[Mesh]:
-    """Mesh batches of at most a million triangles or 65,536 features, elements in file order."""
+    """Mesh batches of at most a million triangles or 65,536 features, elements in file order; `layered`: looks of elements that have none of their own, by step id."""
     ids = pa.array([structure.ids[e.id()] for e in structure.elements], pa.string())
     parents = pa.array([structure.ids[structure.parent[e.id()]] if e.id() in structure.parent else None for e in structure.elements], pa.string())
     builder, start = _Builder(), 0
     prototypes = instances = triangles = flipped = 0
     for at, element in enumerate(structure.elements):
         if element.id() in shapes:
-            builder.add(shapes[element.id()], at - start, element.is_a())
+            shape, kind = shapes[element.id()], element.is_a()
+            builder.add(_in_layer(shape, kind, layered[element.id()]) if element.id() in layered else shape, at - start, kind)
         if builder.count >= MAX_TRIANGLES or at + 1 - start >= MAX_ROWS or at + 1 == len(structure.elements):
             builder.turn()
             size = at + 1 - start
@@ -136,3 +138,10 @@ def meshes(
     report.facts["geometry"] |= {"prototypes": prototypes, "instances": instances, "prototype_triangles": triangles}
     if flipped:
         report.note("repaired", "", f"{flipped} closed shapes were inside out and are turned.")
+
+
+def _in_layer(shape: Shape, kind: str, style: Style) -> Shape:
+    """The shape with its layer's look where it would have the usual one of its class, or none."""
+    usual = default_look(kind)
+    materials = [style if name == usual[0] and np.allclose(color, usual[1], atol=1e-6) else (name, color) for name, color in shape.materials]
+    return replace(shape, materials=[*materials, style], rows=np.where(shape.rows < 0, np.int32(len(materials)), shape.rows))

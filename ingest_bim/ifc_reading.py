@@ -24,7 +24,7 @@ from ingest_bim.ifc_content import content
 from ingest_bim.ifc_folded import Place, Sent
 from ingest_bim.ifc_geometry import Host, Shapes
 from ingest_bim.ifc_map import ground_level
-from ingest_bim.ifc_materials import Associations
+from ingest_bim.ifc_materials import Associations, looks_of_layers
 from ingest_bim.ifc_mesh import SPACES, meshes
 from ingest_bim.ifc_open import Opening
 from ingest_bim.ifc_placement import FAR, Placement, Request, place
@@ -148,7 +148,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
             _HELD.append(read_from)
         else:
             later.callback(_let_go, *read_from)
-    yield from meshes(structure, shapes.shapes, columns, placement, report)
+    yield from meshes(structure, shapes.shapes, columns, placement, report, looks_of_layers(model, structure, products))
 
 
 _HELD: list[Any] = []

@@ -39,6 +39,8 @@ READ = ("KHR_texture_transform", "EXT_texture_webp", "KHR_mesh_quantization", "E
 SUFFIXES = (".obj", ".gltf", ".glb", ".ply", ".stl")
 METRES = dict(zip(get_args(Unit), (1.0, 0.1, 0.01, 0.001, 1000.0, 0.3048, 1200 / 3937, 0.0254), strict=True))
 MAX_BYTES = 1 << 30
+#: Units of the file that neighbouring numbers may lie apart before that is said.
+COARSE = 0.002
 
 
 class Options(ReaderOptions):
@@ -90,6 +92,8 @@ def _read(source: Path, root: Path | None, options: Options, report: Report) -> 
     for piece in found if kind in ("stl", "ply") else ():
         if re.fullmatch(r"geometry_\d+", piece.name):  # trimesh's name for what has none
             piece.name = piece.attributes["name"] = source.stem
+    if kind != "obj":
+        _say_coarse(found, report)
     if not found:
         said = "; ".join(dict.fromkeys(note.reason for note in report.notes if note.action in ("skipped", "refused")))
         raise BadFeature(f"{source.name} holds no triangles.", said[:300] or "Export it again with its faces; points alone are read from LAS, LAZ and E57.")
@@ -97,6 +101,31 @@ def _read(source: Path, root: Path | None, options: Options, report: Report) -> 
     for piece in found:
         columns.see(piece.attributes)
     yield from _batches(found, columns, reference, matrix, report, pictures)
+
+
+def _say_coarse(found: list[Piece], report: Report) -> None:
+    """Coordinates of a map written as numbers of 32 bits have lost centimetres or metres."""
+    largest = max((piece for piece in found), key=lambda piece: float(np.abs(piece.positions).max()), default=None)
+    if largest is None or not np.array_equal(largest.positions, largest.positions.astype(np.float32)):
+        return
+    far = float(np.abs(largest.positions).max())
+    step = float(np.spacing(np.float32(far)))
+    if step > COARSE and not np.array_equal(largest.positions, np.rint(largest.positions)):
+        report.note("warned", largest.name, f"Its coordinates are numbers of 32 bits, which around {far:,.0f} lie {step:g} apart: what was finer was lost when the file was written. "
+                                            "Export it near an origin of its own and place that by an anchor, or in double precision.")  # fmt: skip
+
+
+def _said_beside(source: Path) -> str:
+    """What the metadata.xml of ContextCapture and others says of a model's place, for a message; "" where there is none."""
+    for path in (source.parent / "metadata.xml", source.parent.parent / "metadata.xml"):
+        try:
+            text = path.read_bytes()[:65536].decode("utf-8", "replace")
+        except OSError:
+            continue
+        srs, origin = (re.search(rf"<{tag}>\s*([^<]+?)\s*</{tag}>", text) for tag in ("SRS", "SRSOrigin"))
+        if srs:
+            return f" {path.name} beside it says {srs[1][:60]!r}" + (f" with the origin {origin[1][:60]}." if origin else ".")
+    return ""
 
 
 def _placement(source: Path, options: Options, report: Report, kind: str) -> tuple[Reference, F64]:
@@ -121,7 +150,7 @@ def _placement(source: Path, options: Options, report: Report, kind: str) -> tup
         report.facts["georeference"] = {**placed.facts, "crs": placed.reference.horizontal, "vertical": placed.reference.vertical}
         return placed.reference, placed.matrix @ np.diag([unit, unit, unit, 1.0]) @ turn
     if not options.crs:
-        raise MissingReference(f"{where} is a mesh without a place.", f"{HOW} Where its vertices are map coordinates, --crs and --vertical are enough.")
+        raise MissingReference(f"{where} is a mesh without a place.{_said_beside(source)}", f"{HOW} Where its vertices are map coordinates, --crs and --vertical are enough.")
     if options.rotation or options.height is not None or any(origin) or options.scale != 1.0:
         raise BadOption(f"{where}: rotation, height, origin and scale go with an anchor.", HOW)
     reference = crs_module.parse_reference(options.crs, options.vertical, vertical_offset=options.vertical_offset, where=where)

@@ -1,14 +1,17 @@
-"""PLY with polygons, made plain for trimesh: triangles alone.
+"""PLY made plain for trimesh: triangles alone, coordinates as they are written, colours of 8 bits.
 
 trimesh cuts polygons as fans, which covers what lies outside of one that is not convex, and refuses binary files whose faces differ in their
 corners, which is how Blender and MeshLab write them. Faces that are not convex are cut by ear clipping, as those of OBJ; colours of faces and
-texture coordinates of their corners go with them. A file of triangles alone, or one that is not understood, is left to trimesh.
+texture coordinates of their corners go with them. Nor does it know strips of triangles, colours of 16 bits or under their older names, and of a text whose
+coordinates are called `float` it keeps 7 digits: those of a map have more. A binary file of triangles alone, or one that is not understood, is left to it.
 
 Format: Turk, The PLY Polygon File Format (1994).
 """
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -18,12 +21,19 @@ from numpy.typing import NDArray
 from ingest_bim.citymodel import Face
 from ingest_bim.citymodel_faces import triangulate
 from ingest_bim.meshfile_obj import not_convex
+from twin.model import Report
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 TYPES = {"char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2", "int": "i4", "int32": "i4",
          "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4", "double": "f8", "float64": "f8"}  # fmt: skip
 RINGS = ("vertex_indices", "vertex_index")
+COLORS = ("red", "green", "blue", "alpha")
+#: Elements of which something is drawn.
+DRAWN = ("vertex", "face", "tristrips")
+#: What comments say of a place, which no writer does like another.
+DIGIT = re.compile(r"\d")
+PLACE = re.compile(r"shift|offset|origin|epsg|\bcrs\b|\bsrs\b|proj|wkt|georef", re.IGNORECASE)
 
 
 @dataclass
@@ -43,26 +53,78 @@ class Rows:
     lists: dict[str, tuple[NDArray[np.generic], I64]] = field(default_factory=dict)
 
 
-def triangular(data: bytes) -> bytes:
-    """The file with its polygons as triangles; as it is where it has none, or is not as the format asks (for trimesh to say)."""
+def plainly(data: bytes, report: Report) -> bytes:
+    """The file made plain; as it is where nothing has to be done, or where it is not as the format asks (for trimesh to say). What is in it and not drawn is reported."""
     try:
         end = data.index(b"\n", data.index(b"end_header")) + 1
-        head = data[:end].decode("ascii", "replace").splitlines()
+        head = data[:end].decode("utf-8", "replace").splitlines()
         elements = _elements(head)
         layout = next(line.split()[1] for line in head if line.startswith("format"))
         body = _Text(data[end:]) if layout == "ascii" else _Binary(data, end, ">" if "big" in layout else "<")
-        rows = {element.name: body.rows(element) for element in elements[: 1 + max(i for i, e in enumerate(elements) if e.name in ("vertex", "face"))]}
-        vertex, face = rows["vertex"], rows["face"]
-        name = next(name for name in RINGS if name in face.lists)
-        numbers, first = face.lists[name][0].astype(np.int64), face.lists[name][1]
+        rows = {element.name: body.rows(element) for element in elements[: 1 + max(i for i, e in enumerate(elements) if e.name in DRAWN)]}
+        vertex, face = rows["vertex"], rows.get("face", Rows())
+        strips = rows.get("tristrips")
+        name = next((name for name in RINGS if name in face.lists), "")
+        numbers, first = (face.lists[name][0].astype(np.int64), face.lists[name][1]) if name else (np.zeros(0, np.int64), np.zeros(1, np.int64))
         vertices = np.column_stack([vertex.scalars[axis].astype(np.float64) for axis in "xyz"])
+        striped = _of_strips(strips.lists[next(name for name in RINGS if name in strips.lists)][0].astype(np.int64)) if strips else np.zeros((0, 3), np.int64)
     except (ValueError, KeyError, IndexError, StopIteration, OverflowError):
         return data
+    _say(head, elements, report)
+    colored = [_plain_colors(kind) for kind in (vertex, face)]
     sizes = np.diff(first)
-    if vertex.lists or not len(sizes) or (sizes == 3).all():
+    if vertex.lists or not len(sizes) + len(striped):
+        return data
+    comments = [line for line in head if line.startswith(("comment TextureFile", "obj_info"))]
+    if len(striped) and not len(sizes):
+        return written(comments, vertex, Rows(), striped, np.zeros(0, np.int64), np.zeros(0, np.int64))
+    if len(striped):
+        report.note("skipped", "", f"It has faces and strips of triangles: {len(striped):,} triangles of strips are not drawn.")
+    if (sizes == 3).all() and layout != "ascii" and not any(colored):
         return data
     corners, of = _cut(vertices, numbers, first, sizes)
-    return _written([line for line in head if line.startswith(("comment", "obj_info"))], vertex, face, numbers[corners], of, corners)
+    return written(comments, vertex, face, numbers[corners], of, corners)
+
+
+def _say(head: list[str], elements: list[Element], report: Report) -> None:
+    for element in elements:
+        if element.name not in DRAWN and element.count:
+            report.note("skipped", "", f"Its {element.count:,} rows of {element.name[:40]!r} are neither corners nor faces and are not read.")
+    say_place([line.partition(" ")[2].strip() for line in head if line.startswith(("comment", "obj_info"))], report)
+
+
+def say_place(comments: list[str], report: Report) -> None:
+    """Report what comments say of a place: nothing of it is applied."""
+    if said := [comment for comment in comments if PLACE.search(comment) and DIGIT.search(comment)]:
+        quoted = "; ".join(said)[:300]
+        report.note("warned", "", f"Its header says {quoted!r}, which is not applied: what is to be added to its coordinates goes into an anchor (--option anchor=E,N), its CRS into --crs.")
+
+
+def _of_strips(numbers: I64) -> I64:
+    """(T, 3) corners of strips, each ended by -1: every other triangle is turned."""
+    found = [np.zeros((0, 3), np.int64)]
+    for strip in np.split(numbers, np.flatnonzero(numbers < 0)):
+        corners = strip[strip >= 0]
+        if len(corners) > 2:
+            triangles = np.stack([corners[:-2], corners[1:-1], corners[2:]], axis=1)
+            triangles[1::2] = triangles[1::2, ::-1]
+            found.append(triangles)
+    whole = np.concatenate(found)
+    kept: I64 = whole[(whole[:, 0] != whole[:, 1]) & (whole[:, 1] != whole[:, 2]) & (whole[:, 2] != whole[:, 0])]  # strips are led on by corners that come twice
+    return kept
+
+
+def _plain_colors(rows: Rows) -> bool:
+    """Colours by the names and in the bytes that trimesh knows (changed in place); whether anything had to be."""
+    changed = False
+    for name in COLORS:
+        if name not in rows.scalars and f"diffuse_{name}" in rows.scalars:
+            rows.scalars[name] = rows.scalars.pop(f"diffuse_{name}")
+            changed = True
+        if (values := rows.scalars.get(name)) is not None and values.dtype.str[1:] == "u2":
+            rows.scalars[name] = np.rint(values.astype(np.float64) / 257).astype(np.uint8)
+            changed = True
+    return changed
 
 
 def _elements(head: list[str]) -> list[Element]:
@@ -136,29 +198,55 @@ class _Binary:
 
 
 class _Text:
-    """Reads rows of words one element after the other."""
+    """Reads rows of numbers one element after the other; coordinates keep all their digits, whatever type they are said to have."""
 
     def __init__(self, data: bytes) -> None:
-        self.words, self.at = data.split(), 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of text that is no number
+            self.numbers, self.at = np.fromstring(data.decode("ascii"), np.float64, sep=" "), 0
 
     def rows(self, element: Element) -> Rows:
-        width = len(element.properties)
-        if not any(counted for _, _, counted in element.properties):
-            table = np.array(self.words[self.at : self.at + element.count * width], np.float64).reshape(element.count, width)
-            self.at += element.count * width
-            return Rows({name: table[:, i].astype(kind) for i, (name, kind, _) in enumerate(element.properties)})
-        found: dict[str, list[list[bytes]]] = {name: [] for name, _, _ in element.properties}
+        found = self._alike(element)
+        if found is None:
+            found = self._one_by_one(element)
+        if self.at > len(self.numbers):
+            raise ValueError("the file is cut short")
+        kinds = {name: "f8" if element.name == "vertex" and name in ("x", "y", "z") else kind for name, kind, _ in element.properties}
+        return Rows({name: values.astype(kinds[name]) for name, values in found.scalars.items()}, {name: (values.astype(kinds[name]), first) for name, (values, first) in found.lists.items()})
+
+    def _alike(self, element: Element) -> Rows | None:
+        """Rows whose lists are all as long as the first row's; None (and nothing read) where they are not."""
+        at, sizes = self.at, list[int]()
+        for _, _, counted in element.properties:
+            sizes.append(int(self.numbers[at]) if counted and element.count else 1)
+            at += sizes[-1] + bool(counted)
+        width, end = at - self.at, self.at + (at - self.at) * element.count
+        if end > len(self.numbers):
+            return None
+        table = self.numbers[self.at : end].reshape(element.count, width)
+        found, column = Rows(), 0
+        for (name, _, counted), size in zip(element.properties, sizes, strict=True):
+            if counted:
+                if (table[:, column] != size).any():
+                    return None
+                found.lists[name] = (table[:, column + 1 : column + 1 + size].reshape(-1), np.arange(element.count + 1) * size)
+            else:
+                found.scalars[name] = table[:, column]
+            column += size + bool(counted)
+        self.at = end
+        return found
+
+    def _one_by_one(self, element: Element) -> Rows:
+        found: dict[str, list[NDArray[np.float64]]] = {name: [] for name, _, _ in element.properties}
         for _ in range(element.count):
             for name, _, counted in element.properties:
-                size = int(self.words[self.at]) if counted else 1
+                size = int(self.numbers[self.at]) if counted else 1
                 self.at += 1 if counted else 0
-                found[name].append(self.words[self.at : self.at + size])
+                found[name].append(self.numbers[self.at : self.at + size])
                 self.at += size
-        if self.at > len(self.words):
-            raise ValueError("the file is cut short")
-        flat = {name: np.array([word for row in rows for word in row], np.float64) for name, rows in found.items()}
-        return Rows({name: flat[name].astype(kind) for name, kind, counted in element.properties if not counted},
-                    {name: (flat[name].astype(kind), np.cumsum([0, *map(len, found[name])])) for name, kind, counted in element.properties if counted})  # fmt: skip
+        flat = {name: np.concatenate([np.zeros(0), *rows]) for name, rows in found.items()}
+        return Rows({name: flat[name] for name, _, counted in element.properties if not counted},
+                    {name: (flat[name], np.cumsum([0, *map(len, found[name])])) for name, _, counted in element.properties if counted})  # fmt: skip
 
 
 def _cut(vertices: F64, numbers: I64, first: I64, sizes: I64) -> tuple[I64, I64]:
@@ -182,7 +270,7 @@ def _cut(vertices: F64, numbers: I64, first: I64, sizes: I64) -> tuple[I64, I64]
     return np.concatenate(triangles)[order], np.concatenate(face)[order]
 
 
-def _written(comments: list[str], vertex: Rows, face: Rows, triangles: I64, of: I64, corners: I64) -> bytes:
+def written(comments: list[str], vertex: Rows, face: Rows, triangles: I64, of: I64, corners: I64) -> bytes:
     """A binary PLY of vertices as they were and triangles with what their faces had."""
     lines = ["ply", "format binary_little_endian 1.0", *comments, f"element vertex {len(vertex.scalars['x'])}"]
     names = {kind: name for name, kind in TYPES.items()}

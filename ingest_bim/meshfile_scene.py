@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import re
 from collections.abc import Container
 from dataclasses import dataclass, field
@@ -15,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from ingest_bim import meshfile_ply, meshfile_stl
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.meshfile_gltf import Marked, Use, marked, name_and_use
 from ingest_bim.meshfile_nodes import MARK, number_of
 from ingest_bim.meshfile_obj import as_utf8, odd_line, opacity, prepared, without_options
-from ingest_bim.meshfile_ply import triangular
 from ingest_bim.wording import in_words
 from twin.errors import UnreadableSource
 from twin.model import Material, Report
@@ -67,6 +68,7 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
     import trimesh  # noqa: PLC0415  slow to import; only meshes need it
     from trimesh.resolvers import Resolver  # noqa: PLC0415
 
+    logging.getLogger("trimesh").setLevel(logging.CRITICAL)  # it logs the tracebacks of what is in our report
     folder = source.resolve().parent
     home = folder if root is None else root.resolve()
 
@@ -116,7 +118,7 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
     try:
         beside = Beside()
         ready = marked(source.read_bytes(), kind, source.name, beside.get, report) if kind in ("gltf", "glb") else Marked(PREPARE[kind](source, report))
-        scene = trimesh.load_scene(io.BytesIO(ready.data), file_type=kind, resolver=beside, process=False, **settings)
+        scene = trimesh.load_scene(io.BytesIO(ready.data), file_type="ply" if ready.data.startswith(b"ply\n") else kind, resolver=beside, process=False, **settings)
     except UnreadableSource:
         raise
     except Exception as error:  # the loaders raise anything from KeyError to struct.error; all mean unreadable
@@ -139,40 +141,17 @@ def _is_image(data: bytes) -> bool:
 
 
 def _obj(source: Path, report: Report) -> bytes:
-    return prepared(source.read_bytes(), source.name, report)
-
-
-def _ply(source: Path, report: Report) -> bytes:  # noqa: ARG001
-    return triangular(source.read_bytes())
-
-
-def _stl(source: Path, report: Report) -> bytes:
-    """The file, as far as it is triangles: a binary STL must have the length that its number of triangles asks for; trimesh would look for text in one that has not."""
     data = source.read_bytes()
-    count = int.from_bytes(data[80:84], "little")
-    size = 84 + 50 * count
-    if len(data) < 84 or len(data) == size or b"facet" in data[:1000].lower():
-        _check_text(data, source.name)
-        if len(data) == size and np.frombuffer(data, "u1", offset=84).reshape(-1, 50)[:, 48:].any():
-            report.note("warned", "", "Bytes behind its triangles (colours, as some programs write them) are not read: it is drawn grey.")
-        return data
-    if len(data) < size:
-        raise UnreadableSource(f"{source.name} is cut short: it states {count:,} triangles, there are {(len(data) - 84) // 50:,}.", "Deliver it again.")
-    report.note("skipped", "", f"{len(data) - size:,} bytes behind the last of its {count:,} triangles are left out.")
-    return data[:size]
+    comments = re.findall(rb"^[ \t]*#+[ \t]*(.*?)[ \t\r]*$", data[: data.find(b"\nv ") + 1 or 4096], re.MULTILINE)
+    meshfile_ply.say_place([comment.decode("utf-8", "replace") for comment in comments], report)
+    return prepared(data, source.name, report)
 
 
-def _check_text(data: bytes, name: str) -> None:
-    """A text STL must end its last solid; trimesh leaves out one that does not end, without a word."""
-    if len(data) == 84 + 50 * int.from_bytes(data[80:84], "little"):
-        return  # binary
-    text = data.lower()
-    begun, ended = len(re.findall(rb"^\s*facet\b", text, re.MULTILINE)), len(re.findall(rb"^\s*endfacet\b", text, re.MULTILINE))
-    if begun != ended or not re.search(rb"\n\s*endsolid\b[^\n]*\s*\Z", text[-1000:]):
-        raise UnreadableSource(f"{name} is cut short: {begun:,} triangles begin, {ended:,} end, and its last solid does not.", "Deliver it again.")
+def _ply(source: Path, report: Report) -> bytes:
+    return meshfile_ply.plainly(source.read_bytes(), report)
 
 
-PREPARE = {"obj": _obj, "stl": _stl, "ply": _ply}
+PREPARE = {"obj": _obj, "stl": meshfile_stl.plainly, "ply": _ply}
 """What a kind of file is made into before trimesh reads it."""
 
 

@@ -55,10 +55,10 @@ def heads(source: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, bytes]]:
                     yield source.stem, file.read(HEAD)
             return
         with zipfile.ZipFile(source) as archive:
-            for info in archive.infolist():
-                if is_model(info.filename, suffixes) and not info.flag_bits & 1:
+            for name, info in zips.names_of(archive):
+                if is_model(name, suffixes) and not info.flag_bits & 1:
                     with archive.open(info) as file:
-                        yield info.filename, file.read(HEAD)
+                        yield name, file.read(HEAD)
     except (*zips.UNREADABLE, *BROKEN):
         return
 
@@ -139,17 +139,16 @@ def _unpack(source: Path, root: Path, report: Report) -> list[str]:
     """Names of the files that were unpacked."""
     try:
         with zipfile.ZipFile(source) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
-            total = sum(info.file_size for info in infos)
+            infos = [(name, info) for name, info in zips.names_of(archive) if not info.is_dir()]
+            total = sum(info.file_size for _, info in infos)
             if total > min(MAX_BYTES, MAX_RATIO * source.stat().st_size) or len(infos) > MAX_FILES:
                 raise UnreadableSource(f"{source.name} would unpack to {len(infos):,} files of {total >> 20} MiB, {total // max(source.stat().st_size, 1)} times its size.",
                                        "Unpack it yourself if that is right, and ingest the folder's model.")  # fmt: skip
             done = []
-            for info in infos:
-                name = info.filename.replace("\\", "/")
+            for name, info in infos:
                 parts = PurePosixPath(name).parts
                 if ".." in parts or PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or stat.S_ISLNK(info.external_attr >> 16) or "\0" in name:
-                    report.note("refused", info.filename[:200], "This entry of the ZIP leads out of it (or is a link) and is not unpacked.")
+                    report.note("refused", name[:200], "This entry of the ZIP leads out of it (or is a link) and is not unpacked.")
                     continue
                 path = root / name
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -154,20 +154,44 @@ def layers(shell: Shell, grade: str | None) -> None:
     shown = {p.layer: p for p in city.catalog.published()}
     rows = []
     for layer in city.catalog.layers():
-        if wanted is not None and layer.grade != wanted:
-            continue
         publication = shown.get(layer.name)
         row: dict[str, Any] = {"layer": layer.name, "kind": layer.kind, "title": layer.title, "group": layer.group, "grade": layer.grade,
                                "version": publication.number if publication else None, "stale": False}  # fmt: skip
         if publication:
             version = city.manifest(publication.manifest)
             derivation = city.catalog.derivation(publication.derivation) if publication.derivation else None
-            row |= {"count": version.count, "stale": uses.is_stale(city, version, derivation)}
-        rows.append(row)
+            row |= {"count": version.count, "stale": uses.is_stale(city, version, derivation), "grade": grading.of_version(version.report, layer.grade)}
+        if wanted is None or row["grade"] == wanted:
+            rows.append(row)
     table = [f"{r['layer']:<24} {r['kind']:<8} {'v' + str(r['version']) if r['version'] else '–':<5} {r['grade'] or '–':<5} {r.get('count', 0):>10,}  "
              f"{r['title'].get('zh', '')}{'   STALE: run twin tile ' + r['layer'] if r['stale'] else ''}" for r in rows]  # fmt: skip
     empty = f"No layer is of grade {wanted}." if wanted is not None else "The city is empty. Fill it with: twin ingest SOURCE --layer NAME, or twin demo"
     shell.say(rows, "\n".join(table) or empty)
+
+
+@command("grade")
+@click.argument("layer")
+@click.argument("grade", required=False)
+def grade(shell: Shell, layer: str, grade: str | None) -> None:
+    """Show the CIM grade of LAYER with its reasons, or overrule it by GRADE (CIM1 to CIM7; "" takes that back).
+
+    That is a new version without reading anything anew; it holds for later deliveries.
+    """
+    from twin import grading  # noqa: PLC0415
+
+    city = shell.city
+    if grade is not None:
+        from twin import tasks  # noqa: PLC0415
+
+        wanted = grading.check(grade)
+        city.catalog.layer(layer)
+        with shell.progress() as listen:
+            tasks.require(tasks.work(city, tasks.submit(city, "regrade", {"layer": layer, "grade": wanted}), listen))
+    shown = city.catalog.published(layer)
+    row = city.catalog.version(layer, shown[0].number if shown else None)
+    found = city.manifest(row.manifest).report.get("facts", {}).get("grade") or {"value": "", "reasons": []}
+    given = f"{found['given']} {grading.NAMES[found['given']]}, given by {found.get('by') or 'somebody'}; by rule " if found.get("given") else ""
+    shell.say({"layer": layer, "version": row.number, **found}, f"{layer} version {row.number}: {given}{found['value'] or 'none'} {found.get('name', '')}\n  " + "\n  ".join(found["reasons"]))
 
 
 @command("versions")
@@ -187,7 +211,7 @@ def info(shell: Shell, layer: str, version: int | None) -> None:
     """Everything known about LAYER's published (or named, else newest) version: schema, CRS, report, provenance, tiles."""
     from dataclasses import asdict  # noqa: PLC0415
 
-    from twin import parts, uses  # noqa: PLC0415
+    from twin import grading, parts, uses  # noqa: PLC0415
 
     city = shell.city
     shown = city.catalog.published(layer)
@@ -196,9 +220,11 @@ def info(shell: Shell, layer: str, version: int | None) -> None:
     manifest = city.manifest(row.manifest)
     key = shown[0].derivation if shown and shown[0].number == row.number else None
     derivation = city.catalog.derivation(key) if key else None
-    value = {"layer": asdict(city.catalog.layer(layer)), "version": row.number, "published": bool(shown and shown[0].number == row.number),
+    about = asdict(city.catalog.layer(layer))
+    about["grade"] = grading.of_version(manifest.report, about["grade"])
+    value = {"layer": about, "version": row.number, "published": bool(shown and shown[0].number == row.number),
              "stale": uses.is_stale(city, manifest, derivation), **parts.to_json(manifest), "tileset": asdict(derivation) if derivation else None}  # fmt: skip
-    value["layer"] = asdict(city.catalog.layer(layer))
+    value["layer"] = about  # the manifest names its layer, too
     shell.say(value)
 
 

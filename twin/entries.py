@@ -45,7 +45,7 @@ _VECTOR = (".gpkg", ".geojson", ".geojsonl", ".geojsons", ".json", ".jsonl", ".s
 READERS: tuple[Entry, ...] = (
     Entry("cityjson", "ingest_bim.cityjson", "mesh", (".json", ".jsonl", ".zip", ".json.gz", ".jsonl.gz"), several=True),
     Entry("citygml", "ingest_bim.citygml", "mesh", (".gml", ".citygml", ".xml", ".zip", ".gml.gz", ".citygml.gz", ".xml.gz"), several=True),
-    Entry("tileset", "ingest_bim.adopted", "tileset", (".json", ".3tz")),
+    Entry("tileset", "ingest_bim.adopted", "tileset", (".json", ".3tz", ".zip")),
     Entry("footprints", "ingest_gis.footprints", "blocks", _VECTOR),
     Entry("vector", "ingest_gis.vector", "vector", _VECTOR),
     Entry("terrain", "ingest_gis.terrain", "terrain", (".tif", ".tiff", ".asc", ".hgt", ".zip"), several=True),

@@ -70,6 +70,15 @@ def check(text: str) -> str:
     return value
 
 
+def of_version(report: Mapping[str, Any], otherwise: str) -> str:
+    """The grade of a version by its report: what a person gave, else the rule's; `otherwise` the layer's, of versions that no reader made (results of scenarios).
+
+    The layer's row has that of its newest version, which need not be the one that it shows.
+    """
+    found: Mapping[str, Any] | None = (report.get("facts") or {}).get("grade")
+    return otherwise if found is None else str(found.get("given") or found["value"])
+
+
 def grade(kind: str, facts: Mapping[str, Any]) -> Grade:
     """The grade of a layer from its kind and its reader's facts (see the module)."""
     if kind in BY_KIND:

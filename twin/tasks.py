@@ -72,6 +72,8 @@ def _reader_for(paths: list[Path], name: str | None, options: dict[str, Any]) ->
             return choose_reader(path, None, options, many)
         except BadInput:
             continue
+    if (paths[0] / "tileset.json").is_file():
+        raise BadInput(f"{paths[0].name} is the folder of a tileset.", f"Give its root: {paths[0].name}/tileset.json.")
     raise BadInput(f"No reader of folders takes {paths[0].name}.", f"It should hold files of {' '.join(sorted(set(suffixes)))}; name a reader with --reader.")
 
 
@@ -263,6 +265,26 @@ def remove(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
     return {"layer": name, "version": number, "count": version.count} | _derive_and_publish(city, context, name, number, version, changed=True)
 
 
+def regrade(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
+    """A new version of a layer with the grade that a person gives it (or, with "", the rule's again): the parts stay as they are, their source is not read."""
+    name = params["layer"]
+    done = city.catalog.version_of_job(name, context.job.id)
+    if done is None:
+        shown = _shown(city, name)
+        base = city.manifest(city.catalog.version(name, shown).manifest)
+        facts = base.report.get("facts", {})
+        if "grade" not in facts:
+            raise Conflict(f"Layer {name!r} is the result of a scenario, which has no grade.", "Layers that are ingested have one.")
+        graded = {key: value for key, value in facts["grade"].items() if key not in ("given", "by")}
+        if given := grading.check(params["grade"]):
+            graded |= {"given": given, "by": city.settings.who}
+        version = _onto(replace(base, report={**base.report, "facts": {**facts, "grade": graded}}), shown)
+        number = _keep(city, context, replace(city.catalog.layer(name), grade=grading.of_version(version.report, "")), version)
+    else:
+        number, version = done.number, city.manifest(done.manifest)
+    return {"layer": name, "version": number, "count": version.count, "grade": version.report["facts"]["grade"]} | _derive_and_publish(city, context, name, number, version, changed=True)
+
+
 def _known(city: City, name: str, kind: LayerKind) -> parts.Known | None:
     """Where ids are in the parts of a layer, as far as the tiler left that with what the layer shows."""
     tiler = registry.tilers().get(kind)
@@ -385,6 +407,7 @@ def _derive(city: City, context: Context, name: str, number: int, version: Layer
     if version.kind == "blocks":
         inputs["ground"] = ground.key if ground else None
     about = city.catalog.layer(name)
+    about = replace(about, grade=grading.of_version(version.report, about.grade))
     inputs["layer"] = asdict(about)
     # colours of materials, filters and references of clouds, units and titles of columns: what tiles show and no part's bytes tell
     told = [[asdict(column) for column in version.columns], [part.properties for part in version.parts]]
@@ -479,4 +502,4 @@ def require(job: Job) -> dict[str, Any]:
     raise BadInput(job.error or f"Job {job.id} failed.")
 
 
-TASKS: dict[str, Callable[[City, Context, dict[str, Any]], dict[str, Any]]] = {"ingest": ingest, "tile": tile, "run": run, "compare": compare, "gc": garbage.collect, "compact": compact, "remove": remove}
+TASKS: dict[str, Callable[[City, Context, dict[str, Any]], dict[str, Any]]] = {"ingest": ingest, "tile": tile, "run": run, "compare": compare, "gc": garbage.collect, "compact": compact, "remove": remove, "regrade": regrade}

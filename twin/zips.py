@@ -14,6 +14,29 @@ from twin.lake import is_full, storage_error
 UNREADABLE = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, LookupError, NotImplementedError, RuntimeError, ValueError, OSError)
 
 
+UTF8 = 0x0800
+"""Bit 11 of a file's flags: its name is in UTF-8 (APPNOTE.TXT, 4.4.4)."""
+
+
+def names_of(archive: zipfile.ZipFile) -> list[tuple[str, zipfile.ZipInfo]]:
+    """The names of all entries, with forward slashes, each with its entry.
+
+    Names that are not marked as UTF-8 may be so all the same (macOS), or are in the code page of the machine (a Chinese Windows: GBK), which zipfile
+    reads as code page 437. All names of an archive are taken to be alike, since a short one may be read either way.
+    """
+    infos = archive.infolist()
+    unmarked = [info for info in infos if not info.flag_bits & UTF8 and not info.filename.isascii()]
+    found: list[str] = []
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            found = [info.filename.encode("cp437").decode(encoding) for info in unmarked]
+            break
+        except UnicodeError:
+            continue
+    read = {id(info): name for info, name in zip(unmarked, found, strict=False)}
+    return [(read.get(id(info), info.filename).replace("\\", "/"), info) for info in infos]
+
+
 def failure(error: BaseException, damaged: TwinError) -> TwinError:
     """What to raise for an error while a ZIP was unpacked to a file: `damaged`, but where the disk is full."""
     return storage_error("unpacking a ZIP", error) if isinstance(error, OSError) and is_full(error) else damaged

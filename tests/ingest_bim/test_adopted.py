@@ -144,7 +144,7 @@ def test_what_is_changed_is_reported(tmp_path: Path, lake: Lake) -> None:
 @pytest.mark.parametrize(("uri", "action", "reason"), [
     ("../secret.glb", "refused", "leads out"), ("tiles/../../secret.glb", "refused", "leads out"), ("/etc/passwd", "refused", "leads out"), ("%2e%2e/secret.glb", "refused", "leads out"),
     ("..\\secret.glb", "refused", "leads out"), ("tiles/none.glb", "skipped", "absent"), ("link.glb", "skipped", "absent"), ("https://example.org/a.glb", "skipped", "another server"),
-    ("file:///etc/passwd", "skipped", "another server"),
+    ("file:///etc/passwd", "skipped", "machine that wrote it"),
 ])  # fmt: skip
 def test_what_is_not_copied(tmp_path: Path, lake: Lake, uri: str, action: str, reason: str) -> None:
     home = tmp_path / "in"

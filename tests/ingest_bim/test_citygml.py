@@ -295,6 +295,18 @@ def test_two_references_in_one_file(tmp_path: Path) -> None:
         load(path, crs="EPSG:25832+5783")
 
 
+@pytest.mark.parametrize("corner", ["5335000 691000 500", "0 0 0", "nonsense", "-90 -180"])
+@pytest.mark.parametrize("first", ["", '<veg:SolitaryVegetationObject gml:id="t"><veg:lod1ImplicitRepresentation><core:ImplicitGeometry><core:relativeGMLGeometry>{}'
+                                       "</core:relativeGMLGeometry><core:referencePoint><gml:Point><gml:pos>691000 5335000 500</gml:pos></gml:Point></core:referencePoint>"
+                                       "</core:ImplicitGeometry></veg:lod1ImplicitRepresentation></veg:SolitaryVegetationObject>"])  # fmt: skip
+def test_an_envelope_that_is_wrong_decides_nothing(tmp_path: Path, corner: str, first: str) -> None:
+    """The order of axes is that of the geometry; the shape of an implicit one lies in a frame of its own."""
+    tree = f"<core:cityObjectMember>{first.format(polygon('x', FACES['r'], (0, 0, 0)))}</core:cityObjectMember>" if first else ""
+    meshes, report = load(save(tmp_path, tree + building(hull()), corner=corner))
+    ends = [mesh.transforms[:, :3, 3] for mesh in meshes]
+    assert np.abs(np.concatenate(ends) - AT).max() < 12 and report.facts["axis_order"] == "xy"
+
+
 @pytest.mark.parametrize("written", ["dimension", "coordinates", "coord"])
 def test_corners_in_every_writing(tmp_path: Path, written: str) -> None:
     """Six points of two numbers are not four of three where a surface around them says so; GML's older writings, decimal commas too."""

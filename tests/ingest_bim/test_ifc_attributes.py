@@ -222,6 +222,20 @@ def test_what_is_stated_beside_values_is_kept(model_file: ModelFile, step: Step)
     assert read.tables["aspects"] == [{"id": FIRST, "name": "shaft", "description": "of the column", "definitional": "true"}]
 
 
+def test_whose_a_note_is_where_elements_differ(model_file: ModelFile, step: Step) -> None:
+    """Two quantities of one name with formulas of their own, one of them within another; what all say alike names nobody. A type has its own, too."""
+    lines = (
+        *BESIDE, "#560=IFCQUANTITYLENGTH('L',$,$,4.,'c*d');", "#561=IFCELEMENTQUANTITY('500000000000000000000B',$,'Q1',$,'by rule',(#560));",
+        "#562=IFCRELDEFINESBYPROPERTIES('500000000000000000000C',$,$,$,(#110),#561);",
+        "#570=IFCPROPERTYSINGLEVALUE('tone','of the primer',IFCLABEL('red'),$);", "#571=IFCCOMPLEXPROPERTY('paint',$,'outside',(#570));",
+        "#572=IFCPROPERTYSET('500000000000000000000D',$,'P1','all of it',(#571));", "#573=IFCWALLTYPE('500000000000000000000E',$,'T',$,$,(#572),$,$,$,.STANDARD.);",
+    )  # fmt: skip
+    notes = {(row["property"], row["text"]): row["ids"] and json.loads(row["ids"]) for row in Read(model_file(step(*lines))).tables["property_notes"]}
+    assert (notes["L", "a+b"], notes["L", "c*d"]) == ([FIRST], [SECOND])
+    assert (notes["paint.tone", "of the coat"], notes["paint.tone", "of the primer"]) == ([FIRST], ["500000000000000000000E"])
+    assert {note: ids for note, ids in notes.items() if note[0] not in ("L", "paint.tone")} == dict.fromkeys([note for note in notes if note[0] not in ("L", "paint.tone")])
+
+
 def test_what_associations_state_is_kept(model_file: ModelFile, step: Step) -> None:
     read = Read(model_file(step(*BESIDE)))
     (row,) = read.tables["materials"]

@@ -64,3 +64,22 @@ def test_a_set_of_one_material_looks_like_it(model_file: ModelFile, step: Step, 
 def test_of_two_sides_the_outer_one_is_shown(model_file: ModelFile, step: Step, kernel: str) -> None:
     lines = (*LOOKS, *body("#63"), "#950=IFCSURFACESTYLE('in',.NEGATIVE.,(#912));", "#951=IFCSURFACESTYLE('out',.POSITIVE.,(#902));", "#952=IFCSTYLEDITEM(#63,(#950,#951),$);")
     assert areas(model_file(step(*lines)), kernel) == {RED: pytest.approx(22)}
+
+
+@pytest.mark.parametrize("kernel", ["auto", "opencascade"])
+@pytest.mark.parametrize(("items", "assigned", "of", "seen"), [
+    ("#63", "#943", "", {BLUE: 22}), ("#63", "#63", "", {BLUE: 22}),  # a representation, an item
+    ("#63", "#943", "#952=IFCSTYLEDITEM(#63,(#903),$);", {RED: 22}), ("#63,#942", "#943", "#952=IFCSTYLEDITEM(#63,(#903),$);", {RED: 22, BLUE: 6}),
+    ("#63", "#943", f"#955=IFCRELASSOCIATESMATERIAL('{ID[:-1]}2',$,$,$,(#945),#920);", {RED: 22}),
+])  # fmt: skip
+def test_the_look_of_a_layer_is_for_what_has_none(model_file: ModelFile, step: Step, items: str, assigned: str, of: str, seen: dict[tuple[float, ...], float], kernel: str) -> None:
+    """IfcPresentationLayerWithStyle: a style of an item or a material comes before that of its layer."""
+    lines = (*LOOKS, *body(items), of, f"#960=IFCPRESENTATIONLAYERWITHSTYLE('A',$,({assigned}),$,.T.,.F.,.F.,(#913));")
+    assert areas(model_file(step(*lines)), kernel) == {color: pytest.approx(area) for color, area in seen.items()}
+
+
+def test_layers_of_two_looks_change_nothing(model_file: ModelFile, step: Step) -> None:
+    layer = "#96{}=IFCPRESENTATIONLAYERWITHSTYLE('A{}',$,({}),$,.T.,.F.,.F.,({}));"
+    lines = (*LOOKS, *body("#63,#942"), layer.format(0, 0, "#63", "#913"), layer.format(1, 1, "#942", "#903"))
+    found = areas(model_file(step(*lines)), "auto")
+    assert sum(found.values()) == pytest.approx(28) and RED not in found and BLUE not in found

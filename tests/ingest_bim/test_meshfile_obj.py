@@ -117,3 +117,11 @@ def test_the_object_that_a_part_belongs_to(name: str, object_: str) -> None:
     """The longest that it begins with, found without a look at all of them (20,000 objects took half a minute)."""
     stated = ["a", "a_b", "c__d", "c"]
     assert _begun_by(name, stated) == object_ == max((o for o in stated if name == o or name.startswith(f"{o}_")), key=len, default="")
+
+
+@pytest.mark.parametrize(("comment", "said"), [("# offset: 500000.0 2500000.0 0.0", True), ("#EPSG:4547", True), ("# offset of nothing", False), ("# made by X 4.2", False)])
+def test_what_comments_say_of_a_place_is_not_applied_and_said(tmp_path: Path, comment: str, said: bool) -> None:
+    path = tmp_path / "a.obj"
+    path.write_text(f"{comment}\n{WALL}# EPSG:4326 in the middle of a file\n")
+    (mesh,), report = load(path, **PLACE)
+    assert len(mesh) == 1 and any(comment.lstrip("# ") in note.reason for note in report.notes if note.action == "warned") == said

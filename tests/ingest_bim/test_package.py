@@ -96,3 +96,13 @@ def test_bombs_and_broken_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         list(citygml.read(pack(tmp_path / "none.zip", **{"readme.txt": "x"}), citygml.Options(), Report()))
     with pytest.raises(BadInput):
         tasks.choose_reader(pack(tmp_path / "other.zip", **{"readme.txt": "x"}), None, {})
+
+
+def test_names_of_entries_in_gbk(tmp_path: Path) -> None:
+    """Chinese Windows packs names in its code page and does not say so; the texture was missing and its name was read as nonsense."""
+    obj = {"MMMM/m.obj": "mtllib m.mtl\n" + WALL, "MMMM/m.mtl": "newmtl a\nmap_Kd 墙面.png\n"}
+    path = pack(tmp_path / "obj.zip", **{**obj, "MMMM/WWWW.png": quarters(tmp_path / "a.png").read_bytes()})
+    path.write_bytes(path.read_bytes().replace(b"MMMM", "模型".encode("gbk")).replace(b"WWWW", "墙面".encode("gbk")))
+    report = Report()
+    mesh = next(iter(meshfile.read(path, meshfile.Options(**PLACE), report)))
+    assert isinstance(mesh, Mesh) and mesh.materials[0].texture is not None and report.facts["member"] == "模型/m.obj"

@@ -77,3 +77,66 @@ def test_shown_searchable_and_overridable(tmp_path: Path) -> None:
     assert [row["layer"] for row in twin("layers", "--grade", "CIM3")] == ["b"] and twin("info", "b")["report"]["facts"]["grade"]["given"] == "CIM3"
     twin("ingest", str(tmp_path / "h.gpkg"), "--layer", "b", "--reader", "footprints", "--grade", "", "--option", "ground=0")
     assert [row["layer"] for row in twin("layers", "--grade", "CIM2")] == ["a", "b"]
+
+
+def test_the_grade_is_that_of_the_version_that_is_shown(tmp_path: Path) -> None:
+    """One that is only kept, or was gone back from, does not lend the layer its grade; what a person said holds for later deliveries."""
+    path, home = tmp_path / "a.geojson", tmp_path / "city"
+
+    def twin(*arguments: str) -> Any:
+        result = CliRunner().invoke(main, [*arguments, "--home", str(home), "--json"])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout.strip().splitlines()[-1])
+
+    def deliver(place: float, *more: str) -> None:
+        feature = {"type": "Feature", "id": "a", "properties": {}, "geometry": {"type": "Point", "coordinates": [place, 22.5]}}
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+        twin("ingest", str(path), "--layer", "a", "--reader", "vector", *more)
+
+    def grades() -> tuple[str, str, str]:
+        with TestClient(create_app(City.open(home))) as client:
+            (listed,) = client.get("/collections").json()["collections"]
+            assert [one["id"] for one in client.get("/collections", params={"grade": listed["twin:grade"]}).json()["collections"]] == ["a"]
+        (row,) = twin("layers", "--grade", listed["twin:grade"])
+        return listed["twin:grade"], row["grade"], twin("info", "a")["layer"]["grade"]
+
+    deliver(112.6)
+    deliver(112.7, "--grade", "cim4", "--no-publish")
+    assert grades() == ("CIM1",) * 3
+    twin("publish", "a", "2")
+    assert grades() == ("CIM4",) * 3
+    deliver(112.8)
+    assert grades() == ("CIM4",) * 3
+    twin("rollback", "a")
+    twin("rollback", "a")
+    assert grades() == ("CIM1",) * 3
+
+
+def test_overruled_without_the_source(tmp_path: Path) -> None:
+    """A new version of the same parts, on record with who did it; it holds for later deliveries, and is taken back; tiles tell it."""
+    path, home = tmp_path / "a.geojson", tmp_path / "city"
+
+    def twin(*arguments: str, code: int = 0) -> Any:
+        result = CliRunner().invoke(main, [*arguments, "--home", str(home), "--json"])
+        assert result.exit_code == code, result.output
+        return json.loads((result.stdout if code == 0 else result.output).strip().splitlines()[-1])
+
+    ring = [[112.6, 22.5], [112.601, 22.5], [112.601, 22.501], [112.6, 22.5]]
+    feature = {"type": "Feature", "id": "a", "properties": {"height": 9.0}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    deliver = ["ingest", str(path), "--layer", "a", "--reader", "footprints", "--option", "ground=0"]
+    twin(*deliver)
+    before, key = twin("info", "a"), "tileset"
+    path.rename(tmp_path / "gone.geojson")
+    found = twin("grade", "a", "cim3")
+    assert (found["version"], found["value"], found["given"], bool(found["by"])) == (2, "CIM2", "CIM3", True) and twin("grade", "a") == found
+    after = twin("info", "a")
+    assert after["parts"] == before["parts"] and after["layer"]["grade"] == "CIM3" and after[key]["inputs"]["layer"]["grade"] == "CIM3"
+    assert [row["layer"] for row in twin("layers", "--grade", "CIM3")] == ["a"]
+    (tmp_path / "gone.geojson").rename(path)
+    twin(*deliver)
+    assert twin("grade", "a")["given"] == "CIM3" and twin("grade", "a")["version"] == 3
+    assert "given" not in twin("grade", "a", "") and twin("info", "a")["layer"]["grade"] == "CIM2"
+    twin(*deliver)
+    assert "given" not in twin("grade", "a")
+    assert "CIM1, CIM2" in twin("grade", "a", "CIM8", code=2)["error"]["remedy"] and twin("grade", "none", "CIM3", code=1)["error"]["message"].startswith("There is no layer")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from twin import uses
+from twin import grading, uses
 from twin.api.common import GEOJSON, CityDep, href, json_response, link, timestamp
 from twin.api.definition import answers
 from twin.api.history import moment, shown_at
@@ -67,7 +67,7 @@ def describe(request: Request, city: City, name: str, shown: Publication | None 
         derivation = city.catalog.derivation(shown.derivation) if shown.derivation else None
     value: dict[str, Any] = {
         "id": name, "title": layer.title.get("zh") or layer.title.get("en") or name, "description": layer.description,
-        "twin:title": layer.title, "twin:kind": version.kind, "twin:group": layer.group, "twin:grade": layer.grade or None,
+        "twin:title": layer.title, "twin:kind": version.kind, "twin:group": layer.group, "twin:grade": grading.of_version(version.report, layer.grade) or None,
         "twin:gradeBasis": version.report.get("facts", {}).get("grade"),
         "twin:licence": layer.licence or None, "twin:label": layer.label,
         "twin:version": publication.number, "twin:published": timestamp(publication.at), "twin:tileset": derivation.key if derivation else None,
