@@ -98,10 +98,12 @@ def _bends(line: F64) -> F64:
 
 
 def tube(draw: Draw, line: F64, radius: float, inner: float | None) -> Any | None:
-    """The triangles of a disk (or ring) along a line (n, 3), each bend mitred; None where a bend is too narrow for that.
+    """The triangles of a disk (or ring) along a line (n, 3), each bend mitred; None where a bend is too narrow for that, or the radii are none.
 
     The reference kernel makes the same of a cylinder for each side, cut by the next, in a tenth of a second each.
     """
+    if not 0 <= (inner or 0.0) < (radius or 0.0):  # the kernels say so
+        return None
     sides = np.diff(line, axis=0)
     lengths = np.linalg.norm(sides, axis=1)
     sides /= lengths[:, None]

@@ -115,7 +115,7 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
         meshed = redraw(model, product, lambda item: create(settings, item, geometry_library=OUTLINES))
         if kernel in (DIRECT, CLIP):
             return own(model, settings, product, kernel)
-        if meshed and not attribute(product, "HasOpenings"):
+        if meshed:
             with suppress(*DAMAGED):  # it is made of other items too, which are for a kernel (that takes seconds for so many triangles)
                 return own(model, settings, product, DIRECT)
         if is_circular(product.ObjectPlacement):  # the kernels follow it until they crash

@@ -90,7 +90,7 @@ def _angle(model: Any, factor: float) -> Any:
 def redraw(model: Any, product: Any, outline: Callable[[Any], Any]) -> bool:
     """Redraw what an element is made of, and its openings; several bodies in one context become one, as the kernels draw the first alone.
 
-    Returns whether something of it is triangles now.
+    Returns whether something of it is triangles now, and nothing cuts it.
 
     Args:
         model: what it is in.
@@ -124,7 +124,7 @@ def redraw(model: Any, product: Any, outline: Callable[[Any], Any]) -> bool:
             if other is not None:
                 _put(model, item, other)
                 triangles |= other.is_a("IfcTriangulatedFaceSet")
-    return triangles
+    return triangles and not any(True for _ in _openings(product))
 
 
 def _join(model: Any, shape: Any) -> None:
@@ -155,12 +155,18 @@ def _shapes(product: Any) -> Iterator[Any]:
     own = attribute(product, "Representation")
     if own is not None:
         yield own
+    for opening in _openings(product):
+        shape = attribute(opening, "Representation")
+        if shape is not None:
+            yield shape
+
+
+def _openings(product: Any) -> Iterator[Any]:
+    """The openings that cut an element, or what it is a part of."""
     whole = product
     for _ in range(HIGHEST):
         for relation in attribute(whole, "HasOpenings", ()):
-            shape = attribute(relation.RelatedOpeningElement, "Representation")
-            if shape is not None:
-                yield shape
+            yield relation.RelatedOpeningElement
         above = attribute(whole, "Decomposes", ())
         if not above:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import pytest
 
 from ingest_bim import ifc
 from ingest_bim.geometry_disks import tube
+from ingest_bim.geometry_host import OUTLINES, geometry_settings
 from ingest_bim.geometry_profiles import Draw
+from ingest_bim.geometry_redrawn import redraw
 from ingest_bim.ifc_caps import closed
 from ingest_bim.ifc_geometry import Shape, is_closed, volume_of
+from ingest_bim.step_access import parser
 from twin import reading
 from twin.model import Mesh, Report
 
@@ -380,6 +384,17 @@ def test_a_disk_along_an_alignment_is_drawn(model_file: ModelFile, step: Step, i
     assert volume == pytest.approx(np.pi * (0.25 - hole**2) * LENGTH, rel=5e-3)
     assert area == pytest.approx(FULL * (0.5 + hole) * LENGTH + FULL * (0.25 - hole**2), rel=1e-3)
     np.testing.assert_allclose(box, (0, -0.5, 9.5, 150.5, 50, 10.5), atol=1e-2)
+
+
+@pytest.mark.parametrize("cut", ["", "#902", "#904"])
+def test_a_disk_along_an_alignment_that_is_cut_is_for_what_cuts(model_file: ModelFile, step: Step, cut: str) -> None:
+    """Its triangles are drawn as they are only where neither it nor what it is a part of (#904) has an opening."""
+    lines = ("#904=IFCELEMENTASSEMBLY('3000000000000000000004',$,$,$,$,#40,$,$,$,$); #905=IFCRELAGGREGATES('3000000000000000000005',$,$,$,#904,(#902));",
+             "#932=IFCOPENINGELEMENT('3000000000000000000002',$,$,$,$,#40,#64,$,$);", f"#933=IFCRELVOIDSELEMENT('3000000000000000000003',$,$,$,{cut},#932);" if cut else "")  # fmt: skip
+    model = parser().open(str(model_file(step(*GRADIENT, "#912=IFCSWEPTDISKSOLID(#999,0.5,$,$,$);", *lines, *element("#912"), schema="IFC4X3_ADD2"))))
+    settings, create = geometry_settings(), sys.modules["ifcopenshell.geom"].create_shape
+    assert redraw(model, model.by_id(902), lambda item: create(settings, item, geometry_library=OUTLINES)) is (not cut)
+    assert [item.is_a() for item in model.by_id(900).Items] == ["IfcTriangulatedFaceSet"]
 
 
 def test_a_bend_too_narrow_for_a_disk_is_for_a_kernel() -> None:
