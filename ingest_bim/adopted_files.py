@@ -75,6 +75,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self.start = f"{self.root}{os.sep}".replace(os.sep * 2, os.sep)
+        self.listed: dict[str, dict[str, str]] = {}
 
     def close(self) -> None:
         """Nothing is held."""
@@ -89,10 +90,19 @@ class Folder:
         with open(path, "rb") as file:  # noqa: PTH123
             return file.read()
 
-    @cached_property
-    def alike(self) -> dict[str, str]:
-        """All names of files, by what they are without escapes and capitals."""
-        return _alike(self.below(""))
+    def like(self, name: str) -> str | None:
+        """The file whose name differs by escapes or capitals alone: folder by folder, so that what else lies beside a tileset costs nothing."""
+        found = ""
+        for part in name.split("/"):
+            if found not in self.listed:
+                try:
+                    self.listed[found] = _alike(os.listdir(self.start + found))
+                except OSError:  # a file, or a folder that may not be looked into
+                    self.listed[found] = {}
+            if (own := self.listed[found].get(_plain(part))) is None:
+                return None
+            found = f"{found}/{own}".lstrip("/")
+        return found
 
     def below(self, folder: str) -> Iterator[str]:
         """Names of all files below a folder."""
@@ -125,6 +135,10 @@ class Zip:
     def alike(self) -> dict[str, str]:
         """All names of files, by what they are without escapes and capitals."""
         return _alike(self.names)
+
+    def like(self, name: str) -> str | None:
+        """The file whose name differs by escapes or capitals alone."""
+        return self.alike.get(_plain(name))
 
     def close(self) -> None:
         """Let the archive go."""
@@ -194,7 +208,7 @@ class Files:
     def like(self, name: str) -> str | None:
         """The file whose name differs by escapes (`a%20b`) or capitals alone, as browsers' copies and Windows have them; None without one."""
         files, inner, before = self._of(name)
-        found = files.alike.get(_plain(inner))
+        found = files.like(inner)
         return None if found in (None, inner) else f"{before}{found}"
 
     def below(self, folder: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ rule: a property is geometry (lod0… to lod4…, tin), another city object, a s
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -73,11 +74,14 @@ class Member:
         geometry: list[tuple[str, Element, int, str]] = []
         below: list[Element] = []
         self._properties(element, thing, thing.attributes, geometry, below, -1)
+        own = Counter(self.store.problems)  # what is wrong with this object is not told of the first one below it
+        self.store.problems.clear()
         best = -2.0
         for i, child in enumerate(below):
             rank = self._object(child, name, f"{name}-{i}")
             if local(child.tag).endswith("Part"):
                 best = max(best, rank)
+        self.store.problems.update(own)
         rank = -2.0
         if self.place is None:  # the first pass, which finds the columns
             thing.attributes |= {name: "" for _, _, _, name in geometry if name.endswith((INTERSECTION, "MultiCurve", "Network"))}

@@ -480,6 +480,14 @@ def test_the_risks_of_a_real_file(shared_data: Path) -> None:
     assert found == expected and len(expected) > 1
 
 
+def test_what_is_wrong_is_told_of_the_object_that_has_it(tmp_path: Path) -> None:
+    """Not of the first one below it, which is read before its own shapes are."""
+    part = f'<bldg:consistsOfBuildingPart><bldg:BuildingPart gml:id="part">{hull()}</bldg:BuildingPart></bldg:consistsOfBuildingPart>'
+    odd = f"<bldg:geometry><gml:MultiSurface><gml:surfaceMember>{polygon('odd', FACES['r'])}</gml:surfaceMember></gml:MultiSurface></bldg:geometry>"
+    _, report = load(save(tmp_path, building(odd + part)))
+    assert [note.feature for note in report.notes if "which has no LoD" in note.reason] == ["b1"]
+
+
 def test_curved_edges_are_said(tmp_path: Path) -> None:
     places = " ".join(f"{AT[0] + x} {AT[1] + y} {AT[2]}" for x, y in ((0, 0), (5, 3), (10, 0)))
     close = " ".join(f"{AT[0] + x} {AT[1] + y} {AT[2]}" for x, y in ((10, 0), (0, -9), (0, 0)))
