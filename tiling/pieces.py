@@ -84,12 +84,11 @@ class Shelf:
         Raises:
             StorageError: the disk is full.
         """
-        if piece.name != self._last:
-            self.rest()
-            self._last = piece.name
         if piece.name not in self._writers:
+            self.rest()
             self._writers[piece.name] = ArchiveWriter(self._out.with_name(f"{self._out.stem}-{piece.name.replace('/', '-')}.3tz"))
             self._writers[piece.name].__enter__()
+            self._last = piece.name
         return self._writers[piece.name]
 
     def rest(self) -> None:

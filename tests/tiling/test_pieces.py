@@ -24,7 +24,7 @@ from tiling.partition import Places, Subtree, nodes, project
 from tiling.partition import pieces as planned
 from twin import archive_set, exporting, parts, tasks
 from twin.api.app import create_app
-from twin.archive import Archive
+from twin.archive import Archive, ArchiveWriter
 from twin.archive_set import ArchiveSet
 from twin.errors import StorageError
 from twin.lake import Lake
@@ -175,6 +175,24 @@ def test_what_is_told_of_a_piece_does_not_depend_on_those_beside_it(lake: Lake, 
         found.append((*build(lake, version, f"{room}.3tz"), len(made)))
     assert found[0][:2] == found[1][:2] == found[2][:2]
     assert found[0][2] == len(found[0][1]["pieces"]) > found[1][2] > found[2][2] == 1
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_piece_goes_to_the_disk_when_the_next_begins_and_when_it_is_whole(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not a third time when its masses are written, moments before it is whole."""
+    synced: Counter[str] = Counter()
+    real = ArchiveWriter.sync
+
+    def sync(self: ArchiveWriter) -> None:
+        synced[self.path.name] += 1
+        real(self)
+
+    monkeypatch.setattr(ArchiveWriter, "sync", sync)
+    _, facts = build(lake, store(lake, of(rows(600))), "out.3tz")
+    of_pieces = [count for name, count in synced.items() if name != "out.3tz"]
+    assert len(of_pieces) == len(facts["pieces"]) > 3
+    assert sorted(of_pieces)[:2] == [1, 2]
+    assert max(of_pieces) == 2
 
 
 @pytest.mark.usefixtures("small_pieces")
