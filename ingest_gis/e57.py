@@ -6,17 +6,20 @@ What a LAS file cannot hold (row and column, images, time stamps) is named in th
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import laspy
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest_gis.lasfile import AGAIN, EmptyCloud
+from twin import clouds
 from twin.errors import UnreadableSource
+from twin.lake import storage_error
 from twin.model import Report
 
 F64 = NDArray[np.float64]
@@ -52,6 +55,7 @@ def to_laz(source: Path, target: Path, report: Report) -> str | None:
 
     Raises:
         UnreadableSource: not an E57 file, damaged (checksums are verified), or with points that cannot be placed.
+        StorageError: the disk is full.
     """
     from pye57 import libe57  # noqa: PLC0415  only this format needs it
 
@@ -59,14 +63,18 @@ def to_laz(source: Path, target: Path, report: Report) -> str | None:
         image = libe57.ImageFile(str(source), "r")
     except (libe57.E57Exception, RuntimeError) as error:
         raise UnreadableSource(f"{source.name} cannot be opened as E57: {_reason(error)}.", AGAIN) from error
+    file = clouds.Target(target, "wb")
     try:
         root = image.root()
         scans = _scans(image, root)
         colored = any(set(_COLORS) <= scan.fields for scan in scans)
-        _write(image, source.name, scans, colored, target, report)
+        with io.BufferedWriter(file) as out:
+            _write(image, source.name, scans, colored, out, report)
         report.facts["scans"] = len(scans)
         return _text(root, "coordinateMetadata")
     except (libe57.E57Exception, RuntimeError, ValueError, OverflowError, KeyError, MemoryError) as error:
+        if file.trouble is not None:  # the library that compresses says that something failed, no more
+            raise storage_error(f"Writing what is made of {source.name}", file.trouble) from error
         raise UnreadableSource(f"{source.name}: its scans cannot be read: {_reason(error)}.", AGAIN) from error
     finally:
         image.close()
@@ -155,7 +163,7 @@ def _pose(node: Any) -> tuple[F64, F64]:
     return turn, move
 
 
-def _write(image: Any, name: str, scans: list[Scan], colored: bool, target: Path, report: Report) -> None:
+def _write(image: Any, name: str, scans: list[Scan], colored: bool, target: IO[bytes], report: Report) -> None:
     header = laspy.LasHeader(point_format=7 if colored else 6, version="1.4")
     writer, invalid, left = None, 0, set[str]()
     try:
@@ -168,7 +176,7 @@ def _write(image: Any, name: str, scans: list[Scan], colored: bool, target: Path
                     continue
                 if writer is None:
                     header.scales, header.offsets = np.full(3, SCALE), np.round(xyz[0], -2)
-                    writer = laspy.open(target, "w", header=header, do_compress=True)
+                    writer = laspy.open(target, "w", header=header, do_compress=True, closefd=False)
                 writer.write_points(_record(header, scan, columns, valid, xyz))
     finally:
         if writer is not None:

@@ -20,7 +20,7 @@ from ingest_gis import e57
 from ingest_gis.lasfile import RGB_AT, EmptyCloud, LasFile, StatedReference, read_header, stated_reference
 from ingest_gis.pointscan import FLAGS_AT, Filter, Summary, longitudes, make_filter, summarise
 from twin import clouds, crs, reading, scratch, sources
-from twin.errors import BadFeature, BadOption, BadReference, MissingReference
+from twin.errors import BadFeature, BadOption, BadReference, MissingReference, UnreadableSource
 from twin.lake import digest
 from twin.model import ABOVE_GROUND, Asset, Bounds, Reference, Report
 from twin.registry import ReaderOptions
@@ -114,6 +114,9 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
                     raise
                 report.note("skipped", name, "the file holds no points" + _kept_anyway(places[name]))
                 continue
+            except UnreadableSource as error:
+                told = f"None of the {len(files)} files was taken in: leave this one out to have the others." if many else ""
+                raise UnreadableSource(error.message, f"{error.remedy} {told}".strip()) from error
             report.read += own.read
             report.kept += own.kept
             _take_over(own, report, name if many else "")

@@ -82,9 +82,12 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     with ExitStack() as stack:
         file = stack.enter_context(raster_source.source_file(source, options.member))
         dataset = stack.enter_context(raster_source.opened(file))
-        stated = options.crs or (dataset.crs.to_wkt() if dataset.crs else None)
+        stated = options.crs or raster_source.stated_crs(dataset)
         reference = crs.parse_reference(stated, options.vertical or "none", vertical_offset=options.vertical_offset, where=file.name)
-        raster_source.check_georeferenced(dataset, file)
+        if raster_source.by_points(dataset):
+            raster_source.check_points(dataset, file, report)
+        else:
+            raster_source.check_georeferenced(dataset, file)
         if np.dtype(dataset.dtypes[0]).kind == "c":
             raise BadFeature(f"{file.name} holds complex numbers.", "Export its amplitude or phase.")
         wkt = crs.crs_of(reference.horizontal).to_wkt()
@@ -113,9 +116,10 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
 def _upright(dataset: Any, wkt: str, nodata: float | None, report: Report) -> Any:
     """The dataset itself where it lies north up, else a view of it that does (nearest cell: no value is invented)."""
     t = dataset.transform
-    if t.b == 0 and t.d == 0 and t.a > 0 and t.e < 0:
+    if t.b == 0 and t.d == 0 and t.a > 0 and t.e < 0 and not raster_source.by_points(dataset):
         return nullcontext(dataset)
-    report.note("repaired", "", "the raster is rotated or upside down; it was resampled north up (nearest cell)")
+    if not raster_source.by_points(dataset):
+        report.note("repaired", "", "the raster is rotated or upside down; it was resampled north up (nearest cell)")
     masked = nodata is not None or MaskFlags.per_dataset in dataset.mask_flag_enums[0]
     return WarpedVRT(dataset, src_crs=wkt, crs=wkt, resampling=Resampling.nearest, src_nodata=nodata, nodata=nodata, add_alpha=not masked)
 

@@ -8,20 +8,25 @@ other files or the network. Here a source is opened only by the driver that its 
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.transform import GCPTransformer
 
 from twin import scratch, zips
 from twin.errors import BadFeature, BadInput, BadOption, StorageError, UnreadableSource
+from twin.model import Report
 
 #: What GDAL may do while a source is open: no sidecar XML, compound CRS reported, a bounded block cache (bytes: rasterio hands the number on as it is).
 SAFE = {
@@ -185,6 +190,39 @@ def opened(file: RasterFile) -> Iterator[Any]:
             raise UnreadableSource(f"{file.name} is cut short or damaged: {detail}.", "Export or download it again.") from error
 
 
+def by_points(dataset: Any) -> bool:
+    """Whether ground control points alone say where it lies; a `WarpedVRT` of it lies north up."""
+    return bool(dataset.gcps[0]) and dataset.transform.is_identity
+
+
+def stated_crs(dataset: Any) -> str | None:
+    """The CRS that a file states, of its cells or of its control points (WKT)."""
+    found = dataset.crs or (dataset.gcps[1] if by_points(dataset) else None)
+    return found.to_wkt() if found else None
+
+
+def check_points(dataset: Any, file: RasterFile, report: Report) -> None:
+    """Say how well a file's control points place it (GDAL's polynomial through them: of the second order from six points on).
+
+    Raises:
+        BadFeature: they do not: fewer than three, or on one line.
+    """
+    points = dataset.gcps[0]
+    rows, columns, x, y = np.array([(p.row, p.col, p.x, p.y) for p in points]).T
+    miss = math.inf
+    if _spread(rows, columns) and _spread(x, y):
+        with suppress(RasterioError), GCPTransformer(points) as place:
+            miss = float(np.hypot(*(np.array(place.xy(rows, columns, offset="ul")) - (x, y))).max())
+    if not math.isfinite(miss):
+        raise BadFeature(f"{file.name}: its {len(points)} ground control points do not place it.", "Three are the least, and not on one line; or warp it first: gdalwarp SOURCE TARGET.tif.")
+    report.note("assumed", "", f"it is placed by {len(points)} ground control points, of which the worst is missed by {miss:.3g} of the CRS's units; it was resampled north up")
+
+
+def _spread(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
+    """Whether points are more than a line."""
+    return len(x) > 2 and int(np.linalg.matrix_rank(np.column_stack([x - x.mean(), y - y.mean()]), rtol=1e-6)) == 2
+
+
 def check_georeferenced(dataset: Any, file: RasterFile) -> None:
     """Refuse a picture that does not say where it lies.
 
@@ -192,7 +230,7 @@ def check_georeferenced(dataset: Any, file: RasterFile) -> None:
         BadFeature: no geotransform, or one that collapses the picture.
     """
     t = dataset.transform
-    if dataset.gcps[0] and t.is_identity:
+    if by_points(dataset):
         raise BadFeature(f"{file.name} is placed by ground control points only.", "Warp it first: gdalwarp SOURCE TARGET.tif.")
     if t.is_identity:
         raise BadFeature(f"{file.name} has no georeferencing: neither a geotransform nor a world file.",

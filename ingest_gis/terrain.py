@@ -144,7 +144,10 @@ def _one(name: str, source: Path, options: Options, cog: Path, report: Report) -
         dataset = stack.enter_context(raster_source.opened(file))
         band = _band(dataset, options, file.name)
         reference = _reference(dataset, band, options, file, report)
-        raster_source.check_georeferenced(dataset, file)
+        if raster_source.by_points(dataset):
+            raster_source.check_points(dataset, file, report)
+        else:
+            raster_source.check_georeferenced(dataset, file)
         nodata = options.nodata if options.nodata is not None else dataset.nodatavals[band - 1]
         horizontal = crs.crs_of(reference.horizontal).to_wkt()
         stored = stored_in(dataset, band, nodata, report)
@@ -172,7 +175,7 @@ def _band(dataset: Any, options: Options, name: str) -> int:
 
 def _reference(dataset: Any, band: int, options: Options, file: raster_source.RasterFile, report: Report) -> Reference:
     """Horizontal CRS, vertical datum and unit, each from the command, else from the file, else (HGT) from the format."""
-    stated = dataset.crs.to_wkt() if dataset.crs else None
+    stated = raster_source.stated_crs(dataset)
     vertical = options.vertical
     if file.driver == "SRTMHGT":
         stated = "EPSG:4326"
@@ -213,9 +216,10 @@ def _with_unit(reference: Reference, of_band: str | None, stated: str | None, na
 def _north_up(dataset: Any, horizontal: str, nodata: float | None, name: str, report: Report) -> Any:
     """The dataset itself where its rows run south and its columns east, else a warped view of it that does."""
     t = dataset.transform
-    if t.b == 0 and t.d == 0 and t.a > 0 and t.e < 0:
+    if t.b == 0 and t.d == 0 and t.a > 0 and t.e < 0 and not raster_source.by_points(dataset):
         return nullcontext(dataset)
-    report.note("repaired", "", f"the grid is rotated or flipped (geotransform {tuple(t)[:6]}); it was resampled north up, bilinear")
+    if not raster_source.by_points(dataset):
+        report.note("repaired", "", f"the grid is rotated or flipped (geotransform {tuple(t)[:6]}); it was resampled north up, bilinear")
     void = nodata if nodata is not None else np.nan if np.dtype(dataset.dtypes[0]).kind == "f" else void_value(np.dtype(dataset.dtypes[0]), name)
     return WarpedVRT(dataset, crs=horizontal, src_crs=horizontal, resampling=Resampling.bilinear, src_nodata=nodata, nodata=void)
 

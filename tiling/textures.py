@@ -166,7 +166,11 @@ def _texel(pixels: F64, corners: F64) -> float:
 
 
 def _opened(data: bytes, picture: _Picture) -> tuple[Image.Image, Clear]:
-    """The pixels of a picture, cropped and scaled, RGBA only where some are clear; how those are drawn."""
+    """The pixels of a picture, cropped and scaled, RGBA only where some are clear; how those are drawn.
+
+    Pixels are taken as they are stored. How a camera was held (EXIF) turns photographs, not textures: coordinates belong to the stored pixels, glTF's JPEG is JFIF
+    (KhronosGroup/glTF#1878), and WebGL ignores it too.
+    """
     from PIL import Image  # noqa: PLC0415  most models have no textures
 
     with Image.open(io.BytesIO(data)) as file:

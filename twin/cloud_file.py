@@ -55,7 +55,7 @@ def export(lake: Lake, version: LayerVersion, path: Path) -> str:
     if len(found) == 1 and not _left_out(found[0]) and (".las" if Path(found[0].key).suffix == ".las" else ".laz") == path.suffix.lower():  # COPC is LAZ
         shutil.copyfile(lake.path(found[0].key), path)
         return f"{found[0].count:,} points"
-    target = _Target(path, "wb")
+    target = clouds.Target(path, "wb")
     try:
         with io.BufferedWriter(target) as file:
             return _write(laspy, lake, version, found, path, file)
@@ -63,20 +63,6 @@ def export(lake: Lake, version: LayerVersion, path: Path) -> str:
         if target.trouble is not None:
             raise target.trouble from error
         raise StorageError(f"The files of layer {version.layer!r} cannot be put into one: {error}.", "Export its tiles: --to FOLDER, or .3tz.") from error
-
-
-class _Target(io.FileIO):
-    """The file that is written, which keeps what the system said: the compressing library says that something failed."""
-
-    trouble: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        """As of any file."""
-        try:
-            return super().write(data)
-        except OSError as error:
-            self.trouble = error
-            raise
 
 
 def _write(laspy: Any, lake: Lake, version: LayerVersion, parts: list[Part], path: Path, target: IO[bytes]) -> str:

@@ -6,6 +6,7 @@ Files are stored as delivered and placed only when they are tiled, so nothing is
 
 from __future__ import annotations
 
+import io
 from dataclasses import asdict, replace
 from typing import Any, BinaryIO, TypeVar
 
@@ -17,6 +18,20 @@ from twin.errors import BadReference
 from twin.model import Asset, Bounds, LayerVersion, Part, Reference
 
 T = TypeVar("T", Part, Asset)
+
+
+class Target(io.FileIO):
+    """The file that is written, which keeps what the system said: the compressing library says that something failed."""
+
+    trouble: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """As of any file."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.trouble = error
+            raise
 
 
 def own_reference(version: LayerVersion, part: Part) -> Reference:

@@ -20,6 +20,8 @@ from types import ModuleType
 from typing import Any, NoReturn, cast
 
 PR_SET_PDEATHSIG = 1
+TERMINATED = 128 + signal.SIGTERM
+"""Exit status of a process that SIGTERM ends, as shells count."""
 
 
 def die_with_parent(parent: int | None = None) -> None:
@@ -142,6 +144,9 @@ def leave(status: int) -> NoReturn:
         sys.stderr.flush()
     except (OSError, ValueError):
         sys.exit(status)  # the interpreter says what is wrong with the output
+    if status == TERMINATED:  # by the signal itself, which who manages services takes for a clean end
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
     os._exit(status)
 
 

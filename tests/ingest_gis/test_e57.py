@@ -14,7 +14,7 @@ from pye57 import libe57
 from scipy.spatial.transform import Rotation
 
 from ingest_gis import points
-from twin.errors import MissingReference, TwinError, UnreadableSource
+from twin.errors import MissingReference, StorageError, TwinError, UnreadableSource
 from twin.model import Asset, Report
 
 HERE = {"crs": "EPSG:32650", "vertical": "EGM96"}
@@ -201,3 +201,15 @@ def test_only_the_state_of_the_coordinates_that_are_used_counts(tmp_path: Path) 
     e57.to_laz(unstated(tmp_path / "u.e57", fields), tmp_path / "u.laz", report)
     assert len(laspy.read(tmp_path / "u.laz")) == 90
     assert report.notes[-1].reason == "not kept of the scans: isColorInvalid, timeStamp"
+
+
+def test_a_full_disk_is_no_damaged_scan(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    path = write(tmp_path / "a.e57", [(scan(1), Rotation.identity(), np.zeros(3))])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9000, hard))
+    try:
+        with pytest.raises(StorageError, match=r"Writing what is made of a\.e57: the disk is full"):
+            read(path, tmp_path, crs="EPSG:32650", vertical="EGM96")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -18,7 +18,7 @@ from tests.ingest_gis.conftest import write_las
 from tests.points.conftest import exact, ingest, tile
 from tests.points.copc import write_copc
 from tiling import points as tiler
-from twin.errors import BadReference, TwinError
+from twin.errors import BadReference, TwinError, UnreadableSource
 from twin.lake import Lake
 from twin.model import Report
 
@@ -120,6 +120,21 @@ def test_counts_that_lie_are_said(tmp_path: Path) -> None:
     count, said = stating(path, 999)
     assert count == 1_000
     assert "999 in the field for old programs" in said
+
+
+def test_a_damaged_file_among_others_says_what_became_of_them(tmp_path: Path, lake: Lake) -> None:
+    folder = tmp_path / "delivery"
+    folder.mkdir()
+    for name in ("a.las", "b.las", "c.laz"):
+        write_las(folder / name, 100, seed=ord(name[0]))
+    whole = (folder / "b.las").read_bytes()
+    (folder / "b.las").write_bytes(whole[:1000])
+    with pytest.raises(UnreadableSource, match=r"^b\.las: it is truncated.* None of the 3 files was taken in: leave this one out to have the others\.$") as caught:
+        ingest(lake, folder, **HERE)
+    assert "None of" in caught.value.remedy
+    with pytest.raises(UnreadableSource) as caught:
+        ingest(lake, folder / "b.las", **HERE)
+    assert "None of" not in str(caught.value)
 
 
 @pytest.mark.parametrize("far", [1e9, -1e12])

@@ -279,6 +279,23 @@ def test_clear_texels_darken_no_edge(form: Format, scale: float) -> None:
     assert np.abs(drawn[:, :3] - (60, 150, 40)).max() < (3 if form == "png" else 15)
 
 
+def test_how_a_camera_was_held_turns_no_texture() -> None:
+    """EXIF says that the picture is to be turned by a quarter; coordinates belong to its pixels as they are stored."""
+    held = Image.Exif()
+    held[274] = 6
+    pixels = np.zeros((16, 32, 3), np.uint8)
+    pixels[:, :16] = (250, 0, 0)
+    looks = []
+    for more in ({}, {"exif": held}):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=95, subsampling=0, **more)
+        picture = _Picture(Texture("red", (32, 16)), np.zeros(0, np.int64), repeats=False, crop=(0, 0, 32, 16), scale=1.0)
+        looks.append(np.asarray(_opened(file.getvalue(), picture)[0]))
+    assert looks[1].shape == (16, 32, 3)
+    assert np.array_equal(*looks)
+    assert looks[1][8, 4, 0] > 230 and looks[1][8, 28, 0] < 20
+
+
 def test_colours_are_spread_from_the_nearest_that_are_seen() -> None:
     pixels = np.zeros((5, 7, 4), np.uint8)
     pixels[0, 0], pixels[0, 1], pixels[4, 6] = (200, 0, 0, 255), (100, 0, 0, 51), (0, 0, 90, 255)
