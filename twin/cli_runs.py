@@ -17,7 +17,7 @@ from twin.shell import Shell, command, pairs, text_of
 @click.option("--report", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write the run's report for people (HTML, self-contained) to this file.")
 def run(shell: Shell, scenario: str | None, values: tuple[str, ...], name: str | None, page: Path | None) -> None:
     """Run SCENARIO on the city; without one, list the scenarios and their parameters."""
-    from twin import registry, running, tasks  # noqa: PLC0415
+    from twin import intake, registry, running, tasks  # noqa: PLC0415
 
     if scenario is None:
         rows = {n: e.load().Params.model_json_schema()["properties"] for n, e in registry.scenarios().items()}
@@ -25,7 +25,7 @@ def run(shell: Shell, scenario: str | None, values: tuple[str, ...], name: str |
         return
     module = registry.find(registry.scenarios(), scenario, "scenario").load()
     inputs = registry.from_text(module.Params, {key: text_of(key, value) for key, value in pairs(values, "--set").items()})
-    tasks.check_layer_name(name or scenario)
+    intake.check_layer_name(name or scenario)
     running.check_inputs(shell.city, scenario, inputs)
     params = {"scenario": scenario, "inputs": inputs, "name": name or scenario}
     with shell.progress() as listen:
@@ -44,13 +44,13 @@ def run(shell: Shell, scenario: str | None, values: tuple[str, ...], name: str |
 @click.option("--name", help="Publish the differences as layers NAME-depth-change, NAME-buildings-change, …; without it only the table is shown.")
 def compare(shell: Shell, a: str, b: str, name: str | None) -> None:
     """What changed from run A to run B (names of runs, or job ids)."""
-    from twin import comparing, tasks  # noqa: PLC0415
+    from twin import comparing, intake, tasks  # noqa: PLC0415
 
     if name is None:
         found = comparing.compare(shell.city, a, b)
         shell.say(comparing.to_json(found), comparing.as_text(found))
         return
-    tasks.check_layer_name(name)
+    intake.check_layer_name(name)
     comparing.outcome(shell.city, a), comparing.outcome(shell.city, b)
     with shell.progress() as listen:
         result = tasks.require(tasks.work(shell.city, tasks.submit(shell.city, "compare", {"a": a, "b": b, "name": name}), listen))

@@ -48,11 +48,11 @@ def ingest(shell: Shell, source: tuple[Path, ...], layer: str, reader: str | Non
     if not reader and (begun := ahead.reading(source, given, shell.settings.cache)) is not None:
         ahead.load(begun, source[0])
     spare_pandas()
-    from twin import naming, tasks  # noqa: PLC0415
+    from twin import intake, naming, tasks  # noqa: PLC0415
 
     texts = {"title_zh": title, "title_en": title_en, "group": group, "grade": grade, "licence": licence, "label": label}
     describe = {key: value for key, value in texts.items() if value is not None}
-    params = tasks.ingest_params(source, layer, reader=reader, options=given, describe=describe, columns=naming.parse(columns), publish=publish, update=update)
+    params = intake.ingest_params(source, layer, reader=reader, options=given, describe=describe, columns=naming.parse(columns), publish=publish, update=update)
     if update:
         shell.city.catalog.layer(layer)
     with shell.progress() as listen:
@@ -165,7 +165,7 @@ def layers(shell: Shell, grade: str | None) -> None:
             rows.append(row)
     table = [f"{r['layer']:<24} {r['kind']:<8} {'v' + str(r['version']) if r['version'] else '–':<5} {r['grade'] or '–':<5} {r.get('count', 0):>10,}  "
              f"{r['title'].get('zh', '')}{'   STALE: run twin tile ' + r['layer'] if r['stale'] else ''}" for r in rows]  # fmt: skip
-    empty = f"No layer is of grade {wanted}." if wanted is not None else "The city is empty. Fill it with: twin ingest SOURCE --layer NAME, or twin demo"
+    empty = f"No layer is {f'of grade {wanted}' if wanted else 'without a grade'}." if wanted is not None else "The city is empty. Fill it with: twin ingest SOURCE --layer NAME, or twin demo"
     shell.say(rows, "\n".join(table) or empty)
 
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from twin import tasks
+from twin import intake, tasks
 from twin.city import City
 
 Listener = Callable[[str, float, str], None]
@@ -41,7 +41,7 @@ def build(city: City, seed: int | None, listener: Listener | None, *, say: Calla
             title = item.get("title") or {}
             describe = {"title_zh": title.get("zh"), "title_en": title.get("en"), "group": item.get("group"), "licence": item.get("licence"),
                         "description": item.get("description")}  # fmt: skip
-            params = tasks.ingest_params(manifest_path.parent / item["path"], item["layer"], reader=item["reader"], options=options,
+            params = intake.ingest_params(manifest_path.parent / item["path"], item["layer"], reader=item["reader"], options=options,
                                          describe={k: v for k, v in describe.items() if v}, columns=item.get("columns"), publish=True)  # fmt: skip
             result = tasks.require(tasks.work(city, tasks.submit(city, "ingest", params), listener))
             built += 1

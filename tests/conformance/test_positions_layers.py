@@ -25,7 +25,7 @@ from ingest_gis import terrain as terrain_reader
 from tiling import terrain as terrain_tiler
 from tiling.check import Report, check_layer, check_tileset
 from tiling.check.terrain_tile import decode_terrain
-from twin import checking, crs, tasks
+from twin import checking, crs, intake, tasks
 from twin.city import City
 from twin.cli import main
 from twin.errors import NotFound
@@ -265,7 +265,7 @@ def test_raster_parts_intact_and_spoilt(lake: Lake, tmp_path: Path) -> None:
 
 def ingest(city: City, source: Path, layer: str, **given: Any) -> dict[str, Any]:
     reader = given.pop("reader", None)
-    return tasks.require(tasks.work(city, tasks.submit(city, "ingest", tasks.ingest_params(source, layer, reader=reader, options=given))))
+    return tasks.require(tasks.work(city, tasks.submit(city, "ingest", intake.ingest_params(source, layer, reader=reader, options=given))))
 
 
 def test_twin_check_of_layers(tmp_path: Path) -> None:

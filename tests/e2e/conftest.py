@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from twin import tasks
+from twin import intake, tasks
 from twin.city import City
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright: pip install -e .[test]")
@@ -91,7 +91,7 @@ def served_city(folder: Path, jobs: Iterable[dict[str, Any]]) -> Iterator[tuple[
     """A city of these deliveries (source, layer, reader, options, describe), each published, and `twin serve` on it."""
     city = City.open(folder / "city")
     for job in jobs:
-        params = tasks.ingest_params(job["source"], job["layer"], reader=job["reader"], options=job["options"], describe=job["describe"], publish=True)
+        params = intake.ingest_params(job["source"], job["layer"], reader=job["reader"], options=job["options"], describe=job["describe"], publish=True)
         tasks.require(tasks.work(city, tasks.submit(city, "ingest", params), None))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -21,7 +21,7 @@ from fastapi.testclient import TestClient
 
 from ingest_bim import adopted, adopted_files
 from tiling import adopted as tiler
-from twin import grading, tasks
+from twin import grading, intake
 from twin.api import create_app
 from twin.archive import Archive
 from twin.city import City
@@ -76,7 +76,7 @@ def files(lake: Lake, version: LayerVersion) -> dict[str, bytes]:
 def test_a_folder(tmp_path: Path, lake: Lake) -> None:
     path = tileset(tmp_path / "in")
     (tmp_path / "in/secret.txt").write_text("not referred to")
-    assert tasks.choose_reader(path, None, {}).name == "tileset"
+    assert intake.choose_reader(path, None, {}).name == "tileset"
     version, report = take(lake, path)
     assert files(lake, version) == {"tileset.json": path.read_bytes(), "tiles/a.glb": (tmp_path / "in/tiles/a.glb").read_bytes()}
     assert version.extent is not None and (report.read, report.kept) == (1, 1)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ingest_bim import adopted
 from tests.ingest_bim.test_adopted import PLACE, files, take, tileset
-from twin import tasks
+from twin import intake
 from twin.errors import BadInput, BadOption, MissingReference, UnreadableSource
 from twin.lake import Lake
 from twin.registry import parse_options
@@ -50,7 +50,7 @@ def test_packed_with_or_without_a_folder(tmp_path: Path, lake: Lake, suffix: str
     (tmp_path / "in/sub").mkdir()
     (tmp_path / "in/sub/tileset.json").write_text(inner.read_text())
     packed = pack(tmp_path / f"a.{suffix}", tmp_path / "in", folder)
-    assert tasks.choose_reader(packed, None, {}).name == "tileset"
+    assert intake.choose_reader(packed, None, {}).name == "tileset"
     version, _ = take(lake, packed)
     assert files(lake, version) == {name: (tmp_path / "in" / name).read_bytes() for name in ("tileset.json", "tiles/a.glb")}
 
@@ -67,7 +67,7 @@ def test_archives_without_a_tileset_or_with_several(tmp_path: Path, lake: Lake) 
     with pytest.raises(UnreadableSource, match=r"holds no tileset\.json"):
         take(lake, pack(tmp_path / "none.3tz", tmp_path / "none"))
     with pytest.raises(BadInput) as folder:
-        tasks.ingest_params(tmp_path / "in/a", "t")
+        intake.ingest_params(tmp_path / "in/a", "t")
     assert "tileset.json" in str(folder.value.remedy)
 
 

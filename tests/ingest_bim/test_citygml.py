@@ -17,7 +17,7 @@ from pyproj import Transformer
 
 from ingest_bim import citygml
 from ingest_bim.citymodel import crs_text
-from twin import grading, tasks
+from twin import grading, intake
 from twin.errors import BadFeature, BadReference, MissingReference, UnreadableSource
 from twin.lake import Lake
 from twin.model import Mesh, Report
@@ -411,7 +411,7 @@ def test_to_a_checked_tileset(shared_data: Path, tmp_path: Path, lake: Lake) -> 
     from tiling.check import check_tileset
 
     path = shared_data / "citymodel" / FILES[0]
-    assert tasks.choose_reader(path, None, {}).name == "citygml"
+    assert intake.choose_reader(path, None, {}).name == "citygml"
     report = Report(source=path.name)
     version = write_version(lake, "yokosuka", "mesh", citygml.read(path, citygml.Options(), report), report, provenance={})
     facts = tiler.tile(version, TileJob(lake, tmp_path / "out.3tz", tiler.Options()))

@@ -14,7 +14,7 @@ import trimesh
 from pyproj import Transformer
 
 from ingest_bim import cityjson
-from twin import grading, tasks
+from twin import grading, intake
 from twin.errors import BadFeature, BadOption, BadReference, MissingReference, TwinError, UnreadableSource
 from twin.lake import Lake
 from twin.model import Mesh, Report
@@ -273,14 +273,14 @@ def test_anything_anywhere_is_loaded_or_refused(tmp_path: Path) -> None:
 
 def test_detection(tmp_path: Path) -> None:
     options: dict[str, Any] = {}
-    assert tasks.choose_reader(save(tmp_path, document(), "a.json"), None, options).name == "cityjson"
+    assert intake.choose_reader(save(tmp_path, document(), "a.json"), None, options).name == "cityjson"
     late = {k: v for k, v in document().items() if k != "type"} | {"vertices": [[0, 0, 0]] * 20000, "type": "CityJSON"}
-    assert tasks.choose_reader(save(tmp_path, late, "b.json"), None, options).name == "cityjson"
+    assert intake.choose_reader(save(tmp_path, late, "b.json"), None, options).name == "cityjson"
     geojson = {
         "type": "FeatureCollection",
         "features": [{"type": "Feature", "properties": {"CityObjects": 1}, "geometry": {"type": "Point", "coordinates": [1, 2]}}],
     }
-    assert tasks.choose_reader(save(tmp_path, geojson, "c.json"), None, options).name == "vector"
+    assert intake.choose_reader(save(tmp_path, geojson, "c.json"), None, options).name == "vector"
 
 
 # --- what others made --------------------------------------------------------------------------------------------

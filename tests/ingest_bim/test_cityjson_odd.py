@@ -13,7 +13,7 @@ import pytest
 
 from ingest_bim import citygml, cityjson
 from tests.ingest_bim.test_cityjson import CUBE, KINDS, SHELL, document, load, save
-from twin import tasks
+from twin import intake
 from twin.errors import UnreadableSource
 from twin.model import Mesh, Report
 
@@ -199,7 +199,7 @@ def test_gzipped_models(tmp_path: Path) -> None:
     path = tmp_path / "in" / "a.city.json.gz"
     path.write_bytes(gzip.compress(json.dumps(document()).encode()))
     save(tmp_path / "in", document(CityObjects={"b2": document()["CityObjects"]["b1"]}))
-    assert tasks.choose_reader(path, None, {}).name == "cityjson"
+    assert intake.choose_reader(path, None, {}).name == "cityjson"
     assert triangles(load(path)[0]) == 12 and triangles(load(tmp_path / "in")[0]) == 24
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UnreadableSource, match=r"a\.city\.json\.gz cannot be unpacked"):
@@ -209,4 +209,4 @@ def test_gzipped_models(tmp_path: Path) -> None:
         load(path)
     model = tmp_path / "m.gml.gz"
     model.write_bytes(gzip.compress(b'<CityModel xmlns="http://www.opengis.net/citygml/2.0"/>'))
-    assert citygml.detect(model, citygml.Options()) and tasks.choose_reader(model, None, {}).name == "citygml"
+    assert citygml.detect(model, citygml.Options()) and intake.choose_reader(model, None, {}).name == "citygml"

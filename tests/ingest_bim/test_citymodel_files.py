@@ -12,7 +12,7 @@ import pytest
 from ingest_bim import citygml, cityjson
 from tests.ingest_bim.test_citygml import building, hull, save
 from tests.ingest_bim.test_cityjson import CUBE, SHELL, document
-from twin import tasks
+from twin import intake
 from twin.errors import BadFeature, BadInput, BadReference, UnreadableSource
 from twin.model import Mesh, Report
 
@@ -56,7 +56,7 @@ def test_a_folder_is_its_files(tmp_path: Path) -> None:
     assert rows["b0"]["measuredHeight"] == 9.5 and rows["b1"]["yearOfConstruction"] == "1998"
     assert [row["objects"] for row in report.facts["files"]] == [1, 1] and report.read == report.kept == 2
     assert features(citygml, paths)[0] == rows
-    assert tasks.ingest_params(tmp_path, "city")["reader"] == "citygml"  # although a code list comes first by name
+    assert intake.ingest_params(tmp_path, "city")["reader"] == "citygml"  # although a code list comes first by name
 
 
 def test_templates_are_those_of_their_file(tmp_path: Path) -> None:
@@ -95,4 +95,4 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
 def test_a_folder_without_models(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(BadInput, match="No reader of folders"):
-        tasks.ingest_params(tmp_path, "city")
+        intake.ingest_params(tmp_path, "city")

@@ -18,9 +18,10 @@ from ingest_bim.ifc_footprint import fit, outline
 from twin import reading
 from twin.city import City
 from twin.errors import BadOption, BadReference, NotFound
+from twin.intake import ingest_params
 from twin.model import Features, Mesh, Reference, Report
 from twin.settings import Settings
-from twin.tasks import ingest_params, require, submit, work
+from twin.tasks import require, submit, work
 
 ELL = shapely.Polygon([(0, 0), (20, 0), (20, 8), (9, 8), (9, 14), (0, 14)])
 

@@ -18,8 +18,9 @@ from twin import cli, parts
 from twin.api import create_app
 from twin.archive import Archive
 from twin.city import City
+from twin.intake import ingest_params
 from twin.settings import Settings
-from twin.tasks import ingest_params, require, submit, work
+from twin.tasks import require, submit, work
 
 PLACED = {"vertical": "EGM96", "crs": "EPSG:32631", "anchor": "500000,5000000,0", "confirm": True, "workers": 2}
 

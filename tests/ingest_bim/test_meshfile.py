@@ -16,7 +16,7 @@ from pyproj import Transformer
 
 from ingest_bim import meshfile
 from tests.ingest_bim.texture_helpers import QUARTERS, drawn_at, quarters
-from twin import tasks
+from twin import intake
 from twin.errors import BadFeature, BadOption, BadReference, MissingReference, TwinError, UnreadableSource
 from twin.lake import Lake
 from twin.model import Mesh, Report
@@ -355,7 +355,7 @@ def test_to_a_checked_tileset(tmp_path: Path, lake: Lake) -> None:
     from tiling.check import check_tileset
 
     path = box(tmp_path, "glb")
-    assert tasks.choose_reader(path, None, {}).name == "meshfile"
+    assert intake.choose_reader(path, None, {}).name == "meshfile"
     report = Report(source=path.name)
     version = write_version(lake, "m", "mesh", meshfile.read(path, meshfile.Options(**PLACE), report), report, provenance={})
     facts = tiler.tile(version, TileJob(lake, tmp_path / "out.3tz", tiler.Options()))

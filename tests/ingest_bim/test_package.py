@@ -13,7 +13,7 @@ from tests.ingest_bim.test_citygml import save
 from tests.ingest_bim.test_meshfile import PLACE, WALL
 from tests.ingest_bim.test_textures import COORDINATES, appearance, document, wall
 from tests.ingest_bim.texture_helpers import quarters
-from twin import tasks
+from twin import intake
 from twin.errors import BadInput, BadOption, TwinError, UnreadableSource
 from twin.model import Mesh, Report
 
@@ -38,7 +38,7 @@ def test_each_kind_with_its_texture(tmp_path: Path) -> None:
              ("json.zip", "cityjson", cityjson, {"m/a.city.json": json.dumps(model)}, {})]  # fmt: skip
     for name, reader, module, entries, options in cases:
         path = pack(tmp_path / name, **{**entries, "img/a.png": image})
-        assert tasks.choose_reader(path, None, {}).name == reader
+        assert intake.choose_reader(path, None, {}).name == reader
         report = Report()
         (mesh,) = [b for b in module.read(path, module.Options(**options), report) if isinstance(b, Mesh)]  # type: ignore[attr-defined]
         assert list(mesh.images.values()) == [image] and report.facts["member"].startswith("m/"), name
@@ -95,7 +95,7 @@ def test_bombs_and_broken_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(UnreadableSource, match="no model"):
         list(citygml.read(pack(tmp_path / "none.zip", **{"readme.txt": "x"}), citygml.Options(), Report()))
     with pytest.raises(BadInput):
-        tasks.choose_reader(pack(tmp_path / "other.zip", **{"readme.txt": "x"}), None, {})
+        intake.choose_reader(pack(tmp_path / "other.zip", **{"readme.txt": "x"}), None, {})
 
 
 def test_names_of_entries_in_gbk(tmp_path: Path) -> None:

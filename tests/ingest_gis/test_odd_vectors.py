@@ -19,7 +19,7 @@ import shapely
 from shapely.geometry import Point
 
 from ingest_gis.dbf import code_page
-from twin import tasks
+from twin import intake
 from twin.errors import BadInput, BadOption, BadReference, MissingReference, UnreadableSource
 from twin.model import Features, LayerVersion, Report
 
@@ -206,14 +206,14 @@ def test_other_json_is_named(tmp_path: Path, ingest: Ingest, text: str, said: st
 def test_formats_without_a_reader_are_named(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(BadInput, match=said):
-        tasks.ingest_params(tmp_path / name, "x")
+        intake.ingest_params(tmp_path / name, "x")
 
 
 def test_a_zip_says_what_it_holds(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("道路/路.shp", b"x")
     with pytest.raises(BadInput, match=r"1 × \.shp.*Unpack it"):
-        tasks.ingest_params(tmp_path / "a.zip", "x")
+        intake.ingest_params(tmp_path / "a.zip", "x")
 
 
 def test_decimals_become_the_nearest_number(tmp_path: Path, ingest: Ingest) -> None:
@@ -251,7 +251,7 @@ def test_a_file_geodatabase_is_a_folder(tmp_path: Path, ingest: Ingest) -> None:
     for name in ("路", "桥"):
         frame = geopandas.GeoDataFrame({"名称": ["甲", "乙"], "width": [1.5, 2.0]}, geometry=POINTS, crs=4490)
         frame.to_file(path, driver="OpenFileGDB", layer=name, mode="a" if path.exists() else "w")
-    assert tasks.ingest_params(path, "x", options={"table": "桥"})["reader"] == "vector"
+    assert intake.ingest_params(path, "x", options={"table": "桥"})["reader"] == "vector"
     with pytest.raises(BadOption, match="2 tables: 路, 桥"):
         ingest("vector", path)
     version, report, features = ingest("vector", path, table="桥")

@@ -14,7 +14,7 @@ import pytest
 import shapely
 
 from tests.ingest_gis.conftest import write_las
-from twin import checking, naming, tasks
+from twin import checking, intake, naming, tasks
 from twin.archive import Archive
 from twin.city import City
 from twin.settings import Settings
@@ -62,7 +62,7 @@ def datum(folder: Path) -> tuple[Delivery, Delivery]:
 
 def deliver(city: City, delivery: Delivery, *, update: bool = False) -> dict[str, Any]:
     source, options, columns = delivery
-    params = tasks.ingest_params(source, "x", options=options, columns=columns, update=update)
+    params = intake.ingest_params(source, "x", options=options, columns=columns, update=update)
     return tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
 
 

@@ -13,8 +13,8 @@ import geopandas
 import pytest
 import shapely
 
+from twin import intake, parts, tasks
 from twin import jobs as jobs_module
-from twin import parts, tasks
 from twin.catalog import Catalog
 from twin.catalog_tables import JobRows
 from twin.city import City
@@ -206,7 +206,7 @@ def test_an_update_takes_the_place_of_what_it_was_made_of_and_of_nothing_else(tm
 
     def deliver(ids: range, height: float, **how: bool) -> Job:
         source = _squares(tmp_path / f"{height}.gpkg", ids, height)
-        params = tasks.ingest_params(source, "l", reader="vector", options={"id": "id"}, **how)
+        params = intake.ingest_params(source, "l", reader="vector", options={"id": "id"}, **how)
         return tasks.submit(city, "ingest", params)
 
     tasks.require(tasks.work(city, deliver(range(9), 1.0)))
@@ -276,7 +276,7 @@ def test_the_disk_is_waited_for_by_what_lasts_alone(tmp_path: Path, monkeypatch:
     source = tmp_path / "houses.gpkg"
     shapes = [shapely.box(500000, 2500000, 500009, 2500009)]
     geopandas.GeoDataFrame({"id": ["a"], "height": [9.0]}, geometry=shapes, crs="EPSG:4547").to_file(source)
-    params = tasks.ingest_params(source, "houses", reader="footprints", options={"height": "height", "vertical": "above ground", "ground": "5"})
+    params = intake.ingest_params(source, "houses", reader="footprints", options={"height": "height", "vertical": "above ground", "ground": "5"})
     tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
     assert [one for one in seen if one[0] != "guard"] == [("add_version", 1), ("add_derivation", 1), ("publish", 2), ("_finish", 2)]
     assert {level for name, level in seen if name == "guard"} == {1, 2}

@@ -24,7 +24,7 @@ import psutil
 import pytest
 import shapely
 
-from twin import tasks
+from twin import intake, tasks
 from twin.city import City
 from twin.jobs import Jobs
 
@@ -148,7 +148,7 @@ def test_two_servers_never_run_one_job_twice(tmp_path: Path) -> None:
     wanted = []
     for n in range(6):
         source = delivery(tmp_path / f"d{n}.gpkg", n, count=200)
-        params = tasks.ingest_params(source, f"buildings{n % 2}", reader="footprints", options={"vertical": "ellipsoid", "height": "height", "base": "base"})  # of one layer they take turns
+        params = intake.ingest_params(source, f"buildings{n % 2}", reader="footprints", options={"vertical": "ellipsoid", "height": "height", "base": "base"})  # of one layer they take turns
         wanted.append(tasks.submit(city, "ingest", params).id)
     workers = [subprocess.Popen([sys.executable, "-m", "twin.worker", "--home", str(home), "--parent", str(os.getpid())], stderr=subprocess.DEVNULL)
                for _ in range(2)]  # fmt: skip

@@ -12,7 +12,7 @@ import pytest
 
 from ingest_gis import terrain as reader
 from tiling import terrain
-from twin import tasks
+from twin import intake, tasks
 from twin.city import City
 from twin.lake import Lake
 from twin.model import LayerVersion, Report
@@ -44,7 +44,7 @@ def deliver(city: City) -> Callable[..., dict[str, Any]]:
     """A source into a layer of the city, as the command line does it."""
 
     def run(source: Path, layer: str = "dem", reader: str = "terrain", update: bool = False, **options: Any) -> dict[str, Any]:
-        params = tasks.ingest_params(source, layer, reader=reader, options=options, update=update)
+        params = intake.ingest_params(source, layer, reader=reader, options=options, update=update)
         return tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
 
     return run

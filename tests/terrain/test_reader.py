@@ -394,10 +394,10 @@ def test_a_full_disk_is_not_called_a_damaged_file(tmp_path: Path) -> None:
     source = write_dem(tmp_path / "a.tif", np.random.default_rng(1).random((400, 400), np.float32))
     code = (
         "import resource, sys, pathlib\n"
-        "from twin import tasks\nfrom twin.city import City\nfrom twin.settings import Settings\n"
+        "from twin import intake, tasks\nfrom twin.city import City\nfrom twin.settings import Settings\n"
         f"city = City(Settings(home=pathlib.Path({str(tmp_path / 'city')!r}), workers=1))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))\n"
-        f"params = tasks.ingest_params({str(source)!r}, 'dem', options={{'vertical': 'EGM96'}}, reader='terrain')\n"
+        f"params = intake.ingest_params({str(source)!r}, 'dem', options={{'vertical': 'EGM96'}}, reader='terrain')\n"
         "print(tasks.work(city, tasks.submit(city, 'ingest', params)).error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])

@@ -22,7 +22,7 @@ from tiling.check import check_tileset
 from tiling.ledger import load_tiles
 from tiling.partition import Places, Subtree, nodes, project
 from tiling.partition import pieces as planned
-from twin import archive_set, exporting, parts, tasks
+from twin import archive_set, exporting, intake, parts, tasks
 from twin.api.app import create_app
 from twin.archive import Archive, ArchiveWriter
 from twin.archive_set import ArchiveSet
@@ -349,7 +349,7 @@ def test_a_city_serves_exports_and_collects_pieces(tmp_path: Path) -> None:
     document["features"] = [{**one, "properties": {**one["properties"], "height": 77.5}} for one in document["features"][:1]]
     (tmp_path / "one.geojson").write_text(json.dumps(document))
     options = {"height": "height", "vertical": "above ground", "id": "id", "ground": "12", "budget": "800"}
-    tasks.require(tasks.work(city, tasks.submit(city, "ingest", tasks.ingest_params(tmp_path / "one.geojson", "houses", reader="footprints", options=options, update=True))))
+    tasks.require(tasks.work(city, tasks.submit(city, "ingest", intake.ingest_params(tmp_path / "one.geojson", "houses", reader="footprints", options=options, update=True))))
     after = city.published("houses")[2]
     assert before is not None
     assert after is not None

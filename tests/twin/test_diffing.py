@@ -12,7 +12,7 @@ import pytest
 import shapely
 
 from tests.ingest_bim.test_cityjson import document
-from twin import diffing, parts, tasks
+from twin import diffing, intake, parts, tasks
 from twin.city import City
 from twin.lake import Lake
 from twin.model import Features, LayerVersion, Reference, Report
@@ -21,7 +21,7 @@ from twin.settings import Settings
 
 def deliver(city: City, path: Path, model: dict[str, Any]) -> None:
     path.write_text(json.dumps(model))
-    tasks.require(tasks.work(city, tasks.submit(city, "ingest", tasks.ingest_params(path, "x", options={}))))
+    tasks.require(tasks.work(city, tasks.submit(city, "ingest", intake.ingest_params(path, "x", options={}))))
 
 
 def test_attributes_of_what_only_its_surfaces_draw(tmp_path: Path) -> None:

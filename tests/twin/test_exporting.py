@@ -20,7 +20,7 @@ from pyproj import Transformer
 from shapely.geometry import box
 
 from tests.ingest_gis.conftest import write_las
-from twin import archive_set, checking, diffing, exporting, tasks
+from twin import archive_set, checking, diffing, exporting, intake, tasks
 from twin.api.app import create_app
 from twin.archive import INDEX, Archive, ArchiveWriter
 from twin.archive_set import ArchiveSet
@@ -45,7 +45,7 @@ def buildings(path: Path) -> Path:
 def city_with(tmp_path: Path, name: str, **settings: Any) -> City:
     city = City(Settings(tmp_path / name, workers=1, **settings))
     options = {"height": "height", "vertical": "above ground", "id": "id", "ground": "12", "budget": "800"}
-    params = tasks.ingest_params(buildings(tmp_path / "b.geojson"), "houses", reader="footprints", options=options)
+    params = intake.ingest_params(buildings(tmp_path / "b.geojson"), "houses", reader="footprints", options=options)
     tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
     return city
 
@@ -245,7 +245,7 @@ def test_a_disk_that_is_nearly_full_is_said_of_clouds(tmp_path: Path, missing: i
     (tmp_path / "in").mkdir()
     for name in ("a.las", "b.las"):
         write_las(tmp_path / "in" / name, 500)
-    params = tasks.ingest_params(tmp_path / "in", "cloud", options={"crs": "EPSG:32650", "vertical": "EGM96"})
+    params = intake.ingest_params(tmp_path / "in", "cloud", options={"crs": "EPSG:32650", "vertical": "EGM96"})
     tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
     exporting.export(city, "cloud", tmp_path / "whole.laz")
     with room((tmp_path / "whole.laz").stat().st_size - missing), pytest.raises(StorageError, match=r"cloud\.laz cannot be written: File too large"):
@@ -304,7 +304,7 @@ def test_no_value_is_lost_on_the_way_into_a_file(tmp_path: Path) -> None:
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB", "geometry_types": []}}}
     pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), tmp_path / "s.parquet")
     city = City(Settings(tmp_path / "city", workers=1))
-    params = tasks.ingest_params(tmp_path / "s.parquet", "v", reader="vector", options={"id": "bid"}, publish=True)
+    params = intake.ingest_params(tmp_path / "s.parquet", "v", reader="vector", options={"id": "bid"}, publish=True)
     tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
     for suffix in (".parquet", ".gpkg", ".geojson"):
         exporting.export(city, "v", tmp_path / f"o{suffix}")
@@ -328,7 +328,7 @@ def test_a_cloud_is_exported_as_the_layer_shows_it(tmp_path: Path) -> None:
         las.write(tmp_path / f"{number}.las")
     city = City(Settings(tmp_path / "city", workers=1))
     for layer, files, count in (("one", [tmp_path / "1.las"], 460), ("two", [tmp_path / "1.las", tmp_path / "2.las"], 920)):
-        params = tasks.ingest_params(files, layer, options={"crs": "EPSG:32650", "vertical": "EGM96"})
+        params = intake.ingest_params(files, layer, options={"crs": "EPSG:32650", "vertical": "EGM96"})
         tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
         assert exporting.export(city, layer, tmp_path / f"{layer}.las")["what"] == f"{count} points"
         assert len(laspy.read(tmp_path / f"{layer}.las")) == count

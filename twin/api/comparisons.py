@@ -47,8 +47,8 @@ def compare(request: Request, city: CityDep, a: str, b: str) -> Response:
              responses={201: {"model": StatusInfo, "description": "The job that writes them; its results name the layers."}})  # fmt: skip
 def compare_layers(request: Request, city: CityDep, a: str, b: str, name: Annotated[str, Query(min_length=1, description="The layers are called NAME-depth-change, …")]) -> Response:
     """Queue a job that publishes the differences as layers: `<name>-depth-change`, `<name>-buildings-change`, `<name>-roads-change`, `<name>-changes`."""
-    tasks, comparing = import_module("twin.tasks"), import_module("twin.comparing")
-    tasks.check_layer_name(name)
+    tasks, comparing, intake = (import_module(f"twin.{module}") for module in ("tasks", "comparing", "intake"))
+    intake.check_layer_name(name)
     runs = [comparing.outcome(city, job_of(city, run).id).job.id for run in (a, b)]
     job = tasks.submit(city, "compare", {"a": runs[0], "b": runs[1], "name": name})
     return json_response(request, status_info(request, job), status=201, headers={"Location": href(request, "jobs", job.id)})

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from twin import __version__, registry, running, tasks
+from twin import __version__, intake, registry, running, tasks
 from twin.api.common import CityDep, href, json_response, link
 from twin.api.definition import answers
 from twin.api.errors import Problem
@@ -57,7 +57,7 @@ def execute(
     """Queue a run and answer at once with its job. Inputs are checked first; asking twice for the same unfinished run gives the same job."""
     _module(process)
     name = body.name or process
-    tasks.check_layer_name(name)
+    intake.check_layer_name(name)
     running.check_inputs(city, process, body.inputs)
     job = tasks.submit(city, "run", {"scenario": process, "inputs": body.inputs, "name": name})
     headers = {"Location": href(request, "jobs", job.id)}

@@ -26,11 +26,11 @@ _OPTIONS = ("--layer", "buildings", "--vertical", "above ground", "--option", "h
 _INSIDE = """
 import json, resource, sys, time
 from pathlib import Path
-from twin import tasks
+from twin import intake, tasks
 from twin.city import City
 def work(home, source, update):
     city = City.open(Path(home))
-    params = tasks.ingest_params(source, "buildings", options={"vertical": "above ground", "height": "height", "ground": "0"}, update=update)
+    params = intake.ingest_params(source, "buildings", options={"vertical": "above ground", "height": "height", "ground": "0"}, update=update)
     start = time.perf_counter(), time.process_time()
     tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
     return time.perf_counter() - start[0], time.process_time() - start[1]
