@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.meshfile_buffers import CODES, MAX_EMPTY, Buffers, matrices
+from ingest_bim.meshfile_buffers import CODES, MAX_EMPTY, SIZES, TYPES, Buffers, matrices
 from ingest_bim.meshfile_pose import posed
 from ingest_bim.wording import in_words
 from twin import registry
@@ -73,6 +73,14 @@ def _check_counts(document: dict[str, Any]) -> None:
     packed = any(DRACO in (part.get("extensions") or {}) for mesh in document.get("meshes") or [] for part in mesh.get("primitives") or [])
     if empty > MAX_EMPTY * (8 if packed else 1):
         raise ValueError(f"its accessors state {empty:,} values without any bytes")
+    for number, accessor in enumerate(document.get("accessors") or []):
+        kind, columns = TYPES.get(accessor["componentType"]), SIZES.get(accessor["type"])
+        if kind is None or columns is None or "bufferView" not in accessor:
+            continue
+        row = np.dtype(kind).itemsize * columns
+        step = document["bufferViews"][accessor["bufferView"]].get("byteStride", row)
+        if step < row:  # trimesh would read one value's bytes as another's
+            raise ValueError(f"accessor {number} has values of {row} bytes, of which each begins {step} bytes after the one before")
 
 
 def _of_meshopt(buffers: Buffers, how: dict[str, Any]) -> NDArray[Any]:

@@ -336,5 +336,5 @@ def check_plausible(reference: Reference, bounds: Bounds, where: str) -> None:
     mid_x, mid_y = (float(middle[0]) - about + 180) % 360 - 180 + about, float(middle[1])
     if not (area.west - margin_x <= mid_x <= area.east + margin_x and area.south - margin_y <= mid_y <= area.north + margin_y):
         raise BadReference(
-            f"{where}: {seen} in {crs.name} lie at {mid_y:.3f}° N, {mid_x:.3f}° E, far outside that CRS's area ({area.name}).", remedy
+            f"{where}: {seen} in {crs.name} lie at {mid_y:.3f}° N, {mid_x:.3f}° E, far outside that CRS's area ({area.name.rstrip('.')}).", remedy
         )

@@ -123,6 +123,16 @@ def test_counts_without_bytes_take_no_memory(tmp_path: Path) -> None:
         load(path, **UPRIGHT)
 
 
+def test_values_that_lie_in_one_another_are_refused(tmp_path: Path) -> None:
+    """A stride below the size of a value (glTF 2.0, 3.6.2.4): some other mesh was drawn, and nothing was said."""
+    apart = np.concatenate([PLACES, np.full_like(PLACES[:, :1], 7)], axis=1)
+    views = [{"buffer": 0, "byteOffset": 0, "byteLength": apart.nbytes, "byteStride": 16}, {"buffer": 0, "byteOffset": apart.nbytes, "byteLength": TRIANGLES.nbytes}]
+    assert same(corners(glb(tmp_path, [apart.tobytes(), TRIANGLES.tobytes()], DENSE, bufferViews=views)), PLACES, 1e-5)
+    views[0]["byteStride"] = 8
+    with pytest.raises(UnreadableSource, match="accessor 0 has values of 12 bytes, of which each begins 8 bytes after"):
+        corners(glb(tmp_path, [apart.tobytes(), TRIANGLES.tobytes()], DENSE, bufferViews=views))
+
+
 def test_nodes_keep_their_places_and_say_what_they_carry(tmp_path: Path) -> None:
     """Children that are called like their parent with six digits (as trimesh calls parts of a mesh), a node with a camera, nodes below two others, extras, meshes that are not there."""
     walls = [{"mesh": 0, "name": f"wall_{i:06d}", "translation": [20 * i, 0, 0], "extras": {"floor": i, "name": "own"}} for i in (1, 2)]
