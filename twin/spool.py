@@ -157,6 +157,7 @@ class Spool:
         try:
             for chunk in chunks:
                 if writer is None:
+                    # row groups have short pages, and Arrow makes a context of Zstandard for each (docs/adr/0057)
                     writer = pq.ParquetWriter(path, schema, compression="lz4", use_dictionary=_repeating(chunk))
                 writer.write_table(chunk, row_group_size=group_rows)
         finally:
