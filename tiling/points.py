@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +30,7 @@ from tiling.point_octree import SPACING, Ascent, Choice, Decided, Node, Top, cel
 from tiling.point_reuse import Branch, PointPast, PointRecord, Unit, mark_of, marks_of, shared, units
 from tiling.point_runs import Bucket, Cloud, Columns, Cube, OnDisk, Run, Spool, buckets
 from tiling.reuse import Past, Spoilt
+from tiling.threads import in_order
 from tiling.tileset import Finished, Tile
 from tiling.tree_documents import told
 from twin import clouds, crs, registry, scratch
@@ -44,9 +44,6 @@ BUCKET = 1 << 18
 """Points of a bucket: about 25 MB while it is worked on, and what an edit makes anew at least."""
 IN_MEMORY = 1 << 22
 """Points held in memory between the two passes; more go to disk."""
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 class Options(registry.Options):
@@ -157,7 +154,7 @@ class _Reading:
     def read(self, files: list[int]) -> None:
         """All points of some files."""
         total = sum(cloud.part.count for cloud in self.sources)
-        for file, found, keys in _ordered(self.pool, self._run, self._chunks(files), self.job.workers):
+        for file, found, keys in in_order(self.pool, self._run, self._chunks(files), max(1, self.job.workers)):
             if len(found):
                 self.spool.add(file, found, keys)
             self.job.progress(min(0.4, 0.4 * self.spool.held / total), "reading points")
@@ -206,7 +203,7 @@ class _Making:
 
         tasks = [(unit, bucket) for unit in work for bucket in split.get(unit.name, [None])]
         ascent = Ascent(self.choice)
-        for unit, made in _ordered(pool, make, tasks, self.job.workers):
+        for unit, made in in_order(pool, make, tasks, max(1, self.job.workers)):
             for branch, tiles in made:
                 self._above(ascent.add(branch.top))
                 for k, name in enumerate(branch.tiles):
@@ -237,21 +234,6 @@ class _Making:
             return
         self.record.add(name, key, Finished(made.packed, made.low, made.high, kept=made.count, error=made.error))
         self.tiles.append(replace(made, packed=None))
-
-
-def _ordered(pool: ThreadPoolExecutor, function: Callable[[A], B], tasks: Iterable[A], workers: int) -> Iterator[B]:
-    """`function` of every task in the order of the tasks, with a few in flight."""
-    waiting: deque[Future[B]] = deque()
-    try:
-        for task in tasks:
-            waiting.append(pool.submit(function, task))
-            if len(waiting) > max(1, workers):
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 # --- tiles -------------------------------------------------------------------------------------------------------

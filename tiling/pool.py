@@ -13,6 +13,7 @@ from itertools import chain, islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from tiling.threads import in_order
 from twin.errors import StorageError
 from twin.processes import die_with_parent, spare_pandas
 
@@ -56,7 +57,8 @@ class Pool:
             yield from map(function, source)
             return
         if threads:
-            yield from self._beside(function, islice(source, alone), threads)
+            with ThreadPoolExecutor(threads, "beside") as beside:
+                yield from in_order(beside, function, islice(source, alone), threads + 1)
             alone = 0
         few = list(islice(source, alone + 1)) if self._executor is None else []
         if self._executor is None and len(few) <= alone:
@@ -73,22 +75,6 @@ class Pool:
         finally:
             for _, future in waiting:
                 future.cancel()
-
-    @staticmethod
-    def _beside(function: Callable[[T], R], tasks: Iterator[T], threads: int) -> Iterator[R]:
-        """`function` of every task, in order, by threads; one more than they are at is asked for ahead."""
-        with ThreadPoolExecutor(threads, "beside") as beside:
-            waiting: deque[Future[R]] = deque()
-            try:
-                for task in tasks:
-                    waiting.append(beside.submit(function, task))
-                    while waiting and (len(waiting) > threads + 1 or waiting[0].done()):
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
 
     def _submit(self, function: Callable[[T], R], task: T) -> Future[Any]:
         if self._executor is None:

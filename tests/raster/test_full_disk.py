@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +11,14 @@ import rasterio
 from rasterio.transform import from_origin
 
 from ingest_gis import terrain_mosaic
+from tests.conftest import room
 from twin import raster_file
 from twin.errors import StorageError
 from twin.lake import Lake
 from twin.model import Column, Grid, Reference, Report
 from twin.parts import write_version
 
-resource = pytest.importorskip("resource")
 SIZE = 700
-
-
-@contextmanager
-def room(size: int) -> Iterator[None]:
-    """No file may grow beyond `size` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def noise() -> np.ndarray:

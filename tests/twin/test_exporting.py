@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from fastapi.testclient import TestClient
 from pyproj import Transformer
 from shapely.geometry import box
 
+from tests.conftest import room
 from tests.ingest_gis.conftest import write_las
 from twin import archive_set, checking, diffing, exporting, intake, tasks
 from twin.api.app import create_app
@@ -205,18 +204,6 @@ def test_nothing_is_left_of_an_export_that_fails(one: City, tmp_path: Path, monk
     with pytest.raises(StorageError, match="No space left"):
         exporting.export(one, "houses", tmp_path / "folder")
     assert not list(tmp_path.iterdir())
-
-
-@contextmanager
-def room(size: int) -> Iterator[None]:
-    """No file may grow beyond `size` bytes, as on a disk that is nearly full."""
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".parquet", ".csv", ".3tz"])
