@@ -126,59 +126,57 @@ def _onto(version: LayerVersion, shown: int | None) -> LayerVersion:
     return replace(version, provenance={**version.provenance, "onto": shown})
 
 
+def _edited(city: City, context: Context, name: str, edit: Callable[[LayerVersion], LayerVersion]) -> dict[str, Any]:
+    """A new version of a layer, made of the one that it shows; a job that is taken up again finds the one that it kept."""
+    done = city.catalog.version_of_job(name, context.job.id)
+    if done is None:
+        shown, layer = _shown(city, name), city.catalog.layer(name)
+        version = _onto(edit(city.manifest(city.catalog.version(name, shown).manifest)), shown)
+        number = _keep(city, context, replace(layer, grade=grading.of_version(version.report, layer.grade)), version)
+    else:
+        number, version = done.number, city.manifest(done.manifest)
+    return {"layer": name, "version": number, "count": version.count} | _derive_and_publish(city, context, name, number, version, changed=True)
+
+
 def compact(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
     """Write the features of a layer's shown version as fresh parts: the same layer, without what updates left hidden."""
     name = params["layer"]
-    done = city.catalog.version_of_job(name, context.job.id)
-    if done is None:
-        shown = _shown(city, name)
-        version = city.manifest(city.catalog.version(name, shown).manifest)
+
+    def fresh(version: LayerVersion) -> LayerVersion:
         if not any(part.hidden for part in version.parts) and not version.tombstones:
             raise Conflict(f"Layer {name!r} has nothing to compact.", "Only updates leave hidden features behind.")
         context.stage("reading", name)
         report = Report(**{k: v for k, v in version.report.items() if k in ("source", "read", "kept", "counts", "facts")})
-        fresh = parts.write_version(city.lake, name, version.kind, parts.read_features(city.lake, version), report,
-                                    provenance=version.provenance, style=version.style)  # fmt: skip
-        version = _onto(fresh, shown)
-        number = _keep(city, context, city.catalog.layer(name), version)
-    else:
-        number, version = done.number, city.manifest(done.manifest)
-    return {"layer": name, "version": number, "count": version.count} | _derive_and_publish(city, context, name, number, version, changed=True)
+        return parts.write_version(city.lake, name, version.kind, parts.read_features(city.lake, version), report,
+                                   provenance=version.provenance, style=version.style)  # fmt: skip
+
+    return _edited(city, context, name, fresh)
 
 
 def remove(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
     """A new version of a layer without the features of some ids; the parts stay as they are."""
     name = params["layer"]
-    done = city.catalog.version_of_job(name, context.job.id)
-    if done is None:
+
+    def without(version: LayerVersion) -> LayerVersion:
         context.stage("reading", name)
-        shown = _shown(city, name)
-        base = city.manifest(city.catalog.version(name, shown).manifest)
-        version = _onto(parts.without(city.lake, base, params["ids"], _known(city, name, base.kind)), shown)
-        number = _keep(city, context, city.catalog.layer(name), version)
-    else:
-        number, version = done.number, city.manifest(done.manifest)
-    return {"layer": name, "version": number, "count": version.count} | _derive_and_publish(city, context, name, number, version, changed=True)
+        return parts.without(city.lake, version, params["ids"], _known(city, name, version.kind))
+
+    return _edited(city, context, name, without)
 
 
 def regrade(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
     """A new version of a layer with the grade that a person gives it (or, with "", the rule's again): the parts stay as they are, their source is not read."""
     name = params["layer"]
-    done = city.catalog.version_of_job(name, context.job.id)
-    if done is None:
-        shown = _shown(city, name)
-        base = city.manifest(city.catalog.version(name, shown).manifest)
-        facts = base.report.get("facts", {})
+
+    def graded(version: LayerVersion) -> LayerVersion:
+        facts = version.report.get("facts", {})
         if "grade" not in facts:
             raise Conflict(f"Layer {name!r} is the result of a scenario, which has no grade.", "Layers that are ingested have one.")
-        graded = {key: value for key, value in facts["grade"].items() if key not in ("given", "by")}
-        if given := grading.check(params["grade"]):
-            graded |= {"given": given, "by": city.settings.who}
-        version = _onto(replace(base, report={**base.report, "facts": {**facts, "grade": graded}}), shown)
-        number = _keep(city, context, replace(city.catalog.layer(name), grade=grading.of_version(version.report, "")), version)
-    else:
-        number, version = done.number, city.manifest(done.manifest)
-    return {"layer": name, "version": number, "count": version.count, "grade": version.report["facts"]["grade"]} | _derive_and_publish(city, context, name, number, version, changed=True)
+        ruled = {key: value for key, value in facts["grade"].items() if key not in ("given", "by")}
+        given = grading.check(params["grade"])
+        return replace(version, report={**version.report, "facts": {**facts, "grade": ruled | ({"given": given, "by": city.settings.who} if given else {})}})
+
+    return _edited(city, context, name, graded)
 
 
 def _known(city: City, name: str, kind: LayerKind) -> parts.Known | None:
