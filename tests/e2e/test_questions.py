@@ -13,8 +13,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_grou
 
 @pytest.fixture
 def viewer(shared: Any) -> Any:
-    """The file's page, with nothing selected."""
+    """The file's page, with nothing selected and no layer's panel open (a test that failed may have left one)."""
     shared.page.evaluate("() => document.querySelector('city-twin').app.selection.clear()")
+    for panel in shared.page.query_selector_all("[data-layer] .name[aria-expanded=true]"):
+        panel.click()
     return shared
 
 
@@ -38,6 +40,26 @@ def test_search_flies_to_what_was_found(viewer: Any, small_city: Any) -> None:
         arg=[lon, lat])  # fmt: skip
     page.fill("twin-search input[role=combobox]", "没有这个地方")
     page.wait_for_selector("twin-search p[role=status]")
+
+
+def test_looking_somewhere_ends_a_flight(viewer: Any, small_city: Any) -> None:
+    """A flight that is under way (on a slow machine, long after it was asked for) does not take the camera away from where one looks next."""
+    building = small_city.buildings()[0]
+    lon, lat = building.degrees
+    viewer.page.evaluate(
+        """async ([here, there]) => {
+            const flight = document.querySelector('city-twin').flyTo(there);
+            await twin.frame();
+            twin.look(here);
+            await flight;
+        }""",
+        [{"lon": lon, "lat": lat, "height": building.roof, "heading": 0, "pitch": -88, "range": 120}, {"lon": lon + 0.01, "lat": lat + 0.01, "range": 200}],
+    )
+    viewer.tiles()
+    spot = viewer.page.evaluate("([lon, lat, height]) => twin.toWindow(lon, lat, height)", [lon, lat, building.roof])
+    assert spot is not None, "the flight went on"
+    assert abs(spot["x"] - 500) < 5
+    assert abs(spot["y"] - 310) < 5
 
 
 def test_colours_follow_the_values(viewer: Any, small_city: Any, pictures: Path) -> None:

@@ -180,7 +180,9 @@ export function setSun(widget: CesiumWidget, lon: number, hour: number): void {
   widget.scene.requestRender();
 }
 
+/** Looks from there at once. A flight under way ends: its next frame would take the camera away again. */
 export function setView(widget: CesiumWidget, view: View): void {
+  widget.camera.cancelFlight();
   const target = Cartesian3.fromDegrees(view.lon, view.lat, view.height);
   widget.camera.lookAt(target, offset(view));
   // lookAt leaves the camera tied to the target; the reader's mouse must turn about the ground instead.
