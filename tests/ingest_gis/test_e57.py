@@ -74,29 +74,50 @@ def test_two_scans_with_poses(tmp_path: Path) -> None:
     assert np.abs(np.asarray(las.intensity) / 65_535 - intensity).max() < 1e-3
 
 
-def spherical(path: Path, factor: float = 1.0) -> tuple[Path, np.ndarray[Any, Any]]:
-    """A scan of range, azimuth and elevation without a pose; its places by the formula of E2807, 6.3.4."""
-    rng = np.random.default_rng(4)
-    reach, azimuth, elevation = rng.uniform(1, 30, 800), rng.uniform(-np.pi, np.pi, 800), rng.uniform(-1.5, 1.5, 800)
-    reach = reach * factor
+def raw(path: Path, columns: dict[str, np.ndarray[Any, Any]]) -> Path:
+    """A scan without a pose of just these fields, as doubles; what pye57's own writer does not know goes this way."""
     file = pye57.E57(str(path), mode="w")
     image = file.image_file
+    image.extensionsAdd("las", "http://www.libe57.org/E57_LAS_v1.0.txt")
     node = libe57.StructureNode(image)
     node.set("guid", libe57.StringNode(image, f"{{{uuid.uuid4()}}}"))
     prototype = libe57.StructureNode(image)
-    names = ("sphericalRange", "sphericalAzimuth", "sphericalElevation")
-    buffers = libe57.VectorSourceDestBuffer()
-    for name, values in zip(names, (reach, azimuth, elevation), strict=True):
-        prototype.set(name, libe57.FloatNode(image, 0.0, libe57.E57_DOUBLE, -100.0, 100.0))
-        buffers.append(libe57.SourceDestBuffer(image, name, values, 800, True, True))
+    buffers, count = libe57.VectorSourceDestBuffer(), len(next(iter(columns.values())))
+    for name, values in columns.items():
+        prototype.set(name, libe57.FloatNode(image, 0.0, libe57.E57_DOUBLE, -1000.0, 1000.0))
+        buffers.append(libe57.SourceDestBuffer(image, name, values, count, True, True))
     vector = libe57.CompressedVectorNode(image, prototype, libe57.VectorNode(image, True))
     node.set("points", vector)
     file.data3d.append(node)
     writer = vector.writer(buffers)
-    writer.write(800)
+    writer.write(count)
     writer.close()
     file.close()
+    return path
+
+
+def spherical(path: Path, factor: float = 1.0) -> tuple[Path, np.ndarray[Any, Any]]:
+    """A scan of range, azimuth and elevation; its places by the formula of E2807, 6.3.4."""
+    rng = np.random.default_rng(4)
+    reach, azimuth, elevation = rng.uniform(1, 30, 800), rng.uniform(-np.pi, np.pi, 800), rng.uniform(-1.5, 1.5, 800)
+    reach = reach * factor
+    raw(path, {"sphericalRange": reach, "sphericalAzimuth": azimuth, "sphericalElevation": elevation})
     return path, np.column_stack([reach * np.cos(elevation) * np.cos(azimuth), reach * np.cos(elevation) * np.sin(azimuth), reach * np.sin(elevation)])
+
+
+@pytest.mark.parametrize("name", ["las:classification", "classification"])
+def test_classes_and_returns_are_kept(tmp_path: Path, name: str) -> None:
+    rng = np.random.default_rng(9)
+    xyz = rng.uniform(0, 9, (3, 600))
+    classes, count = rng.integers(0, 20, 600).astype(float), rng.integers(1, 6, 600)
+    index = (rng.integers(0, 6, 600) % count).astype(float)
+    classes[:3] = -1, 300, 2.5
+    path = raw(tmp_path / "c.e57", {"cartesianX": xyz[0], "cartesianY": xyz[1], "cartesianZ": xyz[2], name: classes, "returnIndex": index, "returnCount": count.astype(float)})
+    _, las, report = read(path, tmp_path, **HERE)
+    assert np.array_equal(np.asarray(las.classification), np.where(np.arange(600) < 3, 0, classes).astype(int))
+    assert np.array_equal(np.asarray(las.return_number), index + 1)
+    assert np.array_equal(np.asarray(las.number_of_returns), count)
+    assert [note.reason for note in report.notes if note.action == "skipped"] == [f"3 points have a {name} that is no whole number or not within what LAS holds; it is 0 or 1 there"]
 
 
 def test_spherical_coordinates(tmp_path: Path) -> None:
