@@ -91,7 +91,10 @@ def _text(node: Any, name: str) -> str | None:
 
 
 def _number(node: Any, name: str, default: float) -> float:
-    return float(node[name].value()) if node.isDefined(name) else default
+    """A number of any of the three kinds that E2807 has."""
+    if not node.isDefined(name):
+        return default
+    return float(node[name].scaledValue() if hasattr(node[name], "scaledValue") else node[name].value())
 
 
 def _scans(image: Any, root: Any) -> list[Scan]:
@@ -117,7 +120,7 @@ def _limits(image: Any, node: Any, prototype: Any, group: str, name: str) -> tup
 
     ends = (f"{name}Minimum", f"{name}Maximum")
     if node.isDefined(group) and all(node[group].isDefined(end) for end in ends):
-        low, high = (float(node[group][end].value()) for end in ends)
+        low, high = (_number(node[group], end, 0.0) for end in ends)
         if low < high:
             return low, high
     field = prototype[name]
