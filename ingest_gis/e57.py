@@ -105,6 +105,8 @@ def _scans(image: Any, root: Any) -> list[Scan]:
     for number in range(data.childCount()):
         node = data[number]
         points = node["points"]
+        if not points.childCount():  # the library cannot read what holds nothing
+            continue
         prototype = libe57.StructureNode(points.prototype())
         fields = frozenset(str(prototype.get(k).elementName()) for k in range(prototype.childCount()))
         if not (set(_CARTESIAN) <= fields or set(_SPHERICAL) <= fields):

@@ -79,30 +79,42 @@ def double(image: Any) -> Any:
     return libe57.FloatNode(image, 0.0, libe57.E57_DOUBLE)
 
 
-def laid_out(path: Path, fields: dict[str, tuple[Any, np.ndarray[Any, Any]]], limits: Callable[[Any], dict[str, Any]] = lambda image: {}) -> Path:
-    """A scan without a pose whose fields are laid out as the nodes say (functions of the image), with these limits of intensity."""
+def laid_out(path: Path, *scans: dict[str, tuple[Any, np.ndarray[Any, Any]]], limits: Callable[[Any], dict[str, Any]] = lambda image: {}) -> Path:
+    """Scans without poses whose fields are laid out as the nodes say (functions of the image), with these limits of intensity."""
     file = pye57.E57(str(path), mode="w")
     image = file.image_file
     image.extensionsAdd("las", "http://www.libe57.org/E57_LAS_v1.0.txt")
-    node, prototype, buffers = libe57.StructureNode(image), libe57.StructureNode(image), libe57.VectorSourceDestBuffer()
-    node.set("guid", libe57.StringNode(image, f"{{{uuid.uuid4()}}}"))
-    count = len(next(iter(fields.values()))[1])
-    for name, (layout, values) in fields.items():
-        prototype.set(name, layout(image))
-        buffers.append(libe57.SourceDestBuffer(image, name, values, count, True, True))
-    if ends := limits(image):
-        group = libe57.StructureNode(image)
-        for name, value in ends.items():
-            group.set(name, value)
-        node.set("intensityLimits", group)
-    vector = libe57.CompressedVectorNode(image, prototype, libe57.VectorNode(image, True))
-    node.set("points", vector)
-    file.data3d.append(node)
-    writer = vector.writer(buffers)
-    writer.write(count)
-    writer.close()
+    for fields in scans:
+        node, prototype, buffers = libe57.StructureNode(image), libe57.StructureNode(image), libe57.VectorSourceDestBuffer()
+        node.set("guid", libe57.StringNode(image, f"{{{uuid.uuid4()}}}"))
+        count = len(next(iter(fields.values()))[1])
+        for name, (layout, values) in fields.items():
+            prototype.set(name, layout(image))
+            buffers.append(libe57.SourceDestBuffer(image, name, values, max(count, 1), True, True))
+        if ends := limits(image):
+            group = libe57.StructureNode(image)
+            for name, value in ends.items():
+                group.set(name, value)
+            node.set("intensityLimits", group)
+        vector = libe57.CompressedVectorNode(image, prototype, libe57.VectorNode(image, True))
+        node.set("points", vector)
+        file.data3d.append(node)
+        if count:
+            writer = vector.writer(buffers)
+            writer.write(count)
+            writer.close()
     file.close()
     return path
+
+
+def test_an_empty_scan_beside_others(tmp_path: Path) -> None:
+    """The library fails on it; the other scans are read, and keep their numbers."""
+    full: dict[str, Any] = {f"cartesian{axis}": (double, np.random.default_rng(1).random(50)) for axis in "XYZ"}
+    empty: dict[str, Any] = {name: (layout, values[:0]) for name, (layout, values) in full.items()}
+    _, las, _ = read(laid_out(tmp_path / "s.e57", empty, full, empty), tmp_path, **HERE)
+    assert np.array_equal(np.asarray(las.point_source_id), np.full(50, 2))
+    with pytest.raises(UnreadableSource, match="no valid points"):
+        read(laid_out(tmp_path / "n.e57", empty), tmp_path, **HERE)
 
 
 def spherical(path: Path, factor: float = 1.0) -> tuple[Path, np.ndarray[Any, Any]]:
@@ -123,7 +135,7 @@ def test_limits_may_be_numbers_of_any_kind(tmp_path: Path, kind: str) -> None:
     }  # fmt: skip
     xyz, said = np.random.default_rng(3).uniform(0, 9, (3, 11)), np.linspace(-5, 20, 11)
     columns = {name: (double, values) for name, values in zip(("cartesianX", "cartesianY", "cartesianZ", "intensity"), (*xyz, said), strict=True)}
-    path = laid_out(tmp_path / "i.e57", columns, lambda image: {"intensityMinimum": make[kind](image, -5), "intensityMaximum": make[kind](image, 20)})
+    path = laid_out(tmp_path / "i.e57", columns, limits=lambda image: {"intensityMinimum": make[kind](image, -5), "intensityMaximum": make[kind](image, 20)})
     _, las, _ = read(path, tmp_path, **HERE)
     assert np.array_equal(np.asarray(las.intensity), np.rint((said + 5) / 25 * 65_535).astype(int))
 
