@@ -261,6 +261,45 @@ def _noting(path: Path, function: Callable[..., Any]) -> Callable[..., Any]:
     return noting
 
 
+TRIANGLES = "#171=IFCTRIANGULATEDFACESET(#170,$,.T.,((1,3,2),(1,2,4),(2,3,4),(1,4,3)),$);"
+
+
+@pytest.mark.parametrize(("change", "forked"), [
+    ((), False),
+    (("((1,3,2),(1,2,4),(2,3,4),(1,4,3))", "((1,3,2),(1,2,9))"), False),  # no point 9: our evaluator refuses it, and kernels are asked
+    (("(#171));", "(#63));"), True),  # a solid
+    (("#105=IFCSHAPEREPRESENTATION(#2,'Body','Tessellation',(#171))", "#105=IFCSHAPEREPRESENTATION(#2,'Body','MappedRepresentation',(#102))"), True),
+    (("$,$,(#105));", "$,$,(#105,#172));"), True),  # two bodies in one context, which a fork makes one
+    (("FEW", "0"), True), (("SMALL", "9"), True),
+])  # fmt: skip
+def test_where_hardly_anything_is_drawn_nothing_is_forked(
+    model_file: ModelFile, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: tuple[str, ...], forked: bool
+) -> None:
+    """Few elements of triangles are shaped by the reading process; shapes, report and cache are those of a shaping process."""
+    (tmp_path / "said").mkdir()
+    monkeypatch.setattr(ifc_shaping, "shape_model", _noting(tmp_path / "said" / "shapes", shape_model))
+    points = "#170=IFCCARTESIANPOINTLIST3D(((0.,0.,0.),(2.,0.,0.),(0.,1.,0.),(0.,0.,3.)));"
+    text = step(points, TRIANGLES, "#172=IFCSHAPEREPRESENTATION(#2,'Body','Tessellation',(#63));").replace("'MappedRepresentation',(#102)", "'Tessellation',(#171)").replace("(#116)", "(#171)")
+    if change and change[0] in ("FEW", "SMALL"):
+        monkeypatch.setattr(ifc_shaping, change[0], int(change[1]))
+    elif change:
+        assert change[0] in text
+        text = text.replace(*change)
+    path = model_file(text)
+    early = begun(path, TEXTS, tmp_path / "cache")
+    report, apart, plain = Report(), Report(), Report()
+    within = list(ifc.read(path, options(TEXTS), report))
+    assert early.process.wait(30) == 0
+    assert (int((tmp_path / "said" / "shapes").read_text()) != early.process.pid) == forked
+    monkeypatch.setattr(ifc_shaping, "FEW", -1)
+    begun(path, TEXTS, tmp_path / "other")
+    beside = list(ifc.read(path, options(TEXTS), apart))
+    here = list(ifc.read(path, options(TEXTS), plain))
+    assert all(map(same, within, beside))
+    assert all(map(same, within, here))
+    assert report == apart == plain
+
+
 def test_a_shaping_process_that_dies_ends_the_reading(model_file: ModelFile, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = model_file(step())
     monkeypatch.setattr(ifc_shaping, "shape_model", lambda *arguments: os.kill(os.getpid(), signal.SIGKILL))
