@@ -90,6 +90,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         singles = Singles(text) if text is not None else None
         if singles is not None:
             singles.read_ahead(opened.done)
+        around.progress(0.01, "looked through")  # from now on one core is enough (`ifc_early.Early.spare`)
         model = opened.model(report)
         units = Units(model)
         if not units.stated:
