@@ -55,7 +55,7 @@ CHUNK = 16_384
 """Rows that are read at a time."""
 SYNCED = 8
 """Tables that are waited for by the disk at a time; few are small, of which `WRITERS` are written at a time."""
-HELD = 1 << 26
+HELD = 1 << 24
 """Bytes of tables that may wait for that; `2 * WRITERS` tables always may."""
 
 
