@@ -150,7 +150,8 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
             _HELD.append(read_from)
         else:
             later.callback(_let_go, *read_from)
-    yield from meshes(structure, shapes.shapes, columns, placement, report, looks_of_layers(model, structure, products))
+    drawn = (element for element in structure.elements if element.id() in shapes.shapes)
+    yield from meshes(structure, shapes.shapes, columns, placement, report, looks_of_layers(model, drawn, products))
 
 
 _HELD: list[Any] = []
