@@ -26,7 +26,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, Self
 from ingest_bim.geometry_host import DIRECT, Task, own, without
 from ingest_bim.geometry_start import Forked
 from ingest_bim.ifc_cache import ShapeCache
-from ingest_bim.ifc_geometry import Host, Shape, Shapes
+from ingest_bim.ifc_geometry import REFERENCE, Host, Shape, Shapes
 from ingest_bim.ifc_groups import Group, groups_of
 from ingest_bim.ifc_ladder import Shaper
 from ingest_bim.ifc_plain import PlainShapes
@@ -235,11 +235,11 @@ class Within:
 def hardly(work: Work) -> tuple[dict[int, Group], Grouped] | None:
     """How the elements of a model are built of which hardly anything is drawn: a few elements, whose bodies are triangles already. None for all others.
 
-    No more elements are looked at than it takes to see that there are too many bodies; what the kernels' copy of the model would be changed for
-    (several bodies, places on a grid: `geometry_redrawn`) is for a fork.
+    No more representations are looked at than it takes to see that there are too many bodies. What the kernels' copy of the model would be changed for
+    (several bodies, places on a grid: `geometry_redrawn`) is for a fork, and so is what the reference kernel is asked for by name.
     """
     text, products = work.text, work.products
-    if text is None:
+    if text is None or work.options.kernel == REFERENCE:
         return None
     bodies = 0
     for name in text.kinds.get(b"IFCSHAPEREPRESENTATION", ()):
@@ -247,9 +247,11 @@ def hardly(work: Work) -> tuple[dict[int, Group], Grouped] | None:
         if bodies > FEW:
             return None
     try:
-        found = grouped(work.structure, products)
+        drawable, told = grouped(work.structure, products)
+        if len(drawable) > FEW:
+            return None
         size = 0
-        for step, group in found[0].items():
+        for step, group in drawable.items():
             parts, place = products.bodies(step), products.named(step)[0]
             if not _TRIANGLES.issuperset(group) or len(parts) > 1 or (place and products.world(place) is None):
                 return None
@@ -259,7 +261,7 @@ def hardly(work: Work) -> tuple[dict[int, Group], Grouped] | None:
             size += sum(len(text.rows[name][1]) for name in items)
     except DAMAGED:  # said where it has its place
         return None
-    return found if len(found[0]) <= FEW and size <= SMALL else None
+    return (drawable, told) if size <= SMALL else None
 
 
 class Apart:

@@ -283,7 +283,7 @@ TRIANGLES = "#171=IFCTRIANGULATEDFACESET(#170,$,.T.,((1,3,2),(1,2,4),(2,3,4),(1,
     (("(#171));", "(#63));"), True),  # a solid
     (("#105=IFCSHAPEREPRESENTATION(#2,'Body','Tessellation',(#171))", "#105=IFCSHAPEREPRESENTATION(#2,'Body','MappedRepresentation',(#102))"), True),
     (("$,$,(#105));", "$,$,(#105,#172));"), True),  # two bodies in one context, which a fork makes one
-    (("FEW", "0"), True), (("SMALL", "9"), True),
+    (("FEW", "0"), True), (("SMALL", "9"), True), (("kernel", "opencascade"), True),
 ])  # fmt: skip
 def test_where_hardly_anything_is_drawn_nothing_is_forked(
     model_file: ModelFile, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: tuple[str, ...], forked: bool
@@ -295,19 +295,20 @@ def test_where_hardly_anything_is_drawn_nothing_is_forked(
     text = step(points, TRIANGLES, "#172=IFCSHAPEREPRESENTATION(#2,'Body','Tessellation',(#63));").replace("'MappedRepresentation',(#102)", "'Tessellation',(#171)").replace("(#116)", "(#171)")
     if change and change[0] in ("FEW", "SMALL"):
         monkeypatch.setattr(ifc_shaping, change[0], int(change[1]))
-    elif change:
+    elif change and change[0] != "kernel":
         assert change[0] in text
         text = text.replace(*change)
     path = model_file(text)
-    early = begun(path, TEXTS, tmp_path / "cache")
+    texts = TEXTS | {"kernel": change[1] if "kernel" in change else "auto"}
+    early = begun(path, texts, tmp_path / "cache")
     report, apart, plain = Report(), Report(), Report()
-    within = list(ifc.read(path, options(TEXTS), report))
+    within = list(ifc.read(path, options(texts), report))
     assert early.process.wait(30) == 0
     assert (int((tmp_path / "said" / "shapes").read_text()) != early.process.pid) == forked
     monkeypatch.setattr(ifc_shaping, "FEW", -1)
-    begun(path, TEXTS, tmp_path / "other")
-    beside = list(ifc.read(path, options(TEXTS), apart))
-    here = list(ifc.read(path, options(TEXTS), plain))
+    begun(path, texts, tmp_path / "other")
+    beside = list(ifc.read(path, options(texts), apart))
+    here = list(ifc.read(path, options(texts), plain))
     assert all(map(same, within, beside))
     assert all(map(same, within, here))
     assert report == apart == plain
