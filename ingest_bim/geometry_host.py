@@ -127,10 +127,7 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
     except MemoryError:
         return "failed", "needs more memory than a worker may have"
     except Exception as error:  # noqa: BLE001  the kernel raises bare RuntimeErrors of many texts; each is reported
-        text = " ".join(str(error).split())
-        if text.startswith("No suitable IfcRepresentation"):
-            return "empty", "no representation with a surface or solid"
-        return "failed", text.split(" Product: ")[0][:200].rstrip(".")
+        return without(error)
     geometry = made.geometry
     positions, triangles = _mesh(geometry)
     if not len(triangles):
@@ -145,6 +142,14 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
     rows = np.frombuffer(geometry.material_ids_buffer, np.int32).copy()
     matrix = np.frombuffer(made.transformation_buffer, np.float64).reshape(4, 4, order="F").copy()
     return "ok", (positions, triangles, rows, [style(model, product, m) for m in geometry.materials], matrix, *([missing] if missing else []))
+
+
+def without(error: Exception) -> tuple[str, str]:
+    """The outcome of an element whose shape was not made: state and reason."""
+    text = " ".join(str(error).split())
+    if text.startswith("No suitable IfcRepresentation"):
+        return "empty", "no representation with a surface or solid"
+    return "failed", text.split(" Product: ")[0][:200].rstrip(".")
 
 
 def own(model: Any, settings: Any, product: Any, kernel: str) -> tuple[str, Any]:

@@ -37,11 +37,13 @@ class Early:
         process: where.
         source: the model's path, absolute. encoding: of its raw text, if that is given.
         options: once they are checked.
+        spare: set when it has said something or ended: until then it opens the file and looks through its text, on two cores.
     """
 
     def __init__(self, source: Path, encoding: str | None) -> None:
         self.source, self.encoding = source.resolve(), encoding
         self.options: Options | None = None
+        self.spare = threading.Event()
         self.process = Forked(partial(_read, self.source, encoding))
         self._messages: SimpleQueue[Packed | None] = SimpleQueue()
         # a thread empties the pipe, so that the other process never waits for one that is busy loading
@@ -56,6 +58,8 @@ class Early:
         assert self.process.stdout is not None
         while (message := packed(self.process.stdout)) is not None:
             self._messages.put(message)
+            self.spare.set()
+        self.spare.set()
         self.process.wait()  # its CPU time then counts as ours
         self._messages.put(None)
         for stream in (self.process.stdin, self.process.stdout):
@@ -143,22 +147,26 @@ _READY: list[Early] = []
 """A reading that nobody asked for yet, at most one."""
 
 
-def begin(source: Path, texts: Mapping[str, str], cache: Path | None) -> None:
+def begin(source: Path, texts: Mapping[str, str], cache: Path | None) -> threading.Event | None:
     """Begin to read, or (`cache` None: what is wanted is not known yet) to open. It ends by itself when this process does.
 
     Options that are refused are for the one who asks for the reading to refuse.
+
+    Returns:
+        `Early.spare` of what is read.
     """
     early = _begun(source, texts.get("encoding"))
     if early is None or cache is None:
-        return
+        return None
     from ingest_bim.ifc_options import Options  # noqa: PLC0415  while the other process loads
 
     try:
         options = Options.model_validate({name: text for name, text in texts.items() if name in Options.model_fields})
     except ValueError:
         _give_up()
-        return
+        return None
     early.begin(options, cache)
+    return early.spare
 
 
 def _begun(source: Path, encoding: str | None) -> Early | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -249,8 +249,8 @@ def layers(model: Any) -> dict[int, list[str]]:
     return dict(found)
 
 
-def looks_of_layers(model: Any, structure: Structure, products: Products) -> dict[int, Style]:
-    """The look of the presentation layer that an element lies in, by its step id, where its layers have one (IfcPresentationLayerWithStyle).
+def looks_of_layers(model: Any, elements: Iterable[Any], products: Products) -> dict[int, Style]:
+    """The look of the presentation layer that each of some elements lies in, by step id, where its layers have one (IfcPresentationLayerWithStyle).
 
     It is for what has no style of its own. Nothing is said of elements in layers of several looks: which of their items has which is not followed.
     """
@@ -265,7 +265,7 @@ def looks_of_layers(model: Any, structure: Structure, products: Products) -> dic
                     by_item[item.id()].append(str(layer.id()))
     if not looks:
         return {}
-    several = {element.id(): {looks[name] for name in layers_of(element, products, by_item)} for element in structure.elements}
+    several = {element.id(): {looks[name] for name in layers_of(element, products, by_item)} for element in elements}
     return {step: next(iter(styles)) for step, styles in several.items() if len(styles) == 1}
 
 
@@ -276,8 +276,9 @@ def layers_of(product: Any, products: Products, by_item: dict[int, list[str]]) -
         found: dict[str, None] = {}
         for part in written:
             for item in (part.name, *part.items):
-                found.update(dict.fromkeys(by_item.get(item, ())))
-                if products.kind(item) == "IfcMappedItem":
+                if item in by_item:
+                    found.update(dict.fromkeys(by_item[item]))
+                if item != part.name and products.kind(item) == "IfcMappedItem":
                     found.update(dict.fromkeys(by_item.get(products.mapped(item), ())))
         return list(found)
     representation = attribute(product, "Representation")

@@ -30,7 +30,7 @@ from ingest_bim.ifc_open import Opening
 from ingest_bim.ifc_placement import FAR, Placement, Request, place
 from ingest_bim.ifc_products import Products
 from ingest_bim.ifc_properties import Definitions, material_properties, read_definitions
-from ingest_bim.ifc_shaping import Apart, Aside, Grouped, Progress, Work, grouped
+from ingest_bim.ifc_shaping import Apart, Aside, Grouped, Progress, Within, Work, grouped, hardly
 from ingest_bim.ifc_singles import Singles
 from ingest_bim.ifc_structure import Structure, read_structure, relation_table
 from ingest_bim.ifc_units import Units, one_angle, one_length
@@ -90,6 +90,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         singles = Singles(text) if text is not None else None
         if singles is not None:
             singles.read_ahead(opened.done)
+        around.progress(0.01, "looked through")  # from now on one core is enough (`ifc_early.Early.spare`)
         model = opened.model(report)
         units = Units(model)
         if not units.stated:
@@ -100,10 +101,11 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         inside, stated = Report(), Report()
         structure = read_structure(model, inside)
         products = Products(model, text)
-        shaping: Aside | Apart | None = None
+        shaping: Aside | Apart | Within | None = None
         if shaped:
             work = Work(model, step, text, structure, products, units, options, workers, around.cache)
-            shaping = Aside(work, host, later) if host is not None else Apart(work, later)
+            few = hardly(work) if host is None else None
+            shaping = Aside(work, host, later) if host is not None else Apart(work, later) if few is None else Within(work, few, later)
             stack.enter_context(shaping)
         placement = None if options.footprint else place(model, units.length, _request(options), report, name)
         if placement is not None:
@@ -148,7 +150,8 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
             _HELD.append(read_from)
         else:
             later.callback(_let_go, *read_from)
-    yield from meshes(structure, shapes.shapes, columns, placement, report, looks_of_layers(model, structure, products))
+    drawn = (element for element in structure.elements if element.id() in shapes.shapes)
+    yield from meshes(structure, shapes.shapes, columns, placement, report, looks_of_layers(model, drawn, products))
 
 
 _HELD: list[Any] = []

@@ -1,15 +1,17 @@
 """Shaping beside the rest of the reading: in a fork of the reading process where that has no other thread, else in a thread of it.
 
 What this program shapes itself (plain bodies), the digests that find equal shapes and the groups take as long as the properties do. In threads of one
-process they would take turns; in a fork they have the other core.
+process they would take turns; in a fork they have the other core. Where hardly anything is drawn neither is worth its while.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import select
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
@@ -18,12 +20,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
+from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NoReturn, Self
 
+from ingest_bim.geometry_host import DIRECT, Task, own, without
 from ingest_bim.geometry_start import Forked
 from ingest_bim.ifc_cache import ShapeCache
-from ingest_bim.ifc_geometry import Host, Shape, Shapes
+from ingest_bim.ifc_geometry import REFERENCE, Host, Shape, Shapes
 from ingest_bim.ifc_groups import Group, groups_of
+from ingest_bim.ifc_ladder import Shaper
 from ingest_bim.ifc_plain import PlainShapes
 from ingest_bim.ifc_products import Products
 from ingest_bim.ifc_sent import packed, unpacked
@@ -44,6 +49,13 @@ if TYPE_CHECKING:
 CODE_VERSION = "12"
 #: Seconds between two tellings of how much is done.
 PAUSE = 0.5
+FEW = 8
+"""Elements up to which hardly anything is drawn, and their bodies."""
+SMALL = 1 << 18
+"""Bytes of text of all their triangles, which are then made in some milliseconds."""
+_TRIANGLES = frozenset(("IfcTriangulatedFaceSet", "IfcTriangulatedIrregularNetwork"))
+#: The type of a representation that has no body in it (its third attribute): context, identifier, type.
+_LINES = re.compile(rb"\s*+(?:\$|#\d++)\s*+,\s*+(?:\$|'[^']*+')\s*+,\s*+'(?:Point|PointCloud|Curve|Curve2D|Curve3D|Segment|Annotation2D|GeometricCurveSet|Text)'")
 
 Progress = Callable[[int, int], None]
 """Told how many shapes there are, and of how many at most. What it raises ends the shaping."""
@@ -108,7 +120,7 @@ class Work:
         """Where shapes are kept for the next time."""
         return ShapeCache(self.cache) if self.cache is not None else None
 
-    def shaped(self, host: Host, drawable: dict[int, Group], told: Callable[[int], None]) -> tuple[Shapes, dict[bytes, Shape]]:
+    def shaped(self, host: Shaper, drawable: dict[int, Group], told: Callable[[int], None]) -> tuple[Shapes, dict[bytes, Shape]]:
         """The shapes, and by key those that are not kept yet."""
         plan = self._plan(drawable)
         plain = PlainShapes(self.model, self.structure, self.text, plan, self.units.length) if self.text is not None else None
@@ -164,6 +176,92 @@ class Aside:
             self._stopped.set()
             self.host.stop()
         self._pool.shutdown()
+
+
+class Within:
+    """Shaping in this process, when the shapes are asked for: of a model of which hardly anything is drawn (`hardly`).
+
+    After a fork every page is copied that either process touches, and objects are counted where they lie: 0.1 CPU-s of a model of 90,000 values and one surface (ADR 0060).
+
+    Args:
+        later: as for `Aside`.
+    """
+
+    def __init__(self, work: Work, found: tuple[dict[int, Group], Grouped], later: ExitStack) -> None:
+        self.work, self.later = work, later
+        self._drawable, self._grouped = found
+        self._outcomes: deque[tuple[int, str, Any]] = deque()
+        self._host: Host | None = None
+
+    def grouped(self) -> Grouped:
+        """See `Grouped`."""
+        return self._grouped
+
+    def shapes(self, progress: Progress) -> Shapes:
+        """All shapes, made now."""
+        shapes, fresh = self.work.shaped(self, self._drawable, lambda count: progress(count, self._grouped.count))
+        if (kept := self.work.shapes_kept()) is not None:
+            self.later.callback(kept.put, fresh)
+        return shapes
+
+    def submit(self, tasks: list[Task]) -> None:
+        """Shape elements; what is not for our own evaluator (of damaged triangles) is for kernels, in processes that are forked for that."""
+        model = self.work.model
+        others = [task for task in tasks if task[2] != DIRECT]
+        for number, step, *_ in (task for task in tasks if task[2] == DIRECT):
+            try:
+                self._outcomes.append((number, *own(model, None, model.by_id(step), DIRECT)))
+            except Exception as error:  # noqa: BLE001  as a worker does
+                self._outcomes.append((number, *without(error)))
+        if others:
+            if self._host is None:
+                self._host = Host.of_model(model, self.work.workers, self.work.options.element_seconds)
+            self._host.submit(others)
+
+    def result(self) -> tuple[int, str, Any]:
+        """The next outcome; as `Host.result`."""
+        if self._outcomes or self._host is None:
+            return self._outcomes.popleft()
+        return self._host.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if self._host is not None:
+            self._host.__exit__(kind, value, trace)
+
+
+def hardly(work: Work) -> tuple[dict[int, Group], Grouped] | None:
+    """How the elements of a model are built of which hardly anything is drawn: a few elements, whose bodies are triangles already. None for all others.
+
+    No more representations are looked at than it takes to see that there are too many bodies. What the kernels' copy of the model would be changed for
+    (several bodies, places on a grid: `geometry_redrawn`) is for a fork, and so is what the reference kernel is asked for by name.
+    """
+    text, products = work.text, work.products
+    if text is None or work.options.kernel == REFERENCE:
+        return None
+    bodies = 0
+    for name in text.kinds.get(b"IFCSHAPEREPRESENTATION", ()):
+        bodies += _LINES.match(text.rows[name][1]) is None
+        if bodies > FEW:
+            return None
+    try:
+        drawable, told = grouped(work.structure, products)
+        if len(drawable) > FEW:
+            return None
+        size = 0
+        for step, group in drawable.items():
+            parts, place = products.bodies(step), products.named(step)[0]
+            if not _TRIANGLES.issuperset(group) or len(parts) > 1 or (place and products.world(place) is None):
+                return None
+            items = [name for part in parts for name in part.items]
+            if not _TRIANGLES.issuperset(map(products.kind, items)):  # maps of triangles
+                return None
+            size += sum(len(text.rows[name][1]) for name in items)
+    except DAMAGED:  # said where it has its place
+        return None
+    return (drawable, told) if size <= SMALL else None
 
 
 class Apart:

@@ -164,25 +164,20 @@ class Singles:
             self._make(kind, [name], None, known)
 
     def _make(self, kind: bytes, names: Sequence[int], found: Found | None, known: dict[int, Value | None]) -> None:
-        made = self._made[kind]
+        made, value = self._made[kind], self._property if kind == _PROPERTY else self._quantity
         texts, groups = self._find(kind, names) if found is None else found
-        for (text, name), value in zip(texts.items(), groups, strict=True):
+        for (text, name), each in zip(texts.items(), groups, strict=True):
             if text not in made:  # many exporters write one property for every element again
-                made[text] = self._guarded(self._property if kind == _PROPERTY else self._quantity, name, value)
+                try:
+                    made[text] = value(name, each)
+                except DAMAGED:  # the parser says it where it is read
+                    made[text] = None
         known.update({name: made[self.rows[name][1]] for name in names})
 
     def _find(self, kind: bytes, names: Sequence[int]) -> Found:
         rows, made = self.rows, self._made[kind]
         texts = {text: name for name in names if (text := rows[name][1]) not in made}
         return texts, _each(_SINGLE if kind == _PROPERTY else _SIZE, list(texts))
-
-    @staticmethod
-    def _guarded(make: Callable[[int, tuple[bytes, ...]], Value | None], name: int, groups: tuple[bytes, ...]) -> Value | None:
-        """None of what is damaged: the parser says it where it is read."""
-        try:
-            return make(name, groups)
-        except DAMAGED:
-            return None
 
     def _property(self, name: int, groups: tuple[bytes, ...]) -> Value | None:
         label, measure, letters, number, whole, logical, absent, unit = groups

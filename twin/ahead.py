@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from twin.entries import READERS, TILERS, Entry
 
@@ -51,7 +52,18 @@ def named(arguments: Sequence[str], readers: Sequence[Entry] = READERS) -> None:
             _load(entry.ahead, Path(files[0]), options, None)
 
 
-def reading(sources: Sequence[Path], options: Mapping[str, str], cache: Path, readers: Sequence[Entry] = READERS) -> Entry | None:
+class Begun(NamedTuple):
+    """A reading that goes on by itself.
+
+    `spare` is set as soon as it leaves a core to others; None for a reader that does not say.
+    """
+
+    entry: Entry
+    source: Path
+    spare: threading.Event | None
+
+
+def reading(sources: Sequence[Path], options: Mapping[str, str], cache: Path, readers: Sequence[Entry] = READERS) -> Begun | None:
     """Call `ahead` of the reader that a source's suffix names, here and now, before the rest of the program is loaded: it begins what then goes on by itself.
 
     Args:
@@ -63,19 +75,20 @@ def reading(sources: Sequence[Path], options: Mapping[str, str], cache: Path, re
         return None
     for entry in readers:
         if entry.ahead and sources[0].name.lower().endswith(entry.suffixes):
-            _load(entry.ahead, sources[0], options, cache)
-            return entry
+            return Begun(entry, sources[0], _load(entry.ahead, sources[0], options, cache))
     return None
 
 
-def load(entry: Entry, source: Path) -> None:
+def load(begun: Begun) -> None:
     """Load what a job of this reader will need, giving way to the process that reads a large source meanwhile.
 
-    That has work for two cores, and it is what is waited for.
+    That has work for two cores while it opens the source, and it is what is waited for: only then does loading begin.
     """
-    if sys.platform != "linux" or source.stat().st_size < LARGE:  # elsewhere a priority is not a thread's
+    if sys.platform != "linux" or begun.source.stat().st_size < LARGE:  # elsewhere a priority is not a thread's
         return
-    names = ["twin.tasks", *(tiler.module for tiler in TILERS if tiler.kind == entry.kind)]
+    names = ["twin.tasks", *(tiler.module for tiler in TILERS if tiler.kind == begun.entry.kind)]
+    if begun.spare is not None:
+        begun.spare.wait()
 
     def each() -> None:
         from twin.processes import spare_pandas  # noqa: PLC0415
@@ -91,7 +104,8 @@ def load(entry: Entry, source: Path) -> None:
     thread.join()
 
 
-def _load(name: str, *arguments: object) -> None:
+def _load(name: str, *arguments: object) -> Any:
     module, _, function = name.partition(":")
     with suppress(Exception):
-        getattr(import_module(module), function)(*arguments)
+        return getattr(import_module(module), function)(*arguments)
+    return None

@@ -46,7 +46,7 @@ def ingest(shell: Shell, source: tuple[Path, ...], layer: str, reader: str | Non
     given: dict[str, Any] = pairs(options, "--option")
     given |= {key: value for key, value in (("crs", crs), ("vertical", vertical)) if value is not None}
     if not reader and (begun := ahead.reading(source, given, shell.settings.cache)) is not None:
-        ahead.load(begun, source[0])
+        ahead.load(begun)
     spare_pandas()
     from twin import intake, naming, tasks  # noqa: PLC0415
 

@@ -33,7 +33,7 @@ class Entry:
     ahead: str = ""
     """A "module:function", called in good time (`twin.ahead`): a tiler's without arguments while its layer is being read; a reader's with the source, the
     options that are given (texts by name) and the cache's folder before anything large is loaded, and once before that, without the folder, where
-    no more is known than what the command line looks like."""
+    no more is known than what the command line looks like. A reader's may return an event: set as soon as what it began leaves a core to others."""
 
     def load(self) -> Any:
         """Import the module."""

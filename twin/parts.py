@@ -10,9 +10,10 @@ from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import Any, Self
 
 import numpy as np
@@ -52,6 +53,10 @@ ROW_GROUP = 1024
 PART_ROWS = 262_144
 CHUNK = 16_384
 """Rows that are read at a time."""
+SYNCED = 8
+"""Tables that are waited for by the disk at a time; few are small, of which `WRITERS` are written at a time."""
+HELD = 1 << 24
+"""Bytes of tables that may wait for that; `2 * WRITERS` tables always may."""
 
 
 def write_version(
@@ -327,7 +332,7 @@ def _write_grid(lake: Lake, grid: Grid) -> Part:
 
 def write_tables(lake: Lake, tables: Iterable[Table]) -> list[Part]:
     """Tables by themselves, for a version whose other parts stay."""
-    return [_put_table(lake, *_as_table(table)) for table in tables]
+    return [_put_table(lake, nullcontext(), *_as_table(table)) for table in tables]
 
 
 def _as_table(table: Table) -> tuple[str, pa.Table, Bounds | None, dict[str, Any]]:
@@ -335,18 +340,22 @@ def _as_table(table: Table) -> tuple[str, pa.Table, Bounds | None, dict[str, Any
 
 
 class _Writing:
-    """Tables that become parts in threads (Parquet and the disk let go of the interpreter) while more is read; few wait at a time."""
+    """Tables that become parts in threads (Parquet and the disk let go of the interpreter) while more is read; few wait at a time.
+
+    The disk is waited for by several at once: it writes them together.
+    """
 
     def __init__(self, lake: Lake) -> None:
-        self.lake, self.pool = lake, ThreadPoolExecutor(WRITERS, "tables")
-        self.waiting: deque[Future[Part]] = deque()
+        self.lake, self.pool, self.writers = lake, ThreadPoolExecutor(SYNCED, "tables"), Semaphore(WRITERS)
+        self.waiting: deque[tuple[Future[Part], int]] = deque()
 
-    def put(self, *file: Any) -> Future[Part]:
-        """Write one: what `_put_table` is given. A failure of an earlier one may be raised here."""
-        if len(self.waiting) >= 2 * WRITERS:
-            self.waiting.popleft().result()
-        self.waiting.append(self.pool.submit(_put_table, self.lake, *file))
-        return self.waiting[-1]
+    def put(self, role: str, table: pa.Table, bounds: Bounds | None, properties: dict[str, Any]) -> Future[Part]:
+        """Write one. A failure of an earlier one may be raised here."""
+        while self.waiting and (self.waiting[0][0].done() or (len(self.waiting) >= 2 * WRITERS and sum(size for _, size in self.waiting) > HELD)):
+            self.waiting.popleft()[0].result()
+        made = self.pool.submit(_put_table, self.lake, self.writers, role, table, bounds, properties)
+        self.waiting.append((made, table.nbytes))
+        return made
 
     def __enter__(self) -> Self:
         return self
@@ -355,9 +364,10 @@ class _Writing:
         self.pool.shutdown(cancel_futures=True)
 
 
-def _put_table(lake: Lake, role: str, table: pa.Table, bounds: Bounds | None, properties: dict[str, Any]) -> Part:
+def _put_table(lake: Lake, writers: AbstractContextManager[Any], role: str, table: pa.Table, bounds: Bounds | None, properties: dict[str, Any]) -> Part:
     with lake.scratch(".parquet") as path:
-        pq.write_table(table, path, compression="zstd", compression_level=3, row_group_size=meshes.rows_a_group(role, table))
+        with writers:
+            pq.write_table(table, path, compression="zstd", compression_level=3, row_group_size=meshes.rows_a_group(role, table))
         size = path.stat().st_size
         return Part(role, lake.put_file(path, ".parquet", move=True), size, table.num_rows, bounds, properties)
 

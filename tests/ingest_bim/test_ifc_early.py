@@ -98,7 +98,7 @@ def test_what_was_begun_is_what_is_read(model_file: ModelFile, step: Step, tmp_p
     with reading.given(reading.Surroundings(progress=lambda fraction, text: told.append(text))):
         elsewhere = list(ifc.read(path, options(TEXTS), report))
     assert early.process.wait(30) == 0
-    assert told[:2] == ["opened", "properties"]
+    assert told[:3] == ["looked through", "opened", "properties"]
     here = list(ifc.read(path, options(TEXTS), plain))
     assert len(elsewhere) == len(here) > 5
     assert all(map(same, elsewhere, here))
@@ -148,18 +148,31 @@ def test_what_nobody_asked_for_leaves_nothing_behind(model_file: ModelFile, step
 @pytest.mark.skipif(sys.platform != "linux", reason="where a priority is not a thread's, nothing is loaded by one")
 @pytest.mark.parametrize("large", [True, False])
 def test_what_a_job_needs_is_loaded_by_a_thread_that_gives_way(tmp_path: Path, large: bool) -> None:
-    """While a large file is read, which takes longer; a small one's reading does not."""
+    """While a large file is read, which takes longer, and not before that needs one core alone; a small one's reading does not."""
     code = (
-        "import os, pathlib, sys; from twin import ahead, entries; right = os.setpriority; given = [];"
+        "import os, pathlib, sys, threading; from twin import ahead, entries; right = os.setpriority; given, seen, spare = [], [], threading.Event();"
         "os.setpriority = lambda *all: (given.append(all[2]), right(*all));"
-        f"ahead.load(next(entry for entry in entries.READERS if entry.name == 'ifc'), pathlib.Path({str(tmp_path / 'a.ifc')!r}));"
-        "print('twin.tasks' in sys.modules, 'tiling.mesh' in sys.modules, given == [ahead.GIVES_WAY], os.getpriority(os.PRIO_PROCESS, 0))"
+        "threading.Timer(0.5, lambda: (seen.append('twin.tasks' in sys.modules), spare.set())).start();"
+        "entry = next(entry for entry in entries.READERS if entry.name == 'ifc');"
+        f"ahead.load(ahead.Begun(entry, pathlib.Path({str(tmp_path / 'a.ifc')!r}), spare));"
+        "print(seen == [False], 'twin.tasks' in sys.modules, 'tiling.mesh' in sys.modules, given == [ahead.GIVES_WAY], os.getpriority(os.PRIO_PROCESS, 0))"
     )
     with (tmp_path / "a.ifc").open("wb") as file:
         file.truncate(ahead.LARGE - (not large))
     was = os.getpriority(os.PRIO_PROCESS, 0)
     said = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout
-    assert said.split() == [*[str(large)] * 3, str(was)]
+    assert said.split() == [*[str(large)] * 4, str(was)]
+
+
+@pytest.mark.parametrize("ends", ["read", "refused", "killed"])
+def test_a_core_is_spare_when_the_text_is_looked_through_or_nothing_is_read(model_file: ModelFile, step: Step, tmp_path: Path, ends: str) -> None:
+    settle()
+    said = ahead.reading([model_file(step() if ends != "refused" else "ISO-10303-21; no model")], TEXTS, tmp_path)
+    if ends == "killed":
+        ifc_early._READY[0].process.kill()
+    assert said is not None
+    assert said.spare is not None
+    assert said.spare.wait(60)
 
 
 def test_a_refusal_is_the_same(model_file: ModelFile, step: Step, tmp_path: Path) -> None:
@@ -259,6 +272,46 @@ def _noting(path: Path, function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*arguments, **named)
 
     return noting
+
+
+TRIANGLES = "#171=IFCTRIANGULATEDFACESET(#170,$,.T.,((1,3,2),(1,2,4),(2,3,4),(1,4,3)),$);"
+
+
+@pytest.mark.parametrize(("change", "forked"), [
+    ((), False),
+    (("((1,3,2),(1,2,4),(2,3,4),(1,4,3))", "((1,3,2),(1,2,9))"), False),  # no point 9: our evaluator refuses it, and kernels are asked
+    (("(#171));", "(#63));"), True),  # a solid
+    (("#105=IFCSHAPEREPRESENTATION(#2,'Body','Tessellation',(#171))", "#105=IFCSHAPEREPRESENTATION(#2,'Body','MappedRepresentation',(#102))"), True),
+    (("$,$,(#105));", "$,$,(#105,#172));"), True),  # two bodies in one context, which a fork makes one
+    (("FEW", "0"), True), (("SMALL", "9"), True), (("kernel", "opencascade"), True),
+])  # fmt: skip
+def test_where_hardly_anything_is_drawn_nothing_is_forked(
+    model_file: ModelFile, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: tuple[str, ...], forked: bool
+) -> None:
+    """Few elements of triangles are shaped by the reading process; shapes, report and cache are those of a shaping process."""
+    (tmp_path / "said").mkdir()
+    monkeypatch.setattr(ifc_shaping, "shape_model", _noting(tmp_path / "said" / "shapes", shape_model))
+    points = "#170=IFCCARTESIANPOINTLIST3D(((0.,0.,0.),(2.,0.,0.),(0.,1.,0.),(0.,0.,3.)));"
+    text = step(points, TRIANGLES, "#172=IFCSHAPEREPRESENTATION(#2,'Body','Tessellation',(#63));").replace("'MappedRepresentation',(#102)", "'Tessellation',(#171)").replace("(#116)", "(#171)")
+    if change and change[0] in ("FEW", "SMALL"):
+        monkeypatch.setattr(ifc_shaping, change[0], int(change[1]))
+    elif change and change[0] != "kernel":
+        assert change[0] in text
+        text = text.replace(*change)
+    path = model_file(text)
+    texts = TEXTS | {"kernel": change[1] if "kernel" in change else "auto"}
+    early = begun(path, texts, tmp_path / "cache")
+    report, apart, plain = Report(), Report(), Report()
+    within = list(ifc.read(path, options(texts), report))
+    assert early.process.wait(30) == 0
+    assert (int((tmp_path / "said" / "shapes").read_text()) != early.process.pid) == forked
+    monkeypatch.setattr(ifc_shaping, "FEW", -1)
+    begun(path, texts, tmp_path / "other")
+    beside = list(ifc.read(path, options(texts), apart))
+    here = list(ifc.read(path, options(texts), plain))
+    assert all(map(same, within, beside))
+    assert all(map(same, within, here))
+    assert report == apart == plain
 
 
 def test_a_shaping_process_that_dies_ends_the_reading(model_file: ModelFile, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
