@@ -13,7 +13,7 @@ import numpy as np
 
 from ingest_bim.citymodel import Face, Shape
 from ingest_bim.citymodel_textures import Pictures
-from ingest_bim.meshfile_scene import Piece, load_scene, pieces
+from ingest_bim.meshfile_scene import Piece, center_of, load_scene, pieces
 from twin.errors import UnreadableSource
 from twin.model import Report
 
@@ -54,7 +54,8 @@ class Library:
         self.report.include(notes, path.name)
         if any(piece.colors is not None for piece in found):
             self.report.note("skipped", "", f"{path.name}: the colours of its corners are not kept; it has plain ones.")
-        turn = Z_UP if kind in ("gltf", "glb") else np.eye(4)
+        turn = Z_UP.copy() if kind in ("gltf", "glb") else np.eye(4)
+        turn[:3, 3] = center_of(scene)
         return _joined(found, turn, textured=self.pictures is not None) if found else "holds no triangles"
 
 

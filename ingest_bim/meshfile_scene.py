@@ -155,6 +155,12 @@ PREPARE = {"obj": _obj, "stl": meshfile_stl.plainly, "ply": _ply}
 """What a kind of file is made into before trimesh reads it."""
 
 
+def center_of(scene: Any) -> F64:
+    """(3,) what is to be added to the coordinates of a scene once z is up, metres."""
+    ready: Marked = scene.metadata.get(MADE, Marked(b""))
+    return np.array(ready.center, np.float64)
+
+
 def pieces(scene: Any, report: Report, pictures: Pictures, *, srgb: bool) -> list[Piece]:
     """All pieces of a scene in the order of its nodes; what has no triangles is reported. `srgb`: whether colours are sRGB."""
     shapes: dict[str, _Shape | None] = {}
