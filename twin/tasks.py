@@ -169,12 +169,10 @@ def regrade(city: City, context: Context, params: dict[str, Any]) -> dict[str, A
     name = params["layer"]
 
     def graded(version: LayerVersion) -> LayerVersion:
-        facts = version.report.get("facts", {})
-        if "grade" not in facts:
-            raise Conflict(f"Layer {name!r} is the result of a scenario, which has no grade.", "Layers that are ingested have one.")
-        ruled = {key: value for key, value in facts["grade"].items() if key not in ("given", "by")}
+        ruled = {key: value for key, value in grading.recorded(name, version.report).items() if key not in ("given", "by")}
         given = grading.check(params["grade"])
-        return replace(version, report={**version.report, "facts": {**facts, "grade": ruled | ({"given": given, "by": city.settings.who} if given else {})}})
+        facts = {**version.report["facts"], "grade": ruled | ({"given": given, "by": city.settings.who} if given else {})}
+        return replace(version, report={**version.report, "facts": facts})
 
     return _edited(city, context, name, graded)
 
