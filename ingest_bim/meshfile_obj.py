@@ -9,7 +9,7 @@ Format: Wavefront, Object Files (.obj), version 3.0 (1992), appendix B1.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -53,7 +53,8 @@ def as_utf8(data: bytes, name: str, report: Report) -> bytes:
 def prepared(data: bytes, name: str, report: Report) -> bytes:
     """An OBJ in UTF-8 with one element a line, single blanks, no comments, and faces of more than three corners only where they are convex."""
     data = as_utf8(data, name, report)
-    for odd, plain in ((b"\r\n", b"\n"), (b"\r", b"\n"), (b"\\\n", b" "), (b"\t", b" ")):
+    data = with_line_feeds(data)
+    for odd, plain in ((b"\\\n", b" "), (b"\t", b" ")):
         if odd in data:
             data = data.replace(odd, plain)
     if b"\n " in data or data[:1] == b" ":
@@ -76,6 +77,25 @@ def odd_line(data: bytes) -> str:
         if pattern.fullmatch(match[2]) is None:
             return f"{_quoted(match[0])} should hold {what}"
     return ""
+
+
+def odd_row(lines: Iterable[re.Match[bytes]], count: int = 0) -> str:
+    """The first line (a match, whose first group is its numbers) that does not hold numbers, or not as many, in words; "" if all do."""
+    for line in lines:
+        words = line[1].split()
+        if _NUMBERS.fullmatch(b" ".join(words)) is None or count not in (0, len(words)):
+            return f"{_quoted(line[0])} in line {line_of(line):,} should hold {count or ''}{' ' * bool(count)}numbers with a decimal point"
+    return ""
+
+
+def line_of(found: re.Match[bytes]) -> int:
+    """The number of the line in which a match begins, from 1."""
+    return found.string.count(b"\n", 0, found.start()) + 1
+
+
+def with_line_feeds(text: bytes) -> bytes:
+    """A text whose lines end as Unix has them; old Macintosh files end them by a carriage return alone."""
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
 
 
 def _quoted(line: bytes) -> str:

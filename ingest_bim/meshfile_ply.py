@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from ingest_bim.citymodel import Face
 from ingest_bim.citymodel_faces import triangulate
-from ingest_bim.meshfile_obj import not_convex
+from ingest_bim.meshfile_obj import not_convex, odd_row
+from ingest_bim.wording import in_words
 from twin.model import Report
 
 F64 = NDArray[np.float64]
@@ -55,6 +56,7 @@ class Rows:
 
 def plainly(data: bytes, report: Report) -> bytes:
     """The file made plain; as it is where nothing has to be done, or where it is not as the format asks (for trimesh to say). What is in it and not drawn is reported."""
+    data = unix(data)
     try:
         end = data.index(b"\n", data.index(b"end_header")) + 1
         head = data[:end].decode("utf-8", "replace").splitlines()
@@ -84,6 +86,34 @@ def plainly(data: bytes, report: Report) -> bytes:
         return data
     corners, of = _cut(vertices, numbers, first, sizes)
     return written(comments, vertex, face, numbers[corners], of, corners)
+
+
+def unix(data: bytes) -> bytes:
+    """The file with lines that end by a line feed where a carriage return alone ends them: a text whole, a binary file in its head."""
+    if not re.match(rb"ply\r(?!\n)", data) or (end := data.find(b"end_header\r")) < 0:
+        return data
+    end = len(data) if re.search(rb"\rformat +ascii", data[:end]) else end + 11
+    return data[:end].replace(b"\r", b"\n") + data[end:]
+
+
+def odd_line(data: bytes) -> str:
+    """What is not written as the format asks, in words; "" if there is nothing."""
+    head, ended, body = data.partition(b"end_header")
+    if not head.startswith(b"ply"):
+        return "it does not begin with 'ply'"
+    if not ended:
+        return "its header does not end (end_header)"
+    names = re.findall(rb"^property +\w+ +(\S+)", head.partition(b"element vertex")[2].partition(b"element")[0], re.MULTILINE)
+    if missing := [axis for axis in ("x", "y", "z") if axis.encode() not in names]:
+        return f"its vertices have no {', '.join(missing)}; they have {b', '.join(names).decode('utf-8', 'replace')[:80] or 'nothing'}"
+    if not re.search(rb"^format +ascii", head, re.MULTILINE):
+        return ""
+    try:
+        _elements(head.decode("utf-8", "replace").splitlines())
+    except (KeyError, IndexError, ValueError) as error:
+        return f"its header names an element or a property that is not known ({in_words(error)})"
+    rows = re.compile(rb"^([^\n]*\S[^\n]*)$", re.MULTILINE).finditer(data, len(data) - len(body) + 1 + body.find(b"\n"))
+    return odd_row(rows) or "there are fewer numbers than its header states"
 
 
 def _say(head: list[str], elements: list[Element], report: Report) -> None:

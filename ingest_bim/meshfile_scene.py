@@ -122,7 +122,7 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
     except UnreadableSource:
         raise
     except Exception as error:  # the loaders raise anything from KeyError to struct.error; all mean unreadable
-        reason = (odd_line(ready.data) if kind == "obj" else "") or in_words(error)
+        reason = (ODD[kind](ready.data) if kind in ODD else "") or in_words(error)
         raise UnreadableSource(f"{source.name} cannot be read as {kind.upper()}: {reason}.", "Export it again.") from error
     scene.metadata[MADE] = ready
     scene.metadata[NAMES] = re.findall(rb"^o +(.*?) *$", ready.data, re.MULTILINE) if kind == "obj" else []
@@ -153,6 +153,8 @@ def _ply(source: Path, report: Report) -> bytes:
 
 PREPARE = {"obj": _obj, "stl": meshfile_stl.plainly, "ply": _ply}
 """What a kind of file is made into before trimesh reads it."""
+ODD = {"obj": odd_line, "stl": meshfile_stl.odd_line, "ply": meshfile_ply.odd_line}
+"""What is wrong in a file of a kind, where that can be told."""
 
 
 def center_of(scene: Any) -> F64:
