@@ -32,6 +32,7 @@ RINGS = ("vertex_indices", "vertex_index")
 COLORS = ("red", "green", "blue", "alpha")
 #: Elements of which something is drawn.
 DRAWN = ("vertex", "face", "tristrips")
+CUT = "there are fewer numbers than its header states"
 #: What comments say of a place, which no writer does like another.
 DIGIT = re.compile(r"\d")
 PLACE = re.compile(r"shift|offset|origin|epsg|\bcrs\b|\bsrs\b|proj|wkt|georef", re.IGNORECASE)
@@ -55,7 +56,11 @@ class Rows:
 
 
 def plainly(data: bytes, report: Report) -> bytes:
-    """The file made plain; as it is where nothing has to be done, or where it is not as the format asks (for trimesh to say). What is in it and not drawn is reported."""
+    """The file made plain; as it is where nothing has to be done, or where it is not as the format asks (for trimesh to say). What is in it and not drawn is reported.
+
+    Raises:
+        EOFError: there are fewer rows than its header states; trimesh would draw what there is.
+    """
     data = unix(data)
     try:
         end = data.index(b"\n", data.index(b"end_header")) + 1
@@ -64,6 +69,8 @@ def plainly(data: bytes, report: Report) -> bytes:
         layout = next(line.split()[1] for line in head if line.startswith("format"))
         body = _Text(data[end:]) if layout == "ascii" else _Binary(data, end, ">" if "big" in layout else "<")
         rows = {element.name: body.rows(element) for element in elements[: 1 + max(i for i, e in enumerate(elements) if e.name in DRAWN)]}
+        if len(rows) == len(elements) and isinstance(body, _Text) and body.at < len(body.numbers):
+            report.note("skipped", "", f"{len(body.numbers) - body.at:,} numbers behind the last row that its header states are left out.")
         vertex, face = rows["vertex"], rows.get("face", Rows())
         strips = rows.get("tristrips")
         name = next((name for name in RINGS if name in face.lists), "")
@@ -98,6 +105,7 @@ def unix(data: bytes) -> bytes:
 
 def odd_line(data: bytes) -> str:
     """What is not written as the format asks, in words; "" if there is nothing."""
+    data = unix(data)
     head, ended, body = data.partition(b"end_header")
     if not head.startswith(b"ply"):
         return "it does not begin with 'ply'"
@@ -113,7 +121,7 @@ def odd_line(data: bytes) -> str:
     except (KeyError, IndexError, ValueError) as error:
         return f"its header names an element or a property that is not known ({in_words(error)})"
     rows = re.compile(rb"^([^\n]*\S[^\n]*)$", re.MULTILINE).finditer(data, len(data) - len(body) + 1 + body.find(b"\n"))
-    return odd_row(rows) or "there are fewer numbers than its header states"
+    return odd_row(rows) or CUT
 
 
 def _say(head: list[str], elements: list[Element], report: Report) -> None:
@@ -177,6 +185,8 @@ class _Binary:
         self.data, self.at, self.order = data, at, order
 
     def rows(self, element: Element) -> Rows:
+        if element.count and self.at >= len(self.data):
+            raise EOFError(f"it ends before its rows of {element.name!r}")
         if not any(counted for _, _, counted in element.properties):
             table = self._table(element.count, [(name, self.order + kind) for name, kind, _ in element.properties])
             return Rows({name: table[name] for name, _, _ in element.properties})
@@ -236,11 +246,14 @@ class _Text:
             self.numbers, self.at = np.fromstring(data.decode("ascii"), np.float64, sep=" "), 0
 
     def rows(self, element: Element) -> Rows:
-        found = self._alike(element)
-        if found is None:
-            found = self._one_by_one(element)
+        try:
+            found = self._alike(element)
+            if found is None:
+                found = self._one_by_one(element)
+        except IndexError as error:
+            raise EOFError(CUT) from error
         if self.at > len(self.numbers):
-            raise ValueError("the file is cut short")
+            raise EOFError(CUT)
         kinds = {name: "f8" if element.name == "vertex" and name in ("x", "y", "z") else kind for name, kind, _ in element.properties}
         return Rows({name: values.astype(kinds[name]) for name, values in found.scalars.items()}, {name: (values.astype(kinds[name]), first) for name, (values, first) in found.lists.items()})
 

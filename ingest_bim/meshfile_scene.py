@@ -122,7 +122,7 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
     except UnreadableSource:
         raise
     except Exception as error:  # the loaders raise anything from KeyError to struct.error; all mean unreadable
-        reason = (ODD[kind](ready.data) if kind in ODD else "") or in_words(error)
+        reason = (ODD[kind](ready.data or source.read_bytes()) if kind in ODD else "") or in_words(error)
         raise UnreadableSource(f"{source.name} cannot be read as {kind.upper()}: {reason}.", "Export it again.") from error
     scene.metadata[MADE] = ready
     scene.metadata[NAMES] = re.findall(rb"^o +(.*?) *$", ready.data, re.MULTILINE) if kind == "obj" else []

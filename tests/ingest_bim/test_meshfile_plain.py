@@ -125,15 +125,21 @@ PLY = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float
     ("a.stl", STL.replace("0.25 0", "0.25"), "'vertex 0.5 0.25' in line 4 should hold 3 numbers"),
     ("a.stl", STL.replace("vertex 0 1.5 0\n", ""), "the triangle that begins in line 2 has 2 corners"),
     ("a.ply", PLY.replace("0.5", "0,5"), "'0,5 0 0' in line 10 should hold numbers with a decimal point"),
-    ("a.ply", PLY[:-8], "there are fewer numbers than its header states"),
+    *(("a.ply", text, "there are fewer numbers than its header states") for text in (PLY[:-2], PLY[:-8], PLY[:-16], PLY.replace("face 1", "face 2"))),
     ("a.ply", PLY.replace("float x", "float east"), "its vertices have no x; they have east, y, z"),
-    ("a.ply", PLY[:60], "its header does not end"), ("a.ply", "PLY" + PLY[3:], "it does not begin with 'ply'"),
+    ("a.ply", PLY[:60], "its header does not end"), ("a.ply", STL, "it does not begin with 'ply'"),
     ("a.ply", PLY.replace("float x", "real x"), "its header names an element or a property that is not known"),
 ])  # fmt: skip
 def test_what_is_wrong_in_a_text_is_told_by_its_line(tmp_path: Path, name: str, text: str, said: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UnreadableSource, match=re.escape(said)):
         load(tmp_path / name, **PLACE)
+
+
+def test_rows_that_a_header_does_not_state_are_said(tmp_path: Path) -> None:
+    (tmp_path / "a.ply").write_text(PLY + "3 0 2 1\n")
+    (mesh,), report = load(tmp_path / "a.ply", **PLACE)
+    assert len(mesh.triangles) == 1 and any(note.reason.startswith("4 numbers behind the last row") for note in report.notes)
 
 
 def test_lines_that_a_carriage_return_ends(tmp_path: Path) -> None:
