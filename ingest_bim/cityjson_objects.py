@@ -308,7 +308,7 @@ class Document:
         if unlike:
             note("refused", name, f"{thing.kind}: {unlike} faces are left out, for they are not lists of rings: the boundaries of its {geometry['type']} are nested otherwise.")
         if wrong:
-            note("refused", name, f"Faces with vertex {str(wrong[0])[:40]} are left out: there are {len(vertices)} vertices ({len(wrong)} wrong indices).")
+            note("refused", name, f"Faces with vertex {repr(wrong[0])[:40]} are left out: there are {len(vertices)} vertices ({len(wrong)} wrong indices).")
         if not faces:
             if not unlike and not wrong:
                 note("skipped", name, f"{thing.kind}: its {geometry['type']} has no faces.")

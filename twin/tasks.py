@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
-from twin import __version__, ahead, archive_set, garbage, grading, intake, naming, parts, reading, registry, sources, uses
+from twin import __version__, ahead, archive_set, garbage, grading, intake, naming, parts, reading, registry, sources, unread, uses
 from twin.catalog import Derivation
 from twin.city import City
 from twin.errors import BadInput, Conflict, NotFound
@@ -195,6 +195,12 @@ def _group(kind: str) -> str:
 def _read(city: City, context: Context, entry: registry.Entry, paths: list[Path], name: str, options: Any, tile_options: dict[str, Any], base: LayerVersion | None) -> LayerVersion:
     context.stage("reading", sources.title(paths))
     report = Report(source=sources.title(paths))
+    if entry.kind != "tileset" and getattr(options, "member", None) is None:
+        others = {suffix for other in registry.readers().values() for suffix in other.suffixes}
+        for path in paths:
+            whole = (path.is_dir() and entry.several) or path.suffix.lower() == ".zip"
+            if whole and (told := unread.left(path, entry.suffixes, others)):
+                report.note("skipped", path.name, f"Of what lies in it, {told}: the reader {entry.name} looks at these only where its files refer to them. Ingest them by themselves.")
 
     def batches() -> Any:
         total = 0
