@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from twin import unread
+from twin import intake, unread
 from twin.cli import main
+from twin.errors import BadInput
 
 TAKEN = (".gml", ".zip")
 FILES = ("a.gml", "b.city.json", "sub/c.IFC", "sub/c.stl", "site.dwg", "site.dwg.bak", "roof.png", "readme.txt", "codelists/use.json", "a.prj")
@@ -31,6 +32,13 @@ def test_what_is_left_is_told_by_suffix(tmp_path: Path, packed: bool) -> None:
                 file.writestr(name, "x")
     assert sorted(unread.left(source, TAKEN, {".json", ".ifc", ".stl", ".tif", ".png", ".gml"}).split(", ")) == ["1 × .dwg", "1 × .ifc", "1 × .json", "1 × .stl"]
     assert not unread.left(source, (".gml", ".json", ".ifc", ".stl", ".dwg"), {".json"}) and not unread.left(tmp_path / "none.zip", TAKEN, {".json"})
+
+
+def test_a_folder_that_no_reader_takes_says_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "a.ifc").write_text("x")
+    (tmp_path / "b.ifc").write_text("x")
+    with pytest.raises(BadInput, match=r"it holds 2 × \.ifc\. Ingest these one by one"):
+        intake.ingest_params(tmp_path, "a")
 
 
 def test_a_folder_of_several_kinds(tmp_path: Path) -> None:
