@@ -67,7 +67,7 @@ def prepared(data: bytes, name: str, report: Report) -> bytes:
         data = _counted_from_the_start(data)
     if (found := _BEFORE_THE_FIRST.search(data)) is not None:  # trimesh counts on from the last one
         raise UnreadableSource(f"{name}: the face {_quoted(found[0])} names what is before the first vertex; numbers begin with 1.", "Export it again.")
-    return _convex(data)
+    return _convex(data, report)
 
 
 def odd_line(data: bytes) -> str:
@@ -140,8 +140,8 @@ def without_options(text: str) -> str:
     return " ".join(words)
 
 
-def _convex(data: bytes) -> bytes:
-    """Faces of four and more corners that are not convex, as triangles."""
+def _convex(data: bytes, report: Report) -> bytes:
+    """Faces of four and more corners that are not convex, as triangles; those that cross themselves are reported."""
     texts = FACE.findall(data)
     if not texts:
         return data
@@ -159,6 +159,7 @@ def _convex(data: bytes) -> bytes:
     points = vertices[np.concatenate([numbers[first[i] : first[i + 1]] for i in wanted]) - 1]
     starts = np.cumsum([0, *sizes[wanted]]).tolist()
     cut = triangulate(np.nan_to_num(points - points[0]), [Face([list(range(a, b))]) for a, b in pairwise(starts)])
+    say_crossing(cut.crossing, report)
     lines: dict[int, list[bytes]] = {}
     for number, triangle in zip(cut.face.tolist(), cut.triangles.tolist(), strict=True):
         tokens = texts[wanted[number]].split()
@@ -189,10 +190,16 @@ def _counted_from_the_start(data: bytes) -> bytes:
         return data  # trimesh says what is wrong
 
 
+def say_crossing(count: int, report: Report) -> None:
+    """Report faces whose triangles cannot be what was meant."""
+    if count:
+        report.note("warned", "", f"{count:,} faces cross themselves on the plane that they lie nearest to: parts of them may be missing.")
+
+
 def not_convex(numbers: NDArray[np.int64], first: NDArray[np.int64], sizes: NDArray[np.int64], vertices: F64) -> list[int]:
     """Which faces turn both ways at their corners, seen on the plane of their area; those with wrong numbers are left to trimesh."""
     found: list[int] = []
-    for size in np.unique(sizes).tolist():
+    for size in np.unique(sizes[sizes > 3]).tolist():
         which = np.flatnonzero(sizes == size)
         rings = numbers[first[which][:, None] + np.arange(size)]
         known = ((rings >= 0) & (rings < len(vertices))).all(axis=1)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ingest_bim.citymodel import Face
 from ingest_bim.citymodel_faces import triangulate
-from ingest_bim.meshfile_obj import not_convex, odd_row
+from ingest_bim.meshfile_obj import not_convex, odd_row, say_crossing
 from ingest_bim.wording import in_words
 from twin.model import Report
 
@@ -60,6 +60,7 @@ def plainly(data: bytes, report: Report) -> bytes:
 
     Raises:
         EOFError: there are fewer rows than its header states; trimesh would draw what there is.
+        ValueError: a text has more numbers than that.
     """
     data = unix(data)
     try:
@@ -68,9 +69,8 @@ def plainly(data: bytes, report: Report) -> bytes:
         elements = _elements(head)
         layout = next(line.split()[1] for line in head if line.startswith("format"))
         body = _Text(data[end:]) if layout == "ascii" else _Binary(data, end, ">" if "big" in layout else "<")
-        rows = {element.name: body.rows(element) for element in elements[: 1 + max(i for i, e in enumerate(elements) if e.name in DRAWN)]}
-        if len(rows) == len(elements) and isinstance(body, _Text) and body.at < len(body.numbers):
-            report.note("skipped", "", f"{len(body.numbers) - body.at:,} numbers behind the last row that its header states are left out.")
+        wanted = elements if isinstance(body, _Text) else elements[: 1 + max(i for i, e in enumerate(elements) if e.name in DRAWN)]
+        rows = {element.name: body.rows(element) for element in wanted}
         vertex, face = rows["vertex"], rows.get("face", Rows())
         strips = rows.get("tristrips")
         name = next((name for name in RINGS if name in face.lists), "")
@@ -79,6 +79,8 @@ def plainly(data: bytes, report: Report) -> bytes:
         striped = _of_strips(strips.lists[next(name for name in RINGS if name in strips.lists)][0].astype(np.int64)) if strips else np.zeros((0, 3), np.int64)
     except (ValueError, KeyError, IndexError, StopIteration, OverflowError):
         return data
+    if isinstance(body, _Text) and body.at < len(body.numbers):  # read on, they would be other faces than the file's
+        raise ValueError(f"its rows hold {len(body.numbers):,} numbers, and by its header there are {body.at:,}")
     _say(head, elements, report)
     colored = [_plain_colors(kind) for kind in (vertex, face)]
     sizes = np.diff(first)
@@ -91,7 +93,9 @@ def plainly(data: bytes, report: Report) -> bytes:
         report.note("skipped", "", f"It has faces and strips of triangles: {len(striped):,} triangles of strips are not drawn.")
     if (sizes == 3).all() and layout != "ascii" and not any(colored):
         return data
-    corners, of = _cut(vertices, numbers, first, sizes)
+    if few := int((sizes < 3).sum()):
+        report.note("skipped", "", f"{few:,} of {len(sizes):,} faces have fewer than three corners.")
+    corners, of = _cut(vertices, numbers, first, sizes, report)
     return written(comments, vertex, face, numbers[corners], of, corners)
 
 
@@ -121,7 +125,7 @@ def odd_line(data: bytes) -> str:
     except (KeyError, IndexError, ValueError) as error:
         return f"its header names an element or a property that is not known ({in_words(error)})"
     rows = re.compile(rb"^([^\n]*\S[^\n]*)$", re.MULTILINE).finditer(data, len(data) - len(body) + 1 + body.find(b"\n"))
-    return odd_row(rows) or CUT
+    return odd_row(rows)
 
 
 def _say(head: list[str], elements: list[Element], report: Report) -> None:
@@ -292,7 +296,7 @@ class _Text:
                     {name: (flat[name], np.cumsum([0, *map(len, found[name])])) for name, _, counted in element.properties if counted})  # fmt: skip
 
 
-def _cut(vertices: F64, numbers: I64, first: I64, sizes: I64) -> tuple[I64, I64]:
+def _cut(vertices: F64, numbers: I64, first: I64, sizes: I64, report: Report) -> tuple[I64, I64]:
     """((T, 3) places in `numbers`, (T,) polygon of each): convex polygons as fans, the others by ear clipping."""
     concave = not_convex(numbers, first, sizes, vertices)
     triangles, face = [np.zeros((0, 3), np.int64)], [np.zeros(0, np.int64)]
@@ -307,6 +311,7 @@ def _cut(vertices: F64, numbers: I64, first: I64, sizes: I64) -> tuple[I64, I64]
         which = np.concatenate([np.arange(first[i], first[i + 1]) for i in concave])
         points = np.nan_to_num(vertices[numbers[which]] - vertices[numbers[which[0]]])
         ears = triangulate(points, [Face([list(range(a, b))]) for a, b in pairwise(np.cumsum([0, *sizes[concave]]).tolist())])
+        say_crossing(ears.crossing, report)
         triangles.append(which[ears.triangles])
         face.append(np.array(concave, np.int64)[ears.face])
     order = np.argsort(np.concatenate(face), kind="stable")

@@ -1,7 +1,7 @@
 """E57 (ASTM E2807-11) → LAZ: every scan turned by its pose, with colours and intensities, then read like any other cloud.
 
 The low-level library is used, chunk by chunk: memory does not grow with the scan, and nothing of the file is ever written.
-What a LAS file cannot hold (row and column, images, time stamps) is named in the report.
+Classes and returns are kept; what a LAS file cannot hold (row and column, images, time stamps) is named in the report.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ SCALE = 1e-4
 _CARTESIAN = ("cartesianX", "cartesianY", "cartesianZ")
 _SPHERICAL = ("sphericalRange", "sphericalAzimuth", "sphericalElevation")
 _COLORS = ("colorRed", "colorGreen", "colorBlue")
+_WHOLE = {"classification": ("classification", 0, 255), "las:classification": ("classification", 0, 255), "returnIndex": ("return_number", 1, 15), "returnCount": ("number_of_returns", 0, 15)}
+"""Fields of whole numbers: the LAS dimension of each, what is added (E2807 counts returns from 0) and the greatest that it holds."""
 _LIMITS = {"intensityLimits": ("intensity",), "colorLimits": _COLORS}
 WIDEST = 1e30
 """A field of floating-point numbers that is laid out for more than this is laid out for anything."""
-_KEPT = {*_CARTESIAN, *_SPHERICAL, "cartesianInvalidState", "sphericalInvalidState", "intensity", *_COLORS}
+_KEPT = {*_CARTESIAN, *_SPHERICAL, "cartesianInvalidState", "sphericalInvalidState", "intensity", *_COLORS, *_WHOLE}
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,10 @@ def _text(node: Any, name: str) -> str | None:
 
 
 def _number(node: Any, name: str, default: float) -> float:
-    return float(node[name].value()) if node.isDefined(name) else default
+    """A number of any of the three kinds that E2807 has."""
+    if not node.isDefined(name):
+        return default
+    return float(node[name].scaledValue() if hasattr(node[name], "scaledValue") else node[name].value())
 
 
 def _scans(image: Any, root: Any) -> list[Scan]:
@@ -100,6 +105,8 @@ def _scans(image: Any, root: Any) -> list[Scan]:
     for number in range(data.childCount()):
         node = data[number]
         points = node["points"]
+        if not points.childCount():  # the library cannot read what holds nothing
+            continue
         prototype = libe57.StructureNode(points.prototype())
         fields = frozenset(str(prototype.get(k).elementName()) for k in range(prototype.childCount()))
         if not (set(_CARTESIAN) <= fields or set(_SPHERICAL) <= fields):
@@ -115,7 +122,7 @@ def _limits(image: Any, node: Any, prototype: Any, group: str, name: str) -> tup
 
     ends = (f"{name}Minimum", f"{name}Maximum")
     if node.isDefined(group) and all(node[group].isDefined(end) for end in ends):
-        low, high = (float(node[group][end].value()) for end in ends)
+        low, high = (_number(node[group], end, 0.0) for end in ends)
         if low < high:
             return low, high
     field = prototype[name]
@@ -165,7 +172,7 @@ def _pose(node: Any) -> tuple[F64, F64]:
 
 def _write(image: Any, name: str, scans: list[Scan], colored: bool, target: IO[bytes], report: Report) -> None:
     header = laspy.LasHeader(point_format=7 if colored else 6, version="1.4")
-    writer, invalid, left = None, 0, set[str]()
+    writer, invalid, left, over = None, 0, set[str](), dict[str, int]()
     try:
         for scan in scans:
             left |= scan.fields - _KEPT
@@ -177,6 +184,8 @@ def _write(image: Any, name: str, scans: list[Scan], colored: bool, target: IO[b
                 if writer is None:
                     header.scales, header.offsets = np.full(3, SCALE), np.round(xyz[0], -2)
                     writer = laspy.open(target, "w", header=header, do_compress=True, closefd=False)
+                for column in _WHOLE.keys() & columns.keys():
+                    columns[column] = _whole(column, columns[column], valid, over)
                 writer.write_points(_record(header, scan, columns, valid, xyz))
     finally:
         if writer is not None:
@@ -186,6 +195,8 @@ def _write(image: Any, name: str, scans: list[Scan], colored: bool, target: IO[b
     if invalid:
         report.note("skipped", "", f"{invalid:,} points are marked invalid by the scanner or have no coordinates")
         report.facts["invalid"] = report.facts.get("invalid", 0) + invalid
+    for column, count in sorted(over.items()):
+        report.note("skipped", "", f"{count:,} points have a {column} that is no whole number or not within what LAS holds; it is 0 or 1 there")
     if left:
         report.note("skipped", "", f"not kept of the scans: {', '.join(sorted(left))}")
 
@@ -195,7 +206,7 @@ def _chunks(image: Any, scan: Scan) -> Iterator[tuple[dict[str, NDArray[Any]], N
     from pye57 import libe57  # noqa: PLC0415
 
     places = (*_CARTESIAN, "cartesianInvalidState") if set(_CARTESIAN) <= scan.fields else (*_SPHERICAL, "sphericalInvalidState")
-    names = [*places, "intensity", *_COLORS]
+    names = [*places, "intensity", *_COLORS, *_WHOLE]
     room = {name: np.empty(CHUNK, _kind(name)) for name in names if name in scan.fields}
     buffers = libe57.VectorSourceDestBuffer()
     for name, column in room.items():
@@ -239,10 +250,22 @@ def _record(header: Any, scan: Scan, columns: dict[str, NDArray[Any]], valid: ND
     record.return_number = record.number_of_returns = np.ones(len(xyz), np.uint8)
     if "intensity" in columns:
         record.intensity = _intensity(scan.limits["intensity"], columns["intensity"][valid])
+    for name in _WHOLE.keys() & columns.keys():
+        record[_WHOLE[name][0]] = columns[name][valid]
     if set(_COLORS) <= columns.keys():
         for name, short in zip(_COLORS, ("red", "green", "blue"), strict=True):
             record[short] = _color(scan.limits[name], columns[name][valid])
     return record
+
+
+def _whole(name: str, values: F64, valid: NDArray[np.bool_], over: dict[str, int]) -> NDArray[np.uint8]:
+    """(N,) values as LAS holds them; those that it cannot hold are counted in `over` and become the least that the dimension has."""
+    _, added, most = _WHOLE[name]
+    moved = values + added
+    good = (moved >= added) & (moved <= most) & (moved == np.floor(moved))
+    if count := int((valid & ~good).sum()):
+        over[name] = over.get(name, 0) + count
+    return np.where(good, moved, added).astype(np.uint8)
 
 
 def _intensity(limits: tuple[float, float], values: F64) -> NDArray[np.uint16]:

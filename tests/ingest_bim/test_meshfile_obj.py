@@ -125,3 +125,10 @@ def test_what_comments_say_of_a_place_is_not_applied_and_said(tmp_path: Path, co
     path.write_text(f"{comment}\n{WALL}# EPSG:4326 in the middle of a file\n")
     (mesh,), report = load(path, **PLACE)
     assert len(mesh) == 1 and any(comment.lstrip("# ") in note.reason for note in report.notes if note.action == "warned") == said
+
+
+def test_a_face_that_crosses_itself_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "bow.obj"
+    path.write_text("v 0 0 0\nv 4 4 0\nv 4 0 0\nv 0 5 0\nf 1 2 3 4\nf 1 3 2\n")
+    _, report = load(path, **PLACE)
+    assert any(note.reason.startswith("1 faces cross themselves") for note in report.notes)

@@ -136,12 +136,6 @@ def test_what_is_wrong_in_a_text_is_told_by_its_line(tmp_path: Path, name: str, 
         load(tmp_path / name, **PLACE)
 
 
-def test_rows_that_a_header_does_not_state_are_said(tmp_path: Path) -> None:
-    (tmp_path / "a.ply").write_text(PLY + "3 0 2 1\n")
-    (mesh,), report = load(tmp_path / "a.ply", **PLACE)
-    assert len(mesh.triangles) == 1 and any(note.reason.startswith("4 numbers behind the last row") for note in report.notes)
-
-
 def test_lines_that_a_carriage_return_ends(tmp_path: Path) -> None:
     """Old Macintosh programs write them; of a binary PLY in the head alone, whose rows may hold any bytes."""
     for name, text in (("a.stl", STL), ("a.ply", PLY)):

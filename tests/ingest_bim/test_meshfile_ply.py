@@ -61,3 +61,25 @@ def test_a_binary_file_of_polygons_that_is_cut_short_is_refused(tmp_path: Path) 
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(UnreadableSource):
         load(path, **PLACE)
+
+
+@pytest.mark.parametrize("layout", ORDERS)
+def test_faces_without_corners_are_passed_over_and_said(tmp_path: Path, layout: str) -> None:
+    (mesh,), report = load(ply(tmp_path / "a.ply", layout, [ELL, [], SQUARE, [(0, 0), (1, 1)]]), **PLACE)
+    assert len(mesh.triangles) == 4 + 2
+    assert "2 of 4 faces have fewer than three corners." in [note.reason for note in report.notes]
+
+
+@pytest.mark.parametrize("layout", ORDERS)
+def test_a_face_that_crosses_itself_is_said(tmp_path: Path, layout: str) -> None:
+    _, report = load(ply(tmp_path / "a.ply", layout, [SQUARE, [(0, 0), (4, 4), (4, 0), (0, 5)]]), **PLACE)
+    assert any(note.reason.startswith("1 faces cross themselves") for note in report.notes)
+
+
+def test_text_rows_that_are_not_as_the_header_says_are_refused(tmp_path: Path) -> None:
+    """A list of colours behind each face that the header does not name: read on, every face after the first would be another."""
+    path = ply(tmp_path / "a.ply", "ascii", [SQUARE, SQUARE])
+    text = path.read_text().splitlines()
+    path.write_text("\n".join([*text[:-2], f"{text[-2]} 3 1 1 1", f"{text[-1]} 3 1 1 1", ""]))
+    with pytest.raises(UnreadableSource, match="its rows hold 48 numbers, and by its header there are 40"):
+        load(path, **PLACE)

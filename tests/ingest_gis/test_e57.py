@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,29 +75,85 @@ def test_two_scans_with_poses(tmp_path: Path) -> None:
     assert np.abs(np.asarray(las.intensity) / 65_535 - intensity).max() < 1e-3
 
 
+def double(image: Any) -> Any:
+    return libe57.FloatNode(image, 0.0, libe57.E57_DOUBLE)
+
+
+def laid_out(path: Path, *scans: dict[str, tuple[Any, np.ndarray[Any, Any]]], limits: Callable[[Any], dict[str, Any]] = lambda image: {}) -> Path:
+    """Scans without poses whose fields are laid out as the nodes say (functions of the image), with these limits of intensity."""
+    file = pye57.E57(str(path), mode="w")
+    image = file.image_file
+    image.extensionsAdd("las", "http://www.libe57.org/E57_LAS_v1.0.txt")
+    for fields in scans:
+        node, prototype, buffers = libe57.StructureNode(image), libe57.StructureNode(image), libe57.VectorSourceDestBuffer()
+        node.set("guid", libe57.StringNode(image, f"{{{uuid.uuid4()}}}"))
+        count = len(next(iter(fields.values()))[1])
+        for name, (layout, values) in fields.items():
+            prototype.set(name, layout(image))
+            buffers.append(libe57.SourceDestBuffer(image, name, values, max(count, 1), True, True))
+        if ends := limits(image):
+            group = libe57.StructureNode(image)
+            for name, value in ends.items():
+                group.set(name, value)
+            node.set("intensityLimits", group)
+        vector = libe57.CompressedVectorNode(image, prototype, libe57.VectorNode(image, True))
+        node.set("points", vector)
+        file.data3d.append(node)
+        if count:
+            writer = vector.writer(buffers)
+            writer.write(count)
+            writer.close()
+    file.close()
+    return path
+
+
+def test_an_empty_scan_beside_others(tmp_path: Path) -> None:
+    """The library fails on it; the other scans are read, and keep their numbers."""
+    full: dict[str, Any] = {f"cartesian{axis}": (double, np.random.default_rng(1).random(50)) for axis in "XYZ"}
+    empty: dict[str, Any] = {name: (layout, values[:0]) for name, (layout, values) in full.items()}
+    _, las, _ = read(laid_out(tmp_path / "s.e57", empty, full, empty), tmp_path, **HERE)
+    assert np.array_equal(np.asarray(las.point_source_id), np.full(50, 2))
+    with pytest.raises(UnreadableSource, match="no valid points"):
+        read(laid_out(tmp_path / "n.e57", empty), tmp_path, **HERE)
+
+
 def spherical(path: Path, factor: float = 1.0) -> tuple[Path, np.ndarray[Any, Any]]:
-    """A scan of range, azimuth and elevation without a pose; its places by the formula of E2807, 6.3.4."""
+    """A scan of range, azimuth and elevation; its places by the formula of E2807, 6.3.4."""
     rng = np.random.default_rng(4)
     reach, azimuth, elevation = rng.uniform(1, 30, 800), rng.uniform(-np.pi, np.pi, 800), rng.uniform(-1.5, 1.5, 800)
     reach = reach * factor
-    file = pye57.E57(str(path), mode="w")
-    image = file.image_file
-    node = libe57.StructureNode(image)
-    node.set("guid", libe57.StringNode(image, f"{{{uuid.uuid4()}}}"))
-    prototype = libe57.StructureNode(image)
-    names = ("sphericalRange", "sphericalAzimuth", "sphericalElevation")
-    buffers = libe57.VectorSourceDestBuffer()
-    for name, values in zip(names, (reach, azimuth, elevation), strict=True):
-        prototype.set(name, libe57.FloatNode(image, 0.0, libe57.E57_DOUBLE, -100.0, 100.0))
-        buffers.append(libe57.SourceDestBuffer(image, name, values, 800, True, True))
-    vector = libe57.CompressedVectorNode(image, prototype, libe57.VectorNode(image, True))
-    node.set("points", vector)
-    file.data3d.append(node)
-    writer = vector.writer(buffers)
-    writer.write(800)
-    writer.close()
-    file.close()
+    laid_out(path, {"sphericalRange": (double, reach), "sphericalAzimuth": (double, azimuth), "sphericalElevation": (double, elevation)})
     return path, np.column_stack([reach * np.cos(elevation) * np.cos(azimuth), reach * np.cos(elevation) * np.sin(azimuth), reach * np.sin(elevation)])
+
+
+@pytest.mark.parametrize("kind", ["float", "integer", "scaled"])
+def test_limits_may_be_numbers_of_any_kind(tmp_path: Path, kind: str) -> None:
+    """-5 to 20, stated as each of the three kinds of E2807: a file with scaled integers ended in an internal error."""
+    make: dict[str, Callable[[Any, int], Any]] = {
+        "float": lambda image, value: libe57.FloatNode(image, float(value)), "integer": libe57.IntegerNode,
+        "scaled": lambda image, value: libe57.ScaledIntegerNode(image, value * 2, value * 2, value * 2, 0.5, 0.0),
+    }  # fmt: skip
+    xyz, said = np.random.default_rng(3).uniform(0, 9, (3, 11)), np.linspace(-5, 20, 11)
+    columns = {name: (double, values) for name, values in zip(("cartesianX", "cartesianY", "cartesianZ", "intensity"), (*xyz, said), strict=True)}
+    path = laid_out(tmp_path / "i.e57", columns, limits=lambda image: {"intensityMinimum": make[kind](image, -5), "intensityMaximum": make[kind](image, 20)})
+    _, las, _ = read(path, tmp_path, **HERE)
+    assert np.array_equal(np.asarray(las.intensity), np.rint((said + 5) / 25 * 65_535).astype(int))
+
+
+@pytest.mark.parametrize("name", ["las:classification", "classification"])
+def test_classes_and_returns_are_kept(tmp_path: Path, name: str) -> None:
+    rng = np.random.default_rng(9)
+    xyz = rng.uniform(0, 9, (3, 600))
+    classes, count = rng.integers(0, 20, 600).astype(float), rng.integers(1, 6, 600)
+    index = (rng.integers(0, 6, 600) % count).astype(float)
+    classes[:3] = -1, 300, 2.5
+    names = ("cartesianX", "cartesianY", "cartesianZ", name, "returnIndex", "returnCount")
+    path = laid_out(tmp_path / "c.e57", {field: (double, values) for field, values in zip(names, (*xyz, classes, index, count.astype(float)), strict=True)})
+    _, las, report = read(path, tmp_path, **HERE)
+    assert np.array_equal(np.asarray(las.classification), np.where(np.arange(600) < 3, 0, classes).astype(int))
+    assert np.array_equal(np.asarray(las.return_number), index + 1)
+    assert np.array_equal(np.asarray(las.number_of_returns), count)
+    assert [note.reason for note in report.notes if note.action == "skipped"] == [f"3 points have a {name} that is no whole number or not within what LAS holds; it is 0 or 1 there"]
 
 
 def test_spherical_coordinates(tmp_path: Path) -> None:
@@ -134,30 +191,6 @@ def test_damage_is_said(tmp_path: Path) -> None:
         read(spherical(tmp_path / "nan.e57", np.nan)[0], tmp_path, **HERE)
 
 
-def unstated(path: Path, fields: dict[str, tuple[Any, np.ndarray[Any, Any]]]) -> Path:
-    """A scan whose fields are laid out as the nodes say (functions of the image), with no limits stated for any."""
-    file = pye57.E57(str(path), mode="w")
-    image = file.image_file
-    node, prototype, buffers = libe57.StructureNode(image), libe57.StructureNode(image), libe57.VectorSourceDestBuffer()
-    node.set("guid", libe57.StringNode(image, f"{{{uuid.uuid4()}}}"))
-    count = len(next(iter(fields.values()))[1])
-    for name, (layout, values) in fields.items():
-        prototype.set(name, layout(image))
-        buffers.append(libe57.SourceDestBuffer(image, name, values, count, True, True))
-    vector = libe57.CompressedVectorNode(image, prototype, libe57.VectorNode(image, True))
-    node.set("points", vector)
-    file.data3d.append(node)
-    writer = vector.writer(buffers)
-    writer.write(count)
-    writer.close()
-    file.close()
-    return path
-
-
-def double(image: Any) -> Any:
-    return libe57.FloatNode(image, 0.0, libe57.E57_DOUBLE)
-
-
 BOUNDS = {
     "floats from 0 to 1": (lambda image: libe57.FloatNode(image, 0.0, libe57.E57_DOUBLE, 0.0, 1.0), 1.0),
     "floats of any size": (double, 1.0),
@@ -179,7 +212,7 @@ def test_colours_and_intensities_without_stated_limits(tmp_path: Path, name: str
     fields |= {field: (layout, column.copy()) for field, column in zip(("intensity", "colorRed", "colorGreen", "colorBlue"), values, strict=True)}
     from ingest_gis import e57
 
-    e57.to_laz(unstated(tmp_path / "u.e57", fields), tmp_path / "u.laz", Report())
+    e57.to_laz(laid_out(tmp_path / "u.e57", fields), tmp_path / "u.laz", Report())
     las = laspy.read(tmp_path / "u.laz")
     for short, column in zip(("red", "green", "blue"), values[1:], strict=True):
         assert np.abs(np.asarray(las[short]) / 65_535 - column / top).max() < 1e-5
@@ -198,7 +231,7 @@ def test_only_the_state_of_the_coordinates_that_are_used_counts(tmp_path: Path) 
     from ingest_gis import e57
 
     report = Report()
-    e57.to_laz(unstated(tmp_path / "u.e57", fields), tmp_path / "u.laz", report)
+    e57.to_laz(laid_out(tmp_path / "u.e57", fields), tmp_path / "u.laz", report)
     assert len(laspy.read(tmp_path / "u.laz")) == 90
     assert report.notes[-1].reason == "not kept of the scans: isColorInvalid, timeStamp"
 
