@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.meshfile_nodes import MARK, Node, prepared_nodes
+from ingest_bim.meshfile_nodes import MARK, VISIBILITY, Node, prepared_nodes
 from ingest_bim.meshfile_plain import COPIES, DRACO, MESHOPT, plain
 from twin.errors import UnreadableSource
 from twin.model import Report, Wrap
@@ -28,11 +28,11 @@ WRAPS: dict[int, Wrap] = {10497: "repeat", 33648: "mirror", 33071: "clamp"}
 
 MODES = {0: "points", 1: "lines", 2: "line loops", 3: "line strips"}
 #: Extensions by which a file says more of its objects than is drawn.
-CONTENT = ("EXT_mesh_features", "EXT_structural_metadata", "EXT_instance_features", "EXT_feature_metadata", "KHR_xmp_json_ld", "KHR_lights_punctual", "KHR_node_visibility", "KHR_materials_variants", "MSFT_lod")
+CONTENT = ("EXT_mesh_features", "EXT_structural_metadata", "EXT_instance_features", "EXT_feature_metadata", "KHR_xmp_json_ld", "KHR_lights_punctual", "KHR_materials_variants", "MSFT_lod")
 GLOSS = "KHR_materials_pbrSpecularGlossiness"
 RTC = "CESIUM_RTC"
 #: Extensions that a file may require: what they add is drawn, or is no part of a shape or of a surface's colour by day. Of materials, all.
-KNOWN = (*MESHOPT, DRACO, COPIES, RTC, "KHR_texture_transform", "EXT_texture_webp", "KHR_mesh_quantization", "KHR_xmp_json_ld", "KHR_lights_punctual", "KHR_animation_pointer", "MSFT_lod",
+KNOWN = (*MESHOPT, DRACO, COPIES, RTC, VISIBILITY, "KHR_texture_transform", "EXT_texture_webp", "KHR_mesh_quantization", "KHR_xmp_json_ld", "KHR_lights_punctual", "KHR_animation_pointer", "MSFT_lod",
          "EXT_mesh_features", "EXT_structural_metadata", "EXT_instance_features", "EXT_feature_metadata")  # fmt: skip
 
 
@@ -90,6 +90,7 @@ def marked(data: bytes, kind: str, name: str, beside: Callable[[str], bytes], re
         materials = document.get("materials", [])
         for material in materials:
             _plain_material(material, report)
+            _known_image(document, material, report)
         _first_coordinates(document)
         uses = {number: _use(document, material) for number, material in enumerate(materials)}
         for number, material in enumerate(materials):
@@ -155,6 +156,15 @@ def _own_light(material: dict[str, Any], report: Report) -> None:
         report.note("warned", str(material.get("name", "")), "The light that its material sends out itself (emissive) cannot be added to an image and is not drawn.")
         return
     factor[:3] = [min(own + more, 1.0) for own, more in zip(factor[:3], light, strict=True)]
+
+
+def _known_image(document: dict[str, Any], material: dict[str, Any], report: Report) -> None:
+    """A texture that is not in the file costs the image, and not all that is made ready here."""
+    look, count = material["pbrMetallicRoughness"], len(document.get("textures") or [])
+    number = (look.get("baseColorTexture") or {"index": 0}).get("index")
+    if "baseColorTexture" in look and not (isinstance(number, int) and 0 <= number < count):
+        del look["baseColorTexture"]
+        report.note("refused", str(material.get("name", "")), f"Its material names texture {str(number)[:20]}, and there are {count}: its surfaces are drawn plain.")
 
 
 def _first_coordinates(document: dict[str, Any]) -> None:

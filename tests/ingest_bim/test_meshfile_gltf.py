@@ -210,7 +210,7 @@ def test_skins_where_their_bones_stand(tmp_path: Path, code: int) -> None:
     assert same(corners(broken), PLACES * 2 + np.array([500, 0, 0]), 1e-4) and "damaged" in load(broken, **UPRIGHT)[1].notes[0].reason
 
 
-@pytest.mark.parametrize("name", ["KHR_texture_basisu", "VENDOR_shapes", "KHR_node_visibility"])
+@pytest.mark.parametrize("name", ["KHR_texture_basisu", "VENDOR_shapes", "EXT_lights_image_based"])
 def test_what_is_required_and_not_known_is_refused_by_name(tmp_path: Path, name: str) -> None:
     """glTF 2.0, 3.12: such a file must not be loaded (it was drawn as something else, with a warning); what adds to light or to metadata alone is."""
     parts = [PLACES.tobytes(), TRIANGLES.tobytes()]
@@ -219,6 +219,14 @@ def test_what_is_required_and_not_known_is_refused_by_name(tmp_path: Path, name:
     known = ["KHR_materials_clearcoat", "KHR_materials_unlit", "EXT_structural_metadata"]
     (mesh,), report = load(glb(tmp_path, parts, DENSE, extensionsUsed=known, extensionsRequired=known), **UPRIGHT)
     assert len(mesh.triangles) == len(TRIANGLES) and any("EXT_structural_metadata, which is not read" in note.reason for note in report.notes)
+
+
+def test_what_is_hidden_is_not_drawn(tmp_path: Path) -> None:
+    """KHR_node_visibility: a hidden node hides what is below it; that is said."""
+    hidden = {"extensions": {"KHR_node_visibility": {"visible": False}}}
+    nodes = [{"mesh": 0, "name": "shown", "children": [1]}, {"mesh": 0, "name": "variant", "children": [2], **hidden}, {"mesh": 0, "name": "part of it"}]
+    (mesh,), report = load(glb(tmp_path, [PLACES.tobytes(), TRIANGLES.tobytes()], DENSE, nodes=nodes, extensionsRequired=["KHR_node_visibility"]), **UPRIGHT)
+    assert mesh.ids.to_pylist() == ["shown"] and [note.feature for note in report.notes if note.action == "skipped"] == ["variant"]
 
 
 def test_a_center_is_added_once_z_is_up(tmp_path: Path) -> None:
