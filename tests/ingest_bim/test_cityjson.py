@@ -209,6 +209,21 @@ def test_crs_forms(tmp_path: Path, crs: str, horizontal: str, vertical: str) -> 
     assert (mesh.reference.horizontal, mesh.reference.vertical) == (horizontal, vertical)
 
 
+def test_volumes_on_a_map_that_stretches(tmp_path: Path) -> None:
+    """A cube of 10 m near Delft in Web Mercator's coordinates by pyproj: 1,000 m³, where the map's own metres are 2,634; tools of the web write such files."""
+    x, y = Transformer.from_crs(28992, 3857, always_xy=True).transform(*(np.array(CUBE)[:, :2] + [85000, 446000]).T)
+    web = document(metadata={"referenceSystem": "https://www.opengis.net/def/crs/EPSG/0/3857"}, transform={"scale": [1e-4] * 3, "translate": [0, 0, 0]},
+                   vertices=np.rint(np.stack([x, y, np.array(CUBE)[:, 2]], axis=1) * 1e4).astype(np.int64).tolist())  # fmt: skip
+    (mesh,), _ = load(save(tmp_path, web), vertical="EPSG:5709")
+    assert mesh.attributes["solid_volume"][0].as_py() == pytest.approx(1000, rel=5e-4)
+
+
+def test_heights_that_replace_those_of_the_file_are_said(tmp_path: Path) -> None:
+    path = save(tmp_path, document())
+    assert any("'EGM96' given by the user replace the file's, which are EPSG:5709" in note.reason for note in load(path, vertical="EGM96")[1].notes)
+    assert not load(path, vertical="EPSG:5709")[1].notes
+
+
 def test_references_are_demanded(tmp_path: Path) -> None:
     bare = save(tmp_path, document(metadata={}))
     with pytest.raises(MissingReference, match="--crs"):
