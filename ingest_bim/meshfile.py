@@ -194,6 +194,12 @@ def _check_file(source: Path, kind: str) -> None:
     size = source.stat().st_size
     if size > MAX_BYTES:
         raise UnreadableSource(f"{source.name} is {size >> 20} MiB; meshes are held whole, up to {MAX_BYTES >> 20} MiB.", "Split it into several files.")
+    with source.open("rb") as file:
+        head = file.read(200).lstrip()
+    if re.match(rb"<(!doctype\s+html|html)\b", head, re.IGNORECASE):
+        raise UnreadableSource(f"{source.name} is an HTML page (an error page of a download?).", "Deliver it again.")
+    if head.startswith(b"PK\x03\x04"):
+        raise UnreadableSource(f"{source.name} is a ZIP.", "Name it .zip, or unpack it.")
     if kind not in ("gltf", "glb"):
         return
     with source.open("rb") as file:
@@ -203,6 +209,8 @@ def _check_file(source: Path, kind: str) -> None:
         version = str(document.get("asset", {}).get("version", "2.0"))
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UnreadableSource(f"{source.name} is not complete glTF: {in_words(error)}.", "Export it again.") from error
+    if "asset" not in document and "meshes" not in document:
+        raise UnreadableSource(f"{source.name} is JSON and no glTF: it has no asset and no meshes.", "Deliver it with the suffix of what it is.")
     if not version.startswith("2"):
         raise UnreadableSource(f"{source.name} is glTF {version[:20]}; glTF 2.0 is read.", "Convert it to glTF 2.0, for example with gltf-pipeline.")
 
@@ -210,8 +218,7 @@ def _check_file(source: Path, kind: str) -> None:
 def _glb_json(source: Path, head: bytes, rest: bytes, size: int) -> bytes:
     """The JSON chunk of a GLB (glTF 2.0, 4.4.3)."""
     if head[:4] != b"glTF":
-        what = "an HTML page (an error page of a download?)" if head.lstrip()[:1] == b"<" else "no GLB (it does not begin with glTF)"
-        raise UnreadableSource(f"{source.name} is {what}.", "Deliver it again.")
+        raise UnreadableSource(f"{source.name} is no GLB (it does not begin with glTF).", "Deliver it again.")
     if len(head) < 20:
         raise UnreadableSource(f"{source.name} is cut short: it has {size} bytes, a GLB's header and the head of its first chunk have 20.", "Deliver it again.")
     version, length, chunk = struct.unpack("<III", head[4:16])

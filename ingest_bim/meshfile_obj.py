@@ -118,6 +118,18 @@ def _say_what_is_left_out(data: bytes, report: Report) -> None:
         report.note("warned", "", "Colours of vertices beside materials are not read: the materials' colours are drawn.")
 
 
+def say_materials(obj: bytes, materials: bytes, report: Report) -> None:
+    """Note materials that an OBJ names and no .mtl of it defines, and colours that are no numbers: trimesh draws both grey without a word."""
+    materials = with_line_feeds(materials)
+    known = {name.strip() for name in re.findall(rb"^[ \t]*newmtl[ \t]+(\S[^\n]*)", materials, re.MULTILINE)}
+    used = dict.fromkeys(name.strip() for name in re.findall(rb"^usemtl +(\S[^\n]*)", obj, re.MULTILINE))
+    if lost := [name.decode("utf-8", "replace")[:60] for name in used if name not in known]:
+        report.note("warned", "", f"{len(lost)} of its {len(used)} materials are in none of its .mtl files and are drawn grey: {', '.join(lost[:5])}.")
+    for line in re.finditer(rb"^[ \t]*(?:Kd|d|Tr)[ \t]+(?!spectral|xyz|-halo)(\S[^\n#]*)", materials, re.MULTILINE):
+        if _NUMBERS.fullmatch(b" ".join(line[1].split())) is None:
+            report.note("warned", "", f"Of a material, {_quoted(line[0])} should hold numbers with a decimal point and is not read.")
+
+
 def opacity(material: Mapping[str, Any]) -> float:
     """How opaque a material of an .mtl is: `d`, or what `Tr` leaves; 1 where neither is a number. `Tr 1` alone is opaque, as those who confuse the two mean it."""
     for key in ("d", "tr"):

@@ -469,9 +469,15 @@ def test_reasons_are_in_words(tmp_path: Path) -> None:
         load(wrote(tmp_path, "points.obj", SQUARE + "p 1 2\n"), **PLACE)
 
 
+@pytest.mark.parametrize("kind", ["obj", "gltf", "glb", "ply", "stl"])
+@pytest.mark.parametrize(("data", "said"), [(b"\n<!DOCTYPE html><html></html>" + b" " * 90, "is an HTML page"), (b"PK\x03\x04" + bytes(90), "is a ZIP")])
+def test_what_is_no_mesh_at_all_is_said(tmp_path: Path, kind: str, data: bytes, said: str) -> None:
+    with pytest.raises(UnreadableSource, match=said):
+        load(wrote(tmp_path, f"a.{kind}", data), **PLACE)
+
+
 @pytest.mark.parametrize(("data", "said"), [
-    (b"glTF\x02\0\0\0\0\x10\0\0", "is cut short: it has 12 bytes"), (b"glTF", "is cut short: it has 4 bytes"),
-    (b"<!DOCTYPE html><html></html>", "an HTML page"), (b"PK\x03\x04" + bytes(30), "no GLB"),
+    (b"glTF\x02\0\0\0\0\x10\0\0", "is cut short: it has 12 bytes"), (b"glTF", "is cut short: it has 4 bytes"), (b"RIFF" + bytes(30), "no GLB"),
 ])  # fmt: skip
 def test_what_is_wrong_with_the_head_of_a_glb_is_said(tmp_path: Path, data: bytes, said: str) -> None:
     (tmp_path / "a.glb").write_bytes(data)
