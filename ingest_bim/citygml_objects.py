@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest_bim.citygml_codes import CodeLists
-from ingest_bim.citygml_geometry import Polygon, Store, coordinates, gml_id, polygons
+from ingest_bim.citygml_geometry import LINES, Polygon, Store, coordinates, gml_id, polygons
 from ingest_bim.citygml_stream import CITYGML, GML, XLINK, Head, local, namespace
 from ingest_bim.citygml_tin import Points, triangles
 from ingest_bim.citymodel import CityObject, Face, Measure, Shape, Shell, Surface, choose_lod, lod_rank
@@ -158,7 +158,7 @@ class Member:
         """
         record: dict[str, Any] = {"type": self._name(element)} if prop_name and not _names_class(prop_name, local(element.tag)) else {}
         for prop in element:
-            if any(namespace(e.tag) in GML and e.tag != prop.tag for e in prop.iter()):
+            if any(local(child.tag) in (*SHAPES, *LINES) and (namespace(child.tag) in GML or namespace(child.tag).startswith(CITYGML)) for child in prop):
                 self.store.problems[f"geometry inside {self._name(element)} is not drawn"] += 1
             elif not len(prop):
                 self._simple(prop, record)

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
 from twin.errors import UnreadableSource
 
 RECORD = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)
@@ -224,7 +227,7 @@ def stated_reference(las: LasFile) -> StatedReference:
 
 
 def _wkt_text(data: bytes) -> str:
-    return data.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
+    return data.split(b"\0", 1)[0].decode("utf-8", "replace").strip(" \t\r\n'\"")  # some writers put a pair of quotes where they know none
 
 
 def _geo_keys(data: bytes | None) -> dict[int, int]:
@@ -243,4 +246,22 @@ def _from_keys(keys: dict[int, int]) -> StatedReference | None:
         return None
     up = keys.get(4096, 0)
     vertical = LEGACY_VERTICAL.get(up, f"EPSG:{up}" if 1024 <= up < 32767 and not 5100 <= up < 5200 else None)
-    return StatedReference(f"EPSG:{code}", vertical, LINEAR_UNITS.get(keys.get(4099, 0)), "GeoTIFF keys")
+    return StatedReference(_in_unit(code, keys.get(3076, 0)), vertical, LINEAR_UNITS.get(keys.get(4099, 0)), "GeoTIFF keys")
+
+
+def _in_unit(code: int, unit: int) -> str:
+    """The CRS of a code; with the linear unit that the keys state beside it (3076), where that is another: feet of a CRS that EPSG lists in metres."""
+    metres = LINEAR_UNITS.get(unit)
+    try:
+        crs = CRS.from_epsg(code)
+        if metres is None or not crs.is_projected or abs(crs.axis_info[0].unit_conversion_factor - metres) < 1e-9:
+            return f"EPSG:{code}"
+        stated = crs.to_json_dict()
+        own = {"type": "LinearUnit", "name": "metre" if metres == 1 else "US survey foot" if unit == 9003 else "foot", "conversion_factor": metres}
+        for axis in stated["coordinate_system"]["axis"]:
+            axis["unit"] = own
+        stated["name"] += f" ({own['name']})"
+        stated.pop("id", None)
+        return CRS.from_json_dict(stated).to_wkt()
+    except CRSError:  # told where the text is read
+        return f"EPSG:{code}"

@@ -119,6 +119,21 @@ def test_external_tilesets_are_followed_under_their_tile(build: Any) -> None:
     assert build.check(files).codes() == {"CHILD_OUTSIDE_PARENT", "CONTENT_OUTSIDE_VOLUME"}
 
 
+def test_the_up_axis_is_that_of_the_outermost_tileset(build: Any) -> None:
+    """Clients ask it alone for the old `gltfUpAxis`: contents of external tilesets were taken to stand otherwise."""
+    outer, inner = build.tileset(), build.tileset()
+    outer["root"]["children"][0].update(content={"uri": "inner.json"}, geometricError=8)
+    outer["asset"]["gltfUpAxis"] = "Z"
+    for tile in (outer["root"], inner["root"]):
+        for one in (tile, tile["children"][0]):
+            one["boundingVolume"] = build.box(0.5, 0.5, 0.5, 0.5, 0.5, 0.5)
+    files = {"tileset.json": outer, "inner.json": inner, "a.glb": build.content()}
+    assert build.check(files).codes() == set()
+    inner["asset"]["gltfUpAxis"] = "Y"
+    assert build.check(files).codes() == set()
+    assert build.check({"tileset.json": inner, "a.glb": build.content()}).codes() == {"CONTENT_OUTSIDE_VOLUME"}
+
+
 def test_cycles_over_two_files_end(build: Any) -> None:
     one, two = build.tileset(), build.tileset()
     one["root"]["children"][0].update(content={"uri": "two.json"}, geometricError=8)

@@ -502,6 +502,17 @@ def test_which_risk_it_is(tmp_path: Path) -> None:
     assert mesh.attributes["uro:buildingDisasterRiskAttribute.type"][0].as_py() == "uro:BuildingLandSlideRiskAttribute"
 
 
+def test_times_and_names_inside_a_record_are_no_geometry(tmp_path: Path) -> None:
+    """What GML has besides shapes (a period of time, a name) is kept with the record that it stands in; a shape there is said."""
+    period = "<gml:TimePeriod><gml:beginPosition>2022-01-01</gml:beginPosition></gml:TimePeriod>"
+    inner = f"<uro:extent>{period}</uro:extent><uro:values>1 2 3</uro:values><uro:at><gml:Point><gml:pos>1 2 3</gml:pos></gml:Point></uro:at>"
+    series = f"<uro:demand><uro:EnergyDemand><uro:amount><uro:TimeSeries>{inner}</uro:TimeSeries></uro:amount><uro:end>heating</uro:end></uro:EnergyDemand></uro:demand>"
+    (mesh,), report = load(save(tmp_path, building(hull() + series)))
+    row = {name: mesh.attributes[name][0].as_py() for name in mesh.attributes.column_names if name.startswith("uro:demand")}
+    assert "2022-01-01" in row.values() and "1 2 3" in row.values() and "heating" in row.values()
+    assert [note.reason.partition(": ")[2] for note in report.notes if "geometry" in note.reason] == ["geometry inside uro:TimeSeries is not drawn."]
+
+
 def test_the_risks_of_a_real_file(shared_data: Path) -> None:
     """As many of each class as the text of the file has."""
     path = shared_data / "citymodel" / FILES[0]

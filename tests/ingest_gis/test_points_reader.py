@@ -8,13 +8,14 @@ from pathlib import Path
 import laspy
 import numpy as np
 import pytest
+from pyproj import Transformer
 
 from ingest_gis import points
 from ingest_gis.lasfile import RECORD, read_header
 from tests.conftest import shared_path
 from tests.ingest_gis.conftest import write_las
 from twin import parts
-from twin.errors import BadReference, UnreadableSource
+from twin.errors import BadReference, MissingReference, UnreadableSource
 from twin.lake import Lake
 from twin.model import Asset, Report
 
@@ -146,6 +147,32 @@ def test_references(name: str, options: dict[str, object], horizontal: str, vert
     assert asset.reference.vertical == vertical
     assert asset.reference.vertical_unit == pytest.approx(unit, rel=1e-9)
     assert report.facts["vertical_unit_m"] == asset.reference.vertical_unit
+
+
+@pytest.mark.parametrize(("unit", "metres"), [(9003, 1200 / 3937), (9002, 0.3048), (9001, 1.0), (0, 1.0)])
+def test_feet_beside_a_code_that_is_in_metres(tmp_path: Path, unit: int, metres: float) -> None:
+    """Keys may state NAD83 / Mississippi West (26995, metres) and feet (OGC 19-008r4, ProjLinearUnitsGeoKey): the numbers are feet, as in EPSG:2255."""
+    east, north = 2_045_001.76 / metres * 1200 / 3937, 1_267_501.19 / metres * 1200 / 3937
+    header = laspy.LasHeader(point_format=1, version="1.2")
+    header.scales, header.offsets = np.full(3, 0.01), np.array([east, north, 0]).round()
+    keys = [(1024, 1), (3072, 26995), *([(3076, unit)] if unit else [])]
+    header.vlrs.append(laspy.VLR("LASF_Projection", 34735, "", struct.pack("<4H", 1, 1, 0, len(keys)) + b"".join(struct.pack("<4H", key, 0, 1, value) for key, value in keys)))
+    las = laspy.LasData(header)
+    las.x, las.y, las.z = [east, east + 10], [north, north + 20], [5.0, 6.0]
+    las.write(tmp_path / "feet.las")
+    asset, _ = read(tmp_path / "feet.las", vertical="EGM96")
+    here = Transformer.from_crs(asset.reference.horizontal, 4269, always_xy=True).transform(asset.bounds.minx, asset.bounds.miny)
+    assert here == pytest.approx(Transformer.from_crs(2255, 4269, always_xy=True).transform(2_045_001.76, 1_267_501.19), abs=2e-7)
+    assert asset.reference.horizontal.startswith("EPSG:26995") == (metres == 1)
+
+
+def test_a_wkt_of_two_quotes_is_none(tmp_path: Path) -> None:
+    path = write_las(tmp_path / "q.las")
+    las = laspy.read(path)
+    las.header.vlrs.append(laspy.VLR("LASF_Projection", 2112, "", b"''\0"))
+    las.write(path)
+    with pytest.raises(MissingReference, match="states no coordinate reference system"):
+        read(path)
 
 
 def test_feet_are_assumed_aloud() -> None:

@@ -45,7 +45,8 @@ class Walker:
 
     ``laws``: are the project's laws errors too, where the standard only advises? (a child's volume inside
     its parent's; a geometric error that does not grow into an external tileset; each content drawn once, at
-    one place; no implicit leaf without content). ``drawn``: contents by source, path and place.
+    one place; no implicit leaf without content). ``drawn``: contents by source, path and place. ``up``: the up
+    axis of all glTF content; clients ask the outermost tileset alone for it.
     """
 
     report: Report
@@ -54,6 +55,7 @@ class Walker:
     trail: tuple[tuple[int, str], ...] = ()
     observe: Callable[[Model, F64, Where], None] | None = None
     drawn: set[tuple[int, str, bytes]] = field(default_factory=set)
+    up: str = ""
 
     def tileset(self, data: bytes, uri: str, source: Source, prefix: str, parent: Parent | None) -> Tileset | None:
         """Check a tileset.json and everything below it. ``prefix``: shown before its uri (an archive's name)."""
@@ -61,7 +63,7 @@ class Walker:
         tileset = open_tileset(data, uri, source, where)
         if tileset is None:
             return None
-        inner = replace(self, trail=(*self.trail, (id(source), uri)))
+        inner = replace(self, trail=(*self.trail, (id(source), uri)), up=self.up or tileset.up)
         error = tileset.json.get("geometricError")
         top = float(error) if isinstance(error, int | float) and not isinstance(error, bool) else np.inf
         start = Parent(np.eye(4), None, top, None, ())
@@ -193,9 +195,9 @@ class _Tiles:
         volumes = [v for v in (mine.volume, *mine.enclosing) if v is not None]
         worst = [0.0] * len(volumes)
         before = self.report.vertices
-        model = load_model(data, self._read_from(path), where, self.tileset.up) if content.kind == "gltf" else None
+        model = load_model(data, self._read_from(path), where, self.walker.up) if content.kind == "gltf" else None
         if content.kind == "legacy":
-            chunks = positions(data, content, self._read_from(path), where, self.tileset.up)
+            chunks = positions(data, content, self._read_from(path), where, self.walker.up)
         else:
             chunks = (chunk for primitive in (model.primitives if model else ()) for chunk in primitive.chunks())
         for chunk in chunks:
