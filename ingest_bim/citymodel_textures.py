@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +129,8 @@ class Pictures:
             self._refuse(uri, "is not a path beside the source")
             return None
         path = (self.folder / name).resolve()
+        if "%" in name and not path.is_file() and "\0" not in (plain := unquote(name)):  # a URI (CityGML: anyURI), where a blank is %20
+            path = (self.folder / plain).resolve()
         if not path.is_relative_to(self.root):
             self._refuse(uri, "leads out of the source's folder")
             return None
