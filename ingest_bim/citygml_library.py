@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ingest_bim.citymodel import Face, Shape
-from ingest_bim.citymodel_textures import Pictures
+from ingest_bim.citymodel_textures import Pictures, beside
 from ingest_bim.meshfile_scene import Piece, center_of, load_scene, pieces
 from twin.errors import UnreadableSource
 from twin.model import Report
@@ -37,7 +37,7 @@ class Library:
         return self._known[name]
 
     def _read(self, name: str) -> Shape | str:
-        path = (self.folder / name.replace("\\", "/")).resolve()
+        path = beside(self.folder, name.replace("\\", "/"))
         kind = path.suffix.lower().removeprefix(".")
         if "://" in name or not path.is_relative_to(self.root):
             return "lies outside of the model's package and is not opened"

@@ -63,6 +63,14 @@ def choose_themes(themes: Themes, wanted: str | None, report: Report, defaults: 
     return chosen
 
 
+def beside(folder: Path, uri: str) -> Path:
+    """Where a model's URI leads from its folder, links followed: as it is written, else with its escapes decoded (a blank is %20)."""
+    path = (folder / uri).resolve()
+    if "%" in uri and not path.is_file() and "\0" not in (plain := unquote(uri)):
+        path = (folder / plain).resolve()
+    return path
+
+
 class Pictures:
     """The images of one source: `texture` answers what a surface may be drawn with, `data` gives the file again."""
 
@@ -128,9 +136,7 @@ class Pictures:
         if not name or "://" in name or name.startswith(("data:", "//")) or PurePosixPath(name).is_absolute() or PureWindowsPath(uri.strip()).drive or "\0" in name:
             self._refuse(uri, "is not a path beside the source")
             return None
-        path = (self.folder / name).resolve()
-        if "%" in name and not path.is_file() and "\0" not in (plain := unquote(name)):  # a URI (CityGML: anyURI), where a blank is %20
-            path = (self.folder / plain).resolve()
+        path = beside(self.folder, name)
         if not path.is_relative_to(self.root):
             self._refuse(uri, "leads out of the source's folder")
             return None
