@@ -36,7 +36,7 @@ def bounds_of(root: dict[str, Any], where: str) -> Bounds | None:
     unknown = ""
     while stack:
         tile, above = stack.pop()
-        matrix = above @ np.array(tile.get("transform", np.eye(4).ravel()), np.float64).reshape(4, 4).T
+        matrix = above @ _numbers(tile.get("transform", np.eye(4).ravel()), 16, "transform").reshape(4, 4).T
         volume = tile["boundingVolume"]
         if "region" in volume:
             box = _of_region(volume["region"], where)
@@ -67,7 +67,7 @@ def bounds_of(root: dict[str, Any], where: str) -> Bounds | None:
 
 
 def _of_region(values: Any, where: str) -> Bounds:
-    region = np.array(values, np.float64).reshape(6)
+    region = _numbers(values, 6, "region")
     west, south, east, north = np.degrees(region[:4]).tolist()
     if not np.isfinite(region).all() or not -90.001 <= south <= north <= 90.001 or max(abs(west), abs(east)) > 360:
         hint = "Regions are in radians; these numbers may be degrees." if np.isfinite(region).all() and np.abs(region[:4]).max() > 6.3 else "Check its tileset.json."
@@ -78,12 +78,23 @@ def _of_region(values: Any, where: str) -> Bounds:
 def _corners(volume: dict[str, Any]) -> F64 | None:
     """(N, 3) outermost points of a box or a sphere, in the tile's own frame; None for other volumes."""
     if "box" in volume:
-        axes = np.array(volume["box"], np.float64).reshape(4, 3)
+        axes = _numbers(volume["box"], 12, "box").reshape(4, 3)
         return np.asarray(axes[0] + (2 * np.indices((2, 2, 2)).reshape(3, 8).T - 1) @ axes[1:])
     if "sphere" in volume:
-        x, y, z, radius = np.array(volume["sphere"], np.float64)
+        x, y, z, radius = _numbers(volume["sphere"], 4, "sphere")
         return np.asarray(np.array([x, y, z]) + radius * np.concatenate([np.eye(3), -np.eye(3)]))
     return None
+
+
+def _numbers(values: Any, count: int, what: str) -> F64:
+    """(count,) numbers of a volume or transform; ValueError where they are not as many."""
+    try:
+        found = np.array(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"its root's {what} {str(values)[:60]} is no list of {count} numbers") from error
+    if found.shape != (count,):
+        raise ValueError(f"its root's {what} has {found.size} numbers and must have {count}")
+    return found
 
 
 def check_body(document: dict[str, Any], where: str) -> None:

@@ -47,7 +47,7 @@ def detect(source: Path, options: Options) -> bool:  # noqa: ARG001  the contrac
         return False
     with source.open("rb") as file:
         head = file.read(HEAD)
-    return b"CityModel" in head and b"opengis.net/citygml" in head
+    return (b"CityModel" in head or b"FeatureCollection" in head) and b"opengis.net/citygml" in head
 
 
 def read(source: Path | Sequence[Path], options: Options, report: Report) -> Iterator[Batch]:

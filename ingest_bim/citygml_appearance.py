@@ -88,6 +88,8 @@ class Looks:
         values = {local(child.tag): (child.text or "").strip() for child in element}
         kind: Kind = "materials" if name == "X3DMaterial" else "textures"
         georeferenced = name == "GeoreferencedTexture"
+        if kind == "materials" and _color(values) is None:
+            self.problems["a material's colour or transparency is no number, and grey is drawn"] += 1
         look = (Look(_material(values)) if kind == "materials" else
                 Look(None, values.get("imageURI", ""), WRAPS.get(values.get("wrapMode", ""), "repeat"), georeferenced, _ground(element) if georeferenced else None))  # fmt: skip
         number = self._number(look)
@@ -230,9 +232,13 @@ def _ground(element: Element) -> F64 | None:
 
 
 def _material(values: dict[str, str]) -> Material:
+    return Material(values.get("name", ""), _color(values) or (0.8, 0.8, 0.8, 1.0))
+
+
+def _color(values: dict[str, str]) -> tuple[float, float, float, float] | None:
+    """The colour of an X3DMaterial with its alpha; None where it is malformed."""
     try:
         r, g, b = (min(max(float(v), 0.0), 1.0) for v in values.get("diffuseColor", "0.8 0.8 0.8").split())
-        alpha = 1.0 - min(max(float(values.get("transparency") or 0.0), 0.0), 1.0)
+        return r, g, b, 1.0 - min(max(float(values.get("transparency") or 0.0), 0.0), 1.0)
     except ValueError:
-        r, g, b, alpha = 0.8, 0.8, 0.8, 1.0
-    return Material(values.get("name", ""), (r, g, b, alpha))
+        return None

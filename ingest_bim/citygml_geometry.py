@@ -203,7 +203,7 @@ def _polygon(element: Element, store: Store, paint: Paint) -> Polygon | None:
         for bound in element:
             if local(bound.tag) in ("exterior", "interior", "outerBoundaryIs", "innerBoundaryIs"):
                 at = 0 if local(bound.tag) in ("exterior", "outerBoundaryIs") else len(rings)
-                rings.insert(at, corners(bound, store))
+                rings.insert(at, corners(bound, store, ring=True))
                 if paint.texture is not None:
                     stated.insert(at, next((uv for node in bound if (key := gml_id(node)) and (uv := store.looks.ring(key)) is not None), None))
     except ValueError as error:
@@ -231,14 +231,14 @@ def coordinates(element: Element, store: Store) -> F64:
     return np.array(corners(element, store))
 
 
-def corners(element: Element, store: Store) -> Ring:
-    """The same as numbers of Python: most rings have a few corners."""
+def corners(element: Element, store: Store, *, ring: bool = False) -> Ring:
+    """The same as numbers of Python: most rings have a few corners. `ring`: they go round, and end where they begin."""
     found: Ring = []
     for node in element.iter():
         name = local(node.tag)
         if name in ("posList", "pos"):
             values = list(map(float, (node.text or "").split()))
-            size = int(node.get("srsDimension") or node.get("dimension") or (2 if len(values) % 3 and len(values) % 2 == 0 else 3))
+            size = int(node.get("srsDimension") or node.get("dimension") or _dimension(values, ring and name == "posList"))
             if size not in (2, 3) or len(values) % size:
                 raise ValueError(f"{len(values)} numbers are not points of {size}")
             found += _three([values[i::size] for i in range(size)], store)
@@ -254,6 +254,14 @@ def corners(element: Element, store: Store) -> Ring:
     if not all(map(isfinite, chain.from_iterable(found))):
         raise ValueError("not finite")
     return found
+
+
+def _dimension(values: list[float], ring: bool) -> int:
+    """Numbers of a point where nothing is stated: three, unless these do not come out and two do. A ring of six, twelve, … numbers is flat where it closes in that way alone."""
+    flat = len(values) % 2 == 0 and (not ring or values[:2] == values[-2:])
+    if len(values) % 3 == 0 and not (ring and flat and values[:3] != values[-3:]):
+        return 3
+    return 2 if flat else 3
 
 
 def _tuples(node: Element) -> list[list[float]]:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ingest_bim.citymodel import Face, Shape
-from ingest_bim.citymodel_textures import Pictures
-from ingest_bim.meshfile_scene import Piece, load_scene, pieces
+from ingest_bim.citymodel_textures import Pictures, beside
+from ingest_bim.meshfile_scene import Piece, center_of, load_scene, pieces
 from twin.errors import UnreadableSource
 from twin.model import Report
 
@@ -37,7 +37,7 @@ class Library:
         return self._known[name]
 
     def _read(self, name: str) -> Shape | str:
-        path = (self.folder / name.replace("\\", "/")).resolve()
+        path = beside(self.folder, name.replace("\\", "/"))
         kind = path.suffix.lower().removeprefix(".")
         if "://" in name or not path.is_relative_to(self.root):
             return "lies outside of the model's package and is not opened"
@@ -54,7 +54,8 @@ class Library:
         self.report.include(notes, path.name)
         if any(piece.colors is not None for piece in found):
             self.report.note("skipped", "", f"{path.name}: the colours of its corners are not kept; it has plain ones.")
-        turn = Z_UP if kind in ("gltf", "glb") else np.eye(4)
+        turn = Z_UP.copy() if kind in ("gltf", "glb") else np.eye(4)
+        turn[:3, 3] = center_of(scene)
         return _joined(found, turn, textured=self.pictures is not None) if found else "holds no triangles"
 
 

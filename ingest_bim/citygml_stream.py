@@ -26,8 +26,8 @@ EAST_ASIAN = ("gb", "big5", "shift_jis", "sjis", "euc-jp", "euc_jp", "euc-kr", "
 GML = ("http://www.opengis.net/gml", "http://www.opengis.net/gml/3.2")
 CITYGML = "http://www.opengis.net/citygml"
 XLINK = "{http://www.w3.org/1999/xlink}href"
-#: Children of the city model that are handed out; `core:featureMember` came with CityGML 1.
-MEMBERS = ("cityObjectMember", "featureMember")
+#: Children of the city model that are handed out; `core:featureMember` came with CityGML 1, `wfs:member` stands in what a WFS 2.0 answers.
+MEMBERS = ("cityObjectMember", "featureMember", "member")
 MANY = "featureMembers"
 """GML's array of members: each child of it is one."""
 #: Handed out one by one, with their `theme`: one appearance may hold the textures of the whole file.
@@ -79,17 +79,18 @@ class _Builder(TreeBuilder):
 
 
 def _prologue(encoding: str | None) -> tuple[expat.XMLParserType, list[str]]:
-    """A parser of what stands before the root element, where a document type could be declared; and the root's tag, once it is met."""
-    parser, root = expat.ParserCreate(encoding, namespace_separator="}"), list[str]()
+    """A parser of what stands before the root element, where a document type could be declared; and, once it is met, the root's tag and then the namespaces that it declares."""
+    parser, root, spaces = expat.ParserCreate(encoding, namespace_separator="}"), list[str](), list[str]()
 
     def doctype(*_: Any) -> None:
         raise _Refused("it has a document type declaration; entities and external files are not read", "Export it without a DOCTYPE.")
 
     def start(name: str, _: Any) -> None:
-        root.append(f"{{{name}" if "}" in name else name)
-        parser.StartElementHandler = None
+        root.extend((f"{{{name}" if "}" in name else name, *spaces))
+        parser.StartElementHandler = parser.StartNamespaceDeclHandler = None
 
     parser.StartDoctypeDeclHandler, parser.StartElementHandler = doctype, start
+    parser.StartNamespaceDeclHandler = lambda _, uri: spaces.append(uri or "")
     return parser, root
 
 
@@ -110,7 +111,7 @@ class _Reader:
         if not self.root:
             self.prologue.Parse(chunk, False)
             if self.root:
-                self.head.version = _version(self.root[0])
+                self.head.version = _version(*self.root)
         self.parser.feed(chunk)
         node, depth = self.above, 0
         while len(node):  # the last child of the last child …: what is open
@@ -193,16 +194,17 @@ def _taken(parent: Element, open_ones: int) -> list[Element]:
     return found
 
 
-def _version(tag: str) -> str:
-    """1 or 2, told by the root's namespace."""
+def _version(tag: str, *spaces: str) -> str:
+    """1 or 2, told by the root's namespace; of what a WFS answers, by those that it declares."""
     space = namespace(tag)
-    if local(tag) != "CityModel" or not space.startswith(CITYGML):
-        features = (
-            "Convert a file of plain features to GeoPackage, for example with QGIS or ogr2ogr."
-            if local(tag) == "FeatureCollection"
-            else "Export it as CityGML 2.0."
-        )
-        raise _Refused(f"its root is {local(tag)[:60]!r}, not a CityGML CityModel", features)
+    if local(tag) == "FeatureCollection":
+        space = next((each for each in spaces if each.startswith(CITYGML)), "")
+        if not space:
+            raise _Refused("its root is 'FeatureCollection', and it declares no namespace of CityGML", "Convert a file of plain features to GeoPackage, for example with QGIS or ogr2ogr.")
+    elif local(tag) != "CityModel":
+        raise _Refused(f"its root is {local(tag)[:60]!r}, not a CityGML CityModel")
+    elif not space.startswith(CITYGML):
+        raise _Refused(f"its CityModel is of the namespace {space[:80]!r}, which is not that of CityGML 1.0 or 2.0")
     if "/3.0" in space:
         raise _Refused("it is CityGML 3.0; 1.0 and 2.0 are read")
     return "1.0" if "/1.0" in space else "2.0"

@@ -190,7 +190,7 @@ def _beside(source: Path, name: str) -> dict[str, Any]:
 
 
 def _header(document: dict[str, Any], where: str) -> Header:
-    version = str(document.get("version", ""))
+    version = str(document.get("version") or "")
     if not version.startswith(VERSIONS) and version not in ("1", "2"):
         raise UnreadableSource(f"{where} is CityJSON {version[:20] or 'without a version'}, which is not read.",
                                "Upgrade it to 2.0 (cjio: cjio in.json upgrade save out.json).")  # fmt: skip

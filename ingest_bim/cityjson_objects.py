@@ -116,11 +116,14 @@ class Document:
         if not shapes:
             thing.attributes |= {_line_name(g): "" for g in geometries if lods and g["type"] in LINES}
             for geometry in geometries:
-                if geometry["type"] in DEPTH and lods and self._lod_of(geometry) == lods[0]:
+                if geometry["type"] not in (*DEPTH, "GeometryInstance") or not lods or self._lod_of(geometry) != lods[0]:
+                    continue
+                if geometry["type"] in DEPTH:
                     thing.surfaces.extend(self._surfaces(thing, geometry, 0) or [])
-                    for themes in ("materials", "textures"):
-                        if isinstance(named := geometry.get(themes[:-1]), dict):
-                            self.themes[themes].update(str(theme) for theme in named)
+                looks = geometry if geometry["type"] in DEPTH else self._template(geometry)
+                for themes in ("materials", "textures"):
+                    if isinstance(named := looks.get(themes[:-1]), dict):
+                        self.themes[themes].update(str(theme) for theme in named)
             return thing
         self._oddities(thing, raw, others, geometries)
         thing.address = self._address(thing.address)
@@ -222,7 +225,11 @@ class Document:
             matrix[3] = 0, 0, 0, 1
         matrix = matrix[np.ix_([*self.header.order, 3], [*self.header.order, 3])]
         matrix[:3, 3] += self.vertices[at] * self.header.scale + self.header.translate
-        shape = self._shape(thing, template, self.header.template_vertices, np.ones(3), np.zeros(3), None)
+        own, self.looks = self.looks, self.header.looks  # a template's materials and textures are the header's, whatever a feature brings itself (CityJSON 2.0.1, 7.2)
+        try:
+            shape = self._shape(thing, template, self.header.template_vertices, np.ones(3), np.zeros(3), None)
+        finally:
+            self.looks = own
         if shape.faces:
             thing.instances.append((f"template {geometry['template']}", shape, matrix))
         if template.get("semantics") and not self.header.said:
@@ -301,7 +308,7 @@ class Document:
         if unlike:
             note("refused", name, f"{thing.kind}: {unlike} faces are left out, for they are not lists of rings: the boundaries of its {geometry['type']} are nested otherwise.")
         if wrong:
-            note("refused", name, f"Faces with vertex {str(wrong[0])[:40]} are left out: there are {len(vertices)} vertices ({len(wrong)} wrong indices).")
+            note("refused", name, f"Faces with vertex {repr(wrong[0])[:40]} are left out: there are {len(vertices)} vertices ({len(wrong)} wrong indices).")
         if not faces:
             if not unlike and not wrong:
                 note("skipped", name, f"{thing.kind}: its {geometry['type']} has no faces.")

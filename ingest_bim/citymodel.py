@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
@@ -26,6 +27,10 @@ from twin.registry import ReaderOptions
 
 F64 = NDArray[np.float64]
 
+MERCATOR = re.compile(r"(?:popular visualisation pseudo )?mercator\b", re.IGNORECASE)
+"""Names of methods that keep no lengths but at the equator; Transverse Mercator begins otherwise."""
+STRIP = 100.0
+"""Units of the northing for which Mercator's scale is one (1.6 parts in 100,000 at most)."""
 #: Columns that every city model has; a source attribute of the same name is renamed.
 FIXED = ("class", "lod", "cim_grade", "solid_volume", "address", "groups", "other_attributes")
 MEASURED = {"solid_volume": "m³"}
@@ -318,6 +323,11 @@ def city_reference(stated: str | None, options: ReaderOptions, report: Report, w
     if not reference.vertical:
         raise MissingReference(f"{where}: the heights of a city model are absolute, but {chosen} names no vertical datum.",
                                "Name it with --vertical, for example EPSG:5737 (1985 heights), EGM96 or ellipsoid.")  # fmt: skip
+    if options.vertical and text:
+        with suppress(BadReference, MissingReference):
+            own = crs_module.parse_reference(text, None, where=where)
+            if own.vertical and own.vertical != reference.vertical:
+                report.note("assumed", "", f"The heights {options.vertical!r} given by the user replace the file's, which are {own.vertical}.")
     report.facts["georeference"] = {"stated": stated or "", "crs": reference.horizontal, "vertical": reference.vertical,
                                     "source": "option" if options.crs else "file"}  # fmt: skip
     return reference
@@ -325,10 +335,11 @@ def city_reference(stated: str | None, options: ReaderOptions, report: Report, w
 
 @lru_cache(maxsize=16)
 def _metric(horizontal: str) -> tuple[float, float] | float:
-    """Of degrees the ellipsoid: (semi-major axis in metres, eccentricity squared); else metres per unit."""
+    """Of degrees the ellipsoid: (semi-major axis in metres, eccentricity squared); else metres per unit, 0 where they depend on the latitude (Mercator)."""
     parsed = crs_module.crs_of(horizontal)
     if not parsed.is_geographic:
-        return float(parsed.axis_info[0].unit_conversion_factor)
+        method = parsed.coordinate_operation.method_name if parsed.coordinate_operation is not None else ""
+        return 0.0 if MERCATOR.match(method) else float(parsed.axis_info[0].unit_conversion_factor)
     geod = parsed.get_geod()
     if geod is None:
         raise BadReference(f"{horizontal} has no ellipsoid.", "Name the coordinate reference system with --crs.")
@@ -338,14 +349,29 @@ def _metric(horizontal: str) -> tuple[float, float] | float:
 def metres_of(reference: Reference, y: float) -> F64:
     """(3,) metres per unit of x, y and z near a place: what flatness, areas and volumes are measured with.
 
-    Of degrees, those of the ellipsoid (radii of curvature in the prime vertical and in the meridian); else grid metres.
+    Of degrees, those of the ellipsoid (radii of curvature in the prime vertical and in the meridian); of Mercator's projections, which stretch a house in Delft by
+    1.6, those of the degrees that they show; else grid metres.
     """
     metric = _metric(reference.horizontal)
     if isinstance(metric, float):
-        return np.array([metric, metric, reference.vertical_unit])
+        east, north = (metric, metric) if metric else _of_mercator(reference.horizontal, round(y / STRIP) * STRIP)
+        return np.array([east, north, reference.vertical_unit])
     if not abs(y) <= 90:
         raise BadReference(f"Latitude {y:g} cannot be in {crs_module.crs_of(reference.horizontal).name}.", "Check --crs and the axis order.")
-    major, squared = metric
-    bent, degree = 1 - squared * math.sin(math.radians(y)) ** 2, math.radians(major)
-    east, north = degree / math.sqrt(bent) * max(math.cos(math.radians(y)), 1e-6), degree * (1 - squared) / bent**1.5
-    return np.array([east, north, reference.vertical_unit])
+    return np.array([*_of_degrees(*metric, y), reference.vertical_unit])
+
+
+def _of_degrees(major: float, squared: float, latitude: float) -> tuple[float, float]:
+    """Metres of a degree to the east and to the north on an ellipsoid."""
+    bent, degree = 1 - squared * math.sin(math.radians(latitude)) ** 2, math.radians(major)
+    return degree / math.sqrt(bent) * max(math.cos(math.radians(latitude)), 1e-6), degree * (1 - squared) / bent**1.5
+
+
+@lru_cache(maxsize=4096)
+def _of_mercator(horizontal: str, y: float) -> tuple[float, float]:
+    """Metres of a unit to the east and to the north."""
+    lon, lat = crs_module.to_lonlat(horizontal, np.array([0.0, STRIP, 0.0]), np.array([y, y, y + STRIP]))
+    ellipsoid = _metric("EPSG:4326")
+    assert not isinstance(ellipsoid, float)
+    east, north = _of_degrees(*ellipsoid, float(lat[0]))
+    return east * float(lon[1] - lon[0]) / STRIP, north * float(lat[2] - lat[0]) / STRIP

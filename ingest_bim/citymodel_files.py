@@ -71,7 +71,10 @@ def read(source: Path | Sequence[Path], suffixes: Sequence[str], detect: Callabl
         found: list[File] = []
         known = (*suffixes, ".zip", *(f"{suffix}.gz" for suffix in suffixes))
         for name, path in sources.named(source, known, "city model"):
-            if path == source or is_model(name, known):
+            if path != source and not is_model(name, known):
+                if path in (() if isinstance(source, Path) else source):  # named by itself, not found in a folder
+                    report.note("skipped", name, f"This file is not such a city model ({', '.join(suffixes)}): ingest it by itself.")
+            else:
                 inside = stack.enter_context(models(path, suffixes, options.member if path.suffix.lower() == ".zip" or path == source else None, report))
                 found += [(name if member == path.name else f"{name}/{member}", file, root) for member, file, root in inside]
         if len(found) > 1:

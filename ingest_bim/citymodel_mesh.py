@@ -216,7 +216,7 @@ class Builder:
         if (stated := str(thing.attributes.get("cim_grade", "")).strip().upper()) in grading.GRADES:
             return stated  # by whoever made the model
         kinds = {surface.kind for surface in thing.surfaces} | {thing.kind}
-        textured = any(face.uv is not None for shape in thing.shapes for face in shape.faces)
+        textured = any(face.uv is not None for shape in (*thing.shapes, *(shape for _, shape, _ in thing.instances)) for face in shape.faces)
         ground = thing.kind in (*RELIEF, *PLANS) or thing.kind.startswith(URBAN_PLANNING)
         return grading.of_object(thing.lod, terrain=ground, openings=bool(kinds & set(OPENINGS)), spaces=thing.kind in SPACES,
                                  roofs="RoofSurface" in kinds, textured=textured)  # fmt: skip
@@ -259,6 +259,8 @@ class Builder:
         return True
 
     def _instance(self, batch: MeshBatch, thing: CityObject, key: str, shape: Shape, matrix: F64, feature: int) -> bool:
+        if any(face.material is None for face in shape.faces):
+            key = f"{key} of {thing.kind}"  # whose colour such faces have
         if key not in batch.prototypes:
             faces, closed, flat = self._faces(thing, shape, np.ones(3))
             looks = self._looks(batch, thing, shape, closed)

@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,14 @@ def choose_themes(themes: Themes, wanted: str | None, report: Report, defaults: 
         if others:
             report.note("skipped", "", f"Of the appearances' {kind}, {chosen[kind] or '(none)'!r} is drawn; not {', '.join(others)} (--option theme=NAME).")
     return chosen
+
+
+def beside(folder: Path, uri: str) -> Path:
+    """Where a model's URI leads from its folder, links followed: as it is written, else with its escapes decoded (a blank is %20)."""
+    path = (folder / uri).resolve()
+    if "%" in uri and not path.is_file() and "\0" not in (plain := unquote(uri)):
+        path = (folder / plain).resolve()
+    return path
 
 
 class Pictures:
@@ -127,7 +136,7 @@ class Pictures:
         if not name or "://" in name or name.startswith(("data:", "//")) or PurePosixPath(name).is_absolute() or PureWindowsPath(uri.strip()).drive or "\0" in name:
             self._refuse(uri, "is not a path beside the source")
             return None
-        path = (self.folder / name).resolve()
+        path = beside(self.folder, name)
         if not path.is_relative_to(self.root):
             self._refuse(uri, "leads out of the source's folder")
             return None

@@ -30,7 +30,7 @@ from ingest_bim.geometry_copies import copied, is_copied
 from ingest_bim.geometry_faces import look, material_style, tessellated
 from ingest_bim.geometry_items import left_out
 from ingest_bim.geometry_redrawn import prepared, redraw
-from ingest_bim.ifc_frames import is_circular, local_matrix
+from ingest_bim.ifc_frames import leads_nowhere, local_matrix
 from ingest_bim.ifc_units import Units
 from ingest_bim.pipes import Exact, receive, send
 from ingest_bim.step_access import DAMAGED, attribute, parser
@@ -118,8 +118,8 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
         if meshed:
             with suppress(*DAMAGED):  # it is made of other items too, which are for a kernel (that takes seconds for so many triangles)
                 return own(model, settings, product, DIRECT)
-        if is_circular(product.ObjectPlacement):  # the kernels follow it until they crash
-            return "failed", "its placements run in a circle"
+        if reason := leads_nowhere(product.ObjectPlacement):  # the kernels follow a circle until they crash
+            return "failed", reason
         if is_copied(product) and (frame := world(model, product)) is not None:
             with suppress(*DAMAGED):  # what it is not made for is for the kernel as a whole
                 return "ok", (*copied(product, _length(model), lambda item: _mesh(create(settings, item, geometry_library=kernel))), frame)

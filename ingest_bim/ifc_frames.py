@@ -37,13 +37,15 @@ def local_matrix(placement: Any, cache: dict[int, F64 | None] | None = None) -> 
     return above
 
 
-def is_circular(placement: Any) -> bool:
-    """Whether a placement is, in the end, relative to itself."""
+def leads_nowhere(placement: Any) -> str:
+    """Why a placement places nothing: it is, in the end, relative to itself, or to what is no placement (which the kernels take for the origin); "" for a sound one."""
     seen: set[int] = set()
     while placement is not None and placement.id() not in seen:
+        if not placement.is_a("IfcObjectPlacement"):
+            return f"its placement is relative to #{placement.id()}, an {placement.is_a()} and no placement"
         seen.add(placement.id())
         placement = attribute(placement, "PlacementRelTo")
-    return placement is not None
+    return "its placements run in a circle" if placement is not None else ""
 
 
 def axis_matrix(axis: Any) -> F64 | None:

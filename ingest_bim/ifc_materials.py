@@ -23,7 +23,7 @@ MaterialRow = tuple[str, str, int, float | None, float | None, str, str | None, 
 
 #: Relationships of definitions, and looks, that are not read, and what of them.
 UNREAD = {"IfcRelDefinesByTemplate": "templates of property sets", "IfcRelOverridesProperties": "values that override those of a shared property set",
-          "IfcSurfaceTexture": "textures"}  # fmt: skip
+          "IfcSurfaceTexture": "textures", "IfcExternalReferenceRelationship": "classifications and documents of materials, properties and other definitions"}  # fmt: skip
 
 
 #: What the columns say, by the class's end.

@@ -149,6 +149,8 @@ def _by_map(helmert: Helmert, request: Request, length: float, report: Report, w
     if request.crs and target.code and crs_module.parse_reference(request.crs).horizontal != target.code:
         report.note("assumed", "", f"The CRS {request.crs} given by the user replaces the file's {target.text!r}.")
     reference = _reference(request.crs or target.code, request, where, target)
+    if request.vertical and target.vertical and (own := crs_module.parse_reference(reference.horizontal, target.vertical).vertical) != reference.vertical:
+        report.note("assumed", "", f"The heights {request.vertical!r} given by the user replace the file's, which are {own}.")
     unit = helmert.unit or unit_of(reference.horizontal)
     unit, note = _plausible_unit(reference, helmert, unit, length)
     if note:

@@ -6,6 +6,7 @@ those without geometry, so that the tree is complete. What cannot be shown is li
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -237,11 +238,11 @@ def _check_reach(shapes: Shapes, placement: Placement, options: Options, where: 
         return
     middle = _middle(_corners(shapes))
     origin = np.array(numbers(options.origin) if options.anchor or options.anchor_lonlat else placement.facts["site"]["origin"])
-    distance = float(np.linalg.norm(middle - origin))
+    distance = math.hypot(*(middle - origin))
     if distance > FAR:
-        x, y, z = (f"{v:.3f}" for v in middle)
+        x, y, z = (f"{v:.3f}" if abs(v) < 1e9 else f"{v:.3g}" for v in middle)
         raise BadReference(
-            f"{where}: the model's shapes lie around {x}, {y}, {z} m, {distance / 1000:,.0f} km from the point that is placed.",
+            f"{where}: the model's shapes lie around {x}, {y}, {z} m, {distance / 1000:{',.0f' if distance < 1e9 else '.3g'}} km from the point that is placed.",
             f"If these are already map coordinates, use --crs with --option anchor=0,0,0; else name the model point at the anchor: "
             f"--option origin={x},{y},{z}. Or confirm with --option confirm=true.",
         )

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from ingest_bim.ifc_stated import stated
 from ingest_bim.step_access import DAMAGED
 from twin.model import Report, Table
 
@@ -181,12 +182,15 @@ def _ends(relation: Any) -> tuple[int, int, list[tuple[int, str]]] | None:
 
 
 def _detail(relation: Any, beside: list[tuple[int, str]]) -> str | None:
-    stated = {name: value for at, name in beside if (value := relation.get_argument(at)) not in (None, (), "", "NOTDEFINED") and not _is_entity(value)}
-    return orjson.dumps(stated, default=str).decode() if stated else None
+    """What a relationship states beside its ends: values, objects (the bolts of a joint) by their GlobalIds, others (a role, a lag of time) by what they state; no geometry."""
+    said = {name: _plain(value) for at, name in beside if not name.endswith("Geometry") and (value := relation.get_argument(at)) not in (None, (), "", "NOTDEFINED")}
+    return orjson.dumps(said, default=str).decode() if said else None
 
 
-def _is_entity(value: Any) -> bool:
-    return hasattr(value[0] if isinstance(value, tuple) else value, "is_a")
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return value.GlobalId if hasattr(value, "is_a") and value.is_a("IfcRoot") else stated(value, 0, 2)
 
 
 def _objects(value: Any) -> list[int]:

@@ -23,7 +23,7 @@ from ingest_bim.citymodel_faces import is_closed, outward, volume
 from ingest_bim.citymodel_mesh import MeshBatch
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.ifc_placement import HOW, Request, place_by_user
-from ingest_bim.meshfile_scene import Piece, load_scene, nodes_of, objects_of, pieces
+from ingest_bim.meshfile_scene import Piece, center_of, load_scene, nodes_of, objects_of, pieces
 from ingest_bim.number_lists import numbers
 from ingest_bim.package import heads, is_zip, opened
 from ingest_bim.wording import in_words
@@ -34,11 +34,13 @@ from twin.registry import ReaderOptions
 
 F64 = NDArray[np.float64]
 Unit = Literal["m", "dm", "cm", "mm", "km", "ft", "us-ft", "in"]
-READ = ("KHR_texture_transform", "EXT_texture_webp", "KHR_mesh_quantization", "EXT_mesh_gpu_instancing", "KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression", "KHR_materials_unlit", "KHR_materials_pbrSpecularGlossiness", "KHR_materials_specular", "KHR_materials_ior")
-"""Extensions that a file may require: what they add is read, or makes no difference to a surface's colour."""
 SUFFIXES = (".obj", ".gltf", ".glb", ".ply", ".stl")
 METRES = dict(zip(get_args(Unit), (1.0, 0.1, 0.01, 0.001, 1000.0, 0.3048, 1200 / 3937, 0.0254), strict=True))
 MAX_BYTES = 1 << 30
+EARTH, ON_EARTH = 6_367_000.0, 40_000.0
+"""Metres from the earth's centre to its surface, and how far that may be off (the flattening, mountains)."""
+FAR = 100_000.0
+"""Metres from its anchor at which no model stands."""
 #: Units of the file that neighbouring numbers may lie apart before that is said.
 COARSE = 0.002
 
@@ -80,11 +82,11 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
 
 def _read(source: Path, root: Path | None, options: Options, report: Report) -> Iterator[Batch]:
     kind = source.suffix.lower().removeprefix(".")
-    _check_file(source, kind, report)
+    _check_file(source, kind)
     report.facts |= {"driver": f"trimesh ({kind})", "bytes": source.stat().st_size}
     pictures = Pictures(source.parent, report, root)
     scene = load_scene(source, kind, report, root)
-    reference, matrix = _placement(source, options, report, kind)  # after the bytes: who names a place for a damaged file did it in vain
+    reference, matrix = _placement(source, options, report, kind, center_of(scene))  # after the bytes: who names a place for a damaged file did it in vain
     found = pieces(scene, report, pictures, srgb=kind not in ("gltf", "glb"))
     if kind in ("obj", "gltf", "glb"):
         found = objects_of(scene, source.stem, found) if kind == "obj" else nodes_of(found)
@@ -128,8 +130,8 @@ def _said_beside(source: Path) -> str:
     return ""
 
 
-def _placement(source: Path, options: Options, report: Report, kind: str) -> tuple[Reference, F64]:
-    """(reference, 4×4 from file coordinates to it)."""
+def _placement(source: Path, options: Options, report: Report, kind: str, center: F64) -> tuple[Reference, F64]:
+    """(reference, 4×4 from file coordinates to it); `center` is added to the file's coordinates once z is up."""
     where = source.name
     turn = np.eye(4)
     if options.up == "y" or (options.up == "auto" and kind in ("gltf", "glb")):
@@ -137,6 +139,10 @@ def _placement(source: Path, options: Options, report: Report, kind: str) -> tup
     origin = numbers(options.origin)
     if len(origin) != 3:
         raise BadOption(f"origin={options.origin} has {len(origin)} numbers.", "Give x,y,z in metres.")
+    if center.any():
+        _check_center(center, origin if options.anchor or options.anchor_lonlat else None, where)
+        report.note("assumed", "", f"Its coordinates count from {_told(center)} (CESIUM_RTC), which is added to them.")
+        turn[:3, 3] = center
     if options.anchor or options.anchor_lonlat:
         if options.units is None and kind not in ("gltf", "glb"):
             report.note("assumed", "", f"{kind.upper()} states no unit: metres are taken (--option units=mm for others).")
@@ -167,13 +173,33 @@ def _placement(source: Path, options: Options, report: Report, kind: str) -> tup
     return reference, turn
 
 
-def _check_file(source: Path, kind: str, report: Report) -> None:
-    """Size, and for glTF the container's stated length and its required extensions."""
+def _check_center(center: F64, origin: tuple[float, ...] | None, where: str) -> None:
+    """Refuse a file in coordinates of the whole earth, and one whose place lies far from the point (`origin`) that is to stand at the anchor."""
+    if abs(np.linalg.norm(center) - EARTH) < ON_EARTH and abs(center[2]) > ON_EARTH:  # map coordinates have no such heights
+        raise BadOption(f"{where} has earth-centred coordinates around {_told(center)} (CESIUM_RTC): it is the content of a tileset.",
+                        "Ingest that tileset (its tileset.json), or export the model in coordinates of its own or of a map.")  # fmt: skip
+    if origin is not None and float(np.abs(center - origin).max()) > FAR:
+        raise BadOption(f"{where}: its coordinates count from {_told(center)} (CESIUM_RTC), far from the model point {_told(origin)} that is to stand at the anchor.",
+                        f"Name that point of the model, for example --option origin={','.join(f'{v:.0f}' for v in center)}.")  # fmt: skip
+
+
+def _told(place: F64 | tuple[float, ...]) -> str:
+    return ", ".join(f"{float(v):,.3f}".rstrip("0").rstrip(".") for v in place)
+
+
+def _check_file(source: Path, kind: str) -> None:
+    """Size, and for glTF the container's stated length and its version."""
     if not source.is_file() or source.stat().st_size == 0:
         raise UnreadableSource(f"{source.name} is empty or not a file.", "Deliver it again.")
     size = source.stat().st_size
     if size > MAX_BYTES:
         raise UnreadableSource(f"{source.name} is {size >> 20} MiB; meshes are held whole, up to {MAX_BYTES >> 20} MiB.", "Split it into several files.")
+    with source.open("rb") as file:
+        head = file.read(200).lstrip()
+    if re.match(rb"<(!doctype\s+html|html)\b", head, re.IGNORECASE):
+        raise UnreadableSource(f"{source.name} is an HTML page (an error page of a download?).", "Deliver it again.")
+    if head.startswith(b"PK\x03\x04"):
+        raise UnreadableSource(f"{source.name} is a ZIP.", "Name it .zip, or unpack it.")
     if kind not in ("gltf", "glb"):
         return
     with source.open("rb") as file:
@@ -181,21 +207,18 @@ def _check_file(source: Path, kind: str, report: Report) -> None:
     try:
         document = json.loads(text)
         version = str(document.get("asset", {}).get("version", "2.0"))
-        required = [str(name) for name in document.get("extensionsRequired") or []]
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UnreadableSource(f"{source.name} is not complete glTF: {in_words(error)}.", "Export it again.") from error
+    if "asset" not in document and "meshes" not in document:
+        raise UnreadableSource(f"{source.name} is JSON and no glTF: it has no asset and no meshes.", "Deliver it with the suffix of what it is.")
     if not version.startswith("2"):
         raise UnreadableSource(f"{source.name} is glTF {version[:20]}; glTF 2.0 is read.", "Convert it to glTF 2.0, for example with gltf-pipeline.")
-    for name in required:
-        if name not in READ:
-            report.note("warned", "", f"The file requires the extension {name}, which is not known here; what it adds is not drawn.")
 
 
 def _glb_json(source: Path, head: bytes, rest: bytes, size: int) -> bytes:
     """The JSON chunk of a GLB (glTF 2.0, 4.4.3)."""
     if head[:4] != b"glTF":
-        what = "an HTML page (an error page of a download?)" if head.lstrip()[:1] == b"<" else "no GLB (it does not begin with glTF)"
-        raise UnreadableSource(f"{source.name} is {what}.", "Deliver it again.")
+        raise UnreadableSource(f"{source.name} is no GLB (it does not begin with glTF).", "Deliver it again.")
     if len(head) < 20:
         raise UnreadableSource(f"{source.name} is cut short: it has {size} bytes, a GLB's header and the head of its first chunk have 20.", "Deliver it again.")
     version, length, chunk = struct.unpack("<III", head[4:16])

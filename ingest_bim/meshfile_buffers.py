@@ -75,7 +75,7 @@ class Buffers:
         """The accessor of an attribute (or of `indices`) as one that is dense, and of plain numbers where it is a place, a colour or a texture's."""
         accessor = self.document["accessors"][number]
         drawn = name == "indices" or name.startswith(("POSITION", "COLOR_", "TEXCOORD_"))
-        odd = "sparse" in accessor or (name != "indices" and (accessor.get("normalized") or (name == "POSITION" and accessor["componentType"] != FLOAT)))
+        odd = "sparse" in accessor or (name != "indices" and (accessor.get("normalized") or (name.startswith(("POSITION", "TEXCOORD_")) and accessor["componentType"] != FLOAT)))
         if not drawn or not odd:
             return number
         if (number, name) not in self._plain:

@@ -16,6 +16,7 @@ from twin.model import Report
 
 MARK = "\x1f"
 """Between a node's (or a material's) number and its name."""
+VISIBILITY = "KHR_node_visibility"
 Json = dict[str, Any]
 
 
@@ -46,7 +47,20 @@ def prepared_nodes(document: Json, report: Report) -> dict[int, Node]:
         found[number] = Node(name, {k: v for extras in (*own, node.get("extras")) if isinstance(extras, dict) for k, v in extras.items()})
         node["name"] = f"{number}{MARK}{name}"
     _cut_to_a_tree(document, found, report)
+    _hide(nodes, found, report)
     return found
+
+
+def _hide(nodes: list[Json], found: dict[int, Node], report: Report) -> None:
+    """What a file states as not visible, and all below it, is not drawn (KHR_node_visibility)."""
+    for number, node in enumerate(nodes):
+        if ((node.get("extensions") or {}).get(VISIBILITY) or {}).get("visible", True) is not False:
+            continue
+        report.note("skipped", found[number].name, "It is hidden in the file (with what is below it) and is not drawn.")
+        below = [number]
+        for one in below:  # grows; each node has one parent by now
+            nodes[one].pop("mesh", None)
+            below.extend(nodes[one].get("children") or [])
 
 
 def number_of(name: str) -> int | None:

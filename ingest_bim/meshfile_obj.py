@@ -9,7 +9,7 @@ Format: Wavefront, Object Files (.obj), version 3.0 (1992), appendix B1.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -53,7 +53,8 @@ def as_utf8(data: bytes, name: str, report: Report) -> bytes:
 def prepared(data: bytes, name: str, report: Report) -> bytes:
     """An OBJ in UTF-8 with one element a line, single blanks, no comments, and faces of more than three corners only where they are convex."""
     data = as_utf8(data, name, report)
-    for odd, plain in ((b"\r\n", b"\n"), (b"\r", b"\n"), (b"\\\n", b" "), (b"\t", b" ")):
+    data = with_line_feeds(data)
+    for odd, plain in ((b"\\\n", b" "), (b"\t", b" ")):
         if odd in data:
             data = data.replace(odd, plain)
     if b"\n " in data or data[:1] == b" ":
@@ -78,6 +79,25 @@ def odd_line(data: bytes) -> str:
     return ""
 
 
+def odd_row(lines: Iterable[re.Match[bytes]], count: int = 0) -> str:
+    """The first line (a match, whose first group is its numbers) that does not hold numbers, or not as many, in words; "" if all do."""
+    for line in lines:
+        words = line[1].split()
+        if _NUMBERS.fullmatch(b" ".join(words)) is None or count not in (0, len(words)):
+            return f"{_quoted(line[0])} in line {line_of(line):,} should hold {count or ''}{' ' * bool(count)}numbers with a decimal point"
+    return ""
+
+
+def line_of(found: re.Match[bytes]) -> int:
+    """The number of the line in which a match begins, from 1."""
+    return found.string.count(b"\n", 0, found.start()) + 1
+
+
+def with_line_feeds(text: bytes) -> bytes:
+    """A text whose lines end as Unix has them; old Macintosh files end them by a carriage return alone."""
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
+
+
 def _quoted(line: bytes) -> str:
     return repr(line.decode("utf-8", "replace").strip()[:60])
 
@@ -96,6 +116,18 @@ def _say_what_is_left_out(data: bytes, report: Report) -> None:
             report.note("skipped", "", f"{count:,} {what} are not drawn.")
     if re.search(rb"^v(?: +\S+){6,} *$", data, re.MULTILINE) and re.search(rb"^usemtl", data, re.MULTILINE):
         report.note("warned", "", "Colours of vertices beside materials are not read: the materials' colours are drawn.")
+
+
+def say_materials(obj: bytes, materials: bytes, report: Report) -> None:
+    """Note materials that an OBJ names and no .mtl of it defines, and colours that are no numbers: trimesh draws both grey without a word."""
+    materials = with_line_feeds(materials)
+    known = {name.strip() for name in re.findall(rb"^[ \t]*newmtl[ \t]+(\S[^\n]*)", materials, re.MULTILINE)}
+    used = dict.fromkeys(name.strip() for name in re.findall(rb"^usemtl +(\S[^\n]*)", obj, re.MULTILINE))
+    if lost := [name.decode("utf-8", "replace")[:60] for name in used if name not in known]:
+        report.note("warned", "", f"{len(lost)} of its {len(used)} materials are in none of its .mtl files and are drawn grey: {', '.join(lost[:5])}.")
+    for line in re.finditer(rb"^[ \t]*(?:Kd|d|Tr)[ \t]+(?!spectral|xyz|-halo)(\S[^\n#]*)", materials, re.MULTILINE):
+        if _NUMBERS.fullmatch(b" ".join(line[1].split())) is None:
+            report.note("warned", "", f"Of a material, {_quoted(line[0])} should hold numbers with a decimal point and is not read.")
 
 
 def opacity(material: Mapping[str, Any]) -> float:

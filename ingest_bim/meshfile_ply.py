@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from ingest_bim.citymodel import Face
 from ingest_bim.citymodel_faces import triangulate
-from ingest_bim.meshfile_obj import not_convex, say_crossing
+from ingest_bim.meshfile_obj import not_convex, odd_row, say_crossing
+from ingest_bim.wording import in_words
 from twin.model import Report
 
 F64 = NDArray[np.float64]
@@ -31,6 +32,7 @@ RINGS = ("vertex_indices", "vertex_index")
 COLORS = ("red", "green", "blue", "alpha")
 #: Elements of which something is drawn.
 DRAWN = ("vertex", "face", "tristrips")
+CUT = "there are fewer numbers than its header states"
 #: What comments say of a place, which no writer does like another.
 DIGIT = re.compile(r"\d")
 PLACE = re.compile(r"shift|offset|origin|epsg|\bcrs\b|\bsrs\b|proj|wkt|georef", re.IGNORECASE)
@@ -54,7 +56,13 @@ class Rows:
 
 
 def plainly(data: bytes, report: Report) -> bytes:
-    """The file made plain; as it is where nothing has to be done, or where it is not as the format asks (for trimesh to say). What is in it and not drawn is reported."""
+    """The file made plain; as it is where nothing has to be done, or where it is not as the format asks (for trimesh to say). What is in it and not drawn is reported.
+
+    Raises:
+        EOFError: there are fewer rows than its header states; trimesh would draw what there is.
+        ValueError: a text has more numbers than that.
+    """
+    data = unix(data)
     try:
         end = data.index(b"\n", data.index(b"end_header")) + 1
         head = data[:end].decode("utf-8", "replace").splitlines()
@@ -89,6 +97,35 @@ def plainly(data: bytes, report: Report) -> bytes:
         report.note("skipped", "", f"{few:,} of {len(sizes):,} faces have fewer than three corners.")
     corners, of = _cut(vertices, numbers, first, sizes, report)
     return written(comments, vertex, face, numbers[corners], of, corners)
+
+
+def unix(data: bytes) -> bytes:
+    """The file with lines that end by a line feed where a carriage return alone ends them: a text whole, a binary file in its head."""
+    if not re.match(rb"ply\r(?!\n)", data) or (end := data.find(b"end_header\r")) < 0:
+        return data
+    end = len(data) if re.search(rb"\rformat +ascii", data[:end]) else end + 11
+    return data[:end].replace(b"\r", b"\n") + data[end:]
+
+
+def odd_line(data: bytes) -> str:
+    """What is not written as the format asks, in words; "" if there is nothing."""
+    data = unix(data)
+    head, ended, body = data.partition(b"end_header")
+    if not head.startswith(b"ply"):
+        return "it does not begin with 'ply'"
+    if not ended:
+        return "its header does not end (end_header)"
+    names = re.findall(rb"^property +\w+ +(\S+)", head.partition(b"element vertex")[2].partition(b"element")[0], re.MULTILINE)
+    if missing := [axis for axis in ("x", "y", "z") if axis.encode() not in names]:
+        return f"its vertices have no {', '.join(missing)}; they have {b', '.join(names).decode('utf-8', 'replace')[:80] or 'nothing'}"
+    if not re.search(rb"^format +ascii", head, re.MULTILINE):
+        return ""
+    try:
+        _elements(head.decode("utf-8", "replace").splitlines())
+    except (KeyError, IndexError, ValueError) as error:
+        return f"its header names an element or a property that is not known ({in_words(error)})"
+    rows = re.compile(rb"^([^\n]*\S[^\n]*)$", re.MULTILINE).finditer(data, len(data) - len(body) + 1 + body.find(b"\n"))
+    return odd_row(rows)
 
 
 def _say(head: list[str], elements: list[Element], report: Report) -> None:
@@ -152,6 +189,8 @@ class _Binary:
         self.data, self.at, self.order = data, at, order
 
     def rows(self, element: Element) -> Rows:
+        if element.count and self.at >= len(self.data):
+            raise EOFError(f"it ends before its rows of {element.name!r}")
         if not any(counted for _, _, counted in element.properties):
             table = self._table(element.count, [(name, self.order + kind) for name, kind, _ in element.properties])
             return Rows({name: table[name] for name, _, _ in element.properties})
@@ -211,11 +250,14 @@ class _Text:
             self.numbers, self.at = np.fromstring(data.decode("ascii"), np.float64, sep=" "), 0
 
     def rows(self, element: Element) -> Rows:
-        found = self._alike(element)
-        if found is None:
-            found = self._one_by_one(element)
+        try:
+            found = self._alike(element)
+            if found is None:
+                found = self._one_by_one(element)
+        except IndexError as error:
+            raise EOFError(CUT) from error
         if self.at > len(self.numbers):
-            raise ValueError("the file is cut short")
+            raise EOFError(CUT)
         kinds = {name: "f8" if element.name == "vertex" and name in ("x", "y", "z") else kind for name, kind, _ in element.properties}
         return Rows({name: values.astype(kinds[name]) for name, values in found.scalars.items()}, {name: (values.astype(kinds[name]), first) for name, (values, first) in found.lists.items()})
 

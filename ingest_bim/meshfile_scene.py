@@ -20,7 +20,7 @@ from ingest_bim import meshfile_ply, meshfile_stl
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.meshfile_gltf import Marked, Use, marked, name_and_use
 from ingest_bim.meshfile_nodes import MARK, number_of
-from ingest_bim.meshfile_obj import as_utf8, odd_line, opacity, prepared, without_options
+from ingest_bim.meshfile_obj import as_utf8, odd_line, opacity, prepared, say_materials, without_options
 from ingest_bim.wording import in_words
 from twin.errors import UnreadableSource
 from twin.model import Material, Report
@@ -76,7 +76,8 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
         """Files in the source's folder or below; anything else is refused and reported."""
 
         def __init__(self) -> None:
-            pass
+            self.materials = b""
+            """All that its .mtl files hold."""
 
         def get(self, name: str) -> bytes:
             if str(name).startswith("-"):  # options of a map in an .mtl
@@ -99,7 +100,8 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
                 raise FileNotFoundError(name)
             data = path.read_bytes()
             if name.lower().endswith(".mtl"):
-                return as_utf8(data, name, report)
+                self.materials += b"\n" + (data := as_utf8(data, name, report))
+                return data
             if kind == "obj" and not _is_image(data):  # trimesh leaves it out without a word
                 report.note("refused", "", f"The texture {name[:100]!r} is no image of a kind that is read; its surfaces are drawn plain.")
             return data
@@ -122,8 +124,10 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
     except UnreadableSource:
         raise
     except Exception as error:  # the loaders raise anything from KeyError to struct.error; all mean unreadable
-        reason = (odd_line(ready.data) if kind == "obj" else "") or in_words(error)
+        reason = (ODD[kind](ready.data or source.read_bytes()) if kind in ODD else "") or in_words(error)
         raise UnreadableSource(f"{source.name} cannot be read as {kind.upper()}: {reason}.", "Export it again.") from error
+    if kind == "obj" and beside.materials:
+        say_materials(ready.data, beside.materials, report)
     scene.metadata[MADE] = ready
     scene.metadata[NAMES] = re.findall(rb"^o +(.*?) *$", ready.data, re.MULTILINE) if kind == "obj" else []
     return scene
@@ -153,6 +157,14 @@ def _ply(source: Path, report: Report) -> bytes:
 
 PREPARE = {"obj": _obj, "stl": meshfile_stl.plainly, "ply": _ply}
 """What a kind of file is made into before trimesh reads it."""
+ODD = {"obj": odd_line, "stl": meshfile_stl.odd_line, "ply": meshfile_ply.odd_line}
+"""What is wrong in a file of a kind, where that can be told."""
+
+
+def center_of(scene: Any) -> F64:
+    """(3,) what is to be added to the coordinates of a scene once z is up, metres."""
+    ready: Marked = scene.metadata.get(MADE, Marked(b""))
+    return np.array(ready.center, np.float64)
 
 
 def pieces(scene: Any, report: Report, pictures: Pictures, *, srgb: bool) -> list[Piece]:

@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.meshfile_obj import as_utf8
+from ingest_bim.meshfile_obj import as_utf8, line_of, odd_row, with_line_feeds
 from ingest_bim.meshfile_ply import Rows, written
 from twin.errors import UnreadableSource
 from twin.model import Report
 
 HEAD, ROW = 84, 50
+VERTEX = re.compile(rb"^[ \t]*vertex\b([^\n]*)$", re.MULTILINE | re.IGNORECASE)
+FACET = re.compile(rb"^[ \t]*facet\b.*?^[ \t]*endfacet\b", re.MULTILINE | re.IGNORECASE | re.DOTALL)
 ROWS = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("said", "<u2")])
 
 
@@ -34,8 +36,9 @@ def plainly(source: Path, report: Report) -> bytes:
     count = int.from_bytes(data[80:HEAD], "little")
     size = HEAD + ROW * count
     if is_text(data):
+        data = with_line_feeds(as_utf8(data, source.name, report))
         _check_text(data, source.name)
-        return as_utf8(data, source.name, report)
+        return data
     if len(data) < size:
         raise UnreadableSource(f"{source.name} is cut short: it states {count:,} triangles, there are {(len(data) - HEAD) // ROW:,}.", "Deliver it again.")
     if len(data) > size:
@@ -56,6 +59,18 @@ def is_text(data: bytes) -> bool:
     """Whether a file is a text; one of exactly the length that its bytes 80 to 84 ask for is none."""
     exact = len(data) == HEAD + ROW * int.from_bytes(data[80:HEAD], "little")
     return len(data) < HEAD or (not exact and b"facet" in data[:1000].lower())
+
+
+def odd_line(data: bytes) -> str:
+    """What is not written as a text STL asks, in words; "" if there is nothing."""
+    if not is_text(data):
+        return ""
+    if said := odd_row(VERTEX.finditer(data), 3):
+        return said
+    for facet in FACET.finditer(data):
+        if (corners := len(VERTEX.findall(facet[0]))) != 3:
+            return f"the triangle that begins in line {line_of(facet):,} has {corners} corners"
+    return ""
 
 
 def _colors(head: bytes, said: NDArray[np.uint16]) -> NDArray[np.uint8] | None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from twin import scratch, zips
+from twin import scratch, sources, zips
 from twin.errors import BadOption, UnreadableSource
 from twin.model import Report
 
@@ -117,7 +117,7 @@ def models(source: Path, suffixes: Sequence[str], member: str | None, report: Re
 def is_model(name: str, suffixes: Sequence[str]) -> bool:
     """Whether an entry is a model: not one of the side folders of national packages, nor what systems add."""
     folders = {part.lower() for part in PurePosixPath(name).parts[:-1]}
-    return name.lower().endswith(tuple(suffixes)) and not folders & {"codelists", "metadata", "schemas", "specification", "__macosx"}
+    return name.lower().endswith(tuple(suffixes)) and not folders & sources.SIDE_FOLDERS
 
 
 def _gunzip(source: Path, target: Path) -> Path:

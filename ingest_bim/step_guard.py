@@ -138,6 +138,8 @@ def _check_header(path: Path, name: str) -> str:
     with path.open("rb") as file:
         head = file.read(1 << 18)
     text = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if re.match(rb"<(!doctype\s+html|html)\b", text, re.IGNORECASE):
+        raise UnreadableSource(f"{name} is an HTML page (an error page of a download?).", "Deliver it again.")
     if text.startswith(b"<"):
         raise UnreadableSource(f"{name} is ifcXML (or another XML), which is not read.", "Export the model as IFC-SPF (.ifc).")
     if head.startswith(b"\x89HDF"):

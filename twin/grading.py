@@ -5,7 +5,7 @@ plan features), CIM2 框架模型 (frames: footprints and blocks without roofs),
 or with their appearance), CIM4 精细模型 (fine: facades with openings and details), CIM5 功能级模型 (functional zones: storeys,
 rooms), CIM6 构件级模型 (components: walls, pipes), CIM7 零件级模型 (parts, with all that is known of them). The standard
 describes the grades in words and by the scale of the source; the thresholds below are ours, and each grade comes with its
-reasons, so that a person can judge and overrule it (`--grade`).
+reasons, so that a person can judge and overrule it (`twin grade`, the API, the viewer).
 
 A reader says what it found in `report.facts["content"]`, counts of drawn objects (all optional, each 0 if not given):
 
@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from twin.errors import BadOption
+from twin.errors import BadOption, Conflict
 
 GRADES = ("CIM1", "CIM2", "CIM3", "CIM4", "CIM5", "CIM6", "CIM7")
 NAMES = dict(zip(GRADES, ("地表模型", "框架模型", "标准模型", "精细模型", "功能级模型", "构件级模型", "零件级模型"), strict=True))
@@ -75,8 +75,20 @@ def of_version(report: Mapping[str, Any], otherwise: str) -> str:
 
     The layer's row has that of its newest version, which need not be the one that it shows.
     """
-    found: Mapping[str, Any] | None = (report.get("facts") or {}).get("grade")
-    return otherwise if found is None else str(found.get("given") or found["value"])
+    graded: Mapping[str, Any] | None = (report.get("facts") or {}).get("grade")
+    return otherwise if graded is None else str(graded.get("given") or graded["value"])
+
+
+def recorded(layer: str, report: Mapping[str, Any]) -> dict[str, Any]:
+    """What a version's report says of its grade: the rule's, and (`given`, `by`) a person's.
+
+    Raises:
+        Conflict: it is the result of a scenario, which is not graded.
+    """
+    graded: dict[str, Any] | None = (report.get("facts") or {}).get("grade")
+    if graded is None:
+        raise Conflict(f"Layer {layer!r} is the result of a scenario, which has no grade.", "Layers that are ingested have one.")
+    return graded
 
 
 def grade(kind: str, facts: Mapping[str, Any]) -> Grade:

@@ -61,6 +61,8 @@ def _reader_for(paths: list[Path], name: str | None, options: dict[str, Any]) ->
             continue
     if (paths[0] / "tileset.json").is_file():
         raise BadInput(f"{paths[0].name} is the folder of a tileset.", f"Give its root: {paths[0].name}/tileset.json.")
+    if held := unread.left(paths[0], tuple(suffixes), {suffix for entry in registry.readers().values() for suffix in entry.suffixes}):
+        raise BadInput(f"No reader of folders takes {paths[0].name}: it holds {held}.", "Ingest these one by one.")
     raise BadInput(f"No reader of folders takes {paths[0].name}.", f"It should hold files of {' '.join(sorted(set(suffixes)))}; name a reader with --reader.")
 
 

@@ -10,6 +10,8 @@ from twin.errors import BadOption, UnreadableSource
 from twin.lake import digest
 
 Source = str | Path | Sequence[str | Path]
+#: Folders that national packages have beside their models, and what systems add.
+SIDE_FOLDERS = frozenset(("codelists", "metadata", "schemas", "specification", "__macosx"))
 
 
 def expand(source: Source) -> list[Path]:

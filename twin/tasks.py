@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
-from twin import __version__, ahead, archive_set, garbage, grading, intake, naming, parts, reading, registry, sources, uses
+from twin import __version__, ahead, archive_set, garbage, grading, intake, naming, parts, reading, registry, sources, unread, uses
 from twin.catalog import Derivation
 from twin.city import City
 from twin.errors import BadInput, Conflict, NotFound
@@ -169,12 +169,10 @@ def regrade(city: City, context: Context, params: dict[str, Any]) -> dict[str, A
     name = params["layer"]
 
     def graded(version: LayerVersion) -> LayerVersion:
-        facts = version.report.get("facts", {})
-        if "grade" not in facts:
-            raise Conflict(f"Layer {name!r} is the result of a scenario, which has no grade.", "Layers that are ingested have one.")
-        ruled = {key: value for key, value in facts["grade"].items() if key not in ("given", "by")}
+        ruled = {key: value for key, value in grading.recorded(name, version.report).items() if key not in ("given", "by")}
         given = grading.check(params["grade"])
-        return replace(version, report={**version.report, "facts": {**facts, "grade": ruled | ({"given": given, "by": city.settings.who} if given else {})}})
+        facts = {**version.report["facts"], "grade": ruled | ({"given": given, "by": city.settings.who} if given else {})}
+        return replace(version, report={**version.report, "facts": facts})
 
     return _edited(city, context, name, graded)
 
@@ -197,6 +195,12 @@ def _group(kind: str) -> str:
 def _read(city: City, context: Context, entry: registry.Entry, paths: list[Path], name: str, options: Any, tile_options: dict[str, Any], base: LayerVersion | None) -> LayerVersion:
     context.stage("reading", sources.title(paths))
     report = Report(source=sources.title(paths))
+    if entry.kind != "tileset" and getattr(options, "member", None) is None:
+        others = {suffix for other in registry.readers().values() for suffix in other.suffixes}
+        for path in paths:
+            whole = (path.is_dir() and entry.several) or path.suffix.lower() == ".zip"
+            if whole and (told := unread.left(path, entry.suffixes, others)):
+                report.note("skipped", path.name, f"Of what lies in it, {told}: the reader {entry.name} looks at these only where its files refer to them. Ingest them by themselves.")
 
     def batches() -> Any:
         total = 0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from twin import zips
+from twin import sources, zips
 
 _GPKG = "Convert it to GeoPackage, for example with QGIS or ogr2ogr out.gpkg {name}."
 _GLTF = "Export it as glTF (.glb) or OBJ, and place it with --option anchor=E,N,H."
@@ -37,6 +38,9 @@ _KINDS: dict[str, tuple[str, str]] = {
 }
 KNOWN = {suffix: (kind, remedy) for kind, (suffixes, remedy) in _KINDS.items() for suffix in suffixes.split()}
 
+#: What lies beside data and is read with it, or tells people something.
+BESIDE = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".jp2", ".xml", ".txt", ".prj", ".dbf", ".shx", ".cpg", ".sbn", ".sbx", ".qix"}
+
 
 def advice(source: Path) -> tuple[str, str] | None:
     """(what a file is, what to do) by its suffix; None where nothing is known of it."""
@@ -46,10 +50,34 @@ def advice(source: Path) -> tuple[str, str] | None:
 
 def inside(source: Path) -> str:
     """What a ZIP holds, by suffix, for a message ("" for what is none)."""
+    return _told(Counter(name.suffix.lower() or "no suffix" for name in _names(source)[:10_000]))
+
+
+def left(source: Path, taken: tuple[str, ...], others: Collection[str]) -> str:
+    """What a folder or a ZIP holds that whoever reads it by the suffixes `taken` passes over, by suffix, for a message: what other readers take (`others`), and formats that none does.
+
+    Images count as what models refer to, and not as maps; side folders of national packages are left out.
+    """
+    suffixes = {*others, *KNOWN} - BESIDE
+    counts: Counter[str] = Counter()
+    for name in _names(source):
+        low = name.name.lower()
+        if not low.endswith(taken) and not sources.SIDE_FOLDERS & {part.lower() for part in name.parts[:-1]}:
+            counts[max((suffix for suffix in suffixes if low.endswith(suffix)), key=len, default="")] += 1
+    del counts[""]
+    return _told(counts)
+
+
+def _told(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} × {suffix}" for suffix, count in counts.most_common(8))
+
+
+def _names(source: Path) -> list[PurePosixPath]:
+    """The files of a folder (and all below it) or of a ZIP, by their names within; none of what is neither."""
+    if source.is_dir():
+        return [PurePosixPath(path.relative_to(source).as_posix()) for path in source.rglob("*") if path.is_file()]
     try:
         with zipfile.ZipFile(source) as file:
-            names = [PurePosixPath(name.replace("\\", "/")) for name in file.namelist()[:10_000] if not name.endswith("/")]
-    except zips.UNREADABLE:
-        return ""
-    counts = Counter(name.suffix.lower() or "no suffix" for name in names)
-    return ", ".join(f"{count} × {suffix}" for suffix, count in counts.most_common(8))
+            return [PurePosixPath(name.replace("\\", "/")) for name in file.namelist() if not name.endswith("/")]
+    except (*zips.UNREADABLE, IsADirectoryError):
+        return []

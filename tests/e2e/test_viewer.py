@@ -149,6 +149,28 @@ def lost_and_found(viewer: Any, pictures: Path) -> None:
     assert found.alike, f"the picture came back as another: {found}"
 
 
+def test_a_reader_overrules_a_grade(shared: Any) -> None:
+    """The layer has the grade that was chosen, and says who gave it; of what cannot be done the panel says why, and shows what holds."""
+    page = shared.page
+    row = "[data-layer=places]"
+    page.click(f"{row} .name")
+    chosen = page.locator(f"{row} [data-role=grade]")
+    assert shared.text(f"{row} .chip") == "CIM1" and chosen.input_value() == "" and "按规则：CIM1" in chosen.inner_text()
+    for grade, shown in (("CIM3", "CIM3"), ("", "CIM1")):
+        chosen.select_option(grade)
+        page.wait_for_function("shown => document.querySelector('city-twin').app.layer('places').grade === shown", arg=shown)
+        page.wait_for_selector(f"{row} [data-role=grade]:enabled")
+        assert shared.text(f"{row} .chip") == shown and chosen.input_value() == grade
+        assert ["指定" in text for text in shared.texts(f"{row} twin-layer-grade p")] == [True] * bool(grade)
+    page.route("**/collections/places/grade", lambda route: route.fulfill(status=409, json={"detail": "not today"}))
+    chosen.select_option("CIM5")
+    page.wait_for_selector("[data-notice=grade].bad")
+    assert "not today" in shared.text("[data-notice=grade]") and chosen.input_value() == "" and shared.text(f"{row} .chip") == "CIM1"
+    page.unroute("**/collections/places/grade")
+    page.evaluate("() => document.querySelector('city-twin').app.notices.clear('grade')")
+    page.click(f"{row} .name")
+
+
 def test_scenario_from_the_form_to_the_result(shared: Any, small_city: Any, pictures: Path) -> None:
     viewer = shared
     viewer.page.evaluate("() => document.querySelector('city-twin').app.selection.clear()")

@@ -163,3 +163,16 @@ def test_what_lies_beside_a_content_is_no_content(tmp_path: Path, lake: Lake) ->
     version, report = take(lake, path)
     assert report.kept == 4 and report.facts["content"] == {"models": 1, "textured": 3} and not report.counts
     assert {"geometry.dat", "tex/one.tif", "models/tree.glb"} <= files(lake, version).keys()
+
+
+@pytest.mark.parametrize(("root", "said"), [
+    ({"boundingVolume": {"region": [1, 2, 3]}}, "root's region has 3 numbers and must have 6"), ({"boundingVolume": {"box": "far"}}, "root's box far is no list of 12 numbers"),
+    ({"boundingVolume": {"sphere": [1, 2, 3, 4, 5]}}, "root's sphere has 5 numbers and must have 4"), ({"transform": [1, 0]}, "root's transform has 2 numbers and must have 16"),
+])  # fmt: skip
+def test_volumes_that_are_none_are_told_by_their_numbers(tmp_path: Path, lake: Lake, root: dict[str, Any], said: str) -> None:
+    path = tileset(tmp_path / "in")
+    document = json.loads(path.read_text())
+    document["root"] |= root
+    path.write_text(json.dumps(document))
+    with pytest.raises(UnreadableSource, match=said):
+        take(lake, path)

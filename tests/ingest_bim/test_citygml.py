@@ -326,6 +326,41 @@ def test_corners_in_every_writing(tmp_path: Path, written: str) -> None:
     assert mesh.attributes["uro:lod2Note"].to_pylist() == ["later"]  # a word, not a level of detail
 
 
+@pytest.mark.parametrize(("numbers", "drawn"), [
+    ([(0, 0), (10, 0), (12, 5), (5, 10), (0, 8), (0, 0)], 92.5),  # twelve: as points of three they do not close
+    ([(0, 0), (10, 0), (10, 10), (0, 10), (0, 0)], 100.0), ([(0, 0, 7), (10, 0, 7), (10, 10, 7), (0, 10, 7), (0, 0, 7)], 100.0),
+    ([(0, 0, 7), (10, 0, 7), (10, 10, 7), (0, 10, 7)], 100.0),  # twelve that close in no way
+    ([(0, 0, 7), (10, 0, 7), (10, 10, 7), (0, 10, 7), (0, 0, 7), (1,)], None), ([(0, 0, 7), (10, 0), (10, 10, 7), (0, 10, 7)], None),
+])  # fmt: skip
+def test_what_a_ring_without_a_dimension_is(tmp_path: Path, numbers: list[tuple[int, ...]], drawn: float | None) -> None:
+    """Where it closes tells. A number too many in a list made a plane ring of it, hundreds of kilometres away; a flat ring of six was one of four in space."""
+    values = " ".join(str(v + (AT[0], AT[1], 0)[k]) for point in numbers for k, v in enumerate(point))
+    ring = f"<gml:Polygon><gml:exterior><gml:LinearRing><gml:posList>{values}</gml:posList></gml:LinearRing></gml:exterior></gml:Polygon>"
+    (mesh,), report = load(save(tmp_path, building(f"<bldg:lod2MultiSurface><gml:MultiSurface><gml:surfaceMember>{ring}</gml:surfaceMember></gml:MultiSurface></bldg:lod2MultiSurface>")))
+    if drawn is None:
+        assert not len(mesh.triangles) and any("numbers are not points of 3" in note.reason for note in report.notes)
+        return
+    shape = volume(mesh)
+    assert shape.area == pytest.approx(drawn) and float(np.ptp(shape.vertices[:, 2])) == 0
+    assert np.abs(mesh.transforms[0][:2, 3] + mesh.positions[0][:2] - AT[:2]).max() < 13
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "2.0"])
+def test_what_a_wfs_answers(tmp_path: Path, version: str) -> None:
+    """Members of a FeatureCollection are those of a city model; a CityModel of another namespace is told by it."""
+    text = save(tmp_path, building(hull())).read_text()
+    space, member = ("http://www.opengis.net/wfs", "gml:featureMember") if version == "1.0.0" else ("http://www.opengis.net/wfs/2.0", "wfs:member")
+    answer = text.replace("core:CityModel", "wfs:FeatureCollection").replace("core:cityObjectMember", member).replace(" xmlns:core", f' xmlns:wfs="{space}" xmlns:core')
+    path = tmp_path / "wfs.gml"
+    path.write_text(answer)
+    (mesh,), report = load(path)
+    assert mesh.ids[0].as_py() == "b1" and volume(mesh).volume == pytest.approx(1000) and report.facts["driver"] == "CityGML 2.0"
+    assert citygml.detect(path, citygml.Options())
+    path.write_text(text.replace("http://www.opengis.net/citygml/2.0", "http://www.citygml.org/citygml/1/0/0"))
+    with pytest.raises(UnreadableSource, match=r"of the namespace 'http://www\.citygml\.org/citygml/1/0/0'"):
+        load(path)
+
+
 def test_crs_names() -> None:
     assert crs_text("urn:adv:crs:ETRS89_UTM32*DE_DHHN2016_NH") == "EPSG:25832+7837"
     assert crs_text("urn:adv:crs:DE_DHDN_3GK2*DE_DHHN92_NH") == "EPSG:31466+5783" and crs_text("urn:adv:crs:DE_X*DE_DHHN92_NH") == "urn:adv:crs:DE_X*DE_DHHN92_NH"

@@ -46,6 +46,13 @@ def test_a_prototype_in_a_file(tmp_path: Path) -> None:
     assert not plain.images and all(material.texture is None for material in plain.materials)
 
 
+def test_names_of_prototypes_are_uris(tmp_path: Path) -> None:
+    for name in ("old tree.obj", "b%20c.obj"):
+        (tmp_path / name).write_text(FAN)
+    (mesh,), _ = load(save(tmp_path, tree("a", 691000, "old%20tree.obj") + tree("b", 691020, "b%20c.obj")))
+    assert len(mesh.instance_prototype) == 2
+
+
 def test_gltf_stands_up(tmp_path: Path) -> None:
     """glTF's y is up, a city's z."""
     trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [0, 5, 0]], [[0, 1, 2]], process=False).export(tmp_path / "mast.glb")

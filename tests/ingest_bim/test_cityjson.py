@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 from pyproj import Transformer
 
 from ingest_bim import cityjson
@@ -142,6 +143,33 @@ def test_templates_are_instances(tmp_path: Path) -> None:
     assert mesh.transforms[0] @ [10, 10, 10, 1] == pytest.approx([85030, 446020, 21.5, 1])
 
 
+def test_templates_have_their_own_looks(tmp_path: Path) -> None:
+    """Images and colours that templates alone bear were not drawn; those of a sequence are the header's, whatever a feature brings; what has none has the colour of its class."""
+    Image.new("RGB", (4, 4), (200, 0, 0)).save(tmp_path / "bark.png")
+    looks = {"textures": [{"type": "PNG", "image": "bark.png"}], "vertices-texture": [[0, 0], [1, 0], [1, 1], [0, 1]], "materials": [{"name": "blue", "diffuseColor": [0, 0, 1]}]}
+    templates = {"templates": [{"type": "MultiSurface", "lod": "2", "boundaries": SHELL, "texture": {"t": {"values": [[[0, 0, 1, 2, 3]], *[[[None]]] * 5]}}},
+                               {"type": "MultiSurface", "lod": "2", "boundaries": SHELL, "material": {"m": {"value": 0}}}], "vertices-templates": CUBE}  # fmt: skip
+
+    def tree(template: int, kind: str = "SolitaryVegetationObject") -> dict[str, Any]:
+        return {"type": kind, "geometry": [{"type": "GeometryInstance", "template": template, "boundaries": [1]}]}
+
+    def look(mesh: Mesh, name: str) -> list[tuple[str, bool, float]]:
+        at = mesh.instance_prototype[mesh.instance_feature.tolist().index(mesh.ids.to_pylist().index(name))]
+        used = np.unique(mesh.triangle_material[mesh.triangle_start[at] : mesh.triangle_start[at + 1]]).tolist()
+        return sorted((mesh.materials[m].name, mesh.materials[m].texture is not None, mesh.materials[m].color[2]) for m in used)
+
+    things = {"t": tree(0), "u": tree(1), "lamp": tree(0, "CityFurniture")}
+    expected = {"t": [("", False, 0.27), ("", True, 1.0)], "u": [("blue", False, 1.0)], "lamp": [("", False, 0.8), ("", True, 1.0)]}
+    whole = document(CityObjects=things, appearance=looks, **{"geometry-templates": templates})
+    header = whole | {"CityObjects": {}, "vertices": []}
+    own = {"materials": [{"name": "red", "diffuseColor": [1, 0, 0]}], "textures": [{"type": "PNG", "image": "none.png"}], "vertices-texture": [[0, 0]]}
+    lines = [header, *({"type": "CityJSONFeature", "id": k, "CityObjects": {k: v}, "vertices": whole["vertices"], "appearance": own} for k, v in things.items())]
+    for path in (save(tmp_path, whole), save(tmp_path, "\n".join(map(json.dumps, lines)), "s.city.jsonl")):
+        (mesh,), report = load(path)
+        assert {name: look(mesh, name) for name in things} == expected
+        assert dict(zip(mesh.ids.to_pylist(), mesh.attributes["cim_grade"].to_pylist(), strict=True))["t"] == "CIM3" and not report.counts.get("skipped")
+
+
 def test_materials(tmp_path: Path) -> None:
     painted = document(appearance={"materials": [{"name": "red", "diffuseColor": [1, 0, 0], "transparency": 0.25}]})
     painted["CityObjects"]["b1"]["geometry"][0]["material"] = {"t": {"values": [[None, 0, None, None, None, None]]}}
@@ -179,6 +207,21 @@ def test_sequence_and_separate_header(tmp_path: Path) -> None:
 def test_crs_forms(tmp_path: Path, crs: str, horizontal: str, vertical: str) -> None:
     (mesh,), _ = load(save(tmp_path, document(metadata={"referenceSystem": crs})))
     assert (mesh.reference.horizontal, mesh.reference.vertical) == (horizontal, vertical)
+
+
+def test_volumes_on_a_map_that_stretches(tmp_path: Path) -> None:
+    """A cube of 10 m near Delft in Web Mercator's coordinates by pyproj: 1,000 m³, where the map's own metres are 2,634; tools of the web write such files."""
+    x, y = Transformer.from_crs(28992, 3857, always_xy=True).transform(*(np.array(CUBE)[:, :2] + [85000, 446000]).T)
+    web = document(metadata={"referenceSystem": "https://www.opengis.net/def/crs/EPSG/0/3857"}, transform={"scale": [1e-4] * 3, "translate": [0, 0, 0]},
+                   vertices=np.rint(np.stack([x, y, np.array(CUBE)[:, 2]], axis=1) * 1e4).astype(np.int64).tolist())  # fmt: skip
+    (mesh,), _ = load(save(tmp_path, web), vertical="EPSG:5709")
+    assert mesh.attributes["solid_volume"][0].as_py() == pytest.approx(1000, rel=5e-4)
+
+
+def test_heights_that_replace_those_of_the_file_are_said(tmp_path: Path) -> None:
+    path = save(tmp_path, document())
+    assert any("'EGM96' given by the user replace the file's, which are EPSG:5709" in note.reason for note in load(path, vertical="EGM96")[1].notes)
+    assert not load(path, vertical="EPSG:5709")[1].notes
 
 
 def test_references_are_demanded(tmp_path: Path) -> None:

@@ -63,6 +63,25 @@ def test_what_relations_state_of_themselves(model: Read) -> None:
     assert json.loads(details["IfcRelAssignsToGroupByFactor"]) == {"Factor": 0.5} and details["IfcRelAggregates"] is None
 
 
+def test_what_relations_name_beside_their_ends(model_file: ModelFile, step: Step) -> None:
+    """The bolts of a joint, the lag between tasks, an actor's role: what had attributes of its own was left out. Where a connection lies is geometry and stays out."""
+    lines = (
+        "#500=IFCMECHANICALFASTENER('5000000000000000000001',$,'bolt',$,$,#101,$,$,$,$,.BOLT.);",
+        "#501=IFCRELCONNECTSWITHREALIZINGELEMENTS('5000000000000000000002',$,$,$,#505,#100,#110,(#500),'bolted');", "#505=IFCCONNECTIONPOINTGEOMETRY(#11,$);",
+        "#510=IFCTASK('5000000000000000000003',$,'a',$,$,$,$,$,$,.F.,$,$,$);", "#511=IFCTASK('5000000000000000000004',$,'b',$,$,$,$,$,$,.F.,$,$,$);",
+        "#512=IFCRELSEQUENCE('5000000000000000000005',$,$,$,#510,#511,#513,.FINISH_START.,$);", "#513=IFCLAGTIME('cure',$,$,IFCDURATION('P3D'),.WORKTIME.);",
+        "#520=IFCACTOR('5000000000000000000006',$,'Office',$,$,#521);", "#521=IFCORGANIZATION($,'Office',$,$,$);",
+        "#522=IFCRELASSIGNSTOACTOR('5000000000000000000007',$,$,$,(#100),$,#520,#523);", "#523=IFCACTORROLE(.STRUCTURALENGINEER.,$,$);",
+        "#530=IFCEXTERNALREFERENCERELATIONSHIP($,$,#531,(#532));", "#531=IFCCLASSIFICATIONREFERENCE($,'Ss_20','Steel',$,$,$);", "#532=IFCMATERIAL('steel',$,$);",
+    )  # fmt: skip
+    read = Read(model_file(step(*lines)))
+    details = {row["ifc"]: json.loads(row["detail"]) for row in read.tables["relations"] if row["detail"]}
+    assert details["IfcRelConnectsWithRealizingElements"] == {"RealizingElements": ["5000000000000000000001"], "ConnectionType": "bolted"}
+    assert details["IfcRelSequence"] == {"TimeLag": {"Name": "cure", "LagValue": "P3D", "DurationType": "WORKTIME"}, "SequenceType": "FINISH_START"}
+    assert details["IfcRelAssignsToActor"] == {"ActingRole": {"Role": "STRUCTURALENGINEER"}}
+    assert any("1 IfcExternalReferenceRelationship: classifications and documents of materials" in note.reason for note in read.report.notes)
+
+
 def test_sections_of_profiles_and_associations_of_other_kinds(model: Read) -> None:
     (row,) = model.tables["materials"]
     assert (row["id"], row["material"], row["name"], row["section"]) == (FIRST, "steel", "web", "RHS 100")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ingest_bim import ifc
-from twin.errors import UnreadableSource
+from twin.errors import BadReference, UnreadableSource
 from twin.model import Mesh, Report, Table
 
 Step = Callable[..., str]
@@ -186,3 +186,19 @@ def test_the_line_that_is_no_step_is_quoted(model_file: ModelFile, step: Step) -
     line = next(number for number, each in enumerate(text.splitlines(), 1) if each.startswith("#62="))
     with pytest.raises(UnreadableSource, match=rf"cannot be parsed: line {line} of it is no STEP \('#62 IFCCARTESIANPOINT"):
         read(model_file(text.replace("#62=IFC", "#62 IFC")))
+
+
+def test_a_placement_that_is_relative_to_no_placement_costs_its_element(model_file: ModelFile, step: Step) -> None:
+    """The kernels take it for the origin: the column stood there, and nothing was said."""
+    text = step().replace("#101=IFCLOCALPLACEMENT(#40,#10)", "#101=IFCLOCALPLACEMENT(#60,#10)")
+    mesh, _, report = read(model_file(text))
+    assert drawn(mesh) == {"1000000000000000000002"}
+    assert ["IfcColumn #100" in note.reason and "relative to #60, an IfcRectangleProfileDef and no placement" in note.reason for note in report.notes] == [True]
+
+
+def test_messages_of_what_is_no_model(model_file: ModelFile, step: Step) -> None:
+    """An error page of a download; a place that no number of digits makes clearer."""
+    with pytest.raises(UnreadableSource, match="is an HTML page"):
+        read(model_file("<!DOCTYPE html><html><body>404</body></html>"))
+    with pytest.raises(BadReference, match=r"lie around 1e\+300, -0\.500, 0\.000 m, 1e\+297 km"):
+        read(model_file(step().replace("#113=IFCCARTESIANPOINT((10.,0.,0.))", "#113=IFCCARTESIANPOINT((1.E300,0.,0.))")))

@@ -356,3 +356,10 @@ def test_sites_at_other_degrees_are_said(step: Step) -> None:
         found = placed(of(step(second.format(lat=lat), lat="(22,34,48,0)", lon="(113,4,48,0)", elevation="5.")), report)
         assert lonlat(found, 0, 0, 0) == pytest.approx((113.08, 22.58))
         assert any("2 different latitudes and longitudes" in note.reason and "22.580000° N" in note.reason for note in report.notes) == expected
+
+
+def test_heights_that_replace_those_of_the_file_are_said(step: Step) -> None:
+    for vertical, said in (("EGM96", ["The heights 'EGM96' given by the user replace the file's, which are EPSG:5737."]), ("EPSG:5737", [])):
+        report = Report()
+        placed(georeferenced(step, name="'EPSG:4547'", e="407000.", n="2496000.", vertical="'EPSG:5737'"), report, vertical=vertical)
+        assert [note.reason for note in report.notes if "heights" in note.reason] == said

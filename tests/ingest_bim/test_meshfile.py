@@ -185,6 +185,32 @@ def test_texture_transforms_and_wraps_of_gltf_are_kept(tmp_path: Path, moved: di
         assert uv == pytest.approx(expected[along], abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["i1", "u1", "<i2", "<u2"])
+def test_texture_coordinates_in_whole_numbers(tmp_path: Path, kind: str) -> None:
+    """KHR_mesh_quantization: the transform makes fractions of them. Unsigned ones ran over where v is turned round, and the image was drawn elsewhere."""
+    path = sheet(tmp_path)
+    (plain,), _ = load(path, **PLACE)
+    file, data = json.loads(path.read_text()), (tmp_path / "b.bin").read_bytes()
+    uv = np.frombuffer(data, "<f4", 8, 48).reshape(4, 2)
+    whole = np.zeros((4, 4 // np.dtype(kind).itemsize), kind)
+    whole[:, :2] = uv * 100
+    file["bufferViews"].append({"buffer": 0, "byteOffset": len(data), "byteLength": whole.nbytes, "byteStride": 4})
+    file["accessors"][1] = {"bufferView": 3, "componentType": {"i1": 5120, "u1": 5121, "<i2": 5122, "<u2": 5123}[kind], "count": 4, "type": "VEC2"}
+    file["buffers"][0]["byteLength"] += whole.nbytes
+    (tmp_path / "b.bin").write_bytes(data + whole.tobytes())
+    file["materials"][1]["pbrMetallicRoughness"]["baseColorTexture"]["extensions"] = {"KHR_texture_transform": {"scale": [0.01, 0.01]}}
+    path.write_text(json.dumps(file))
+    (mesh,), _ = load(path, **PLACE)
+    assert mesh.uv == pytest.approx(plain.uv, abs=1e-6)
+
+
+def test_a_texture_that_is_not_in_the_file_is_said(tmp_path: Path) -> None:
+    path = sheet(tmp_path)
+    path.write_text(path.read_text().replace('"baseColorTexture": {"index": 0', '"baseColorTexture": {"index": 9'))
+    (mesh,), report = load(path, **PLACE)
+    assert mesh.uv is None and any("names texture 9, and there are 1" in note.reason for note in report.notes)
+
+
 def test_an_image_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
     """trimesh leaves it out without a word."""
     path = sheet(tmp_path)
@@ -443,9 +469,15 @@ def test_reasons_are_in_words(tmp_path: Path) -> None:
         load(wrote(tmp_path, "points.obj", SQUARE + "p 1 2\n"), **PLACE)
 
 
+@pytest.mark.parametrize("kind", ["obj", "gltf", "glb", "ply", "stl"])
+@pytest.mark.parametrize(("data", "said"), [(b"\n<!DOCTYPE html><html></html>" + b" " * 90, "is an HTML page"), (b"PK\x03\x04" + bytes(90), "is a ZIP")])
+def test_what_is_no_mesh_at_all_is_said(tmp_path: Path, kind: str, data: bytes, said: str) -> None:
+    with pytest.raises(UnreadableSource, match=said):
+        load(wrote(tmp_path, f"a.{kind}", data), **PLACE)
+
+
 @pytest.mark.parametrize(("data", "said"), [
-    (b"glTF\x02\0\0\0\0\x10\0\0", "is cut short: it has 12 bytes"), (b"glTF", "is cut short: it has 4 bytes"),
-    (b"<!DOCTYPE html><html></html>", "an HTML page"), (b"PK\x03\x04" + bytes(30), "no GLB"),
+    (b"glTF\x02\0\0\0\0\x10\0\0", "is cut short: it has 12 bytes"), (b"glTF", "is cut short: it has 4 bytes"), (b"RIFF" + bytes(30), "no GLB"),
 ])  # fmt: skip
 def test_what_is_wrong_with_the_head_of_a_glb_is_said(tmp_path: Path, data: bytes, said: str) -> None:
     (tmp_path / "a.glb").write_bytes(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from pathlib import Path
@@ -11,11 +12,12 @@ import DracoPy
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 from scipy.spatial import KDTree
 
 from tests.ingest_bim.test_meshfile import PLACE, load, placed
 from tiling import meshopt
-from twin.errors import UnreadableSource
+from twin.errors import BadOption, UnreadableSource
 
 BALL = trimesh.creation.icosphere(2, 3.0)
 PLACES, TRIANGLES = BALL.vertices.astype("<f4"), BALL.faces.astype("<u4")
@@ -206,3 +208,86 @@ def test_skins_where_their_bones_stand(tmp_path: Path, code: int) -> None:
     assert same(corners(path), expected, 1e-4) and [(n.feature, n.action) for n in load(path, **UPRIGHT)[1].notes] == [("ball", "assumed")]
     broken = glb(tmp_path, parts, accessors, skins=[{"joints": [1], "inverseBindMatrices": 4}], **more)
     assert same(corners(broken), PLACES * 2 + np.array([500, 0, 0]), 1e-4) and "damaged" in load(broken, **UPRIGHT)[1].notes[0].reason
+
+
+@pytest.mark.parametrize("name", ["KHR_texture_basisu", "VENDOR_shapes", "EXT_lights_image_based"])
+def test_what_is_required_and_not_known_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    """glTF 2.0, 3.12: such a file must not be loaded (it was drawn as something else, with a warning); what adds to light or to metadata alone is."""
+    parts = [PLACES.tobytes(), TRIANGLES.tobytes()]
+    with pytest.raises(UnreadableSource, match=f"a.glb requires {name}, which is not known"):
+        load(glb(tmp_path, parts, DENSE, extensionsUsed=[name], extensionsRequired=[name]), **UPRIGHT)
+    known = ["KHR_materials_clearcoat", "KHR_materials_unlit", "EXT_structural_metadata"]
+    (mesh,), report = load(glb(tmp_path, parts, DENSE, extensionsUsed=known, extensionsRequired=known), **UPRIGHT)
+    assert len(mesh.triangles) == len(TRIANGLES) and any("EXT_structural_metadata, which is not read" in note.reason for note in report.notes)
+
+
+def test_what_is_hidden_is_not_drawn(tmp_path: Path) -> None:
+    """KHR_node_visibility: a hidden node hides what is below it; that is said."""
+    hidden = {"extensions": {"KHR_node_visibility": {"visible": False}}}
+    nodes = [{"mesh": 0, "name": "shown", "children": [1]}, {"mesh": 0, "name": "variant", "children": [2], **hidden}, {"mesh": 0, "name": "part of it"}]
+    (mesh,), report = load(glb(tmp_path, [PLACES.tobytes(), TRIANGLES.tobytes()], DENSE, nodes=nodes, extensionsRequired=["KHR_node_visibility"]), **UPRIGHT)
+    assert mesh.ids.to_pylist() == ["shown"] and [note.feature for note in report.notes if note.action == "skipped"] == ["variant"]
+
+
+def test_a_center_is_added_once_z_is_up(tmp_path: Path) -> None:
+    """CESIUM_RTC, as CesiumJS applies it: after the nodes and after y is turned up. By hand: (x, y, z) of the file becomes (x, -z, y) + center."""
+    parts = [PLACES.tobytes(), TRIANGLES.tobytes()]
+    node = {"mesh": 0, "translation": [10, 20, 30]}
+
+    def of_center(*center: Any, used: bool = True, **options: Any) -> np.ndarray:
+        path = glb(tmp_path, parts, DENSE, nodes=[node], extensions={"CESIUM_RTC": {"center": list(center)}}, **({"extensionsRequired": ["CESIUM_RTC"]} if used else {}))
+        (mesh,), report = load(path, **options)
+        assert any("CESIUM_RTC" in note.reason for note in report.notes)
+        return placed(mesh)
+
+    x, y, z = (PLACES + np.array([10.0, 20, 30])).T
+    turned = np.stack([x, -z, y], axis=1)
+    assert same(of_center(407000.25, 2496000.5, 12, crs="EPSG:4547", vertical="EPSG:5737"), turned + np.array([407000.25, 2496000.5, 12]), 1e-6)
+    assert same(of_center(5, 6, 7, used=False, **PLACE), turned + np.array([407005, 2496006, 19]), 1e-6)
+    at = PLACE | {"origin": "407000,2496000,0"}
+    assert same(of_center(407000.25, 2496000.5, 12, **at), turned + np.array([407000.25, 2496000.5, 24]), 1e-6)
+    with pytest.raises(BadOption, match=r"407,000.25, 2,496,000.5, 12 \(CESIUM_RTC\), far from the model point 0, 0, 0") as far:
+        of_center(407000.25, 2496000.5, 12, **PLACE)
+    assert "origin=407000,2496000,12" in far.value.remedy
+    with pytest.raises(BadOption, match="earth-centred coordinates"):  # 113.1° E, 22.6° N
+        of_center(-2311170, 5419260, 2435700, **PLACE)
+    for center in (["a", 1, 2], [1, 2], [1, 2, float("nan")]):
+        with pytest.raises(UnreadableSource, match="no place x, y, z"):
+            of_center(*center, **PLACE)
+
+
+@pytest.mark.parametrize(("look", "expected"), [
+    ({"pbrMetallicRoughness": {"baseColorFactor": [0, 0, 0, 1]}, "emissiveFactor": [1, 0, 0]}, (1, 0, 0)),
+    ({"pbrMetallicRoughness": {"baseColorFactor": [0.25, 0, 1, 1]}, "emissiveFactor": [0.25, 0, 0.5]}, (0.7354, 0, 1)),  # 0.5 of linear light
+    ({"pbrMetallicRoughness": {"baseColorFactor": [0, 0, 0, 1]}, "emissiveFactor": [0.1, 0, 0], "extensions": {"KHR_materials_emissive_strength": {"emissiveStrength": 20}}}, (1, 0, 0)),
+    ({"pbrMetallicRoughness": {"baseColorFactor": [0, 0, 0, 1]}, "emissiveFactor": [1, 0, 0], "extensions": {"KHR_materials_unlit": {}}}, (0, 0, 0)),
+])  # fmt: skip
+def test_light_of_its_own(tmp_path: Path, look: dict[str, Any], expected: tuple[float, ...]) -> None:
+    """A lamp's black glass that shines red was drawn black."""
+    mesh = {"primitives": [{"attributes": {"POSITION": 0}, "indices": 1, "material": 0}]}
+    (found,), _ = load(glb(tmp_path, [PLACES.tobytes(), TRIANGLES.tobytes()], DENSE, materials=[look], meshes=[mesh]), **UPRIGHT)
+    assert found.materials[0].color[:3] == pytest.approx(expected, abs=0.002)
+
+
+def test_a_colour_that_is_not_stated_is_white(tmp_path: Path) -> None:
+    """glTF 2.0, 5.22: what leaves out the factor was drawn at two thirds of its image's light, or grey."""
+    mesh = {"primitives": [{"attributes": {"POSITION": 0}, "indices": 1, "material": 0}]}
+    for look in ({}, {"pbrMetallicRoughness": {"metallicFactor": 0}}):
+        (found,), _ = load(glb(tmp_path, [PLACES.tobytes(), TRIANGLES.tobytes()], DENSE, materials=[look], meshes=[mesh]), **UPRIGHT)
+        assert found.materials[0].color == (1, 1, 1, 1)
+
+
+def test_an_image_of_light_is_the_colour_of_what_is_black(tmp_path: Path) -> None:
+    """Advertisement screens; beside an image of its colour, the light is said and not drawn."""
+    picture = io.BytesIO()
+    Image.new("RGB", (4, 4), (0, 200, 0)).save(picture, "PNG")
+    uv = np.zeros((len(PLACES), 2), "<f4")
+    parts = [PLACES.tobytes(), TRIANGLES.tobytes(), uv.tobytes(), picture.getvalue()]
+    more = {"meshes": [{"primitives": [{"attributes": {"POSITION": 0, "TEXCOORD_0": 2}, "indices": 1, "material": 0}]}],
+            "images": [{"bufferView": 3, "mimeType": "image/png"}], "textures": [{"source": 0}]}  # fmt: skip
+    light = {"emissiveFactor": [1, 1, 1], "emissiveTexture": {"index": 0}}
+    for base, textured, said in (({"baseColorFactor": [0, 0, 0, 1]}, True, False), ({"baseColorFactor": [1, 1, 1, 1]}, False, True), ({"baseColorTexture": {"index": 0}}, True, True)):
+        path = glb(tmp_path, parts, [*DENSE, of(2, 5126, len(PLACES), "VEC2")], materials=[light | {"pbrMetallicRoughness": base}], **more)
+        (mesh,), report = load(path, **UPRIGHT)
+        assert (mesh.materials[0].texture is not None) == textured and mesh.materials[0].color[:3] == (1, 1, 1)
+        assert any("emissive" in note.reason for note in report.notes) == said

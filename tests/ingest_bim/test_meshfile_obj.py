@@ -90,6 +90,19 @@ def test_obj_as_it_is_written(tmp_path: Path, text: str) -> None:
     assert area(mesh) == pytest.approx(0.5)
 
 
+def test_materials_that_are_not_there_or_no_numbers_are_said(tmp_path: Path) -> None:
+    """They were drawn grey, and nothing was said."""
+    (tmp_path / "m.mtl").write_text("newmtl red wall\r\nKd 1 0 0 # brick\r\nnewmtl green\r\nKd 0,5 1 0\r\n")
+    text = "mtllib m.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nusemtl red wall\nf 1 2 3\nusemtl green\nf 3 2 1\nusemtl blue\nf 1 3 2\n"
+    (tmp_path / "a.obj").write_text(text)
+    _, report = load(tmp_path / "a.obj", **PLACE)
+    assert [note.reason for note in report.notes if note.action == "warned"] == [
+        "1 of its 3 materials are in none of its .mtl files and are drawn grey: blue.", "Of a material, 'Kd 0,5 1 0' should hold numbers with a decimal point and is not read."]  # fmt: skip
+    (tmp_path / "a.obj").write_text(text.replace("usemtl blue\nf 1 3 2\n", ""))
+    (tmp_path / "m.mtl").write_text("newmtl red wall\nKd 1 0 0\nd 0.5\nnewmtl green\nKd spectral a.rfl\nTr 0\n")
+    assert not [note for note in load(tmp_path / "a.obj", **PLACE)[1].notes if note.action == "warned"]
+
+
 def test_obj_in_gbk_with_quoted_and_several_libraries(tmp_path: Path) -> None:
     for name, color in (("红", "1 0 0"), ("蓝", "0 0 1")):
         wrote(tmp_path, f"{name}.mtl", f"newmtl {name}\nKd {color}\n".encode("gbk"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.ingest_bim.test_meshfile import PLACE, area, load, placed
-from twin.errors import MissingReference
+from twin.errors import MissingReference, UnreadableSource
 from twin.model import Mesh
 
 MAP = {"crs": "EPSG:4547", "vertical": "EPSG:5737"}
@@ -113,3 +114,37 @@ def test_what_lies_beside_a_mesh_says_where_it_stands(tmp_path: Path) -> None:
     with pytest.raises(MissingReference, match="says 'EPSG:4547' with the origin 500000,2500000,12"):
         load(path)
     assert load(path, **PLACE)[0]
+
+
+STL = "solid a\nfacet normal 0 0 1\nouter loop\nvertex 0.5 0.25 0\nvertex 1.5 0 0\nvertex 0 1.5 0\nendloop\nendfacet\nendsolid a\n"
+PLY = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n0.5 0 0\n1.5 0 0\n0 1.5 0\n3 0 1 2\n"
+
+
+@pytest.mark.parametrize(("name", "text", "said"), [
+    ("a.stl", STL.replace("0.5 0.25", "0,5 0,25"), "'vertex 0,5 0,25 0' in line 4 should hold 3 numbers with a decimal point"),
+    ("a.stl", STL.replace("0.25 0", "0.25"), "'vertex 0.5 0.25' in line 4 should hold 3 numbers"),
+    ("a.stl", STL.replace("vertex 0 1.5 0\n", ""), "the triangle that begins in line 2 has 2 corners"),
+    ("a.ply", PLY.replace("0.5", "0,5"), "'0,5 0 0' in line 10 should hold numbers with a decimal point"),
+    *(("a.ply", text, "there are fewer numbers than its header states") for text in (PLY[:-2], PLY[:-8], PLY[:-16], PLY.replace("face 1", "face 2"))),
+    ("a.ply", PLY.replace("float x", "float east"), "its vertices have no x; they have east, y, z"),
+    ("a.ply", PLY[:60], "its header does not end"), ("a.ply", STL, "it does not begin with 'ply'"),
+    ("a.ply", PLY.replace("float x", "real x"), "its header names an element or a property that is not known"),
+])  # fmt: skip
+def test_what_is_wrong_in_a_text_is_told_by_its_line(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UnreadableSource, match=re.escape(said)):
+        load(tmp_path / name, **PLACE)
+
+
+def test_lines_that_a_carriage_return_ends(tmp_path: Path) -> None:
+    """Old Macintosh programs write them; of a binary PLY in the head alone, whose rows may hold any bytes."""
+    for name, text in (("a.stl", STL), ("a.ply", PLY)):
+        for end in ("\n", "\r\n", "\r"):
+            (tmp_path / name).write_bytes(text.replace("\n", end).encode())
+            (mesh,), _ = load(tmp_path / name, **PLACE)
+            assert len(mesh.triangles) == 1 and (mesh.positions + mesh.transforms[0][:3, 3] - [407000, 2496000, 12]).max() == pytest.approx(1.5)
+    head = PLY[: PLY.index("0.5")].replace("ascii", "binary_little_endian").replace("\n", "\r")
+    rows = np.array([[0, 0, 0], [13, 0, 0], [0, 13, 0]], "<f4").tobytes() + b"\x03" + np.array([0, 1, 2], "<i4").tobytes()
+    (tmp_path / "a.ply").write_bytes(head.encode() + rows.replace(np.float32(13).tobytes(), b"\r\r\rA"))
+    (mesh,), _ = load(tmp_path / "a.ply", **PLACE)
+    assert np.ptp(mesh.positions, axis=0).max() == pytest.approx(np.frombuffer(b"\r\r\rA", "<f4")[0])

@@ -128,6 +128,26 @@ def test_images_that_are_not_read(tmp_path: Path) -> None:
         assert mesh.uv is None and len(mesh.triangles) == 2 and not mesh.images
 
 
+def test_names_of_images_are_uris(tmp_path: Path) -> None:
+    """A blank is %20 there, unless a file is called just so; what climbs out once it is decoded is refused."""
+    home = tmp_path / "model"
+    quarters(tmp_path / "out.png")
+    for name in ("a 墙.png", "b%20c.png"):
+        quarters(home / "img" / name)
+    for uri in ("img/a%20%E5%A2%99.png", "img/b%20c.png"):
+        (mesh,), _ = load_gml(save(home, wall(appearance(COORDINATES, uri=uri))))
+        assert colours(mesh) == list(QUARTERS)
+    (mesh,), report = load_gml(save(home, wall(appearance(COORDINATES, uri="%2e%2e/out.png"))))
+    assert not mesh.images and any("leads out" in note.reason for note in report.notes)
+
+
+@pytest.mark.parametrize("value", ["1 0", "1,0 0 0", "red", "1 0 0</app:diffuseColor><app:transparency>none</app:transparency><app:diffuseColor>1 0 0"])
+def test_a_material_that_is_no_colour_is_said(tmp_path: Path, value: str) -> None:
+    data = f"<app:surfaceDataMember><app:X3DMaterial><app:diffuseColor>{value}</app:diffuseColor><app:target>#w</app:target></app:X3DMaterial></app:surfaceDataMember>"
+    (mesh,), report = load_gml(save(tmp_path, wall(f"<app:appearanceMember><app:Appearance><app:theme>t</app:theme>{data}</app:Appearance></app:appearanceMember>")))
+    assert mesh.materials[0].color == (0.8, 0.8, 0.8, 1.0) and any("colour or transparency is no number" in note.reason for note in report.notes)
+
+
 @pytest.mark.parametrize("text", ["0 0 1 0 1 1", "0 0 1 0 1 1 0 1 0 nan", "a b", "0 0 1"])
 def test_bad_coordinates_are_reported(tmp_path: Path, text: str) -> None:
     quarters(tmp_path / "img/a.png")

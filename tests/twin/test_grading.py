@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import shapely
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
-from twin import grading
+from twin import grading, parts, tasks
 from twin.api import create_app
 from twin.city import City
 from twin.cli import main
 from twin.errors import BadOption
+from twin.jobs import Jobs
 
 
 @pytest.mark.parametrize(("kind", "facts", "expected"), [
@@ -110,6 +112,37 @@ def test_the_grade_is_that_of_the_version_that_is_shown(tmp_path: Path) -> None:
     twin("rollback", "a")
     twin("rollback", "a")
     assert grades() == ("CIM1",) * 3
+
+
+def test_overruled_by_the_api(tmp_path: Path) -> None:
+    """A job like any other: refused by name before it is queued, and what it shows is found by the search."""
+    path, home = tmp_path / "a.geojson", tmp_path / "city"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [
+        {"type": "Feature", "id": "a", "properties": {}, "geometry": {"type": "Point", "coordinates": [112.6, 22.5]}}]}))  # fmt: skip
+    assert CliRunner().invoke(main, ["ingest", str(path), "--layer", "a", "--reader", "vector", "--home", str(home)]).exit_code == 0
+    city = City.open(home)
+    with TestClient(create_app(city)) as client:
+        for grade, shown, given in (("CIM4", "CIM4", "CIM4"), ("", "CIM1", None)):
+            answer = client.post("/collections/a/grade", json={"grade": grade})
+            job = answer.json()
+            assert answer.status_code == 201 and answer.headers["location"] == job["links"][0]["href"] and job["processID"] == "regrade"
+            assert client.post("/collections/a/grade", json={"grade": grade}).json()["jobID"] == job["jobID"], "asked for twice, done once"
+            tasks.require(tasks.work(city, Jobs(city.catalog).get(job["jobID"])))
+            found = client.get("/collections", params={"grade": shown}).json()["collections"]
+            assert [one["id"] for one in found] == ["a"]
+            assert found[0]["twin:gradeBasis"].get("given") == given and found[0]["twin:gradeBasis"]["value"] == "CIM1"
+        assert found[0]["twin:version"] == 3
+        for body in ({"grade": "CIM8"}, {"grade": "cim4"}, {"grade": None}, {}, {"grade": "CIM4", "who": "me"}):
+            answer = client.post("/collections/a/grade", json=body)
+            assert answer.status_code == 400 and ("who" if "who" in body else "grade") in answer.json()["detail"], answer.text
+        assert client.post("/collections/none/grade", json={"grade": "CIM4"}).status_code == 404
+        version = city.published("a")[1]
+        bare = city.lake.put_json(parts.to_json(replace(version, report={key: value for key, value in version.report.items() if key != "facts"})))
+        with city.catalog.write() as connection:
+            city.catalog.publish(connection, "a", city.catalog.add_version(connection, city.catalog.layer("a"), bare, 1, job="run", who="test"), bare, None, "test")
+        answer = client.post("/collections/a/grade", json={"grade": "CIM4"})
+        assert answer.status_code == 409 and "result of a scenario" in answer.json()["detail"]
+        assert not [job for job in Jobs(city.catalog).list() if not job.done], "nothing was queued for what was refused"
 
 
 def test_overruled_without_the_source(tmp_path: Path) -> None:

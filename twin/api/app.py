@@ -15,6 +15,7 @@ from twin.api import (
     errors,
     feature_history,
     features,
+    grades,
     history,
     jobs,
     landing,
@@ -56,7 +57,7 @@ def create_app(city: City, *, viewer_folder: Path | None = None, public_url: str
     app.state.archives = Archives(city)
     errors.install(app)
     definition.install(app)
-    for block in (landing, collections, queries, history, feature_history, features, tables, search, tiles3d, terrain, maps, processes, jobs, comparisons):
+    for block in (landing, collections, grades, queries, history, feature_history, features, tables, search, tiles3d, terrain, maps, processes, jobs, comparisons):
         app.include_router(block.router)
     viewer.mount(app, viewer_folder or Path(__file__).resolve().parents[2] / "viewer" / "dist")
     # the last one added runs first

@@ -99,6 +99,16 @@ class LayerReference(Document):
     vertical: str | None = Field(description="Vertical datum, `above ground`, or null where there are no heights.")
 
 
+class GradeBasis(Document):
+    """Why a layer has its CIM grade."""
+
+    value: str = Field(description="The grade by rule, CIM1 to CIM7; empty where there is nothing to judge by.")
+    name: str = Field(description="What CJJ/T 315-2022 calls it.")
+    reasons: list[str]
+    given: str | None = Field(None, description="The grade that a person gave in its place (`POST …/grade`).")
+    by: str | None = Field(None, description="Who gave it.")
+
+
 class Collection(Document):
     """A published layer."""
 
@@ -113,7 +123,7 @@ class Collection(Document):
     twin_kind: LayerKind = Field(alias="twin:kind")
     twin_group: str = Field(alias="twin:group", description="Data group of CJJ/T 315-2022.")
     twin_grade: str | None = Field(alias="twin:grade", description="CIM1 to CIM7.")
-    twin_grade_basis: dict[str, Any] | None = Field(None, alias="twin:gradeBasis", description="The grade by rule with its reasons; `given` where a person overruled it.")
+    twin_grade_basis: GradeBasis | None = Field(alias="twin:gradeBasis", description="Null for results of scenarios.")
     twin_licence: str | None = Field(alias="twin:licence")
     twin_label: Literal["open", "internal", "restricted"] = Field(alias="twin:label")
     twin_version: int = Field(alias="twin:version", description="Number of the version shown.")

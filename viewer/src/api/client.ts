@@ -4,7 +4,7 @@
  */
 import { earlyFetch } from "../early";
 import type {
-  Bbox, Change, City, Collection, Feature, FeatureCollection, FeatureHistory, Job, Legend, PlaceFound, PositionFound, Process, Statistics, TileJson, VersionEntry,
+  Bbox, Change, City, Collection, Feature, FeatureCollection, FeatureHistory, Grade, Job, Legend, PlaceFound, PositionFound, Process, Statistics, TileJson, VersionEntry,
 } from "./types";
 
 export class ApiError extends Error {
@@ -136,6 +136,14 @@ export class Api {
   /** Has the differences of two runs written as layers called `name-…`; returns the job. */
   async compareLayers(a: string, b: string, name: string): Promise<Job> {
     const response = await this.request(`jobs/${encodeURIComponent(a)}/compare/${encodeURIComponent(b)}${search({ name })}`, { method: "POST" });
+    return (await response.json()) as Job;
+  }
+
+  /** Has a layer shown with the CIM grade that a person gives it ("": the rule's again); returns the job. */
+  async regrade(layer: string, grade: Grade): Promise<Job> {
+    const response = await this.request(`collections/${encodeURIComponent(layer)}/grade`, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ grade }),
+    });
     return (await response.json()) as Job;
   }
 

@@ -19,6 +19,8 @@ FeatureCollection: FeatureCollection
 FeatureHistory: FeatureHistory
 FeatureState: FeatureState
 Geometry: Geometry
+GivenGrade: GivenGrade
+GradeBasis: GradeBasis
 GridPosition: GridPosition
 GroundHeight: GroundHeight
 HeightDatum: HeightDatum
@@ -155,11 +157,9 @@ links: Link[]
  */
 "twin:grade": (string | null)
 /**
- * The grade by rule with its reasons; `given` where a person overruled it.
+ * Null for results of scenarios.
  */
-"twin:gradeBasis"?: ({
-[k: string]: unknown
-} | null)
+"twin:gradeBasis": (GradeBasis | null)
 "twin:licence": (string | null)
 "twin:label": ("open" | "internal" | "restricted")
 /**
@@ -211,6 +211,28 @@ rel: string
 href: string
 type: string
 title?: (string | null)
+}
+/**
+ * Why a layer has its CIM grade.
+ */
+export interface GradeBasis {
+/**
+ * The grade by rule, CIM1 to CIM7; empty where there is nothing to judge by.
+ */
+value: string
+/**
+ * What CJJ/T 315-2022 calls it.
+ */
+name: string
+reasons: string[]
+/**
+ * The grade that a person gave in its place (`POST …/grade`).
+ */
+given?: (string | null)
+/**
+ * Who gave it.
+ */
+by?: (string | null)
 }
 /**
  * In what the source's coordinates are stored.
@@ -378,6 +400,15 @@ alterations: Alteration[]
 export interface Period {
 from: string
 to: (string | null)
+}
+/**
+ * What a person says of a layer.
+ */
+export interface GivenGrade {
+/**
+ * The grade that holds in place of the rule's, for later deliveries too; empty: the rule's holds again.
+ */
+grade: (("CIM1" | "CIM2" | "CIM3" | "CIM4" | "CIM5" | "CIM6" | "CIM7") | "")
 }
 /**
  * A place in one Gauss–Krüger zone of CGCS2000, with and without the zone number before the easting.

@@ -9,6 +9,8 @@ export type Kind = Api.Collection["twin:kind"];
 export type Bbox = [number, number, number, number];
 export type Bilingual = { zh?: string | null; en?: string | null };
 export type Link = Api.Link;
+export type GradeBasis = Api.GradeBasis;
+export type Grade = Api.GivenGrade["grade"];
 export type Column = Pick<Api.Attribute, "name" | "type"> & Partial<Api.Attribute>;
 export interface LayerStyle {
   color?: string;

@@ -1,5 +1,5 @@
 /** From the API's collections to what the layer tree and the scene need: groups, order, what is on at first. */
-import type { Bbox, Collection, Column, Kind, LayerStyle, Legend } from "../api/types";
+import type { Bbox, Collection, Column, GradeBasis, Kind, LayerStyle, Legend } from "../api/types";
 import type { Condition } from "./filter";
 import type { Lang } from "./i18n";
 import { bilingual } from "./i18n";
@@ -18,6 +18,8 @@ export interface Layer {
   title: { zh: string; en: string };
   description: string;
   grade: string | null;
+  /** Why it has it: the rule's grade, and a person's; null for results of scenarios. */
+  gradeBasis: GradeBasis | null;
   version: number | null;
   /** Key of the derived tiles: a new key means new contents, so the scene reads the layer again. */
   key: string;
@@ -68,6 +70,7 @@ export function toLayer(collection: Collection): Layer {
     title: { zh: bilingual("zh", title, name), en: bilingual("en", title, name) },
     description: collection.description ?? "",
     grade: collection["twin:grade"] ?? null,
+    gradeBasis: collection["twin:gradeBasis"] ?? null,
     version: collection["twin:version"] ?? null,
     key: `${collection["twin:version"] ?? ""}/${collection["twin:tileset"] ?? ""}`,
     stale: collection["twin:stale"] ?? false,

@@ -6,6 +6,7 @@ import { processName } from "../core/i18n";
 import { byRun, grouped, layerTitle, runName, SIDES, type GroupId, type Layer, type LayerState, type Side } from "../core/layers";
 import { blockRows } from "../core/legends";
 import { icon, look, Panel } from "./base";
+import "./layer-grade";
 import "./layer-style";
 import "./layer-versions";
 
@@ -140,6 +141,7 @@ export class LayerTree extends Panel {
           ${SIDES.map((side) => html`<option value=${side} ?selected=${side === state.side}>${this.t(`layer.side.${side}`)}</option>`)}</select></label>` : nothing}
       ${layer.links.tiles3d || (layer.kind === "vector" && layer.links.map) ? html`<twin-layer-style .app=${this.app} .layer=${layer}></twin-layer-style>` : nothing}
       ${layer.kind === "blocks" && !state.thematic ? html`<div class="legend">${this.swatches(layer, state)}</div>` : nothing}
+      <twin-layer-grade .app=${this.app} .layer=${layer}></twin-layer-grade>
       ${(layer.version ?? 1) > 1 || this.app.asOf ? html`<twin-layer-versions .app=${this.app} .layer=${layer}></twin-layer-versions>` : nothing}
       ${layer.stale ? html`<span class="stale">${this.t("layer.stale")}</span>` : nothing}
       <span class="note">${facts}</span>
