@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ingest_bim.geometry_start import LIVES, Forked, Started, died, spawned
 from ingest_bim.pipes import Exact, Packed, opened, packed, send
+from twin import scratch
 from twin.processes import keep_memory, spare_pandas
 
 if TYPE_CHECKING:
@@ -57,7 +59,8 @@ class Early:
         self._send((options.model_dump(), sorted(options.model_fields_set), str(cache)))
 
     def _again(self, options: Options) -> None:
-        """Read once more, in a process that is started afresh: this one has threads by now."""
+        """Read once more, in a process that is started afresh: this one has threads by now. What the other left goes."""
+        scratch.sweep(Path(tempfile.gettempdir()), scratch.TWIN)
         self._begin(spawned("ingest_bim.ifc_process"))
         self._send((self.source, self.encoding))
         self.begin(options, self._cache)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from ingest_bim import geometry_host, geometry_start, ifc, ifc_early, ifc_geometry, ifc_reading, ifc_shaping
-from tests.ingest_bim.test_ifc_early import TEXTS, ModelFile, Step, _nothing_begun, begun, options, same  # noqa: F401  the fixture holds here too
+from tests.ingest_bim.test_ifc_early import TEXTS, ModelFile, Step, _nothing_begun, begun, options, same, settle  # noqa: F401  the fixture holds here too
 from twin.errors import UnreadableSource
 from twin.model import Batch, Report
 
@@ -53,7 +54,10 @@ def elsewhere(path: Path, cache: Path) -> tuple[list[Batch], Report]:
 def test_a_process_that_is_killed_is_started_again(
     model_file: ModelFile, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, which: str
 ) -> None:
-    path, died = model_file(step(*ROUND)), tmp_path / "died"
+    path, died = model_file(step(*ROUND, name="S\xe4ule")), tmp_path / "died"  # raw text: read from a temporary copy
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     undisturbed, report = elsewhere(path, tmp_path / "cache1")
     assert report.facts["geometry"]["drawn"] == 3
     monkeypatch.setattr(module, name, dying(getattr(module, name), died, 1))
@@ -62,6 +66,8 @@ def test_a_process_that_is_killed_is_started_again(
     assert len(batches) == len(undisturbed) > 5
     assert all(map(same, batches, undisturbed))
     assert other == report
+    settle()
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 @pytest.mark.parametrize(("module", "name", "which"), CHILDREN[1:3])
