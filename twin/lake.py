@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import re
 import shutil
 import time
@@ -63,14 +62,10 @@ class Lake:
                     source.unlink()
                 return key
             if move:
-                with source.open("rb+") as file:
-                    os.fsync(file.fileno())
                 self._publish(source, target)
                 return key
             with self.scratch(suffix) as copy:
                 shutil.copyfile(source, copy)
-                with copy.open("rb+") as file:
-                    os.fsync(file.fileno())
                 self._publish(copy, target)
             return key
 
@@ -81,10 +76,7 @@ class Lake:
             target = self._place(key)
             if not target.exists():
                 with self.scratch(suffix) as copy:
-                    with copy.open("wb") as file:
-                        file.write(data)
-                        file.flush()
-                        os.fsync(file.fileno())
+                    copy.write_bytes(data)
                     self._publish(copy, target)
             return key
 
@@ -157,12 +149,7 @@ class Lake:
 
     def _publish(self, source: Path, target: Path) -> None:
         target.parent.mkdir(exist_ok=True)
-        os.replace(source, target)
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        scratch.publish(source, target)
 
 
 def is_full(error: BaseException) -> bool:
