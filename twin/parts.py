@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from twin import clouds, crs, ground, keys, meshes, raster_file
 from twin.errors import BadFeature, BadReference, Conflict, NotFound
-from twin.lake import Lake
+from twin.lake import Lake, storage_errors
 from twin.meshes import read_meshes as read_meshes  # noqa: PLC0414  readers of versions find it here
 from twin.model import (
     Asset,
@@ -357,7 +357,8 @@ class _Writing:
 
 def _put_table(lake: Lake, role: str, table: pa.Table, bounds: Bounds | None, properties: dict[str, Any]) -> Part:
     with lake.scratch(".parquet") as path:
-        pq.write_table(table, path, compression="zstd", compression_level=3, row_group_size=meshes.rows_a_group(role, table))
+        with storage_errors(f"Writing the {role.replace(':', ' ')} of a layer", path.parent):
+            pq.write_table(table, path, compression="zstd", compression_level=3, row_group_size=meshes.rows_a_group(role, table))
         size = path.stat().st_size
         return Part(role, lake.put_file(path, ".parquet", move=True), size, table.num_rows, bounds, properties)
 

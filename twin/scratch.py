@@ -39,6 +39,11 @@ def folder(what: str, place: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def is_ours(name: str) -> bool:
+    """Whether it is a name of this module, which tells a reader nothing."""
+    return _NAME.match(name) is not None
+
+
 def sweep(place: Path, before: str = "") -> int:
     """Remove what processes that are gone left in `place` under names that begin with `before`; returns how many files and folders."""
     count = 0
