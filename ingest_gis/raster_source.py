@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.transform import GCPTransformer
 
-from twin import scratch, zips
+from twin import raster_file, scratch, zips
 from twin.errors import BadFeature, BadInput, BadOption, StorageError, UnreadableSource
 from twin.model import Report
 
@@ -36,7 +36,7 @@ SAFE = {
 MEMBERS = (".tif", ".tiff", ".asc", ".hgt")
 MAX_UNPACKED = 16 << 30
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-FULL = ("Write error", "write error", "No space left", "File too large", "Free disk space")
+FULL = ("Write error", "write error", "No space left", "File too large", "Free disk space", "IO error writing")
 """What GDAL says when a file cannot be written."""
 _HGT = re.compile(r"^[NS]\d{2}[EW]\d{3}", re.IGNORECASE)
 _HGT_SIZES = {2 * 1201 * 1201: 3, 2 * 3601 * 3601: 1, 2 * 1801 * 3601: 1}
@@ -175,6 +175,7 @@ def opened(file: RasterFile) -> Iterator[Any]:
     """
     # an ASCII grid is typed by GDAL from its first 100 kB: whole numbers there would cut off every later decimal
     extra = {"DATATYPE": "Float32"} if file.driver == "AAIGrid" else {}
+    raster_file.quiet()
     with rasterio.Env(**SAFE):
         try:
             with warnings.catch_warnings():

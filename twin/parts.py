@@ -310,6 +310,7 @@ def _write_grid(lake: Lake, grid: Grid) -> Part:
     transform = Affine(*grid.transform)
     corners = np.array([transform * (c, r) for c in (0, columns) for r in (0, rows)])
     predictor = 3 if np.issubdtype(grid.data.dtype, np.floating) else 2
+    raster_file.quiet()
     with lake.scratch(".tif") as path:
         with rasterio.open(path, "w", driver="COG", height=rows, width=columns, count=bands, dtype=grid.data.dtype,
                            crs=crs.crs_of(grid.reference.horizontal).to_wkt(), transform=transform, nodata=grid.nodata,
