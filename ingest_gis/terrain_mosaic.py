@@ -140,7 +140,6 @@ def _dress(asset: Asset, below: Ground, blend: float, path: Path) -> tuple[Asset
     reach = min(math.ceil(blend / cell), WIDEST)
     blend, grow = min(blend, reach * cell), reach + 2
     plain = path.with_suffix(".plain.tif")
-    raster_file.quiet()
     filled = left = blocks = 0
     with rasterio.open(asset.path) as file:
         t = file.transform
@@ -148,7 +147,7 @@ def _dress(asset: Asset, below: Ground, blend: float, path: Path) -> tuple[Asset
         transform = t * Affine.translation(-grow, -grow)
         profile = {"driver": "GTiff", "dtype": "float32", "count": 1, "width": columns, "height": rows, "crs": file.crs, "transform": transform, "nodata": math.nan,
                    "tiled": True, "blockxsize": WINDOW, "blockysize": WINDOW, "bigtiff": "IF_SAFER", "sparse_ok": True}  # fmt: skip
-        with rasterio.open(plain, "w", **profile) as out:
+        with raster_file.writing(), rasterio.open(plain, "w", **profile) as out:
             for top in range(0, rows, WINDOW):
                 for start in range(0, columns, WINDOW):
                     size = (min(WINDOW, rows - top), min(WINDOW, columns - start))

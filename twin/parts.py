@@ -310,11 +310,11 @@ def _write_grid(lake: Lake, grid: Grid) -> Part:
     transform = Affine(*grid.transform)
     corners = np.array([transform * (c, r) for c in (0, columns) for r in (0, rows)])
     predictor = 3 if np.issubdtype(grid.data.dtype, np.floating) else 2
-    raster_file.quiet()
+    reference = crs.crs_of(grid.reference.horizontal).to_wkt()
     with lake.scratch(".tif") as path:
-        with rasterio.open(path, "w", driver="COG", height=rows, width=columns, count=bands, dtype=grid.data.dtype,
-                           crs=crs.crs_of(grid.reference.horizontal).to_wkt(), transform=transform, nodata=grid.nodata,
-                           compress="DEFLATE", predictor=predictor, blocksize=256, overview_resampling="nearest") as file:  # fmt: skip
+        with raster_file.writing(), rasterio.open(path, "w", driver="COG", height=rows, width=columns, count=bands, dtype=grid.data.dtype,
+                                                  crs=reference, transform=transform, nodata=grid.nodata,
+                                                  compress="DEFLATE", predictor=predictor, blocksize=256, overview_resampling="nearest") as file:  # fmt: skip
             file.write(grid.data)
             for index, band in enumerate(grid.bands, 1):
                 file.set_band_description(index, band.name)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,25 +31,38 @@ def quiet() -> None:
         ctypes.CDLL(_base.__file__).TIFFSetErrorHandler(ctypes.c_void_p(None))
 
 
+@contextmanager
+def writing() -> Iterator[None]:
+    """Around the writing and the closing of a raster, of which `check_written` says afterwards whether it is whole. What is read in here is of ours too.
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    import rasterio  # noqa: PLC0415
+    from rasterio._err import CPLE_BaseError  # noqa: PLC0415  where closing fails it comes as it is
+
+    quiet()
+    level = _LOG.level
+    try:
+        _LOG.setLevel(logging.ERROR)  # what it warns of in a file of ours it warns of where the disk is full, which is said below
+        yield
+    except (CPLE_BaseError, rasterio.errors.RasterioIOError) as error:
+        detail = str(error.__cause__ or error).splitlines()[0].rstrip(".")
+        raise _full(f" ({detail})") from error
+    finally:
+        _LOG.setLevel(level)
+
+
 def copy(source: Path, path: Path, **creation: Any) -> None:
     """Copy a whole raster into a new one with GDAL's creation options.
 
     Raises:
         StorageError: the disk is full.
     """
-    import rasterio.shutil  # noqa: PLC0415
-    from rasterio._err import CPLE_BaseError  # noqa: PLC0415  where the copy fails it comes as it is
+    from rasterio import shutil  # noqa: PLC0415
 
-    quiet()
-    level = _LOG.level
-    try:
-        _LOG.setLevel(logging.ERROR)  # what it warns of in a file of ours it warns of where the disk is full, which is said below
-        rasterio.shutil.copy(source, path, **creation)
-    except (CPLE_BaseError, rasterio.errors.RasterioIOError) as error:
-        detail = str(error).splitlines()[0].rstrip(".")
-        raise _full(f" ({detail})") from error
-    finally:
-        _LOG.setLevel(level)
+    with writing():
+        shutil.copy(source, path, **creation)
     check_written(path)
 
 

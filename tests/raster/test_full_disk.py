@@ -81,14 +81,16 @@ def test_one_message_of_a_full_disk_reaches_a_user(tmp_path: Path, room: float) 
     assert done.stdout.count("\n") == 1
 
 
-def test_a_grid_of_a_scenario_that_is_not_whole_is_not_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [0.0, 0.001, 0.1, 0.3, 0.6, 0.9, 0.99, 0.998])
+def test_a_grid_of_a_scenario_that_is_not_whole_is_not_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str], part: float) -> None:
     lake = Lake(tmp_path / "lake")
     grid = Grid(Reference("EPSG:4547"), noise()[None], (1.0, 0.0, 4e5, 0.0, -1.0, 2.5e6), None, (Column("depth", "float"),))
     version = write_version(lake, "depth", "raster", [grid], Report(), provenance={})
     whole = lake.size(version.parts[0].key)
     lake.delete(version.parts[0].key)
-    with room(whole - 5000), pytest.raises(StorageError, match="the disk is full"):
+    with room(int(whole * part)), pytest.raises(StorageError, match="the disk is full"):
         write_version(lake, "depth", "raster", [grid], Report(), provenance={})
+    assert capfd.readouterr().err == ""
     assert not [key for key, _, _ in lake.list() if key.endswith(".cog")]
     assert not list(lake.temporary.iterdir())
 
