@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -20,7 +19,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ingest_bim.geometry_start import LIVES, Forked, Started, died, spawned
 from ingest_bim.pipes import Exact, Packed, opened, packed, send
-from twin import scratch
 from twin.processes import keep_memory, spare_pandas
 
 if TYPE_CHECKING:
@@ -60,6 +58,10 @@ class Early:
 
     def _again(self, options: Options) -> None:
         """Read once more, in a process that is started afresh: this one has threads by now. What the other left goes."""
+        import tempfile  # noqa: PLC0415  nothing that is seldom needed is loaded before the fork
+
+        from twin import scratch  # noqa: PLC0415
+
         scratch.sweep(Path(tempfile.gettempdir()), scratch.TWIN)
         self._begin(spawned("ingest_bim.ifc_process"))
         self._send((self.source, self.encoding))
