@@ -30,16 +30,18 @@ from ingest_bim.geometry_copies import copied, is_copied
 from ingest_bim.geometry_faces import look, material_style, tessellated
 from ingest_bim.geometry_items import left_out
 from ingest_bim.geometry_redrawn import prepared, redraw
+from ingest_bim.geometry_start import standard_pipes
 from ingest_bim.ifc_frames import leads_nowhere, local_matrix
 from ingest_bim.ifc_units import Units
 from ingest_bim.pipes import Exact, receive, send
 from ingest_bim.step_access import DAMAGED, attribute, parser
-from twin.processes import die_with_parent
+from twin.processes import die_with_parent, ending
 
 MEMORY = 6 << 30  # address space of a worker: a shape that wants more is a failure, not the machine's end
 CHUNK = 8
 WALL = 20
 GIVE_UP = 8  # stalls and crashes of one kernel in one group of elements, after which the rest is not tried
+OUTSIDE = (signal.SIGKILL, signal.SIGTERM)  # of these no element is the reason: the system is short of memory, or somebody ended it
 Task = tuple[int, int, str, str, float]
 OUTLINES = "opencascade"
 """The reference: it draws the outlines of profiles, and what is left out of an element when none is left to ask."""
@@ -69,20 +71,20 @@ class Worker:
     def give(self, tasks: list[Task]) -> None:
         """Send elements to shape."""
         self.pending = tasks
-        send(self.tasks, tasks)
+        with suppress(BrokenPipeError):  # it was killed while it had nothing to do, which the end of its results tells
+            send(self.tasks, tasks)
 
     def end(self) -> int:
         """Kill the process (if it still runs) and return its wait status."""
-        self.tasks.close()
-        self.results.close()
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        return os.waitpid(self.pid, 0)[1]
+        return self.reap()
 
     def reap(self) -> int:
         """The wait status of a process that has ended by itself."""
         status = os.waitpid(self.pid, 0)[1]
-        self.tasks.close()
+        with suppress(BrokenPipeError):  # of tasks that it did not take any more
+            self.tasks.close()
         self.results.close()
         return status
 
@@ -229,6 +231,8 @@ def describe(status: int, seconds: float) -> tuple[str, str]:
     """What a worker's wait status says about the element it was shaping."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
+        if number in OUTSIDE:
+            return "crashed", f"the process that shapes it {ending(-number)[0]}"
         if number in (signal.SIGPROF, signal.SIGALRM):
             return "stalled", f"no result after {seconds:g} s"
         return "crashed", f"the geometry kernel crashed ({signal.Signals(number).name})"
@@ -241,6 +245,7 @@ def serve(model: Any, count: int, seconds: float, commands: Exact, answers: IO[b
     workers: list[Worker] = []
     queue: list[Task] = []
     failures: Counter[tuple[str, str]] = Counter()
+    killed: set[Task] = set()
     try:
         while True:
             queue = give_up(queue, failures, answers)
@@ -258,7 +263,7 @@ def serve(model: Any, count: int, seconds: float, commands: Exact, answers: IO[b
                         return  # the reader is gone or has all it wants
                     queue.extend(tasks)
                 else:
-                    collect(next(w for w in workers if w.results is stream), workers, queue, answers, seconds, failures)
+                    collect(next(w for w in workers if w.results is stream), workers, queue, answers, seconds, failures, killed)
     finally:
         for worker in workers:
             worker.end()
@@ -285,16 +290,24 @@ def give_up(queue: list[Task], failures: Counter[tuple[str, str]], answers: IO[b
 
 
 def collect(
-    worker: Worker, workers: list[Worker], queue: list[Task], answers: IO[bytes], seconds: float, failures: Counter[tuple[str, str]]
+    worker: Worker, workers: list[Worker], queue: list[Task], answers: IO[bytes], seconds: float, failures: Counter[tuple[str, str]], killed: set[Task]
 ) -> None:
-    """Pass one outcome on; of a worker that died, blame the element it was at and queue the rest again."""
+    """Pass one outcome on; of a worker that died, blame the element it was at and queue the rest again.
+
+    That it is killed from outside is the element's fault only the second time: until then its shape is what it would have been.
+    """
     outcome = receive(worker.results)
     if outcome is not None:
         worker.pending.pop(0)
         send(answers, outcome)
         return
-    state, reason = describe(worker.reap(), seconds * worker.pending[0][4])
+    status = worker.reap()
     workers.remove(worker)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in OUTSIDE and worker.pending[0] not in killed:
+        killed.add(worker.pending[0])
+        queue[:0] = worker.pending
+        return
+    state, reason = describe(status, seconds * worker.pending[0][4])
     failures[worker.pending[0][2:4]] += 1
     send(answers, (worker.pending[0][0], state, reason))
     queue[:0] = worker.pending[1:]
@@ -302,10 +315,7 @@ def collect(
 
 def main() -> None:
     """Load the libraries, open the model that is named and serve over stdin and stdout; what the C++ side prints goes to stderr."""
-    die_with_parent()
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    commands = Exact(os.dup(0))
+    commands, answers = standard_pipes()
     parser()
     import ifcopenshell.geom  # noqa: F401, PLC0415  before the model is known, so that it need not wait
 

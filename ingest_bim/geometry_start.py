@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from ingest_bim.pipes import Exact
-from twin.processes import die_with_parent
+from twin.errors import UnreadableSource
+from twin.processes import die_with_parent, ending
 
 PIPE = 1 << 20
 """Bytes on their way from a fork."""
+LIVES = 2
+"""How often a process is started that dies before it has done its work."""
 
 
 class Started(Protocol):
@@ -32,6 +35,10 @@ class Started(Protocol):
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end; subprocess.TimeoutExpired if that takes longer."""
+        ...
+
+    def terminate(self) -> None:
+        """Ask it to end."""
         ...
 
     def kill(self) -> None:
@@ -60,8 +67,9 @@ class Forked:
                 for standard in range(3):
                     os.dup2(nothing, standard)
                 serve(Exact(down_read), os.fdopen(up_write, "wb"))
-            finally:
                 os._exit(0)
+            finally:
+                os._exit(1)
         os.close(down_read)
         os.close(up_write)
         self.stdin: IO[bytes] | None = os.fdopen(down_write, "wb")
@@ -87,7 +95,7 @@ class Forked:
         return status
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """See `Started`."""
         if self.poll() is None:
             os.kill(self.pid, signal.SIGTERM)
 
@@ -108,10 +116,25 @@ def _widen(pipe: int) -> None:
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
-def spawned() -> subprocess.Popen[bytes]:
-    """A geometry process that is told its model on its standard input. Nothing is imported from the current folder."""
-    command = [sys.executable, "-P", "-m", "ingest_bim.geometry_host"]
+def died(source: str, which: str, status: int) -> UnreadableSource:
+    """What is said of a process of a model's reading that died as often as it is started."""
+    how, remedy = ending(status)
+    return UnreadableSource(f"{source}: the {which} process was started twice, and the last time it {how}.", remedy)
+
+
+def spawned(module: str) -> subprocess.Popen[bytes]:
+    """A process of a module's `main`, which is told the rest on its standard input (`standard_pipes`). Nothing is imported from the current folder."""
+    command = [sys.executable, "-P", "-m", module]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment())
+
+
+def standard_pipes() -> tuple[Exact, IO[bytes]]:
+    """In a process that was `spawned`: what is sent to it, and where it answers. What C++ prints goes to its standard error."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who is interrupted at the keyboard ends this one
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return Exact(os.dup(0)), answers
 
 
 def _environment() -> dict[str, str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
 
-from ingest_bim.geometry_start import Forked
+from ingest_bim.geometry_start import LIVES, Forked, Started, died, spawned
 from ingest_bim.pipes import Exact, Packed, opened, packed, send
 from twin.processes import keep_memory, spare_pandas
 
@@ -44,25 +44,40 @@ class Early:
         self.source, self.encoding = source.resolve(), encoding
         self.options: Options | None = None
         self.spare = threading.Event()
-        self.process = Forked(partial(_read, self.source, encoding))
+        self._cache = Path()
+        self._begin(Forked(partial(_read, self.source, encoding)))
+
+    def _begin(self, process: Started) -> None:
+        self.process = process
         self._messages: SimpleQueue[Packed | None] = SimpleQueue()
         # a thread empties the pipe, so that the other process never waits for one that is busy loading
-        threading.Thread(target=self._drain, name="early-reading", daemon=True).start()
+        threading.Thread(target=self._drain, args=(process, self._messages), name="early-reading", daemon=True).start()
 
     def begin(self, options: Options, cache: Path) -> None:
         """Let it read: until now it loaded libraries and opened the file."""
-        self.options = options
+        self.options, self._cache = options, cache
         self._send((options.model_dump(), sorted(options.model_fields_set), str(cache)))
 
-    def _drain(self) -> None:
-        assert self.process.stdout is not None
-        while (message := packed(self.process.stdout)) is not None:
-            self._messages.put(message)
+    def _again(self, options: Options) -> None:
+        """Read once more, in a process that is started afresh: this one has threads by now. What the other left goes."""
+        import tempfile  # noqa: PLC0415  nothing that is seldom needed is loaded before the fork
+
+        from twin import scratch  # noqa: PLC0415
+
+        scratch.sweep(Path(tempfile.gettempdir()), scratch.TWIN)
+        self._begin(spawned("ingest_bim.ifc_process"))
+        self._send((self.source, self.encoding))
+        self.begin(options, self._cache)
+
+    def _drain(self, process: Started, messages: SimpleQueue[Packed | None]) -> None:
+        assert process.stdout is not None
+        while (message := packed(process.stdout)) is not None:
+            messages.put(message)
             self.spare.set()
         self.spare.set()
-        self.process.wait()  # its CPU time then counts as ours
-        self._messages.put(None)
-        for stream in (self.process.stdin, self.process.stdout):
+        process.wait()  # its CPU time then counts as ours
+        messages.put(None)
+        for stream in (process.stdin, process.stdout):
             if stream is not None:
                 with suppress(OSError):  # what could not be sent any more
                     stream.close()
@@ -76,28 +91,33 @@ class Early:
         """What the other process reads; its report becomes this one, its progress ours.
 
         Raises:
-            TwinError: as the reading did. UnreadableSource: the process ended without a word.
+            TwinError: as the reading did. UnreadableSource: the process died, twice.
         """
         from ingest_bim.ifc_folded import unfolded  # noqa: PLC0415  loads the libraries that the other process was started ahead of
 
         yield from unfolded(self._sent(report))
 
     def _sent(self, report: Report) -> Iterator[Sent]:
-        """Batches as they are sent.
+        """Batches as they are sent, each once.
 
         Raises:
-            TwinError: as the reading did. UnreadableSource: the process ended without a word.
+            TwinError: as the reading did. UnreadableSource: the process died, twice.
         """
         from twin import reading  # noqa: PLC0415
-        from twin.errors import UnreadableSource  # noqa: PLC0415
 
         around = reading.current()
-        ended = False
+        ended, lives = False, LIVES
+        given = again = 0  # batches that were handed on, and those that come once more
         try:
             while not ended:
                 message = self._messages.get()
                 if message is None:
-                    raise UnreadableSource(f"{self.source.name}: the reading process ended unexpectedly.", "Run it again. Where it ends again, the machine is short of memory or the file is damaged: export it again.")
+                    lives -= 1
+                    if not lives or self.options is None:
+                        raise died(self.source.name, "reading", self.process.wait())
+                    self._again(self.options)
+                    again = given
+                    continue
                 kind, what = opened(message)
                 if kind == "progress":
                     around.progress(*what)
@@ -108,7 +128,10 @@ class Early:
                     for name, value in vars(what).items():
                         setattr(report, name, value)
                     report.source = source or what.source
+                elif kind == "batch" and again:
+                    again -= 1
                 elif kind == "batch":
+                    given += 1
                     yield what
                 elif kind == "failed":
                     raise what

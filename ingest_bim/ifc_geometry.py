@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +19,8 @@ from numpy.typing import NDArray
 from ingest_bim.geometry_host import Task, serve
 from ingest_bim.geometry_polygons import cross
 from ingest_bim.geometry_redrawn import prepared
-from ingest_bim.geometry_start import Forked, Started, spawned
+from ingest_bim.geometry_start import LIVES, Forked, Started, died, spawned
 from ingest_bim.pipes import receive, send
-from twin.errors import UnreadableSource
 
 FAST, MIDDLE, REFERENCE = "hybrid-manifold-opencascade", "hybrid-cgal-simple-opencascade", "opencascade"
 VOLUME_TOLERANCE = 0.005
@@ -64,58 +65,87 @@ class Shapes:
 class Host:
     """The geometry process (`ingest_bim.geometry_host`) as a context: `submit` elements, and ask for each `result`.
 
+    One that dies is started once more and does what is not done yet.
+
     Args:
-        process: one that has its model.
+        source: the model's name, for messages.
+        start: makes the process. first: what that is told before its tasks.
     """
 
-    def __init__(self, process: Started) -> None:
-        self.process = process
+    def __init__(self, source: str, start: Callable[[], Started], *first: Any) -> None:
+        self.source, self._start, self._first = source, start, first
+        self._lives, self._stopped = LIVES, threading.Event()
+        self._open: dict[int, Task] = {}
         self.answers: SimpleQueue[Any] = SimpleQueue()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.process = self._start()
         # a thread empties the pipe, so that workers never wait for a parent that is busy with properties
-        self.drain = threading.Thread(target=self._drain, daemon=True)
+        self.drain = threading.Thread(target=self._drain, args=(self.process.stdout,), daemon=True)
         self.drain.start()
+        for message in self._first:
+            self._tell(message)
 
     @classmethod
-    def of_file(cls, path: Path, workers: int, seconds: float) -> Self:
+    def of_file(cls, source: str, path: Path, workers: int, seconds: float) -> Self:
         """One that opens the model itself, as the caller does at the same time."""
-        host = cls(spawned())
-        host._tell((str(path.resolve()), workers, seconds))
-        return host
+        return cls(source, partial(spawned, "ingest_bim.geometry_host"), (str(path.resolve()), workers, seconds))
 
     @classmethod
-    def of_model(cls, model: Any, workers: int, seconds: float) -> Self:
+    def of_model(cls, source: str, model: Any, workers: int, seconds: float) -> Self:
         """A fork of this process, which has the model open and runs no other thread."""
-        return cls(Forked(lambda commands, answers: serve(prepared(model), workers, seconds, commands, answers)))
+        return cls(source, lambda: Forked(lambda commands, answers: serve(prepared(model), workers, seconds, commands, answers)))
 
-    def _drain(self) -> None:
-        assert self.process.stdout is not None
-        while (answer := receive(self.process.stdout)) is not None:
+    def _drain(self, stream: IO[bytes]) -> None:
+        while (answer := receive(stream)) is not None:
             if answer != "ready":
                 self.answers.put(answer)
         self.answers.put(None)
 
     def submit(self, tasks: list[Task]) -> None:
         """Queue tasks; their outcomes come by `results`."""
+        self._open |= {task[0]: task for task in tasks}
         self._tell(tasks)
 
     def _tell(self, what: Any) -> None:
         assert self.process.stdin is not None
-        try:
+        with suppress(OSError):  # that it is gone is told by the end of its answers
             send(self.process.stdin, what)
-        except OSError:
-            self.answers.put(None)
 
     def result(self) -> tuple[int, str, Any]:
         """The next outcome (number, state, shape or reason), in any order.
 
         Raises:
-            UnreadableSource: the whole process ended (the model cannot be opened by the parser).
+            UnreadableSource: the whole process died, twice (the model cannot be opened by the parser).
         """
-        answer: tuple[int, str, Any] | None = self.answers.get()
-        if answer is None:
+        while (answer := self.answers.get()) is None:
+            self._again()
+        number, state, value = answer
+        self._open.pop(number, None)
+        return number, state, value
+
+    def _again(self) -> None:
+        """Start it once more, with what is not done."""
+        status = self._ended()
+        self._lives -= 1
+        if self._lives <= 0 or self._stopped.is_set():
             self.answers.put(None)
-            raise UnreadableSource("The geometry process ended unexpectedly.", "Run it again. Where it ends again, the machine is short of memory or the file is damaged: export it again.")
-        return answer
+            raise died(self.source, "geometry", status)
+        self._begin()
+        if self._stopped.is_set():  # meanwhile, by another thread
+            self.process.kill()
+        self._tell(list(self._open.values()))
+
+    def _ended(self) -> int:
+        """The exit status of the process, which is ending."""
+        self.drain.join(timeout=5)
+        status = self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with suppress(OSError):  # what could not be sent any more
+                    stream.close()
+        return status
 
     def __enter__(self) -> Self:
         return self
@@ -128,19 +158,17 @@ class Host:
 
     def stop(self) -> None:
         """End it at once; whoever waits for an outcome is told that there is none."""
+        self._stopped.set()
         self.process.kill()
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        assert self.process.stdout is not None
         self.close()
         try:
             # the end of its input ends it and its workers; their CPU time then counts as ours
             self.process.wait(timeout=2)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
-        self.drain.join(timeout=5)
-        self.process.stdout.close()
+        self._ended()
 
 
 # --- measures ----------------------------------------------------------------------------------------------------

@@ -15,10 +15,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any, NoReturn
 
+from ingest_bim.geometry_start import standard_pipes
 from ingest_bim.ifc_open import opening
 from ingest_bim.pipes import Exact, receive, send
 from ingest_bim.step_guard import remove_copies
 from twin.errors import TwinError
+from twin.processes import keep_memory, spare_pandas
 
 
 class Asker:
@@ -96,3 +98,19 @@ def serve(source: Path, encoding: str | None, answers: Exact, out: IO[bytes]) ->
         read(source, encoding, out, answers)
     except (SystemExit, BrokenPipeError):
         os._exit(1)
+
+
+def main() -> None:
+    """For a reading that is begun anew: the source and its encoding are told first."""
+    answers, out = standard_pipes()
+    asked = receive(answers)
+    if asked is not None:
+        keep_memory()
+        spare_pandas(compute=False)
+        source, encoding = asked
+        serve(source, encoding, answers, out)
+    os._exit(0)  # as a fork does
+
+
+if __name__ == "__main__":
+    main()

@@ -86,7 +86,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
     with ExitStack() as stack:
         stack.enter_context(uncollected())
         shaped, workers = options.kernel != "none", options.workers or min(os.cpu_count() or 1, 16)
-        host = stack.enter_context(Host.of_file(step.path, workers, options.element_seconds)) if shaped and not alone else None
+        host = stack.enter_context(Host.of_file(name, step.path, workers, options.element_seconds)) if shaped and not alone else None
         text = StepText.of(step.path) if shaped and step.size <= MAX_SCANNED else None
         singles = Singles(text) if text is not None else None
         if singles is not None:
@@ -104,7 +104,7 @@ def _read(opened: Opening, options: Options, report: Report, later: ExitStack, *
         products = Products(model, text)
         shaping: Aside | Apart | Within | None = None
         if shaped:
-            work = Work(model, step, text, structure, products, units, options, workers, around.cache)
+            work = Work(name, model, step, text, structure, products, units, options, workers, around.cache)
             few = hardly(work) if host is None else None
             shaping = Aside(work, host, later) if host is not None else Apart(work, later) if few is None else Within(work, few, later)
             stack.enter_context(shaping)

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NoReturn, Self
 
 from ingest_bim.geometry_host import DIRECT, Task, own, without
-from ingest_bim.geometry_start import Forked
+from ingest_bim.geometry_start import LIVES, Forked, died
 from ingest_bim.ifc_cache import ShapeCache
 from ingest_bim.ifc_geometry import REFERENCE, Host, Shape, Shapes
 from ingest_bim.ifc_groups import Group, groups_of
@@ -40,7 +40,7 @@ from ingest_bim.pipes import Exact, receive, send
 from ingest_bim.step_access import DAMAGED, parser
 from ingest_bim.step_guard import StepFile
 from ingest_bim.step_scan import StepText
-from twin.errors import Cancelled, TwinError, UnreadableSource
+from twin.errors import Cancelled, TwinError
 
 if TYPE_CHECKING:
     from ingest_bim.ifc_options import Options
@@ -102,10 +102,12 @@ class Work:
     """A model that is open, and how its elements are to be shaped.
 
     Attributes:
+        name: of the source.
         text: None for a file that is too large to be looked through: it shares nothing, and every element is shaped by a kernel.
         cache: folder of the shapes that are kept, None for none.
     """
 
+    name: str
     model: Any
     step: StepFile
     text: StepText | None
@@ -215,7 +217,7 @@ class Within:
                 self._outcomes.append((number, *without(error)))
         if others:
             if self._host is None:
-                self._host = Host.of_model(model, self.work.workers, self.work.options.element_seconds)
+                self._host = Host.of_model(self.work.name, model, self.work.workers, self.work.options.element_seconds)
             self._host.submit(others)
 
     def result(self) -> tuple[int, str, Any]:
@@ -267,14 +269,19 @@ def hardly(work: Work) -> tuple[dict[int, Group], Grouped] | None:
 class Apart:
     """Shaping in a fork of this process, which has no other thread; kernels are forks of that. It keeps the shapes for the next time when it has sent them.
 
+    A fork that dies before that is made once more.
+
     Args:
         later: as for `Aside` (waiting for the process's end).
     """
 
     def __init__(self, work: Work, later: ExitStack) -> None:
-        self.later, self._done = later, 0
+        self.work, self.later, self._done, self._lives = work, later, 0, LIVES
         self._grouped: Grouped | None = None
-        self.process = Forked(partial(_serve, work))
+        self._begin()
+
+    def _begin(self) -> None:
+        self.process = Forked(partial(_serve, self.work))
         assert self.process.stdout is not None
         self._answers = Exact(os.dup(self.process.stdout.fileno()))
 
@@ -295,7 +302,7 @@ class Apart:
         """The next message of this kind; errors are raised here.
 
         Raises:
-            UnreadableSource: the process ended without a word.
+            UnreadableSource: the process died, twice.
         """
         while True:
             if not select.select([self._answers], [], [], PAUSE)[0]:
@@ -303,13 +310,19 @@ class Apart:
                 continue
             message = receive(self._answers)
             if message is None:
-                raise UnreadableSource("The shaping process ended unexpectedly.", "Run it again. Where it ends again, the machine is short of memory or the file is damaged: export it again.")
+                self._lives -= 1
+                if not self._lives:
+                    raise died(self.work.name, "shaping", self.process.wait())
+                self._close()
+                self._begin()
+                continue
             kind, what = message
             if kind == "failed":
                 raise what
             if kind == wanted:
                 return what
-            self._done = what
+            if kind == "progress":
+                self._done = what
             progress(self._done, self._grouped.count if self._grouped else 0)
 
     def __enter__(self) -> Self:
@@ -318,6 +331,9 @@ class Apart:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.process.kill()
+        self._close()
+
+    def _close(self) -> None:
         self._answers.close()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
@@ -336,7 +352,7 @@ def _serve(work: Work, commands: Exact, answers: IO[bytes]) -> NoReturn:
 
     fresh: dict[bytes, Shape] = {}
     try:
-        with Host.of_model(work.model, work.workers, work.options.element_seconds) as host:
+        with Host.of_model(work.name, work.model, work.workers, work.options.element_seconds) as host:
             drawable, found = grouped(work.structure, work.products)
             send(answers, ("grouped", found))
             shapes, fresh = work.shaped(host, drawable, told)

@@ -18,7 +18,6 @@ import rasterio
 from numpy.typing import NDArray
 from pydantic import Field
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.shutil import copy as raster_copy
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
@@ -208,9 +207,8 @@ def _legend(path: Path, seen: _Seen, options: Options, names: dict[int, str]) ->
 def _pack(clean: Path, cog: Path, jpeg: bool, kind: str) -> Path:
     packing = {"compress": "JPEG", "quality": JPEG_QUALITY} if jpeg else {"compress": "DEFLATE", "level": 6, "predictor": "YES"}
     with rasterio.Env(**raster_source.SAFE):
-        raster_copy(clean, cog, driver="COG", blocksize=512, bigtiff="IF_SAFER", overview_resampling="MODE" if kind == "classes" else "AVERAGE",
-                    num_threads="2", **packing)  # fmt: skip
-    raster_file.check_written(cog)
+        raster_file.copy(clean, cog, driver="COG", blocksize=512, bigtiff="IF_SAFER", overview_resampling="MODE" if kind == "classes" else "AVERAGE",
+                         num_threads="2", **packing)  # fmt: skip
     clean.unlink()
     return cog
 

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.transform import GCPTransformer
 
-from twin import scratch, zips
+from twin import raster_file, scratch, zips
 from twin.errors import BadFeature, BadInput, BadOption, StorageError, UnreadableSource
 from twin.model import Report
 
@@ -36,7 +37,7 @@ SAFE = {
 MEMBERS = (".tif", ".tiff", ".asc", ".hgt")
 MAX_UNPACKED = 16 << 30
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-FULL = ("Write error", "write error", "No space left", "File too large", "Free disk space")
+FULL = ("Write error", "write error", "No space left", "File too large", "Free disk space", "IO error writing", "Seek error")
 """What GDAL says when a file cannot be written."""
 _HGT = re.compile(r"^[NS]\d{2}[EW]\d{3}", re.IGNORECASE)
 _HGT_SIZES = {2 * 1201 * 1201: 3, 2 * 3601 * 3601: 1, 2 * 1801 * 3601: 1}
@@ -175,6 +176,7 @@ def opened(file: RasterFile) -> Iterator[Any]:
     """
     # an ASCII grid is typed by GDAL from its first 100 kB: whole numbers there would cut off every later decimal
     extra = {"DATATYPE": "Float32"} if file.driver == "AAIGrid" else {}
+    raster_file.quiet()
     with rasterio.Env(**SAFE):
         try:
             with warnings.catch_warnings():
@@ -182,7 +184,7 @@ def opened(file: RasterFile) -> Iterator[Any]:
                 dataset = rasterio.open(file.path, driver=file.driver, **extra)
             with dataset:
                 yield dataset
-        except RasterioIOError as error:
+        except (RasterioIOError, CPLE_BaseError) as error:  # the second where what is written meanwhile is closed
             detail = str(error.__cause__ or error).replace(str(file.path), file.name).splitlines()[0][:200].rstrip(".")
             if any(sign in detail for sign in FULL):  # GDAL's errors of reading and of what is written meanwhile are of one class
                 raise StorageError(f"{file.name}: what is made of it cannot be written, the disk is full ({detail}).",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from scenarios.contract import Model, Scenario, World, not_finite
+from twin import scratch
 from twin.errors import BadInput, Cancelled
 from twin.model import Batch
 
@@ -97,9 +98,7 @@ def _require_finite(model: Model) -> None:
 
 def _save(model: Model, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(f".{os.getpid()}.tmp")
-    with scratch.open("wb") as file:
+    fresh = path.with_suffix(f".{os.getpid()}.tmp")
+    with fresh.open("wb") as file:
         np.savez(file, **model.checkpoint())  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
+    scratch.publish(fresh, path)

@@ -106,7 +106,7 @@ class Attributes:
 
 
 def _write(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
-    with storage_errors("keeping a layer's attributes while it is tiled"):
+    with storage_errors("keeping a layer's attributes while it is tiled", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
             writer.write_table(schema.empty_table())

@@ -222,7 +222,7 @@ def save_batches(lake: Lake, schema: pa.Schema, batches: Callable[[], Iterator[p
         crc = _crc(batch, None if number == 0 else crc)
     schema = schema.with_metadata({**(schema.metadata or {}), b"format": str(_FORMAT).encode(), b"crc": str(crc).encode()})
     with lake.scratch(".arrow") as path:
-        with storage_errors("keeping what the next build of a layer needs"), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        with storage_errors("keeping what the next build of a layer needs", path.parent), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
             for batch in batches():
                 writer.write_batch(batch.replace_schema_metadata(schema.metadata))
         return lake.put_file(path, ".arrow", move=True)

@@ -20,6 +20,7 @@ from tiling.point_frame import ENOUGH, Frame, Patches
 from tiling.point_kernels import BITS
 from twin.clouds import decompressor
 from twin.errors import UnreadableSource
+from twin.lake import storage_errors
 from twin.model import Part, Reference
 
 CHUNK = 1 << 19
@@ -107,11 +108,11 @@ class Run:
         """Write the columns to a file.
 
         Raises:
-            OSError: disk full or not writable.
+            StorageError: the disk is full.
         """
-        with path.open("wb") as file:
+        with storage_errors("Keeping points while a cloud is tiled", path.parent), path.open("wb") as file:
             for column in (self.keys, self.points.places, self.points.colors, self.points.intensity):
-                column.tofile(file)
+                file.write(np.ascontiguousarray(column).data)  # `tofile` does not say what went wrong
         return OnDisk(path, len(self))
 
 

@@ -70,7 +70,7 @@ class Store:
         self._files = True
         if not self._held and self._folder.exists():
             return
-        with storage_errors("keeping what a layer's tiles are made of"):
+        with storage_errors("keeping what a layer's tiles are made of", self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             for name, waiting in self._waiting.items():
                 if waiting:

@@ -26,6 +26,7 @@ import numpy as np
 from deflate import crc32, deflate_compress
 from numpy.typing import NDArray
 
+from twin import scratch
 from twin.archive_directory import Directory, record
 from twin.errors import BadTileset, NotFound
 from twin.hashing import Hasher, remember
@@ -254,7 +255,7 @@ class ArchiveWriter:
         self.path.unlink(missing_ok=True)
 
     def _storage(self) -> AbstractContextManager[None]:
-        return storage_errors(f"Writing the archive {self._name}")
+        return storage_errors(f"Writing the archive {'of tiles' if scratch.is_ours(self._name) else self._name}", self.path.parent)
 
 
 class Archive:

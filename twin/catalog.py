@@ -118,7 +118,7 @@ class Catalog:
             first: BaseException = error  # where the disk is full SQLite rolls back itself, and the second time that is an error
             while isinstance(first.__context__, (OperationalError, sqlite3.Error)):
                 first = first.__context__
-            raise StorageError(f"The catalogue cannot be written: {first}.", "Another program may hold it, or the disk is full.") from error
+            raise StorageError(f"The catalogue cannot be written: {first}.", "Free space (twin gc) and run the command again." if "full" in str(first) else "Another program may hold it.") from error
 
     @contextmanager
     def _waiting(self, lasting: bool) -> Iterator[None]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from twin import intake, tasks
+from twin import intake, scratch, tasks
 from twin.city import City
 
 Listener = Callable[[str, float, str], None]
@@ -25,10 +24,10 @@ def build(city: City, seed: int | None, listener: Listener | None, *, say: Calla
     marker = city.settings.home / "delivery.json"
     if marker.exists() and set(json.loads(marker.read_text("utf-8"))["layers"]) <= shown:
         return {"layers": len(shown), "built": 0}
-    with tempfile.TemporaryDirectory(prefix="twin-delivery-") as scratch:
+    with scratch.folder("delivery") as folder:
         say("Generating the sample city …")
         generate = import_module("data_samples").generate
-        manifest_path = Path(generate(Path(scratch)) if seed is None else generate(Path(scratch), seed=seed))
+        manifest_path = Path(generate(folder) if seed is None else generate(folder, seed=seed))
         manifest = json.loads(manifest_path.read_text("utf-8"))
         deliveries = [item for item in manifest["files"] if item.get("reader")]
         deliveries.sort(key=lambda item: FIRST.get(item["reader"], 9))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -81,7 +80,7 @@ def _whole(path: Path) -> Iterator[Path]:
         yield place
         if path.is_dir():
             path.rmdir()  # it is empty
-        os.replace(place, path)
+        scratch.publish(place, path)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}.", "Nothing was written. Check the disk's space and the folder's permissions.") from error
     finally:

@@ -235,7 +235,7 @@ def _geotiff(city: City, version: LayerVersion, place: Path) -> str:
     timed = moments.moments(version)
     with rasterio.open(city.lake.path(timed[0].key)) as first:
         profile = {"driver": "GTiff", "width": first.width, "height": first.height, "dtype": first.dtypes[0], "crs": first.crs, "transform": first.transform, "nodata": first.nodata}
-    with rasterio.open(place, "w", count=len(timed), compress="deflate", tiled=True, blockxsize=256, blockysize=256, interleave="band", bigtiff="IF_SAFER", **profile) as out:
+    with raster_file.writing(), rasterio.open(place, "w", count=len(timed), compress="deflate", tiled=True, blockxsize=256, blockysize=256, interleave="band", bigtiff="IF_SAFER", **profile) as out:
         for index, part in enumerate(timed, 1):
             with rasterio.open(city.lake.path(part.key)) as file:
                 out.write(file.read(1, window=Window(0, 0, file.width, file.height)), index)

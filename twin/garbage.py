@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from twin.errors import Conflict
 from twin.jobs import Context, Jobs, alive
 
 CACHE_AGE = 90 * 86_400.0
-"""Seconds after which what readers keep to be quick is removed."""
+"""Seconds after which what readers keep to be quick is removed, and the last good state of a run that broke down."""
+LAST_GOOD = "last-good.npz"
+"""As `scenarios.driver` names it."""
 
 
 def collect(city: City, context: Context, params: dict[str, Any]) -> dict[str, Any]:
@@ -56,4 +59,21 @@ def collect(city: City, context: Context, params: dict[str, Any]) -> dict[str, A
             removed, freed = removed + 1, freed + size
     swept = city.lake.sweep_temporary() + scratch.sweep(Path(tempfile.gettempdir()), scratch.TWIN)  # the second: of readers
     freed += city.sweep_cache(CACHE_AGE)
+    swept += _sweep_runs(city, now - grace, now - CACHE_AGE)
     return {"versions": len(dead_versions), "tilesets": len(dead_derivations), "files": removed, "bytes": freed, "temporary": swept}
+
+
+def _sweep_runs(city: City, ended: float, old: float) -> int:
+    """Remove what runs left that ended without a result before a time (s since 1970): checkpoints and frames, with which nobody goes on; later the last good state too."""
+    count = 0
+    done = {job.id: job.finished or 0.0 for job in Jobs(city.catalog).list(limit=1 << 30) if job.done}
+    for folder in (city.settings.home / "runs").glob("*"):
+        if done.get(folder.name, ended) >= ended:
+            continue
+        for path in list(folder.iterdir()):
+            if path.name != LAST_GOOD or done[folder.name] < old:
+                scratch.remove(path)
+                count += 1
+        with suppress(OSError):  # the last good state is in it
+            folder.rmdir()
+    return count

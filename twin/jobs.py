@@ -9,6 +9,7 @@ everything they make is content-addressed or recorded under the job's id.
 from __future__ import annotations
 
 import logging
+import tempfile
 import threading
 import time
 import uuid
@@ -256,7 +257,7 @@ class Jobs:
             raise
         except Exception as error:
             if isinstance(error, OSError) and is_full(error):
-                told = str(storage_error(f"Job {job.id}", error))
+                told = str(storage_error(f"{job.kind} (job {job.id})", error, error.filename or f"the city's folder or {tempfile.gettempdir()}"))
             else:
                 log.exception("job %s failed", job.id)
                 told = f"Internal error ({type(error).__name__}: {error}). Please report it; the log has the details."

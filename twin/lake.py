@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import re
 import shutil
 import time
@@ -55,7 +54,7 @@ class Lake:
         Raises:
             StorageError: disk full or not writable; nothing is left behind.
         """
-        with storage_errors(f"storing {source.name}"):
+        with storage_errors(f"storing {'a part' if move else source.name}", self.root):
             key = digest(source) + suffix
             target = self._place(key)
             if target.exists():
@@ -63,28 +62,21 @@ class Lake:
                     source.unlink()
                 return key
             if move:
-                with source.open("rb+") as file:
-                    os.fsync(file.fileno())
                 self._publish(source, target)
                 return key
             with self.scratch(suffix) as copy:
                 shutil.copyfile(source, copy)
-                with copy.open("rb+") as file:
-                    os.fsync(file.fileno())
                 self._publish(copy, target)
             return key
 
     def put_bytes(self, data: bytes, suffix: str = "") -> str:
         """Store bytes and return their key."""
-        with storage_errors("storing a part"):
+        with storage_errors("storing a part", self.root):
             key = hashlib.sha256(data).hexdigest() + suffix
             target = self._place(key)
             if not target.exists():
                 with self.scratch(suffix) as copy:
-                    with copy.open("wb") as file:
-                        file.write(data)
-                        file.flush()
-                        os.fsync(file.fileno())
+                    copy.write_bytes(data)
                     self._publish(copy, target)
             return key
 
@@ -157,12 +149,7 @@ class Lake:
 
     def _publish(self, source: Path, target: Path) -> None:
         target.parent.mkdir(exist_ok=True)
-        os.replace(source, target)
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        scratch.publish(source, target)
 
 
 def is_full(error: BaseException) -> bool:
@@ -170,19 +157,19 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def storage_error(doing: str, error: OSError) -> StorageError:
-    """What the operating system says, in words."""
-    full = is_full(error)
+def storage_error(doing: str, error: OSError, place: Path | str = "") -> StorageError:
+    """What the operating system says, in words; `place` is what is written to."""
+    full, where = is_full(error), f" in {place}" if place else ""
     return StorageError(
         f"{doing}: {'the disk is full' if full else error.strerror or error}.",
-        "The city shows what it showed. Free space (twin gc) and run the command again." if full else "Check the folder's permissions.",
+        f"The city shows what it showed. Free space{where} (twin gc) and run the command again." if full else "Check the folder's permissions.",
     )
 
 
 @contextmanager
-def storage_errors(doing: str) -> Iterator[None]:
+def storage_errors(doing: str, place: Path | str = "") -> Iterator[None]:
     """The operating system's errors as StorageError."""
     try:
         yield
     except OSError as error:
-        raise storage_error(doing, error) from error
+        raise storage_error(doing, error, place) from error

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from twin import clouds, crs, ground, keys, meshes, raster_file
 from twin.errors import BadFeature, BadReference, Conflict, NotFound
-from twin.lake import Lake
+from twin.lake import Lake, storage_errors
 from twin.meshes import read_meshes as read_meshes  # noqa: PLC0414  readers of versions find it here
 from twin.model import (
     Asset,
@@ -315,10 +315,11 @@ def _write_grid(lake: Lake, grid: Grid) -> Part:
     transform = Affine(*grid.transform)
     corners = np.array([transform * (c, r) for c in (0, columns) for r in (0, rows)])
     predictor = 3 if np.issubdtype(grid.data.dtype, np.floating) else 2
+    reference = crs.crs_of(grid.reference.horizontal).to_wkt()
     with lake.scratch(".tif") as path:
-        with rasterio.open(path, "w", driver="COG", height=rows, width=columns, count=bands, dtype=grid.data.dtype,
-                           crs=crs.crs_of(grid.reference.horizontal).to_wkt(), transform=transform, nodata=grid.nodata,
-                           compress="DEFLATE", predictor=predictor, blocksize=256, overview_resampling="nearest") as file:  # fmt: skip
+        with raster_file.writing(), rasterio.open(path, "w", driver="COG", height=rows, width=columns, count=bands, dtype=grid.data.dtype,
+                                                  crs=reference, transform=transform, nodata=grid.nodata,
+                                                  compress="DEFLATE", predictor=predictor, blocksize=256, overview_resampling="nearest") as file:  # fmt: skip
             file.write(grid.data)
             for index, band in enumerate(grid.bands, 1):
                 file.set_band_description(index, band.name)
@@ -366,7 +367,7 @@ class _Writing:
 
 def _put_table(lake: Lake, writers: AbstractContextManager[Any], role: str, table: pa.Table, bounds: Bounds | None, properties: dict[str, Any]) -> Part:
     with lake.scratch(".parquet") as path:
-        with writers:
+        with writers, storage_errors(f"Writing the {role.replace(':', ' ')} of a layer", path.parent):
             pq.write_table(table, path, compression="zstd", compression_level=3, row_group_size=meshes.rows_a_group(role, table))
         size = path.stat().st_size
         return Part(role, lake.put_file(path, ".parquet", move=True), size, table.num_rows, bounds, properties)

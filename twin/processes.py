@@ -188,6 +188,16 @@ class _StandIn:
         vars(module).update(self.members, __getattr__=later)
 
 
+def ending(status: int) -> tuple[str, str]:
+    """How a process ended, in words, and what to do, from its exit status as `subprocess` counts them (a signal is negative)."""
+    if status == -signal.SIGKILL:
+        return "was killed (SIGKILL), most likely because the machine ran out of memory", "Free memory, or use a machine that has more, and run it again."
+    if status in (-signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT):
+        return f"was ended from outside ({signal.Signals(-status).name})", "Run it again."
+    how = f"crashed ({signal.Signals(-status).name})" if -status in signal.valid_signals() else f"ended unexpectedly (exit status {status})"
+    return how, "The file may be damaged: export it again."
+
+
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)

@@ -1,13 +1,69 @@
-"""Whether a GeoTIFF that was just written is whole.
+"""Writing rasters where the disk may be full: one error for all the ways in which GDAL fails, and whether a GeoTIFF that was just written is whole.
 
 GDAL writes much of a file while it is closed (of a cloud-optimised one everything), and nobody is told that this failed: on a full disk rasterio returns as if the file were there.
 """
 
 from __future__ import annotations
 
+import ctypes
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from twin.errors import StorageError
+
+_LOG = logging.getLogger("rasterio._env")
+"""Where GDAL's warnings go."""
+
+
+@lru_cache(maxsize=1)
+def quiet() -> None:
+    """Keep libtiff from printing what the disk says; GDAL, which writes through it, raises an error of the same.
+
+    GDAL hands each file an error handler, and its own reading and writing functions ask the library's general one, which prints.
+    """
+    from rasterio import _base  # noqa: PLC0415  as slow as below
+
+    with suppress(OSError, AttributeError):  # the library is another's, or it has no such function
+        ctypes.CDLL(_base.__file__).TIFFSetErrorHandler(ctypes.c_void_p(None))
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Around the writing and the closing of a raster, of which `check_written` says afterwards whether it is whole. What is read in here is of ours too.
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    import rasterio  # noqa: PLC0415
+    from rasterio._err import CPLE_BaseError  # noqa: PLC0415  where closing fails it comes as it is
+
+    quiet()
+    level = _LOG.level
+    try:
+        _LOG.setLevel(logging.ERROR)  # what it warns of in a file of ours it warns of where the disk is full, which is said below
+        yield
+    except (CPLE_BaseError, rasterio.errors.RasterioIOError) as error:
+        detail = str(error.__cause__ or error).splitlines()[0].rstrip(".")
+        raise _full(f" ({detail})") from error
+    finally:
+        _LOG.setLevel(level)
+
+
+def copy(source: Path, path: Path, **creation: Any) -> None:
+    """Copy a whole raster into a new one with GDAL's creation options.
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    from rasterio import shutil  # noqa: PLC0415
+
+    with writing():
+        shutil.copy(source, path, **creation)
+    check_written(path)
 
 
 def check_written(path: Path, least: int | None = None) -> None:
@@ -31,4 +87,9 @@ def check_written(path: Path, least: int | None = None) -> None:
     except (OSError, rasterio.errors.RasterioIOError):  # not even its directory
         whole = False
     if not whole:
-        raise StorageError("What is made of the raster cannot be written: the disk is full.", "Nothing was published. Free space (twin gc; TMPDIR, where temporary files lie) and run the command again.")
+        raise _full()
+
+
+def _full(detail: str = "") -> StorageError:
+    return StorageError(f"What is made of the raster cannot be written: the disk is full{detail}.",
+                        "Nothing was published. Free space (twin gc; TMPDIR, where temporary files lie) and run the command again.")  # fmt: skip

@@ -6,9 +6,11 @@ have them too), so the start is looked at as well; containers that share a folde
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -37,6 +39,11 @@ def folder(what: str, place: Path | None = None) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def is_ours(name: str) -> bool:
+    """Whether it is a name of this module, which tells a reader nothing."""
+    return _NAME.match(name) is not None
+
+
 def sweep(place: Path, before: str = "") -> int:
     """Remove what processes that are gone left in `place` under names that begin with `before`; returns how many files and folders."""
     count = 0
@@ -54,6 +61,39 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def publish(place: Path, path: Path) -> None:
+    """Give a file or a folder that is whole its final name, once it is on disk: after a power cut there is all of it under that name, or nothing."""
+    if place.is_dir():
+        _sync_all(place)
+    else:
+        _sync(place)
+    os.replace(place, path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_all(folder: Path) -> None:
+    """Wait until everything in a folder is on disk: at once, as a folder of tiles has a hundred thousand files, each of which would be a wait of its own."""
+    flush = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if sys.platform == "linux" else None
+    if flush is None:
+        os.sync()
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if flush(descriptor):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+    finally:
+        os.close(descriptor)
 
 
 def _is_left(text: str) -> bool:

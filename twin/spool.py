@@ -11,7 +11,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from twin import crs, keys
 from twin.batches import Batches
 from twin.errors import BadFeature
-from twin.lake import Lake
+from twin.lake import Lake, storage_errors
 from twin.model import Bounds, Column, Features, Part, Reference
 
 S = TypeVar("S")
@@ -95,14 +95,21 @@ class Spool:
         table = pa.Table.from_arrays(flat.columns, schema=pa.schema([described.get(f.name, f) for f in flat.schema]))
         if self.writer is None:
             self.schema, self.reference = table.schema, batch.reference
-            self.sink, self.keyed = pa.OSFile(str(self.path), "wb"), self._keys.open("wb")
-            self.writer = pa.ipc.new_stream(self.sink, table.schema)
+            with self._storing():
+                self.sink, self.keyed = pa.OSFile(str(self.path), "wb"), self._keys.open("wb")
+                self.writer = pa.ipc.new_stream(self.sink, table.schema)
         elif table.schema != self.schema:
             table = _conform(table, self.schema)
-        self.writer.write_table(table, max_chunksize=_CHUNK)
+        with self._storing():
+            self.writer.write_table(table, max_chunksize=_CHUNK)
         codes = keys.project(*crs.to_lonlat(batch.reference.horizontal, (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2))
         hashes = keys.id_hash(ids if isinstance(ids, pa.Array) else ids.combine_chunks())
-        self.keyed.write(np.column_stack([codes, hashes]).tobytes())
+        with self._storing():
+            self.keyed.write(np.column_stack([codes, hashes]).tobytes())
+
+    def _storing(self) -> AbstractContextManager[None]:
+        """What is wrong with the disk, in words."""
+        return storage_errors("Writing the features of a layer", self.path.parent)
 
     def _geometry(self, batch: Features) -> tuple[pa.Array, NDArray[np.float64]]:
         """The geometries as they are stored, and their boxes; heights are noted."""
@@ -129,18 +136,20 @@ class Spool:
         """All rows as parts of at most `part_rows` in row groups of `group_rows`; memory holds the keys of `in_memory` features.
 
         Raises:
-            BadFeature: an id occurs twice.
+            BadFeature: an id occurs twice. StorageError: the disk is full.
         """
         if self.writer is None or self.reference is None or self.schema is None:
             return
-        self.close()
+        with self._storing():
+            self.close()
         spooled = Batches(self.path)
         sorted_by = np.memmap(self._keys, np.uint64, "r").reshape(-1, 2)
         _refuse_duplicates(spooled, sorted_by[:, 1], source, in_memory)
 
         def write(rows: NDArray[np.int64]) -> Part:
             with lake.scratch(".parquet") as path:
-                box = self._write(path, spooled, rows, group_rows)
+                with self._storing():
+                    box = self._write(path, spooled, rows, group_rows)
                 size = path.stat().st_size
                 return Part("features", lake.put_file(path, ".parquet", move=True), size, len(rows), box)
 

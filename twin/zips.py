@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import struct
+import tempfile
 import zipfile
 import zlib
 
@@ -39,4 +40,4 @@ def names_of(archive: zipfile.ZipFile) -> list[tuple[str, zipfile.ZipInfo]]:
 
 def failure(error: BaseException, damaged: TwinError) -> TwinError:
     """What to raise for an error while a ZIP was unpacked to a file: `damaged`, but where the disk is full."""
-    return storage_error("unpacking a ZIP", error) if isinstance(error, OSError) and is_full(error) else damaged
+    return storage_error("unpacking a ZIP", error, tempfile.gettempdir()) if isinstance(error, OSError) and is_full(error) else damaged

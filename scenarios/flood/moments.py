@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 import weakref
 import zlib
@@ -18,6 +17,8 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from twin import scratch
 
 FOLDER = "frames.zarr"
 Moment = tuple[float, NDArray[np.uint16]]
@@ -33,8 +34,9 @@ class Moments(Sequence[Moment]):
 
     def __init__(self, folder: Path | None, shape: tuple[int, int]) -> None:
         if folder is None:
-            folder = Path(tempfile.mkdtemp(prefix="frames-"))
-            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            folder = Path(tempfile.gettempdir(), scratch.TWIN + scratch.name("frames"))
+            folder.mkdir(mode=0o700)
+            weakref.finalize(self, scratch.remove, folder)
         self.place = folder / FOLDER
         self.shape, self.times, self.wet = shape, list[float](), False
 
@@ -95,6 +97,9 @@ class Moments(Sequence[Moment]):
     def _put(self, name: str, data: bytes) -> None:
         path = self.place / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.tmp")
-        scratch.write_bytes(data)
-        os.replace(scratch, path)
+        fresh = path.with_name(f".{path.name}.tmp")
+        fresh.write_bytes(data)
+        if name.startswith("depth/") and not name.endswith((".zarray", ".zattrs")):  # a checkpoint may name it, which is on disk
+            scratch.publish(fresh, path)
+        else:
+            os.replace(fresh, path)

@@ -100,9 +100,13 @@ class Outfalls:
         """The inverse of `saved`."""
         self.changes = [(int(k), int(i), float(stage)) for k, i, stage in saved["outfall_changes"]]
         self.out, self.back, self.owed, self.seen = (row.copy() for row in saved["outfall_volumes"])
-        self.when, self.stage = saved["outfall_changes"][:, 0], np.full(len(self.names), np.nan)
+        self.stage = np.full(len(self.names), np.nan)
         for _, i, stage in self.changes:
             self.stage[i] = stage
+
+    def rewind(self) -> None:
+        """Before a replay."""
+        self.when = np.array([interval for interval, _, _ in self.changes], np.float64)
 
     def replayed(self, interval: int, now: NDArray[np.float64]) -> NDArray[np.float64]:
         """The stages of one interval of a replay, from those of the interval before."""

@@ -9,16 +9,19 @@ surveys seldom agree, and a difference would make water run by itself; it is rep
   solved with the node's balance to the end of the step: A_n·x² + Co·A·√(2g)·Δt·x = A_n·(s − h) + Δt·Q_net, Q = Co·A·√(2g)·x.
 
 Never more is taken than the cell holds. The volumes handed over are recorded; a run resumes by replaying them to a new SWMM process,
-because SWMM's own hot start leaves out part of its state.
+because SWMM's own hot start leaves out part of its state. So does one whose SWMM process is killed.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
+import weakref
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,8 +37,9 @@ from scenarios.flood.outfalls import Outfalls, candidates, few, judge
 from scenarios.flood.params import Params
 from scenarios.flood.solver import Solver
 from scenarios.kernels.shallow import G
-from twin import crs
+from twin import crs, scratch
 from twin.errors import BadInput, BadOption
+from twin.processes import ending
 
 WEIR, ORIFICE = 1.66, 0.67
 SHAFT = 1.0
@@ -44,30 +48,61 @@ NEAR = 3
 """Cells within which a node in a building is moved to open ground."""
 
 
+class Ended(BadInput):
+    """The SWMM process has ended without an answer."""
+
+
 class Child:
     """The SWMM process."""
 
     def __init__(self, text: str, names: list[str], areas: NDArray[np.float64], outfalls: list[str]) -> None:
-        self.folder = tempfile.TemporaryDirectory(prefix="swmm-")
-        path = Path(self.folder.name) / "network.inp"
-        path.write_text(text, "utf-8")
+        folder = Path(tempfile.gettempdir(), scratch.TWIN + scratch.name("swmm"))
+        folder.mkdir(mode=0o700)
+        self.remove = weakref.finalize(self, scratch.remove, folder)
+        self.path, self.about, self.lives = folder / "network.inp", (names, areas, outfalls), LIVES
+        self.path.write_text(text, "utf-8")
+        self.start()
+
+    def start(self) -> None:
+        """Start the process and let it open the network.
+
+        Raises:
+            BadInput: SWMM refuses it.
+        """
         # as a file, not a module of this package, which would load the whole flood model there too
         command = [sys.executable, "-P", str(Path(__file__).with_name("swmm_child.py")), str(os.getpid())]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)}
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
         try:
-            self.facts = self.ask("open", str(path), names, areas, outfalls)
+            self.facts = self.ask("open", str(self.path), *self.about)
+        except Ended:
+            self.again()
         except BadInput:
-            report = path.with_suffix(".rpt")
+            report = self.path.with_suffix(".rpt")
             said = [line.strip() for line in report.read_text("utf-8", "replace").splitlines() if "ERROR" in line][:3] if report.exists() else []
             self.kill()
             raise BadInput("SWMM refuses network_inp" + (f": {'; '.join(said)}" if said else "."), "Run the file in SWMM by itself first.") from None
+
+    def again(self) -> None:
+        """Start it once more, after `Ended`.
+
+        Raises:
+            BadInput: it has been started as often as it is.
+        """
+        self.lives -= 1
+        self._stop()
+        if not self.lives:
+            self.kill()
+            how, remedy = ending(self.process.returncode)
+            stiff = "The network may be too stiff for its routing step: halve ROUTING_STEP."
+            raise BadInput(f"The SWMM process of network_inp was started twice, and the last time it {how}.", remedy if self.process.returncode == -signal.SIGKILL else stiff)
+        self.start()
 
     def ask(self, *request: Any) -> dict[str, Any]:
         """One request, one answer.
 
         Raises:
-            BadInput: SWMM reports an error, or the process has ended.
+            BadInput: SWMM reports an error. Ended: the process has ended.
         """
         if self.process.stdin is None or self.process.stdout is None:
             raise BadInput("The SWMM process has no streams.")
@@ -75,8 +110,8 @@ class Child:
             pickle.dump(request, self.process.stdin)
             self.process.stdin.flush()
             answer = pickle.load(self.process.stdout)  # noqa: S301  our own child
-        except (EOFError, BrokenPipeError, OSError) as error:
-            raise BadInput(f"The SWMM process ended (exit status {self.process.poll()}).", "The network may be too stiff for its routing step: halve ROUTING_STEP.") from error
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            raise Ended("The SWMM process has ended.") from error
         if isinstance(answer, Exception):
             raise BadInput(f"SWMM: {answer}.", "Run the network in SWMM by itself to see where.")
         found: dict[str, Any] = answer
@@ -84,12 +119,16 @@ class Child:
 
     def kill(self) -> None:
         """End the process and remove its files."""
+        self._stop()
+        self.remove()
+
+    def _stop(self) -> None:
         self.process.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
-                stream.close()
-        self.folder.cleanup()
+                with suppress(BrokenPipeError):  # of what it did not take any more
+                    stream.close()
 
 
 @dataclass
@@ -178,7 +217,11 @@ class Drainage:
         self.record.extend((self.count, int(i), float(volume[i])) for i in np.flatnonzero(volume))
         self.times.append(until)
         self.count += 1
-        self.state = self.child.ask("advance", until, volume, self.mouths.stages(self.count - 1))
+        stages = self.mouths.stages(self.count - 1)
+        try:
+            self.state = self.child.ask("advance", until, volume, stages)
+        except Ended:
+            self._again()
         self.mouths.move(self.state["left"])
 
     def step(self, start: float, end: float) -> None:
@@ -204,7 +247,11 @@ class Drainage:
 
     def _finish(self) -> None:
         if not self.closed:
-            self.balance = self.child.ask("close")
+            try:
+                self.balance = self.child.ask("close")
+            except Ended:
+                self._again()
+                self.balance = self.child.ask("close")
             self.close()
 
     def saved(self) -> dict[str, NDArray[Any]]:
@@ -213,22 +260,38 @@ class Drainage:
                 "roofs": self.roofs, "peak": self.peak, "peak_time": self.peak_time, "series": np.array(self.series, np.float64).reshape(-1, 4), **self.mouths.saved()}  # fmt: skip
 
     def restore(self, saved: dict[str, NDArray[Any]]) -> None:
-        """Replay the recorded exchange to the new SWMM process; it does the same again, to the bit."""
-        record = saved["record"]
-        first = np.searchsorted(record[:, 0], np.arange(len(saved["times"]) + 1))
+        """Replay the recorded exchange to the new SWMM process."""
         self.mouths.restore(saved)
+        self.record = [(int(a), int(b), float(c)) for a, b, c in saved["record"]]
+        self.times, self.count = saved["times"].tolist(), len(saved["times"])
+        try:
+            self._replay()
+        except Ended:
+            self._again()
+        for name in ("taken", "inflow", "outflow", "roofs", "peak", "peak_time"):
+            setattr(self, name, saved[name].copy())
+        self.series = [(float(t), int(i), float(q), float(h)) for t, i, q, h in saved["series"]]
+
+    def _again(self) -> None:
+        """Replay everything to a process that is started afresh."""
+        while True:
+            self.child.again()
+            with suppress(Ended):
+                self._replay()
+                return
+
+    def _replay(self) -> None:
+        """Tell a SWMM process that has just begun what was handed over; it does the same again, to the bit."""
+        record = np.array(self.record, np.float64).reshape(-1, 3)
+        first = np.searchsorted(record[:, 0], np.arange(len(self.times) + 1))
+        self.mouths.rewind()
         stages = np.full(len(self.mouths.names), np.nan)
-        for k, until in enumerate(saved["times"]):
+        for k, until in enumerate(self.times):
             volume = np.zeros(len(self.names))
             rows = record[first[k] : first[k + 1]]
             volume[rows[:, 1].astype(np.int64)] = rows[:, 2]
             stages = self.mouths.replayed(k, stages)
-            self.state = self.child.ask("advance", float(until), volume, stages)
-        self.record = [(int(a), int(b), float(c)) for a, b, c in record]
-        self.times, self.count = saved["times"].tolist(), len(saved["times"])
-        for name in ("taken", "inflow", "outflow", "roofs", "peak", "peak_time"):
-            setattr(self, name, saved[name].copy())
-        self.series = [(float(t), int(i), float(q), float(h)) for t, i, q, h in saved["series"]]
+            self.state = self.child.ask("advance", until, volume, stages)
 
     def close(self) -> None:
         """End the SWMM process."""
@@ -238,6 +301,8 @@ class Drainage:
 
 
 EVERY = 10.0
+LIVES = 2
+"""How often the SWMM process is started that dies."""
 
 
 def build(p: Params, world: World, domain: Domain, solver: Solver, held: NDArray[np.bool_]) -> Drainage:

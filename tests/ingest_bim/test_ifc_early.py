@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import tempfile
@@ -214,7 +213,7 @@ def test_the_city_is_asked_through_the_pipe(model_file: ModelFile, step: Step, t
     assert asked == ["houses/7"]
 
 
-def test_dismissed_killed_or_interrupted_it_ends(model_file: ModelFile, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dismissed_it_ends(model_file: ModelFile, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = model_file(step())
 
     def dismissed(fraction: float, message: str) -> None:
@@ -226,10 +225,6 @@ def test_dismissed_killed_or_interrupted_it_ends(model_file: ModelFile, step: St
         list(ifc.read(path, options(TEXTS), Report()))
     assert early.process.poll() == 1, "it ended by itself, whatever the parser was at"
     assert not list(tmp_path.glob("twin-ifc-*"))
-    early = begun(path, TEXTS, tmp_path)
-    early.process.kill()
-    with pytest.raises(UnreadableSource, match="ended unexpectedly"):
-        list(ifc.read(path, options(TEXTS), Report()))
 
 
 def test_beginning_loads_nothing_large() -> None:
@@ -312,14 +307,6 @@ def test_where_hardly_anything_is_drawn_nothing_is_forked(
     assert all(map(same, within, beside))
     assert all(map(same, within, here))
     assert report == apart == plain
-
-
-def test_a_shaping_process_that_dies_ends_the_reading(model_file: ModelFile, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = model_file(step())
-    monkeypatch.setattr(ifc_shaping, "shape_model", lambda *arguments: os.kill(os.getpid(), signal.SIGKILL))
-    begun(path, TEXTS, tmp_path)
-    with pytest.raises(UnreadableSource, match="shaping process ended unexpectedly"):
-        list(ifc.read(path, options(TEXTS), Report()))
 
 
 def test_an_error_while_shaping_is_the_reading_s(model_file: ModelFile, step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def test_a_hang_and_a_crash_cost_one_element_each(served: Callable[..., dict[int
 
 
 def test_a_process_that_cannot_open_the_model_says_so(tmp_path: Path) -> None:
-    with Host.of_file(tmp_path / "missing.ifc", 1, 1.0) as host, pytest.raises(UnreadableSource):
+    with Host.of_file("missing.ifc", tmp_path / "missing.ifc", 1, 1.0) as host, pytest.raises(UnreadableSource):
         host.result()
 
 

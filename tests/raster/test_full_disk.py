@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,14 +52,45 @@ def test_a_file_that_is_not_whole_is_refused(tmp_path: Path, write: Callable[[Pa
         terrain_mosaic.write_cog(source, tmp_path / "cut.tif") if write is cog else written(tmp_path / "cut.tif")
 
 
-def test_a_grid_of_a_scenario_that_is_not_whole_is_not_kept(tmp_path: Path) -> None:
+CODE = """
+import sys, resource, signal
+from pathlib import Path
+from ingest_gis import terrain_mosaic
+from twin.errors import StorageError
+import logging
+logging.basicConfig()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
+try:
+    terrain_mosaic.write_cog(Path(sys.argv[1]), Path(sys.argv[2]))
+except StorageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("room", [0.0, 0.001, 0.3, 0.9, 0.99, 0.9999])
+def test_one_message_of_a_full_disk_reaches_a_user(tmp_path: Path, room: float) -> None:
+    """GDAL's library printed lines of its own beside it, and some of its errors came through as they were."""
+    pytest.importorskip("resource")
+    source = plain(tmp_path / "source.tif", noise())
+    terrain_mosaic.write_cog(source, tmp_path / "whole.tif")
+    size = int((tmp_path / "whole.tif").stat().st_size * room)
+    done = subprocess.run([sys.executable, "-c", CODE, str(source), str(tmp_path / "cut.tif"), str(size)], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout.startswith("What is made of the raster cannot be written: the disk is full")
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("part", [0.0, 0.001, 0.1, 0.3, 0.6, 0.9, 0.99, 0.998])
+def test_a_grid_of_a_scenario_that_is_not_whole_is_not_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str], part: float) -> None:
     lake = Lake(tmp_path / "lake")
     grid = Grid(Reference("EPSG:4547"), noise()[None], (1.0, 0.0, 4e5, 0.0, -1.0, 2.5e6), None, (Column("depth", "float"),))
     version = write_version(lake, "depth", "raster", [grid], Report(), provenance={})
     whole = lake.size(version.parts[0].key)
     lake.delete(version.parts[0].key)
-    with room(whole - 5000), pytest.raises(StorageError, match="the disk is full"):
+    with room(int(whole * part)), pytest.raises(StorageError, match="the disk is full"):
         write_version(lake, "depth", "raster", [grid], Report(), provenance={})
+    assert capfd.readouterr().err == ""
     assert not [key for key, _, _ in lake.list() if key.endswith(".cog")]
     assert not list(lake.temporary.iterdir())
 

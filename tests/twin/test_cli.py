@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -15,10 +17,13 @@ import shapely
 from click.testing import CliRunner
 from rasterio.transform import from_origin
 
+from scenarios import driver
 from twin.catalog import Catalog
-from twin.catalog_tables import Derivations
+from twin.catalog_tables import Derivations, JobRows
 from twin.cli import main
-from twin.jobs import Jobs
+from twin.errors import StorageError
+from twin.garbage import LAST_GOOD
+from twin.jobs import Context, Jobs
 from twin.lake import Lake
 
 
@@ -256,6 +261,36 @@ def test_no_garbage_is_collected_under_a_running_job(grown: City) -> None:
     assert "is running" in grown("gc", "--grace", "0", code=2)["error"]["message"]
     jobs.run(job, lambda context: {})
     assert grown("gc", "--grace", "0")["versions"] == 0
+    catalog.close()
+
+
+def test_what_a_run_left_that_failed_is_garbage(grown: City) -> None:
+    """Its last good state stays for some months; what a run needs that will be taken up again stays in any case."""
+    assert LAST_GOOD == driver.LAST_GOOD
+    catalog = Catalog(grown.home / "catalog.sqlite")
+    jobs = Jobs(catalog)
+
+    def fails(context: Context) -> dict[str, Any]:
+        raise StorageError("the disk is full")
+
+    failed = jobs.run(jobs.claim(jobs.submit("run", {}).id), fails)
+    waiting = jobs.submit("run", {})
+    assert failed.state == "failed"
+    files = ("checkpoint.npz", LAST_GOOD, "frames.zarr/.zgroup")
+    for job in (failed, waiting):
+        for name in files:
+            (grown.home / "runs" / job.id / name).parent.mkdir(parents=True, exist_ok=True)
+            (grown.home / "runs" / job.id / name).write_text("x")
+    grown("gc")
+    assert all((grown.home / "runs" / failed.id / name).exists() for name in files), "within the time of grace nothing goes"
+    grown("gc", "--grace", "0")
+    assert [path.name for path in (grown.home / "runs" / failed.id).iterdir()] == [LAST_GOOD]
+    assert all((grown.home / "runs" / waiting.id / name).exists() for name in files)
+    with catalog.write() as connection:
+        JobRows.update(finished=time.time() - 100 * 86_400).where(JobRows.id == failed.id).execute(connection)
+    grown("gc", "--grace", "0")
+    assert not (grown.home / "runs" / failed.id).exists()
+    jobs.cancel(waiting.id)
     catalog.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import zipfile
 from pathlib import Path
@@ -19,7 +20,7 @@ from shapely.geometry import box
 
 from tests.conftest import room
 from tests.ingest_gis.conftest import write_las
-from twin import archive_set, checking, diffing, exporting, intake, tasks
+from twin import archive_set, checking, diffing, exporting, intake, scratch, tasks
 from twin.api.app import create_app
 from twin.archive import INDEX, Archive, ArchiveWriter
 from twin.archive_set import ArchiveSet
@@ -204,6 +205,33 @@ def test_nothing_is_left_of_an_export_that_fails(one: City, tmp_path: Path, monk
     with pytest.raises(StorageError, match="No space left"):
         exporting.export(one, "houses", tmp_path / "folder")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["houses.gpkg", "houses.3tz", "houses.csv", "houses"])
+def test_what_is_exported_is_on_disk_before_it_has_its_name(one: City, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Or a power cut leaves an empty file of that name."""
+    done: list[tuple[str, int]] = []
+    synced, replaced = os.fsync, os.replace
+
+    def sync(descriptor: int) -> None:
+        done.append(("synced", os.fstat(descriptor).st_ino))
+        synced(descriptor)
+
+    def replace(source: Path, target: Path) -> None:
+        done.append(("named", source.stat().st_ino))
+        replaced(source, target)
+
+    def sync_all(folder: Path) -> None:
+        done.append(("synced", folder.stat().st_ino))
+        whole(folder)
+
+    whole = scratch._sync_all
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(scratch, "_sync_all", sync_all)
+    exporting.export(one, "houses", tmp_path / name)
+    itself = (tmp_path / name).stat().st_ino
+    assert done[-3:] == [("synced", itself), ("named", itself), ("synced", tmp_path.stat().st_ino)]
 
 
 @pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".parquet", ".csv", ".3tz"])

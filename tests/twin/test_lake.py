@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from twin import lake as lake_module
 from twin import scratch
 from twin.errors import NotFound, StorageError
 from twin.lake import Lake
@@ -48,7 +47,7 @@ def test_a_full_disk_leaves_nothing(lake: Lake, tmp_path: Path, monkeypatch: pyt
     def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(lake_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match="disk is full"):
         lake.put_bytes(b"much")
     assert not list(lake.list())

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from twin import keys
 from twin.bench.cities import generate_buildings
-from twin.errors import BadFeature
+from twin.errors import BadFeature, StorageError
 from twin.lake import Lake
 from twin.model import Part
 from twin.spool import Spool
@@ -76,7 +76,7 @@ def test_nothing_is_left_where_the_disk_is_full(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "rows.arrow")
     (tmp_path / "rows.arrow").symlink_to("/dev/full")
     batch = next(iter(generate_buildings(3000, 4)))
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageError, match="Writing the features of a layer: the disk is full"):
         spool.add(batch)
     spool.remove()
     assert [path.name for path in tmp_path.iterdir()] == ["rows.arrow"]

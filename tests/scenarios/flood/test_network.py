@@ -13,7 +13,7 @@ import pytest
 
 from scenarios import driver, flood
 from scenarios.contract import World
-from scenarios.flood import inp
+from scenarios.flood import inp, swmm
 from twin.errors import BadInput, BadOption
 from twin.lake import Lake
 from twin.model import Report
@@ -201,9 +201,46 @@ def test_a_resumed_run_replays_the_network_to_the_bit(lake: Lake, tmp_path: Path
 def test_the_process_ends_with_the_run(lake: Lake, tmp_path: Path) -> None:
     model, _ = model_of(lake, {"dem": terrain(lake, flat())}, network_inp=network(), **COUPLED)
     child = model.parts[0].child
+    assert child.path.exists()
     model.close()
     assert child.process.poll() is not None
-    assert not Path(child.folder.name).exists()
+    assert not child.path.parent.exists()
+
+
+@pytest.mark.parametrize("when", ["open", "advance", "close"])
+def test_where_swmm_is_killed_the_run_goes_on_to_the_same_answer(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    params = {**COUPLED, "network_inp": network(0.5, diameter=0.4), "rain": "uniform", "rain_mm_h": 100, "rain_hours": 0.1}
+    versions = {"dem": terrain(lake, flat())}
+    whole, first = run(lake, versions, tmp_path / "whole", **params)
+    ask, asked = swmm.Child.ask, list[str]()
+
+    def killed(child: swmm.Child, *request: Any) -> dict[str, Any]:
+        asked.append(request[0])
+        if asked.count(when) == (100 if when == "advance" else 1):
+            child.process.kill()
+            child.process.wait()
+            asked.append(when)
+        return ask(child, *request)
+
+    monkeypatch.setattr(swmm.Child, "ask", killed)
+    rest, second = run(lake, versions, tmp_path / "killed", **params)
+    assert asked.count("open") == (3 if when == "open" else 2)
+    assert np.array_equal(whole["depth"][0].data, rest["depth"][0].data)
+    assert first.report.facts["network"] == second.report.facts["network"]
+    assert first.report.facts["water_m3"] == second.report.facts["water_m3"]
+
+
+def test_where_swmm_is_killed_twice_it_is_said(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = swmm.Child.ask
+
+    def killed(child: swmm.Child, *request: Any) -> dict[str, Any]:
+        if request[0] == "advance":
+            child.process.kill()
+        return ask(child, *request)
+
+    monkeypatch.setattr(swmm.Child, "ask", killed)
+    with pytest.raises(BadInput, match=r"SWMM process of network_inp .* killed \(SIGKILL\).* out of memory\. Free memory"):
+        run(lake, {"dem": terrain(lake, flat())}, tmp_path, network_inp=network(), **COUPLED)
 
 
 def test_roof_rain_can_go_straight_into_the_network(lake: Lake, tmp_path: Path) -> None:
