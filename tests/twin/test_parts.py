@@ -53,7 +53,7 @@ def test_a_table_that_cannot_be_stored_is_said_by_the_next_ones_at_the_latest(tm
     lake.temporary.rmdir()
     with parts._Writing(lake) as writing:
         made = writing.put("table:a", pa.table({"n": [1]}), None, {})
-        with pytest.raises(StorageError, match="Writing the table a of a layer: .*No such file"):
+        with pytest.raises(StorageError, match=r"Writing the table a of a layer: .*No such file"):
             made.result()
         with pytest.raises(StorageError, match="table a of a layer"):
             writing.put("table:b", pa.table({"n": [2]}), None, {})
