@@ -21,9 +21,10 @@ from test_extensions import write_water
 from ingest_gis import terrain as reader
 from tests.conformance.test_positions_layers import _patched, finest, rewritten
 from tiling import terrain
-from tiling.check import Report, Where, check_tileset
+from tiling.check import Report, Where, check_layer, check_tileset
 from tiling.check.terrain_tile import MAX, decode_terrain
 from twin.lake import Lake
+from twin.model import LayerVersion
 from twin.model import Report as ReadReport
 from twin.parts import write_version
 from twin.registry import TileJob
@@ -153,3 +154,69 @@ def test_a_vertex_of_the_border_that_triangles_pass_by() -> None:
         report = Report()
         decode_terrain(by_hand(triangles), 7, 128, 64, Where(report, "t"))
         assert report.codes() == expected, report.errors
+
+
+# --- the same ground as 3D Tiles -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[LayerVersion, Lake, Path, dict[str, Any]]:
+    """Hills as 3D Tiles alone."""
+    folder = tmp_path_factory.mktemp("models")
+    lake, report = Lake(folder / "lake"), ReadReport("hills")
+    batches = reader.read(write_dem(folder / "a.tif", hills(90, 90)), reader.Options(vertical="EGM96"), report)
+    version = write_version(lake, "dem", "terrain", batches, report, provenance={})
+    facts = terrain.tile(version, TileJob(lake, folder / "t.3tz", terrain.Options(output="3dtiles")))
+    return version, lake, folder / "t.3tz", facts
+
+
+UP = 0.5
+"""Metres."""
+
+
+def below(tile: dict[str, Any]) -> list[dict[str, Any]]:
+    """A tile and all below it."""
+    return [tile, *(found for child in tile.get("children", []) for found in below(child))]
+
+
+def level(tile: dict[str, Any]) -> int:
+    return int(tile["content"]["uri"].split("/")[-3])
+
+
+def raised(root: dict[str, Any]) -> None:
+    """The finest level too high, and its volumes with it, which are made larger everywhere so that this is not what is found."""
+    for one in below(root):
+        box = np.array(one["boundingVolume"]["box"]).reshape(4, 3)
+        one["boundingVolume"] = {"box": [*box[0], *(box[1:] * 3 + np.diag([50.0, 50, 50])).ravel()]}
+    finest = max(level(one) for one in below(root) if "content" in one)
+    for one in below(root):
+        if "content" in one and level(one) == finest:
+            matrix = np.array(one.get("transform", np.eye(4).T.ravel())).reshape(4, 4).T
+            one["transform"] = (matrix @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, UP], [0, 0, 0, 1.0]])).T.ravel().tolist()
+
+
+def understated(root: dict[str, Any]) -> None:
+    for one in below(root):
+        one["geometricError"] /= 100
+
+
+def cut(root: dict[str, Any]) -> None:
+    next(one for one in below(root) if one.get("children") and not one["children"][-1].get("children"))["children"].pop()
+
+
+@pytest.mark.parametrize(
+    ("code", "change"),
+    [(None, lambda root: None), ("HEIGHT_OFF", raised), ("TERRAIN_ERROR_UNDERSTATED", understated), ("CONTENT_UNREACHED", cut),
+     ("TERRAIN_LEVELS_ADDED", lambda root: root.update(refine="ADD"))],
+)  # fmt: skip
+def test_ground_as_3d_tiles_that_is_well_formed_and_wrong(models: tuple[LayerVersion, Lake, Path, dict[str, Any]], code: str | None, change: Callable[[Any], Any]) -> None:
+    version, lake, path, facts = models
+
+    def edit(files: Files) -> None:
+        document = json.loads(files["tileset.json"])
+        change(document["root"])
+        files["tileset.json"] = json.dumps(document).encode()
+
+    report = check_layer(version, lake, rewritten(path, edit), info=facts)
+    assert code in report.codes() if code else report.codes() == set(), report.errors[:3]
+    assert report.positions is not None and report.positions["vertices"] > 1000
