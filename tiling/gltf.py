@@ -216,7 +216,8 @@ class _Writer:
         x, y, z, w = many.rotation.T
         columns = {"TRANSLATION": _y_up(many.translation), "ROTATION": np.column_stack([x, z, -y, w]), "SCALE": many.scale[:, [0, 2, 1]]}
         attributes = {name: self._vertices(column.astype(np.float32), target=None) for name, column in columns.items()}
-        attributes["_FEATURE_ID_0"] = self._vertices(smallest_ids(many.feature_ids), target=None)
+        # four bytes each in any case; smaller ones would be padded to that, which three.js takes for more ids
+        attributes["_FEATURE_ID_0"] = self._vertices(_whole(many.feature_ids).astype(np.float32), target=None)
         count = len(table) if table is not None else len(np.unique(many.feature_ids))
         feature = {"featureCount": count, "attribute": 0, **({"propertyTable": 0} if table is not None else {})}
         self.used |= {"EXT_mesh_gpu_instancing", "EXT_instance_features"}
@@ -457,10 +458,15 @@ def container(document: dict[str, Any], body: bytes) -> bytes:
 
 def smallest_ids(ids: Array) -> Array:
     """Feature ids in the smallest vertex type: uint8, uint16, or float32 (exact up to 2^24; glTF has no uint32 vertices)."""
-    top = int(ids.max(initial=0))
-    if top >= 1 << 24:
-        raise ValueError("more than 16,777,216 features in one tile")
+    top = int(_whole(ids).max(initial=0))
     return ids.astype(np.uint8 if top < 256 else np.uint16 if top < 65_536 else np.float32)
+
+
+def _whole(ids: Array) -> Array:
+    """Feature ids that a float32 tells apart."""
+    if int(ids.max(initial=0)) >= 1 << 24:
+        raise ValueError("more than 16,777,216 features in one tile")
+    return ids
 
 
 def linear(channel: float | Array) -> Any:

@@ -42,6 +42,8 @@ DEEPEST = {4: 7, 8: 5}
 """Levels of one subtree: some 5,000 tiles, at most 5 kB of availability."""
 SLACK = 0.05
 """Metres added around an octree's cube: boxes are measured, with a margin, around points that may lie on its faces."""
+CONTINENT, POLAR = 500_000.0, 85.0
+"""Half a diagonal in metres, from which a box reaches far out of the ground; degrees of latitude."""
 Y_UP = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 SCHEMA_ID = "tiles"
 
@@ -125,13 +127,18 @@ def _numbers(uri: str, pattern: str) -> tuple[str, ...]:
 
 
 def _cell_region(place: Place, box: list[float], frame: F64) -> dict[str, list[float]]:
-    """The region of a quadtree cell, grown to hold the box: its faces at 9 × 9 × 2 places, plus a metre."""
+    """The region of a quadtree cell, grown to hold the box: its faces at 9 × 9 × 2 places, plus a metre; all around near a pole, the globe for a box as large as a continent."""
     level, x, y = place
     south_row = (1 << level) - 1 - y
     (west, south), (east, north) = (partition.unproject((x + i) / (1 << level), (south_row + 1 - i) / (1 << level)) for i in (0, 1))
     numbers = np.array(box).reshape(4, 3)
     steps = np.array(np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9), [-1, 1], indexing="ij")).reshape(3, -1).T
     geodetic = crs.ecef_to_geodetic((numbers[0] + steps @ numbers[1:]) @ frame[:3, :3].T + frame[:3, 3])
+    if float(np.linalg.norm(numbers[1:])) > CONTINENT:
+        return {"region": [-np.pi, -np.pi / 2, np.pi, np.pi / 2, -crs.WGS84_A, float(geodetic[:, 2].max()) + 1]}
+    if (polar := float(np.abs(geodetic[:, 1]).max())) > POLAR:  # Mercator ends there, and a box may hold the pole itself
+        west, east = -180.0, 180.0
+        south, north = (south, 90.0) if geodetic[:, 1].max() == polar else (-90.0, north)
     metre = np.array([1 / 111_000 / max(float(sine_cosine(geodetic[:, 1].max())[1]), 0.01), 1 / 110_000, 1.0])
     low, high = geodetic.min(axis=0) - metre, geodetic.max(axis=0) + metre
     corners = np.radians([min(west, low[0]), max(min(south, low[1]), -90), max(east, high[0]), min(max(north, high[1]), 90)])

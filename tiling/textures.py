@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tiling.charts import by_box, charts, filled
 from tiling.gltf import Surface
 from twin.model import Material, Texture
 
@@ -31,6 +32,8 @@ RIM = 8
 """Pixels around each image of a leaf's atlas: mipmaps up to 1/8 do not bleed."""
 THIN = 2
 """The same of an inner tile, which is drawn at about the size of its pixels."""
+PATCHES = 1 << 18
+"""Texels of a picture whose patches lie apart; where they would take more, and twice what the picture takes as a whole, it stays whole."""
 SLACK = 1e-3
 """Repetitions that coordinates may be outside of 0–1 and still mean the edge."""
 OPAQUE = 250
@@ -69,13 +72,14 @@ class Dressed:
 
 @dataclass
 class _Picture:
-    """One image of the tile: its triangles, the pixels of it that they show (left, top, right, bottom) and how it is scaled."""
+    """One image of the tile, or a patch of it: its triangles, the pixels of it that they show (left, top, right, bottom) and how it is scaled."""
 
     texture: Texture
     rows: I64
     repeats: bool
     crop: tuple[int, int, int, int]
     scale: float
+    patch: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -96,11 +100,16 @@ def dress(corners: F64, uv: NDArray[np.float32], material: I64, materials: list[
         return result
     flat, pictures = _pictures(corners, uv, material, materials, how)
     groups: dict[tuple[Any, ...], list[tuple[_Picture, Image.Image]]] = {}
+    kept: tuple[str, Image.Image] | None = None  # of the picture whose patches follow each other
     for picture, look in pictures:
         try:
-            image, clear = _opened(images[picture.texture.image], picture)
+            if kept is None or not picture.patch or kept[0] != picture.texture.image:
+                kept = picture.texture.image, _decoded(images[picture.texture.image], picture)
+            image, clear = _cut(kept[1], picture, flat[picture.rows])
         except (OSError, ValueError, KeyError, SyntaxError) as error:
-            result.problems.append(f"the texture {picture.texture.image[:12]} cannot be drawn ({str(error)[:80]})")
+            problem = f"the texture {picture.texture.image[:12]} cannot be drawn ({str(error)[:80]})"
+            if problem not in result.problems[-1:]:  # once for all patches
+                result.problems.append(problem)
             continue
         surface = _surface(look, clear)
         if picture.repeats:
@@ -136,12 +145,28 @@ def _pictures(corners: F64, uv: NDArray[np.float32], material: I64, materials: l
         look = materials[by_look[key][0]]
         rows = np.flatnonzero(np.isin(material, by_look[key]) & whole)
         assert look.texture is not None  # only those that have one are listed
-        found.append((_picture(look.texture, rows, flat[rows], corners[rows], how), look))
+        found += [(picture, look) for picture in _patches(_picture(look.texture, rows, flat[rows], corners[rows], how), flat, corners, how)]
     total = sum(p.size[0] * p.size[1] for p, _ in found)
     if total > how.most:  # equally, so that no building is sharper than its neighbour
         for picture, _ in found:
             picture.scale *= (how.most / total) ** 0.5
     return flat, found
+
+
+def _patches(whole: _Picture, flat: F64, corners: F64, how: Quality) -> list[_Picture]:
+    """The patches of a picture of an inner tile, each scaled by itself; or the picture where there is but one, or where they would take much more room."""
+    if how.texel <= 0 or whole.repeats or whole.scale >= 1:
+        return [whole]
+    size = whole.texture.size
+    pixels = np.clip(flat[whole.rows], 0, 1) * size
+    boxes = by_box(charts(corners[whole.rows], pixels), pixels, size)
+    parts = []
+    for box, rows in boxes if len(boxes) > 1 else []:
+        mine = whole.rows[rows]
+        scale = min(1.0, _texel(pixels[rows], corners[mine]) / how.texel, (SIDE - 2 * RIM) / max(box[2] - box[0], box[3] - box[1]))
+        parts.append(_Picture(whole.texture, mine, False, box, scale, patch=True))
+    taken, before = (sum((p.size[0] + 2 * how.rim) * (p.size[1] + 2 * how.rim) for p in some) for some in (parts, [whole]))
+    return parts if parts and taken <= max(PATCHES, 2 * before) else [whole]
 
 
 def _picture(texture: Texture, rows: I64, uv: F64, corners: F64, how: Quality) -> _Picture:
@@ -165,8 +190,8 @@ def _texel(pixels: F64, corners: F64) -> float:
     return float(np.sqrt(real / shown)) if shown > 0 else np.inf
 
 
-def _opened(data: bytes, picture: _Picture) -> tuple[Image.Image, Clear]:
-    """The pixels of a picture, cropped and scaled, RGBA only where some are clear; how those are drawn.
+def _decoded(data: bytes, picture: _Picture) -> Image.Image:
+    """The pixels of a picture's image, RGBA only where some may be clear; of one that is scaled down as a whole maybe fewer than the file has.
 
     Pixels are taken as they are stored. How a camera was held (EXIF) turns photographs, not textures: coordinates belong to the stored pixels, glTF's JPEG is JFIF
     (KhronosGroup/glTF#1878), and WebGL ignores it too.
@@ -176,17 +201,24 @@ def _opened(data: bytes, picture: _Picture) -> tuple[Image.Image, Clear]:
     with Image.open(io.BytesIO(data)) as file:
         if file.size != picture.texture.size:
             raise ValueError(f"it has {file.size[0]} by {file.size[1]} pixels, not {picture.texture.size[0]} by {picture.texture.size[1]}")
-        if picture.scale < 0.5 and picture.crop == (0, 0, *file.size):
+        if picture.scale < 0.5 and picture.crop == (0, 0, *file.size) and not picture.patch:
             file.draft("RGB", picture.size)  # JPEG decodes at 1/2, 1/4 or 1/8 for less
         clear = file.mode in ("RGBA", "LA", "PA") or "transparency" in file.info
-        image = _bytes(file).convert("RGBA" if clear else "RGB")
+        return _bytes(file).convert("RGBA" if clear else "RGB")
+
+
+def _cut(image: Image.Image, picture: _Picture, uv: F64) -> tuple[Image.Image, Clear]:
+    """A picture of its image, cropped and scaled, RGBA only where some of its pixels are clear; how those are drawn. `uv`: (T, 3, 2) of its triangles."""
+    from PIL import Image  # noqa: PLC0415  most models have no textures
+
     if image.size == picture.texture.size and picture.crop != (0, 0, *image.size):
         image = image.crop(picture.crop)
-    way: Clear = _clear(np.asarray(image)[:, :, 3]) if clear else "none"  # before it is scaled, which makes edges half clear
-    if way == "none":
-        image = image.convert("RGB")
+    way: Clear = _clear(np.asarray(image)[:, :, 3]) if image.mode == "RGBA" else "none"  # before it is scaled, which makes edges half clear
     if way != "none":
         return Image.fromarray(_spread(_scaled(np.asarray(image), picture.size))), way
+    image = image.convert("RGB")
+    if picture.patch:
+        image = Image.fromarray(filled(np.asarray(image), np.clip(uv, 0, 1) * picture.texture.size - picture.crop[:2]))
     return image if image.size == picture.size else image.resize(picture.size, Image.Resampling.LANCZOS), way
 
 

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from twin import grading, registry, sources, unread
 from twin.errors import BadInput, BadOption
 from twin.model import LABELS, Group
+from twin.options import takes
 
 LAYER_NAME = re.compile(r"^[^\W_][\w.-]{0,62}$")
 PROBED = 500  # files of a folder that are looked at to find its reader
@@ -97,21 +98,25 @@ def choose_reader(source: Path, name: str | None, options: dict[str, Any], table
 
 
 def _lenient(model: Any, values: dict[str, Any]) -> Any:
-    """Options for detection only: names that another reader knows are left out here and judged when the reader is chosen."""
-    return registry.parse_options(model, {k: v for k, v in values.items() if k in model.model_fields}, "options")
+    """Options for detection only: what is another reader's or the tiler's is left out here and judged when the reader is chosen."""
+    return registry.parse_options(model, {k: v for k, v in values.items() if takes(model, k, v)}, "options")
 
 
 def split_options(entry: registry.Entry, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """(the reader's parsed options, options meant for the layer's tiler); an option neither knows is refused."""
+    """(the reader's parsed options, options meant for the layer's tiler); an option neither knows is refused.
+
+    A name that both know, as `textures` of city models, is the tiler's where the reader does not take the value and the tiler does.
+    """
     reader_model = entry.load().Options
     tiler = registry.tilers().get(entry.kind)
-    tiler_fields = set(tiler.load().Options.model_fields) if tiler else set()
-    own = {k: v for k, v in options.items() if k in reader_model.model_fields}
+    tiler_model = tiler.load().Options if tiler else registry.Options
+    tiler_fields = set(tiler_model.model_fields)
+    own = {k: v for k, v in options.items() if k in reader_model.model_fields and (takes(reader_model, k, v) or not takes(tiler_model, k, v))}
     rest = {k: v for k, v in options.items() if k not in own}
     unknown = set(rest) - tiler_fields
     if unknown:
         known = ", ".join(sorted(set(reader_model.model_fields) | tiler_fields))
         raise BadOption(f"Reader {entry.name} has no option {min(unknown)!r}.", f"Options: {known}.")
     if tiler:
-        registry.parse_options(tiler.load().Options, rest, f"tiler {tiler.name}")
+        registry.parse_options(tiler_model, rest, f"tiler {tiler.name}")
     return registry.parse_options(reader_model, own, f"reader {entry.name}"), rest

@@ -44,3 +44,14 @@ def parse_options(model: type[M], values: dict[str, Any], where: str) -> M:
             problems.append(f"{name}: {'unknown option' if problem['type'] == 'extra_forbidden' else problem['msg']}")
         known = ", ".join(model.model_fields)
         raise BadOption(f"{where}: {'; '.join(problems)}.", f"Options: {known}.") from error
+
+
+def takes(model: type[BaseModel], name: str, value: Any) -> bool:
+    """Whether an option of that name exists and accepts the value."""
+    if name not in model.model_fields:
+        return False
+    try:
+        model.model_validate({name: value})
+    except ValidationError as error:
+        return all(problem["loc"][:1] != (name,) for problem in error.errors())
+    return True

@@ -205,7 +205,7 @@ def _pieces(runs: Iterable[NDArray[np.int64]], length: int) -> Iterator[NDArray[
 
 def _repeating(table: pa.Table) -> list[str]:
     """The columns whose values occur often enough for a dictionary."""
-    simple = [f.name for f in table.schema if not pa.types.is_nested(f.type) and not pa.types.is_boolean(f.type) and f.name not in ("id", "geometry")]
+    simple = [f.name for f in table.schema if not (pa.types.is_nested(f.type) or pa.types.is_boolean(f.type) or pa.types.is_null(f.type)) and f.name not in ("id", "geometry")]
     few = table.slice(0, 8192)
     return [name for name in simple if pc.count_distinct(few.column(name)).as_py() * _FEW <= len(few)]
 

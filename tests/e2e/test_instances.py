@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from twin.parts import write_version
 from twin.registry import TileJob
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / name) for name in ("tiling", "terrain")]
+from tiling_helpers import node  # noqa: E402
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("browser")]
 VIEWER = Path(__file__).resolve().parents[2] / "viewer"
 ENGINE = VIEWER / "node_modules" / "@cesium" / "engine"
@@ -68,6 +71,36 @@ def unpack(archive: Path, folder: Path) -> None:
             target.write_bytes(opened.read(name))
 
 
+def bundle(site: Path, names: str) -> None:
+    """CesiumJS in a folder: these of its names in `Cesium.js`, and beside it under `cesium/` what it loads later."""
+    if not ENGINE.exists():
+        pytest.skip("viewer/node_modules/@cesium is absent: run npm ci in viewer/")
+    (site / "cesium").mkdir(parents=True)
+    for name, at in {"Assets": "Source/Assets", "Workers": "Build/Workers", "ThirdParty": "Build/ThirdParty"}.items():
+        (site / "cesium" / name).symlink_to(ENGINE / at)
+    entry = VIEWER / "node_modules" / f".entry-{os.getpid()}.js"  # beside the packages, so that the bundler finds them
+    try:
+        entry.write_text(f'export {{ {names} }} from "@cesium/engine";')
+        bundler = [node(), str(VIEWER / "node_modules" / "rolldown" / "bin" / "cli.mjs"), str(entry), "--format", "esm", "--platform", "browser"]
+        subprocess.run([*bundler, "--file", str(site / "Cesium.js")], check=True, capture_output=True, timeout=300)
+    finally:
+        entry.unlink(missing_ok=True)
+
+
+@contextmanager
+def hosted(site: Path) -> Iterator[str]:
+    """The address under which a folder is served."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 def write_ground(folder: Path, lake: Lake) -> tuple[Ground, float]:
     """Hills as a terrain and as 3D Tiles; the ground itself, and the largest error that was measured on its finest level."""
     from terrain_helpers import hills, write_dem
@@ -91,12 +124,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(folder: Path) -> Iterator[str]:
     """A folder with the page, CesiumJS and a tileset of trees, served."""
     tmp_path = folder
-    if not ENGINE.exists():
-        pytest.skip("viewer/node_modules/@cesium is absent: run npm ci in viewer/")
     from test_instancing import orchard
     from test_mesh import run
-    from tiling_helpers import node
-
     lake = Lake(tmp_path / "lake")
     lists = {"tags": pa.array([*([["树", str(i)][: i % 3] for i in range(60)]), None]), "flags": pa.array([*([[i % 2 == 0] for i in range(60)]), None]),
              "three": pa.array([*([[i, 0.5, -i] for i in range(60)]), None], pa.list_(pa.float64(), 3))}  # fmt: skip
@@ -105,23 +134,10 @@ def site(folder: Path) -> Iterator[str]:
     unpack(lake.root / "out.3tz", tmp_path / "site" / "tiles")
     with Archive(lake.root / "out.3tz") as archive:
         legacy.convert(archive, tmp_path / "site" / "old")
-    for name, at in {"Assets": "Source/Assets", "Workers": "Build/Workers", "ThirdParty": "Build/ThirdParty"}.items():
-        (tmp_path / "site" / "cesium").mkdir(exist_ok=True)
-        (tmp_path / "site" / "cesium" / name).symlink_to(ENGINE / at)
-    entry = VIEWER / "node_modules" / f".entry-{os.getpid()}.js"  # beside the packages, so that the bundler finds them
-    try:
-        entry.write_text(f'export {{ {USED} }} from "@cesium/engine";')
-        bundler = [node(), str(VIEWER / "node_modules" / "rolldown" / "bin" / "cli.mjs"), str(entry), "--format", "esm", "--platform", "browser"]
-        subprocess.run([*bundler, "--file", str(tmp_path / "site" / "Cesium.js")], check=True, capture_output=True, timeout=300)
-    finally:
-        entry.unlink(missing_ok=True)
+    bundle(tmp_path / "site", USED)
     (tmp_path / "site" / "index.html").write_text(PAGE)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "site"))
-    handler.log_message = lambda *args: None  # type: ignore[attr-defined]
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with hosted(tmp_path / "site") as address:
+        yield address
 
 
 def opened(browser: Any, site: str) -> Any:

@@ -7,6 +7,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,12 @@ NPM = Path(__file__).resolve().parents[2] / "viewer" / "node_modules"
 PATIENCE = 2150_000
 
 
-@pytest.fixture
-def page(browser: Any, tmp_path: Path) -> Iterator[Any]:
-    """The page, with the packages under /npm and this test's tiles under /tiles."""
+@contextmanager
+def three(browser: Any, tiles: Path) -> Iterator[Any]:
+    """The page, with the packages under /npm and this folder under /tiles; `page.load` takes a folder's name there, or the address of a tileset."""
     if not (NPM / "3d-tiles-renderer").is_dir():
         pytest.fail("viewer/node_modules/3d-tiles-renderer is missing: run npm ci in viewer/")
-    (tmp_path / "tiles").mkdir()
-    roots = {"npm": NPM, "tiles": tmp_path / "tiles", "": Path(__file__).parent}
+    roots = {"npm": NPM, "tiles": tiles, "": Path(__file__).parent}
 
     class Handler(SimpleHTTPRequestHandler):
         def translate_path(self, path: str) -> str:
@@ -64,11 +64,19 @@ def page(browser: Any, tmp_path: Path) -> Iterator[Any]:
     opened.on("pageerror", lambda error: problems.append(str(error)))
     opened.goto(f"http://127.0.0.1:{server.server_port}/three_page.html")
     opened.wait_for_function("() => window.ready")
-    opened.load = lambda name: opened.evaluate("name => load(`/tiles/${name}/tileset.json`)", name)
+    opened.load = lambda name: opened.evaluate("url => load(url)", name if "://" in name else f"/tiles/{name}/tileset.json")
     yield opened
     assert problems == []
     context.close()
     server.shutdown()
+
+
+@pytest.fixture
+def page(browser: Any, tmp_path: Path) -> Iterator[Any]:
+    """The page, with this test's tiles under /tiles."""
+    (tmp_path / "tiles").mkdir()
+    with three(browser, tmp_path / "tiles") as opened:
+        yield opened
 
 
 def unpacked(archive: Path, folder: Path) -> int:

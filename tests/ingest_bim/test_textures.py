@@ -23,11 +23,15 @@ from ingest_bim.citymodel_textures import MAX_PIXELS
 from tests.ingest_bim.test_citygml import AT, ROOT, building, hull, polygon, save
 from tests.ingest_bim.test_citygml import load as load_gml
 from tests.ingest_bim.texture_helpers import QUARTERS, drawn_at, quarters
+from twin import intake, registry, tasks
+from twin.archive import Archive
+from twin.city import City
 from twin.errors import BadOption
 from twin.lake import Lake
 from twin.meshes import IMAGES
 from twin.model import Mesh, Report
 from twin.parts import write_version
+from twin.settings import Settings
 
 RED, GREEN, BLUE, YELLOW = QUARTERS
 E, N, H = AT
@@ -355,3 +359,28 @@ def test_batches_end_when_their_images_are_many(tmp_path: Path, monkeypatch: pyt
     assert [len(b.images) for b in batches if isinstance(b, Mesh)] == [1, 1, 1, 1]
     version = write_version(lake, "w", "mesh", batches, report, provenance={})
     assert sum(part.count for part in version.parts if part.role == IMAGES) == 2
+
+
+@pytest.mark.parametrize("given", [{"textures": "png"}, {"textures": "none"}, {"textures": "false"}, {"textures": "bmp"}])
+@pytest.mark.parametrize("reader", ["citygml", "cityjson"])
+def test_whether_they_are_read_and_what_tiles_carry_have_one_name(given: dict[str, str], reader: str) -> None:
+    """`textures` is the reader's where it says yes or no, else the tiler's."""
+    entry = registry.find(registry.readers(), reader, "reader")
+    if given["textures"] == "bmp":
+        with pytest.raises(BadOption, match="textures"):
+            intake.split_options(entry, given)
+        return
+    read, left = intake.split_options(entry, given)
+    assert (read.textures, left) == ((False, {}) if given["textures"] == "false" else (True, given))
+
+
+def test_a_city_model_for_clients_without_webp(tmp_path: Path) -> None:
+    quarters(tmp_path / "img/a.png")
+    city = City(Settings(home=tmp_path / "city"))
+    params = intake.ingest_params(save(tmp_path, wall(appearance(COORDINATES))), "m", options={"textures": "png"}, publish=True)
+    tasks.require(tasks.work(city, tasks.submit(city, "ingest", params)))
+    derivation = city.published("m")[2]
+    assert derivation is not None
+    with Archive(city.lake.path(derivation.archive)) as archive:
+        (glb,) = (archive.read(name) for name in archive.names() if name.endswith(".glb"))
+    assert b"image/png" in glb and b"EXT_texture_webp" not in glb

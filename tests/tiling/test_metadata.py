@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import math
 import sys
+from collections import Counter
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -14,16 +15,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tiling import blocks
 from tiling.check import decode_glb
 from tiling.gltf import Primitive, glb
 from tiling.metadata import NO_DATA, enum_code, plan, schema_of
 from tiling.slug import property_ids, slug
 from tiling.sums import exact_sum
 from tiling.survey import merge, survey
-from twin.model import Column
+from twin.archive import Archive
+from twin.lake import Lake
+from twin.model import Column, Features, Reference, Report
+from twin.parts import write_version
+from twin.registry import TileJob
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tiling_helpers import assert_valid
@@ -233,3 +240,49 @@ def test_a_null_nobody_announced_is_an_error_not_a_wrong_value() -> None:
     schema = schema_of("l", pa.table({"id": ["a"], "h": [1.0]}))
     with pytest.raises(ValueError, match="did not see"):
         schema.encode(pa.table({"id": ["a"], "h": pa.array([None], pa.float64())}))
+
+
+def test_statistics_of_three_hundred_attributes_without_reading_the_tiles(lake: Lake) -> None:
+    """What tileset.json says of a tiled layer, told in two batches, against NumPy over the source: infinities and what is not a number count as not known, as nulls do."""
+    rng, count = np.random.default_rng(12), 240
+    words = ["住宅", "商业", "no data", "学校"]
+
+    def column(k: int) -> pa.Array:
+        clear = rng.random(count) < (0, 0.1, 1)[k % 3 if k % 21 == 20 else k % 2]
+        kinds: list[Any] = [
+            lambda: pa.array(np.where(rng.random(count) < 0.1, rng.choice([np.nan, np.inf, -np.inf], count), rng.normal(0, 10.0 ** (k % 9), count)), mask=clear),
+            lambda: pa.array(rng.choice([-(1 << 63), (1 << 63) - 1, *range(-5, 6)], count), pa.int64(), mask=clear),
+            lambda: pa.array(rng.choice(np.array([0, (1 << 64) - 1, 1 << 63, 7], np.uint64), count), mask=clear),
+            lambda: pa.array(rng.random(count) < 0.3, mask=clear), lambda: pa.array(np.array(words, object)[rng.integers(0, 4, count)], mask=clear),
+            lambda: pa.array(rng.integers(-30_000, 30_000, count).astype(np.int32)).cast(pa.date32()), lambda: pa.array([[1.5, k][: i % 3] for i in range(count)]),
+        ]  # fmt: skip
+        return kinds[k % 7]()
+
+    source = pa.table({"height": rng.uniform(3, 60, count), **{f"属性{k}": column(k) for k in range(301)}})
+    shapes = np.array([shapely.box(x, 2_498_000, x + 9, 2_498_009) for x in 405_000.0 + 12 * np.arange(count)], object)
+    ids, half = pa.array([f"b{i}" for i in range(count)]), count // 2
+    batches = [Features(Reference("EPSG:4547"), ids[rows], shapes[rows], source.slice(rows.start, half)) for rows in (slice(0, half), slice(half, count))]
+    version = write_version(lake, "h", "blocks", batches, Report("h"), provenance={}, style={"height": "height"})
+    blocks.tile(version, TileJob(lake, lake.root / "out.3tz", blocks.Options(ground=5.0, budget=2000)))
+    with Archive(lake.root / "out.3tz") as archive:
+        document = json.loads(archive.read("tileset.json"))
+    told = document["statistics"]["classes"][document["schema"]["id"]]
+    names = {field.get("name"): key for key, field in document["schema"]["classes"][document["schema"]["id"]]["properties"].items()}
+    assert told["count"] == count
+    numbers = said = 0
+    for name in source.column_names:
+        values, found = source[name].drop_null(), told["properties"].get(names[name])
+        if pa.types.is_floating(values.type) or pa.types.is_integer(values.type):
+            known = values.to_numpy()
+            known = known[np.isfinite(known)] if known.dtype.kind == "f" else known
+            assert (found is None) == (len(known) == 0), name
+            if found:
+                assert (found["min"], found["max"]) == (known.min().item(), known.max().item()), name
+                total = sum(known.tolist()) if known.dtype.kind != "f" else math.fsum(known)
+                assert found["sum"] == pytest.approx(total, rel=1e-6, abs=1e-6 * float(np.abs(known.astype(float)).sum())), name
+                numbers += 1
+        elif pa.types.is_string(values.type) or (pa.types.is_boolean(values.type) and source[name].null_count):  # the standard counts enums alone
+            expected = {str(v).lower() if isinstance(v, bool) else v: n for v, n in Counter(values.to_pylist()).items()}
+            assert (found or {}).get("occurrences", {}) == expected, name
+            said += 1
+    assert numbers > 100 and said > 50

@@ -21,7 +21,7 @@ from tiling_helpers import assert_valid
 from tests.ingest_bim.texture_helpers import QUARTERS, quarters
 from tiling import mesh as tiler
 from tiling.check import check_tileset
-from tiling.textures import RIM, SIDE, THIN, Format, Quality, _clear, _encoded, _opened, _pages, _Picture, _spread
+from tiling.textures import RIM, SIDE, THIN, Format, Quality, _clear, _cut, _decoded, _encoded, _pages, _Picture, _spread
 from twin import crs
 from twin.archive import Archive
 from twin.lake import Lake
@@ -176,6 +176,53 @@ def test_no_bleeding(tmp_path: Path, lake: Lake) -> None:
         mean = small[min(y // RIM, len(small) - 1), min(x // RIM, small.shape[1] - 1)][:3].astype(int)
         assert max(mean) >= 250 and (min(mean) >= 250 or sorted(mean)[1] <= 5)
 
+@pytest.mark.parametrize("kind", ["squares", "diamonds"])
+def test_patches_of_one_image_take_no_colour_from_each_other(tmp_path: Path, lake: Lake, kind: str) -> None:
+    """64 walls show a patch each of one image, beside patches of other colours: a coarse tile, drawn with bilinear filtering, shows each wall's own colour (168 of 255 off before)."""
+    rng, count, side = np.random.default_rng(1), 8, 64
+    palette = np.array([(230, 30, 30), (30, 230, 30), (30, 30, 230), (240, 240, 240), (10, 10, 10), (230, 230, 20)], np.uint8)
+    chosen = rng.integers(6, size=(count, count))
+    pixels = palette[chosen].repeat(side, axis=0).repeat(side, axis=1)
+    x, y = np.meshgrid(np.arange(side) + 0.5, np.arange(side) + 0.5)
+    if kind == "diamonds":  # what lies outside of them, but within their boxes, is of another colour
+        outside = np.abs(x - side / 2) + np.abs(y - side / 2) > side / 2
+        pixels = np.where(np.tile(outside, (count, count))[..., None], palette[(chosen + 1) % 6].repeat(side, axis=0).repeat(side, axis=1), pixels)
+    square, diamond = [(0, 1), (1, 1), (1, 0), (0, 0)], [(0.5, 1), (1, 0.5), (0.5, 0), (0, 0.5)]
+    uv = [[((k % count + u) / count, (k // count + v) / count) for u, v in (diamond if kind == "diamonds" else square)] for k in range(count**2)]
+    contents, document = tiles(tmp_path, lake, walls([png(pixels)] * count**2, uv, apart=12.0), textures="png", budget=100)
+    assert document["root"]["geometricError"] > 10 and document["root"]["children"]
+    read, worst, seen = Glb(contents[document["root"]["content"]["uri"]]), [], 0
+    for node in read.json["nodes"]:
+        for primitive in read.json["meshes"][node["mesh"]]["primitives"]:
+            atlas = read.image(read.json["materials"][primitive["material"]]["pbrMetallicRoughness"]["baseColorTexture"]["index"])[0][:, :, :3].astype(float)
+            corners, owner = read.array(primitive["attributes"]["TEXCOORD_0"]), read.array(primitive["attributes"]["_FEATURE_ID_0"])[:, 0].astype(int)
+            for triangle in read.array(primitive["indices"]).reshape(-1, 3):
+                color = palette[chosen.ravel()[numbers(read)[owner[triangle[0]]]]]
+                found = bilinear(atlas, rng.dirichlet([0.4, 0.4, 0.4], 100) @ corners[triangle])
+                worst.append(np.abs(found - color).max())
+                seen += 1
+    assert seen >= 30
+    assert max(worst) <= 2, max(worst)
+
+
+def numbers(read: Glb) -> Any:
+    """The column `n` of a tile's features."""
+    (table,) = read.json["extensions"]["EXT_structural_metadata"]["propertyTables"]
+    view = read.json["bufferViews"][table["properties"]["n"]["values"]]
+    return np.frombuffer(read.body, f"<u{view['byteLength'] // table['count']}", table["count"], view.get("byteOffset", 0))
+
+
+def bilinear(image: Any, uv: Any) -> Any:
+    """(N, 3) colours of an image at (N, 2) texture coordinates, as a client filters them."""
+    x, y = (uv * (image.shape[1], image.shape[0]) - 0.5).T
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    total = np.zeros((len(uv), image.shape[2]))
+    for i in range(2):
+        for j in range(2):
+            weight = (x - left if i else left + 1 - x) * (y - top if j else top + 1 - y)
+            total += weight[:, None] * image[np.clip(top + j, 0, image.shape[0] - 1), np.clip(left + i, 0, image.shape[1] - 1)]
+    return total
+
 
 @pytest.mark.parametrize("wrap", ["repeat", "mirror", "clamp"])
 def test_repeats(tmp_path: Path, lake: Lake, wrap: Wrap) -> None:
@@ -265,7 +312,7 @@ def test_clear_texels_darken_no_edge(form: Format, scale: float) -> None:
     for x, y, radius in zip(*rng.uniform(0, size, (2, 40)), rng.uniform(8, 28, 40), strict=True):
         pixels[(columns - x) ** 2 + (rows - y) ** 2 < radius**2] = (60, 150, 40, 255)
     picture = _Picture(Texture("disks", (size, size)), np.zeros(0, np.int64), repeats=False, crop=(0, 0, size, size), scale=scale)
-    image, way = _opened(png(pixels), picture)
+    image, way = _cut(_decoded(png(pixels), picture), picture, np.zeros((0, 3, 2)))
     assert way == "mask" and image.size == picture.size
     with Image.open(io.BytesIO(_encoded(image, Quality(format=form)))) as file:
         texels = np.asarray(file.convert("RGBA")).astype(float)
@@ -290,7 +337,7 @@ def test_how_a_camera_was_held_turns_no_texture() -> None:
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "JPEG", quality=95, subsampling=0, **more)
         picture = _Picture(Texture("red", (32, 16)), np.zeros(0, np.int64), repeats=False, crop=(0, 0, 32, 16), scale=1.0)
-        looks.append(np.asarray(_opened(file.getvalue(), picture)[0]))
+        looks.append(np.asarray(_cut(_decoded(file.getvalue(), picture), picture, np.zeros((0, 3, 2)))[0]))
     assert looks[1].shape == (16, 32, 3)
     assert np.array_equal(*looks)
     assert looks[1][8, 4, 0] > 230 and looks[1][8, 28, 0] < 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -80,3 +81,15 @@ def test_nothing_is_left_where_the_disk_is_full(tmp_path: Path) -> None:
         spool.add(batch)
     spool.remove()
     assert [path.name for path in tmp_path.iterdir()] == ["rows.arrow"]
+
+
+def test_a_column_of_nothing_but_nulls(lake: Lake, tmp_path: Path) -> None:
+    """Of Arrow's type null, as a reader makes it where no row has a value."""
+    spool = Spool(tmp_path / "n.arrow")
+    for batch in generate_buildings(100, 4):
+        spool.add(replace(batch, attributes=batch.attributes.append_column("empty", pa.nulls(len(batch.ids)))))
+    try:
+        (part,) = spool.write_parts(lake, "source", part_rows=1000, group_rows=128, in_memory=1000)
+    finally:
+        spool.remove()
+    assert pq.read_table(lake.path(part.key))["empty"].null_count == 100

@@ -15,12 +15,13 @@ from twin.model import LayerVersion
 from .archive import Paths, open_archive
 from .glb import Model
 from .issues import Report, Where
+from .jsonfile import parse_json
 from .parts import check_parts
 from .positions import LIMIT, Comparison, Task
 from .positions_blocks import Blocks
 from .positions_mesh import Meshes
 from .positions_points import Clouds
-from .positions_terrain import Heights
+from .positions_terrain import Heights, told
 from .reached import Watched
 from .scene import F64
 from .source import Source, fetch
@@ -90,7 +91,7 @@ def check_positions(
 
 def _check_terrain(task: Task, archive: Paths, report: Report, where: Where, positions: bool, progress: Callable[[float, str], None]) -> None:
     if "root" in task.info:
-        _check_models(archive, report, where)
+        _check_models(task, archive, report, where, positions)
     if task.info.get("entry", "layer.json") != "layer.json":
         return
     heights = Heights(task) if positions else None
@@ -106,11 +107,17 @@ def _check_terrain(task: Task, archive: Paths, report: Report, where: Where, pos
         report.positions = heights.finish(where)
 
 
-def _check_models(archive: Paths, report: Report, where: Where) -> None:
-    """The same ground as 3D Tiles: against the specification."""
+def _check_models(task: Task, archive: Paths, report: Report, where: Where, positions: bool) -> None:
+    """The same ground as 3D Tiles: against the specification, and its finest level against the raster."""
     source = open_archive(archive, where)
     if source is not None:
+        heights = Heights(task) if positions else None
         with closing(source):
             found = fetch(source, "", "tileset.json", where)
             if found is not None:
-                Walker(report, None).tileset(found[1], "tileset.json", source, "", None)
+                watched = Watched(source)
+                Walker(report, None, observe=None if heights is None else heights.see_model).tileset(found[1], "tileset.json", watched, "", None)
+                watched.report_unread(where)
+                told(parse_json(found[1], where / "tileset.json"), task.info.get("stats", {}).get("levels", []), where / "tileset.json")
+        if heights is not None:
+            report.positions = heights.finish(where)

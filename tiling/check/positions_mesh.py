@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .glb import Model
 from .issues import Where
 from .positions import Roll, Task, features_of, known_only, listed, local_metres, nearest, worst_of
-from .positions_geodesy import Inverse
+from .positions_geodesy import Inverse, tame
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -85,6 +85,11 @@ class Meshes:
         box = np.stack([low - MARGIN / unit, high + MARGIN / unit], axis=1)
         solid, solid_owner, at = self._placed(rows, "solid", box)
         every, every_owner, _ = self._placed(rows, "every", box)
+        if self.inverse.bent(own.min(axis=0), own.max(axis=0)):  # degrees are no measure there
+            origin, unit = tame(found.ecef[0]), np.ones(3)
+            scaled, solid, every = tame(found.ecef - origin), self.inverse.ecef(solid), self.inverse.ecef(every)
+        else:
+            solid, every = self.inverse.near(solid, float(origin[0])), self.inverse.near(every, float(origin[0]))
         missed = _near((solid - origin) * unit, solid_owner, scaled, found.owner, len(rows))
         strayed = nearest(scaled, found.owner, (every - origin) * unit, every_owner)
         errors = np.maximum(self._whole(rows, missed, solid_owner, at), worst_of(strayed, found.owner, len(rows)))

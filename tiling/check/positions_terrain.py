@@ -7,6 +7,7 @@ within the limit of our second reading. Between vertices the triangles cut corne
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from twin import crs
 from twin.ground import Ground, raster_parts, reference_of
 from twin.model import Bounds
 
+from .glb import Model
 from .issues import Where
 from .positions import Task, figures
+from .positions_geodesy import Inverse
 from .positions_ground import Terrain
 from .terrain_tile import TerrainTile
 
@@ -26,6 +29,12 @@ F64 = NDArray[np.float64]
 TILES = 48
 """So many tiles of the finest level are measured cell by cell; vertices are compared in every tile."""
 CELLS = 20_000
+NAME = re.compile(r"(\d+)/\d+/\d+\.glb")
+"""The level of a content of a ground as 3D Tiles."""
+UPRIGHT = 0.01
+"""Sine of the angle to the vertical within which a triangle is a wall; no ground of heights over a plan stands so."""
+ROUNDED = 0.002
+"""Metres by which a vertex of the finest level may have been rounded."""
 MEANS = 1.98
 """Cells from one place of a lattice to the next, from which it shows means of cells: those of an overview, which also ends elsewhere."""
 
@@ -79,6 +88,12 @@ class Heights:
             self._between(tile)
         self.seen += 1
 
+    def see_model(self, model: Model, transform: F64, where: Where) -> None:
+        """Compare one content of the same ground as 3D Tiles, named by its level, column and row."""
+        name = NAME.search(where.path)
+        if name is not None and int(name[1]) == self.finest and (tile := _of_model(model, transform, self.terrain.inverse)) is not None:
+            self.see(self.finest, tile, where)
+
     def _between(self, tile: TerrainTile) -> None:
         """The surface at the centres of the cells that lie on this tile."""
         plan = self.terrain.inverse.plan(tile.lonlat)
@@ -116,6 +131,48 @@ class Heights:
         return figures(errors.astype(np.float64), vertices=len(errors), outside=self.skipped, surface_max_error_m=round(worst, 4),
                        surface_mean_error_m=round(float(between.mean()), 4) if len(between) else None, surface_stated_m=stated,
                        cells=len(between))  # fmt: skip
+
+
+def told(document: Any, levels: list[dict[str, Any]], where: Where) -> None:
+    """What tileset.json says of each level of a ground as 3D Tiles, against what was measured: less would show coarse ground from near, and levels added up show all at once."""
+    stack = [(document.get("root"), None)] if isinstance(document, dict) else []
+    while stack:
+        tile, refine = stack.pop()
+        if not isinstance(tile, dict):
+            continue  # said by the walk
+        refine = tile.get("refine", refine)
+        below = tile.get("children", [])
+        uri = tile["content"].get("uri") if isinstance(tile.get("content"), dict) else None
+        name = NAME.search(uri) if isinstance(uri, str) else None
+        if name is not None and below and refine == "ADD":
+            where.error("TERRAIN_LEVELS_ADDED", f"{uri} is drawn beneath the finer tiles that should stand for it (refine is ADD)")
+        bound = levels[int(name[1])].get("error_bound", 0.0) if name is not None and int(name[1]) < len(levels) else 0.0
+        error = tile.get("geometricError")
+        if below and isinstance(error, int | float) and error < bound * (1 - 1e-6):
+            where.error("TERRAIN_ERROR_UNDERSTATED", f"{uri} states an error of {error:.3f} m, {bound:.3f} m was measured on its level")
+        stack.extend((child, refine) for child in (below if isinstance(below, list) else []))
+
+
+def _of_model(model: Model, transform: F64, inverse: Inverse) -> TerrainTile | None:
+    """The ground of a content, without the walls that hang from its rim: their triangles stand upright, and what they alone use is their foot."""
+    points, triangles, count = list[F64](), list[NDArray[np.int64]](), 0
+    for primitive in model.primitives:
+        for chunk in primitive.chunks():
+            points.append(chunk @ transform[:3, :3].T + transform[:3, 3])
+            triangles.append(primitive.triangles().astype(np.int64) + count)
+            count += len(chunk)
+    if not count:
+        return None
+    ecef, corners = np.concatenate(points), np.concatenate(triangles)
+    a, b, c = (ecef[corners[:, k]] for k in range(3))
+    across = np.cross(b - a, c - a)
+    lie = (across * a).sum(axis=1) > UPRIGHT * np.linalg.norm(across, axis=1) * np.linalg.norm(a, axis=1)
+    if not lie.any():
+        return None
+    used, number = np.unique(corners[lie], return_inverse=True)
+    geodetic = inverse.geodetic(ecef[used])
+    nothing = np.zeros(len(used), np.int64)
+    return TerrainTile(nothing, nothing, geodetic[:, :2], geodetic[:, 2], number.reshape(-1, 3), ROUNDED)
 
 
 def _about(terrain: Terrain, plan: F64, room: float) -> NDArray[np.bool_]:

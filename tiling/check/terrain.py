@@ -16,11 +16,18 @@ from .issues import Report, Where
 from .jsonfile import parse_json
 from .shape import Anything, Choice, List, Num, Obj, Text
 from .source import FolderSource, gunzip
-from .terrain_tile import MAX, TerrainTile, decode_terrain
+from .terrain_tile import MASK, MAX, TerrainTile, decode_terrain
 
 I64 = NDArray[np.int64]
 #: Metres beyond the tiles' own steps of height by which an edge may differ: their ranges of height are single floats.
 CRACK = 1e-4
+BLOCKS = 16
+"""Parts of a side into which water masks are summed up for comparing levels."""
+WET = 0.03
+"""Share of a tile's ground on which levels may differ: pixels are water or not by their middles."""
+MUCH = 0.2
+"""Share of the ground that differs only where something is wrong, however much of it is water."""
+Shares = NDArray[np.float64] | float | None
 Side = tuple[I64, np.ndarray[Any, Any], float]
 Rect = tuple[int, int, int, int]
 Observe = Callable[[int, int, int, TerrainTile, Where], None]
@@ -67,11 +74,19 @@ def _check_layer(value: dict[str, Any], archive: ArchiveSource | FolderSource, w
     levels = [[(s["startX"], s["startY"], s["endX"], s["endY"]) for s in level] for level in value["available"]]
     if "maxzoom" in value and value["maxzoom"] != len(levels) - 1:
         where.error("TERRAIN_AVAILABLE", f"maxzoom is {value['maxzoom']}, available has {len(levels)} levels")
+    stated = {f"{z}/{x}/{y}.terrain" for z, x, y in _tiles(levels)}
+    present = {name for name in archive.names() if name.endswith(".terrain")}
     for number, address in enumerate(value["tiles"]):
         if lacking := [name for name in ("{z}", "{x}", "{y}") if name not in address]:
             (where / "tiles" / number).error("TERRAIN_ADDRESS", f"{address!r} has no {' and no '.join(lacking)}: clients would ask for one tile again and again")
-    stated = {f"{z}/{x}/{y}.terrain" for z, x, y in _tiles(levels)}
-    present = {name for name in archive.names() if name.endswith(".terrain")}
+        elif "{version}" in address and "version" not in value:
+            (where / "tiles" / number).error("TERRAIN_ADDRESS", f"{address!r} asks for a version, which layer.json does not state")
+        elif missing := _astray(address, levels, present):
+            (where / "tiles" / number).error("TERRAIN_ADDRESS", f"by {address!r} clients ask for {missing}, which is not there")
+    if value.get("minzoom", 0) != 0:
+        where.error("TERRAIN_AVAILABLE", f"minzoom is {value['minzoom']}, available begins with level 0")
+    if "metadataAvailability" in value and "metadata" not in value.get("extensions", ()):
+        where.error("TERRAIN_METADATA_INVALID", "metadataAvailability is stated, but metadata is not among the extensions: clients do not ask for it")
     for what, names in (("available, but not in the archive", stated - present), ("in the archive, but not available", present - stated)):
         if names:
             where.error("TERRAIN_AVAILABLE", f"{len(names)} tiles are {what}: {', '.join(sorted(names)[:5])}")
@@ -86,7 +101,30 @@ def _check_layer(value: dict[str, Any], archive: ArchiveSource | FolderSource, w
     bounds = value.get("bounds")
     if bounds is not None and (len(bounds) != 4 or not (-180 <= bounds[0] <= bounds[2] <= 180.001 and -90 <= bounds[1] <= bounds[3] <= 90)):
         where.error("TERRAIN_BOUNDS", f"{bounds} are not west, south, east, north in degrees")
+    elif bounds is not None and levels[-1] and not _touches(bounds, levels):
+        where.error("TERRAIN_BOUNDS", f"no tile of the finest level touches {bounds}")
     return levels
+
+
+def _astray(address: str, levels: list[list[Rect]], present: set[str]) -> str:
+    """A tile that an address, relative to layer.json, leads past; of each level one of a place that tells columns and rows apart."""
+    if "://" in address or address.startswith("/"):
+        return ""
+    for z, level in enumerate(levels):
+        for x0, y0, _, _ in level[:1]:
+            name = address.partition("?")[0].removeprefix("./").replace("{z}", str(z)).replace("{x}", str(x0)).replace("{y}", str(y0))
+            if f"{z}/{x0}/{y0}.terrain" in present and name != f"{z}/{x0}/{y0}.terrain":
+                return name
+    return ""
+
+
+def _touches(bounds: list[float], levels: list[list[Rect]]) -> bool:
+    """Whether a tile of the finest level touches west, south, east, north; others may stand around what was surveyed."""
+    width = 180 / 2 ** (len(levels) - 1)
+    return any(
+        x0 * width - 180 <= bounds[2] and (x1 + 1) * width - 180 >= bounds[0] and y0 * width - 90 <= bounds[3] and (y1 + 1) * width - 90 >= bounds[1]
+        for x0, y0, x1, y1 in levels[-1]
+    )
 
 
 def _tiles(levels: list[list[Rect]]) -> Iterator[tuple[int, int, int]]:
@@ -117,10 +155,11 @@ class _Walk:
     def tiles(self, levels: list[list[Rect]]) -> None:
         """Every available tile; a side is kept until the tile beyond it has been read."""
         sides: dict[tuple[str, int, int], Side] = {}
+        above, water = dict[tuple[int, int], Shares](), dict[tuple[int, int], Shares]()
         level = 0
         for z, x, y in _tiles(levels):
             if z != level:
-                sides, level = {}, z
+                sides, level, above, water = {}, z, water, {}
             name = f"{z}/{x}/{y}.terrain"
             where = Where(self.report, name)
             self.report.tiles += 1
@@ -142,6 +181,9 @@ class _Walk:
                 else:
                     sides[key] = _side(tile, side)
             _extensions(tile, z, x, y, self.layer, levels, where)
+            water[x, y] = _water(tile)
+            if (x // 2, y // 2) in above:
+                _meet_water(water[x, y], above[x // 2, y // 2], x % 2, y % 2, where)
             if self.observe is not None:
                 self.observe(z, x, y, tile, where)
 
@@ -166,6 +208,32 @@ def _extensions(tile: TerrainTile, z: int, x: int, y: int, layer: dict[str, Any]
         both = sum(_area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3]))) for a in stated for b in real)
         if not sum(map(_area, stated)) == sum(map(_area, real)) == both:  # either may be cut into rectangles in its own way
             where.error("TERRAIN_METADATA_INVALID", f"its metadata state {sum(map(_area, stated))} tiles {depth} levels below it, there are {sum(map(_area, real))}")
+
+
+def _water(tile: TerrainTile) -> Shares:
+    """(BLOCKS, BLOCKS) shares of water, from north to south; one number where the tile is all one, none where it has no mask."""
+    mask = tile.extensions.get(2, b"")
+    if len(mask) == 1:
+        return mask[0] / 255
+    if len(mask) != MASK * MASK:
+        return None
+    each = MASK // BLOCKS
+    return np.asarray(np.frombuffer(mask, np.uint8).reshape(BLOCKS, each, BLOCKS, each).mean(axis=(1, 3)) / 255, np.float64)
+
+
+def _meet_water(mine: Shares, parent: Shares, east: int, north: int, where: Where) -> None:
+    """A tile's water against that of the tile above it, which a client shows in its place from afar."""
+    if mine is None or parent is None:
+        return
+    half = BLOCKS // 2
+    if isinstance(parent, np.ndarray):
+        parent = parent[(1 - north) * half : (2 - north) * half, east * half : (east + 1) * half]
+    if isinstance(mine, np.ndarray):
+        mine = mine.reshape(half, 2, half, 2).mean(axis=(1, 3))
+    here, there = (np.broadcast_to(np.asarray(value, np.float64), (half, half)) for value in (mine, parent))
+    off = float(np.abs(here - there).mean())
+    if off > WET and off > min(max(here.mean(), there.mean()) / 2, MUCH):
+        where.error("TERRAIN_WATER_INVALID", f"{here.mean():.0%} of it is water, of the same ground in the tile above {there.mean():.0%}, and elsewhere: {off:.0%} of the ground differ")
 
 
 def _area(rect: Rect) -> int:

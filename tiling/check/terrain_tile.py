@@ -18,6 +18,12 @@ MASK = 256
 HEADER = struct.Struct("<3d2f4d3d")
 SPHERE_SLACK = 1.0
 """Metres that a vertex may lie outside of the header's sphere: heights are rounded to the tile's 32767 steps."""
+AXES = np.array([6378137.0, 6378137.0, 6378137.0 * (1 - 1 / 298.257223563)])
+"""Metres; half axes of WGS 84."""
+NOWHERE = 1e3
+"""Radii from which an occlusion point counts as one that is never hidden before its tile: the tiles round half a globe have no nearer one."""
+LEAN = 0.02
+"""Mean slope from which normals and triangles are compared: they are no more exact than about a degree."""
 _TO_ECEF = Transformer.from_crs("EPSG:4979", "EPSG:4978", always_xy=True)
 
 
@@ -115,6 +121,26 @@ def _check_header(head: F64, tile: TerrainTile, where: Where) -> None:
         where.error("TERRAIN_CENTER_INVALID", "the centre lies outside of the bounding sphere")
     if np.linalg.norm(head[9:12]) < 1 - 1e-2:
         where.error("TERRAIN_OCCLUSION_INVALID", "the horizon occlusion point lies inside of the Earth")
+    else:
+        _check_occlusion(head[9:12], ecef, tile, where)
+
+
+def _check_occlusion(point: F64, ecef: F64, tile: TerrainTile, where: Where) -> None:
+    """A client leaves a tile out when this one point, in radii, is behind the horizon; so every vertex must be then (K. Ring, "Horizon Culling 2", 2013).
+
+    On a ray, a vertex at angle α that sees the horizon at angle β needs a point as far as 1 / cos(α + β).
+    """
+    at = ecef / AXES
+    size = np.linalg.norm(at, axis=1)
+    reach = float(np.linalg.norm(point))
+    cos_a = np.clip(at @ point / (size * reach), -1, 1)
+    angle = np.arccos(cos_a) + np.arccos(1 / np.maximum(size, 1.0))
+    # places and heights are whole steps of the tile, which may hide a vertex a little sooner
+    slack = np.radians(np.ptp(tile.lonlat, axis=0).max()) / MAX + np.sqrt(2 * (tile.step + 0.01) / AXES[0])
+    under = np.cos(np.maximum(angle - slack, 0))
+    needed = float(np.where(under > 1 / NOWHERE, 1 / np.maximum(under, 1 / NOWHERE), NOWHERE).max())
+    if reach < needed * (1 - 1e-9):
+        where.error("TERRAIN_OCCLUSION_INVALID", f"the horizon occlusion point is {reach:.6f} radii out; {needed:.6f} are needed, or clients leave the tile out while it is in sight")
 
 
 def _check_surface(tile: TerrainTile, where: Where) -> None:
@@ -125,6 +151,24 @@ def _check_surface(tile: TerrainTile, where: Where) -> None:
         where.error("TERRAIN_WINDING", f"{int((twice <= 0).sum())} triangles face down or have no area")
     elif int(twice.sum()) != 2 * MAX * MAX:
         where.error("TERRAIN_GAPS", f"the triangles cover {twice.sum() / (2 * MAX * MAX):.6f} of the tile")
+    elif open_edges := _open_edges(tile):
+        where.error("TERRAIN_GAPS", f"{open_edges} edges of triangles have no neighbour although they do not lie between two vertices that follow each other on the tile's border")
+
+
+def _open_edges(tile: TerrainTile) -> int:
+    """How many edges that one triangle alone has are not the way from a vertex of the border to the next, and the other way round: vertices that triangles pass by."""
+    _, place = np.unique(tile.u * (MAX + 1) + tile.v, return_inverse=True)
+    a, b, c = (place.ravel()[tile.triangles[:, k]] for k in range(3))
+    ends = np.sort(np.column_stack([np.concatenate([a, b, c]), np.concatenate([b, c, a])]), axis=1)
+    count = len(tile.u)
+    keys, times = np.unique(ends[:, 0] * count + ends[:, 1], return_counts=True)
+    border = []
+    for on, along, at in ((tile.u, tile.v, 0), (tile.v, tile.u, 0), (tile.u, tile.v, MAX), (tile.v, tile.u, MAX)):
+        rows = np.flatnonzero(on == at)
+        steps = np.unique(np.column_stack([along[rows], place.ravel()[rows]]), axis=0)[:, 1]
+        pairs = np.sort(np.column_stack([steps[:-1], steps[1:]]), axis=1)
+        border.append(pairs[:, 0] * count + pairs[:, 1])
+    return len(np.setxor1d(keys[times == 1], np.concatenate(border))) + int((times > 2).sum())
 
 
 def _check_edges(data: bytes, at: int, wide: str, tile: TerrainTile, where: Where) -> int:
@@ -170,3 +214,13 @@ def _check_normals(body: bytes, tile: TerrainTile, where: Where) -> None:
     down = int(((normal * up).sum(axis=1) < -0.02).sum())  # two bytes hold a direction to about a degree
     if down:
         where.error("TERRAIN_NORMALS_INVALID", f"{down} normals point into the ground")
+        return
+    ecef = np.column_stack(_TO_ECEF.transform(tile.lonlat[:, 0], tile.lonlat[:, 1], tile.height))
+    a, b, c = (ecef[tile.triangles[:, k]] for k in range(3))
+    faces = np.cross(b - a, c - a)
+    shape = np.column_stack([np.bincount(tile.triangles.ravel(), np.repeat(faces[:, k], 3), len(ecef)) for k in range(3)])
+    shape = shape / np.maximum(np.linalg.norm(shape, axis=1, keepdims=True), 1e-30)
+    stated, drawn = (v - (v * up).sum(axis=1, keepdims=True) * up for v in (normal, shape))
+    energy = [float((v**2).sum()) for v in (stated, drawn)]
+    if min(energy) > LEAN**2 * len(ecef) and float((stated * drawn).sum()) < 0:
+        where.error("TERRAIN_NORMALS_INVALID", "its normals lean uphill where its triangles lean downhill: hills are shaded as pits")
