@@ -27,13 +27,18 @@ export class LayerGrade extends Panel {
     const asked = this.asked.get(this.layer.id);
     const chosen = asked ?? given;
     const rule = this.t("layer.grade.rule", { grade: GRADES.find((one) => one === basis.value) ?? this.t("layer.grade.none") });
-    const said = asked !== undefined ? this.t("layer.grade.busy") : given && basis.by ? this.t("layer.grade.given", { by: basis.by }) : "";
+    const said = asked !== undefined ? this.t("layer.grade.busy") : given ? this.givenBy(basis.by) : "";
     // Of the past nothing is changed.
     return html`<label title=${basis.reasons.join("; ")}>${this.t("layer.grade")}<select data-role="grade" ?disabled=${asked !== undefined || this.app.asOf !== ""}
       @change=${(event: Event) => void this.give(this.layer, (event.target as HTMLSelectElement).value as Grade)}>
       <option value="" .selected=${live(chosen === "")}>${rule}</option>
       ${GRADES.map((one) => html`<option value=${one} .selected=${live(one === chosen)}>${this.t(`grade.${one}`)}</option>`)}</select></label>
       ${said ? html`<p role="status">${said}</p>` : nothing}`;
+  }
+
+  /** A server that does not know its user calls him "unknown". */
+  private givenBy(by: string | null | undefined): string {
+    return by && by !== "unknown" ? this.t("layer.grade.given", { by }) : this.t("layer.grade.by_hand");
   }
 
   private async give(layer: Layer, grade: Grade): Promise<void> {
