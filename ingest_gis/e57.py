@@ -184,7 +184,7 @@ def _write(image: Any, name: str, scans: list[Scan], colored: bool, target: IO[b
                 if writer is None:
                     header.scales, header.offsets = np.full(3, SCALE), np.round(xyz[0], -2)
                     writer = laspy.open(target, "w", header=header, do_compress=True, closefd=False)
-                for column in _WHOLE.keys() & columns.keys():
+                for column in (name for name in _WHOLE if name in columns):
                     columns[column] = _whole(column, columns[column], valid, over)
                 writer.write_points(_record(header, scan, columns, valid, xyz))
     finally:
@@ -250,7 +250,7 @@ def _record(header: Any, scan: Scan, columns: dict[str, NDArray[Any]], valid: ND
     record.return_number = record.number_of_returns = np.ones(len(xyz), np.uint8)
     if "intensity" in columns:
         record.intensity = _intensity(scan.limits["intensity"], columns["intensity"][valid])
-    for name in _WHOLE.keys() & columns.keys():
+    for name in (name for name in _WHOLE if name in columns):  # in this order: of two fields of classes the one of the LAS extension holds, in every process
         record[_WHOLE[name][0]] = columns[name][valid]
     if set(_COLORS) <= columns.keys():
         for name, short in zip(_COLORS, ("red", "green", "blue"), strict=True):

@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e import every_layer
 from tests.e2e.conftest import Served, served_city
-from tests.e2e.test_instances import bundle, hosted
+from tests.e2e.test_instances import SCENE, bundle, hosted
 from tests.e2e.test_three import three
 from tiling import mesh, pieces, tree_documents
 from twin import exporting, tasks
@@ -190,13 +190,7 @@ def test_three_and_the_ground(seen: dict[str, Boxes], small_city: Any) -> None:
 # --- CesiumJS --------------------------------------------------------------------------------------------------------
 
 USED = "CesiumWidget, Cesium3DTileset, Color, Cartesian2, Matrix4, HeadingPitchRange"
-PAGE = """<!doctype html><script>window.CESIUM_BASE_URL = "/cesium/";</script>
-<style>html,body,#c{margin:0;width:100%;height:100%}</style><div id="c"></div><script type="module">import * as Cesium from "/Cesium.js";
-(async () => {
-  const v = new Cesium.CesiumWidget("c", {baseLayer: false, contextOptions: {webgl: {preserveDrawingBuffer: true}}});
-  for (const part of ["globe", "skyAtmosphere", "skyBox", "sun", "moon"]) if (v.scene[part]) v.scene[part].show = false;
-  v.scene.backgroundColor = Cesium.Color.BLACK; v.scene.fog.enabled = false;
-  const plain = x => typeof x === "bigint" ? x.toString() : x;
+PAGE = SCENE + """  const plain = x => typeof x === "bigint" ? x.toString() : x;
   window.load = async url => {
     const failed = [], t = await Cesium.Cesium3DTileset.fromUrl(url, {maximumScreenSpaceError: 0.01, dynamicScreenSpaceError: false, foveatedScreenSpaceError: false});
     t.tileFailed.addEventListener(e => failed.push(e.url + ": " + e.message)); v.scene.primitives.add(t);

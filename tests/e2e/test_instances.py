@@ -34,13 +34,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_grou
 VIEWER = Path(__file__).resolve().parents[2] / "viewer"
 ENGINE = VIEWER / "node_modules" / "@cesium" / "engine"
 USED = "CesiumWidget, Cesium3DTileset, Color, Cartesian2, Cartesian3, HeadingPitchRange, Matrix4, CesiumTerrainProvider, Cartographic, sampleTerrainMostDetailed"
-PAGE = """<!doctype html><script>window.CESIUM_BASE_URL = "/cesium/";</script>
+SCENE = """<!doctype html><script>window.CESIUM_BASE_URL = "/cesium/";</script>
 <style>html,body,#c{margin:0;width:100%;height:100%}</style><div id="c"></div><script type="module">import * as Cesium from "/Cesium.js";
 (async () => {
   const v = new Cesium.CesiumWidget("c", {baseLayer: false, contextOptions: {webgl: {preserveDrawingBuffer: true}}});
   for (const part of ["globe", "skyAtmosphere", "skyBox", "sun", "moon"]) if (v.scene[part]) v.scene[part].show = false;
   v.scene.backgroundColor = Cesium.Color.BLACK; v.scene.fog.enabled = false;
-  let t; window.failed = [];
+"""
+"""A page with nothing in its scene; what a test does there follows, and the end of the function."""
+PAGE = SCENE + """  let t; window.failed = [];
   window.load = async url => { if (t) v.scene.primitives.remove(t);
     t = await Cesium.Cesium3DTileset.fromUrl(url); v.scene.primitives.add(t); t.tileFailed.addEventListener(e => window.failed.push(e.message)); };
   await window.load("/tiles/tileset.json");

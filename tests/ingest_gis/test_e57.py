@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +108,18 @@ def laid_out(path: Path, *scans: dict[str, tuple[Any, np.ndarray[Any, Any]]], li
             writer.close()
     file.close()
     return path
+
+
+def test_of_two_fields_of_classes_it_is_always_the_same_that_holds(tmp_path: Path) -> None:
+    """In the order of a set it was one or the other, by the process."""
+    fields: dict[str, Any] = {f"cartesian{axis}": (double, np.random.default_rng(1).random(9)) for axis in "XYZ"}
+    fields |= {"classification": (double, np.full(9, 2.0)), "las:classification": (double, np.full(9, 6.0))}
+    path = laid_out(tmp_path / "two.e57", fields)
+    out = tmp_path / "o.laz"
+    code = (f"from pathlib import Path; from ingest_gis import e57; from twin.model import Report; import laspy; e57.to_laz(Path({str(path)!r}), Path({str(out)!r}), Report()); "
+            f"print(set(map(int, laspy.read({str(out)!r}).classification)))")  # fmt: skip
+    said = {subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": str(seed)}, capture_output=True, text=True, check=True).stdout for seed in range(6)}
+    assert said == {"{6}\n"}
 
 
 def test_an_empty_scan_beside_others(tmp_path: Path) -> None:
