@@ -63,7 +63,7 @@ def detect(source: Path, options: object) -> bool:
         return False
     if any(getattr(options, name, None) for name in ("height", "floors", "default_height")):
         return True
-    known = {name.lower() for name in opened.schema.names} & {*HEIGHTS, *FLOORS}
+    known = {name.lower() for name in opened.names} & {*HEIGHTS, *FLOORS}
     return bool(known) and (opened.polygonal is True or _first_is_polygon(opened))
 
 
@@ -126,7 +126,7 @@ class Resolver:
             raise MissingReference(f"{source.name}: the column {self.base} holds absolute heights, but no vertical datum is stated.",
                                    "Name it with --vertical, for example EPSG:5737 (1985 heights).")  # fmt: skip
         if not (self.height or self.floors or options.default_height):
-            raise BadOption(f"{source.name}: no column of heights or floors was recognised among {', '.join(source.schema.names) or 'none'}.",
+            raise BadOption(f"{source.name}: no column of heights or floors was recognised among {', '.join(source.names) or 'none'}.",
                             "Name it with --option height=COLUMN (or floors=COLUMN), or give --option default_height=METRES.")  # fmt: skip
         self.taken = ("height", "height_from")
         clean = self.height == "height" and options.height_unit == 1.0 and _is_number(source.schema.field("height").type)
@@ -175,10 +175,10 @@ class Resolver:
 
 def _column(source: Source, what: str, wanted: str | None, likely: tuple[str, ...]) -> str:
     if wanted is not None:
-        if wanted not in source.schema.names:
-            raise BadOption(f"{source.name} has no column {wanted!r} for {what}.", f"Columns: {', '.join(source.schema.names) or 'none'}.")
+        if wanted not in source.names:
+            raise BadOption(f"{source.name} has no column {wanted!r} for {what}.", f"Columns: {', '.join(source.names) or 'none'}.")
         return wanted
-    lower = {name.lower(): name for name in reversed(source.schema.names)}
+    lower = {name.lower(): name for name in reversed(source.names)}
     return next((lower[name] for name in likely if name in lower), "")
 
 

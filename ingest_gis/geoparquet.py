@@ -41,7 +41,7 @@ def open_parquet(path: Path) -> Source:
     covering = {parts[0] for parts in (meta.get("covering") or {}).get("bbox", {}).values() if parts}
     fields = [field for field in schema if field.name not in {column, *covering}]
     names = [field.name for field in fields]
-    fields = [field.with_name(name) for field, name in zip(fields, different(names), strict=True)]
+    schema = pa.schema([field.with_name(name) for field, name in zip(fields, different(names), strict=True)])
 
     def chunks() -> Iterator[Rows]:
         return _stream(path, names, column, encoding)
@@ -59,7 +59,7 @@ def open_parquet(path: Path) -> Source:
     polygonal = kinds <= {"Polygon", "MultiPolygon"} if kinds else None
     if encoding in NATIVE:
         polygonal = encoding.endswith("polygon")
-    return Source(path.name, "Parquet", path.stem, _crs(meta), pa.schema(fields), polygonal, file.metadata.num_rows,
+    return Source(path.name, "Parquet", path.stem, _crs(meta), schema.names, lambda: schema, polygonal, file.metadata.num_rows,
                   chunks, read_column, geometry=column)  # fmt: skip
 
 

@@ -47,12 +47,12 @@ def choose(source: Source, wanted: str | None, report: Report) -> IdRule:
 
 def _choose(source: Source, wanted: str | None, report: Report) -> IdRule:
     if wanted is not None:
-        if wanted in source.schema.names:
+        if wanted in source.names:
             return _by_column(wanted, f"column {wanted}")
         if wanted.lower() == "fid" and source.stable_fids:
             return IdRule("", "row key (fid) of the table", _fids)
-        raise BadOption(f"{source.name} has no column {wanted!r}.", f"Columns: {', '.join(source.schema.names) or 'none'}.")
-    lower = {name.lower(): name for name in reversed(source.schema.names)}
+        raise BadOption(f"{source.name} has no column {wanted!r}.", f"Columns: {', '.join(source.names) or 'none'}.")
+    lower = {name.lower(): name for name in reversed(source.names)}
     for name in (lower[likely] for likely in LIKELY if likely in lower):
         if not _kind(source.schema.field(name).type):
             continue

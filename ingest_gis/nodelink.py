@@ -46,7 +46,8 @@ def open_nodelink(path: Path) -> Source:
             yield Rows(start, wkb[start : start + CHUNK], table.slice(start, CHUNK))
 
     facts = {"graph_nodes": len(nodes), "graph_directed": bool(graph.get("directed"))}
-    return Source(path.name, "NodeLink", path.stem, str(crs) if crs else None, table.schema, False, len(wkb), chunks, lambda name: iter([table.column(name)]), facts=facts)
+    return Source(path.name, "NodeLink", path.stem, str(crs) if crs else None, table.schema.names, lambda: table.schema, False, len(wkb), chunks,
+                  lambda name: iter([table.column(name)]), facts=facts)  # fmt: skip
 
 
 def _line(path: Path, row: int, link: dict[str, Any], places: dict[Any, tuple[float, float]]) -> bytes | None:

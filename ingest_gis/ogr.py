@@ -10,6 +10,7 @@ import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,17 @@ from pyogrio import _err
 from pyogrio.errors import DataSourceError
 
 from ingest_gis import dbf, geojson
+from ingest_gis.decoded import Batches, Decoded
 from ingest_gis.rows import CHUNK, Rows, Source, VectorOptions, check_text, different, undecodable
 from twin.errors import BadOption, UnreadableSource
 from twin.model import Report
 
+TEXTS = ("GeoJSON", "GeoJSONSeq")
+"""Formats of which GDAL reads a file from end to end to open it: the columns are what the features have."""
+Linear = Callable[[], NDArray[np.object_]]
+"""See `Rows`."""
+GEOMETRY, FID = "wkb_geometry", "OGC_FID"
+"""What columns are called that have no names in the file."""
 LOOKED_THROUGH = 250_000
 """Rows of a GeoPackage up to which its numbers are looked through for texts: of more, that would take a third of the reading's time."""
 
@@ -38,38 +46,58 @@ def open_gdal(path: Path, driver: str, options: VectorOptions, report: Report) -
     guard = _Guard(path, report)
     shapefile = dbf.table_of(path, options.encoding, report) if driver == "ESRI Shapefile" else None
     encoding = shapefile.encoding if shapefile else None
-    target = f"{driver}:{path}" if driver in ("GeoJSON", "GeoJSONSeq") else str(shapefile.shapefile if shapefile else path)
+    text = driver in TEXTS
+    target = f"{driver}:{path}" if text else str(shapefile.shapefile if shapefile else path)
     with guard():
-        table = _choose_table(path, pyogrio.list_layers(target), options.table)
-        info = pyogrio.read_info(target, layer=table, encoding=encoding, force_feature_count=True)
+        if text:
+            stamp = path.stat()
+            info = _looked_at(target, stamp.st_ino, stamp.st_size, stamp.st_mtime_ns)
+            table = _choose_table(path, [info["layer_name"]] if info["geometry_type"] is not None else [], options.table)
+        else:
+            table = _choose_table(path, [str(name) for name, kind in pyogrio.list_layers(target) if kind is not None], options.table)
+            info = pyogrio.read_info(target, layer=table, encoding=encoding, force_feature_count=True)
     if info["driver"] not in (driver, "JSONFG"):
         raise UnreadableSource(f"{path.name} opens as {info['driver']}, not as {driver}.", "Export it again.")
     how: dict[str, Any] = {"layer": table, "encoding": encoding}
-    schema, geometry = _schema(guard, target, how)
     stable = driver in ("GPKG", "OpenFileGDB") or (driver == "GeoJSON" and geojson.has_numbers(path))
     count = info["features"] - (shapefile.deleted if shapefile and info["features"] > 0 else 0)
+    read = partial(_batches, guard, target, how)
+    decoded = Decoded(read) if text else None
+    names, geometry, schema = different(list(info["fields"])), GEOMETRY, None
+    if decoded is None:
+        with closing(read()) as batches:
+            about, first = next(batches)
+        schema, geometry = _schema(guard, about, first), about["geometry_name"] or GEOMETRY
+        names = schema.names
+
+    def read_schema() -> pa.Schema:
+        return _schema(guard, *decoded.keep()) if decoded is not None else schema
 
     def chunks() -> Iterator[Rows]:
-        yield from _stream(guard, target, how, count, keep=shapefile)
+        yield from _stream(guard, decoded or read, count, partial(_linear, guard, target, how), keep=shapefile)
         if driver == "GPKG" and count <= LOOKED_THROUGH:
-            _texts_among_numbers(path, table, schema, report)
+            _texts_among_numbers(path, table, read_schema(), report)
 
     def column(name: str) -> Iterator[pa.ChunkedArray]:
-        if list(info["fields"]).count(name) != 1:  # one of several of a name, which have got numbers
+        if decoded is not None:
+            yield from (guard.texts(_attributes(*_parts(about, batch)).select([name])).column(name) for about, batch in decoded())
+        elif list(info["fields"]).count(name) != 1:  # one of several of a name, which have got numbers
             yield from (rows.attributes.column(name) for rows in chunks())
-            return
-        with ExitStack() as stack:
-            with guard():
-                _, reader = stack.enter_context(pyogrio.raw.open_arrow(target, use_pyarrow=True, batch_size=CHUNK, columns=[name], read_geometry=False, **how))
-            while (batch := _next(guard, reader)) is not None:
-                yield guard.texts(_plain(pa.Table.from_batches([batch]))).column(name)
+        else:
+            yield from (guard.texts(_plain(pa.Table.from_batches([batch]))).column(name) for _, batch in _batches(guard, target, how, [name]))
 
     kind = info["geometry_type"]
     facts = {"encoding": encoding} if encoding else {}
     crs = None if _undefined(info["crs"]) else info["crs"]
     crs = geojson.stated_crs(path, crs) if driver == "GeoJSON" else crs
-    return Source(path.name, driver, table, crs, schema, None if kind in (None, "Unknown", "Geometry") else "Polygon" in kind,
+    return Source(path.name, driver, table, crs, names, read_schema, None if kind in (None, "Unknown", "Geometry") else "Polygon" in kind,
                   count, chunks, column, stable, geometry, facts)  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def _looked_at(target: str, *stamp: int) -> dict[str, Any]:  # noqa: ARG001
+    """What is said of the one table of a text, until the file is another one: who detects the format asks, and who reads it."""
+    return dict(pyogrio.read_info(target, force_feature_count=True))
 
 
 def _texts_among_numbers(path: Path, table: str, schema: pa.Schema, report: Report) -> None:
@@ -100,8 +128,7 @@ def _undefined(crs: str | None) -> bool:
     return not crs or "undefined" in crs[:60].lower()
 
 
-def _choose_table(path: Path, layers: NDArray[np.object_], wanted: str | None) -> str:
-    names = [str(name) for name, kind in layers if kind is not None]
+def _choose_table(path: Path, names: list[str], wanted: str | None) -> str:
     if wanted is not None:
         if wanted not in names:
             raise BadOption(f"{path.name} has no table {wanted!r} with geometry.", f"Tables: {', '.join(names) or 'none'}.")
@@ -113,20 +140,19 @@ def _choose_table(path: Path, layers: NDArray[np.object_], wanted: str | None) -
     return names[0]
 
 
-def _schema(guard: _Guard, target: str, how: dict[str, Any]) -> tuple[pa.Schema, str]:
-    """(attributes, name of the geometry column)."""
-    with guard(), pyogrio.raw.open_arrow(target, use_pyarrow=True, **how) as (meta, reader):
-        table = reader.schema.empty_table()
-        for field in table.schema:
-            if getattr(field.type, "extension_name", "") == "arrow.json":
-                guard.report.note("assumed", "", f"column {field.name}: values of different kinds, stored as texts (JSON)")
-        return _attributes(table, _geometry(table, meta), -1).schema, meta["geometry_name"] or "wkb_geometry"
+def _schema(guard: _Guard, about: dict[str, Any], batch: pa.RecordBatch) -> pa.Schema:
+    """Of the attributes."""
+    for field in batch.schema:
+        if getattr(field.type, "extension_name", "") == "arrow.json":
+            guard.report.note("assumed", "", f"column {field.name}: values of different kinds, stored as texts (JSON)")
+    return _attributes(*_parts(about, batch.slice(0, 0))).schema
 
 
-def _geometry(table: pa.Table, meta: dict[str, Any]) -> int:
-    """Which column the geometry is: an attribute may have the same name, and stands before it."""
-    name = meta["geometry_name"] or "wkb_geometry"
-    return max(i for i, column in enumerate(table.column_names) if column == name)
+def _parts(about: dict[str, Any], batch: pa.RecordBatch) -> tuple[pa.Table, int, int]:
+    """(rows, which column the geometry is, which the key): an attribute may have the same name as either, and stands between them."""
+    table = pa.Table.from_batches([batch])
+    geometry = max(i for i, column in enumerate(table.column_names) if column == (about["geometry_name"] or GEOMETRY))
+    return table, geometry, table.column_names.index(about["fid_column"] or FID)
 
 
 def _attributes(table: pa.Table, geometry: int, fid: int) -> pa.Table:
@@ -143,24 +169,31 @@ def _plain(table: pa.Table) -> pa.Table:
     return table
 
 
-def _stream(guard: _Guard, target: str, how: dict[str, Any], stated: int, *, keep: object) -> Iterator[Rows]:  # noqa: ARG001
-    """`keep` is held while this runs: with it goes the folder that `target` may lie in."""
-    start = 0
+def _batches(guard: _Guard, target: str, how: dict[str, Any], columns: list[str] | None = None) -> Batches:
+    """A pass over a table: first a batch without rows, which tells the schema. With `columns` neither keys nor geometries are read."""
     # Readers may run in a thread of their own, and GDAL's warnings go to standard error in a thread that nobody has told otherwise.
     _err._register_error_handler()  # noqa: SLF001  pyogrio calls it only for the thread that imports it
+    what: dict[str, Any] = {"return_fids": True} if columns is None else {"columns": columns, "read_geometry": False}
     with ExitStack() as stack:
         with guard():
-            opened = pyogrio.raw.open_arrow(target, use_pyarrow=True, return_fids=True, batch_size=CHUNK, **how)
-            meta, reader = stack.enter_context(opened)
+            meta, reader = stack.enter_context(pyogrio.raw.open_arrow(target, use_pyarrow=True, batch_size=CHUNK, **what, **how))
+            first = pa.RecordBatch.from_pylist([], reader.schema)
+        yield meta, first
         while (batch := _next(guard, reader)) is not None:
-            if not batch.num_rows:
-                continue
-            table = pa.Table.from_batches([batch])
-            fid, geometry = table.column_names.index(meta["fid_column"] or "OGC_FID"), _geometry(table, meta)
-            attributes = guard.texts(_attributes(table, geometry, fid))
-            wkb = table.column(geometry).to_numpy()
-            yield Rows(start, wkb, attributes, table.column(fid).to_numpy(), _linear(guard, target, how, start, len(wkb)))
-            start += batch.num_rows
+            yield meta, batch
+
+
+def _stream(guard: _Guard, read: Callable[[], Batches], stated: int, linear: Callable[[int, int], Linear], *, keep: object) -> Iterator[Rows]:  # noqa: ARG001
+    """`keep` is held while this runs: with it goes the folder that the file may lie in."""
+    start = 0
+    for about, batch in read():
+        if not batch.num_rows:
+            continue
+        table, geometry, fid = _parts(about, batch)
+        attributes = guard.texts(_attributes(table, geometry, fid))
+        wkb = table.column(geometry).to_numpy()
+        yield Rows(start, wkb, attributes, table.column(fid).to_numpy(), linear(start, len(wkb)))
+        start += batch.num_rows
     if stated >= 0 and start != stated:
         raise UnreadableSource(f"{guard.path.name}: {start} of {stated} features could be read; the file is damaged.", "Export it again.")
 
@@ -173,7 +206,7 @@ def _next(guard: _Guard, reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
             return None
 
 
-def _linear(guard: _Guard, target: str, how: dict[str, Any], start: int, count: int) -> Callable[[], NDArray[np.object_]]:
+def _linear(guard: _Guard, target: str, how: dict[str, Any], start: int, count: int) -> Linear:
     def read() -> NDArray[np.object_]:
         with guard():
             return np.asarray(pyogrio.raw.read(target, columns=[], skip_features=start, max_features=count, **how)[2])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ class Source:
         driver: format, as GDAL calls it.
         table: its table (layer) name.
         crs: horizontal (or compound) CRS of the file as text, or None.
-        schema: Arrow schema of the attributes, geometry left out.
+        names: of the attributes. schema: Arrow schema of these, geometry left out; of some formats it takes a pass to know it, so `read_schema` waits until it is wanted.
         polygonal: whether the declared geometry type is polygonal; None where the source does not say.
         count: rows the source states, or −1.
         chunks: starts a new pass over the rows.
@@ -64,7 +65,8 @@ class Source:
     driver: str
     table: str
     crs: str | None
-    schema: pa.Schema
+    names: Sequence[str]
+    read_schema: Callable[[], pa.Schema] = field(repr=False)
     polygonal: bool | None
     count: int
     chunks: Callable[[], Iterator[Rows]] = field(repr=False)
@@ -72,6 +74,11 @@ class Source:
     stable_fids: bool = False
     geometry: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """See above."""
+        return self.read_schema()
 
 
 def reference_of(source: Source, options: ReaderOptions, report: Report) -> Reference:
