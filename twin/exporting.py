@@ -69,7 +69,7 @@ def export(city: City, layer: str, path: Path, listener: Listener | None = None,
         raise BadOption(f"Layer {layer!r} ({version.kind}) cannot be written as {suffix}.", _formats(version))
 
 
-def _free(path: Path, home: Path) -> None:
+def _free(path: Path, home: Path | None = None) -> None:
     """Whether there is room for what is written.
 
     Raises:
@@ -85,7 +85,7 @@ def _free(path: Path, home: Path) -> None:
         raise Conflict(f"{path} already exists.", "Choose another place; nothing is overwritten.")
     if not above.is_dir():
         raise StorageError(f"{path} cannot be written: {above} is no folder.", "Choose another place.")
-    if any(real.is_relative_to(home.resolve() / own) for own in ("lake", "cache", "runs")):
+    if home is not None and any(real.is_relative_to(home.resolve() / own) for own in ("lake", "cache", "runs")):
         raise Conflict(f"{path} lies where the city keeps its own files.", "Choose another place: what is not the city's there goes with the next twin gc.")
     if real == Path.cwd():
         raise Conflict(f"{path} is the folder that you are in.", "Name a new one in it; it is put in place as a whole.")
@@ -163,6 +163,7 @@ def pack(folder: Path, path: Path) -> int:
     entries = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
     if not {"tileset.json", "layer.json"} & entries.keys():
         raise NotFound(f"There is no tileset.json in {folder}.", "Give a folder that twin export wrote.")
+    _free(path)
     if path.exists():
         raise Conflict(f"{path} already exists.", "Choose another place; nothing is overwritten.")
     index = entries.pop(INDEX, None)

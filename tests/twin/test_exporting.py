@@ -207,6 +207,17 @@ def test_nothing_is_left_of_an_export_that_fails(one: City, tmp_path: Path, monk
     assert not list(tmp_path.iterdir())
 
 
+def test_odd_targets_of_packing_are_refused_in_words(one: City, tmp_path: Path) -> None:
+    exporting.export(one, "houses", tmp_path / "f")
+    with pytest.raises(StorageError, match="name too long"):
+        exporting.pack(tmp_path / "f", tmp_path / ("n" * 300))
+    with pytest.raises(StorageError, match=r"tileset.json is no folder"):
+        exporting.pack(tmp_path / "f", tmp_path / "f" / "tileset.json" / "a.3tz")
+    exporting.pack(tmp_path / "f", tmp_path / "f" / "self.3tz")
+    with pytest.raises(BadTileset, match=r"^again.3tz: 'self.3tz' cannot be .* Take it out of the folder\.$"):
+        exporting.pack(tmp_path / "f", tmp_path / "again.3tz")
+
+
 def test_odd_targets_are_refused_in_words(one: City, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file where a folder should be, a device, a name too long, links in a circle, the lake, the folder that one is in: all were internal errors, or lost with the next gc."""
     (tmp_path / "file").write_text("x")
