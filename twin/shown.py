@@ -35,11 +35,12 @@ def box_without(file: pq.ParquetFile, box: Bounds | None, hidden: Collection[str
     column = {schema.column(number).path: number for number in range(len(schema))}
     gone = pa.array(sorted(hidden), pa.string())
 
-    def reach(group: int, side: int) -> float:
-        """How far a row group reaches at most, by its statistics."""
-        name, sign = SIDES[side]
-        known = about.row_group(group).column(column[f"bbox.{name}"]).statistics
-        return -inf if known is None or not known.has_min_max else sign * (known.min if sign > 0 else known.max)
+    @cache
+    def reach(group: int) -> list[float]:
+        """How far a row group reaches at most to each side, by its statistics."""
+        row_group = about.row_group(group)
+        known = [row_group.column(column[f"bbox.{name}"]).statistics for name, _ in SIDES]
+        return [-inf if one is None or not one.has_min_max else sign * (one.min if sign > 0 else one.max) for one, (_, sign) in zip(known, SIDES, strict=True)]
 
     @cache
     def farthest(group: int) -> NDArray[np.float64]:
@@ -51,10 +52,10 @@ def box_without(file: pq.ParquetFile, box: Bounds | None, hidden: Collection[str
 
     edges = [sign * edge for (_, sign), edge in zip(SIDES, (box.minx, box.miny, box.maxx, box.maxy), strict=True)]
     for side, edge in enumerate(edges):
-        if all(reach(group, side) > edge for group in touched):
+        if all(reach(group)[side] > edge for group in touched):
             continue
         best = inf
-        for most, group in sorted((reach(group, side), group) for group in range(about.num_row_groups)):
+        for most, group in sorted((reach(group)[side], group) for group in range(about.num_row_groups)):
             if most >= best:
                 break
             best = min(best, float(farthest(group)[side]))
