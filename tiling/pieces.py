@@ -75,6 +75,7 @@ class Shelf:
         self._lake, self._out, self._most = lake, out, most
         self._writers: dict[str, ArchiveWriter] = {}
         self._last = ""
+        self._resting: dict[str, Future[None]] = {}  # on their way to the disk, with more to come
         self._threads = ThreadPoolExecutor(_FINISHERS, "shelf")
         self._under_way: deque[Future[None]] = deque()
 
@@ -94,14 +95,15 @@ class Shelf:
     def rest(self) -> None:
         """Nothing comes for the last piece for a while."""
         if self._last in self._writers:
-            self._begin(self._threads.submit(self._writers[self._last].sync))
+            self._resting[self._last] = self._threads.submit(self._writers[self._last].sync)
+            self._begin(self._resting[self._last])
         self._last = ""
 
     def finish(self, piece: Piece) -> None:
         """Nothing more comes for a piece. Raises StorageError: the disk was full at an earlier one."""
         if piece.name in self._writers:  # else no tile of it is drawn
             self._last = ""
-            self._begin(self._threads.submit(self._put, self._writers[piece.name], piece))
+            self._begin(self._threads.submit(self._put, self._writers[piece.name], piece, self._resting.pop(piece.name, None)))
 
     def _begin(self, work: Future[None]) -> None:
         self._under_way.append(work)
@@ -113,7 +115,9 @@ class Shelf:
         while self._under_way:
             self._under_way.popleft().result()
 
-    def _put(self, writer: ArchiveWriter, piece: Piece) -> None:
+    def _put(self, writer: ArchiveWriter, piece: Piece, resting: Future[None] | None) -> None:
+        if resting is not None:  # it has a thread already, and needs the file open
+            resting.result()
         writer.__exit__(None, None, None)
         piece.size = writer.path.stat().st_size
         piece.archives = archive_set.store(self._lake, writer.path, self._most)

@@ -193,7 +193,7 @@ class ArchiveWriter:
 
     def _claim(self, name: str) -> None:
         if not name or name in self._offsets or ".3tz" in name or name == INDEX or (".." in name and ".." in name.split("/")):
-            raise BadTileset(f"{self.path.name}: {name!r} cannot be written twice, or is not a name an archive may hold.")
+            raise BadTileset(f"{self._name}: {name!r} cannot be written twice, or is not a name an archive may hold.", "Take it out of the folder." * (".3tz" in name))
 
     @property
     def size(self) -> int:

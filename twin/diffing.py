@@ -62,7 +62,7 @@ def _rows(lake: Lake, a: LayerVersion, b: LayerVersion, told: set[str]) -> dict[
         for row in np.flatnonzero(_differ(before, after, name)).tolist():
             changed.setdefault(ids[both[row][1]], []).append(name)
     return {"added": sorted(id_ for id_ in ids if id_ not in row_of and id_ not in told), "removed": sorted(row_of.keys() - set(ids) - told),
-            "changed": [{"id": id_, "attributes": names, "moved_m": None} for id_, names in sorted(changed.items()) if id_ not in told]}  # fmt: skip
+            "changed": [{"id": id_, "attributes": names, "moved_m": None, "recolored": False} for id_, names in sorted(changed.items()) if id_ not in told]}  # fmt: skip
 
 
 def _table(lake: Lake, version: LayerVersion, other: LayerVersion) -> pa.Table:
@@ -123,9 +123,9 @@ def as_text(result: dict[str, Any]) -> str:
     tiles, features = result["tiles"], result["features"]
     lines = [f"{result['a']} → {result['b']}", f"  files: {_counts(tiles)}" + ("; the tileset's own JSON differs" if result["entry_changed"] else "")]
     if features is None:
-        lines.append("  features: none has an id, so only files were compared")
+        lines.append("  features: none has an id that can be read (of 3D Tiles 1.0 none can), in one or both, so only files were compared")
     else:
-        lines.append(f"  features: {_counts(features)} (beyond {result['tolerance_m'] * 1000:g} mm or in an attribute)")
+        lines.append(f"  features: {_counts(features)} (beyond {result['tolerance_m'] * 1000:g} mm, in an attribute or a colour)")
         lines += _listed("+", features["added"]) + _listed("-", features["removed"]) + _listed("~", [_change(c) for c in features["changed"]])
     if any((rows := result.get("rows") or {}).values()):
         lines.append("  rows that no tile shows to be different: " + ", ".join(f"{len(rows[kind]):,} {kind}" for kind in ("added", "removed", "changed")))
@@ -145,6 +145,8 @@ def _change(change: dict[str, Any]) -> str:
     how = [", ".join(change["attributes"])] if change["attributes"] else []
     if moved is not None:
         how.append("another shape" if moved == "shape" else f"geometry by {moved:g} m")
+    if change["recolored"]:
+        how.append("another colour")
     return f"{change['id']}: {'; '.join(how)}"
 
 

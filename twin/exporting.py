@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -44,8 +44,7 @@ def export(city: City, layer: str, path: Path, listener: Listener | None = None,
     suffix = path.suffix.lower()
     if form not in FORMS or (form != FORMS[0] and suffix):
         raise BadOption(f"{path.name} cannot be written as {form}.", f"--format is one of {', '.join(FORMS)}; all but the first are folders.")
-    if path.exists() and (path.is_file() or any(path.iterdir())):
-        raise Conflict(f"{path} already exists.", "Choose another place; nothing is overwritten.")
+    _free(path, city.settings.home)
     with _whole(path) as place:
         if suffix in ("", ".3tz"):
             if derivation is None:
@@ -70,6 +69,28 @@ def export(city: City, layer: str, path: Path, listener: Listener | None = None,
         raise BadOption(f"Layer {layer!r} ({version.kind}) cannot be written as {suffix}.", _formats(version))
 
 
+def _free(path: Path, home: Path | None = None) -> None:
+    """Whether there is room for what is written.
+
+    Raises:
+        Conflict: there is something, or it is where the city keeps its own, or the folder that the user is in. StorageError: nothing can have that name.
+    """
+    try:
+        real = path.resolve()
+        above = next(folder for folder in real.parents if folder.exists())
+        taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+    except (OSError, RuntimeError) as error:  # a name that is too long, links in a circle
+        raise StorageError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.", "Choose another place.") from error
+    if taken:
+        raise Conflict(f"{path} already exists.", "Choose another place; nothing is overwritten.")
+    if not above.is_dir():
+        raise StorageError(f"{path} cannot be written: {above} is no folder.", "Choose another place.")
+    if home is not None and any(real.is_relative_to(home.resolve() / own) for own in ("lake", "cache", "runs")):
+        raise Conflict(f"{path} lies where the city keeps its own files.", "Choose another place: what is not the city's there goes with the next twin gc.")
+    if real == Path.cwd():
+        raise Conflict(f"{path} is the folder that you are in.", "Name a new one in it; it is put in place as a whole.")
+
+
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A place beside `path` to write to; it becomes `path` at the end, and goes away after an error."""
@@ -84,7 +105,8 @@ def _whole(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}.", "Nothing was written. Check the disk's space and the folder's permissions.") from error
     finally:
-        scratch.remove(place)
+        with suppress(OSError):  # where no folder can be there is none; why, was said
+            scratch.remove(place)
 
 
 def _tiles(city: City, derivation: Derivation, place: Path, suffix: str, listener: Listener | None, form: str) -> str:
@@ -141,6 +163,7 @@ def pack(folder: Path, path: Path) -> int:
     entries = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
     if not {"tileset.json", "layer.json"} & entries.keys():
         raise NotFound(f"There is no tileset.json in {folder}.", "Give a folder that twin export wrote.")
+    _free(path)
     if path.exists():
         raise Conflict(f"{path} already exists.", "Choose another place; nothing is overwritten.")
     index = entries.pop(INDEX, None)

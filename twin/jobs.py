@@ -3,18 +3,22 @@
 A job is a row. A worker claims it by a lease with a heartbeat and a fencing number that grows with every claim; every
 later write of that worker names its number and fails (`LostLease`) once another has claimed the job. A job whose
 worker died (its process is gone, or its lease ran out) is claimed again and redone: tasks are idempotent because
-everything they make is content-addressed or recorded under the job's id.
+everything they make is content-addressed or recorded under the job's id. A job that crashes its worker is given up after
+three of them.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 import tempfile
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from peewee import Database
@@ -23,7 +27,7 @@ from twin.catalog import Catalog
 from twin.catalog_tables import JobRows
 from twin.errors import Cancelled, Conflict, LostLease, NotFound, TwinError
 from twin.lake import is_full, storage_error
-from twin.processes import identity, is_gone
+from twin.processes import ending, identity, is_gone
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,10 @@ LEASE = 15.0
 HEARTBEAT = 3.0
 THROTTLE = 0.4
 MAX_ATTEMPTS = 25
+CRASHES = 3
+"""Workers that a job may take with it: what crashes its reader (a damaged file, one too large) does so again, and others wait."""
+PAUSE = 15.0
+"""Seconds after a crash in which the job is left to itself and others are worked on."""
 OPEN = ("accepted", "running")
 
 
@@ -222,7 +230,7 @@ class Jobs:
                     _finish(connection, job.id, "dismissed", message="dismissed")
                     continue
                 if job.attempts >= MAX_ATTEMPTS:
-                    _finish(connection, job.id, "failed", error=f"Its worker died {job.attempts} times, last while {job.stage or 'starting'}.")
+                    _finish(connection, job.id, "failed", error=f"{_named(job)}: its worker died {job.attempts} times, last while {job.stage or 'starting'}.")
                     continue
                 if job.params.get("layer") in busy:
                     continue
@@ -233,6 +241,33 @@ class Jobs:
                     found = JobRows.select().where(JobRows.id == job.id).tuples().first(connection)
                     return Job(*found) if found else None
         return None
+
+    def crashed(self, owner: str, status: int, before: Counter[str]) -> Job | None:
+        """Note that a worker (its `identity`, its exit status as `subprocess` counts) ended on its own, and with it the job that it had, if any: that fails at its last try.
+
+        Before that it is kept from all workers for a while (`PAUSE`), so that others are worked on; those of the same layer wait for it as ever.
+
+        Args:
+            before: crashes by job so far, of whoever watches workers; this one is added.
+        """
+        how, remedy = ending(status)
+        now = time.time()
+        with self.catalog.write() as connection:
+            row = JobRows.select().where((JobRows.owner == owner) & (JobRows.state == "running")).tuples().first(connection)
+            if row is None:
+                return None
+            job = Job(*row)
+            before[job.id] += 1
+            while_ = f"while {job.stage or 'starting'}"
+            if before[job.id] < CRASHES:
+                told = f"its worker {how} {while_}; it is tried again"
+                JobRows.update(owner=None, lease=now + PAUSE, message=told, updated=now).where(JobRows.id == job.id).execute(connection)
+            else:
+                if "source" not in job.params and status != -signal.SIGKILL:
+                    remedy = "Run it again, and report it if it happens again."
+                error = f"{_named(job)}: the worker {how} {while_}, {before[job.id]} times by now, and it is not tried again. The city shows what it showed. {remedy}"
+                _finish(connection, job.id, "failed", error=error)
+        return self.get(job.id)
 
     def run(self, job: Job, task: Task, listener: Callable[[str, float, str], None] | None = None) -> Job:
         """Work on a claimed job until it ends; errors become its state, with a message a user can read.
@@ -273,6 +308,14 @@ class Jobs:
             if fence != context.job.fence:
                 raise LostLease(f"Job {context.job.id} was taken over by another worker.")
             _finish(connection, context.job.id, state, **values)
+
+
+def _named(job: Job) -> str:
+    """What a job is about, for a message: the files that it reads, else its kind and its layer."""
+    source = job.params.get("source", [])
+    files = [Path(one).name for one in ([source] if isinstance(source, str) else source)]
+    what = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "") or job.kind
+    return what + (f" (layer {job.params['layer']})" if "layer" in job.params else "")
 
 
 def alive(job: Job, now: float) -> bool:

@@ -44,6 +44,7 @@ from twin.model import (
     Table,
 )  # fmt: skip
 from twin.processes import give_back
+from twin.shown import box_without
 from twin.spool import RESERVED as RESERVED  # noqa: PLC0414  readers and queries find it here
 from twin.spool import WRITERS, Spool, ahead
 
@@ -201,17 +202,14 @@ def merge(lake: Lake, base: LayerVersion, change: LayerVersion, known: Known | N
         raise BadFeature(f"{where}: its columns are not those of the layer: {', '.join(differ[:6])}.", "Deliver the same columns and types, or the whole layer.")
     changed = pa.concat_arrays([chunk.ids.cast(pa.string()) for chunk in read_features(lake, change, [])])
     kept, replaced = [], 0
-    for part, held in _holders(lake, base, changed, known):
-        if part.role == "features":
-            hit = held - set(part.hidden)
-            replaced += len(hit - set(base.tombstones))
-            part = replace(part, hidden=tuple(sorted({*part.hidden, *hit})))  # noqa: PLW2901
-        kept.append(part)
-    boxes = [part.bounds for part in (*kept, *change.parts) if part.bounds is not None]
-    extent = crs.extent_of(base.reference, Bounds.union(boxes)) if boxes else None
+    for part, held, groups in _holders(lake, base, changed, known):
+        hit = held - set(part.hidden)
+        replaced += len(hit - set(base.tombstones))
+        kept.append(_hiding(lake, part, hit, groups))
     report = {**change.report, "facts": {**change.report.get("facts", {}), "updated": replaced, "added": change.count - replaced}}
     shown = tuple(id_ for id_ in base.tombstones if id_ not in set(changed.to_pylist()))
-    return replace(base, parts=(*kept, *change.parts), count=base.count - replaced + change.count, extent=extent, report=report,
+    parts = (*kept, *change.parts)
+    return replace(base, parts=parts, count=base.count - replaced + change.count, extent=_extent(base.reference, parts), report=report,
                    provenance={**change.provenance, "tile_options": base.provenance.get("tile_options", {})}, tombstones=shown)  # fmt: skip
 
 
@@ -226,25 +224,41 @@ def without(lake: Lake, base: LayerVersion, ids: Iterable[str], known: Known | N
     if base.kind not in ("blocks", "vector"):
         raise Conflict(f"Features of layer {base.layer!r} ({base.kind}) cannot be deleted one by one.", "Ingest the whole new state.")
     missing, kept = wanted.copy(), []
-    for part, held in _holders(lake, base, pa.array(sorted(wanted), pa.string()), known):
-        if part.role == "features":
-            hit = held - set(part.hidden) - set(base.tombstones)
-            missing -= hit
-            part = replace(part, hidden=tuple(sorted({*part.hidden, *hit})))  # noqa: PLW2901
-        kept.append(part)
+    for part, held, groups in _holders(lake, base, pa.array(sorted(wanted), pa.string()), known):
+        hit = held - set(part.hidden) - set(base.tombstones)
+        missing -= hit
+        kept.append(_hiding(lake, part, hit, groups))
     if missing:
         raise NotFound(f"Layer {base.layer!r} has no feature {min(missing)!r}" + (f" (and {len(missing) - 1} others)." if len(missing) > 1 else "."),
                        "Nothing was deleted. Check the ids.")  # fmt: skip
     if len(wanted) >= base.count:
         raise Conflict(f"That would delete all {base.count} features of layer {base.layer!r}.", "A layer without features cannot be shown.")
-    report = Report(source=f"deletion of {len(wanted)} features", facts={"deleted": len(wanted)}).to_json()
-    return replace(base, parts=tuple(kept), count=base.count - len(wanted), report=report)
+    graded = {key: value for key, value in base.report.get("facts", {}).items() if key == "grade"}  # and who gave it
+    report = Report(source=f"deletion of {len(wanted)} features", facts={"deleted": len(wanted), **graded}).to_json()
+    return replace(base, parts=tuple(kept), count=base.count - len(wanted), extent=_extent(base.reference, kept), report=report)
 
 
-def _holders(lake: Lake, version: LayerVersion, ids: pa.Array, known: Known | None) -> Iterator[tuple[Part, set[str]]]:
-    """The parts of a version with those of `ids` that they hold; several are read at a time."""
+def _hiding(lake: Lake, part: Part, hit: set[str], groups: list[int]) -> Part:
+    """A part that shows some ids less, which lie in these row groups; its box is that of what it shows."""
+    if not hit:
+        return part
+    hidden = {*part.hidden, *hit}
+    with open_part(lake.path(part.key)) as file:
+        return replace(part, hidden=tuple(sorted(hidden)), bounds=box_without(file, part.bounds, hidden, groups))
+
+
+def _extent(reference: Reference, parts: Iterable[Part]) -> Bounds | None:
+    boxes = [part.bounds for part in parts if part.bounds is not None]
+    return crs.extent_of(reference, Bounds.union(boxes)) if boxes else None
+
+
+def _holders(lake: Lake, version: LayerVersion, ids: pa.Array, known: Known | None) -> Iterator[tuple[Part, set[str], list[int]]]:
+    """The parts of a version with those of `ids` that they hold and the row groups that these lie in; several are read at a time."""
+    def of(part: Part) -> tuple[Part, set[str], list[int]]:
+        return (part, *(_held(lake, part, ids, known) if part.role == "features" else (set(), [])))
+
     with ThreadPoolExecutor(2, "ids") as pool:
-        yield from zip(version.parts, pool.map(lambda part: _held(lake, part, ids, known) if part.role == "features" else set(), version.parts), strict=True)
+        yield from pool.map(of, version.parts)
 
 
 def open_part(path: Path) -> pq.ParquetFile:
@@ -276,12 +290,12 @@ class Footers:
 FOOTERS = Footers(8 << 20)
 
 
-def _held(lake: Lake, part: Part, ids: pa.Array, known: Known | None) -> set[str]:
-    """Those of `ids` that a part holds. Only row groups are read that hold an id of the same hash, or where no hashes are known, between whose lowest and highest id one of them lies."""
+def _held(lake: Lake, part: Part, ids: pa.Array, known: Known | None) -> tuple[set[str], list[int]]:
+    """Those of `ids` that a part holds, and row groups, all that hold one among them. Only row groups are read that hold an id of the same hash, or where no hashes are known, between whose lowest and highest id one of them lies."""
     hashes = known(part) if known is not None else None
     rows = np.concatenate([rows[keys.among(some, keys.id_hash(ids))] for some, rows in hashes]) if hashes is not None else np.zeros(0, np.int64)
     if hashes is not None and not len(rows):
-        return set()
+        return set(), []
     with open_part(lake.path(part.key)) as file:
         about = file.metadata
         if hashes is not None:
@@ -292,7 +306,7 @@ def _held(lake: Lake, part: Part, ids: pa.Array, known: Known | None) -> set[str
             at = next(number for number, name in enumerate(file.schema.names) if name == "id")
             groups = [number for number in range(about.num_row_groups) if _may_hold(about.row_group(number).column(at).statistics, wanted)]
         found = file.read_row_groups(groups, columns=["id"], use_threads=False).column("id")
-    return set(found.filter(pc.is_in(found, value_set=ids)).to_pylist())
+    return set(found.filter(pc.is_in(found, value_set=ids)).to_pylist()), groups
 
 
 def _may_hold(known: Any, wanted: list[str]) -> bool:

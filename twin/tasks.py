@@ -147,8 +147,9 @@ def compact(city: City, context: Context, params: dict[str, Any]) -> dict[str, A
             raise Conflict(f"Layer {name!r} has nothing to compact.", "Only updates leave hidden features behind.")
         context.stage("reading", name)
         report = Report(**{k: v for k, v in version.report.items() if k in ("source", "read", "kept", "counts", "facts")})
-        return parts.write_version(city.lake, name, version.kind, parts.read_features(city.lake, version), report,
-                                   provenance=version.provenance, style=version.style)  # fmt: skip
+        written = parts.write_version(city.lake, name, version.kind, parts.read_features(city.lake, version), report,
+                                      provenance=version.provenance, style=version.style)  # fmt: skip
+        return replace(written, columns=version.columns)  # units and titles that were given with a delivery are in no part
 
     return _edited(city, context, name, fresh)
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import click
 
-from twin import tasks
+from twin import scratch, tasks
 from twin.city import City
 from twin.errors import LostLease, TwinError
 from twin.jobs import Jobs
-from twin.processes import die_with_parent
+from twin.processes import die_with_parent, identity
 
 log = logging.getLogger(__name__)
+
+ASKED = (0, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+"""Exit statuses of a worker that somebody ended: no fault of its job."""
 
 
 @click.command()
@@ -30,6 +36,7 @@ def main(home: Path, parent: int) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(levelname)s %(message)s")
     city = City.open(home)
     city.lake.sweep_temporary()
+    scratch.sweep(Path(tempfile.gettempdir()), scratch.TWIN)  # of readers: the worker before this one may have crashed
     jobs = Jobs(city.catalog)
     while True:
         try:
@@ -54,6 +61,7 @@ class Supervisor:
         self.home = home
         self._stop = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
+        self._crashes: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._keep, name="worker-supervisor", daemon=True)
 
     def start(self) -> None:
@@ -70,9 +78,23 @@ class Supervisor:
     def _keep(self) -> None:
         while not self._stop.is_set():
             self._process = subprocess.Popen([sys.executable, "-m", "twin.worker", "--home", str(self.home), "--parent", str(os.getpid())])
-            self._process.wait()
+            owner, status = identity(self._process.pid), self._process.wait()
+            if not self._stop.is_set() and status not in ASKED:
+                try:
+                    self._crashed(owner, status)
+                except TwinError as error:  # its lease runs out, and the next worker takes it
+                    log.error("%s", error)
             if not self._stop.wait(1.0):
-                log.warning("the worker ended with %s; starting another", self._process.returncode)
+                log.warning("the worker ended with %s; starting another", status)
+
+    def _crashed(self, owner: str, status: int) -> None:
+        city = City.open(self.home)
+        try:
+            job = Jobs(city.catalog).crashed(owner, status, self._crashes)
+            if job is not None:
+                log.warning("job %s (%s): %s", job.id, job.kind, job.error or job.message)
+        finally:
+            city.catalog.close()
 
 
 if __name__ == "__main__":

@@ -15,13 +15,19 @@ import shapely
 
 from tiling import blocks
 from tiling.check import diff_tilesets
+from tiling.legacy import convert
+from twin import intake, tasks
 from twin.archive import Archive, ArchiveWriter
+from twin.archive_set import ArchiveSet
 from twin.bench.cities import generate_buildings
+from twin.city import City
+from twin.diffing import as_text
 from twin.errors import BadTileset
 from twin.lake import Lake
 from twin.model import Features, Report
 from twin.parts import write_version
 from twin.registry import TileJob
+from twin.settings import Settings
 
 
 @pytest.fixture
@@ -90,11 +96,60 @@ def test_every_change_is_named(lake: Lake, city: Features) -> None:
     assert by_id[old[20]]["moved_m"] == pytest.approx(0.25, abs=0.003)
     assert by_id[old[30]]["attributes"] == ["height"]
     assert by_id[old[30]]["moved_m"] == pytest.approx(1.5, abs=0.003)
-    assert by_id[old[40]] == {"id": old[40], "attributes": ["name"], "moved_m": None}
-    assert by_id[old[41]] == {"id": old[41], "attributes": ["population"], "moved_m": None}
+    assert by_id[old[40]] == {"id": old[40], "attributes": ["name"], "moved_m": None, "recolored": False}
+    assert by_id[old[41]] == {"id": old[41], "attributes": ["population"], "moved_m": None, "recolored": False}
     assert found["same"] == 395
     # only the tiles that hold those features differ
     assert 0 < len(result["tiles"]["changed"]) <= 6 < result["tiles"]["same"]
+
+
+def test_how_nulls_are_stored_is_no_change(lake: Lake, city: Features) -> None:
+    """One feature gets a value that makes a column wider, or takes the last null or the last value to spare: the other features' nulls and truth values are what they were."""
+    low, high = -(1 << 63), (1 << 63) - 1
+    columns = {
+        "wide": (pa.int64(), [None if k % 3 else k % 50 for k in range(400)], 1 << 20), "flag": (pa.bool_(), [bool(k % 2) for k in range(400)], None),
+        "both": (pa.int64(), [(None, low, high)[k % 3] for k in range(400)], 0), "list": (pa.list_(pa.bool_()), [None if k % 2 else [True, False] for k in range(400)], [True]),
+    }  # fmt: skip
+    before = after = city.attributes
+    for name, (kind, values, other) in columns.items():
+        before = before.append_column(name, pa.array(values, kind))
+        after = after.append_column(name, pa.array([other if k == 7 else value for k, value in enumerate(values)], kind))
+    after = after.set_column(after.column_names.index("both"), "both", pa.array([0 if k == 7 else None if k % 3 == 0 else low + 1 for k in range(400)], pa.int64()))
+    before = before.set_column(before.column_names.index("both"), "both", pa.array([high if k == 7 else None if k % 3 == 0 else low if k == 8 else low + 1 for k in range(400)], pa.int64()))
+    ids = city.ids.to_pylist()
+    result = diff_tilesets(tiled(lake, "a", Features(city.reference, city.ids, city.geometry, before)), tiled(lake, "b", Features(city.reference, city.ids, city.geometry, after)))
+    assert {change["id"]: change["attributes"] for change in result["features"]["changed"]} == {ids[7]: ["both", "flag", "list", "wide"], ids[8]: ["both"]}
+
+
+def test_another_colour_is_named(tmp_path: Path) -> None:
+    """Of three bodies one is another red; however the tiles are encoded."""
+    tiles = []
+    for name, red, compression in (("a", 0.5, "meshopt"), ("b", 0.6, "none"), ("c", 0.6, "meshopt")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "m.mtl").write_text(f"newmtl m\nKd 0.5 0 0\nnewmtl n\nKd {red} 0 0\n")
+        bodies = [f"o t{k}\nusemtl {material}\nv {9 * k} 0 0\nv {9 * k + 8} 0 0\nv {9 * k} 8 0\nv {9 * k} 0 8\n"
+                  + "".join(f"f {' '.join(str(4 * k + corner) for corner in face)}\n" for face in ((1, 3, 2), (1, 2, 4), (2, 3, 4), (1, 4, 3))) for k, material in enumerate("mnm")]  # fmt: skip
+        (folder / "m.obj").write_text("mtllib m.mtl\n" + "".join(bodies))
+        city = City(Settings(folder / "city", workers=1))
+        options = {"crs": "EPSG:32650", "vertical": "ellipsoid", "anchor": "500000,2500000,0", "compression": compression}
+        tasks.require(tasks.work(city, tasks.submit(city, "ingest", intake.ingest_params(folder / "m.obj", "m", options=options))))
+        tiles.append(city.lake.path(city.published("m")[2].archive))
+    result = diff_tilesets(tiles[0], tiles[1])
+    assert result["features"] == {"added": [], "removed": [], "changed": [{"id": "t1", "attributes": [], "moved_m": None, "recolored": True}], "same": 2}
+    assert diff_tilesets(tiles[1], tiles[2])["features"]["same"] == 3
+    assert "t1: another colour" in as_text({"a": "a", "b": "b", **result})
+
+
+def test_whose_ids_are_not_read_has_lost_no_feature(lake: Lake, city: Features, tmp_path: Path) -> None:
+    """3D Tiles 1.0 of the same features: only files can be compared."""
+    whole = tiled(lake, "a", city)
+    with Archive(whole) as archive:
+        convert(ArchiveSet([archive]), tmp_path / "old", lambda fraction, doing: None)
+    result = diff_tilesets(whole, tmp_path / "old")
+    assert result["features"] is None
+    assert result["not_compared"] >= len(list((tmp_path / "old").rglob("*.b3dm")))
+    assert "only files were compared" in as_text({"a": "a", "b": "b", **result})
 
 
 def unpacked(archive: Path, folder: Path) -> Path:

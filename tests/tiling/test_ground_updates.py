@@ -13,6 +13,7 @@ from rasterio.windows import Window
 
 from tests.tiling.test_incremental import X, Y, counted, of, row, store
 from tiling import blocks, ground_marks
+from tiling.check import check_layer
 from twin.crs import to_lonlat
 from twin.ground import Ground
 from twin.lake import Lake
@@ -47,12 +48,18 @@ def test_a_survey_laid_over_the_terrain_builds_what_it_touches(lake: Lake, tmp_p
         return job.out.read_bytes(), facts
 
     first, facts = built("a.3tz", base)
-    full, _ = built("full.3tz", over)
+    full, now = built("full.3tz", over)
     counts = counted(monkeypatch)
     fast, _ = built("fast.3tz", over, Previous((lake.root / "a.3tz",), facts["sidecars"]))
     assert fast == full != first
     assert 0 < counts["tiles"] < 0.2 * facts["tiles"]
     assert counts["rows"] == 0
+    known = {"info": now, "options": blocks.Options(budget=400).model_dump()}
+    found = check_layer(version, lake, lake.root / "full.3tz", ground=over, **known)
+    assert not found.errors, "where the survey ends the check looks at the ground below it"
+    assert found.positions["height_error_m"] < 0.01
+    wrong = check_layer(version, lake, lake.root / "full.3tz", ground=base, **known)
+    assert {finding.code for finding in wrong.errors} == {"HEIGHT_OFF"}, "those that stand on the survey"
 
 
 def test_a_terrain_that_reaches_farther_builds_what_stands_on_other_heights(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -363,3 +363,26 @@ def test_a_city_serves_exports_and_collects_pieces(tmp_path: Path) -> None:
             assert answer.status_code == 200, (name, answer.text[:200])
     exporting.export(city, "houses", tmp_path / "b.3tz")
     assert check_tileset(tmp_path / "b.3tz").ok
+
+
+def test_a_piece_is_not_finished_while_it_is_on_its_way_to_the_disk(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine: the thread that was to send what is written so far to the disk begins when all else is done (the file was closed by then: an internal error)."""
+    real = ArchiveWriter.sync
+
+    def late(writer: ArchiveWriter) -> None:
+        if "0-0" in writer.path.name and writer.path.name not in begun:
+            begun.add(writer.path.name)
+            sleep(0.2)
+        real(writer)
+
+    begun: set[str] = set()
+    monkeypatch.setattr(ArchiveWriter, "sync", late)
+    shelf = pieces.Shelf(lake, tmp_path / "out.3tz", 1 << 30)
+    made = [pieces.Piece(name, "", "") for name in ("1/0/0", "1/1/1")]
+    for piece in made:
+        shelf.writer(piece).add("a.glb", piece.name.encode())
+    for piece in made:
+        shelf.finish(piece)
+    shelf.settle()
+    assert begun
+    assert [Archive(lake.path(piece.archives[0])).read("a.glb") for piece in made] == [b"1/0/0", b"1/1/1"]

@@ -36,7 +36,7 @@ def test_attributes_of_what_only_its_surfaces_draw(tmp_path: Path) -> None:
     result = diffing.diff(lambda: city, "x@1", "x")
     assert result["features"] is not None
     assert [change["id"] for change in result["features"]["changed"]] == ["b1#0", "b1#1", "b1#2"], "what is drawn is told by the tiles, which show the building's floors"
-    assert result["rows"] == {"added": ["empty"], "removed": [], "changed": [{"id": "b1", "attributes": ["floors", "tags"], "moved_m": None}]}
+    assert result["rows"] == {"added": ["empty"], "removed": [], "changed": [{"id": "b1", "attributes": ["floors", "tags"], "moved_m": None, "recolored": False}]}
     assert "~ b1: floors, tags" in diffing.as_text(result)
     back = diffing.diff(lambda: city, "x@2", "x@1")
     assert back["rows"]["removed"] == ["empty"]
@@ -73,7 +73,7 @@ def test_rows_of_shared_parts_are_not_read(lake: Lake, monkeypatch: pytest.Monke
         for b, theirs in zip(versions, states, strict=True):
             changed = sorted(name for name in mine.keys() & theirs if mine[name] != theirs[name])
             assert diffing._rows(lake, a, b, set()) == {  # noqa: SLF001
-                "added": sorted(theirs.keys() - mine), "removed": sorted(mine.keys() - theirs), "changed": [{"id": name, "attributes": ["v"], "moved_m": None} for name in changed],
+                "added": sorted(theirs.keys() - mine), "removed": sorted(mine.keys() - theirs), "changed": [{"id": name, "attributes": ["v"], "moved_m": None, "recolored": False} for name in changed],
             }  # fmt: skip
     monkeypatch.setattr(parts, "read_features", lambda *_: pytest.fail("nothing differs"))
     assert not any(diffing._rows(lake, versions[-1], versions[-1], set()).values())  # noqa: SLF001

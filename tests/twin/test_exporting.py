@@ -207,6 +207,35 @@ def test_nothing_is_left_of_an_export_that_fails(one: City, tmp_path: Path, monk
     assert not list(tmp_path.iterdir())
 
 
+def test_odd_targets_of_packing_are_refused_in_words(one: City, tmp_path: Path) -> None:
+    exporting.export(one, "houses", tmp_path / "f")
+    with pytest.raises(StorageError, match="name too long"):
+        exporting.pack(tmp_path / "f", tmp_path / ("n" * 300))
+    with pytest.raises(StorageError, match=r"tileset.json is no folder"):
+        exporting.pack(tmp_path / "f", tmp_path / "f" / "tileset.json" / "a.3tz")
+    exporting.pack(tmp_path / "f", tmp_path / "f" / "self.3tz")
+    with pytest.raises(BadTileset, match=r"^again.3tz: 'self.3tz' cannot be .* Take it out of the folder\.$"):
+        exporting.pack(tmp_path / "f", tmp_path / "again.3tz")
+
+
+def test_odd_targets_are_refused_in_words(one: City, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file where a folder should be, a device, a name too long, links in a circle, the lake, the folder that one is in: all were internal errors, or lost with the next gc."""
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    for target, error, text in ((tmp_path / "file" / "x", StorageError, "file is no folder"), (tmp_path / "file" / "x.3tz", StorageError, "file is no folder"), (Path("/dev/null"), Conflict, "already exists"),
+                                (tmp_path / ("n" * 300), StorageError, "name too long"), (tmp_path / "circle", StorageError, "cannot be written"), (Path("."), Conflict, "that you are in"),
+                                (one.settings.home / "lake" / "out", Conflict, "keeps its own")):  # fmt: skip
+        with pytest.raises(error, match=text):
+            exporting.export(one, "houses", target)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+    for target in (Path("有 空格/目录"), Path("../a b.3tz"), Path("dot.")):
+        exporting.export(one, "houses", target)
+        assert target.exists()
+
+
 @pytest.mark.parametrize("name", ["houses.gpkg", "houses.3tz", "houses.csv", "houses"])
 def test_what_is_exported_is_on_disk_before_it_has_its_name(one: City, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Or a power cut leaves an empty file of that name."""

@@ -21,14 +21,20 @@ from twin.errors import BadTileset
 from .archive import ArchiveSource, Paths, first_of, open_archive
 from .glb import Model
 from .issues import Report, Where
+from .metadata_model import Property
 from .positions import Feature, features_of, nearest, table_of, worst_of
 from .scene import F64
 from .source import FolderSource, Source
+from .tables import PropertyTable
 from .walk import Walker
 
 I64 = NDArray[np.int64]
 NOWHERE = 1e12
 """Metres: farther than anything that is drawn."""
+TRIANGLES = 4
+"""The first mode of glTF that draws faces."""
+ROUNDED = 2.0
+"""Of 255, by which a colour may be off that was rounded twice."""
 TOLERANCE = 0.002
 """Metres: a tile holds every vertex within 1 mm of its source, so that of two tilesets of one source within 2 mm."""
 
@@ -70,7 +76,7 @@ class _Side:
     Attributes:
         hashes: SHA-256 of every file that the tileset uses, by path. transforms: of every decoded content, as bytes.
         same: contents that were taken to be the other side's too. ids: every feature.
-        apart: features of the other contents; rows: their attributes.
+        apart: features of the other contents; rows: their attributes; colors: of their faces without a texture, RGBA in 0 to 255.
         unnamed: contents with features that have no ids, or none at all.
     """
 
@@ -84,6 +90,7 @@ class _Side:
     ids: set[str] = field(default_factory=set)
     apart: list[_Drawn] = field(default_factory=list)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    colors: dict[str, set[tuple[float, ...]]] = field(default_factory=dict)
     unnamed: int = 0
 
     def read(self, path: str) -> bytes | None:
@@ -103,7 +110,7 @@ class _Side:
     def restart(self) -> None:
         """Forget what a walk found."""
         self.report, self.unnamed = Report(), 0
-        for found in (self.hashes, self.transforms, self.same, self.ids, self.apart, self.rows):
+        for found in (self.hashes, self.transforms, self.same, self.ids, self.apart, self.rows, self.colors):
             found.clear()
 
 
@@ -117,7 +124,7 @@ def diff_tilesets(a: Paths, b: Paths, tolerance: float = TOLERANCE) -> dict[str,
         equal: whether nothing differs; tolerance_m; tiles: {added, removed, changed: paths, same: number};
         entry_changed: whether tileset.json (bounds, errors, schema) differs;
         features: {added, removed: ids, changed: [{id, attributes: names of the columns that differ, moved_m: the distance,
-        "shape" where faces came or went, null where the geometry is the same}], same: number}, None where no feature has an id;
+        "shape" where faces came or went, null where the geometry is the same, recolored: whether faces without a texture have another colour}], same: number}, None where one of the two draws something and no feature of it has an id that is read (b3dm's are not);
         not_compared: contents without feature ids, whose files alone were compared; problems: findings while reading.
 
     Raises:
@@ -181,6 +188,7 @@ def _walk(side: _Side, other: _Side, elsewhere: set[str]) -> None:
         else:
             side.apart.append(_Drawn.of(found))
             _keep_rows(model, set(found.ids), side.rows)
+            _keep_colors(model, side.colors)
 
     data = side.read(side.entry)
     with np.errstate(all="ignore"):  # absurd numbers become infinities
@@ -193,17 +201,68 @@ def _keep_rows(model: Model, wanted: set[str], rows: dict[str, dict[str, Any]]) 
     """Attributes of the features of one content, nulls left out."""
     for table in {id(t): t for p in model.primitives if (t := table_of(p)) is not None}.values():
         names = table.columns.get(table.semantics.get("ID", "id"))
-        columns = {name: column for name, column in table.columns.items() if column is not None}
+        columns = _columns(table, model.schema.classes.get(table.class_id, {}) if model.schema else {})
         for row, name in enumerate(names if names is not None else ()):
             if name in wanted:
-                rows[name] = {key: value for key, column in columns.items() if (value := _plain(column[row])) is not None}
+                rows[name] = {key: value for key, (column, nothing) in columns.items() if not nothing[row] and (value := _plain(column[row])) is not None}
+
+
+def _columns(table: PropertyTable, properties: dict[str, Property]) -> dict[str, tuple[Any, NDArray[np.bool_]]]:
+    """The columns of a table by name, each with the rows where it holds nothing: how that is told depends on which values a layer has, and is no difference by itself."""
+    titled = {str(prop.given.get("name", name)): name for name, prop in properties.items()}
+    known = {}  # of columns without a value to spare for nulls, the one that says where they hold something
+    for name, prop in properties.items():
+        of = titled.get(str(prop.given.get("name", "")).removesuffix(" known"), name)
+        if prop.type == "BOOLEAN" and of != name and name.startswith(f"{of}_known") and table.columns.get(name) is not None:
+            known[of] = name
+    found = {}
+    for name, column in table.columns.items():
+        if column is None or name in known.values():
+            continue
+        nothing, given = np.zeros(table.count, bool), properties[name].given if name in properties else {}
+        if name in known:
+            nothing = ~np.asarray(table.columns[known[name]], bool)
+        elif isinstance(column, np.ndarray) and "noData" in given and not properties[name].normalized and not {"offset", "scale"} & given.keys():
+            nothing = (column == np.asarray(given["noData"])).reshape(table.count, -1).all(axis=1)
+        found[name] = column, nothing
+    return found
+
+
+def _keep_colors(model: Model, colors: dict[str, set[tuple[float, ...]]]) -> None:
+    """Colours of the features of one content; what a texture covers is left out, whose pixels lie otherwise in every atlas."""
+    for primitive in model.primitives:
+        table, sets = table_of(primitive), primitive.instance_feature_ids or primitive.feature_ids
+        names = table.columns.get(table.semantics.get("ID", "id")) if table is not None else None
+        _, _, mesh, _, number = primitive.pointer.split("/")
+        stated = model.gltf.json["meshes"][int(mesh)]["primitives"][int(number)].get("material")
+        surface = model.gltf.json["materials"][stated].get("pbrMetallicRoughness", {}) if stated is not None else {}
+        if names is None or primitive.mode < TRIANGLES or "baseColorTexture" in surface:
+            continue
+        factor = np.array(surface.get("baseColorFactor", [1.0] * 4))
+        own = primitive.attributes.get("COLOR_0") if not primitive.instance_feature_ids else None
+        rows = sets[0].ids if own is not None else np.unique(sets[0].ids)
+        rgba = np.tile(factor, (len(rows), 1))
+        if own is not None:
+            rgba[:, : own.shape[1]] *= own
+        for row, *color in np.unique(np.column_stack([rows, np.rint(255 * rgba)]), axis=0).tolist():
+            colors.setdefault(names[int(row)], set()).add(tuple(color))
+
+
+def _recolored(mine: set[tuple[float, ...]], theirs: set[tuple[float, ...]]) -> bool:
+    """Whether a colour of one side is none of the other's; it may be rounded once more there."""
+    if not mine or not theirs:
+        return False  # a texture took its place, or it was not to be read
+    apart = np.abs(np.array(sorted(mine))[:, None] - np.array(sorted(theirs))[None]).max(axis=2)
+    return bool(apart.min(axis=0).max() > ROUNDED or apart.min(axis=1).max() > ROUNDED)
 
 
 def _plain(value: Any) -> Any:
-    """A value as Python's own, so that equal ones are equal (NaN too)."""
+    """A value as Python's own, so that equal ones are equal (NaN too; truth values as the names of an enum, which they are where some are null)."""
     value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
     if isinstance(value, list):
         return [_plain(item) for item in value]
+    if isinstance(value, bool):
+        return str(value).lower()
     return "NaN" if isinstance(value, float) and math.isnan(value) else value
 
 
@@ -215,12 +274,13 @@ def _result(a: _Side, b: _Side, elsewhere: set[str], tolerance: float) -> dict[s
     changed = sorted(path for path in files[0].keys() & files[1].keys() if files[0][path] != files[1][path] or path in elsewhere)
     tiles = {"added": sorted(files[1].keys() - files[0].keys()), "removed": sorted(files[0].keys() - files[1].keys()),
              "changed": changed, "same": len(files[0].keys() & files[1].keys()) - len(changed)}  # fmt: skip
-    features = _features(a, b, tolerance) if a.ids or b.ids else None
+    nameless = [side.report.contents if not side.ids else side.unnamed for side in (a, b)]  # b3dm and the like are seen by nobody
+    features = _features(a, b, tolerance) if (a.ids or b.ids) and all(side.ids or not side.report.contents for side in (a, b)) else None
     entry = a.hashes.get(a.entry) != b.hashes.get(b.entry)
     differs = any(part[k] for part in (tiles, features or {}) for k in ("added", "removed", "changed") if k in part)
     problems = {name: [str(f) for f in side.report.errors[:20]] for name, side in (("a", a), ("b", b)) if side.report.errors}
     return {"equal": not (differs or entry), "tolerance_m": tolerance, "entry_changed": entry, "tiles": tiles, "features": features,
-            "not_compared": a.unnamed + b.unnamed, "problems": problems}  # fmt: skip
+            "not_compared": sum(nameless), "problems": problems}  # fmt: skip
 
 
 def _features(a: _Side, b: _Side, tolerance: float) -> dict[str, Any]:
@@ -232,9 +292,10 @@ def _features(a: _Side, b: _Side, tolerance: float) -> dict[str, Any]:
         # a feature of several tiles has its row in each: one that only one side had to read is the same in the other
         mine, theirs = a.rows.get(name), b.rows.get(name)
         columns = [] if mine is None or theirs is None else sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
-        if columns or far > tolerance:
+        recolored = _recolored(a.colors.get(name, set()), b.colors.get(name, set()))
+        if columns or recolored or far > tolerance:
             moved = None if far <= tolerance else round(far, 6) if np.isfinite(far) else "shape"
-            changed.append({"id": name, "attributes": columns, "moved_m": moved})
+            changed.append({"id": name, "attributes": columns, "moved_m": moved, "recolored": recolored})
     return {"added": sorted(b.ids - a.ids), "removed": sorted(a.ids - b.ids), "changed": changed, "same": len(both) - len(changed)}
 
 

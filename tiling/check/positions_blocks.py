@@ -115,7 +115,7 @@ class Blocks:
     def finish(self, where: Where) -> dict[str, Any]:
         """Missing buildings, the stated range of heights, and the figures."""
         if self.terrain is not None:
-            self.terrain.file.close()
+            self.terrain.__exit__(None, None, None)
         if self.stated and np.isfinite(self.low):
             gap = max(abs(self.stated[0] - self.low), abs(self.stated[1] - self.high))
             if gap > LIMIT:

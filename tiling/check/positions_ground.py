@@ -26,15 +26,17 @@ class Sample:
     """Heights at places.
 
     `height`: (N,) in the raster's own unit, NaN outside and in voids; `whole`: (N,) whether all four cells around the
-    place hold data and the place lies between their centres (else the value is a matter of convention).
+    place hold data and the place lies between their centres (else the value is a matter of convention);
+    `full`: (N,) whether all cells that count there hold data, which in the outer half cell are the nearest.
     """
 
     height: F64
     whole: NDArray[np.bool_]
+    full: NDArray[np.bool_]
 
 
 class Terrain:
-    """A terrain raster as our own second reading of it."""
+    """A terrain raster as our own second reading of it, with those that lie under it."""
 
     def __init__(self, ground: Ground) -> None:
         self.inverse = Inverse(ground.reference)
@@ -44,17 +46,24 @@ class Terrain:
         self._corner = np.array([a.c, a.f])
         self._middle = float(a.c + a.a * self.file.width / 2 + a.b * self.file.height / 2)
         self._held: dict[tuple[int, int], tuple[F64, F64]] = {}
+        self.under = Terrain(ground.under) if ground.under is not None else None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.file.close()
+        if self.under is not None:
+            self.under.__exit__(kind, error, trace)
 
     def ellipsoidal(self, lonlat: F64) -> F64:
-        """(N,) ellipsoidal metres at (N, 2) degrees; NaN outside and in voids."""
+        """(N,) ellipsoidal metres at (N, 2) degrees, of the raster below outside of this one and where it lacks a cell, if there are any; NaN outside of all and in voids."""
         sample = self.at(self.inverse.plan(lonlat))
-        return np.asarray(sample.height * self.inverse.reference.vertical_unit + self.inverse.shift(lonlat))
+        height = np.asarray(sample.height * self.inverse.reference.vertical_unit + self.inverse.shift(lonlat))
+        if self.under is not None and not sample.full.all():
+            below = self.under.ellipsoidal(lonlat[~sample.full])
+            height[~sample.full] = np.where(np.isnan(below), height[~sample.full], below)
+        return height
 
     def cells(self, xy: F64) -> F64:
         """(N, 2) coordinates of the raster's CRS → fractional column and row of cell corners."""
@@ -70,7 +79,7 @@ class Terrain:
         In the outer half cell the nearest row or column counts, beside a void the cells that hold data.
         """
         width, height = self.file.width, self.file.height
-        result = Sample(np.full(len(xy), np.nan), np.zeros(len(xy), bool))
+        result = Sample(np.full(len(xy), np.nan), np.zeros(len(xy), bool), np.zeros(len(xy), bool))
         finite = np.isfinite(xy).all(axis=1)
         cell = np.full(xy.shape, -1.0)
         cell[finite] = self.cells(xy[finite])
@@ -92,7 +101,8 @@ class Terrain:
         weight = map_coordinates(known, where, order=1, mode="nearest")
         total = map_coordinates(height, where, order=1, mode="nearest")
         into.height[rows] = np.where(weight > 1e-9, total / np.where(weight > 1e-9, weight, 1.0), np.nan)
-        into.whole[rows] = between & (weight > 1 - 1e-9)
+        into.full[rows] = weight > 1 - 1e-9
+        into.whole[rows] = between & into.full[rows]
 
     def _cells(self, left: int, top: int) -> tuple[F64, F64]:
         """(1.0 where a cell of the block holds data, its heights with 0.0 elsewhere); the last few blocks are kept."""
