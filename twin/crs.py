@@ -60,7 +60,7 @@ def parse_reference(
 
     Raises:
         MissingReference: `crs` is empty.
-        BadReference: PROJ does not know it, or it is of a kind that cannot hold a map (geocentric, engineering).
+        BadReference: PROJ does not know it, or it is of a kind that cannot hold a map (geocentric, engineering), or of another body.
     """
     if not crs:
         raise MissingReference(
@@ -79,7 +79,30 @@ def parse_reference(
         )
     if vertical is not None:
         height, unit = _parse_vertical(vertical, where)
-    return Reference(_short(flat), height, unit, vertical_offset)
+    horizontal = _short(flat)
+    if not horizontal.startswith("EPSG:"):
+        _check_earthly(horizontal, f"{where}: {parsed.name}")
+    return Reference(horizontal, height, unit, vertical_offset)
+
+
+def _check_earthly(horizontal: str, what: str) -> None:
+    """PROJ reads the CRS of other bodies, too, and of ellipsoids that can be no earth (a radius of 57 m), and says so only when it is to transform."""
+    try:
+        _to_lonlat(horizontal)
+    except ProjError as error:
+        raise BadReference(
+            f"{what} cannot be brought to longitude and latitude on the earth: its ellipsoid is another body's, or PROJ knows no way.",
+            "Name the geographic or projected CRS of the coordinates with --crs.",
+        ) from error
+
+
+def is_crs(text: str) -> bool:
+    """Whether PROJ can read it as a CRS of any kind."""
+    try:
+        CRS.from_user_input(text)
+    except CRSError:
+        return False
+    return True
 
 
 def _split(parsed: CRS) -> tuple[CRS, str, float]:

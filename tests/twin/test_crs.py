@@ -73,6 +73,8 @@ def test_compound_and_named_datums() -> None:
 @pytest.mark.parametrize(("code", "vertical", "error"), [
     (None, None, MissingReference), ("", None, MissingReference), ("EPSG:999999", None, BadReference), ("EPSG:4978", None, BadReference),
     ("EPSG:4547", "EPSG:4547", BadReference), ("EPSG:4547", "nonsense", BadReference),
+    ("IAU_2015:30100", None, BadReference),  # the moon
+    ('GEOGCS["unknown", DATUM["unknown", SPHEROID["unknown", 57.295779513, 0]], PRIMEM["unknown", 0], UNIT["degree", 0.017453292519943295]]', None, BadReference),
 ])  # fmt: skip
 def test_bad_references_are_refused(code: str | None, vertical: str | None, error: type[Exception]) -> None:
     with pytest.raises(error):
