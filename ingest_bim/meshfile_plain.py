@@ -49,7 +49,7 @@ def plain(document: dict[str, Any], chunk: bytes, beside: Callable[[str], bytes]
             for extension in MESHOPT:
                 if how := (view.get("extensions") or {}).pop(extension, None):
                     view.update(buffers.keep(_of_meshopt(buffers, how)))
-        for mesh, part in ((mesh, part) for mesh in document.get("meshes") or [] for part in mesh.get("primitives") or []):
+        for name_of_mesh, part in ((str(mesh.get("name", "")), part) for mesh in document.get("meshes") or [] for part in mesh.get("primitives") or []):
             if how := (part.get("extensions") or {}).pop(DRACO, None):
                 _of_draco(buffers, part, how)
             part["attributes"] = {key: buffers.plainly(number, key) for key, number in part["attributes"].items()}
@@ -58,7 +58,7 @@ def plain(document: dict[str, Any], chunk: bytes, beside: Callable[[str], bytes]
             if part.get("mode", 4) == FAN:
                 _of_fan(buffers, part)
             elif part.get("mode", 4) == TRIANGLES:
-                _whole(buffers, part, str(mesh.get("name", "")), report)
+                _whole(buffers, part, name_of_mesh, report)
         used = {view["buffer"] for view in document.get("bufferViews") or []}
         for number, buffer in enumerate(document["buffers"]):
             if number not in used and "uri" not in buffer and not (number == 0 and chunk):
@@ -125,7 +125,9 @@ def _whole(buffers: Buffers, part: dict[str, Any], name: str, report: Report) ->
     count = int(buffers.document["accessors"][part.get("indices", part["attributes"]["POSITION"])]["count"])
     if count % 3 == 0:
         return
-    if "indices" in part:
+    if count < 3:
+        part["mode"] = 0  # points, which are not drawn
+    elif "indices" in part:
         part["indices"] = buffers.accessor(buffers.values(part["indices"])[: count - count % 3, 0].astype(np.uint32))
     else:
         part["indices"] = buffers.accessor(np.arange(count - count % 3, dtype=np.uint32))
