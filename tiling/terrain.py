@@ -40,7 +40,7 @@ from twin.model import Bounds, LayerVersion
 from twin.registry import Options as BaseOptions
 from twin.registry import TileJob
 
-CODE_VERSION = "terrain-8"
+CODE_VERSION = "terrain-9"
 BLOCK = 16
 MOST_TILES = 4_000_000
 CACHE = 64 << 20
