@@ -99,10 +99,22 @@ def _read(source: Path, root: Path | None, options: Options, report: Report) -> 
     if not found:
         said = "; ".join(dict.fromkeys(note.reason for note in report.notes if note.action in ("skipped", "refused")))
         raise BadFeature(f"{source.name} holds no triangles.", said[:300] or "Export it again with its faces; points alone are read from LAS, LAZ and E57.")
+    if options.anchor or options.anchor_lonlat:
+        _say_far(found, matrix, np.array(report.facts["georeference"]["anchor"]), options.origin, report)
     columns = Columns()
     for piece in found:
         columns.see(piece.attributes)
     yield from _batches(found, columns, reference, matrix, report, pictures)
+
+
+def _say_far(found: list[Piece], matrix: F64, anchor: F64, origin: str, report: Report) -> None:
+    """Who anchors a model in map coordinates by its point 0, 0, 0 sets it down as far away as its numbers are large."""
+    boxes = [np.array([piece.positions.min(axis=0), piece.positions.max(axis=0)]) for piece in found]
+    middles = np.array([(matrix @ piece.transform @ [*box.mean(axis=0), 1.0])[:2] for piece, box in zip(found, boxes, strict=True)])
+    nearest = float(np.abs(middles - anchor[:2]).max(axis=1).min())
+    if nearest > FAR:
+        report.note("warned", "", f"The model lies {nearest / 1000:,.0f} km from its point {origin}, which stands at the anchor. If it has map coordinates, give --crs without an anchor; "
+                    "else name the point of the model that is to stand there: --option origin=X,Y,Z.")  # fmt: skip
 
 
 def _say_coarse(found: list[Piece], report: Report) -> None:

@@ -43,6 +43,14 @@ def test_images_lie_where_their_mtl_does(tmp_path: Path, slash: str, options: st
     assert not [note for note in report.notes if "absent" in note.reason]
 
 
+@pytest.mark.parametrize(("origin", "said"), [("0,0,0", True), ("85000,447000,0", False)])
+def test_a_model_far_from_its_anchor_is_said(tmp_path: Path, origin: str, said: bool) -> None:
+    """3dfier and others write map coordinates: anchored by its point 0, 0, 0 such a model stands hundreds of kilometres away."""
+    corners = "v 85001 447001 3\nv 85011 447001 3\nv 85001 447011 3\n"
+    (mesh,), report = load(wrote(tmp_path, "m.obj", f"{corners}f 1 2 3\n"), **{**PLACE, "origin": origin})
+    assert len(mesh) == 1 and any("447 km from its point" in note.reason for note in report.notes) == said
+
+
 def test_several_libraries(tmp_path: Path) -> None:
     """In several lines, several in a line, with blanks in their names; "mtllib" in another name is none."""
     for name, value in (("red", "1 0 0"), ("the green", "0 1 0"), ("the blue", "0 0 1")):
