@@ -82,7 +82,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
 
 def _read(source: Path, root: Path | None, options: Options, report: Report) -> Iterator[Batch]:
     kind = source.suffix.lower().removeprefix(".")
-    _check_file(source, kind)
+    _check_file(source, kind, report)
     report.facts |= {"driver": f"trimesh ({kind})", "bytes": source.stat().st_size}
     pictures = Pictures(source.parent, report, root)
     scene = load_scene(source, kind, report, root)
@@ -99,10 +99,22 @@ def _read(source: Path, root: Path | None, options: Options, report: Report) -> 
     if not found:
         said = "; ".join(dict.fromkeys(note.reason for note in report.notes if note.action in ("skipped", "refused")))
         raise BadFeature(f"{source.name} holds no triangles.", said[:300] or "Export it again with its faces; points alone are read from LAS, LAZ and E57.")
+    if options.anchor or options.anchor_lonlat:
+        _say_far(found, matrix, np.array(report.facts["georeference"]["anchor"]), options.origin, report)
     columns = Columns()
     for piece in found:
         columns.see(piece.attributes)
     yield from _batches(found, columns, reference, matrix, report, pictures)
+
+
+def _say_far(found: list[Piece], matrix: F64, anchor: F64, origin: str, report: Report) -> None:
+    """Who anchors a model in map coordinates by its point 0, 0, 0 sets it down as far away as its numbers are large."""
+    boxes = [np.array([piece.positions.min(axis=0), piece.positions.max(axis=0)]) for piece in found]
+    middles = np.array([(matrix @ piece.transform @ [*box.mean(axis=0), 1.0])[:2] for piece, box in zip(found, boxes, strict=True)])
+    nearest = float(np.abs(middles - anchor[:2]).max(axis=1).min())
+    if nearest > FAR:
+        report.note("warned", "", f"The model lies {nearest / 1000:,.0f} km from its point {origin}, which stands at the anchor. If it has map coordinates, give --crs without an anchor; "
+                    "else name the point of the model that is to stand there: --option origin=X,Y,Z.")  # fmt: skip
 
 
 def _say_coarse(found: list[Piece], report: Report) -> None:
@@ -187,7 +199,7 @@ def _told(place: F64 | tuple[float, ...]) -> str:
     return ", ".join(f"{float(v):,.3f}".rstrip("0").rstrip(".") for v in place)
 
 
-def _check_file(source: Path, kind: str) -> None:
+def _check_file(source: Path, kind: str, report: Report) -> None:
     """Size, and for glTF the container's stated length and its version."""
     if not source.is_file() or source.stat().st_size == 0:
         raise UnreadableSource(f"{source.name} is empty or not a file.", "Deliver it again.")
@@ -203,7 +215,7 @@ def _check_file(source: Path, kind: str) -> None:
     if kind not in ("gltf", "glb"):
         return
     with source.open("rb") as file:
-        text = file.read() if kind == "gltf" else _glb_json(source, file.read(20), file.read(MAX_BYTES), size)
+        text = file.read() if kind == "gltf" else _glb_json(source, file.read(20), file.read(MAX_BYTES), size, report)
     try:
         document = json.loads(text)
         version = str(document.get("asset", {}).get("version", "2.0"))
@@ -215,15 +227,17 @@ def _check_file(source: Path, kind: str) -> None:
         raise UnreadableSource(f"{source.name} is glTF {version[:20]}; glTF 2.0 is read.", "Convert it to glTF 2.0, for example with gltf-pipeline.")
 
 
-def _glb_json(source: Path, head: bytes, rest: bytes, size: int) -> bytes:
+def _glb_json(source: Path, head: bytes, rest: bytes, size: int, report: Report) -> bytes:
     """The JSON chunk of a GLB (glTF 2.0, 4.4.3)."""
     if head[:4] != b"glTF":
         raise UnreadableSource(f"{source.name} is no GLB (it does not begin with glTF).", "Deliver it again.")
     if len(head) < 20:
         raise UnreadableSource(f"{source.name} is cut short: it has {size} bytes, a GLB's header and the head of its first chunk have 20.", "Deliver it again.")
     version, length, chunk = struct.unpack("<III", head[4:16])
-    if version != 2 or length != size or chunk > len(rest):
+    if version != 2 or length > size or chunk > length - 20:
         raise UnreadableSource(f"{source.name} states version {version} and {length} bytes; it has {size}.", "Deliver it again; glTF 2.0 is read.")
+    if length < size:  # padded by what it lay in
+        report.note("skipped", "", f"{size - length:,} bytes behind the {length:,} that the file states are no part of it and are not read.")
     return rest[:chunk]
 
 

@@ -207,9 +207,9 @@ def name_and_use(name: str, uses: Mapping[int, Use]) -> tuple[str, Use]:
 
 def _opened(data: bytes) -> tuple[dict[str, Any], bytes]:
     """(the JSON chunk of a glb, the chunks after it)."""
-    (length,) = struct.unpack_from("<I", data, 12)
+    whole, length = struct.unpack_from("<II", data, 8)
     found: dict[str, Any] = json.loads(data[20 : 20 + length])
-    return found, data[20 + length :]
+    return found, data[20 + length : whole]
 
 
 def _bin(rest: bytes) -> bytes:

@@ -8,8 +8,9 @@ Format: Wavefront, Object Files (.obj), version 3.0 (1992), appendix B1.
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -31,6 +32,8 @@ _ELEMENT = re.compile(rb"^(v[tn]?|f) +([^\n]*)$", re.MULTILINE)
 _NUMBERS = re.compile(rb"(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?nan|[-+]?inf)(?: +(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?nan|[-+]?inf))* *")
 _CORNERS = re.compile(rb"-?\d+(?:/(?:-?\d+)?){0,2}(?: +-?\d+(?:/(?:-?\d+)?){0,2})* *")
 
+LIBRARY = "wuyi_twin_materials.mtl"
+"""What stands for all the .mtl files of an OBJ."""
 TAKES = {"-blendu": 1, "-blendv": 1, "-boost": 1, "-bm": 1, "-cc": 1, "-clamp": 1, "-imfchan": 1, "-mm": 2, "-o": 3, "-s": 3, "-t": 3, "-texres": 1, "-type": 1}
 """Options of maps, and how many words each takes: up to three numbers, or just as many."""
 
@@ -128,6 +131,41 @@ def say_materials(obj: bytes, materials: bytes, report: Report) -> None:
     for line in re.finditer(rb"^[ \t]*(?:Kd|d|Tr)[ \t]+(?!spectral|xyz|-halo)(\S[^\n#]*)", materials, re.MULTILINE):
         if _NUMBERS.fullmatch(b" ".join(line[1].split())) is None:
             report.note("warned", "", f"Of a material, {_quoted(line[0])} should hold numbers with a decimal point and is not read.")
+
+
+def one_library(data: bytes, get: Callable[[str], bytes], exists: Callable[[str], bool]) -> tuple[bytes, bytes]:
+    """An OBJ that names `LIBRARY` alone, and what stands in all the .mtl files that it named: trimesh reads the first line `mtllib` alone.
+
+    Args:
+        data: the OBJ, prepared.
+        get: the bytes of a file beside it, FileNotFoundError where there is none (which it reports).
+        exists: whether there is such a file.
+
+    Lines may be several, each with several names, which may hold blanks; images are named as their .mtl sees them, or as the OBJ does.
+    """
+    found = []
+    for line in dict.fromkeys(re.findall(rb"^mtllib +(\S[^\n]*?) *$", data, re.MULTILINE)):
+        text = line.decode("utf-8", "replace")
+        text = text[1:-1] if text[:1] == text[-1:] == '"' else text
+        for name in [text] if exists(text) else re.findall(r"\S.*?\.mtl(?=\s|$)", text, re.IGNORECASE) or [text]:
+            try:
+                found.append(_seen_from_the_obj(get(name), posixpath.dirname(name.replace("\\", "/")), exists))
+            except FileNotFoundError:
+                continue
+    data = re.sub(rb"^mtllib[^\n]*$", b"", data, flags=re.MULTILINE)
+    return (f"mtllib {LIBRARY}\n".encode() + data if found else data), b"\n".join(found)
+
+
+def _seen_from_the_obj(library: bytes, folder: str, exists: Callable[[str], bool]) -> bytes:
+    """A .mtl whose images lie in its own folder, below the OBJ's."""
+
+    def moved(match: re.Match[bytes]) -> bytes:
+        stated = match[2].decode("utf-8", "replace")
+        name = without_options(stated)
+        path = f"{folder}/{name.strip().strip(chr(34))}"
+        return match[1] + stated.removesuffix(name).encode() + path.encode() if exists(path) else match[0]
+
+    return re.sub(rb"^([ \t]*map_kd[ \t]+)(\S[^\r\n]*)", moved, library, flags=re.MULTILINE | re.IGNORECASE) if folder else library
 
 
 def opacity(material: Mapping[str, Any]) -> float:

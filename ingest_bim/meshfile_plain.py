@@ -24,7 +24,7 @@ from twin.model import Report
 COPIES = "EXT_mesh_gpu_instancing"
 DRACO = "KHR_draco_mesh_compression"
 MESHOPT = ("EXT_meshopt_compression", "KHR_meshopt_compression")
-FAN = 6
+TRIANGLES, FAN = 4, 6
 #: Copies that one file may ask for.
 MAX_COPIES = 200_000
 
@@ -49,7 +49,7 @@ def plain(document: dict[str, Any], chunk: bytes, beside: Callable[[str], bytes]
             for extension in MESHOPT:
                 if how := (view.get("extensions") or {}).pop(extension, None):
                     view.update(buffers.keep(_of_meshopt(buffers, how)))
-        for part in (part for mesh in document.get("meshes") or [] for part in mesh.get("primitives") or []):
+        for name_of_mesh, part in ((str(mesh.get("name", "")), part) for mesh in document.get("meshes") or [] for part in mesh.get("primitives") or []):
             if how := (part.get("extensions") or {}).pop(DRACO, None):
                 _of_draco(buffers, part, how)
             part["attributes"] = {key: buffers.plainly(number, key) for key, number in part["attributes"].items()}
@@ -57,8 +57,11 @@ def plain(document: dict[str, Any], chunk: bytes, beside: Callable[[str], bytes]
                 part["indices"] = buffers.plainly(part["indices"], "indices")
             if part.get("mode", 4) == FAN:
                 _of_fan(buffers, part)
-        for buffer in document["buffers"]:
-            if any(extension in (buffer.get("extensions") or {}) for extension in MESHOPT) and "uri" not in buffer:
+            elif part.get("mode", 4) == TRIANGLES:
+                _whole(buffers, part, name_of_mesh, report)
+        used = {view["buffer"] for view in document.get("bufferViews") or []}
+        for number, buffer in enumerate(document["buffers"]):
+            if number not in used and "uri" not in buffer and not (number == 0 and chunk):
                 buffer["uri"] = "data:application/octet-stream;base64,"  # stood for the decoded bytes, and had none itself
         posed(buffers, report)
         _expand(buffers, report)
@@ -115,6 +118,20 @@ def _of_draco(buffers: Buffers, part: dict[str, Any], how: dict[str, Any]) -> No
     if faces is None:
         raise ValueError(f"a stream of {DRACO} holds points and no triangles")
     part["indices"], part["mode"] = buffers.accessor(np.asarray(faces, np.uint32).ravel()), 4
+
+
+def _whole(buffers: Buffers, part: dict[str, Any], name: str, report: Report) -> None:
+    """Triangles without the one or two corners that are left over at the end, which clients pass over (glTF 2.0, 3.7.2.1) and trimesh stumbles on."""
+    count = int(buffers.document["accessors"][part.get("indices", part["attributes"]["POSITION"])]["count"])
+    if count % 3 == 0:
+        return
+    if count < 3:
+        part["mode"] = 0  # points, which are not drawn
+    elif "indices" in part:
+        part["indices"] = buffers.accessor(buffers.values(part["indices"])[: count - count % 3, 0].astype(np.uint32))
+    else:
+        part["indices"] = buffers.accessor(np.arange(count - count % 3, dtype=np.uint32))
+    report.note("skipped", name, f"Of a part of {count:,} corners, {count % 3} are left over behind its last whole triangle.")
 
 
 def _of_fan(buffers: Buffers, part: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from ingest_bim import meshfile_ply, meshfile_stl
 from ingest_bim.citymodel_textures import Pictures
 from ingest_bim.meshfile_gltf import Marked, Use, marked, name_and_use
 from ingest_bim.meshfile_nodes import MARK, number_of
-from ingest_bim.meshfile_obj import as_utf8, odd_line, opacity, prepared, say_materials, without_options
+from ingest_bim.meshfile_obj import LIBRARY, as_utf8, odd_line, one_library, opacity, prepared, say_materials, without_options
 from ingest_bim.wording import in_words
 from twin.errors import UnreadableSource
 from twin.model import Material, Report
@@ -76,10 +76,15 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
         """Files in the source's folder or below; anything else is refused and reported."""
 
         def __init__(self) -> None:
-            self.materials = b""
-            """All that its .mtl files hold."""
+            self.library = b""
+            """All that the .mtl files of an OBJ hold."""
+
+        def has(self, name: str) -> bool:
+            return (folder / name.replace("\\", "/")).is_file()
 
         def get(self, name: str) -> bytes:
+            if name == LIBRARY:
+                return self.library
             if str(name).startswith("-"):  # options of a map in an .mtl
                 report.note("warned", "", f"The options of the map {str(name)[:60]!r} are not known here; the image is drawn without them.")
                 name = without_options(str(name))
@@ -89,9 +94,6 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
             if "%" in name and kind in ("gltf", "glb") and not path.exists():  # URIs: trimesh hands them over as they are written
                 name = unquote(name)
                 path = (folder / name.replace("\\", "/")).resolve()
-            parts = name.split()
-            if name.lower().endswith(".mtl") and len(parts) > 1 and not path.exists() and all(part.lower().endswith(".mtl") for part in parts):
-                return b"\n".join(self.get(part) for part in parts)  # `mtllib` may name several
             if "://" in str(name) or Path(str(name)).is_absolute() or not path.is_relative_to(home):
                 report.note("refused", "", f"The file refers to {str(name)[:100]!r}, which is not in its folder.")
                 raise FileNotFoundError(name)
@@ -100,8 +102,7 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
                 raise FileNotFoundError(name)
             data = path.read_bytes()
             if name.lower().endswith(".mtl"):
-                self.materials += b"\n" + (data := as_utf8(data, name, report))
-                return data
+                return as_utf8(data, name, report)
             if kind == "obj" and not _is_image(data):  # trimesh leaves it out without a word
                 report.note("refused", "", f"The texture {name[:100]!r} is no image of a kind that is read; its surfaces are drawn plain.")
             return data
@@ -120,14 +121,17 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
     try:
         beside = Beside()
         ready = marked(source.read_bytes(), kind, source.name, beside.get, report) if kind in ("gltf", "glb") else Marked(PREPARE[kind](source, report))
+        if kind == "obj":
+            data, beside.library = one_library(ready.data, beside.get, beside.has)
+            ready = Marked(data)
         scene = trimesh.load_scene(io.BytesIO(ready.data), file_type="ply" if ready.data.startswith(b"ply\n") else kind, resolver=beside, process=False, **settings)
     except UnreadableSource:
         raise
     except Exception as error:  # the loaders raise anything from KeyError to struct.error; all mean unreadable
         reason = (ODD[kind](ready.data or source.read_bytes()) if kind in ODD else "") or in_words(error)
         raise UnreadableSource(f"{source.name} cannot be read as {kind.upper()}: {reason}.", "Export it again.") from error
-    if kind == "obj" and beside.materials:
-        say_materials(ready.data, beside.materials, report)
+    if beside.library:
+        say_materials(ready.data, beside.library, report)
     scene.metadata[MADE] = ready
     scene.metadata[NAMES] = re.findall(rb"^o +(.*?) *$", ready.data, re.MULTILINE) if kind == "obj" else []
     return scene

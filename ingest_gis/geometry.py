@@ -18,6 +18,9 @@ from twin.model import Report
 Geometries = NDArray[np.object_]
 Mask = NDArray[np.bool_]
 POLYGON, MULTIPOLYGON, COLLECTION = 3, 6, 7
+SURFACES = (15, 16, 17)
+"""Polyhedral surface, TIN, triangle."""
+SPATIAL = "a surface or solid in space (TIN, polyhedral surface), which is no plan feature; export it as CityGML, CityJSON, OBJ or glTF and ingest that"
 
 
 class Cleaner:
@@ -53,12 +56,12 @@ class Cleaner:
                 geometry = np.asarray(shapely.from_wkb(rows.wkb, on_invalid="ignore"), dtype=object)
         except NotImplementedError:  # curves: GEOS reads none, GDAL turns them into lines
             geometry = self._straighten(rows, ids, keep)
-        given = np.array([value is not None for value in rows.wkb], dtype=bool)
+        given = np.array([bool(value) for value in rows.wkb], dtype=bool)  # of a FlatGeobuf, GDAL hands over no bytes where a feature has no geometry
         for row in np.flatnonzero(given & keep & shapely.is_missing(geometry)):
             fixed = _fixed(rows.wkb[row])
             if fixed is None:
                 keep[row] = False
-                self._note("refused", ids, row, "its geometry is no readable WKB")
+                self._note("refused", ids, row, SPATIAL if _code(rows.wkb[row]) in SURFACES else "its geometry is no readable WKB")
             else:
                 geometry[row] = fixed
                 self._note("repaired", ids, row, "a ring was not closed or had too few points")
@@ -153,15 +156,20 @@ def polygons_of(geometry: Any) -> Any:
 
 def _is_curved(wkb: bytes) -> bool:
     """Whether a WKB value is, or begins as, a circular string … surface (ISO 19125 codes 8–17, with Z and M variants)."""
-    order: Literal["little", "big"] = "little" if wkb[:1] == b"\x01" else "big"
-    code = int.from_bytes(wkb[1:5], order) & 0x0FFFFFFF
-    if code % 1000 in range(8, 15):
+    if _code(wkb) in range(8, 15):
         return True
     try:
         shapely.from_wkb(wkb, on_invalid="ignore")
     except NotImplementedError:
         return True
     return False
+
+
+def _code(wkb: bytes) -> int:
+    """The kind of geometry (ISO 19125 code) of a WKB value, or of the first in it where it is a collection; Z and M left out."""
+    order: Literal["little", "big"] = "little" if wkb[:1] == b"\x01" else "big"
+    code = (int.from_bytes(wkb[1:5], order) & 0x0FFFFFFF) % 1000
+    return (int.from_bytes(wkb[10:14], order) & 0x0FFFFFFF) % 1000 if code == COLLECTION else code
 
 
 def _fixed(wkb: bytes) -> Any:

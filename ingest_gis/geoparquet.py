@@ -14,6 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from ingest_gis.rows import CHUNK, Rows, Source, check_text, different
+from twin.crs import is_crs
 from twin.errors import UnreadableSource
 
 NATIVE = {
@@ -97,11 +98,19 @@ def _geo(path: Path, schema: pa.Schema) -> tuple[str, dict[str, Any]]:
 
 
 def _crs(meta: dict[str, Any]) -> str | None:
-    """PROJJSON as text; a missing key means OGC:CRS84, an explicit null means unknown (specification, "crs")."""
+    """PROJJSON as text; a missing key means OGC:CRS84, an explicit null means unknown (specification, "crs"). Up to GeoParquet 0.3 it was WKT.
+
+    GeoTools (GeoServer) writes PROJJSON that PROJ cannot read, with the code of the CRS in it: that is taken then.
+    """
     if "crs" not in meta:
         return "OGC:CRS84"
     value = meta["crs"]
-    return None if value is None else json.dumps(value)
+    if value is None or isinstance(value, str):
+        return value
+    text, code = json.dumps(value), value.get("id") if isinstance(value, dict) else None
+    if isinstance(code, dict) and {"authority", "code"} <= code.keys() and not is_crs(text):
+        return f"{code['authority']}:{code['code']}"
+    return text
 
 
 def _stream(path: Path, names: list[str], column: str, encoding: str) -> Iterator[Rows]:

@@ -151,7 +151,8 @@ def _choose(file: Any, wanted: str | None, name: str) -> _Field:
     if fields:
         raise BadOption(f"{name} has {len(fields)} fields: {known}.", "Choose one: --option variable=NAME.")
     raise BadFeature(f"{name} has no field over a regular grid; its variables: {', '.join(f'{v.name} ({_sizes(v)})' for v in file.variables.values())[:300] or 'none'}.",
-                     "A field needs coordinate variables of one dimension for x and y; bring swaths and turned grids to a regular one first, e.g. with cdo remapbil.")  # fmt: skip
+                     "A field needs coordinate variables of one dimension for x and y, and at most time beside them: "
+                     "cut out one level or member, bring swaths and turned grids to a regular one, e.g. with cdo.")  # fmt: skip
 
 
 def _sizes(variable: Any) -> str:

@@ -127,7 +127,8 @@ def _clean(dataset: Any, nodata: float | None, wkt: str, path: Path) -> tuple[Pa
     """Copy the bands block by block with the stated CRS; in float bands what is not finite becomes nodata."""
     dtype = np.dtype(dataset.dtypes[0])
     void = nodata
-    if dtype.kind == "f" and nodata is None:
+    endless = dtype.kind == "f" and nodata is not None and np.isinf(nodata)  # JSON knows no such number
+    if dtype.kind == "f" and (nodata is None or endless):
         void = float("nan")
     if dtype.kind in "iu" and nodata is not None and not (float(nodata).is_integer() and np.iinfo(dtype).min <= nodata <= np.iinfo(dtype).max):
         void = None  # marks nothing in this type
@@ -145,6 +146,8 @@ def _clean(dataset: Any, nodata: float | None, wkt: str, path: Path) -> tuple[Pa
             for column in range(0, dataset.width, 4 * STRIP):
                 window = Window(column, row, min(4 * STRIP, dataset.width - column), min(STRIP, dataset.height - row))
                 data = dataset.read(window=window)
+                if endless:
+                    data[data == nodata] = void
                 if dtype.kind == "f":
                     odd = ~np.isfinite(data) if void is None or not np.isnan(void) else np.isinf(data) | (np.isnan(data) & (nodata is None))
                     seen.odd += int(odd.sum())

@@ -246,7 +246,7 @@ def _clean(dataset: Any, stored: Stored, horizontal: str, path: Path, name: str,
         report.note("assumed", "", f"the declared nodata {void} is no {dtype}; it marks nothing")
         void = nodata = None if dtype.kind == "u" else void_value(dtype, name)
     if dtype.kind == "f" and void is not None:
-        void = float(np.float32(void))
+        void = float("nan") if np.isinf(void) else float(np.float32(void))  # JSON knows no infinite numbers
     tally = Tally(odd={})
     profile = {"driver": "GTiff", "dtype": dtype, "count": 1, "width": dataset.width, "height": dataset.height, "crs": horizontal,
                "transform": _turned(dataset.transform, horizontal, dataset.width, report), "nodata": void, "tiled": True, "blockxsize": 512, "blockysize": 512, "bigtiff": "IF_SAFER"}  # fmt: skip

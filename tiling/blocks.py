@@ -44,7 +44,7 @@ from twin.model import ABOVE_GROUND, Bounds, LayerVersion, Report
 from twin.processes import give_back, uncollected
 from twin.registry import TileJob
 
-CODE_VERSION = "14"
+CODE_VERSION = "15"
 ALONE = 20_000
 """Rows up to which one process is faster than several."""
 BY_HAND = 262_144

@@ -39,7 +39,7 @@ from twin.errors import BadFeature
 from twin.model import Bounds, Column, Layer, LayerVersion, Part, Reference, Report
 from twin.registry import TileJob
 
-CODE_VERSION = "10"
+CODE_VERSION = "11"
 BUCKET = 1 << 18
 """Points of a bucket: about 25 MB while it is worked on, and what an edit makes anew at least."""
 IN_MEMORY = 1 << 22

@@ -40,7 +40,7 @@ from twin.model import Bounds, LayerVersion
 from twin.registry import Options as BaseOptions
 from twin.registry import TileJob
 
-CODE_VERSION = "terrain-8"
+CODE_VERSION = "terrain-9"
 BLOCK = 16
 MOST_TILES = 4_000_000
 CACHE = 64 << 20
@@ -260,7 +260,7 @@ def layer_json(plan: Plan, version: LayerVersion) -> bytes:
         "tilejson": "2.1.0", "name": version.layer, "version": "1.0.0", "format": "quantized-mesh-1.0", "scheme": "tms",
         "projection": "EPSG:4326", "extensions": extensions, "tiles": ["{z}/{x}/{y}.terrain"],
         "minzoom": 0, "maxzoom": len(plan.levels) - 1, "metadataAvailability": METADATA_EVERY,
-        "bounds": [-180.0 if across else extent.minx, extent.miny, 180.0 if across else extent.maxx, extent.maxy],
+        "bounds": [-180.0 if across else max(extent.minx, -180.0), max(extent.miny, -90.0), min(extent.maxx, 180.0), min(extent.maxy, 90.0)],  # the edge of the last cell may lie beyond by rounding
         "available": terrain_levels.available(plan.levels),
     }  # fmt: skip
     return json.dumps(value, ensure_ascii=False, indent=1).encode()

@@ -60,7 +60,7 @@ def parse_reference(
 
     Raises:
         MissingReference: `crs` is empty.
-        BadReference: PROJ does not know it, or it is of a kind that cannot hold a map (geocentric, engineering).
+        BadReference: PROJ does not know it, or it is of a kind that cannot hold a map (geocentric, engineering), or of another body.
     """
     if not crs:
         raise MissingReference(
@@ -79,7 +79,30 @@ def parse_reference(
         )
     if vertical is not None:
         height, unit = _parse_vertical(vertical, where)
-    return Reference(_short(flat), height, unit, vertical_offset)
+    horizontal = _short(flat)
+    if not horizontal.startswith("EPSG:"):
+        _check_earthly(horizontal, f"{where}: {parsed.name}")
+    return Reference(horizontal, height, unit, vertical_offset)
+
+
+def _check_earthly(horizontal: str, what: str) -> None:
+    """PROJ reads the CRS of other bodies, too, and of ellipsoids that can be no earth (a radius of 57 m), and says so only when it is to transform."""
+    try:
+        _to_lonlat(horizontal)
+    except ProjError as error:
+        raise BadReference(
+            f"{what} cannot be brought to longitude and latitude on the earth: its ellipsoid is another body's, or PROJ knows no way.",
+            "Name the geographic or projected CRS of the coordinates with --crs.",
+        ) from error
+
+
+def is_crs(text: str) -> bool:
+    """Whether PROJ can read it as a CRS of any kind."""
+    try:
+        CRS.from_user_input(text)
+    except CRSError:
+        return False
+    return True
 
 
 def _split(parsed: CRS) -> tuple[CRS, str, float]:
@@ -131,12 +154,30 @@ def crs_of(horizontal: str) -> CRS:
 
 @lru_cache(maxsize=64)
 def _to_lonlat(horizontal: str) -> Transformer:
-    return Transformer.from_crs(crs_of(horizontal), "EPSG:4326", always_xy=True)
+    return _transformer(crs_of(horizontal), CRS.from_epsg(4326))
 
 
 @lru_cache(maxsize=64)
 def _between(source: str, target: str) -> Transformer:
-    return Transformer.from_crs(crs_of(source), crs_of(target), always_xy=True)
+    return _transformer(crs_of(source), crs_of(target))
+
+
+def _transformer(source: CRS, target: CRS) -> Transformer:
+    """PROJ's way between two CRS. Of several, of which it takes one point by point, none that leaves out the datum where it knows one that does not.
+
+    Else a layer is torn where the known way's area ends: Beijing 1954 in zone 38 at 22.89° N, by 57 m (docs/adr/0068).
+    """
+    found = Transformer.from_crs(source, target, always_xy=True)
+    if not _several(found):
+        return found
+    try:
+        return Transformer.from_crs(source, target, always_xy=True, allow_ballpark=False)
+    except ProjError:
+        return found
+
+
+def _several(found: Transformer) -> bool:
+    return found.description.startswith("unavailable until")  # PROJ chooses when it has a point
 
 
 def to_lonlat(horizontal: str, x: F64, y: F64) -> tuple[F64, F64]:
@@ -229,8 +270,21 @@ def vertical_path(reference: Reference) -> dict[str, Any]:
         "datum": reference.vertical, "geoid": "EGM96 5′ grid, bilinear (±0.06 m to the model)",
         "offset_m": reference.vertical_offset, "unit_m": reference.vertical_unit,
         "accuracy_m": ACCURACY.get(reference.vertical, 2.0),
-        "horizontal": "CGCS2000 = WGS 84 (identity, < 0.1 m at epoch 2000)",
+        "horizontal": _horizontal_path(reference.horizontal),
     }  # fmt: skip
+
+
+def _horizontal_path(horizontal: str) -> str:
+    """How its plane becomes WGS 84, in words."""
+    datum, found = crs_of(horizontal).datum, _to_lonlat(horizontal)
+    if datum is not None and datum.name == "China 2000":
+        return "CGCS2000 = WGS 84 (identity, < 0.1 m at epoch 2000)"
+    if _several(found):
+        return f"{datum.name if datum else 'its datum'} to WGS 84 by that of PROJ's ways whose area a point lies in"
+    if "Ballpark" in found.description:
+        return f"PROJ knows no way from {datum.name if datum else 'its datum'} to WGS 84: longitude and latitude are taken as they are"
+    steps = [step for step in found.description.split(" + ") if "to WGS 84" in step and not step.startswith("Null")]
+    return "; ".join(steps) or "WGS 84 (no change of datum)"
 
 
 # --- geodetic, ECEF, local ---------------------------------------------------------------------------------------

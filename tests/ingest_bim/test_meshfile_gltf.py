@@ -86,21 +86,48 @@ def test_draco(tmp_path: Path) -> None:
         corners(glb(tmp_path, [data[:60]], empty, **more))
 
 
-def test_meshopt(tmp_path: Path) -> None:
-    """Compressed views are drawn; one that lacks its last bytes is refused."""
+@pytest.mark.parametrize("marked", [{"extensions": {"EXT_meshopt_compression": {"fallback": True}}}, {}])
+def test_meshopt(tmp_path: Path, marked: dict[str, Any]) -> None:
+    """Compressed views are drawn, whether the buffer that stands for them is marked as such or just lacks its bytes; one that lacks its last bytes is refused."""
     rows, faces = meshopt.encode_vertices(PLACES), meshopt.encode_triangles(TRIANGLES)
     how = [{"byteStride": 12, "count": len(PLACES), "mode": "ATTRIBUTES"}, {"byteStride": 4, "count": TRIANGLES.size, "mode": "TRIANGLES"}]
     for cut in (0, 9):
         parts, begin = [rows, faces[: len(faces) - cut]], [0, len(rows) + -len(rows) % 4]
         extensions = [{"EXT_meshopt_compression": {"buffer": 0, "byteOffset": begin[i], "byteLength": len(parts[i]), **how[i]}} for i in (0, 1)]
         views = [{"buffer": 1, "byteLength": size, "extensions": extension} for size, extension in zip((PLACES.nbytes, TRIANGLES.nbytes), extensions, strict=True)]
-        buffers = [{"byteLength": begin[1] + len(parts[1])}, {"byteLength": PLACES.nbytes, "extensions": {"EXT_meshopt_compression": {"fallback": True}}}]
+        buffers = [{"byteLength": begin[1] + len(parts[1])}, {"byteLength": PLACES.nbytes, **marked}]
         path = glb(tmp_path, parts, DENSE, bufferViews=views, buffers=buffers, extensionsRequired=["EXT_meshopt_compression"])
         if not cut:
             assert same(corners(path), PLACES, 1e-6)
             continue
         with pytest.raises(UnreadableSource, match="cannot be decoded: A stream of EXT_meshopt_compression"):
             corners(path)
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_triangles_that_are_not_whole(tmp_path: Path, indexed: bool) -> None:
+    """Corners left over at the end are no triangle (glTF 2.0, 3.7.2.1): they are left out and said, and what stands beside them is drawn."""
+    accessors = [DENSE[0], of(1, 5125, TRIANGLES.size - 1, "SCALAR"), DENSE[1]]
+    part = {"attributes": {"POSITION": 0}, "indices": 1} if indexed else {"attributes": {"POSITION": 3}}
+    accessors.append(of(0, 5126, len(PLACES) - (len(PLACES) % 3 == 0), "VEC3"))
+    meshes = [{"name": "cut", "primitives": [part]}, {"name": "whole", "primitives": [{"attributes": {"POSITION": 0}, "indices": 2}]}]
+    path = glb(tmp_path, [PLACES.tobytes(), TRIANGLES.astype("<u4").tobytes()], accessors, meshes=meshes, nodes=[{"mesh": 0}, {"mesh": 1, "translation": [50, 0, 0]}], scenes=[{"nodes": [0, 1]}])
+    (mesh,), report = load(path, **UPRIGHT)
+    assert len(mesh) == 2
+    assert any(note.feature == "cut" and "left over" in note.reason for note in report.notes)
+
+
+def test_bytes_behind_a_glb(tmp_path: Path) -> None:
+    """Those that a container padded it with are left alone, and said; a file that is shorter than it states is refused."""
+    path = glb(tmp_path, [PLACES.tobytes(), TRIANGLES.tobytes()], DENSE)
+    data = path.read_bytes()
+    path.write_bytes(data + bytes(4))
+    assert same(corners(path), PLACES, 1e-6)
+    _, report = load(path, **UPRIGHT)
+    assert any("4 bytes behind" in note.reason for note in report.notes)
+    path.write_bytes(data[:-4])
+    with pytest.raises(UnreadableSource, match=f"states version 2 and {len(data)} bytes; it has {len(data) - 4}"):
+        load(path, **UPRIGHT)
 
 
 def test_copies_are_drawn_one_by_one(tmp_path: Path) -> None:

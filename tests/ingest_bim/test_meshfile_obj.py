@@ -31,6 +31,36 @@ def test_obj_opacity_groups_and_what_is_left_out(tmp_path: Path) -> None:
     assert "1 lines and points" in said and "beside materials" in said and "absent" not in said
 
 
+@pytest.mark.parametrize("options", ["", "-clamp on "])
+@pytest.mark.parametrize("slash", ["/", "\\"])
+def test_images_lie_where_their_mtl_does(tmp_path: Path, slash: str, options: str) -> None:
+    """The names in a .mtl count from its own folder; what is found from the OBJ's alone is taken, too."""
+    own = quarters(tmp_path / "looks/img/a.png", 64, "PNG")
+    quarters(tmp_path / "b.png", 32, "PNG")
+    (tmp_path / "looks/m.mtl").write_text(f"newmtl a\r\nKd 1 1 1\r\nmap_Kd {options}img{slash}a.png\r\nnewmtl b\r\nKd 1 1 1\r\nmap_Kd b.png\r\n")
+    (mesh,), report = load(wrote(tmp_path, "wall.obj", f"mtllib looks{slash}m.mtl\n{WALL}"), **PLACE)
+    assert np.array_equal(np.array(colours(mesh)), np.array(QUARTERS)) and list(mesh.images.values()) == [own.read_bytes()]
+    assert not [note for note in report.notes if "absent" in note.reason]
+
+
+@pytest.mark.parametrize(("origin", "said"), [("0,0,0", True), ("85000,447000,0", False)])
+def test_a_model_far_from_its_anchor_is_said(tmp_path: Path, origin: str, said: bool) -> None:
+    """3dfier and others write map coordinates: anchored by its point 0, 0, 0 such a model stands hundreds of kilometres away."""
+    corners = "v 85001 447001 3\nv 85011 447001 3\nv 85001 447011 3\n"
+    (mesh,), report = load(wrote(tmp_path, "m.obj", f"{corners}f 1 2 3\n"), **{**PLACE, "origin": origin})
+    assert len(mesh) == 1 and any("447 km from its point" in note.reason for note in report.notes) == said
+
+
+def test_several_libraries(tmp_path: Path) -> None:
+    """In several lines, several in a line, with blanks in their names; "mtllib" in another name is none."""
+    for name, value in (("red", "1 0 0"), ("the green", "0 1 0"), ("the blue", "0 0 1")):
+        (tmp_path / f"{name}.mtl").write_text(f"newmtl {name}\nKd {value}\n")
+    text = f"mtllib red.mtl\no mtllib of 3\n{SQUARE}v 9 9 9\nmtllib the green.mtl the blue.mtl\nusemtl red\nf 1 2 3\nusemtl the green\nf 1 3 4\nusemtl the blue\nf 1 4 5\n"
+    (mesh,), report = load(wrote(tmp_path, "s.obj", text), **PLACE)
+    assert sorted(m.color[:3] for m in mesh.materials) == [(0, 0, 1), (0, 1, 0), (1, 0, 0)]
+    assert not [note for note in report.notes if note.action != "assumed"]
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_obj_texture(tmp_path: Path, kind: str) -> None:
     image = quarters(tmp_path / "img/a.png", 64, kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import struct
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import geopandas
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyproj
 import pytest
 import shapely
 from shapely.geometry import Point
@@ -262,3 +265,32 @@ def test_a_file_geodatabase_is_a_folder(tmp_path: Path, ingest: Ingest) -> None:
     (tmp_path / "empty.gdb").mkdir()
     with pytest.raises(UnreadableSource, match="no file geodatabase"):
         ingest("vector", tmp_path / "empty.gdb")
+
+
+def test_no_bytes_are_no_geometry(tmp_path: Path, ingest: Ingest) -> None:
+    """GDAL hands them over for a feature without geometry of a FlatGeobuf."""
+    version, report, _ = ingest("vector", parquet(tmp_path, pa.table({"g": pa.array([WKB[0], b""])}), GEO))
+    assert version.count == 2
+    assert [note.reason for note in report.notes] == ["has no geometry; its attributes are kept"]
+
+
+@pytest.mark.parametrize("shape", ["TIN Z", "GEOMETRYCOLLECTION Z", "POLYHEDRALSURFACE Z"])
+def test_surfaces_in_space_among_plan_features_are_named(tmp_path: Path, ingest: Ingest, shape: str) -> None:
+    ring = struct.pack("<II", 1, 4) + np.array([[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 0, 0]], "<f8").tobytes()
+    wkb = struct.pack("<BII", 1, 1015 if shape[0] == "P" else 1016, 1) + struct.pack("<BI", 1, 1003 if shape[0] == "P" else 1017) + ring
+    if shape[0] == "G":
+        wkb = struct.pack("<BII", 1, 1007, 1) + wkb
+    version, report, _ = ingest("vector", parquet(tmp_path, pa.table({"g": pa.array([WKB[0], wkb])}), GEO))
+    assert version.count == 1
+    assert "CityGML" in next(note.reason for note in report.notes if note.action == "refused")
+
+
+@pytest.mark.parametrize(("stated", "expected"), [
+    (pyproj.CRS(4547).to_wkt(), "EPSG:4547"),  # GeoParquet up to 0.3
+    ({"type": "GeographicCRS", "name": "CGCS2000", "coordinate_system": {"type": "EllipsoidalCS", "axis": []}, "id": {"authority": "EPSG", "code": 4490}}, "EPSG:4490"),  # as GeoTools writes it
+])  # fmt: skip
+def test_geoparquet_whose_crs_is_no_projjson(tmp_path: Path, ingest: Ingest, stated: Any, expected: str) -> None:
+    point = WKB[0] if expected == "EPSG:4490" else bytes(shapely.to_wkb(Point(500_000, 2_500_000)))
+    geo = {**GEO, "columns": {"g": {**GEO["columns"]["g"], "crs": stated}}}  # type: ignore[dict-item]
+    version, _, _ = ingest("vector", parquet(tmp_path, pa.table({"g": pa.array([point])}), geo))
+    assert version.reference.horizontal == expected

@@ -40,6 +40,16 @@ def test_alpha_is_kept(make: Callable[..., Path], ingest: Callable[..., Any]) ->
     assert made.report.kept == 600 * 600
 
 
+@pytest.mark.parametrize("nodata", [float("inf"), float("-inf")])
+def test_endless_nodata(make: Callable[..., Path], ingest: Callable[..., Any], nodata: float) -> None:
+    """GDAL allows it, JSON does not: it becomes NaN, and is no repair."""
+    cells = RNG.gamma(2, 0.5, (60, 60)).astype(np.float32)
+    cells[:10] = nodata
+    made = ingest(make("a.tif", cells, nodata=nodata))
+    assert np.array_equal(made.cells[0], np.where(np.isinf(cells), np.nan, cells), equal_nan=True) and np.isnan(made.profile["nodata"])
+    assert made.report.kept == 3000 and not made.report.counts.get("repaired")
+
+
 def test_internal_mask_is_kept(make: Callable[..., Path], ingest: Callable[..., Any]) -> None:
     path = make("a.tif", RNG.integers(0, 255, (3, 60, 60), np.uint8), photometric="RGB")
     mask = np.full((60, 60), 255, np.uint8)

@@ -86,6 +86,16 @@ def test_at_the_poles(tmp_path: Path, ingest: Ingest, tiled: Tiled, crs: str, x:
     assert np.abs(mesh_heights(tiles, 8, np.asarray(lon), np.asarray(lat)) - cells[r.astype(int), c.astype(int)]).max() < tolerance
 
 
+@pytest.mark.parametrize(("west", "north"), [(150.0, 90.0000018), (-180.0000031, 0.0), (20.0, -88.0000031)])
+def test_a_last_cell_that_reaches_beyond_the_globe(tmp_path: Path, lake: Lake, ingest: Ingest, tiled: Tiled, west: float, north: float) -> None:
+    """Global models state their corners rounded: the bounds in layer.json end where longitudes and latitudes do, and the check has nothing to say."""
+    version = ingest(write_dem(tmp_path / "a.tif", hills(20, 30), crs="EPSG:4326", west=west, north=north, cell=0.1), vertical="EGM96")
+    tiles = tiled(version)
+    west, south, east, north = tiles.layer["bounds"]
+    assert -180 <= west < east <= 180 and -90 <= south < north <= 90
+    assert not check_layer(version, lake, tiles.path, info=tiles.facts).errors
+
+
 @pytest.mark.parametrize("transform", [
     Affine(0, 0, 500000, 0, 0, 2500000), Affine(1e-300, 0, 500000, 0, -1e-300, 2500000), Affine(float("nan"), 0, 500000, 0, -1, 2500000),
     Affine(5, 5, 500000, 5, 5, 2500000), Affine(1e12, 0, 500000, 0, -1e12, 2500000),

@@ -153,6 +153,15 @@ def test_two_kinds_of_nodata_become_one(tmp_path: Path) -> None:
     assert "1 cells are -9999" in report.notes[0].reason
 
 
+@pytest.mark.parametrize("nodata", [float("inf"), float("-inf")])
+def test_endless_nodata(tmp_path: Path, nodata: float) -> None:
+    """GDAL allows it, the version's JSON does not: it becomes NaN, and is no repair."""
+    z = np.full((20, 20), 50, np.float32)
+    z[0, :5] = nodata
+    _, cells, report, file = read(write_dem(tmp_path / "a.tif", z, nodata=nodata), vertical="EGM96")
+    assert cells.mask.sum() == 5 and np.isnan(file["profile"]["nodata"]) and not report.counts
+
+
 def test_option_nodata_and_band(tmp_path: Path) -> None:
     z = np.stack([np.zeros((20, 20), np.uint16), np.full((20, 20), 7, np.uint16)])
     z[1, 0, 0] = 0

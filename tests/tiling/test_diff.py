@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import zipfile
@@ -64,6 +65,18 @@ def test_a_tileset_equals_itself(lake: Lake, city: Features) -> None:
     assert result["features"] == {"added": [], "removed": [], "changed": [], "same": 400}
     assert result["tiles"]["same"] > 5
     assert not result["problems"]
+
+
+def test_a_gzipped_tileset_equals_what_was_packed(lake: Lake, city: Features, tmp_path: Path) -> None:
+    """Servers of files keep tiles so (3D Tiles allows it): `twin check` and clients read it, tileset.json included."""
+    for name in ("plain", "packed"):
+        with zipfile.ZipFile(tiled(lake, name, city, compression="none")) as archive:
+            archive.extractall(tmp_path / name)
+    for path in (tmp_path / "packed").rglob("*"):
+        if path.suffix in (".json", ".glb"):
+            path.write_bytes(gzip.compress(path.read_bytes()))
+    result = diff_tilesets(tmp_path / "plain", tmp_path / "packed")
+    assert result["features"] == {"added": [], "removed": [], "changed": [], "same": 400}
 
 
 def test_other_tiles_of_the_same_features_are_no_change_of_features(lake: Lake, city: Features) -> None:

@@ -73,6 +73,8 @@ def test_compound_and_named_datums() -> None:
 @pytest.mark.parametrize(("code", "vertical", "error"), [
     (None, None, MissingReference), ("", None, MissingReference), ("EPSG:999999", None, BadReference), ("EPSG:4978", None, BadReference),
     ("EPSG:4547", "EPSG:4547", BadReference), ("EPSG:4547", "nonsense", BadReference),
+    ("IAU_2015:30100", None, BadReference),  # the moon
+    ('GEOGCS["unknown", DATUM["unknown", SPHEROID["unknown", 57.295779513, 0]], PRIMEM["unknown", 0], UNIT["degree", 0.017453292519943295]]', None, BadReference),
 ])  # fmt: skip
 def test_bad_references_are_refused(code: str | None, vertical: str | None, error: type[Exception]) -> None:
     with pytest.raises(error):
@@ -106,3 +108,29 @@ def test_enu_frame_is_a_rotation_to_the_place() -> None:
     assert np.linalg.det(frame[:3, :3]) == pytest.approx(1.0)
     up = crs.geodetic_to_ecef(np.array([[113.08, 22.58, 6.0]]))[0] - frame[:3, 3]
     assert np.allclose(up, frame[:3, 2], atol=1e-8)
+
+
+def test_a_layer_is_not_torn_where_a_way_between_datums_ends() -> None:
+    """Beijing 1954 in zone 38: PROJ's one way, "Beijing 1954 to WGS 84 (3)", ends at 22.89° N; beyond, it took longitudes as they are, 57 m off (docs/adr/0068)."""
+    x, y = np.full(61, 400_000.0), np.linspace(2_530_000.0, 2_536_000.0, 61)
+    lon, lat = crs.to_lonlat("EPSG:2435", x, y)
+    assert lat[0] < 22.89 < lat[-1]
+    _, _, steps = Geod(ellps="WGS84").inv(lon[:-1], lat[:-1], lon[1:], lat[1:])
+    assert np.abs(np.array(steps) - 100).max() < 0.1
+    back = crs.from_lonlat("EPSG:2435", lon, lat)
+    assert max(np.abs(back[0] - x).max(), np.abs(back[1] - y).max()) < 1e-3
+    by_hand = Transformer.from_pipeline(
+        "+proj=pipeline +step +inv +proj=tmerc +lon_0=114 +x_0=500000 +ellps=krass +step +proj=cart +ellps=krass "
+        "+step +proj=helmert +x=31.4 +y=-144.3 +z=-74.8 +rz=0.814 +s=-0.38 +convention=position_vector "
+        "+step +inv +proj=cart +ellps=WGS84 +step +proj=unitconvert +xy_in=rad +xy_out=deg"
+    )
+    expected = by_hand.transform(x, y, np.zeros(61))
+    assert np.abs(lon - expected[0]).max() < 1e-8 and np.abs(lat - expected[1]).max() < 1e-8
+
+
+@pytest.mark.parametrize(("code", "said"), [
+    ("EPSG:4547", "CGCS2000 = WGS 84"), ("EPSG:32649", "no change of datum"), ("EPSG:2383", "knows no way from Xian 1980"), ("EPSG:2435", "Beijing 1954 to WGS 84 (3)"),
+    ("EPSG:4267", "North American Datum 1927 to WGS 84 by that of PROJ's ways"),
+])  # fmt: skip
+def test_the_record_says_which_way_the_plane_took(code: str, said: str) -> None:
+    assert said in crs.vertical_path(crs.parse_reference(code, "EPSG:5737"))["horizontal"]

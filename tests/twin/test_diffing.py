@@ -13,6 +13,7 @@ import shapely
 
 from tests.ingest_bim.test_cityjson import document
 from twin import diffing, intake, parts, tasks
+from twin.archive import ArchiveWriter
 from twin.city import City
 from twin.lake import Lake
 from twin.model import Features, LayerVersion, Reference, Report
@@ -77,3 +78,14 @@ def test_rows_of_shared_parts_are_not_read(lake: Lake, monkeypatch: pytest.Monke
             }  # fmt: skip
     monkeypatch.setattr(parts, "read_features", lambda *_: pytest.fail("nothing differs"))
     assert not any(diffing._rows(lake, versions[-1], versions[-1], set()).values())  # noqa: SLF001
+
+
+def test_files_are_named_where_nothing_else_tells_what_changed(tmp_path: Path) -> None:
+    """Tilesets of others and terrain have no features' ids."""
+    for name, files in (("a", {"same": b"1", "changed": b"1", "gone": b"1"}), ("b", {"same": b"1", "changed": b"2", "new": b"1"})):
+        with ArchiveWriter(tmp_path / f"{name}.3tz") as archive:
+            archive.add("layer.json", b"{}")
+            for part, data in files.items():
+                archive.add(f"0/{part}.terrain", data)
+    text = diffing.as_text(diffing.diff(lambda: pytest.fail("no layer is asked for"), *(str(tmp_path / name) for name in ("a.3tz", "b.3tz"))))
+    assert "    + 0/new.terrain\n    - 0/gone.terrain\n    ~ 0/changed.terrain" in text and "same.terrain" not in text

@@ -24,7 +24,7 @@ from .issues import Report, Where
 from .metadata_model import Property
 from .positions import Feature, features_of, nearest, table_of, worst_of
 from .scene import F64
-from .source import FolderSource, Source
+from .source import FolderSource, Source, fetch
 from .tables import PropertyTable
 from .walk import Walker
 
@@ -190,9 +190,9 @@ def _walk(side: _Side, other: _Side, elsewhere: set[str]) -> None:
             _keep_rows(model, set(found.ids), side.rows)
             _keep_colors(model, side.colors)
 
-    data = side.read(side.entry)
+    found = fetch(side, "", side.entry, Where(side.report, side.entry))
     with np.errstate(all="ignore"):  # absurd numbers become infinities
-        tileset = None if data is None else Walker(side.report, None, laws=False, observe=see).tileset(data, side.entry, side, "", None)
+        tileset = None if found is None else Walker(side.report, None, laws=False, observe=see).tileset(found[1], side.entry, side, "", None)
     if tileset is None:
         raise BadTileset(f"{side.name} cannot be read: {side.report.errors[0]}", "twin check lists every finding.")
 
