@@ -27,4 +27,4 @@ class Options(ReaderOptions):
     )
     element_seconds: float = Field(20.0, ge=0.1, le=3600, description="CPU seconds one element may take (an engine tried first because it is quick: a quarter); then it is left out and listed.")
     workers: int = Field(0, ge=0, le=64, description="Geometry processes; 0: as many as there are cores.")
-    encoding: str | None = Field(None, description="Encoding of raw non-ASCII text (utf-8, gb18030, latin-1); guessed if not given.")
+    encoding: str | None = Field(None, min_length=1, description="Encoding of raw non-ASCII text (utf-8, gb18030, latin-1); guessed if not given.")

@@ -60,7 +60,7 @@ def parse_reference(
 
     Raises:
         MissingReference: `crs` is empty.
-        BadReference: PROJ does not know it, or it is of a kind that cannot hold a map (geocentric, engineering).
+        BadReference: PROJ does not know it, or it is of a kind that cannot hold a map (geocentric, engineering); an offset without a datum.
     """
     if not crs:
         raise MissingReference(
@@ -79,6 +79,9 @@ def parse_reference(
         )
     if vertical is not None:
         height, unit = _parse_vertical(vertical, where)
+    if vertical_offset and height in ("", ABOVE_GROUND):
+        raise BadReference(f"{where}: vertical_offset {vertical_offset:g} m is given, but no vertical datum that it could belong to.",
+                           "Name the datum with --vertical, for example EPSG:5737 (1985 heights), or leave vertical_offset out.")  # fmt: skip
     return Reference(_short(flat), height, unit, vertical_offset)
 
 
