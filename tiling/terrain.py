@@ -57,7 +57,7 @@ class Options(BaseOptions):
     max_level: int | None = Field(None, ge=0, le=terrain_levels.FINEST, description="Finest level; by default the one whose mesh is as fine as the raster's cells.")
     tolerance: float = Field(0.15, gt=0, le=1, description="Largest error of a level, as a share of the error Cesium assumes for it.")
     finest_error: float = Field(0.1, ge=0, le=100, description="Metres: no level is meshed more exactly than this.")
-    apron: float = Field(5000.0, ge=0, description="Metres over which the ground falls to sea level outside the raster.")
+    apron: float = Field(5000.0, ge=0, le=1_000_000, description="Metres over which the ground falls to sea level outside the raster.")
     voids: str = Field("fill", pattern="^(fill|sea)$", description="Cells without data: filled from around, or at sea level.")
     output: str = Field("quantized-mesh", pattern="^(quantized-mesh|3dtiles|both)$", description="quantized-mesh for terrain clients, 3dtiles for clients without terrain, or both.")
 

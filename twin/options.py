@@ -59,10 +59,11 @@ def _told(problem: Any) -> str:
 
 def _remedy(model: type[BaseModel], problems: list[Any]) -> str:
     """What the options mean whose values do not fit; all their names where one of them is unknown."""
+    means = {name: info.description or info.title for name, info in model.model_fields.items()}
     names = dict.fromkeys(str(problem["loc"][0]) if problem["loc"] else "" for problem in problems)
-    if not all(name in model.model_fields and model.model_fields[name].description for name in names):
-        return f"Options: {', '.join(model.model_fields)}."
-    return " ".join(f"{name}: {model.model_fields[name].description}" for name in names)
+    if not all(map(means.get, names)):
+        return f"Options: {', '.join(means)}."
+    return " ".join(f"{name}: {str(means[name]).rstrip('.')}." for name in names)
 
 
 def takes(model: type[BaseModel], name: str, value: Any) -> bool:
