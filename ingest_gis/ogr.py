@@ -55,7 +55,7 @@ def open_gdal(path: Path, driver: str, options: VectorOptions, report: Report) -
             _texts_among_numbers(path, table, schema, report)
 
     def column(name: str) -> Iterator[pa.ChunkedArray]:
-        if list(info["fields"]).count(name) != 1:  # one of several of a name, which have got numbers
+        if [field.lower() for field in info["fields"]].count(name.lower()) != 1:  # one of several of a name (which have got numbers), or but for case, which GDAL does not tell apart
             yield from (rows.attributes.column(name) for rows in chunks())
             return
         with ExitStack() as stack:
