@@ -40,7 +40,7 @@ from twin.model import Bounds, LayerVersion
 from twin.registry import Options as BaseOptions
 from twin.registry import TileJob
 
-CODE_VERSION = "terrain-8"
+CODE_VERSION = "terrain-9"
 BLOCK = 16
 MOST_TILES = 4_000_000
 CACHE = 64 << 20
@@ -288,7 +288,8 @@ def make_block(plan: Plan, block: Block) -> Made:
                 result.files.append((f"{z}/{x}/{y}.terrain", pack_mesh(qm.header_bytes(header) + out[qm.HEADER : size].tobytes() + _extras(plan, z, x, y, error))))
             if plan.options.models and z >= plan.models_from:
                 corner = (row, column, lam, phi, turns, rises)
-                rounding = 0.01 * allowed if terrain_levels.holds(plan.levels, z + 1, 2 * x, 2 * y) else 0.001
+                # not by a large finest_error: small tiles would have corners outside of their volumes
+                rounding = 0.01 * terrain_levels.tolerance(z, plan.options.tolerance, min(plan.options.finest_error, 0.1)) if terrain_levels.holds(plan.levels, z + 1, 2 * x, 2 * y) else 0.001
                 packed, place = ground_tile(height, corner, vertices[:used], triangles[:made], (z, x, y), rounding)
                 result.files.append((place.uri, packed))
                 result.grounds.append(place)
