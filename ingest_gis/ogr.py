@@ -107,7 +107,7 @@ def _choose_table(path: Path, layers: NDArray[np.object_], wanted: str | None) -
             raise BadOption(f"{path.name} has no table {wanted!r} with geometry.", f"Tables: {', '.join(names) or 'none'}.")
         return wanted
     if not names:
-        raise UnreadableSource(f"{path.name} holds no table with geometry.", "Give a file with features.")
+        raise UnreadableSource(f"{path.name} holds no table with geometry, or is cut short.", "Give a file with features, or export it again.")
     if len(names) > 1:
         raise BadOption(f"{path.name} holds {len(names)} tables: {', '.join(names)}.", f"Choose one with --option table={names[0]}.")
     return names[0]

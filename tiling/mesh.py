@@ -125,7 +125,7 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
         built = finished_of(work.table())
         drawn = _settle(elements, tree, built, report)
         if not report.kept:
-            raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.", first_reasons(version.report.get("notes", [])))
+            raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.", first_reasons([*version.report.get("notes", []), *report.to_json()["notes"]]))
         tiles = [Tile(crs.enu_frame(*c.centre()), b.error, c.parent, b.low, b.high, f"{c.name}.glb" if b.packed else None)
                  for c, b in zip(tree.cells, built, strict=True)]  # fmt: skip
         shown = surveys if drawn.all() else _survey(elements, drawn)

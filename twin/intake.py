@@ -39,6 +39,8 @@ def ingest_params(source: sources.Source, layer: str, *, reader: str | None = No
     entry = _reader_for(paths, reader, options or {})
     if len(paths) > 1 and not entry.several:
         raise BadInput(f"Reader {entry.name} takes one file, {len(paths)} are given.", "Ingest them one by one.")
+    if not entry.several and paths[0].is_dir() and paths[0].suffix.lower() != ".gdb":
+        raise BadInput(f"{paths[0].name} is a folder, and reader {entry.name} takes one file.", "Give the file in it.")
     split_options(entry, options or {})
     return {"source": str(paths[0]) if len(paths) == 1 else [str(path) for path in paths], "layer": layer, "reader": entry.name, "options": options or {}, "describe": describe or {}, "publish": publish} | ({"columns": columns} if columns else {}) | ({"update": True} if update else {})
 
