@@ -48,7 +48,7 @@ def test_a_link_goes_by_its_own_name_and_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["x" * 5000 + ".gpkg", "a\0b.gpkg"])
 def test_names_that_no_file_can_have(name: str) -> None:
-    with pytest.raises(UnreadableSource, match="cannot be reached|There is no file"):
+    with pytest.raises(UnreadableSource, match=r"cannot be reached|There is no file"):
         sources.expand(name)
 
 
