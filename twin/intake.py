@@ -104,6 +104,12 @@ def _lenient(model: Any, values: dict[str, Any]) -> Any:
     return registry.parse_options(model, {k: v for k, v in values.items() if takes(model, k, v)}, "options")
 
 
+def _fields(entry: registry.Entry) -> set[str]:
+    """The options of a reader and of the tiler of what it reads."""
+    tiler = registry.tilers().get(entry.kind)
+    return set(entry.load().Options.model_fields) | (set(tiler.load().Options.model_fields) if tiler else set())
+
+
 def split_options(entry: registry.Entry, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """(the reader's parsed options, options meant for the layer's tiler); an option neither knows is refused.
 
@@ -118,7 +124,9 @@ def split_options(entry: registry.Entry, options: dict[str, Any]) -> tuple[Any, 
     unknown = set(rest) - tiler_fields
     if unknown:
         known = ", ".join(sorted(set(reader_model.model_fields) | tiler_fields))
-        raise BadOption(f"Reader {entry.name} has no option {min(unknown)!r}.", f"Options: {known}.")
+        others = [other.name for other in registry.readers().values() if set(other.suffixes) & set(entry.suffixes) and min(unknown) in _fields(other)]
+        hint = f"Reader {' or '.join(others)} has it: --reader {others[0]} shows why it was not chosen. " if others else ""
+        raise BadOption(f"Reader {entry.name} has no option {min(unknown)!r}.", f"{hint}Options: {known}.")
     if tiler:
         registry.parse_options(tiler_model, rest, f"tiler {tiler.name}")
     return registry.parse_options(reader_model, own, f"reader {entry.name}"), rest

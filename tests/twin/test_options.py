@@ -128,3 +128,12 @@ def test_looks_that_do_not_apply_are_said(ingest: Any, kind: str, arguments: tup
     code, said, _ = ingest(kind, "--reader", "raster", *(text for argument in arguments for text in ("--option", argument)))
     assert code == 0, said
     assert [told] == [note["reason"] for note in said["report"]["notes"] if note["action"] == "warned"]
+
+
+def test_an_option_of_another_reader_of_the_same_file_is_told(ingest: Any, tmp_path: Path) -> None:
+    """A cut GeoPackage of buildings is taken for a map; that its heights are unknown to maps is not what is wrong."""
+    (tmp_path / "houses.gpkg").write_bytes(b"SQLite format 3\0" + bytes(50))
+    result = CliRunner().invoke(main, ["ingest", str(tmp_path / "houses.gpkg"), "--layer", "x", "--option", "default_height=5", "--home", str(tmp_path / "city")])
+    assert result.exit_code == 2
+    assert "Reader vector has no option 'default_height'" in result.output
+    assert "Reader footprints has it: --reader footprints" in result.output
