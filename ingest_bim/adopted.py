@@ -53,7 +53,7 @@ class Options(ReaderOptions):
     @field_validator("anchor_lonlat")
     @classmethod
     def _three(cls, value: str | None) -> str | None:
-        numbers = [float(part) for part in (value or "0,0,0").split(",")]
+        numbers = [float(part) for part in ("0,0,0" if value is None else value).split(",")]
         if len(numbers) != 3 or not np.isfinite(numbers).all() or abs(numbers[0]) > 180 or abs(numbers[1]) > 90:
             raise ValueError(f"{value!r} is not longitude,latitude,height such as 112.6,22.5,30")
         return value
@@ -98,6 +98,8 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
     report.source = report.source or source.name
     if options.crs or options.vertical or options.vertical_offset:
         raise BadOption(f"{source.name} is a tileset, which stands in earth-centred coordinates: crs and vertical have no meaning.", "Leave them out.")
+    if options.rotation and not options.anchor_lonlat:
+        raise BadOption(f"rotation={options.rotation:g} turns a tileset that is placed by hand, and no place is given.", "Give anchor_lonlat=LONGITUDE,LATITUDE,HEIGHT too, or leave rotation out.")
     with Files(source) as files:
         entry, copy = files.entry, _Copy(files, report)
         if files.folder:

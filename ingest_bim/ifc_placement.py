@@ -30,6 +30,8 @@ TOOL_DEFAULTS = (
     (42.3586, -71.0567, "Revit"), (42.2130, -71.0330, "Revit"), (51.5002, -0.1262, "Revit (London)"), (47.5597, 19.0548, "ArchiCAD"), (0.0, 0.0, "an unset value"),
 )  # fmt: skip
 FAR = 50_000.0
+HIGHEST = 12_000
+"""Metres over and under sea level at which a model may be placed by hand: higher than any mountain, deeper than any sea."""
 HOW = (
     "Place it by hand: --crs EPSG:4547+5737 --option anchor=E,N,H (or anchor_lonlat=lon,lat,H), with rotation=degrees "
     "(clockwise from grid north) and origin=x,y,z (the model point at the anchor, metres) as needed."
@@ -79,8 +81,12 @@ def place(model: Any, length: float, request: Request, report: Report, where: st
         degrees = f"{site.lonlat[1]:.6f}° N, {site.lonlat[0]:.6f}° E"
         report.note("assumed", "", f"The model's sites lie at {site.others + 1} different latitudes and longitudes: those of the first one count ({degrees}).")
     if request.explicit:
+        if request.use != "auto":
+            raise BadOption(f"{where}: use={request.use} and an anchor are both given.", "Give one: the file's georeference counts, or the anchor.")
         placed = place_by_user(request, where)
     else:
+        if request.rotation or any(request.origin) or request.scale != 1.0:
+            raise BadOption(f"{where}: rotation, origin and scale go with an anchor, and none is given.", "Give anchor=E,N,H or anchor_lonlat=lon,lat,H too, or leave them out.")
         helmert = read_helmert(model, report) if request.use in ("auto", "map") else None
         if helmert is not None:
             placed = _checked(_by_map(helmert, request, length, report, where), model, site, request, length, report, where)
@@ -114,7 +120,11 @@ def place_by_user(request: Request, where: str) -> Placement:
     assert values is not None
     if len(values) not in (2, 3):
         raise BadOption(f"{where}: the anchor has {len(values)} numbers.", "Give E,N or E,N,H (anchor) or lon,lat or lon,lat,H (anchor_lonlat).")
+    if len(values) == 3 and request.height is not None and request.height != values[2]:
+        raise BadOption(f"{where}: the anchor's height is {values[2]:g} and height is {request.height:g}.", "Give one of them.")
     height = request.height if request.height is not None else values[2] if len(values) == 3 else None
+    if height is not None and abs(height) > HIGHEST:
+        raise BadOption(f"{where}: the anchor's height {height:g} m is not on the earth.", f"Give metres in the vertical datum, from {-HIGHEST:,} to {HIGHEST:,}.")
     if height is None and request.vertical == ABOVE_GROUND:
         height = 0.0
     if height is None:
@@ -145,6 +155,9 @@ def place_by_user(request: Request, where: str) -> Placement:
 
 
 def _by_map(helmert: Helmert, request: Request, length: float, report: Report, where: str) -> Placement:
+    if request.height is not None:
+        raise BadOption(f"{where}: height={request.height:g} is given, but {helmert.source} states the height (OrthogonalHeight) itself.",
+                        "Leave height out, or place the model by hand with anchor=E,N,H.")  # fmt: skip
     target = helmert.crs
     if request.crs and target.code and crs_module.parse_reference(request.crs).horizontal != target.code:
         report.note("assumed", "", f"The CRS {request.crs} given by the user replaces the file's {target.text!r}.")

@@ -185,6 +185,8 @@ def _telling(around: reading.Surroundings) -> Progress:
 def _request(options: Options) -> Request:
     if options.footprint and (options.anchor or options.anchor_lonlat):
         raise BadOption(f"footprint={options.footprint} and an anchor are both given.", "Give one.")
+    if options.footprint and (options.rotation or options.scale != 1.0 or options.use != "auto"):
+        raise BadOption(f"footprint={options.footprint} finds the model's turn and size itself: rotation, scale and use do not go with it.", "Leave them out.")
     if options.footprint and options.kernel == "none":
         raise BadOption("A model without shapes (kernel=none) cannot be laid on a footprint.", "Leave one of the two options out.")
     origin = numbers(options.origin)

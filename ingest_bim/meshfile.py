@@ -51,7 +51,7 @@ class Options(ReaderOptions):
     anchor: Anchor = None
     anchor_lonlat: AnchorLonLat = None
     rotation: float = Field(0.0, ge=-360, le=360, description="Degrees clockwise from grid north to the model's y axis (of a y-up model: to its -z axis).")
-    height: float | None = Field(None, description="Height of the origin point in the vertical datum, metres.")
+    height: float | None = Field(None, ge=-12_000, le=12_000, description="Height of the origin point in the vertical datum, metres.")
     origin: Numbers = Field("0,0,0", description="The model point x,y,z (metres, z up) that stands at the anchor.")
     scale: float = Field(1.0, gt=0.5, lt=2, description="Grid metres per model metre.")
     units: Unit | None = Field(None, description="Unit of the file's coordinates; glTF is in metres by definition, others are taken so.")

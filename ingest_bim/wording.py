@@ -22,6 +22,6 @@ def in_words(error: Exception) -> str:
         return "a value is of another kind than the format asks for"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    if isinstance(error, AssertionError | UnboundLocalError) or not text:
+    if isinstance(error, AssertionError | UnboundLocalError) or not text or "broadcast" in text or "reshape" in text:
         return "a part of it is missing, shorter than it states, or not as the format asks"
     return text

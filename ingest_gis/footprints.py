@@ -44,11 +44,11 @@ class Options(VectorOptions):
     """Options of the footprint reader."""
 
     height: str | None = Field(None, description="Column with the height above ground; found by its name if left out.")
-    height_unit: float = Field(1.0, gt=0, description="Metres per unit of the height column (0.3048 for feet).")
+    height_unit: float = Field(1.0, gt=0, le=10, description="Metres per unit of the height column (0.3048 for feet).")
     floors: str | None = Field(None, description="Column with the number of floors, used where the height is missing.")
-    floor_height: float = Field(3.0, gt=0, le=20, description="Metres per floor.")
+    floor_height: float = Field(3.0, ge=1, le=20, description="Metres per floor.")
     default_height: float | None = Field(None, gt=0, le=HIGHEST, description="Height in metres of buildings that state none.")
-    min_height: float = Field(0.5, ge=0, description="Heights below this many metres count as missing.")
+    min_height: float = Field(0.5, ge=0, le=HIGHEST, description="Heights below this many metres count as missing.")
     base: str | None = Field(None, description="Column with the absolute height of the building's foot, in the vertical datum.")
 
 

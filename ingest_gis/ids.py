@@ -18,6 +18,8 @@ from ingest_gis.rows import Rows, Source
 from twin.errors import BadOption
 from twin.model import Report
 
+EXACT = 2.0**63
+"""From here on a whole number is none of 64 bits."""
 LIKELY = (
     "id", "fid", "gid", "ogc_fid", "objectid", "globalid", "gml_id", "uuid", "guid", "osm_id", "identificatie", "bin", "feature_id",
     "building_id", "bldg_id", "编号", "要素编号", "建筑编号", "标识码", "bsm", LINK_ID,
@@ -78,7 +80,8 @@ def as_text(values: pa.ChunkedArray | pa.Array) -> pa.Array:
     """Ids as text: whole numbers without a fraction, empty and blank texts as null."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    if pa.types.is_floating(values.type) and pc.all(pc.equal(pc.floor(values), values)).as_py():
+    whole = pa.types.is_floating(values.type) and pc.all(pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), EXACT))).as_py()
+    if whole:
         values = values.cast(pa.int64(), safe=False)
     texts = values.cast(pa.string())
     return pc.if_else(pc.equal(pc.utf8_trim_whitespace(texts), ""), pa.scalar(None, pa.string()), texts)

@@ -34,7 +34,7 @@ class Options(ReaderOptions):
     """Which variable, and what the file leaves open."""
 
     variable: str | None = Field(None, description="The variable to read, where the file has several fields.")
-    zone: str | None = Field(None, description="Offset from UTC (+08:00) of times whose units name no zone; CF says UTC.")
+    zone: str | None = Field(None, min_length=1, description="Offset from UTC (+08:00) of times whose units name no zone; CF says UTC.")
     ramp: str | None = Field(None, description=f"Colours: {', '.join(raster_legend.RAMPS)}.")
     minimum: float | None = Field(None, description="Value at the ramp's first colour (else the 2nd percentile).")
     maximum: float | None = Field(None, description="Value at the ramp's last colour (else the 98th percentile).")

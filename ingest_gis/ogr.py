@@ -81,7 +81,7 @@ def open_gdal(path: Path, driver: str, options: VectorOptions, report: Report) -
     def column(name: str) -> Iterator[pa.ChunkedArray]:
         if decoded is not None:
             yield from (guard.texts(_attributes(*_parts(about, batch)).select([name])).column(name) for about, batch in decoded())
-        elif list(info["fields"]).count(name) != 1:  # one of several of a name, which have got numbers
+        elif [field.lower() for field in info["fields"]].count(name.lower()) != 1:  # one of several of a name (which have got numbers), or but for case, which GDAL does not tell apart
             yield from (rows.attributes.column(name) for rows in chunks())
         else:
             yield from (guard.texts(_plain(pa.Table.from_batches([batch]))).column(name) for _, batch in _batches(guard, target, how, [name]))
@@ -134,7 +134,7 @@ def _choose_table(path: Path, names: list[str], wanted: str | None) -> str:
             raise BadOption(f"{path.name} has no table {wanted!r} with geometry.", f"Tables: {', '.join(names) or 'none'}.")
         return wanted
     if not names:
-        raise UnreadableSource(f"{path.name} holds no table with geometry.", "Give a file with features.")
+        raise UnreadableSource(f"{path.name} holds no table with geometry, or is cut short.", "Give a file with features, or export it again.")
     if len(names) > 1:
         raise BadOption(f"{path.name} holds {len(names)} tables: {', '.join(names)}.", f"Choose one with --option table={names[0]}.")
     return names[0]

@@ -48,7 +48,7 @@ Flag = Literal["withheld", "synthetic", "key_point", "overlap", "noise"]
 class Options(ReaderOptions):
     """Options of the point cloud reader."""
 
-    vertical_unit: float | None = Field(None, gt=0, description="Metres per unit of the heights (0.3048 for feet); overrides the file's.")
+    vertical_unit: float | None = Field(None, gt=0, le=10, description="Metres per unit of the heights (0.3048 for feet); overrides the file's.")
     references: dict[str, str] = Field({}, description="CRS by file name: PATTERN=CRS+VERTICAL, separated by commas, e.g. n*.laz=EPSG:4547+5737; before --crs.")
     classes: tuple[int, ...] | None = Field(None, description="Keep only points of these classes, e.g. 2,6.")
     exclude: tuple[int, ...] = Field((), description="Leave out points of these classes, e.g. 7,18.")

@@ -51,7 +51,7 @@ def flag_bits(point_format: int) -> dict[str, int]:
 def make_filter(point_format: int, drop: tuple[str, ...], only: tuple[int, ...] | None, exclude: tuple[int, ...]) -> Filter:
     """A file's filter from what a user says: flags and "noise" to drop, the only classes to keep (None: all), classes to leave out."""
     bits = flag_bits(point_format)
-    flags = tuple(sorted(name for name in drop if name in bits))
+    flags = tuple(sorted({name for name in drop if name in bits}))
     classes = set(exclude) | (set(range(256)) - set(only) if only is not None else set())
     if "noise" in drop:
         classes |= set(NOISE)

@@ -91,6 +91,8 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
             raise BadFeature(f"{file.name} holds complex numbers.", "Export its amplitude or phase.")
         wkt = crs.crs_of(reference.horizontal).to_wkt()
         folder = stack.enter_context(scratch.folder("raster"))
+        if options.nodata is not None and not raster_source.holds(np.dtype(dataset.dtypes[0]), options.nodata):
+            raise BadOption(f"{file.name}: nodata={options.nodata:g} is no {dataset.dtypes[0]} number, which its cells are.", "Give the value that its cells without data have, or leave nodata out.")
         nodata = options.nodata if options.nodata is not None else dataset.nodata
         upright = stack.enter_context(_upright(dataset, wkt, nodata, report))
         clean, seen = _clean(upright, nodata, wkt, folder / "clean.tif")
@@ -100,6 +102,7 @@ def read(source: Path, options: Options, report: Report) -> Iterator[Batch]:
         if seen.odd:
             report.note("repaired", "", f"{seen.odd} cells are NaN or infinite; they were taken as without data")
         legend = _legend(clean, seen, options, raster_legend.sidecar_names(file.path, report))
+        _unused(legend, options, report)
         jpeg = legend["type"] == "rgb" and dataset.compression is not None and dataset.compression.name.lower() == "jpeg"
         if jpeg:
             report.note("assumed", "", f"the photograph is JPEG; it was packed again as JPEG (quality {JPEG_QUALITY})")
@@ -130,7 +133,7 @@ def _clean(dataset: Any, nodata: float | None, wkt: str, path: Path) -> tuple[Pa
     endless = dtype.kind == "f" and nodata is not None and np.isinf(nodata)  # JSON knows no such number
     if dtype.kind == "f" and (nodata is None or endless):
         void = float("nan")
-    if dtype.kind in "iu" and nodata is not None and not (float(nodata).is_integer() and np.iinfo(dtype).min <= nodata <= np.iinfo(dtype).max):
+    if dtype.kind in "iu" and nodata is not None and not raster_source.holds(dtype, nodata):
         void = None  # marks nothing in this type
     flags = dataset.mask_flag_enums[0]
     masked = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags and nodata is None
@@ -185,6 +188,18 @@ def _dress(dataset: Any, out: Any) -> None:
     for index, text in enumerate(dataset.descriptions, 1):
         if text:
             out.set_band_description(index, text)
+
+
+def _unused(legend: dict[str, Any], options: Options, report: Report) -> None:
+    """Say which options about its looks have nothing to do with how the raster is drawn."""
+    kind = legend["type"]
+    drawn = {"rgb": "as the picture that it is", "classes": "by classes", "continuous": "by a ramp"}[kind]
+    means = {"ramp": "continuous", "minimum": "continuous", "maximum": "continuous", "classes": "classes"}
+    for name in (name for name, needed in means.items() if name in options.model_fields_set and needed != kind and getattr(options, name) is not None):
+        report.note("warned", "", f"the option {name} is not used: the raster is drawn {drawn}")
+    missing = sorted(set(raster_legend.parse_names(options.classes)) - {entry["value"] for entry in legend["entries"]}) if kind == "classes" else []
+    if missing:
+        report.note("warned", "", f"classes names {', '.join(map(str, missing[:8]))}{', …' if len(missing) > 8 else ''}, which no cell holds")
 
 
 def _legend(path: Path, seen: _Seen, options: Options, names: dict[int, str]) -> dict[str, Any]:

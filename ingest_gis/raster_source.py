@@ -192,6 +192,13 @@ def opened(file: RasterFile) -> Iterator[Any]:
             raise UnreadableSource(f"{file.name} is cut short or damaged: {detail}.", "Export or download it again.") from error
 
 
+def holds(dtype: np.dtype[Any], value: float) -> bool:
+    """Whether cells of a type can hold a number."""
+    if dtype.kind == "f":
+        return not math.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
+    return float(value).is_integer() and int(np.iinfo(dtype).min) <= value <= int(np.iinfo(dtype).max)
+
+
 def by_points(dataset: Any) -> bool:
     """Whether ground control points alone say where it lies; a `WarpedVRT` of it lies north up."""
     return bool(dataset.gcps[0]) and dataset.transform.is_identity

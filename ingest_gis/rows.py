@@ -26,7 +26,7 @@ class VectorOptions(ReaderOptions):
 
     table: str | None = Field(None, description="Table (layer) of a GeoPackage with several.")
     id: str | None = Field(None, description="Column whose values are the feature ids; 'fid' names the table's row key.")
-    encoding: str | None = Field(None, description="Character encoding of a Shapefile's texts, e.g. GBK.")
+    encoding: str | None = Field(None, min_length=1, description="Character encoding of a Shapefile's texts, e.g. GBK.")
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Options(ReaderOptions):
     member: str | None = Field(None, description="Which raster of a ZIP, where it holds several.")
     references: dict[str, str] = Field({}, description="CRS and datum by file name: PATTERN=CRS+VERTICAL, separated by commas, e.g. survey*.tif=EPSG:4547+5737 or old*.tif=+EGM96.")
     blend: float | None = Field(None, gt=0, description="Metres over which a finer raster runs out into the next coarser one; by default two of its cells.")
-    water: str | None = Field(None, description="Water for the water mask: a layer of the city with polygons, a vector file of them, or a raster whose cells above 0 are water.")
+    water: str | None = Field(None, min_length=1, description="Water for the water mask: a layer of the city with polygons, a vector file of them, or a raster whose cells above 0 are water.")
 
     @field_validator("references", mode="before")
     @classmethod
@@ -148,6 +148,9 @@ def _one(name: str, source: Path, options: Options, cog: Path, report: Report) -
             raster_source.check_points(dataset, file, report)
         else:
             raster_source.check_georeferenced(dataset, file)
+        kind = np.dtype(dataset.dtypes[band - 1])
+        if options.nodata is not None and kind.kind == "f" and not raster_source.holds(kind, options.nodata):
+            raise BadOption(f"{file.name}: nodata={options.nodata:g} is no {kind} number, which its cells are.", "Give the value that its cells without data have, or leave nodata out.")
         nodata = options.nodata if options.nodata is not None else dataset.nodatavals[band - 1]
         horizontal = crs.crs_of(reference.horizontal).to_wkt()
         stored = stored_in(dataset, band, nodata, report)
@@ -242,7 +245,7 @@ def _clean(dataset: Any, stored: Stored, horizontal: str, path: Path, name: str,
     void = nodata
     if void is None and dtype.kind != "u":
         void = void_value(dtype, name)
-    if void is not None and dtype.kind != "f" and not (float(void).is_integer() and np.iinfo(dtype).min <= void <= np.iinfo(dtype).max):
+    if void is not None and dtype.kind != "f" and not raster_source.holds(dtype, void):
         report.note("assumed", "", f"the declared nodata {void} is no {dtype}; it marks nothing")
         void = nodata = None if dtype.kind == "u" else void_value(dtype, name)
     if dtype.kind == "f" and void is not None:

@@ -33,7 +33,7 @@ from twin.model import Batch, Features, Group, LayerKind, LayerVersion, Report
 class Params(BaseModel):
     """Base of all scenario parameters: unknown names are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 Said = tuple[str, str]

@@ -67,7 +67,7 @@ BUILDINGS, MASS = 0, 1
 class Options(registry.Options):
     """How blocks are tiled. What is excluded is no part of a tileset's key: the tiles do not depend on it."""
 
-    ground: float | None = Field(None, description="Ellipsoidal height in metres of the ground where there is no terrain.")
+    ground: float | None = Field(None, ge=-12_000, le=12_000, description="Ellipsoidal height in metres of the ground where there is no terrain.")
     budget: int = Field(16_000, ge=100, le=1_000_000, description="Vertices that a leaf tile may hold.")
     in_memory: int = Field(partition.LIMIT, ge=1, exclude=True, description="Buildings whose places are held in memory at a time; the tiles do not depend on it.")
     compression: Compression = Field("meshopt", description="EXT_meshopt_compression of triangles, or none for clients without it.")

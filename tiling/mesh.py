@@ -35,7 +35,7 @@ from tiling.tileset import Finished, Tile
 from tiling.tree_documents import told
 from twin import crs, registry, scratch
 from twin.archive import ArchiveWriter
-from twin.errors import BadFeature
+from twin.errors import BadFeature, BadOption
 from twin.model import LayerVersion, Report
 from twin.parts import first_reasons
 from twin.processes import give_back
@@ -75,8 +75,10 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
     Raises:
         BadFeature: no element has a triangle.
         MissingReference: the heights have no vertical datum.
+        BadOption: a column is named that the layer does not have.
         StorageError: the disk is full.
     """
+    _check_columns(version, job.options)
     with scratch.folder("mesh", job.out.parent) as place:
         elements = Elements.of(job.lake, version, job.options.budget, place / "shapes", job.options.in_memory)
         report = Report(source=version.layer, read=len(elements.table))
@@ -91,6 +93,13 @@ def tile(version: LayerVersion, job: TileJob) -> dict[str, Any]:
             return _build(version, job, elements, tree, past, report)
         finally:
             past.close()
+
+
+def _check_columns(version: LayerVersion, options: Options) -> None:
+    known = [column.name for column in version.columns]
+    for name in ("storey", "building"):
+        if name in options.model_fields_set and (wanted := getattr(options, name)) not in known:
+            raise BadOption(f"Layer {version.layer}: {name}={wanted[:80]} names no column of it.", f"Its columns: {', '.join(known[:40]) or 'none'}.")
 
 
 def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, past: Past, report: Report) -> dict[str, Any]:
@@ -116,7 +125,7 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
         built = finished_of(work.table())
         drawn = _settle(elements, tree, built, report)
         if not report.kept:
-            raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.", first_reasons(version.report.get("notes", [])))
+            raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.", first_reasons([*version.report.get("notes", []), *report.to_json()["notes"]]))
         tiles = [Tile(crs.enu_frame(*c.centre()), b.error, c.parent, b.low, b.high, f"{c.name}.glb" if b.packed else None)
                  for c, b in zip(tree.cells, built, strict=True)]  # fmt: skip
         shown = surveys if drawn.all() else _survey(elements, drawn)

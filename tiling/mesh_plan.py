@@ -46,7 +46,8 @@ class Tree:
         store = elements.store
         count = len(store["read_code"])
         if not count:
-            raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.", first_reasons(version.report.get("notes", [])))
+            told = first_reasons([*version.report.get("notes", []), *report.to_json()["notes"]])
+            raise BadFeature(f"Layer {version.layer}: no element has a triangle that can be drawn.", told or "Without shapes it is kept by twin ingest --no-publish.")
         self._sort()
         self.total = sum(int(store["placed_weight"][a:b].sum()) for a, b in store.spans("placed_weight", CHUNK))
         grid = options.subdivision == "implicit"

@@ -56,8 +56,8 @@ class Options(BaseOptions):
 
     max_level: int | None = Field(None, ge=0, le=terrain_levels.FINEST, description="Finest level; by default the one whose mesh is as fine as the raster's cells.")
     tolerance: float = Field(0.15, gt=0, le=1, description="Largest error of a level, as a share of the error Cesium assumes for it.")
-    finest_error: float = Field(0.1, ge=0, description="Metres: no level is meshed more exactly than this.")
-    apron: float = Field(5000.0, ge=0, description="Metres over which the ground falls to sea level outside the raster.")
+    finest_error: float = Field(0.1, ge=0, le=100, description="Metres: no level is meshed more exactly than this.")
+    apron: float = Field(5000.0, ge=0, le=1_000_000, description="Metres over which the ground falls to sea level outside the raster.")
     voids: str = Field("fill", pattern="^(fill|sea)$", description="Cells without data: filled from around, or at sea level.")
     output: str = Field("quantized-mesh", pattern="^(quantized-mesh|3dtiles|both)$", description="quantized-mesh for terrain clients, 3dtiles for clients without terrain, or both.")
 
@@ -288,7 +288,8 @@ def make_block(plan: Plan, block: Block) -> Made:
                 result.files.append((f"{z}/{x}/{y}.terrain", pack_mesh(qm.header_bytes(header) + out[qm.HEADER : size].tobytes() + _extras(plan, z, x, y, error))))
             if plan.options.models and z >= plan.models_from:
                 corner = (row, column, lam, phi, turns, rises)
-                rounding = 0.01 * allowed if terrain_levels.holds(plan.levels, z + 1, 2 * x, 2 * y) else 0.001
+                # not by a large finest_error: small tiles would have corners outside of their volumes
+                rounding = 0.01 * terrain_levels.tolerance(z, plan.options.tolerance, min(plan.options.finest_error, 0.1)) if terrain_levels.holds(plan.levels, z + 1, 2 * x, 2 * y) else 0.001
                 packed, place = ground_tile(height, corner, vertices[:used], triangles[:made], (z, x, y), rounding)
                 result.files.append((place.uri, packed))
                 result.grounds.append(place)

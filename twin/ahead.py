@@ -84,7 +84,11 @@ def load(begun: Begun) -> None:
 
     That has work for two cores while it opens the source, and it is what is waited for: only then does loading begin.
     """
-    if sys.platform != "linux" or begun.source.stat().st_size < LARGE:  # elsewhere a priority is not a thread's
+    try:
+        large = begun.source.stat().st_size >= LARGE
+    except OSError:  # whoever reads it says what is wrong with it
+        return
+    if sys.platform != "linux" or not large:  # elsewhere a priority is not a thread's
         return
     names = ["twin.tasks", *(tiler.module for tiler in TILERS if tiler.kind == begun.entry.kind)]
     if begun.spare is not None:

@@ -25,9 +25,10 @@ def run(shell: Shell, scenario: str | None, values: tuple[str, ...], name: str |
         return
     module = registry.find(registry.scenarios(), scenario, "scenario").load()
     inputs = registry.from_text(module.Params, {key: text_of(key, value) for key, value in pairs(values, "--set").items()})
-    intake.check_layer_name(name or scenario)
+    name = scenario if name is None else name
+    intake.check_layer_name(name)
     running.check_inputs(shell.city, scenario, inputs)
-    params = {"scenario": scenario, "inputs": inputs, "name": name or scenario}
+    params = {"scenario": scenario, "inputs": inputs, "name": name}
     with shell.progress() as listen:
         job = tasks.work(shell.city, tasks.submit(shell.city, "run", params), listen)
     result = tasks.require(job)

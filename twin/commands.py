@@ -44,7 +44,9 @@ def ingest(shell: Shell, source: tuple[Path, ...], layer: str, reader: str | Non
 
     ahead.prepare()
     given: dict[str, Any] = pairs(options, "--option")
-    given |= {key: value for key, value in (("crs", crs), ("vertical", vertical)) if value is not None}
+    for key, value in (("crs", crs), ("vertical", vertical)):
+        if value is not None and given.setdefault(key, value) != value:
+            raise BadOption(f"--{key} {value!r} and --option {key}={given[key]} are both given.", "Say it once.")
     if not reader and (begun := ahead.reading(source, given, shell.settings.cache)) is not None:
         ahead.load(begun)
     spare_pandas()

@@ -60,7 +60,7 @@ def parse_reference(
 
     Raises:
         MissingReference: `crs` is empty.
-        BadReference: PROJ does not know it, or it is of a kind that cannot hold a map (geocentric, engineering), or of another body.
+        BadReference: PROJ does not know it, or it is of a kind that cannot hold a map (geocentric, engineering), or of another body; an offset without a datum.
     """
     if not crs:
         raise MissingReference(
@@ -79,6 +79,9 @@ def parse_reference(
         )
     if vertical is not None:
         height, unit = _parse_vertical(vertical, where)
+    if vertical_offset and height in ("", ABOVE_GROUND):
+        raise BadReference(f"{where}: vertical_offset {vertical_offset:g} m is given, but no vertical datum that it could belong to.",
+                           "Name the datum with --vertical, for example EPSG:5737 (1985 heights), or leave vertical_offset out.")  # fmt: skip
     horizontal = _short(flat)
     if not horizontal.startswith("EPSG:"):
         _check_earthly(horizontal, f"{where}: {parsed.name}")
@@ -363,6 +366,20 @@ def extent_of(reference: Reference, bounds: Bounds) -> Bounds:
     return Bounds.of(np.column_stack([lon, lat]))
 
 
+def _margins(area: Any) -> tuple[float, float]:
+    """Degrees outside of a CRS's area of use in which coordinates are believed."""
+    return max(2.0, (area.east - area.west) * 0.5), max(2.0, (area.north - area.south) * 0.5)
+
+
+def in_use(reference: Reference, extent: Bounds) -> bool:
+    """Whether an extent (degrees) lies within the area of use of its CRS, or near it; areas across 180° hold everything."""
+    area = crs_of(reference.horizontal).area_of_use
+    if area is None or area.east < area.west:
+        return True
+    margin_x, margin_y = _margins(area)
+    return bool(area.west - margin_x <= extent.minx and extent.maxx <= area.east + margin_x and area.south - margin_y <= extent.miny and extent.maxy <= area.north + margin_y)
+
+
 def check_plausible(reference: Reference, bounds: Bounds, where: str) -> None:
     """Refuse coordinates that cannot be in this CRS: outside its area of use by more than the area's own size, or not finite.
 
@@ -384,7 +401,7 @@ def check_plausible(reference: Reference, bounds: Bounds, where: str) -> None:
     area = crs.area_of_use
     if area is None or area.east < area.west:
         return
-    margin_x, margin_y = max(2.0, (area.east - area.west) * 0.5), max(2.0, (area.north - area.south) * 0.5)
+    margin_x, margin_y = _margins(area)
     middle = to_lonlat(reference.horizontal, np.array((bounds.minx + bounds.maxx) / 2), np.array((bounds.miny + bounds.maxy) / 2))
     about = (area.west + area.east) / 2  # degrees jump at 180°
     mid_x, mid_y = (float(middle[0]) - about + 180) % 360 - 180 + about, float(middle[1])

@@ -39,6 +39,8 @@ def ingest_params(source: sources.Source, layer: str, *, reader: str | None = No
     entry = _reader_for(paths, reader, options or {})
     if len(paths) > 1 and not entry.several:
         raise BadInput(f"Reader {entry.name} takes one file, {len(paths)} are given.", "Ingest them one by one.")
+    if not entry.several and paths[0].is_dir() and paths[0].suffix.lower() != ".gdb":
+        raise BadInput(f"{paths[0].name} is a folder, and reader {entry.name} takes one file.", "Give the file in it.")
     split_options(entry, options or {})
     return {"source": str(paths[0]) if len(paths) == 1 else [str(path) for path in paths], "layer": layer, "reader": entry.name, "options": options or {}, "describe": describe or {}, "publish": publish} | ({"columns": columns} if columns else {}) | ({"update": True} if update else {})
 
@@ -102,6 +104,12 @@ def _lenient(model: Any, values: dict[str, Any]) -> Any:
     return registry.parse_options(model, {k: v for k, v in values.items() if takes(model, k, v)}, "options")
 
 
+def _fields(entry: registry.Entry) -> set[str]:
+    """The options of a reader and of the tiler of what it reads."""
+    tiler = registry.tilers().get(entry.kind)
+    return set(entry.load().Options.model_fields) | (set(tiler.load().Options.model_fields) if tiler else set())
+
+
 def split_options(entry: registry.Entry, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """(the reader's parsed options, options meant for the layer's tiler); an option neither knows is refused.
 
@@ -116,7 +124,9 @@ def split_options(entry: registry.Entry, options: dict[str, Any]) -> tuple[Any, 
     unknown = set(rest) - tiler_fields
     if unknown:
         known = ", ".join(sorted(set(reader_model.model_fields) | tiler_fields))
-        raise BadOption(f"Reader {entry.name} has no option {min(unknown)!r}.", f"Options: {known}.")
+        others = [other.name for other in registry.readers().values() if set(other.suffixes) & set(entry.suffixes) and min(unknown) in _fields(other)]
+        hint = f"Reader {' or '.join(others)} has it: --reader {others[0]} shows why it was not chosen. " if others else ""
+        raise BadOption(f"Reader {entry.name} has no option {min(unknown)!r}.", f"{hint}Options: {known}.")
     if tiler:
         registry.parse_options(tiler_model, rest, f"tiler {tiler.name}")
     return registry.parse_options(reader_model, own, f"reader {entry.name}"), rest

@@ -140,8 +140,13 @@ def _inputs(city: City, contract: Any, values: Any) -> tuple[dict[str, LayerVers
     for param, kinds in contract.layer_params(type(values)).items():
         name = getattr(values, param)
         if not name:
+            if type(values).model_fields[param].is_required():
+                raise BadOption(f"{param}: no layer is named.", f"Name one that holds {' or '.join(kinds)} (twin layers).")
             continue
-        publication, version, _ = city.published(name)
+        try:
+            publication, version, _ = city.published(name)
+        except NotFound as error:
+            raise NotFound(f"{param}: {error.message}", error.remedy) from error
         if version.kind not in kinds:
             raise BadOption(f"{param}: layer {name!r} holds {version.kind}, not {' or '.join(kinds)}.", "Choose a layer of that kind (twin layers).")
         versions[name] = version

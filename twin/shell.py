@@ -120,13 +120,15 @@ def main(home: Path | None) -> None:  # noqa: ARG001  read by the commands from 
 
 
 def pairs(values: tuple[str, ...], what: str) -> dict[str, str]:
-    """Texts of the form name=value; `what` is the option that they were given with. BadOption where one is not of that form."""
+    """Texts of the form name=value; `what` is the option that they were given with. BadOption where one is not of that form, or two differ."""
     found: dict[str, str] = {}
     for text in values:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
             raise BadOption(f"{what} {text!r} is not of the form name=value.", f"For example {what} height=floors_m")
-        found[name.strip().replace("-", "_")] = value
+        name = name.strip().replace("-", "_")
+        if found.setdefault(name, value) != value:
+            raise BadOption(f"{what} {name} is given twice: {found[name]!r} and {value!r}.", "Say it once.")
     return found
 
 

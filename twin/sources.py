@@ -17,17 +17,25 @@ SIDE_FOLDERS = frozenset(("codelists", "metadata", "schemas", "specification", "
 def expand(source: Source) -> list[Path]:
     """Absolute paths, each once, in the order given; a pattern's files by name.
 
+    A link keeps its own name and folder: what lies beside it is what it is delivered with, and its target may have any name.
+
     Raises:
-        UnreadableSource: no such file, nothing fits a pattern, or a file alone is empty.
+        UnreadableSource: no such file, nothing fits a pattern, a file alone is empty, or what is named is no file (a pipe, which would be waited for).
     """
     given = [source] if isinstance(source, str | Path) else list(source)
     found: dict[Path, None] = {}
     for one in given:
         path = Path(one)
-        hits = [path] if path.exists() else [Path(hit) for hit in sorted(glob.glob(str(one), recursive=True))]  # noqa: PTH207  absolute patterns too
-        if not hits:
-            raise UnreadableSource(f"There is no file {one}.", "Check the path.")
-        found |= dict.fromkeys(hit.resolve() for hit in hits)
+        try:
+            hits = [path] if path.exists() else [Path(hit) for hit in sorted(glob.glob(str(one), recursive=True)) if Path(hit).exists()]  # noqa: PTH207  absolute patterns too
+            if not hits:
+                raise UnreadableSource(f"There is no file {one}" + (f": it is a link to {path.readlink()}, where nothing is." if path.is_symlink() else "."), "Check the path.")
+            odd = next((hit for hit in hits if not hit.is_file() and not hit.is_dir()), None)
+        except (OSError, ValueError) as error:  # a name too long, a folder that may not be entered, a null byte
+            raise UnreadableSource(f"{str(one)[:200]!r} cannot be reached: {getattr(error, 'strerror', None) or error}.", "Check the path and its permissions.") from error
+        if odd is not None:
+            raise UnreadableSource(f"{odd} is a pipe, a socket or a device, and no file.", "Save what it delivers to a file, and give that.")
+        found |= dict.fromkeys(hit.parent.resolve() / hit.name if hit.is_symlink() and hit.suffix else hit.resolve() for hit in hits)
     paths = list(found)
     if not paths:
         raise UnreadableSource("No source is given.", "Name a file or a folder.")

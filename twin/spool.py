@@ -274,7 +274,8 @@ def _refuse_duplicates(spooled: Batches, hashes: NDArray[np.uint64], source: str
             twice += [row["values"] for row in pc.value_counts(texts).to_pylist() if row["counts"] > 1]
     if twice:
         twice = sorted(twice)[:5]
-        raise BadFeature(f"{source}: id {twice[0]!r} occurs more than once (also: {', '.join(map(str, twice[1:])) or 'none'}).",
+        also = f" (also: {', '.join(str(one)[:80] for one in twice[1:])})" if twice[1:] else ""
+        raise BadFeature(f"{source}: id {twice[0][:80]!r} occurs more than once{also}.",
                          "Ids must be unique: name another column with --option id=COLUMN.")  # fmt: skip
 
 

@@ -17,7 +17,7 @@ Window = tuple[float, float]
 
 
 class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     name: str = Field("", description="Name in the ledger; empty: kind and number.")
 
 
@@ -34,7 +34,7 @@ class _Line(_Row):
 class Breach(BaseModel):
     """A gap that grows in a levee: a trapezoid whose bottom falls and widens linearly in time (DAMBRK: Fread 1988; HEC-RAS' linear progression)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     at: Place = Field(description="Centre of the gap, on or near the levee.")
     bottom: float = Field(description="Final level of the gap's bottom, m.")
     width_m: float = Field(gt=0, description="Final width of the bottom, m.")
@@ -75,7 +75,7 @@ class Crest(_Line):
 class Rule(BaseModel):
     """Opens and closes a gate by the water level at a place; between the two levels the gate stays as it is."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     at: Place
     open_level: float = Field(description="m; the gate opens when the water is on this side of it …")
     close_level: float = Field(description="m; … and closes when it is on this one.")

@@ -61,7 +61,7 @@ C counts for return periods above one year."""
 class Uncertain(BaseModel):
     """One parameter's low and high end; its own value is the likely one."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     parameter: Name
     low: Annotated[float, Field(allow_inf_nan=False)]
     high: Annotated[float, Field(allow_inf_nan=False)]

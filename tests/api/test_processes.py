@@ -130,6 +130,7 @@ def test_a_failed_run_says_why(sample, jobs, error, status):
     ({"inputs": GOOD | {"levl": 3}}, "levl"), ({"inputs": {"terrain": "dem"}}, "level"), ({"inputs": GOOD | {"level": "high"}}, "level"),
     ({"inputs": GOOD | {"level": 1e9}}, "level"), ({"inputs": GOOD | {"terrain": "buildings"}}, "terrain"), ({"input": GOOD}, "input"),
     ({"inputs": GOOD, "response": "raw"}, "response"), ({"inputs": []}, "inputs"), ({"inputs": GOOD, "twin:name": "../x"}, "../x"),
+    ({"inputs": GOOD | {"terrain": ""}}, "terrain: no layer is named"), ({"inputs": GOOD, "twin:name": ""}, "'' cannot be a layer name"),
 ])  # fmt: skip
 def test_wrong_inputs_are_refused_by_name_and_nothing_is_queued(sample, jobs, body, named):
     before = len(jobs.list())
@@ -140,7 +141,9 @@ def test_wrong_inputs_are_refused_by_name_and_nothing_is_queued(sample, jobs, bo
 
 
 def test_an_unknown_layer_or_process_is_not_found(sample):
-    assert start(sample, {"terrain": "nix"}).status_code == 404
+    missing = start(sample, {"terrain": "nix"})
+    assert missing.status_code == 404
+    assert "terrain: There is no layer 'nix'" in missing.json()["detail"]
     answer = sample.client.post("/processes/nix/execution", json={"inputs": {}})
     assert answer.status_code == 404
     assert answer.json()["type"].endswith("no-such-process")

@@ -294,3 +294,34 @@ def test_geoparquet_whose_crs_is_no_projjson(tmp_path: Path, ingest: Ingest, sta
     geo = {**GEO, "columns": {"g": {**GEO["columns"]["g"], "crs": stated}}}  # type: ignore[dict-item]
     version, _, _ = ingest("vector", parquet(tmp_path, pa.table({"g": pa.array([point])}), geo))
     assert version.reference.horizontal == expected
+
+
+@pytest.mark.parametrize("suffix", ["geojson", "fgb"])
+def test_columns_that_differ_in_case_alone(tmp_path: Path, ingest: Ingest, suffix: str) -> None:
+    """GDAL, told to read `id` alone, read `ID` alone; that was an internal error."""
+    frame = geopandas.GeoDataFrame({"id": ["a", "b"], "ID": [7, 8]}, geometry=shapely.points([405_000, 405_010], [2_498_000, 2_498_000]), crs="EPSG:4547")
+    frame.to_file(tmp_path / f"a.{suffix}", driver="GeoJSON" if suffix == "geojson" else "FlatGeobuf")
+    _, _, batches = ingest("vector", tmp_path / f"a.{suffix}")
+    read = {key: value for batch in batches for key, value in zip(batch.ids.to_pylist(), batch.attributes.column("source_ID").to_pylist(), strict=True)}
+    assert read == {"a": 7, "b": 8}
+
+
+def test_whole_numbers_beyond_64_bits_are_ids_too(tmp_path: Path, ingest: Ingest) -> None:
+    frame = geopandas.GeoDataFrame({"number": [1e300, 2e300]}, geometry=shapely.points([405_000, 405_010], [2_498_000, 2_498_000]), crs="EPSG:4547")
+    frame.to_file(tmp_path / "a.gpkg")
+    _, _, batches = ingest("vector", tmp_path / "a.gpkg", id="number")
+    assert {float(text) for batch in batches for text in batch.ids.to_pylist()} == {1e300, 2e300}
+
+
+@pytest.mark.parametrize(("far", "refused"), [(1e9, True), (0.0, False)])
+def test_a_feature_far_from_all_others_is_named(tmp_path: Path, ingest: Ingest, far: float, refused: bool) -> None:
+    """One bad coordinate made a message about the CRS alone, or a layer that reaches to the equator without a word."""
+    x = [405_000.0 + 10 * i for i in range(9)]
+    frame = geopandas.GeoDataFrame({"gid": [f"p{i}" for i in range(10)]}, geometry=shapely.points([*x, far], [*[2_498_000.0] * 9, far]), crs="EPSG:4547")
+    frame.to_file(tmp_path / "a.gpkg")
+    if refused:
+        with pytest.raises(BadReference, match=r"Feature 'p9' lies at x 1e\+09, y 1e\+09, far from the others .*Mend that feature or leave it out"):
+            ingest("vector", tmp_path / "a.gpkg", id="gid")
+    else:
+        _, report, _ = ingest("vector", tmp_path / "a.gpkg", id="gid")
+        assert [(note.feature, "x 0, y 0, far from the others" in note.reason) for note in report.notes if note.action == "warned"] == [("p9", True)]

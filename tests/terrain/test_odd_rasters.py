@@ -99,3 +99,21 @@ def test_a_raster_that_only_the_border_of_two_tiles_meets(tmp_path: Path, ingest
             east, north = Transformer.from_crs("EPSG:4326", "EPSG:32649", always_xy=True).transform(lon, lat)
             there = (np.abs(east - x) < 5) & (north < y + 1500) & (north > y - 500)
             assert np.array_equal(height > 300, there), z
+
+
+@pytest.mark.parametrize("height", [4500.0, 8000.0])
+def test_level_ground_high_up_has_no_cracks(tmp_path: Path, lake: Run, ingest: Run, tiled: Run, height: float) -> None:
+    """A tile states its lowest and highest as float32, half a millimetre apart up there: more than its steps, which are all that was allowed for."""
+    rng = np.random.default_rng(3)
+    version = ingest(write_dem(tmp_path / "dem.tif", (height + rng.random((200, 200)) * 0.05).astype(np.float32)), vertical="EPSG:5737")
+    tiles = tiled(version)
+    report = check_layer(version, lake, tiles.path, info=tiles.facts)
+    assert not report.errors, report.errors[:3]
+
+
+def test_a_coarse_ground_as_3d_tiles_lies_in_its_volumes(tmp_path: Path, lake: Run, ingest: Run, tiled: Run) -> None:
+    """Positions were rounded to a hundredth of finest_error, however small the tile."""
+    version = ingest(write_dem(tmp_path / "dem.tif", hills(60, 90)), vertical="ellipsoid")
+    tiles = tiled(version, output="3dtiles", finest_error=99.0)
+    report = check_layer(version, lake, tiles.path, info=tiles.facts)
+    assert not report.errors, report.errors[:3]

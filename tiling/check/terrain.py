@@ -247,11 +247,11 @@ def _within(spans: list[dict[str, int]], west: int, south: int, n: int) -> list[
 
 
 def _side(tile: TerrainTile, side: str) -> Side:
-    """(positions along one side, heights there, the height of one quantised step), in order along it."""
+    """(positions along one side, heights there, how exactly the tile holds them), in order along it: a quantised step, and its lowest and highest as float32."""
     across, along = (tile.u, tile.v) if side in ("west", "east") else (tile.v, tile.u)
     rows = np.flatnonzero(across == (0 if side in ("west", "south") else MAX))
     rows = rows[np.argsort(along[rows])]
-    return along[rows], tile.height[rows], tile.step
+    return along[rows], tile.height[rows], tile.step + float(np.spacing(np.float32(np.abs(tile.height).max())))
 
 
 def _meet(one: Side, other: Side, side: str, where: Where) -> None:
@@ -260,4 +260,4 @@ def _meet(one: Side, other: Side, side: str, where: Where) -> None:
         return
     gap = float(np.abs(one[1] - other[1]).max())
     if gap > one[2] + other[2] + CRACK:
-        where.error("TERRAIN_CRACK", f"its {side} edge is {gap:.3f} m away from its neighbour's")
+        where.error("TERRAIN_CRACK", f"its {side} edge is {gap:.2g} m away from its neighbour's")

@@ -56,7 +56,7 @@ def execute(
 ) -> Response:  # fmt: skip
     """Queue a run and answer at once with its job. Inputs are checked first; asking twice for the same unfinished run gives the same job."""
     _module(process)
-    name = body.name or process
+    name = process if body.name is None else body.name
     intake.check_layer_name(name)
     running.check_inputs(city, process, body.inputs)
     job = tasks.submit(city, "run", {"scenario": process, "inputs": body.inputs, "name": name})
