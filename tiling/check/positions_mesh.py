@@ -1,4 +1,7 @@
-"""Meshes with features against the placed prototypes in the lake: every vertex, both ways, per feature."""
+"""Meshes with features against the placed prototypes in the lake: every vertex, both ways, and the area of what is drawn, per feature.
+
+A vertex lies on one of the source, or on a triangle that is wide enough to have been cut (in the layer's own coordinates, in which it is flat).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from .glb import Model
 from .issues import Where
 from .positions import Roll, Task, features_of, known_only, listed, local_metres, nearest, worst_of
 from .positions_geodesy import Inverse, tame
+from .surfaces import Area, area_of, areas, nearest_surface
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -22,15 +26,27 @@ LARGE = 100_000
 MARGIN = 1.0
 #: m² of a triangle below which a tiler may leave it out.
 NOTHING = 1e-3
+#: Metres of a triangle's longest edge from which on it may be cut into pieces.
+WIDE = 8000.0
+#: By how many times what triangles are off by chance their sum may be; share of an area that projections and their inverses may lose.
+CHANCE, LOST = 6.0, 1e-7
 
 
 @dataclass(frozen=True)
 class _Shapes:
-    """Prototypes of one part: vertices that some triangle with an area uses, finite ones of any triangle, how many triangles."""
+    """Prototypes of one part: vertices that some triangle with an area uses, finite ones of any triangle, how many triangles, corners (W, 3, 3) of wide ones, areas in m²."""
 
     solid: list[F64]
     every: list[F64]
     triangles: list[int]
+    wide: list[F64]
+    area: list[Area]
+    vertices: list[F64]
+    faces: list[NDArray[np.int32]]
+
+    def corners(self, prototype: int) -> F64:
+        """(T, 3, 3) of a prototype."""
+        return self.vertices[prototype][self.faces[prototype]]
 
 
 class Meshes:
@@ -43,22 +59,42 @@ class Meshes:
         shapes = [p for p in task.version.parts if p.role == "mesh:prototypes"]
         placed = [p for p in task.version.parts if p.role == "mesh:instances"]
         dead = set(task.version.tombstones)
+        self._scale: F64 = np.zeros(0)  # metres of the layer's units where it begins
+        self._wide: dict[int, list[F64]] = {}
+        self._areas: list[Area] = []
         for shape_part, place_part in zip(shapes, placed, strict=True):
-            self._read(_shapes(pq.read_table(task.lake.path(shape_part.key))), pq.read_table(task.lake.path(place_part.key)), dead)
+            self._read(pq.read_table(task.lake.path(shape_part.key)), pq.read_table(task.lake.path(place_part.key)), dead)
         expected = np.array([any(len(s.every[p]) for s, p, _ in place) for place in self._places], bool)
         self.waiting: dict[int, F64] = {}
         self._sorted: dict[tuple[int, int, str], tuple[F64, I64]] = {}
-        self.drawn = np.zeros(len(self._places), np.int64)
+        self.drawn, self.area = np.zeros(len(self._places), np.int64), np.zeros(len(self._places))
+        self.blurred = np.zeros(len(self._places), bool)  # drawn where the layer's coordinates are no measure of areas
         self.roll = Roll(self._rows, self._names, expected, task.info.get("report", {}))
 
-    def _read(self, shapes: _Shapes, instances: Any, dead: set[str]) -> None:
+    def _read(self, prototypes: Any, instances: Any, dead: set[str]) -> None:
         transforms = np.array(instances.column("transform").combine_chunks().values).reshape(-1, 4, 4)
-        for name, prototype, matrix in zip(instances.column("feature").to_pylist(), instances.column("prototype").to_pylist(), transforms, strict=True):
-            if name not in dead:
-                row = self.row_of.setdefault(name, len(self._places))
-                if row == len(self._places):
-                    self._places.append([])
-                self._places[row].append((shapes, prototype, matrix))
+        if not len(self._scale):
+            self._scale = self.inverse.metres(_first(prototypes, transforms))
+        unit = self._scale
+        linear = transforms[:, :3, :3]
+        size = np.linalg.norm(linear * unit[:, None], axis=1).max(axis=1)  # metres of the longest axis
+        shapes = _shapes(prototypes, unit, float(size.max(initial=0.0)))
+        moved = (linear == np.eye(3)).all(axis=(1, 2))
+        alike = moved | (np.abs(np.swapaxes(linear, 1, 2) @ linear - (size / unit[0])[:, None, None] ** 2 * np.eye(3)).max(axis=(1, 2)) < 1e-9 * (size / unit[0]) ** 2)
+        alike &= moved | bool((unit == unit[0]).all())
+        for k, (name, p) in enumerate(zip(instances.column("feature").to_pylist(), instances.column("prototype").to_pylist(), strict=True)):
+            if name in dead:
+                continue
+            row = self.row_of.setdefault(name, len(self._places))
+            if row == len(self._places):
+                self._places.append([])
+                self._areas.append(Area(0.0, 0.0))
+            self._places[row].append((shapes, p, transforms[k]))
+            area = shapes.area[p] if moved[k] else shapes.area[p].times(float(size[k] / unit[0])) if alike[k] else area_of(shapes.corners(p) @ linear[k].T * unit)
+            self._areas[row] = self._areas[row].plus(area)
+            if len(shapes.wide[p]):
+                placed = shapes.wide[p] @ linear[k].T + transforms[k][:3, 3]
+                self._wide.setdefault(row, []).append(placed[areas(self.inverse.alike(placed) * unit)[1] > WIDE])
 
     def _rows(self, ids: list[str]) -> I64:
         return np.array([self.row_of.get(name, -1) for name in ids], np.int64)
@@ -76,7 +112,8 @@ class Meshes:
         found, rows = known_only(found, rows)
         if not len(rows):
             return
-        np.add.at(self.drawn, rows, np.bincount(found.owner[found.triangles[:, 0]], minlength=len(rows)))
+        owner = found.owner[found.triangles[:, 0]]
+        np.add.at(self.drawn, rows, np.bincount(owner, minlength=len(rows)))
         own = self.inverse.source(found.ecef)
         scaled, unit, origin = local_metres(self.inverse, own)
         low, high = np.full((len(rows), 3), np.inf), np.full((len(rows), 3), -np.inf)
@@ -85,15 +122,32 @@ class Meshes:
         box = np.stack([low - MARGIN / unit, high + MARGIN / unit], axis=1)
         solid, solid_owner, at = self._placed(rows, "solid", box)
         every, every_owner, _ = self._placed(rows, "every", box)
+        corners = self.inverse.alike(own[found.triangles])
+        np.add.at(self.area, rows, np.bincount(owner, areas(corners * self._scale)[0], minlength=len(rows)))
         if self.inverse.bent(own.min(axis=0), own.max(axis=0)):  # degrees are no measure there
+            self.blurred[rows] = True
             origin, unit = tame(found.ecef[0]), np.ones(3)
             scaled, solid, every = tame(found.ecef - origin), self.inverse.ecef(solid), self.inverse.ecef(every)
         else:
             solid, every = self.inverse.near(solid, float(origin[0])), self.inverse.near(every, float(origin[0]))
         missed = _near((solid - origin) * unit, solid_owner, scaled, found.owner, len(rows))
         strayed = nearest(scaled, found.owner, (every - origin) * unit, every_owner)
+        far = np.flatnonzero((strayed > self.limit) & np.isin(rows, list(self._wide))[found.owner])
+        strayed[far] = np.minimum(strayed[far], self._beside(own[far], rows[found.owner[far]]))
         errors = np.maximum(self._whole(rows, missed, solid_owner, at), worst_of(strayed, found.owner, len(rows)))
         self.roll.off(found.ids, rows, errors, self.limit, "POSITION_OFF", "a vertex lies", where)
+
+    def _beside(self, own: F64, rows: I64) -> F64:
+        """(N,) metres from places in the layer's coordinates to the nearest triangle of their features (`rows`) that may have been cut."""
+        wide = {row: np.concatenate(self._wide[row]) for row in np.unique(rows).tolist()}
+        if not len(own):
+            return np.zeros(0)
+        origin, unit = tame(own[:1])[0], self.inverse.metres(tame(own[:1])[0])
+        corners = self.inverse.alike(np.concatenate([*wide.values()]))
+        corners[..., :1] += self.inverse.near(corners[:, :1, 0].copy(), float(origin[0]))[..., None] - corners[:, :1, :1]
+        owner = np.repeat(np.array([*wide], np.int64), [len(one) for one in wide.values()])
+        places = self.inverse.near(tame(own.copy()), float(origin[0]))
+        return nearest_surface((places - origin) * unit, rows, (corners - origin) * unit, owner, 2 * self.limit)
 
     def _whole(self, rows: I64, missed: F64, owner: I64, at: I64) -> F64:
         """(F,) how far the source's vertices (`at`: their numbers in their features) are from what is drawn; 0 for features that may be drawn on in other contents.
@@ -150,9 +204,18 @@ class Meshes:
                 continue  # said already, of what is drawn
             self.roll.off([name_of[row]], np.array([row]), np.array([away.max(initial=0.0)]), self.limit, "POSITION_OFF", "a vertex lies", where)
         source = np.array([sum(s.triangles[p] for s, p, _ in place) for place in self._places], np.int64)
-        twice = [name_of[row] for row in np.flatnonzero(self.drawn > source).tolist()]
-        if twice:
-            where.error("FEATURE_TWICE", f"{len(twice)} features are drawn more than once: {listed(twice)}")
+        cut = np.isin(np.arange(len(source)), list(self._wide))
+        total, rough = np.array([(a.total, a.rough) for a in self._areas]).reshape(-1, 2).T
+        measured = (self.roll.seen > 0) & ~self.blurred & ~(self.roll.errors > self.limit)
+        room = CHANCE * np.sqrt(rough) + NOTHING + total * LOST
+        twice = np.flatnonzero(((self.drawn > source) & ~cut) | (measured & (self.area > total + room)))
+        if len(twice):
+            where.error("FEATURE_TWICE", f"{len(twice)} features are drawn more than once: {listed([name_of[row] for row in twice.tolist()])}")
+        holes = np.flatnonzero(measured & (self.area < total - room))
+        if len(holes):
+            worst = holes[np.argmax((total - self.area)[holes])]
+            where.error("SURFACE_MISSING", f"{len(holes)} features are drawn with holes: of {name_of[int(worst)]!r} {self.area[worst]:.6g} m² of {total[worst]:.6g}; "
+                        f"{listed([name_of[row] for row in holes.tolist()])}")  # fmt: skip
         return self.roll.finish(where)
 
 
@@ -167,15 +230,28 @@ def _near(points: F64, owner: I64, candidates: F64, candidate_owner: I64, count:
     return result
 
 
-def _shapes(prototypes: Any) -> _Shapes:
-    solid, every, count = [], [], []
-    for raw, corners in zip(prototypes.column("positions").to_pylist(), prototypes.column("triangles").to_pylist(), strict=True):
-        vertices, triangles = np.frombuffer(raw, "<f8").reshape(-1, 3), np.frombuffer(corners, "<i4").reshape(-1, 3)
-        a, b, c = (vertices[triangles[:, k]] for k in range(3))
+def _first(prototypes: Any, transforms: F64) -> F64:
+    """(3,) some place of the layer, in its own coordinates."""
+    raw = next((raw for raw in prototypes.column("positions").to_pylist() if raw), bytes(24))
+    at = transforms[0] if len(transforms) else np.eye(4)
+    return tame((at @ [*np.frombuffer(raw, "<f8", 3).tolist(), 1.0])[:3])
+
+
+def _shapes(prototypes: Any, unit: F64, scale: float) -> _Shapes:
+    """`unit`: metres of the layer's units; `scale`: metres of a prototype's units, at most."""
+    result = _Shapes([], [], [], [], [], [], [])
+    for raw, indices in zip(prototypes.column("positions").to_pylist(), prototypes.column("triangles").to_pylist(), strict=True):
+        vertices, triangles = np.frombuffer(raw, "<f8").reshape(-1, 3), np.frombuffer(indices, "<i4").reshape(-1, 3)
+        corners = vertices[triangles]
         with np.errstate(invalid="ignore"):  # what is not finite has no area, and is not drawn
-            area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
-        solid.append(vertices[np.unique(triangles[area > NOTHING])])
+            area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
+            reach = np.ptp(corners, axis=1).sum(axis=1) * scale
+        result.solid.append(vertices[np.unique(triangles[area > NOTHING])])
         drawn = vertices[np.unique(triangles)]
-        every.append(drawn[np.isfinite(drawn).all(axis=1)])
-        count.append(len(triangles))
-    return _Shapes(solid, every, count)
+        result.every.append(drawn[np.isfinite(drawn).all(axis=1)])
+        result.triangles.append(len(triangles))
+        result.wide.append(corners[reach > WIDE])
+        result.area.append(area_of(corners * unit))
+        result.vertices.append(vertices)
+        result.faces.append(triangles)
+    return result
