@@ -22,6 +22,7 @@ from .positions_blocks import Blocks
 from .positions_mesh import Meshes
 from .positions_points import Clouds
 from .positions_terrain import Heights, told
+from .positions_water import Waters
 from .reached import Watched
 from .scene import F64
 from .source import Source, fetch
@@ -94,12 +95,13 @@ def _check_terrain(task: Task, archive: Paths, report: Report, where: Where, pos
         _check_models(task, archive, report, where, positions)
     if task.info.get("entry", "layer.json") != "layer.json":
         return
-    heights = Heights(task) if positions else None
+    heights, waters = (Heights(task), Waters(task)) if positions else (None, None)
     tiles = max(int(task.info.get("tiles") or 1), 1)
 
-    def see(z: int, _x: int, _y: int, tile: TerrainTile, at: Where) -> None:
-        if heights is not None:
+    def see(z: int, x: int, y: int, tile: TerrainTile, at: Where) -> None:
+        if heights is not None and waters is not None:
             heights.see(z, tile, at)
+            waters.see(z, x, y, tile, at)
         progress(min(report.contents / tiles, 0.99), f"level {z}")
 
     check_terrain(archive, report=report, observe=see)
