@@ -26,10 +26,13 @@ from .positions_water import Waters
 from .reached import Watched
 from .scene import F64
 from .source import Source, fetch
+from .source_values import Values
 from .terrain import check_terrain
 from .terrain_tile import TerrainTile
 from .walk import Walker
 
+WITH_VALUES = ("blocks", "mesh")
+"""Kinds whose features have rows in the lake."""
 COMPARISONS: dict[str, Callable[[Task], Comparison]] = {"blocks": Blocks, "mesh": Meshes, "points": Clouds}
 
 
@@ -72,9 +75,12 @@ def check_positions(
     comparison = compare(task) if positions and compare is not None else None
     tiles = max(int(task.info.get("tiles") or 1), 1)
     walker = Walker(report, None, laws=compare is not None)
+    values = Values(task) if comparison is not None and task.version.kind in WITH_VALUES else None
     if comparison is not None:
         def see(model: Model, transform: F64, at: Where) -> None:
             comparison.see(model, transform, at)
+            if values is not None:
+                values.see(model, at)
             progress(min(report.contents / tiles, 0.99), f"comparing tiles ({report.contents} of {tiles})")
 
         walker.observe = see
@@ -87,6 +93,8 @@ def check_positions(
                 watched.report_unread(where)
     if comparison is not None:
         report.positions = comparison.finish(where)
+    if values is not None and found is not None:
+        values.finish(parse_json(found[1], where / "tileset.json"), where)
     return report
 
 
