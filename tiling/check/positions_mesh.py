@@ -5,7 +5,7 @@ A vertex lies on one of the source, or on a triangle that is wide enough to have
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from .glb import Model
 from .issues import Where
 from .positions import Roll, Task, features_of, known_only, listed, local_metres, nearest, worst_of
 from .positions_geodesy import Inverse, tame
-from .surfaces import Area, area_of, areas, nearest_surface
+from .surfaces import UNSAID, Shown, areas, from_srgb, nearest_surface, paint_of, shown_of
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -30,17 +30,20 @@ NOTHING = 1e-3
 WIDE = 8000.0
 #: By how many times what triangles are off by chance their sum may be; share of an area that projections and their inverses may lose.
 CHANCE, LOST = 6.0, 1e-7
+#: By how much a colour's channels may differ.
+SHADE = 0.004
 
 
 @dataclass(frozen=True)
 class _Shapes:
-    """Prototypes of one part: vertices that some triangle with an area uses, finite ones of any triangle, how many triangles, corners (W, 3, 3) of wide ones, areas in m²."""
+    """Prototypes of one part: vertices that some triangle with an area uses, finite ones of any triangle, how many triangles, corners (W, 3, 3) of wide ones, what all show together, (T, 5) paints."""
 
     solid: list[F64]
     every: list[F64]
     triangles: list[int]
     wide: list[F64]
-    area: list[Area]
+    shown: list[Shown]
+    paint: list[F64]
     vertices: list[F64]
     faces: list[NDArray[np.int32]]
 
@@ -61,24 +64,26 @@ class Meshes:
         dead = set(task.version.tombstones)
         self._scale: F64 = np.zeros(0)  # metres of the layer's units where it begins
         self._wide: dict[int, list[F64]] = {}
-        self._areas: list[Area] = []
+        self._shown: list[Shown] = []
         for shape_part, place_part in zip(shapes, placed, strict=True):
-            self._read(pq.read_table(task.lake.path(shape_part.key)), pq.read_table(task.lake.path(place_part.key)), dead)
+            paints = np.array([_paint(row) for row in shape_part.properties["materials"]]).reshape(-1, 5)
+            self._read(pq.read_table(task.lake.path(shape_part.key)), pq.read_table(task.lake.path(place_part.key)), dead, paints)
         expected = np.array([any(len(s.every[p]) for s, p, _ in place) for place in self._places], bool)
         self.waiting: dict[int, F64] = {}
         self._sorted: dict[tuple[int, int, str], tuple[F64, I64]] = {}
         self.drawn, self.area = np.zeros(len(self._places), np.int64), np.zeros(len(self._places))
+        self.across, self.paint = np.zeros((len(self._places), 3)), np.zeros((len(self._places), 5))
         self.blurred = np.zeros(len(self._places), bool)  # drawn where the layer's coordinates are no measure of areas
         self.roll = Roll(self._rows, self._names, expected, task.info.get("report", {}))
 
-    def _read(self, prototypes: Any, instances: Any, dead: set[str]) -> None:
+    def _read(self, prototypes: Any, instances: Any, dead: set[str], paints: F64) -> None:
         transforms = np.array(instances.column("transform").combine_chunks().values).reshape(-1, 4, 4)
         if not len(self._scale):
             self._scale = self.inverse.metres(_first(prototypes, transforms))
         unit = self._scale
         linear = transforms[:, :3, :3]
         size = np.linalg.norm(linear * unit[:, None], axis=1).max(axis=1)  # metres of the longest axis
-        shapes = _shapes(prototypes, unit, float(size.max(initial=0.0)))
+        shapes = _shapes(prototypes, unit, float(size.max(initial=0.0)), paints)
         moved = (linear == np.eye(3)).all(axis=(1, 2))
         alike = moved | (np.abs(np.swapaxes(linear, 1, 2) @ linear - (size / unit[0])[:, None, None] ** 2 * np.eye(3)).max(axis=(1, 2)) < 1e-9 * (size / unit[0]) ** 2)
         alike &= moved | bool((unit == unit[0]).all())
@@ -88,10 +93,16 @@ class Meshes:
             row = self.row_of.setdefault(name, len(self._places))
             if row == len(self._places):
                 self._places.append([])
-                self._areas.append(Area(0.0, 0.0))
+                self._shown.append(Shown(0.0, 0.0, np.zeros(3), np.zeros(5)))
             self._places[row].append((shapes, p, transforms[k]))
-            area = shapes.area[p] if moved[k] else shapes.area[p].times(float(size[k] / unit[0])) if alike[k] else area_of(shapes.corners(p) @ linear[k].T * unit)
-            self._areas[row] = self._areas[row].plus(area)
+            if alike[k]:
+                scale = float(size[k] / unit[0])
+                shown = shapes.shown[p] if moved[k] else shapes.shown[p].moved(linear[k], scale)
+            else:
+                shown = shown_of(shapes.corners(p) @ linear[k].T * unit, shapes.paint[p])
+                if np.linalg.det(linear[k]) < 0:
+                    shown = replace(shown, across=-shown.across)
+            self._shown[row] = self._shown[row].plus(shown)
             if len(shapes.wide[p]):
                 placed = shapes.wide[p] @ linear[k].T + transforms[k][:3, 3]
                 self._wide.setdefault(row, []).append(placed[areas(self.inverse.alike(placed) * unit)[1] > WIDE])
@@ -123,7 +134,10 @@ class Meshes:
         solid, solid_owner, at = self._placed(rows, "solid", box)
         every, every_owner, _ = self._placed(rows, "every", box)
         corners = self.inverse.alike(own[found.triangles])
-        np.add.at(self.area, rows, np.bincount(owner, areas(corners * self._scale)[0], minlength=len(rows)))
+        across, _ = areas(corners * self._scale)
+        area = np.linalg.norm(across, axis=1)
+        for into, column in ((self.area, area), *((self.across[:, k], across[:, k]) for k in range(3)), *((self.paint[:, k], area * found.paints[found.paint, k]) for k in range(5))):
+            np.add.at(into, rows, np.bincount(owner, column, minlength=len(rows)))
         if self.inverse.bent(own.min(axis=0), own.max(axis=0)):  # degrees are no measure there
             self.blurred[rows] = True
             origin, unit = tame(found.ecef[0]), np.ones(3)
@@ -205,7 +219,7 @@ class Meshes:
             self.roll.off([name_of[row]], np.array([row]), np.array([away.max(initial=0.0)]), self.limit, "POSITION_OFF", "a vertex lies", where)
         source = np.array([sum(s.triangles[p] for s, p, _ in place) for place in self._places], np.int64)
         cut = np.isin(np.arange(len(source)), list(self._wide))
-        total, rough = np.array([(a.total, a.rough) for a in self._areas]).reshape(-1, 2).T
+        total, rough = np.array([(one.area, one.rough) for one in self._shown]).reshape(-1, 2).T
         measured = (self.roll.seen > 0) & ~self.blurred & ~(self.roll.errors > self.limit)
         room = CHANCE * np.sqrt(rough) + NOTHING + total * LOST
         twice = np.flatnonzero(((self.drawn > source) & ~cut) | (measured & (self.area > total + room)))
@@ -216,7 +230,21 @@ class Meshes:
             worst = holes[np.argmax((total - self.area)[holes])]
             where.error("SURFACE_MISSING", f"{len(holes)} features are drawn with holes: of {name_of[int(worst)]!r} {self.area[worst]:.6g} m² of {total[worst]:.6g}; "
                         f"{listed([name_of[row] for row in holes.tolist()])}")  # fmt: skip
+        whole = measured & (np.abs(self.area - total) <= room)
+        self._sides(whole, room, total, where)
         return self.roll.finish(where)
+
+    def _sides(self, whole: NDArray[np.bool_], room: F64, total: F64, where: Where) -> None:
+        """Features of which all is drawn, but some of it inside out or in another colour."""
+        name_of = {row: name for name, row in self.row_of.items()}
+        across, paint = (np.array([getattr(one, name) for one in self._shown]).reshape(len(total), -1) for name in ("across", "paint"))
+        away = np.flatnonzero(whole & (np.linalg.norm(self.across - across, axis=1) > room))
+        if len(away):
+            where.error("FACES_TURNED", f"{len(away)} features have faces that are turned inside out: {listed([name_of[row] for row in away.tolist()])}")
+        off = np.abs(self.paint - paint).max(axis=1, initial=0.0)
+        other = np.flatnonzero(whole & (off > room + SHADE * total))  # NaN is not more
+        if len(other):
+            where.error("COLOUR_WRONG", f"{len(other)} features are not drawn in the source's colours, opacity or from its sides: {listed([name_of[row] for row in other.tolist()])}")
 
 
 def _near(points: F64, owner: I64, candidates: F64, candidate_owner: I64, count: int) -> F64:
@@ -237,10 +265,18 @@ def _first(prototypes: Any, transforms: F64) -> F64:
     return tame((at @ [*np.frombuffer(raw, "<f8", 3).tolist(), 1.0])[:3])
 
 
-def _shapes(prototypes: Any, unit: F64, scale: float) -> _Shapes:
+def _paint(material: list[Any]) -> F64:
+    """(5,) of a material as parts keep it: name, colour, whether it is drawn from both sides, perhaps a texture."""
+    _, (*rgb, alpha), double, *texture = material
+    return UNSAID if texture else paint_of([*map(from_srgb, rgb), alpha], double)
+
+
+def _shapes(prototypes: Any, unit: F64, scale: float, paints: F64) -> _Shapes:
     """`unit`: metres of the layer's units; `scale`: metres of a prototype's units, at most."""
-    result = _Shapes([], [], [], [], [], [], [])
-    for raw, indices in zip(prototypes.column("positions").to_pylist(), prototypes.column("triangles").to_pylist(), strict=True):
+    result = _Shapes([], [], [], [], [], [], [], [])
+    colored = prototypes.column("colors").to_pylist() if "colors" in prototypes.column_names else [b""] * len(prototypes)
+    columns = (prototypes.column(name).to_pylist() for name in ("positions", "triangles", "materials"))
+    for raw, indices, looks, colors in zip(*columns, colored, strict=True):
         vertices, triangles = np.frombuffer(raw, "<f8").reshape(-1, 3), np.frombuffer(indices, "<i4").reshape(-1, 3)
         corners = vertices[triangles]
         with np.errstate(invalid="ignore"):  # what is not finite has no area, and is not drawn
@@ -251,7 +287,8 @@ def _shapes(prototypes: Any, unit: F64, scale: float) -> _Shapes:
         result.every.append(drawn[np.isfinite(drawn).all(axis=1)])
         result.triangles.append(len(triangles))
         result.wide.append(corners[reach > WIDE])
-        result.area.append(area_of(corners * unit))
+        result.paint.append(np.broadcast_to(UNSAID, (len(triangles), 5)) if colors else paints[np.frombuffer(looks, "<i4")])
+        result.shown.append(shown_of(corners * unit, result.paint[-1]))
         result.vertices.append(vertices)
         result.faces.append(triangles)
     return result
