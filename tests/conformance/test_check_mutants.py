@@ -161,3 +161,36 @@ def test_a_mutant_is_named(built: Built, code: str, edit: Callable[[Files], None
     lake, version, facts = built
     report = check_layer(version, lake, rewritten(lake.root / "m.3tz", edit), info=facts)
     assert code in report.codes(), report.findings[:3]
+
+
+# --- right layers that were called wrong -------------------------------------------------------------------------
+
+
+def _one(lake: Lake, shapes: list[tuple[np.ndarray, np.ndarray]], **columns: Any) -> LayerVersion:
+    each, at = np.arange(len(shapes), dtype=np.int32), np.array([405_000.0, 2_498_000.0, 12.0])
+    vertices, faces = [v + at for v, _ in shapes], [f for _, f in shapes]
+    return write_version(lake, "one", "mesh", [Mesh(
+        Reference("EPSG:4547", "EPSG:4979"), pa.array([f"f{k}" for k in each]), pa.table({"kind": ["x"] * len(each), **columns}), np.concatenate(vertices),
+        np.concatenate(faces).astype(np.int32), np.zeros(sum(map(len, faces)), np.int32), np.cumsum([0, *map(len, vertices)]), np.cumsum([0, *map(len, faces)]),
+        each, each, np.repeat(np.eye(4)[None], len(each), 0),
+    )], ReadReport("one"), provenance={})  # fmt: skip
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_feature_whose_corners_are_all_in_one_of_its_tiles(lake: Lake, side: int) -> None:
+    """A box and a beady ornament of triangles too small to count, in several tiles: the one without the box was told to miss it, if it came last."""
+    box, ball = trimesh.creation.box((2, 2, 2)), trimesh.creation.icosphere(4, 0.3)
+    shape = np.concatenate([box.vertices, ball.vertices + np.array([side * 40.0, side * 40.0, 0])]), np.concatenate([box.faces, ball.faces + len(box.vertices)])
+    version = _one(lake, [shape, (box.vertices + np.array([0, 90.0, 0]), box.faces)])
+    facts = tiler.tile(version, TileJob(lake, lake.root / "o.3tz", tiler.Options(budget=1000), None, 1))
+    report = check_layer(version, lake, lake.root / "o.3tz", info=facts)
+    assert facts["tiles"] > 3 and report.ok, report.errors
+
+
+def test_a_tile_of_nothing_but_empty_texts_is_right(lake: Lake) -> None:
+    """Elsewhere the column has nulls: the tileset's schema says what stands for them, the tile's that all of its rows are \"\"."""
+    ball = trimesh.creation.icosphere(3, 5.0)
+    version = _one(lake, [(ball.vertices + np.array([40.0 * k, 0, 0]), ball.faces) for k in range(40)], end=[""] * 20 + [None if k % 2 else f"{k}年" for k in range(20)])
+    facts = tiler.tile(version, TileJob(lake, lake.root / "o.3tz", tiler.Options(budget=3000), None, 1))
+    report = check_layer(version, lake, lake.root / "o.3tz", info=facts)
+    assert facts["tiles"] > 8 and report.ok, report.errors

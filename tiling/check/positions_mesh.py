@@ -70,6 +70,7 @@ class Meshes:
             self._read(pq.read_table(task.lake.path(shape_part.key)), pq.read_table(task.lake.path(place_part.key)), dead, paints)
         expected = np.array([any(len(s.every[p]) for s, p, _ in place) for place in self._places], bool)
         self.waiting: dict[int, F64] = {}
+        self.complete = np.zeros(len(self._places), bool)
         self._sorted: dict[tuple[int, int, str], tuple[F64, I64]] = {}
         self.drawn, self.area = np.zeros(len(self._places), np.int64), np.zeros(len(self._places))
         self.across, self.paint = np.zeros((len(self._places), 3)), np.zeros((len(self._places), 5))
@@ -171,7 +172,11 @@ class Meshes:
         errors = worst_of(missed, owner, len(rows))
         count = np.array([sum(len(s.solid[p]) for s, p, _ in self._places[row]) for row in rows.tolist()])
         in_part = np.bincount(owner, minlength=len(rows)) < count
-        for i in np.flatnonzero((errors > self.limit) | in_part | np.isin(rows, list(self.waiting))):
+        apart = (errors > self.limit) | in_part | np.isin(rows, list(self.waiting))
+        errors[apart & self.complete[rows]] = 0.0  # another content has all of its corners, this one draws on between some of them
+        apart &= ~self.complete[rows]
+        self.complete[rows[~apart]] = True
+        for i in np.flatnonzero(apart):
             row, mine = int(rows[i]), owner == i
             away = self.waiting.setdefault(row, np.full(count[i], np.inf))
             np.minimum.at(away, at[mine], missed[mine])
