@@ -123,6 +123,7 @@ class _Model:
         for number, element in enumerate(members(self.source, Head(), again=True)):
             if local(element.tag) != SURFACE_DATA:
                 yield from reader.read(element, number)
+        self.store.looks.astray(report)
 
 
 def _learn(source: Path, options: Options, codes: CodeLists, columns: Columns) -> tuple[Store, Head, int]:

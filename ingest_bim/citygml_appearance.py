@@ -67,6 +67,7 @@ class Looks:
         self._disk = sqlite3.connect("", check_same_thread=False)  # a file of its own, gone with the connection
         self._disk.execute("PRAGMA cache_size=-16000")
         self._disk.execute("CREATE TABLE target (kind TEXT, theme TEXT, id TEXT, look INTEGER, matrix BLOB, PRIMARY KEY (kind, theme, id)) WITHOUT ROWID")
+        self._disk.execute("CREATE TABLE met (kind TEXT, id TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID")
         self._disk.execute("CREATE TABLE ring (theme TEXT, id TEXT, uv BLOB, PRIMARY KEY (theme, id)) WITHOUT ROWID")
 
     # --- learning ---------------------------------------------------------------------------------------------------
@@ -143,6 +144,14 @@ class Looks:
         for reason, count in self.problems.items():
             report.note("skipped", "", f"Appearance: {reason} ({count} times).")
 
+    def astray(self, report: Report) -> None:
+        """Say of targets of the chosen themes that nothing of the file has been, once all of it was asked about."""
+        for kind, theme in self.chosen.items():
+            lost = "FROM target WHERE kind = ? AND theme = ? AND id NOT IN (SELECT id FROM met WHERE kind = ?)"
+            count, first = self._disk.execute(f"SELECT count(*), min(id) {lost}", (kind, theme, kind)).fetchone()
+            if count:
+                report.note("skipped", "", f"Appearance: {count:,} of its targets lead to nothing in this file, and their {kind} are not drawn: {first[:80]!r}{' and others' if count > 1 else ''}.")
+
     # --- asking -----------------------------------------------------------------------------------------------------
 
     def begin(self, ids: Collection[str]) -> None:
@@ -151,11 +160,13 @@ class Looks:
         self._fetch(list(ids))
 
     def _fetch(self, ids: list[str]) -> None:
-        theme, wanted = self.chosen["textures"], json.dumps(ids)
+        theme, wanted, met = self.chosen["textures"], json.dumps(ids), list[tuple[str, str]]()
         for kind, name in self.chosen.items():
             if name is not None:
                 for key, look, matrix in self._disk.execute(f"SELECT id, look, matrix FROM target WHERE kind = ? AND theme = ? AND id IN {AMONG}", (kind, name, wanted)):
                     self._targets[kind, key] = self.looks[look], None if matrix is None else np.frombuffer(matrix).reshape(3, 4)
+                    met.append((kind, key))
+        self._disk.executemany("INSERT OR IGNORE INTO met VALUES (?, ?)", met)
         if theme is not None:
             for key, uv in self._disk.execute(f"SELECT id, uv FROM ring WHERE theme = ? AND id IN {AMONG}", (theme, wanted)):
                 self._rings[key] = _down(np.frombuffer(uv).reshape(-1, 2))

@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from twin.model import Report
 
 MARK = "\x1f"
@@ -46,9 +48,20 @@ def prepared_nodes(document: Json, report: Report) -> dict[int, Node]:
         own = [meshes[node["mesh"]].get("extras")] if "mesh" in node else []
         found[number] = Node(name, {k: v for extras in (*own, node.get("extras")) if isinstance(extras, dict) for k, v in extras.items()})
         node["name"] = f"{number}{MARK}{name}"
+        if _vanishes(node):
+            report.note("warned", name, "The file scales it (and what is below it) to nothing: it is kept, and nobody sees it.")
     _cut_to_a_tree(document, found, report)
     _hide(nodes, found, report)
     return found
+
+
+def _vanishes(node: Json) -> bool:
+    """Whether a node leaves nothing of an area: two of its three axes, or more, have no length."""
+    try:
+        axes = np.array(node["matrix"], np.float64).reshape(4, 4)[:3, :3] if "matrix" in node else np.diag(np.array(node.get("scale") or (1, 1, 1), np.float64))
+        return bool(np.linalg.matrix_rank(axes) < 2)
+    except (TypeError, ValueError, np.linalg.LinAlgError):
+        return False  # said where it is placed
 
 
 def _hide(nodes: list[Json], found: dict[int, Node], report: Report) -> None:

@@ -6,6 +6,8 @@ down together, each takes colour from its neighbours; so a coarse tile scales ea
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,7 +46,10 @@ def by_box(chart: I64, pixels: F64, size: tuple[int, int]) -> list[tuple[Box, I6
 
 
 def filled(pixels: NDArray[np.uint8], triangles: F64) -> NDArray[np.uint8]:
-    """(H, W, C) with the mean colour of what the triangles, (T, 3, 2) in its pixels, show wherever they do not reach: that may be a neighbour's."""
+    """(H, W, C) with the colour of what the triangles, (T, 3, 2) in its pixels, show wherever they do not reach: that may be a neighbour's.
+
+    What is opaque gets the mean of all that is shown. Of four channels, each pixel takes colour and alpha of what is nearby: a leaf that ends at its edge must not end before it.
+    """
     from PIL import Image, ImageDraw  # noqa: PLC0415  most models have no textures
 
     mask = Image.new("1", (pixels.shape[1], pixels.shape[0]))
@@ -55,5 +60,26 @@ def filled(pixels: NDArray[np.uint8], triangles: F64) -> NDArray[np.uint8]:
     if shown.all() or not shown.any():
         return pixels
     result = pixels.copy()
-    result[~shown] = np.rint(pixels[shown].mean(axis=0)).astype(np.uint8)
+    if pixels.shape[2] < 4:
+        result[~shown] = np.rint(pixels[shown].mean(axis=0)).astype(np.uint8)
+        return result
+    alpha = pixels[:, :, 3:].astype(np.int32) * shown[:, :, None]
+    near = around(np.concatenate([pixels[:, :, :3] * alpha, alpha, shown[:, :, None]], axis=2))
+    color = near[:, :, :3] / np.maximum(near[:, :, 3:], 1e-6)
+    result[~shown] = np.rint(np.clip(np.concatenate([color, near[:, :, 3:]], axis=2), 0, 255)).astype(np.uint8)[~shown]
+    return result
+
+
+def around(sums: NDArray[Any]) -> NDArray[np.float32]:
+    """(H, W, C) numbers, the last of which is a weight ≥ 0 → (H, W, C − 1) the others by weight, of the smallest block of 2, 4, 8, … pixels around each that weighs anything."""
+    levels = [sums]
+    while max(levels[-1].shape[:2]) > 1:
+        height, width = levels[-1].shape[:2]
+        even = np.pad(levels[-1], ((0, height % 2), (0, width % 2), (0, 0)))
+        levels.append((even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]).astype(np.int64))
+    result = np.zeros((1, 1, sums.shape[2] - 1), np.float32)
+    for level in reversed(levels):
+        height, width = level.shape[:2]
+        result = result.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+        np.divide(level[:, :, :-1], level[:, :, -1:], out=result, where=level[:, :, -1:] > 0, casting="same_kind")
     return result

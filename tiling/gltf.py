@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling.metadata import PropertyTable
+from tiling.wide import apart
 from twin.model import Wrap
 
 Array = NDArray[Any]
@@ -421,24 +422,6 @@ def extremes(*many: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     low = [min(float(xyz[:, k].min()) for xyz in many) for k in range(3)]
     high = [max(float(xyz[:, k].max()) for xyz in many) for k in range(3)]
     return np.array(low), np.array(high)
-
-
-def apart(p: Primitive, reach: float) -> list[Primitive]:
-    """A primitive by cells of a quarter of `reach` metres, if it is wider than that: float32 then holds each about its own middle. Triangles that are wide themselves stay together."""
-    low, high = extremes(p.positions)
-    if p.indices is None or float((high - low).max()) < reach:
-        return [p]
-    corners = p.positions[p.indices]
-    place = np.floor((corners.mean(axis=1) - low) / (reach / 4))
-    place[np.ptp(corners, axis=1).max(axis=1) > reach / 2] = -1
-    _, cell = np.unique(place, axis=0, return_inverse=True)
-    parts = []
-    for rows in np.split(order := np.argsort(cell.ravel(), kind="stable"), np.flatnonzero(np.diff(cell.ravel()[order])) + 1):
-        used, number = np.unique(p.indices[rows], return_inverse=True)
-        some = {name: None if column is None else column[used] for name in ("normals", "colors", "texcoords", "feature_ids") for column in (getattr(p, name),)}
-        more = {name: column[used] for name, column in p.attributes.items()}
-        parts.append(replace(p, positions=p.positions[used], indices=number.reshape(-1, p.indices.shape[1]), attributes=more, **some))
-    return parts
 
 
 def container(document: dict[str, Any], body: bytes) -> bytes:

@@ -13,12 +13,15 @@ from tiling.gltf import Surface
 from tiling.repeats import mirrored
 from tiling.shapes import runs
 from tiling.store import Store
+from tiling.wide import bisected
 from twin import crs
 from twin.meshes import placed_alike
 from twin.model import Material
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+WIDE = 8192.0
+"""Metres from which on an edge is cut: float32 then holds every triangle within a millimetre, and lies at most 1.8 m below the curved earth."""
 Items = I64
 """(N, 2) of what is to be placed: the number that stands in `owner`, the instance."""
 
@@ -109,11 +112,56 @@ def place(elements: Elements, wanted: Items, frame: F64) -> Soup | None:
     triangles = store.take("triangles", rows).astype(np.int64)
     triangles[turned] = triangles[turned, ::-1]
     triangles += np.repeat(start, size[:, 1])[:, None]
-    geodetic = crs.to_geodetic(elements.reference, placed)
-    positions = (crs.geodetic_to_ecef(geodetic) - frame[:3, 3]) @ frame[:3, :3]
+    positions, heights = _framed(elements, placed, frame)
     uv, colors = (_corners(store, name, first[:, k], size[:, [1, k]], turned, empty) for name, k, empty in (("uv", 2, np.nan), ("colors", 3, 255)))
-    return Soup(positions, triangles, np.repeat(owner[drawn], size[:, 1]), shapes.rank[store.take("materials", rows)], uv, colors,
-                elements.materials, (float(geodetic[:, 2].min()), float(geodetic[:, 2].max())))  # fmt: skip
+    soup = Soup(positions, triangles, np.repeat(owner[drawn], size[:, 1]), shapes.rank[store.take("materials", rows)], uv, colors, elements.materials, heights)
+    return _cut(soup, elements, placed, frame)
+
+
+def _framed(elements: Elements, placed: F64, frame: F64) -> tuple[F64, tuple[float, float]]:
+    """((N, 3) places of the layer's reference in a tile's frame, lowest and highest ellipsoidal height)."""
+    geodetic = crs.to_geodetic(elements.reference, placed)
+    return (crs.geodetic_to_ecef(geodetic) - frame[:3, 3]) @ frame[:3, :3], (float(geodetic[:, 2].min(initial=np.inf)), float(geodetic[:, 2].max(initial=-np.inf)))
+
+
+def _cut(soup: Soup, elements: Elements, placed: F64, frame: F64) -> Soup:
+    """Triangles with edges of more than `WIDE` metres in pieces that lie where the layer's own coordinates say: they follow the earth (ADR 0067).
+
+    Between ends that lie together on the earth and far apart on a map (on its both sides) an edge is straight.
+    """
+    if not len(soup.positions) or float(np.linalg.norm(np.ptp(soup.positions, axis=0))) <= WIDE:
+        return soup
+    places, (low, high) = [placed], soup.heights
+    round_earth = crs.crs_of(elements.reference.horizontal).is_geographic
+
+    def middle(ends: I64, positions: F64) -> F64:
+        nonlocal low, high
+        known = np.concatenate(places)
+        total = known[ends[:, 0]] + known[ends[:, 1]]
+        if round_earth:  # over the 180th meridian the short way
+            total[:, 0] += 360.0 * (np.abs(known[ends[:, 0], 0] - known[ends[:, 1], 0]) > 180)
+        places[:] = [known, total / 2]
+        found, heights = _framed(elements, places[1], frame)
+        a, b = positions[ends[:, 0]], positions[ends[:, 1]]
+        astray = ~(np.linalg.norm(found - (a + b) / 2, axis=1) <= np.linalg.norm(b - a, axis=1) / 2)
+        found[astray], places[1][astray] = ((a + b) / 2)[astray], np.nan
+        if not astray.any():
+            low, high = min(low, heights[0]), max(high, heights[1])
+        return found
+
+    positions, triangles, source, share = bisected(soup.positions, soup.triangles, WIDE, middle)
+    if not len(share):
+        return soup
+    cut = soup.take(triangles, source)
+    return replace(cut, positions=positions, uv=_shared(cut.uv, share), colors=_shared(cut.colors, share), heights=(low, high))
+
+
+def _shared(column: Any, share: F64) -> Any:
+    """A column of corners of which the last triangles carry what those do that they were cut from: at each corner its `share` (C, 3, 3) of that."""
+    if column is None:
+        return None
+    own = share @ column[-len(share) :].astype(np.float64)
+    return np.concatenate([column[: -len(share)], (own if column.dtype.kind == "f" else np.rint(own)).astype(column.dtype)])
 
 
 def _corners(store: Store, name: str, first: I64, size: I64, turned: NDArray[np.bool_], empty: float) -> Any:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tiling.charts import by_box, charts, filled
+from tiling.charts import around, by_box, charts, filled
 from tiling.gltf import Surface
 from twin.model import Material, Texture
 
@@ -213,12 +213,12 @@ def _cut(image: Image.Image, picture: _Picture, uv: F64) -> tuple[Image.Image, C
 
     if image.size == picture.texture.size and picture.crop != (0, 0, *image.size):
         image = image.crop(picture.crop)
+    if picture.patch:
+        image = Image.fromarray(filled(np.asarray(image), np.clip(uv, 0, 1) * picture.texture.size - picture.crop[:2]))
     way: Clear = _clear(np.asarray(image)[:, :, 3]) if image.mode == "RGBA" else "none"  # before it is scaled, which makes edges half clear
     if way != "none":
         return Image.fromarray(_spread(_scaled(np.asarray(image), picture.size))), way
     image = image.convert("RGB")
-    if picture.patch:
-        image = Image.fromarray(filled(np.asarray(image), np.clip(uv, 0, 1) * picture.texture.size - picture.crop[:2]))
     return image if image.size == picture.size else image.resize(picture.size, Image.Resampling.LANCZOS), way
 
 
@@ -246,16 +246,7 @@ def _spread(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     block of 2, 4, 8, … texels around it that holds any that are seen.
     """
     seen = np.where(pixels[:, :, 3:] > UNSEEN, pixels[:, :, 3:], 0).astype(np.int32)
-    levels: list[NDArray[Any]] = [np.concatenate([pixels[:, :, :3] * seen, seen], axis=2)]  # sums of colour times alpha, and of alpha
-    while max(levels[-1].shape[:2]) > 1:
-        height, width = levels[-1].shape[:2]
-        even = np.pad(levels[-1], ((0, height % 2), (0, width % 2), (0, 0)))
-        levels.append((even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]).astype(np.int64))
-    color = np.zeros((1, 1, 3), np.float32)
-    for level in reversed(levels):
-        height, width = level.shape[:2]
-        color = color.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
-        np.divide(level[:, :, :3], level[:, :, 3:], out=color, where=level[:, :, 3:] > 0, casting="same_kind")
+    color = around(np.concatenate([pixels[:, :, :3] * seen, seen], axis=2))  # sums of colour times alpha, and of alpha
     result = pixels.copy()
     result[:, :, :3] = np.where(seen > 0, pixels[:, :, :3], np.rint(color).astype(np.uint8))
     return result

@@ -32,17 +32,27 @@ from twin.registry import TileJob
 Files = dict[str, bytes]
 
 
+Layer = tuple[LayerVersion, Lake, dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Hills with a river."""
+def river(tmp_path_factory: pytest.TempPathFactory) -> Layer:
+    """Hills with a river: the version, where it is, and the tiler's facts."""
     folder = tmp_path_factory.mktemp("terrain")
     lake, report = Lake(folder / "lake"), ReadReport("hills")
     source = write_dem(folder / "a.tif", hills(150, 150))
     batches = reader.read(source, reader.Options(vertical="EGM96", water=str(write_water(folder / "water.geojson"))), report)
     version = write_version(lake, "dem", "terrain", batches, report, provenance={})
-    terrain.tile(version, TileJob(lake, folder / "t.3tz", terrain.Options(max_level=15)))
-    assert check_tileset(folder / "t.3tz").ok
-    return folder / "t.3tz"
+    facts = terrain.tile(version, TileJob(lake, folder / "t.3tz", terrain.Options(max_level=15)))
+    return version, lake, facts
+
+
+@pytest.fixture(scope="module")
+def archive(river: Layer) -> Path:
+    """Its tiles."""
+    path = river[1].root.parent / "t.3tz"
+    assert check_tileset(path).ok
+    return path
 
 
 def tile(change: Callable[[bytes], bytes], mixed: bool = False) -> Callable[[Files], None]:
@@ -127,6 +137,46 @@ def occlusion(scale: Callable[[np.ndarray], np.ndarray]) -> Callable[[bytes], by
 def test_what_is_well_formed_and_wrong(archive: Path, code: str | None, edit: Callable[[Files], None]) -> None:
     report = check_tileset(rewritten(archive, edit))
     assert report.codes() == ({code} if code else set()), report.errors[:3]
+
+
+def texels(change: Callable[[np.ndarray], None]) -> Callable[[bytes], bytes]:
+    """A tile with texels of its mask changed."""
+
+    def edit(data: bytes) -> bytes:
+        at, length = extension(data, 2)
+        mask = _mask(data).reshape(256, 256).copy()
+        change(mask)
+        return data[:at] + mask.tobytes() + data[at + length :]
+
+    return edit
+
+
+def _eaten(mask: np.ndarray) -> None:
+    """A texel of water less, all along the eastern shores: within what a middle decides."""
+    mask[:, :-1][mask[:, 1:] == 0] = 0
+
+
+def _swapped(mask: np.ndarray) -> None:
+    row, column = np.argwhere(mask[8:-8, 8:-8] == 255)[0]
+    mask[row : row + 16, column : column + 16] ^= 255
+
+
+@pytest.mark.parametrize(
+    ("code", "change"),
+    [
+        ("TERRAIN_WATER_WRONG", lambda mask: mask.__setitem__(slice(None), np.roll(mask, 4, axis=1))),
+        ("TERRAIN_WATER_WRONG", lambda mask: mask.__setitem__(slice(None), np.roll(mask, 3, axis=0))),
+        ("TERRAIN_WATER_WRONG", _swapped), ("TERRAIN_WATER_WRONG", lambda mask: mask.__setitem__((slice(0, 3), slice(0, 60)), 255 - mask[0, 0])),
+        (None, _eaten), (None, lambda mask: None),
+    ],
+)  # fmt: skip
+def test_little_water_in_the_wrong_place(river: Layer, archive: Path, code: str | None, change: Callable[[np.ndarray], None]) -> None:
+    """Less than 3% of a tile is passed by where levels are compared with each other; the source's polygons tell every texel."""
+    version, lake, facts = river
+    copy = rewritten(archive, tile(texels(change), mixed=True))
+    assert "TERRAIN_WATER_WRONG" not in check_tileset(copy).codes()
+    report = check_layer(version, lake, copy, info=facts)
+    assert report.codes() - {"TERRAIN_WATER_INVALID"} == ({code} if code else set()), report.errors[:3]
 
 
 def test_a_vertex_of_the_border_that_triangles_pass_by() -> None:

@@ -146,6 +146,14 @@ def test_copies_are_drawn_one_by_one(tmp_path: Path) -> None:
     assert any("7 copies" in note.reason for note in report.notes)
 
 
+def test_what_is_scaled_to_nothing_is_said(tmp_path: Path) -> None:
+    """A node of scale 0 (hidden by an animation, most often) is a feature that nobody sees; one that is flat is seen."""
+    nodes = [{"mesh": 0, "name": "whole"}, {"mesh": 0, "name": "gone", "scale": [0, 0, 0]}, {"mesh": 0, "name": "flat", "scale": [1, 0, 1]},
+             {"mesh": 0, "name": "line", "matrix": [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]}]  # fmt: skip
+    _, report = load(glb(tmp_path, [PLACES.tobytes(), TRIANGLES.tobytes()], DENSE, nodes=nodes), **UPRIGHT)
+    assert [n.feature for n in report.notes if "nobody sees it" in n.reason] == ["gone", "line"]
+
+
 def test_counts_without_bytes_take_no_memory(tmp_path: Path) -> None:
     path = glb(tmp_path, [PLACES.tobytes(), TRIANGLES.tobytes()], [of(None, 5126, 10**10, "VEC3"), DENSE[1]])
     with pytest.raises(UnreadableSource, match="without any bytes"):

@@ -67,6 +67,17 @@ def test_parameterized_texture(tmp_path: Path, version: str) -> None:
     assert plain.uv is None and any("as asked" in n.reason for n in report.notes)
 
 
+def test_targets_that_lead_nowhere_are_said(tmp_path: Path) -> None:
+    """A typing error in a target leaves a wall grey; nothing was said. A wall's own target, and one of another theme, are no reason to speak."""
+    quarters(tmp_path / "img/a.png")
+    astray = appearance('<app:target uri="#wall-7"/><app:target uri="#wall-8"/>')
+    (mesh,), report = load_gml(save(tmp_path, wall(appearance(COORDINATES) + astray)))
+    assert colours(mesh) == list(QUARTERS)
+    assert [n.reason for n in report.notes if "lead to nothing" in n.reason] == ["Appearance: 2 of its targets lead to nothing in this file, and their textures are not drawn: 'wall-7' and others."]
+    _, report = load_gml(save(tmp_path, wall(appearance(COORDINATES) + astray.replace("rgb", "a"))), theme="rgb")
+    assert not any("lead to nothing" in n.reason for n in report.notes)
+
+
 def test_texture_made_by_a_matrix(tmp_path: Path) -> None:
     """worldToTexture: s = (x - E) / 10, t = (z - H) / 10."""
     quarters(tmp_path / "img/a.png")

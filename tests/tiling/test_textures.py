@@ -205,6 +205,29 @@ def test_patches_of_one_image_take_no_colour_from_each_other(tmp_path: Path, lak
     assert max(worst) <= 2, max(worst)
 
 
+@pytest.mark.parametrize("scale", [0.5, 0.13, 0.04])
+def test_patches_of_clear_images_take_nothing_from_each_other(scale: float) -> None:
+    """Diamonds of a clear image, each amid opaque red and clear black of its neighbours: as a client draws them, each keeps its own green and stays whole to its edges, or has its own holes."""
+    side, rng = 200, np.random.default_rng(2)
+    x, y = np.meshgrid(np.arange(side) + 0.5, np.arange(side) + 0.5)
+    outside = np.abs(x - side / 2) + np.abs(y - side / 2) > side / 2
+    uv = np.array([[[0.5, 0], [1, 0.5], [0.5, 1]], [[0.5, 0], [0.5, 1], [0, 0.5]]])
+    for around, hole in (((250, 20, 20, 255), False), ((0, 0, 0, 0), False), ((250, 20, 20, 255), True), ((0, 0, 0, 0), True)):
+        pixels = np.where(outside[..., None], np.array(around), np.array([60, 150, 40, 255])).astype(np.uint8)
+        if hole:
+            pixels[:, : side // 2, 3] = np.where(outside, pixels[:, :, 3], 0)[:, : side // 2]
+        picture = _Picture(Texture("diamond", (side, side)), np.zeros(2, np.int64), repeats=False, crop=(0, 0, side, side), scale=scale, patch=True)
+        image, way = _cut(Image.fromarray(pixels), picture, uv)
+        assert way == ("mask" if hole else "none")
+        texels = np.asarray(image.convert("RGBA")).astype(float)
+        at = (rng.dirichlet([0.4, 0.4, 0.4], 4000)[:, None] * uv[rng.integers(2, size=4000)].swapaxes(1, 2)).sum(axis=2)
+        drawn = bilinear(texels, at)
+        clear = hole & (at[:, 0] < 0.5)
+        sure = np.abs(at[:, 0] - 0.5) * side * scale > 1.5 if hole else np.ones(len(at), bool)
+        assert (drawn[sure & ~clear, 3] > 127.5).all() and (drawn[sure & clear, 3] < 127.5).all()
+        assert np.abs(drawn[drawn[:, 3] > 127.5][:, :3] - (60, 150, 40)).max() < 3
+
+
 def numbers(read: Glb) -> Any:
     """The column `n` of a tile's features."""
     (table,) = read.json["extensions"]["EXT_structural_metadata"]["propertyTables"]

@@ -22,13 +22,17 @@ from .positions_blocks import Blocks
 from .positions_mesh import Meshes
 from .positions_points import Clouds
 from .positions_terrain import Heights, told
+from .positions_water import Waters
 from .reached import Watched
 from .scene import F64
 from .source import Source, fetch
+from .source_values import Values
 from .terrain import check_terrain
 from .terrain_tile import TerrainTile
 from .walk import Walker
 
+WITH_VALUES = ("blocks", "mesh")
+"""Kinds whose features have rows in the lake."""
 COMPARISONS: dict[str, Callable[[Task], Comparison]] = {"blocks": Blocks, "mesh": Meshes, "points": Clouds}
 
 
@@ -71,9 +75,12 @@ def check_positions(
     comparison = compare(task) if positions and compare is not None else None
     tiles = max(int(task.info.get("tiles") or 1), 1)
     walker = Walker(report, None, laws=compare is not None)
+    values = Values(task) if comparison is not None and task.version.kind in WITH_VALUES else None
     if comparison is not None:
         def see(model: Model, transform: F64, at: Where) -> None:
             comparison.see(model, transform, at)
+            if values is not None:
+                values.see(model, at)
             progress(min(report.contents / tiles, 0.99), f"comparing tiles ({report.contents} of {tiles})")
 
         walker.observe = see
@@ -86,6 +93,8 @@ def check_positions(
                 watched.report_unread(where)
     if comparison is not None:
         report.positions = comparison.finish(where)
+    if values is not None and found is not None:
+        values.finish(parse_json(found[1], where / "tileset.json"), where)
     return report
 
 
@@ -94,12 +103,13 @@ def _check_terrain(task: Task, archive: Paths, report: Report, where: Where, pos
         _check_models(task, archive, report, where, positions)
     if task.info.get("entry", "layer.json") != "layer.json":
         return
-    heights = Heights(task) if positions else None
+    heights, waters = (Heights(task), Waters(task)) if positions else (None, None)
     tiles = max(int(task.info.get("tiles") or 1), 1)
 
-    def see(z: int, _x: int, _y: int, tile: TerrainTile, at: Where) -> None:
-        if heights is not None:
+    def see(z: int, x: int, y: int, tile: TerrainTile, at: Where) -> None:
+        if heights is not None and waters is not None:
             heights.see(z, tile, at)
+            waters.see(z, x, y, tile, at)
         progress(min(report.contents / tiles, 0.99), f"level {z}")
 
     check_terrain(archive, report=report, observe=see)

@@ -93,10 +93,11 @@ def check_agreement(tile: Schema | None, tileset: Schema | None, where: Where) -
                 at.error("SCHEMA_DISAGREES", "the tileset's schema has no such property")
             elif (mine.enum is None) != (other.enum is None) or (mine.enum and other.enum and not mine.enum.values.items() <= other.enum.values.items()):
                 at.error("SCHEMA_DISAGREES", "its enum is not that of the tileset's schema")
-            elif _meaning(mine) != _meaning(other):
+            elif _meaning(mine, mine) != _meaning(other, mine):
                 at.error("SCHEMA_DISAGREES", "it is defined otherwise in the tileset's schema")
 
 
-def _meaning(prop: Property) -> Property:
-    """The property as far as it says what a stored value is."""
-    return replace(prop, enum=None, required=False, given={key: value for key, value in prop.given.items() if key != "default"})
+def _meaning(prop: Property, tile: Property) -> Property:
+    """The property as far as it says what a value is that a tile stores: one of nothing but its default stores none, and so none that stands for no data."""
+    left = {"default", "noData"} if "default" in tile.given else {"default"}
+    return replace(prop, enum=None, required=False, given={key: value for key, value in prop.given.items() if key not in left})

@@ -23,6 +23,7 @@ from .glb import Model
 from .issues import Where
 from .positions_geodesy import Inverse, tame
 from .scene import Primitive
+from .surfaces import paint_drawn, turned
 from .tables import PropertyTable
 
 F64 = NDArray[np.float64]
@@ -34,6 +35,8 @@ APART = 1e6
 PAIRS, MOST_PAIRS = 32, 1 << 21
 """Candidates for a point, on average, and pairs in all, up to which distances are taken without a tree."""
 LISTED = 10
+TURNED = 0.5
+"""Share of an area whose normals may point away: those of a sheet that is drawn from both sides by one vertex each do."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -72,12 +75,15 @@ class Feature:
     Attributes:
         ids: (F,) ids from the property table, of the rows that are drawn.
         ecef: (V, 3); owner: (V,) position in `ids`; triangles: (T, 3) rows of `ecef`.
+        paint: (T,) row in `paints` (P, 5), see `surfaces.Shown`.
     """
 
     ids: list[str]
     ecef: F64
     owner: I64
     triangles: I64
+    paint: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    paints: F64 = field(default_factory=lambda: np.zeros((0, 5)))
 
 
 def features_of(model: Model, transform: F64, where: Where) -> Feature | None:
@@ -85,10 +91,13 @@ def features_of(model: Model, transform: F64, where: Where) -> Feature | None:
     ids: list[str] = []
     number: dict[str, int] = {}
     points, owners, triangles, count = [], [], [], 0
+    paints, paint = list[F64](), list[I64]()
     for primitive in model.primitives:
         names = _names(primitive, where)
         if names is None:
             return None
+        if (away := turned(primitive)) > TURNED:
+            where.error("NORMALS_TURNED", f"of {primitive.pointer} the normals of {away:.0%} of the area point to the side from which it is not seen: it is lit from behind")
         rows = _feature_rows(primitive)
         used = np.unique(rows)
         if (null := (primitive.instance_feature_ids or primitive.feature_ids)[0].null_id) is not None and null in used:
@@ -107,10 +116,12 @@ def features_of(model: Model, transform: F64, where: Where) -> Feature | None:
             points.append(chunk[first] @ transform[:3, :3].T + transform[:3, 3])
             owners.append(np.broadcast_to(local[own[first] if len(own) > 1 else own], len(first)))
             triangles.append(place[primitive.triangles()] + count)
+            paint.append(np.full(len(triangles[-1]), len(paints)))
             count += len(first)
+        paints.append(paint_drawn(model.gltf.json, primitive))
     if not points:
         return None
-    return Feature(ids, np.concatenate(points), np.concatenate(owners), np.concatenate(triangles))
+    return Feature(ids, np.concatenate(points), np.concatenate(owners), np.concatenate(triangles), np.concatenate(paint), np.array(paints))
 
 
 def _different(primitive: Primitive, rows: I64) -> tuple[I64, I64]:
@@ -140,9 +151,10 @@ def known_only(found: Feature, rows: I64) -> tuple[Feature, I64]:
     number = np.cumsum(keep) - 1
     vertex = keep[found.owner]
     place = np.cumsum(vertex) - 1
-    triangles = found.triangles[vertex[found.triangles].all(axis=1)]
+    whole = vertex[found.triangles].all(axis=1)
+    triangles = found.triangles[whole]
     ids = [name for name, good in zip(found.ids, keep, strict=True) if good]
-    return Feature(ids, found.ecef[vertex], number[found.owner[vertex]], place[triangles]), rows[keep]
+    return Feature(ids, found.ecef[vertex], number[found.owner[vertex]], place[triangles], found.paint[whole], found.paints), rows[keep]
 
 
 def local_metres(inverse: Inverse, coordinates: F64) -> tuple[F64, F64, F64]:

@@ -97,6 +97,13 @@ class Inverse:
             xyz[:, 0] += 360.0 * np.round((x - xyz[:, 0]) / 360.0)
         return xyz
 
+    def alike(self, corners: F64) -> F64:
+        """(T, 3, 3) corners of triangles, longitudes by whole turns so that they lie around each triangle's first."""
+        if self._geographic:
+            corners = corners.copy()
+            corners[:, :, 0] += 360.0 * np.round((corners[:, :1, 0] - corners[:, :, 0]) / 360.0)
+        return corners
+
     def metres(self, origin: F64) -> F64:
         """(3,) metres of one unit of x, y, z around the place `origin` (x, y in the layer's units)."""
         if not self._geographic:

@@ -93,6 +93,16 @@ class SourceRows:
         back = np.argsort(np.concatenate(places), kind="stable")
         return pa.concat_tables(tables).take(pa.array(back)).combine_chunks()
 
+    def every(self, columns: list[str], rows: NDArray[np.bool_]) -> pa.Table:
+        """Some columns of all rows that are marked, (total,)."""
+        tables, first = [], 0
+        for path, group in self._groups:
+            with pq.ParquetFile(path) as file:
+                table = file.read_row_group(group, columns=columns)
+            tables.append(table.filter(pa.array(rows[first : first + len(table)])))
+            first += len(table)
+        return pa.concat_tables(tables, promote_options="default").combine_chunks()
+
     def _read(self, group: int) -> pa.Table:
         if group not in self._held:
             path, number = self._groups[group]
