@@ -226,6 +226,15 @@ describe("attributes", () => {
     expect(columnTitle("floors", { name: "floors", type: "int", title: { zh: "地上层数" } }, "en")).toBe("Floors");
     expect(columnTitle("toString", undefined, "zh")).toBe("toString");
   });
+  it("says usual values in the reader's language and leaves others as they are", () => {
+    const values = (lang: "zh" | "en", roof: unknown): (string | undefined)[] =>
+      toCard({ ...feature, properties: { roof, height_from: "floors" } }, [], lang).rows.map(({ value }) => value);
+    expect(values("zh", "flat")).toEqual(["平屋面", "按层数推算"]);
+    expect(values("en", "flat")).toEqual(["flat", "number of floors"]);
+    expect(values("zh", "坡屋顶")[0]).toBe("坡屋顶");
+    expect(values("zh", "toString")[0]).toBe("toString");
+    expect(values("zh", 3)[0]).toBe("3");
+  });
   it("falls back to the id for a title", () => {
     const card = toCard({ ...feature, properties: { name: "" } }, [], "en");
     expect(card.title).toBe("w-1");

@@ -86,6 +86,12 @@ describe("legends", () => {
     expect(entryText("zh", closed!, bare.entries![0]!)).toBe("中断道路");
     expect(entryText("en", closed!, bare.entries![0]!)).toBe("Closed roads");
   });
+  it("says usual values of a column in the reader's language", () => {
+    const roofs: Legend = { type: "classes", unit: "", title: {}, entries: [{ value: "flat", color: "#777777", label: { zh: "flat", en: "flat" } }, { value: "飞檐", color: "#888888" }] };
+    const said = (lang: "zh" | "en"): string[] => roofs.entries!.map((entry) => entryText(lang, { layers, column: "roof" }, entry));
+    expect([said("zh"), said("en")]).toEqual([["平屋面", "飞檐"], ["flat", "飞檐"]]);
+    expect(entryText("zh", { layers, column: "kind" }, roofs.entries![0]!)).toBe("flat");
+  });
   it("says how a result's buildings are coloured", () => {
     const hit = layer("a-buildings", { "twin:kind": "blocks", "twin:run": "1", "twin:title": { zh: "受淹建筑", en: "Flooded" } });
     const [one] = shownLegends([hit], new Map([[hit.id, { ...states.get("off")!, visible: true, colouring: "depth" }]]), new Map(), new Map());

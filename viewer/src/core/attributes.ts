@@ -1,6 +1,6 @@
 /** A feature's properties as titled rows and sections, ready to print. */
 import type { Column, Feature } from "../api/types";
-import { commonTitle } from "./columns";
+import { commonTitle, commonValue } from "./columns";
 import { attribute } from "./format";
 import type { Lang } from "./i18n";
 import { bilingual, isMessageKey, translate } from "./i18n";
@@ -46,7 +46,7 @@ export function toCard(feature: Feature, schema: readonly Column[], lang: Lang):
     }
     if (name === "id" && String(value) === feature.id) continue;
     const column = columns.get(name);
-    rows.push({ name, label: columnTitle(name, column, lang), value: attribute(lang, value, column?.unit) });
+    rows.push({ name, label: columnTitle(name, column, lang), value: bilingual(lang, commonValue(name, value)) || attribute(lang, value, column?.unit) });
   }
   const name = featureName(feature.properties, lang);
   return { id: feature.id, title: name || feature.id, subtitle: name ? feature.id : "", rows, sections };

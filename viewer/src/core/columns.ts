@@ -22,6 +22,21 @@ const COMMON: Record<string, readonly [zh: string, en: string]> = {
   status: ["状态", "Status"], owner: ["权属", "Owner"], remark: ["备注", "Remark"], capacity: ["能力", "Capacity"], bim: ["对应 BIM", "BIM model"],
 };
 
+/** What usual values of such columns mean: those that readers of this product write, and OpenStreetMap's of roofs. */
+const VALUES: Record<string, Record<string, readonly [zh: string, en: string]>> = {
+  height_from: { height: ["测得高度", "stated height"], floors: ["按层数推算", "number of floors"], default: ["默认高度", "default"] },
+  roof: {
+    flat: ["平屋面", "flat"], tile: ["瓦屋面", "tiles"], metal: ["金属屋面", "metal"], green: ["绿化屋面", "green"], gabled: ["双坡屋面", "gabled"],
+    hipped: ["四坡屋面", "hipped"], skillion: ["单坡屋面", "skillion"], pyramidal: ["攒尖屋面", "pyramidal"], dome: ["穹顶", "dome"],
+  },
+};
+
+/** What a value of a column means, or null where it is not a usual one: the reader then sees it as it is. */
+export function commonValue(column: string, value: unknown): Bilingual | null {
+  const found = VALUES[column.toLowerCase()];
+  return typeof value === "string" && found && Object.hasOwn(found, value) ? { zh: found[value]![0], en: found[value]![1] } : null;
+}
+
 /** A title for a column by its name alone, or null for a name that is not common. */
 export function commonTitle(column: string): Bilingual | null {
   const found = Object.hasOwn(COMMON, column.toLowerCase()) ? COMMON[column.toLowerCase()] : undefined;

@@ -1,6 +1,7 @@
 /** What the colours on the map mean, in rows: for the legend beside it, for the layer's settings, and for a printed sheet. */
 import type { Legend, LegendEntry } from "../api/types";
 import { columnTitle } from "./attributes";
+import { commonValue } from "./columns";
 import { number, unitText } from "./format";
 import { bilingual, translate, type Lang } from "./i18n";
 import { drapeRank, layerTitle, type Layer, type LayerState } from "./layers";
@@ -44,9 +45,9 @@ export function legendHeading(lang: Lang, { layers, legend, column }: ShownLegen
   return { title: unit ? said.replace(/\s*[（(][^（()）]*[)）]$/, "") : said, unit };
 }
 
-/** The entry's own words, else its value, else the name of what is drawn so; of an interval one end may be wanted. */
-export function entryText(lang: Lang, { layers }: Pick<ShownLegend, "layers">, { label, value }: LegendEntry, end?: 0 | 1): string {
-  const said = bilingual(lang, label);
+/** What a usual value of the column means, the entry's own words, else its value, else the name of what is drawn so; of an interval one end may be wanted. */
+export function entryText(lang: Lang, { layers, column }: Pick<ShownLegend, "layers" | "column">, { label, value }: LegendEntry, end?: 0 | 1): string {
+  const said = bilingual(lang, commonValue(column ?? "", value)) || bilingual(lang, label);
   if (said) return said;
   if (Array.isArray(value)) return end === undefined ? `${number(lang, value[0])} – ${number(lang, value[1])}` : number(lang, value[end]);
   return typeof value === "number" ? number(lang, value) : value || layers.map((layer) => layerTitle(layer, lang)).join(" / ");
