@@ -24,7 +24,7 @@ const COMMON: Record<string, readonly [zh: string, en: string]> = {
 
 /** What usual values of such columns mean: those that readers of this product write, and OpenStreetMap's of roofs. */
 const VALUES: Record<string, Record<string, readonly [zh: string, en: string]>> = {
-  height_from: { height: ["测得高度", "stated height"], floors: ["按层数推算", "number of floors"], default: ["默认高度", "default"] },
+  height_from: { height: ["源数据所载", "the source"], floors: ["按层数推算", "number of floors"], default: ["默认高度", "default"] },
   roof: {
     flat: ["平屋面", "flat"], tile: ["瓦屋面", "tiles"], metal: ["金属屋面", "metal"], green: ["绿化屋面", "green"], gabled: ["双坡屋面", "gabled"],
     hipped: ["四坡屋面", "hipped"], skillion: ["单坡屋面", "skillion"], pyramidal: ["攒尖屋面", "pyramidal"], dome: ["穹顶", "dome"],
