@@ -207,6 +207,8 @@ def _version(tag: str, *spaces: str) -> str:
         space = next(iter(sorted(declared, key=lambda each: each.count("/"))), "")
         if not space:
             raise _Refused("its root is 'FeatureCollection', and it declares no namespace of CityGML", "Convert a file of plain features to GeoPackage, for example with QGIS or ogr2ogr.")
+    elif local(tag).endswith("Capabilities"):
+        raise _Refused("it describes a service of maps or data and holds none", "Save what the service delivers, images as GeoTIFF and features as GeoPackage, for example with QGIS.")
     elif local(tag) != "CityModel":
         raise _Refused(f"its root is {local(tag)[:60]!r}, not a CityGML CityModel")
     elif not space.startswith(CITYGML):

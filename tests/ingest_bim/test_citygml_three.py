@@ -14,7 +14,7 @@ from ingest_bim import citygml
 from tests.ingest_bim.test_citygml import AT, FACES, polygon, save
 from tests.ingest_bim.test_citygml import load as load_gml
 from tests.ingest_bim.texture_helpers import drawn_at, quarters
-from twin.errors import UnreadableSource
+from twin.errors import BadReference, UnreadableSource
 from twin.model import Mesh, Report
 
 V3 = "http://www.opengis.net/citygml"
@@ -211,6 +211,19 @@ def test_versions_that_are_mixed_or_unknown_are_refused_by_name(tmp_path: Path) 
         load_gml(save(tmp_path, f'<core:cityObjectMember><b:Building xmlns:b="{V3}/building/3.0"/></core:cityObjectMember>'))
     with pytest.raises(UnreadableSource, match=r"it is CityGML 4\.0; 1\.0, 2\.0 and 3\.0 are read"):
         load_gml(save(tmp_path, "", version="4.0"))
+
+
+def test_systems_of_its_own_and_services_are_told(tmp_path: Path) -> None:
+    """`core:engineeringCRS` defines a frame by names alone; a WMTS document (天地图) is XML, too."""
+    path = tmp_path / "local.gml"
+    path.write_text((ROOT3 % member(house3())).replace("urn:ogc:def:crs,crs:EPSG::25832,crs:EPSG::5783", "#local-CRS-1"), encoding="utf-8")
+    with pytest.raises(BadReference, match="an engineering system of its own"):
+        list(citygml.read(path, citygml.Options(vertical="EPSG:5783"), Report()))
+    (mesh,) = citygml.read(path, citygml.Options(crs="EPSG:25832", vertical="EPSG:5783"), Report())
+    assert isinstance(mesh, Mesh) and mesh.reference.horizontal == "EPSG:25832"
+    path.write_text('<Capabilities xmlns="http://www.opengis.net/wmts/1.0" version="1.0.0"/>', encoding="utf-8")
+    with pytest.raises(UnreadableSource, match="describes a service"):
+        list(citygml.read(path, citygml.Options(), Report()))
 
 
 def test_a_file_of_version_2_that_declares_modules_of_version_3(tmp_path: Path) -> None:
