@@ -150,7 +150,7 @@ def _learn(source: Path, options: Options, codes: CodeLists, columns: Columns) -
                 refers.add(node.get(XLINK, ""))
         if looks:
             store.looks.learn(element)
-        if not stated <= store.references | {head.srs}:
+        if not stated <= store.references | {head.srs, ""}:
             store.references |= _stated(element)
         wanted |= {href[1:] for href in refers if href[:1] == "#"} - ids
         for thing in reader.read(element, number):
