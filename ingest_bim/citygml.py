@@ -1,7 +1,8 @@
-"""CityGML 1.0 and 2.0 (with any extension, PLATEAU's i-UR among them) → city objects as mesh features.
+"""CityGML 1.0 to 3.0 (with any extension, PLATEAU's i-UR among them) → city objects as mesh features.
 
 The file is read as a stream, one member at a time, twice: first for columns, colours and references between members,
-then for geometry. So memory is bounded by the largest member. Standard: OGC 12-019 (CityGML 2.0.0).
+then for geometry. So memory is bounded by the largest member. Standards: OGC 12-019 (CityGML 2.0.0),
+20-010 and 21-006r2 (3.0), whose objects are brought into the forms of 2.0 (`ingest_bim.citygml_three`).
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from ingest_bim.citygml_appearance import LOOKS
 from ingest_bim.citygml_codes import CodeLists, package_root
 from ingest_bim.citygml_geometry import Store, coordinates, gml_id
 from ingest_bim.citygml_library import Library
+from ingest_bim.citygml_names import SURFACE_DATA, XLINK, local
 from ingest_bim.citygml_objects import Member
-from ingest_bim.citygml_stream import SURFACE_DATA, XLINK, Head, local, members
+from ingest_bim.citygml_stream import Head, members
 from ingest_bim.citymodel import CityObject, CityOptions, Columns, city_reference, crs_text, metres_of
 from ingest_bim.citymodel_axes import north_first
 from ingest_bim.citymodel_textures import Pictures
@@ -57,7 +59,7 @@ def read(source: Path | Sequence[Path], options: Options, report: Report) -> Ite
         Mesh batches: city objects and, as their children, boundary surfaces and openings.
 
     Raises:
-        UnreadableSource: not well-formed, cut short, not CityGML 1 or 2, or with a document type declaration.
+        UnreadableSource: not well-formed, cut short, not CityGML 1 to 3 or of two versions, or with a document type declaration.
         MissingReference: no CRS, or no vertical datum.
         BadReference: files in different references.
         BadFeature: no city objects at all.
@@ -88,6 +90,8 @@ class _Model:
     def prepare(self, theme: str | None, report: Report) -> tuple[Reference, Pictures | None]:
         report.facts["driver"] = f"CityGML {self.head.version}"
         store, name = self.store, self.source.name
+        if self.head.histories:
+            report.note("skipped", "", f"{self.head.histories:,} versions and transitions of the city model are not kept: its objects are read as they stand, each with its own dates.")
         stated = self.head.srs or store.first_srs
         self.reference = city_reference(stated, self.options, report, name)
         self._check_references(stated)
@@ -137,15 +141,17 @@ def _learn(source: Path, options: Options, codes: CodeLists, columns: Columns) -
             continue
         if not (head.srs or store.first_srs) or not store.first_at:
             _first_place(element, store, head)
-        ids, refers, looks = set[str](), set[str](), False
+        ids, refers, stated, looks = set[str](), set[str](), set[str](), False
         for node in element.iter():
             looks = looks or local(node.tag) in LOOKS
             if node.keys():  # most have no attributes
-                store.references.add(node.get("srsName", ""))
+                stated.add(node.get("srsName", ""))
                 ids.add(gml_id(node))
                 refers.add(node.get(XLINK, ""))
         if looks:
             store.looks.learn(element)
+        if not stated <= store.references | {head.srs, ""}:
+            store.references |= _stated(element)
         wanted |= {href[1:] for href in refers if href[:1] == "#"} - ids
         for thing in reader.read(element, number):
             columns.see(thing.attributes)
@@ -157,6 +163,13 @@ def _learn(source: Path, options: Options, codes: CodeLists, columns: Columns) -
             store.shared |= {key: e for e in element.iter() if (key := gml_id(e)) in wanted}
     store.local = {}
     return store, head, count
+
+
+def _stated(element: Element) -> set[str]:
+    """The references that geometry below an element states; those of addresses' places are kept as they are written and say nothing of it."""
+    if local(element.tag) == "Address":
+        return set()
+    return {element.get("srsName", "")}.union(*(_stated(child) for child in element))
 
 
 def _first_place(element: Element, store: Store, head: Head) -> None:

@@ -17,7 +17,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.citygml_stream import XLINK, local
+from ingest_bim.citygml_names import XLINK, local
 from ingest_bim.citymodel_textures import WRAPS, Kind, Pictures, Themes, choose_themes, ground_to_pixels, no_themes
 from twin.model import Material, Report, Wrap
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from ingest_bim.citygml_stream import local
+from ingest_bim.citygml_names import local
 from twin.model import Report
 
 MAX_BYTES = 1 << 24

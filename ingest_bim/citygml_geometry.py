@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ingest_bim.citygml_appearance import Look, Looks, laid
 from ingest_bim.citygml_library import Library
-from ingest_bim.citygml_stream import GML, XLINK, local, namespace
+from ingest_bim.citygml_names import GML, GML32_ID, GML_ID, XLINK, local, namespace
 from ingest_bim.citygml_tin import Points, longest_edge
 from ingest_bim.citymodel_textures import Pictures
 from twin.model import Material
@@ -25,7 +25,6 @@ POLYGONS = ("Polygon", "PolygonPatch", "Triangle", "Rectangle")
 LINES = ("LineString", "Point", "MultiPoint", "MultiCurve", "CompositeCurve", "Curve", "OrientableCurve")
 OF_ITS_OWN = frozenset((*POLYGONS, *LINES, "Solid", "Tin", "interior"))
 """Elements that are more than what is below them."""
-GML_ID, GML32_ID = (f"{{{space}}}id" for space in GML)
 CURVED = ("Arc", "ArcString", "ArcByBulge", "ArcStringByBulge", "ArcByCenterPoint", "Circle", "CircleByCenterPoint", "Bezier", "BSpline", "CubicSpline", "Clothoid")
 
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from ingest_bim.citygml_codes import CodeLists
 from ingest_bim.citygml_geometry import LINES, Polygon, Store, coordinates, gml_id, polygons
-from ingest_bim.citygml_stream import CITYGML, GML, XLINK, Head, local, namespace
+from ingest_bim.citygml_names import CITYGML, GML, XLINK, local, namespace
+from ingest_bim.citygml_stream import Head
 from ingest_bim.citygml_tin import Points, triangles
 from ingest_bim.citymodel import CityObject, Face, Measure, Shape, Shell, Surface, choose_lod, lod_rank
 from ingest_bim.citymodel_mesh import text_of
@@ -28,10 +29,12 @@ F64 = NDArray[np.float64]
 LOD = re.compile(r"lod(\d)(?!HeightType|Type)[A-Z]?\w*$")
 #: Parts of an object's hull: features of the surface level.
 HULL = re.compile(
-    r"(Roof|Wall|Ground|Closure|OuterFloor|OuterCeiling|Floor|InteriorWall|Ceiling|Water|WaterGround|WaterClosure)Surface$|(Auxiliary)?TrafficArea$|Door$|Window$"
+    r"(Roof|Wall|Ground|Closure|OuterFloor|OuterCeiling|Floor|InteriorWall|Ceiling|Water|WaterGround|WaterClosure)Surface$|(Auxiliary)?TrafficArea$|Door$|Window$|Marking$|HoleSurface$|GenericThematicSurface$"
 )
+FILLINGS = (f"{{{CITYGML}/construction/3.0}}Window", f"{{{CITYGML}/construction/3.0}}Door")
 NUMBERS: dict[str, Callable[[str], Any]] = {
     "intAttribute": int, "doubleAttribute": float, "storeysAboveGround": int, "storeysBelowGround": int, "measuredHeight": float,
+    "numberOfOccupants": int, "sortKey": float,
 }  # fmt: skip
 #: Properties of relief that hold geometry; its LoD stands beside them (OGC 12-019, 10.2).
 RELIEF = ("tin", "reliefPoints", "ridgeOrValleyLines", "breaklines")
@@ -84,7 +87,7 @@ class Member:
         self.store.problems.update(own)
         rank = -2.0
         if self.place is None:  # the first pass, which finds the columns
-            thing.attributes |= {name: "" for _, _, _, name in geometry if name.endswith((INTERSECTION, "MultiCurve", "Network"))}
+            thing.attributes |= {name: "" for _, _, _, name in geometry if name.endswith((INTERSECTION, "MultiCurve", "Network", "0Point"))}
         else:
             rank = self._shapes(thing, geometry, best)
             for reason, count in self.store.problems.items():
@@ -115,7 +118,7 @@ class Member:
             elif name == "address":
                 referred = [{"href": prop.get(XLINK)}] if prop.get(XLINK) else []
                 thing.address = (thing.address or []) + [_plain(child) for child in prop] + referred
-            elif prop.get("name") is not None and (name.endswith("Attribute") or name == "genericAttributeSet"):
+            elif _is_generic(prop):
                 _put(attributes, prop.get("name", ""), _generic(prop))
             elif not len(prop):
                 self._simple(prop, attributes)
@@ -128,7 +131,7 @@ class Member:
     def _inner(self, prop: Element, child: Element, thing: CityObject, attributes: dict[str, Any], geometry: list[tuple[str, Element, int, str]],
                below: list[Element], surface: int) -> None:  # fmt: skip
         """An object inside a property: part of the hull, another city object, or a record of attributes."""
-        if _of_hull(local(child.tag)):
+        if _of_hull(child.tag):
             thing.surfaces.append(Surface(self._name(child), parent=surface if surface >= 0 else None))
             own = thing.surfaces[-1]
             if key := gml_id(child):
@@ -145,6 +148,8 @@ class Member:
 
     def _simple(self, prop: Element, attributes: dict[str, Any]) -> None:
         text = (prop.text or "").strip() or prop.get(XLINK, "")
+        if local(prop.tag) == "pointFile":
+            self.store.problems[f"a point cloud lies in the file {text[:60]!r}, which is not opened; ingest it as a layer of its own"] += 1
         if text:
             role = prop.get("role")  # of a member of a group
             _put(attributes, self._name(prop), _value(local(prop.tag), text, prop.get("uom")) if role is None else {"href": text, "role": role})
@@ -160,6 +165,8 @@ class Member:
         for prop in element:
             if any(local(child.tag) in (*SHAPES, *LINES) and (namespace(child.tag) in GML or namespace(child.tag).startswith(CITYGML)) for child in prop):
                 self.store.problems[f"geometry inside {self._name(element)} is not drawn"] += 1
+            elif _is_generic(prop):
+                _put(record, prop.get("name", ""), _generic(prop))
             elif not len(prop):
                 self._simple(prop, record)
             elif _is_record(prop):
@@ -299,8 +306,9 @@ def _lod_of(name: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _of_hull(name: str) -> bool:
-    return HULL.match(name) is not None
+def _of_hull(tag: str) -> bool:
+    """Whether an element is a surface; windows and doors of CityGML 3.0's construction module are bodies with surfaces of their own."""
+    return HULL.match(local(tag)) is not None and tag not in FILLINGS
 
 
 def _is_record(prop: Element) -> bool:
@@ -324,6 +332,10 @@ def _put(attributes: dict[str, Any], name: str, value: Any) -> None:
         attributes[name] = [attributes[name], value]
 
 
+def _is_generic(prop: Element) -> bool:
+    return prop.get("name") is not None and (local(prop.tag).endswith("Attribute") or local(prop.tag) == "genericAttributeSet")
+
+
 def _generic(prop: Element) -> Any:
     if local(prop.tag) == "genericAttributeSet":
         values: dict[str, Any] = {}
@@ -345,11 +357,16 @@ def _value(name: str, text: str, uom: str | None) -> Any:
         return text
 
 
+def _of_address(key: str) -> bool:
+    """Whether an XML attribute says something of an address: xAL 2 has plain ones, xAL 3 of its own namespace."""
+    return namespace(key) in ("", "urn:oasis:names:tc:ciq:xal:3", "urn:oasis:names:tc:ciq:ct:3")
+
+
 def _plain(element: Element) -> Any:
     """An xAL address as nested JSON values; XML attributes (`Type`) of what has values below it are values, too (of a text beside it: `LocalityName.Type`), and a position is its numbers as text."""
     if not len(element):
         return (element.text or "").strip()
-    values: dict[str, Any] = {local(key): value for key, value in element.attrib.items() if not namespace(key)}
+    values: dict[str, Any] = {local(key): value for key, value in element.attrib.items() if _of_address(key)}
     if key := gml_id(element):
         values["gml_id"] = key
     for child in element:
@@ -357,8 +374,8 @@ def _plain(element: Element) -> Any:
             _put(values, local(child.tag), _plain(child))
             if not len(child):  # what is said of a text stands beside it
                 for key, value in child.attrib.items():
-                    if not namespace(key):
-                        _put(values, f"{local(child.tag)}.{key}", value)
+                    if _of_address(key):
+                        _put(values, f"{local(child.tag)}.{local(key)}", value)
         elif numbers := " ".join(node.text.strip() for node in child.iter() if local(node.tag) in ("pos", "posList", "coordinates") and node.text):
             _put(values, "position", numbers)
     return values

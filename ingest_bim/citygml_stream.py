@@ -9,13 +9,14 @@ import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 from xml.parsers import expat
 
+from ingest_bim.citygml_names import CITYGML, SURFACE_DATA, local, namespace, version_of
+from ingest_bim.citygml_three import Mixed, as_two
 from twin.errors import UnreadableSource
 
 CHUNK = 1 << 16
@@ -23,15 +24,14 @@ MAX_DEPTH = 200
 INVALID_TOKEN = 4
 """Expat's number for bytes that are no letters, among others."""
 EAST_ASIAN = ("gb", "big5", "shift_jis", "sjis", "euc-jp", "euc_jp", "euc-kr", "euc_kr")
-GML = ("http://www.opengis.net/gml", "http://www.opengis.net/gml/3.2")
-CITYGML = "http://www.opengis.net/citygml"
-XLINK = "{http://www.w3.org/1999/xlink}href"
 #: Children of the city model that are handed out; `core:featureMember` came with CityGML 1, `wfs:member` stands in what a WFS 2.0 answers.
 MEMBERS = ("cityObjectMember", "featureMember", "member")
 MANY = "featureMembers"
 """GML's array of members: each child of it is one."""
-#: Handed out one by one, with their `theme`: one appearance may hold the textures of the whole file.
-SURFACE_DATA = "surfaceDataMember"
+#: Children of an appearance, handed out one by one with its `theme`: one appearance may hold the textures of the whole file.
+LOOKS = (SURFACE_DATA, "surfaceData")
+#: Histories of CityGML 3.0's versioning module.
+HISTORY = ("versionMember", "versionTransitionMember")
 
 
 @dataclass
@@ -42,18 +42,8 @@ class Head:
     prefixes: dict[str, str] = field(default_factory=dict)
     srs: str = ""
     corner: tuple[float, ...] = ()
-
-
-@lru_cache(maxsize=4096)
-def local(tag: str) -> str:
-    """`{namespace}name` → `name`."""
-    return tag.rsplit("}", 1)[-1]
-
-
-@lru_cache(maxsize=4096)
-def namespace(tag: str) -> str:
-    """`{namespace}name` → `namespace`."""
-    return tag[1:].rsplit("}", 1)[0] if "}" in tag else ""
+    histories: int = 0
+    """Versions and transitions between them, which are no city objects."""
 
 
 class _Refused(Exception):
@@ -156,24 +146,39 @@ class _Reader:
             self._envelope(self._checked(child))
         elif open_ones == 0 and name in MEMBERS:
             yield self._checked(child)
+        elif open_ones == 0 and name in HISTORY:
+            self.head.histories += 1
 
     def _surface_data(self, appearance: Element, open_ones: int) -> Iterator[Element]:
         for element in _taken(appearance, open_ones):
             name = local(element.tag)
             if name == "theme":
                 self.theme = (element.text or "").strip()
-            elif name == SURFACE_DATA:
+            elif name in LOOKS:
                 element.set("theme", self.theme)
                 yield self._checked(element)
 
     def _checked(self, element: Element) -> Element:
-        """An element that is not nested deeper than what walks through it may go."""
+        """An element that is not nested deeper than what walks through it may go, in the forms of CityGML 2.0."""
         level, depth = [] if self.again else [element], 0
         while level:
             level, depth = list(chain.from_iterable(level)), depth + 1
             if depth >= MAX_DEPTH:
                 raise _TOO_DEEP
+        if self.head.version == "3.0":
+            return self._as_two(element)
+        if any(version_of(namespace(child.tag)) == "3.0" for child in element):
+            raise _Refused(f"it is CityGML {self.head.version} with objects of CityGML 3.0 in it", "Export it in one version.")
         return element
+
+    def _as_two(self, element: Element) -> Element:
+        above = Element("above")
+        above.append(element)
+        try:
+            as_two(above)
+        except Mixed as error:
+            raise _Refused(f"it is CityGML 3.0 with elements of the namespace {str(error)[:80]!r} in it", "Export it in one version.") from error
+        return above[0]
 
     def _envelope(self, element: Element) -> None:
         for envelope in element.iter():
@@ -195,19 +200,23 @@ def _taken(parent: Element, open_ones: int) -> list[Element]:
 
 
 def _version(tag: str, *spaces: str) -> str:
-    """1 or 2, told by the root's namespace; of what a WFS answers, by those that it declares."""
+    """1.0, 2.0 or 3.0, told by the root's namespace; of what a WFS answers, by those that it declares, the core module's first."""
     space = namespace(tag)
     if local(tag) == "FeatureCollection":
-        space = next((each for each in spaces if each.startswith(CITYGML)), "")
+        declared = [each for each in spaces if each.startswith(CITYGML)]
+        space = next(iter(sorted(declared, key=lambda each: each.count("/"))), "")
         if not space:
             raise _Refused("its root is 'FeatureCollection', and it declares no namespace of CityGML", "Convert a file of plain features to GeoPackage, for example with QGIS or ogr2ogr.")
+    elif local(tag).endswith("Capabilities"):
+        raise _Refused("it describes a service of maps or data and holds none", "Save what the service delivers, images as GeoTIFF and features as GeoPackage, for example with QGIS.")
     elif local(tag) != "CityModel":
         raise _Refused(f"its root is {local(tag)[:60]!r}, not a CityGML CityModel")
     elif not space.startswith(CITYGML):
-        raise _Refused(f"its CityModel is of the namespace {space[:80]!r}, which is not that of CityGML 1.0 or 2.0")
-    if "/3.0" in space:
-        raise _Refused("it is CityGML 3.0; 1.0 and 2.0 are read")
-    return "1.0" if "/1.0" in space else "2.0"
+        raise _Refused(f"its CityModel is of the namespace {space[:80]!r}, which is not that of CityGML 1.0, 2.0 or 3.0")
+    version = version_of(space) or "2.0"
+    if version not in ("1.0", "2.0", "3.0"):
+        raise _Refused(f"it is CityGML {version[:20]}; 1.0, 2.0 and 3.0 are read")
+    return version
 
 
 def members(source: Path, head: Head, *, again: bool = False) -> Iterator[Element]:
@@ -216,7 +225,7 @@ def members(source: Path, head: Head, *, again: bool = False) -> Iterator[Elemen
     `again`: the file has been read before, so how deep its elements are nested is known.
 
     Raises:
-        UnreadableSource: not well-formed, cut short, not CityGML 1 or 2, or with a document type declaration.
+        UnreadableSource: not well-formed, cut short, not CityGML 1 to 3 or of two versions at once, or with a document type declaration.
     """
     with source.open("rb") as file:
         stated = re.match(rb"""<\?xml[^>]*encoding=["']([\w.-]+)["']""", file.read(200))

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.citygml_stream import local
+from ingest_bim.citygml_names import local
 
 F64 = NDArray[np.float64]
 

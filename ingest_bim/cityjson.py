@@ -157,7 +157,7 @@ def _open(source: Path, options: Options) -> tuple[Documents, Header]:
     """(what gives the documents, as often as it is called; the header)."""
     if not source.is_file() or source.stat().st_size == 0:
         raise UnreadableSource(f"{source.name} is empty or not a file.", "Deliver it again.")
-    whole = None if source.suffix.lower() == ".jsonl" else _whole(source)
+    whole = None if source.suffix.lower() == ".jsonl" and not _over_lines(source) else _whole(source)
     if whole is not None:
         if whole.get("type") == "CityJSON":
             return _Whole(whole), _header(whole, source.name)
@@ -198,6 +198,12 @@ def _header(document: dict[str, Any], where: str) -> Header:
         return Header.of(document)
     except MALFORMED as error:
         raise UnreadableSource(f"{where}: its transform, templates or appearance are malformed: {in_words(error)}.", "Export it again.") from error
+
+
+def _over_lines(source: Path) -> bool:
+    """Whether a sequence's first line is but the beginning of a document, written over many lines for people to read."""
+    with source.open("rb") as file:
+        return file.readline(MAX_LINE).strip() == b"{"
 
 
 def _whole(source: Path) -> dict[str, Any] | None:

@@ -316,6 +316,9 @@ def city_reference(stated: str | None, options: ReaderOptions, report: Report, w
         BadReference: a CRS that is unknown.
     """
     text = crs_text(stated) if stated else None
+    if text and text.startswith("#") and not options.crs:
+        raise BadReference(f"{where}: its coordinates are in an engineering system of its own ({text[:60]!r}), of which nothing says where on earth it lies.",
+                           "Bring the model into the city's system; if its numbers are coordinates of a known one all the same, name that with --crs.")  # fmt: skip
     if options.crs and text and crs_text(options.crs) != text:
         report.note("assumed", "", f"The CRS {options.crs} given by the user replaces the file's {stated!r}.")
     chosen = options.crs or text

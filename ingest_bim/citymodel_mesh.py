@@ -28,7 +28,7 @@ MAX_ROWS = 16_384
 """Features that a batch may hold: with their attributes some 5 kB each while it is built, which the parser and the writer need beside it."""
 MAX_IMAGES = 128 << 20
 """Bytes of image files that a batch may hold."""
-OPENINGS, SPACES = ("Door", "Window"), ("Room", "BuildingRoom", "BuildingUnit", "BuildingStorey", "HollowSpace", "BridgeRoom", "IntRoom")
+OPENINGS, SPACES = ("Door", "Window"), ("Room", "BuildingRoom", "BuildingUnit", "BuildingStorey", "Storey", "HollowSpace", "BridgeRoom", "IntRoom")
 RELIEF = ("TINRelief", "ReliefFeature", "RasterRelief", "BreaklineRelief", "MassPointRelief")
 #: Areas of a plan, which lie on the ground: zones of PLATEAU's urban planning (i-UR) among them.
 PLANS, URBAN_PLANNING = ("LandUse",), "urf:"
@@ -44,6 +44,7 @@ COLORS = {
     "WaterBody": (0.35, 0.55, 0.75, 0.8), "WaterSurface": (0.35, 0.55, 0.75, 0.8), "Road": (0.45, 0.45, 0.47, 1.0),
     "TrafficArea": (0.45, 0.45, 0.47, 1.0), "PlantCover": (0.42, 0.6, 0.33, 1.0), "SolitaryVegetationObject": (0.33, 0.53, 0.27, 1.0),
     "LandUse": (0.72, 0.76, 0.6, 1.0), "TINRelief": (0.63, 0.6, 0.5, 1.0), "Bridge": (0.66, 0.66, 0.68, 1.0),
+    "TrafficSpace": (0.45, 0.45, 0.47, 0.3), "AuxiliaryTrafficSpace": (0.45, 0.45, 0.47, 0.3), "ClearanceSpace": (0.8, 0.8, 0.8, 0.2),
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """What trimesh does not know of glTF, written out in plain glTF before it reads the file.
 
-That is: buffer views of EXT_meshopt_compression, primitives of KHR_draco_mesh_compression, sparse accessors, integers that stand for fractions (KHR_mesh_quantization, colours of 16 bits), and the
+That is: buffer views of EXT_meshopt_compression and KHR_meshopt_compression, primitives of KHR_draco_mesh_compression, sparse accessors, integers that stand for fractions (KHR_mesh_quantization, colours of 16 bits), and the
 copies of EXT_mesh_gpu_instancing as nodes of their own; morph targets and skins in their pose (`meshfile_pose`).
 
 Sources: glTF 2.0, 3.6 (accessors, sparse accessors, normalised integers); KHR_draco_mesh_compression; EXT_meshopt_compression; EXT_mesh_gpu_instancing.
@@ -91,7 +91,7 @@ def _of_meshopt(buffers: Buffers, how: dict[str, Any]) -> NDArray[Any]:
     codec, data = registry.meshopt(), buffers.part(how)
     count, stride, mode = int(how["count"]), int(how["byteStride"]), how["mode"]
     if mode == "ATTRIBUTES":
-        return np.asarray(codec.unfilter(codec.decode_vertices(data, count, stride), how.get("filter", "NONE")))
+        return np.asarray(codec.unfilter(codec.decode_vertices(data, count, stride, newest=True), how.get("filter", "NONE")))
     if mode not in ("TRIANGLES", "INDICES") or stride not in (2, 4):
         raise ValueError(f"a compressed view of the mode {mode!r} with rows of {stride} bytes is not possible")
     decode = codec.decode_triangles if mode == "TRIANGLES" else codec.decode_indices

@@ -2,7 +2,7 @@
 
 Written here rather than taken from a library because libraries open files with a zero or NaN scale, a point offset behind
 the end of the file or a wrong record count without a word, and fail on others with five kinds of exceptions.
-Source: LAS Specification 1.4 R15 (ASPRS, 2019), tables 3–5 and 19–22; COPC 1.0 (Hobu, 2021).
+Source: LAS Specification 1.4 R15 (ASPRS, 2019), tables 3–5 and 19–22; 1.5 (2025), whose header is longer by three numbers on GPS time and which states its CRS as WKT alone; COPC 1.0 (Hobu, 2021).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RGB_AT = {2: 20, 3: 28, 5: 28, 7: 30, 8: 30, 10: 30}
 """Offset of red, green, blue (three uint16) in a record, by point format."""
 WAVEFORM = (4, 5, 9, 10)
 """Point formats whose waveforms may lie behind the points."""
-_HEADER_SIZE = {0: 227, 1: 227, 2: 227, 3: 235, 4: 375}
+_HEADER_SIZE = {0: 227, 1: 227, 2: 227, 3: 235, 4: 375, 5: 393}
 AGAIN = "Copy or download the file again, or export it anew."
 
 
@@ -81,7 +81,7 @@ def read_header(path: Path) -> LasFile:
     if size == 0:
         raise UnreadableSource(f"{path.name} is empty (0 bytes).", AGAIN)
     with path.open("rb") as file:
-        head = file.read(375)
+        head = file.read(393)
         if head[:4] != b"LASF":
             what = "an HTML page (an error page of a download?)" if head[:1] == b"<" else "no LAS file (its signature is not LASF)"
             raise UnreadableSource(f"{path.name} is {what}.", "Give a .las, .laz or .copc.laz file.")
@@ -96,13 +96,13 @@ def _parse(path: Path, file: BinaryIO, head: bytes, size: int) -> LasFile:
         raise refuse(f"the header is truncated ({size} bytes)")
     major, minor = head[24], head[25]
     if major != 1 or minor not in _HEADER_SIZE:
-        raise refuse(f"LAS version {major}.{minor} is unknown")
+        raise refuse(f"LAS version {major}.{minor} is unknown (1.0 to 1.5 are read)")
     header_size, start, vlr_count, kind, record, count = struct.unpack("<HIIBHI", head[94:111])
     if len(head) < _HEADER_SIZE[minor] or header_size < _HEADER_SIZE[minor]:
         raise refuse(f"the header is truncated ({min(len(head), header_size)} of {_HEADER_SIZE[minor]} bytes)")
     compressed, point_format = bool(kind & 0xC0), kind & 0x3F
-    if point_format > 10:
-        raise refuse(f"point format {point_format} is unknown")
+    if point_format > 10 or (minor >= 5 and point_format < 6):
+        raise refuse(f"point format {point_format} is unknown{' in LAS 1.5, which has 6 to 10' if point_format < 6 else ''}")
     if record < RECORD[point_format]:
         raise refuse(f"point records of {record} bytes are too short for point format {point_format}")
     numbers = struct.unpack("<12d", head[131:227])
@@ -136,7 +136,7 @@ def _parse(path: Path, file: BinaryIO, head: bytes, size: int) -> LasFile:
         else:
             remarks.append("its COPC hierarchy lies outside the file; the points are read in order, as from a LAZ file")
     maxx, minx, maxy, miny, maxz, minz = numbers[6:12]
-    wkt_first = bool(struct.unpack("<H", head[6:8])[0] & 16)
+    wkt_first = minor >= 5 or bool(struct.unpack("<H", head[6:8])[0] & 16)
     return LasFile(path, form, f"{major}.{minor}", wkt_first, point_format, record, start, count, scales, offsets,
                    (minx, miny, minz, maxx, maxy, maxz), tuple(vlrs), tuple(remarks))  # fmt: skip
 

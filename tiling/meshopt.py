@@ -1,10 +1,10 @@
-"""The codec of EXT_meshopt_compression: vertex columns, triangles and index sequences, and the three filters' decoding.
+"""The codec of EXT_meshopt_compression: vertex columns, triangles and index sequences, and the filters' decoding; of KHR_meshopt_compression what it adds is decoded, too.
 
 Written from the specification, so that set-up needs no C++ compiler and `twin check` reads strangers' files without
 native code: whatever the bytes are, a decoder returns what they mean or raises BadTileset.
 
 Source: EXT_meshopt_compression (Khronos vendor extension, Kapoulkine 2022): appendix A, bitstreams (attributes version 0,
-triangles version 1, indices version 1); appendix B, filters.
+triangles version 1, indices version 1); appendix B, filters. KHR_meshopt_compression (release candidate of 2025): attributes version 1, filter COLOR.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 ATTRIBUTES, TRIANGLES, INDICES = 0xA0, 0xE1, 0xD1
 """First byte of each stream."""
+ATTRIBUTES_1 = 0xA1
 _TABLE = 16
 _RESERVED = 4
 
@@ -54,18 +55,26 @@ def _headers(count: int, stride: int) -> int:
     return 1 + stride * (full * -(-block // 64) + -(-rest // 64))
 
 
-def decode_vertices(data: bytes | Bytes, count: int, stride: int) -> Bytes:
-    """(count, stride) uint8: the rows of a stream of mode ATTRIBUTES.
+def decode_vertices(data: bytes | Bytes, count: int, stride: int, *, newest: bool = False) -> Bytes:
+    """(count, stride) uint8: the rows of a stream of mode ATTRIBUTES, of version 0; with `newest` also of version 1, which KHR_meshopt_compression has.
 
     Raises:
         BadTileset: not such a stream, or not of that many rows.
     """
-    raw, tail = _stream(data, ATTRIBUTES, "ATTRIBUTES"), max(32, stride)
+    one = newest and len(data) > 0 and data[0] == ATTRIBUTES_1
+    raw, tail = _stream(data, ATTRIBUTES_1 if one else ATTRIBUTES, "ATTRIBUTES"), max(24, stride + stride // 4) if one else max(32, stride)
     if count < 1 or stride % 4 or not 4 <= stride <= 256:
         raise _bad("ATTRIBUTES", f"{count} rows of {stride} bytes are not possible")
-    if len(raw) < _headers(count, stride) + tail:  # before memory is taken: a few bytes may claim any count
+    least = 1 + -(-count // min((8192 // stride) & ~15, 256)) * (stride // 4) if one else _headers(count, stride)
+    if len(raw) < least + tail:  # before memory is taken: a few bytes may claim any count
         raise _bad("ATTRIBUTES", f"{len(raw)} bytes cannot hold {count} rows of {stride} bytes")
     rows = np.empty((count, stride), np.uint8)
+    if one:
+        rows[0], channels = np.split(raw[len(raw) - stride - stride // 4 :], [stride])
+        if ((channels & 15) > 2).any() or (((channels & 15) < 2) & (channels > 15)).any():
+            raise _bad("ATTRIBUTES", "a channel has a mode that is not defined")
+        _finished("ATTRIBUTES", kernels.decode_vertices_1(raw, len(raw) - tail, channels, rows), len(raw) - tail)
+        return rows
     rows[0] = raw[len(raw) - stride :]
     _finished("ATTRIBUTES", kernels.decode_vertices(raw, len(raw) - tail, rows), len(raw) - tail)
     return rows
@@ -161,18 +170,18 @@ def _bad(mode: str, what: str) -> BadTileset:
 
 
 def unfilter(rows: Bytes, name: str) -> Bytes:
-    """Decoded rows after the filter `name`: NONE, OCTAHEDRAL, QUATERNION or EXPONENTIAL; same shape.
+    """Decoded rows after the filter `name`: NONE, OCTAHEDRAL, QUATERNION, EXPONENTIAL or COLOR; same shape.
 
     Raises:
         BadTileset: the filter does not go with that stride, or rows are outside of what it defines.
     """
     stride = rows.shape[1]
-    allowed = {"NONE": True, "OCTAHEDRAL": stride in {4, 8}, "QUATERNION": stride == 8, "EXPONENTIAL": stride % 4 == 0}
+    allowed = {"NONE": True, "OCTAHEDRAL": stride in {4, 8}, "QUATERNION": stride == 8, "EXPONENTIAL": stride % 4 == 0, "COLOR": stride in {4, 8}}
     if not allowed.get(name, False):
         raise BadTileset(f"The filter {name} of EXT_meshopt_compression is not defined for rows of {stride} bytes.", "Write the tile again.")
     if name == "NONE":
         return rows
-    decoded: Array = {"OCTAHEDRAL": _octahedral, "QUATERNION": _quaternion, "EXPONENTIAL": _exponential}[name](np.ascontiguousarray(rows))
+    decoded: Array = {"OCTAHEDRAL": _octahedral, "QUATERNION": _quaternion, "EXPONENTIAL": _exponential, "COLOR": _color}[name](np.ascontiguousarray(rows))
     return np.ascontiguousarray(decoded).view(np.uint8).reshape(rows.shape)
 
 
@@ -225,3 +234,17 @@ def _exponential(rows: Bytes) -> Array:
     if (np.abs(exponent) > 100).any():
         raise BadTileset("Rows of the filter EXPONENTIAL of EXT_meshopt_compression have exponents beyond ±100.", "Write the tile again.")
     return np.asarray(np.ldexp(mantissa.astype(np.float32), exponent))
+
+
+def _color(rows: Bytes) -> Array:
+    """Red, green, blue and alpha of luma and chroma (KHR_meshopt_compression, appendix B, filter 4)."""
+    kind, top = ("u1", 255) if rows.shape[1] == 4 else ("<u2", 65_535)
+    v, signed = rows.view(kind).astype(np.int32), rows.view(kind.replace("u", "i")).astype(np.int32)
+    if (v[:, 3] < 2).any():
+        raise BadTileset("Rows of the filter COLOR of KHR_meshopt_compression do not say how many bits they have.", "Write the tile again.")
+    one = (1 << np.frexp(v[:, 3].astype(np.float64))[1]) - 1  # of K bits all: the highest one of the fourth number is bit K - 1
+    luma, orange, green = v[:, 0], signed[:, 1], signed[:, 2]
+    alpha = v[:, 3] & (one >> 1)
+    found = np.column_stack([luma + orange - green, luma + green, luma - orange - green, alpha << 1 | alpha & 1])
+    scaled = _rounded(found.astype(np.float32) * (np.float32(top) / one.astype(np.float32))[:, None], 1)
+    return np.asarray(np.clip(scaled, 0, top).astype(kind))

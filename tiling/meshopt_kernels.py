@@ -4,7 +4,7 @@
 
 Decoders read strangers' bytes, so every read is checked; they return how much they read, or a negative `FAULTS` number.
 
-Source: EXT_meshopt_compression (Khronos vendor extension, Kapoulkine 2022), appendix A.
+Source: EXT_meshopt_compression (Khronos vendor extension, Kapoulkine 2022) and KHR_meshopt_compression (Khronos, release candidate of 2025), appendix A.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def decode_vertices(data, end, rows):
         n = min(block, count - start)
         groups = (n + GROUP - 1) // GROUP
         for k in range(stride):
-            at = _unpack(data, at, end, groups, deltas)
+            at = _unpack(data, at, end, groups, 0, deltas)
             if at < 0:
                 return at
             value = int(previous[k])
@@ -144,23 +144,81 @@ def decode_vertices(data, end, rows):
 
 
 @njit(cache=True, nogil=True)
-def _unpack(data, at, end, groups, deltas):
+def decode_vertices_1(data, end, channels, rows):
+    """The same for version 1, which states for each byte of a row how its deltas are packed, and for each four what they are deltas of.
+
+    Args:
+        data, end, rows: as in `decode_vertices`. channels: (stride / 4,) uint8 of the tail: 0 bytes, 1 pairs of bytes, 2 (and a rotation in the high bits) four bytes.
+    """
+    count, stride = rows.shape
+    at, block = 1, block_rows(stride)
+    deltas = np.zeros((stride, block), np.uint8)
+    previous = rows[0].copy()
+    for start in range(0, count, block):
+        n = min(block, count - start)
+        groups = (n + GROUP - 1) // GROUP
+        control = at
+        at += stride // 4
+        if at > end:
+            return TRUNCATED
+        for k in range(stride):
+            mode = data[control + k // 4] >> (k % 4 * 2) & 3
+            if mode == 2:
+                deltas[k] = 0
+            elif mode == 3:
+                if at + n > end:
+                    return TRUNCATED
+                deltas[k, :n] = data[at : at + n]
+                at += n
+            else:
+                at = _unpack(data, at, end, groups, 1 + mode, deltas[k])
+                if at < 0:
+                    return at
+        for k in range(0, stride, 4):
+            _add(deltas[k : k + 4], n, channels[k // 4], previous[k : k + 4], rows[start : start + n, k : k + 4])
+    return at
+
+
+@njit(cache=True, nogil=True)
+def _add(deltas, n, channel, previous, rows):
+    """(4, n) deltas onto the row before: four bytes of each of n rows, little-endian, and of `previous` the last ones."""
+    size = (1, 2, 4)[channel & 3]
+    whole, turn = (1 << 8 * size) - 1, channel >> 4
+    for first in range(0, 4, size):
+        value = 0
+        for b in range(size):
+            value |= int(previous[first + b]) << 8 * b
+        for i in range(n):
+            delta = 0
+            for b in range(size):
+                delta |= int(deltas[first + b, i]) << 8 * b
+            value = value ^ ((delta >> turn | delta << (32 - turn)) & whole) if size == 4 else (value + ((delta >> 1) ^ -(delta & 1))) & whole
+            for b in range(size):
+                rows[i, first + b] = value >> 8 * b & 255
+        for b in range(size):
+            previous[first + b] = value >> 8 * b & 255
+
+
+@njit(cache=True, nogil=True)
+def _unpack(data, at, end, groups, widths, deltas):
+    """One data block; `widths` says which bits a group may have: 0 of version 0; 1 and 2 of version 1, by its control mode."""
     header = at
     at += (groups + 3) // 4
     if at > end:
         return TRUNCATED
     for g in range(groups):
         mode = data[header + g // 4] >> (g % 4 * 2) & 3
+        bits = ((0, 2, 4, 8), (0, 1, 2, 4), (1, 2, 4, 8))[widths][mode]
         group = deltas[g * GROUP : g * GROUP + GROUP]
-        if mode == 0:
+        if bits == 0:
             group[:] = 0
-        elif mode == 3:
+        elif bits == 8:
             if at + GROUP > end:
                 return TRUNCATED
             group[:] = data[at : at + GROUP]
             at += GROUP
         else:
-            at = _unpack_bits(data, at, end, 2 * mode, group)
+            at = _unpack_bits(data, at, end, bits, group)
             if at < 0:
                 return at
     return at
@@ -168,14 +226,14 @@ def _unpack(data, at, end, groups, deltas):
 
 @njit(cache=True, nogil=True)
 def _unpack_bits(data, at, end, bits, group):
-    """Sixteen deltas of 2 or 4 bits; all bits set means that a byte follows."""
+    """Sixteen deltas of 1, 2 or 4 bits; all bits set means that a byte follows. Single bits stand from the lowest up, others from the highest down."""
     extra = at + 2 * bits
     if extra > end:
         return TRUNCATED
     sentinel = (1 << bits) - 1
     for i in range(GROUP):
         place = i * bits
-        value = data[at + place // 8] >> (8 - bits - place % 8) & sentinel
+        value = data[at + place // 8] >> (place % 8 if bits == 1 else 8 - bits - place % 8) & sentinel
         if value == sentinel:
             if extra >= end:
                 return TRUNCATED

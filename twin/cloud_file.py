@@ -184,6 +184,12 @@ def _system(reference: Reference, lost: list[str]) -> CRS:
     return crs.crs_of(reference.horizontal)
 
 
+def _shift(header: Any) -> float:
+    """Seconds from a file's own origin of GPS time (LAS 1.5: Time Offset, in millions of seconds) to the one that LAS 1.4 has."""
+    stated = header.version.minor >= 5 and header.global_encoding.gps_time_offset
+    return header.gps_time_offset * 1e6 - 1e9 if stated else 0.0
+
+
 def _record(laspy: Any, header: Any, chunk: Any, source: _Source, reference: Reference, widen: bool) -> Any:
     """The points of one chunk as records of the new file."""
     record = laspy.ScaleAwarePointRecord.zeros(len(chunk), header=header)
@@ -195,6 +201,8 @@ def _record(laspy: Any, header: Any, chunk: Any, source: _Source, reference: Ref
     known = set(header.point_format.standard_dimension_names) - set("XYZ")
     for name in known.intersection(chunk.point_format.standard_dimension_names):
         record[name] = np.asarray(chunk[name])
+    if "gps_time" in known and (shift := _shift(source.header)):
+        record["gps_time"] = np.asarray(record["gps_time"]) + shift
     for one in header.point_format.extra_dimensions:
         none = _none(header, one)
         if not _has(chunk.point_format, one):

@@ -210,3 +210,14 @@ def test_gzipped_models(tmp_path: Path) -> None:
     model = tmp_path / "m.gml.gz"
     model.write_bytes(gzip.compress(b'<CityModel xmlns="http://www.opengis.net/citygml/2.0"/>'))
     assert citygml.detect(model, citygml.Options()) and intake.choose_reader(model, None, {}).name == "citygml"
+
+
+def test_a_sequence_that_is_one_document_over_many_lines(tmp_path: Path) -> None:
+    """As people lay JSON out to read it; two such documents are no sequence."""
+    path = tmp_path / "a.city.jsonl"
+    path.write_text(json.dumps(document(), indent=2), encoding="utf-8")
+    (mesh,), report = load(path)
+    assert len(mesh.triangles) == 12 and not report.notes
+    path.write_text(json.dumps(document(), indent=2) * 2, encoding="utf-8")
+    with pytest.raises(UnreadableSource, match="line 1"):
+        load(path)

@@ -104,6 +104,20 @@ def test_meshopt(tmp_path: Path, marked: dict[str, Any]) -> None:
             corners(path)
 
 
+def test_meshopt_of_the_newer_extension(tmp_path: Path) -> None:
+    """KHR_meshopt_compression with a column of version 1: all bytes as they are (control mode 3), each four as what changed in them (channel mode 2)."""
+    words = np.ascontiguousarray(PLACES).view("<u4").reshape(len(PLACES), -1)
+    change = np.vstack([words[:1] ^ words[:1], words[1:] ^ words[:-1]]).astype("<u4").view(np.uint8).reshape(len(words), -1)
+    stride = change.shape[1]
+    tail = words[0].tobytes() + bytes([2] * (stride // 4))
+    rows = b"\xa1" + b"\xff" * (stride // 4) + change.T.tobytes() + bytes(max(0, 24 - len(tail))) + tail
+    extension = {"KHR_meshopt_compression": {"buffer": 0, "byteOffset": 0, "byteLength": len(rows), "byteStride": stride, "count": len(PLACES), "mode": "ATTRIBUTES"}}
+    views = [{"buffer": 1, "byteLength": PLACES.nbytes, "extensions": extension}, {"buffer": 0, "byteOffset": len(rows) + -len(rows) % 4, "byteLength": TRIANGLES.nbytes}]
+    buffers = [{"byteLength": len(rows) + -len(rows) % 4 + TRIANGLES.nbytes}, {"byteLength": PLACES.nbytes}]
+    path = glb(tmp_path, [rows, TRIANGLES.tobytes()], DENSE, bufferViews=views, buffers=buffers, extensionsRequired=["KHR_meshopt_compression"])
+    assert same(corners(path), PLACES, 1e-6)
+
+
 @pytest.mark.parametrize("indexed", [True, False])
 def test_triangles_that_are_not_whole(tmp_path: Path, indexed: bool) -> None:
     """Corners left over at the end are no triangle (glTF 2.0, 3.7.2.1): they are left out and said, and what stands beside them is drawn."""

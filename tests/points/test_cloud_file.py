@@ -121,3 +121,21 @@ def test_points_without_a_dimension_have_no_value_of_it(lake: Lake, tmp_path: Pa
     assert np.array_equal(rows["pair"][100:], np.tile([-1, -2, -3], (200, 1)))
     (record,) = laspy.read(tmp_path / "out.laz").header.vlrs.get("ExtraBytesVlr")
     assert [(one.min, one.max) for one in record.extra_bytes_structs] == [(None, None)] * 4
+
+
+def test_files_with_origins_of_gps_time_of_their_own(lake: Lake, tmp_path: Path) -> None:
+    """LAS 1.5 counts from a number of millions of seconds that its header states; the one file has the origin of LAS 1.4."""
+    folder = tmp_path / "delivery"
+    folder.mkdir()
+    moments = np.array([1.4e9 + 0.25, 1.5e9])  # standard GPS time
+    for name, version, offset in (("a.las", "1.4", None), ("b.laz", "1.5", 1500)):
+        las = laspy.read(write_las(folder / name, 2, point_format=6, version=version, gps_time=moments - (1e9 if offset is None else offset * 1e6)))
+        las.header.global_encoding.gps_time_type = laspy.header.GpsTimeType.STANDARD
+        if offset is not None:
+            las.header.global_encoding.gps_time_offset, las.header.gps_time_offset = True, offset
+        las.z = np.array([10.0, 20.0])
+        las.write(folder / name)
+    version_, _ = ingest(lake, folder, **HERE)
+    cloud_file.export(lake, version_, tmp_path / "out.las")
+    found = laspy.read(tmp_path / "out.las")
+    assert found.header.version.minor == 4 and found.gps_time.tolist() == [*(moments - 1e9), *(moments - 1e9)]

@@ -10,6 +10,7 @@ import laspy
 import lazrs
 import numpy as np
 import pytest
+from pyproj import CRS
 from scipy.spatial import cKDTree
 
 from tests.ingest_gis.conftest import write_las
@@ -44,6 +45,26 @@ def test_wave_packets_behind_the_points(tmp_path: Path, lake: Lake, point_format
         struct.pack_into("<QI", data, 235, len(data), 1)
     path.write_bytes(bytes(data) + b"\0\0" + b"LASF_Spec".ljust(16, b"\0") + struct.pack("<HQ32x", 65535, len(packets)) + packets)
     assert_whole(lake, path, truth)
+
+
+@pytest.mark.parametrize("suffix", ["las", "laz"])
+@pytest.mark.parametrize("point_format", [6, 7, 8])
+def test_version_1_5(tmp_path: Path, lake: Lake, point_format: int, suffix: str) -> None:
+    """A longer header, WKT whatever the bit for it says, and no formats below 6."""
+    path = write_las(tmp_path / f"a.{suffix}", COUNT, point_format=point_format, version="1.5")
+    las = laspy.read(path)
+    las.header.add_crs(CRS("EPSG:32650+5773"))
+    las.header.global_encoding.wkt = False
+    las.write(path)
+    truth, _ = exact(path, "EPSG:32650")
+    version, report = ingest(lake, path)
+    assert (report.facts["version"], version.reference.horizontal, version.reference.vertical) == ("1.5", "EPSG:32650", "EPSG:5773")
+    assert_whole(lake, path, truth)
+    data = bytearray(path.read_bytes())
+    data[104] = data[104] & 0xC0 | 3
+    (tmp_path / "old.las").write_bytes(data)
+    with pytest.raises(UnreadableSource, match=r"point format 3 is unknown in LAS 1\.5"):
+        ingest(lake, tmp_path / "old.las", **HERE)
 
 
 def laz(folder: Path) -> tuple[bytes, np.ndarray, np.ndarray]:

@@ -64,3 +64,11 @@ def test_a_folder_of_several_kinds(tmp_path: Path) -> None:
         assert (note["action"], note["feature"]) == ("skipped", source.name) and "1 × .gml, 1 × .ifc" in note["reason"].replace("1 × .ifc, 1 × .gml", "1 × .gml, 1 × .ifc")
     (note,) = twin("ingest", str(folder / "a.city.json"), str(folder / "b.gml"), "--layer", "a")
     assert (note["action"], note["feature"]) == ("skipped", "b.gml") and "not such a city model" in note["reason"]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("地块.udbx", "SuperMap data source"), ("地块.wp", "MapGIS"), ("地块.vct", "GB/T 17798"), ("a.spz", "Gaussian"), ("a.mapx", "map document"),
+                                            ("a.s3mb", "SuperMap cache")])  # fmt: skip
+def test_formats_of_chinese_programs_and_others_are_told_by_name(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / name).write_bytes(b"x" * 100)
+    with pytest.raises(BadInput, match=kind):
+        intake.ingest_params(tmp_path / name, "a")

@@ -21,7 +21,7 @@ from .tables import PropertyTable
 #: Extensions this check understands, or that do not change where things stand.
 KNOWN = {
     "EXT_mesh_features", "EXT_instance_features", "EXT_structural_metadata", "EXT_mesh_gpu_instancing",
-    "EXT_meshopt_compression", "KHR_mesh_quantization", "KHR_texture_transform", "KHR_texture_basisu",
+    "EXT_meshopt_compression", "KHR_meshopt_compression", "KHR_mesh_quantization", "KHR_texture_transform", "KHR_texture_basisu",
     "EXT_texture_webp", "CESIUM_RTC", "CESIUM_primitive_outline",
 }  # fmt: skip
 UP_AXES: dict[str, F64 | None] = {"X": X_UP, "Y": Z_UP, "Z": None}

@@ -16,6 +16,7 @@ import numpy as np
 from .gltf_rules import check_rules
 from .issues import Where
 from .jsonfile import parse_json
+from .meshopt import NAMES as MESHOPT
 from .meshopt import decode_view
 from .shape import INDEX, Anything, Bool, Choice, List, Map, Num, Obj, Text
 
@@ -173,7 +174,7 @@ class Gltf:
         return data
 
     def view(self, index: int) -> bytes | None:
-        """The bytes of a buffer view (decompressed where EXT_meshopt_compression says so)."""
+        """The bytes of a buffer view (decompressed where an extension says so)."""
         if index not in self._views:
             self._views[index] = self._load_view(index)
         return self._views[index]
@@ -184,11 +185,12 @@ class Gltf:
             self.where.error("GLTF_REFERENCE", f"the buffer view {index} does not exist")
             return None
         view, at = views[index], self.where / "bufferViews" / index
-        packed = view.get("extensions", {}).get("EXT_meshopt_compression")
-        if packed is not None:
-            if not self._has_room(view, at):
-                return None
-            return decode_view(packed, view["byteLength"], self.slice, at / "extensions" / "EXT_meshopt_compression")
+        for name in MESHOPT:
+            packed = view.get("extensions", {}).get(name)
+            if packed is not None:
+                if not self._has_room(view, at):
+                    return None
+                return decode_view(packed, view["byteLength"], self.slice, at / "extensions" / name, newest=name == MESHOPT[1])
         return self.slice(view, at)
 
     def slice(self, view: dict[str, Any], where: Where) -> bytes | None:

@@ -1,4 +1,4 @@
-"""EXT_meshopt_compression: one compressed buffer view back to its bytes.
+"""EXT_meshopt_compression and KHR_meshopt_compression: one compressed buffer view back to its bytes.
 
 The codec is `tiling.meshopt`, the one thing that the checker shares with the tilers: its tests hold it against the
 reference codec, byte for byte of what comes back.
@@ -28,6 +28,8 @@ _VIEW = Obj(
         "filter": Choice(("NONE", "OCTAHEDRAL", "QUATERNION", "EXPONENTIAL")),
     },
 )
+_NEWEST = Obj(required=_VIEW.required, optional={**_VIEW.optional, "filter": Choice(("NONE", "OCTAHEDRAL", "QUATERNION", "EXPONENTIAL", "COLOR"))})
+NAMES = ("EXT_meshopt_compression", "KHR_meshopt_compression")
 
 
 def decode_view(
@@ -35,9 +37,11 @@ def decode_view(
     byte_length: int,
     slice_: Callable[[dict[str, Any], Where], bytes | None],
     where: Where,
+    *,
+    newest: bool = False,
 ) -> bytes | None:
-    """Decompress; None with a finding where the extension object or its data are broken."""
-    if not _VIEW.check(packed, where):
+    """Decompress; None with a finding where the extension object or its data are broken. `newest`: of KHR_meshopt_compression, which has more."""
+    if not (_NEWEST if newest else _VIEW).check(packed, where):
         return None
     count, stride, mode = int(packed["count"]), int(packed["byteStride"]), packed["mode"]
     if count * stride != byte_length:
@@ -56,16 +60,16 @@ def decode_view(
     if data is None:
         return None
     try:
-        return _decode(data, count, stride, mode, packed.get("filter", "NONE"))
+        return _decode(data, count, stride, mode, packed.get("filter", "NONE"), newest=newest)
     except BadTileset as error:
         where.error("MESHOPT_INVALID", f"cannot be decompressed: {error.message}")
     return None
 
 
-def _decode(data: bytes, count: int, stride: int, mode: str, filter_: str) -> bytes:
+def _decode(data: bytes, count: int, stride: int, mode: str, filter_: str, *, newest: bool) -> bytes:
     from tiling import meshopt  # noqa: PLC0415  numba takes half a second to load: only compressed tiles need it
 
     if mode == "ATTRIBUTES":
-        return meshopt.unfilter(meshopt.decode_vertices(data, count, stride), filter_).tobytes()
+        return meshopt.unfilter(meshopt.decode_vertices(data, count, stride, newest=newest), filter_).tobytes()
     decode = meshopt.decode_triangles if mode == "TRIANGLES" else meshopt.decode_indices
     return decode(data, count, stride).astype(f"<u{stride}").tobytes()
