@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,8 @@ TRIANGLES = 4
 """The first mode of glTF that draws faces."""
 ROUNDED = 2.0
 """Of 255, by which a colour may be off that was rounded twice."""
+NO_JSON = ("NaN", math.inf, -math.inf)
+"""Numbers that JSON does not have: batch tables hold null in their place."""
 TOLERANCE = 0.002
 """Metres: a tile holds every vertex within 1 mm of its source, so that of two tilesets of one source within 2 mm."""
 
@@ -77,7 +80,7 @@ class _Side:
         hashes: SHA-256 of every file that the tileset uses, by path. transforms: of every decoded content, as bytes.
         same: contents that were taken to be the other side's too. ids: every feature.
         apart: features of the other contents; rows: their attributes; colors: of their faces without a texture, RGBA in 0 to 255.
-        unnamed: contents with features that have no ids, or none at all.
+        unnamed: contents with features that have no ids, or none at all. old: whether rows come from batch tables, which have no NaN and only whole numbers that JSON can hold.
     """
 
     name: str
@@ -92,6 +95,7 @@ class _Side:
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     colors: dict[str, set[tuple[float, ...]]] = field(default_factory=dict)
     unnamed: int = 0
+    old: bool = False
 
     def read(self, path: str) -> bytes | None:
         """The bytes at `path`, remembered by their hash."""
@@ -109,7 +113,7 @@ class _Side:
 
     def restart(self) -> None:
         """Forget what a walk found."""
-        self.report, self.unnamed = Report(), 0
+        self.report, self.unnamed, self.old = Report(), 0, False
         for found in (self.hashes, self.transforms, self.same, self.ids, self.apart, self.rows, self.colors):
             found.clear()
 
@@ -124,7 +128,7 @@ def diff_tilesets(a: Paths, b: Paths, tolerance: float = TOLERANCE) -> dict[str,
         equal: whether nothing differs; tolerance_m; tiles: {added, removed, changed: paths, same: number};
         entry_changed: whether tileset.json (bounds, errors, schema) differs;
         features: {added, removed: ids, changed: [{id, attributes: names of the columns that differ, moved_m: the distance,
-        "shape" where faces came or went, null where the geometry is the same, recolored: whether faces without a texture have another colour}], same: number}, None where one of the two draws something and no feature of it has an id that is read (b3dm's are not);
+        "shape" where faces came or went, null where the geometry is the same, recolored: whether faces without a texture have another colour}], same: number}, None where one of the two draws something and no feature of it has an id that is read;
         not_compared: contents without feature ids, whose files alone were compared; problems: findings while reading.
 
     Raises:
@@ -181,18 +185,24 @@ def _walk(side: _Side, other: _Side, elsewhere: set[str]) -> None:
         if found is None:
             side.unnamed += 1
             return
+        side.old |= model.schema is None
         side.ids.update(found.ids)
         # a .gltf draws from files beside it, so its own bytes do not tell
-        if where.uri.endswith(".glb") and where.uri not in elsewhere and side.hash(where.uri) == other.hash(where.uri) is not None:
+        if where.uri.endswith((".glb", ".b3dm")) and where.uri not in elsewhere and side.hash(where.uri) == other.hash(where.uri) is not None:
             side.same.add(where.uri)
         else:
             side.apart.append(_Drawn.of(found))
             _keep_rows(model, set(found.ids), side.rows)
             _keep_colors(model, side.colors)
 
+    def see_old(models: list[Model], transform: F64, where: Where) -> None:
+        side.unnamed += not models
+        for model in models:
+            see(model, transform, where)
+
     found = fetch(side, "", side.entry, Where(side.report, side.entry))
     with np.errstate(all="ignore"):  # absurd numbers become infinities
-        tileset = None if found is None else Walker(side.report, None, laws=False, observe=see).tileset(found[1], side.entry, side, "", None)
+        tileset = None if found is None else Walker(side.report, None, laws=False, observe=see, observe_old=see_old).tileset(found[1], side.entry, side, "", None)
     if tileset is None:
         raise BadTileset(f"{side.name} cannot be read: {side.report.errors[0]}", "twin check lists every finding.")
 
@@ -208,7 +218,7 @@ def _keep_rows(model: Model, wanted: set[str], rows: dict[str, dict[str, Any]]) 
 
 
 def _columns(table: PropertyTable, properties: dict[str, Property]) -> dict[str, tuple[Any, NDArray[np.bool_]]]:
-    """The columns of a table by name, each with the rows where it holds nothing: how that is told depends on which values a layer has, and is no difference by itself."""
+    """The columns of a table by the names that people gave them (batch tables have no others), each with the rows where it holds nothing: how that is told depends on which values a layer has, and is no difference by itself."""
     titled = {str(prop.given.get("name", name)): name for name, prop in properties.items()}
     known = {}  # of columns without a value to spare for nulls, the one that says where they hold something
     for name, prop in properties.items():
@@ -216,6 +226,8 @@ def _columns(table: PropertyTable, properties: dict[str, Property]) -> dict[str,
         if prop.type == "BOOLEAN" and of != name and name.startswith(f"{of}_known") and table.columns.get(name) is not None:
             known[of] = name
     found = {}
+    names = {name: str(properties[name].given.get("name", name)) if name in properties else name for name in table.columns}
+    distinct = len(set(names.values())) == len(names)  # else names of a class's own tell which is which
     for name, column in table.columns.items():
         if column is None or name in known.values():
             continue
@@ -224,7 +236,7 @@ def _columns(table: PropertyTable, properties: dict[str, Property]) -> dict[str,
             nothing = ~np.asarray(table.columns[known[name]], bool)
         elif isinstance(column, np.ndarray) and "noData" in given and not properties[name].normalized and not {"offset", "scale"} & given.keys():
             nothing = (column == np.asarray(given["noData"])).reshape(table.count, -1).all(axis=1)
-        found[name] = column, nothing
+        found[names[name] if distinct else name] = column, nothing
     return found
 
 
@@ -288,15 +300,25 @@ def _features(a: _Side, b: _Side, tolerance: float) -> dict[str, Any]:
     suspects = sorted(both & (a.rows.keys() | b.rows.keys()))
     distance = _distances(a, b, suspects, tolerance)
     changed = []
+    alike = _alike_in_old if a.old != b.old else operator.eq
     for name, far in zip(suspects, distance.tolist(), strict=True):
         # a feature of several tiles has its row in each: one that only one side had to read is the same in the other
         mine, theirs = a.rows.get(name), b.rows.get(name)
-        columns = [] if mine is None or theirs is None else sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
+        columns = [] if mine is None or theirs is None else sorted(k for k in mine.keys() | theirs.keys() if not alike(mine.get(k), theirs.get(k)))
         recolored = _recolored(a.colors.get(name, set()), b.colors.get(name, set()))
         if columns or recolored or far > tolerance:
             moved = None if far <= tolerance else round(far, 6) if np.isfinite(far) else "shape"
             changed.append({"id": name, "attributes": columns, "moved_m": moved, "recolored": recolored})
     return {"added": sorted(b.ids - a.ids), "removed": sorted(a.ids - b.ids), "changed": changed, "same": len(both) - len(changed)}
+
+
+def _alike_in_old(mine: Any, theirs: Any) -> bool:
+    """Whether two values are the same where one of them stood in a batch table: as JSON, without NaN, whole numbers beyond 2^53 as texts."""
+    if isinstance(mine, list) and isinstance(theirs, list):
+        return len(mine) == len(theirs) and all(map(_alike_in_old, mine, theirs))
+    if isinstance(mine, int) != isinstance(theirs, int) and isinstance(mine, int | str) and isinstance(theirs, int | str):
+        return str(mine) == str(theirs)
+    return bool(mine == theirs or all(value in (None, *NO_JSON) for value in (mine, theirs)))
 
 
 def _distances(a: _Side, b: _Side, names: list[str], tolerance: float) -> F64:
