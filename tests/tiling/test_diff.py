@@ -6,6 +6,7 @@ import gzip
 import json
 import shutil
 import struct
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import shapely
 import trimesh
 
 from tiling import blocks
-from tiling.check import diff_tilesets
+from tiling.check import diff_tilesets, sides, walk
 from tiling.legacy import convert
 from twin import intake, tasks
 from twin.archive import Archive, ArchiveWriter
@@ -31,6 +32,10 @@ from twin.model import Features, Report
 from twin.parts import write_version
 from twin.registry import TileJob
 from twin.settings import Settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+from test_mesh import GLASS, RED
+from test_mesh_reuse import build, layer, thing
 
 
 @pytest.fixture
@@ -227,6 +232,33 @@ def test_whose_ids_are_not_read_has_lost_no_feature(lake: Lake, city: Features, 
     assert "only files were compared" in as_text({"a": "a", "b": "b", **result})
 
 
+def test_contents_that_are_the_same_are_not_decoded(lake: Lake, city: Features, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of a city of which a few buildings changed only their tiles are decoded; what is said is what decoding all would say, of instances, bodies of several looks and points, too."""
+    heights = city.attributes.column("height").to_pylist()
+    heights[30] += 1.5
+    pairs = [(tiled(lake, "a", city, budget=400), tiled(lake, "b", changed(city, height=heights), budget=400))]
+    rng = np.random.default_rng(3)
+    rows = {f"e{k}": thing(rng) for k in range(60)}
+    other = {id_: row | ({"cost": -1.0} if id_ == "e7" else {}) for id_, row in rows.items()}
+    for one, name in ((rows, "c.3tz"), (other, "d.3tz")):
+        build(lake, name, layer(one, (RED, GLASS)), budget=500)
+    pairs.append((lake.root / "c.3tz", lake.root / "d.3tz"))
+    decoded: list[str] = []
+    real = walk.load_model
+    monkeypatch.setattr(walk, "load_model", lambda data, read, where, up: (decoded.append(where.uri), real(data, read, where, up))[1])
+    for a, b in pairs:
+        decoded.clear()
+        result = diff_tilesets(a, b)
+        assert len(result["features"]["changed"]) == 1
+        if a == pairs[0][0]:
+            assert sorted(decoded) == sorted(2 * result["tiles"]["changed"])
+        assert len(decoded) < 2 * result["tiles"]["same"]
+        with monkeypatch.context() as all_of_them:
+            all_of_them.setattr(sides, "_ids_of", lambda data, where: [])
+            assert diff_tilesets(a, b) == result
+        assert diff_tilesets(a, a)["features"]["same"] == len(rows if a == pairs[1][0] else heights)
+
+
 def unpacked(archive: Path, folder: Path) -> Path:
     with Archive(archive) as source:
         for name in source.names():
@@ -293,14 +325,15 @@ def test_what_is_no_tileset_is_refused(tmp_path: Path) -> None:
 
 
 def test_shapes_with_the_same_corners_differ_by_their_faces() -> None:
-    from tiling.check.diff import _distances, _Drawn, _Side
+    from tiling.check.diff import _distances
     from tiling.check.positions import Feature
+    from tiling.check.sides import Drawn, Side
 
     square = np.array([[0.0, 0, 0], [10, 0, 0], [10, 10, 0], [0, 10, 0]])
 
-    def side(triangles: list[list[int]], move: float = 0.0) -> _Side:
+    def side(triangles: list[list[int]], move: float = 0.0) -> Side:
         found = Feature(["f"], square + move, np.zeros(4, np.int64), np.array(triangles, np.int64).reshape(-1, 3))
-        return _Side("s", None, "", apart=[_Drawn.of(found)])  # type: ignore[arg-type]
+        return Side("s", None, "", apart=[Drawn.of(found)])  # type: ignore[arg-type]
 
     whole, other, missing = side([[0, 1, 2], [0, 2, 3]]), side([[0, 1, 3], [1, 2, 3]], 0.001), side([[0, 1, 2]])
     assert _distances(whole, other, ["f"], 0.002) == pytest.approx([0.001 * 3**0.5])

@@ -47,7 +47,8 @@ class Walker:
     ``laws``: are the project's laws errors too, where the standard only advises? (a child's volume inside
     its parent's; a geometric error that does not grow into an external tileset; each content drawn once, at
     one place; no implicit leaf without content). ``observe``: shown every model that nothing replaces;
-    ``observe_old``: those of a content of version 1.0, none where it is a point cloud. ``drawn``: contents by source, path and place. ``up``: the up
+    ``observe_old``: those of a content of version 1.0, none where it is a point cloud.
+    ``skip``: asked of every content with geometry (bytes, place, whether nothing replaces it) whether it need not be decoded. ``drawn``: contents by source, path and place. ``up``: the up
     axis of all glTF content; clients ask the outermost tileset alone for it.
     """
 
@@ -57,6 +58,7 @@ class Walker:
     trail: tuple[tuple[int, str], ...] = ()
     observe: Callable[[Model, F64, Where], None] | None = None
     observe_old: Callable[[list[Model], F64, Where], None] | None = None
+    skip: Callable[[bytes, F64, bool, Where], bool] | None = None
     drawn: set[tuple[int, str, bytes]] = field(default_factory=set)
     up: str = ""
 
@@ -195,6 +197,8 @@ class _Tiles:
     def _geometry(self, data: bytes, content: Content, path: str, mine: Parent, where: Where) -> None:
         """Decode every vertex and hold it against the tile's volume (and ancestors' that it may leave)."""
         self.report.contents += 1
+        if self.walker.skip is not None and self.walker.skip(data, mine.transform, mine.finest, where):
+            return
         volumes = [v for v in (mine.volume, *mine.enclosing) if v is not None]
         worst = [0.0] * len(volumes)
         before = self.report.vertices
