@@ -123,7 +123,7 @@ def as_text(result: dict[str, Any]) -> str:
     tiles, features = result["tiles"], result["features"]
     lines = [f"{result['a']} → {result['b']}", f"  files: {_counts(tiles)}" + ("; the tileset's own JSON differs" if result["entry_changed"] else "")]
     if features is None:
-        lines.append("  features: none has an id that can be read (of 3D Tiles 1.0 none can), in one or both, so only files were compared")
+        lines.append("  features: none has an id that can be read, in one or both, so only files were compared")
         lines += _listed("+", tiles["added"]) + _listed("-", tiles["removed"]) + _listed("~", tiles["changed"])
     else:
         lines.append(f"  features: {_counts(features)} (beyond {result['tolerance_m'] * 1000:g} mm, in an attribute or a colour)")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import struct
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import shapely
+import trimesh
 
 from tiling import blocks
-from tiling.check import diff_tilesets
+from tiling.check import diff_tilesets, sides, walk
 from tiling.legacy import convert
 from twin import intake, tasks
 from twin.archive import Archive, ArchiveWriter
@@ -29,6 +32,10 @@ from twin.model import Features, Report
 from twin.parts import write_version
 from twin.registry import TileJob
 from twin.settings import Settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+from test_mesh import GLASS, RED
+from test_mesh_reuse import build, layer, thing
 
 
 @pytest.fixture
@@ -154,15 +161,102 @@ def test_another_colour_is_named(tmp_path: Path) -> None:
     assert "t1: another colour" in as_text({"a": "a", "b": "b", **result})
 
 
-def test_whose_ids_are_not_read_has_lost_no_feature(lake: Lake, city: Features, tmp_path: Path) -> None:
-    """3D Tiles 1.0 of the same features: only files can be compared."""
-    whole = tiled(lake, "a", city)
+def converted(whole: Path, folder: Path) -> Path:
+    """As 3D Tiles 1.0."""
     with Archive(whole) as archive:
-        convert(ArchiveSet([archive]), tmp_path / "old", lambda fraction, doing: None)
-    result = diff_tilesets(whole, tmp_path / "old")
+        convert(ArchiveSet([archive]), folder, lambda fraction, doing: None)
+    return folder
+
+
+def test_what_1_0_says_of_features_is_read(lake: Lake, city: Features, tmp_path: Path) -> None:
+    """Of b3dm ids and attributes stand in batch tables: the same layer in both versions is the same, NaN and the largest whole numbers too, and what changed is named."""
+    columns = {"数": pa.array([(None, 1 << 62, -(1 << 53), 7)[k % 4] for k in range(400)]), "比": pa.array([(None, float("nan"), 0.1, float("inf"))[k % 4] for k in range(400)]),
+               "是": pa.array([(None, True, False)[k % 3] for k in range(400)]), "list": pa.array([None if k % 5 == 0 else [k, (1 << 60) + k] for k in range(400)], pa.list_(pa.int64()))}  # fmt: skip
+    attributes = city.attributes
+    for name, column in columns.items():
+        attributes = attributes.append_column(name, column)
+    rich = Features(city.reference, city.ids, city.geometry, attributes)
+    whole = tiled(lake, "a", rich)
+    old = converted(whole, tmp_path / "old")
+    for a, b in ((whole, old), (old, whole)):
+        result = diff_tilesets(a, b)
+        assert result["features"] == {"added": [], "removed": [], "changed": [], "same": 400}
+        assert not result["not_compared"]
+    ids, geometry = city.ids.to_pylist(), city.geometry.copy()
+    names = [*ids[:7], "new", *ids[8:]]
+    geometry[20] = shapely.transform(geometry[20], lambda xy: xy + np.array([0.25, 0]))
+    other = changed(rich, ids=pa.array(names), geometry=geometry, 数=[*columns["数"].to_pylist()[:-1], 8])
+    for b in (later := tiled(lake, "b", other), converted(later, tmp_path / "later")):
+        found = diff_tilesets(old, b)["features"]
+        assert (found["added"], found["removed"], found["same"]) == (["new"], [ids[7]], 397)
+        assert [(c["id"], c["attributes"], c["moved_m"] and round(c["moved_m"], 2)) for c in found["changed"]] == sorted([(ids[20], [], 0.25), (ids[399], ["数"], None)])
+
+
+def placed_tile(kind: bytes, glb: bytes, rows: dict[str, Any], places: list[list[float]], ids: list[int] | None = None) -> bytes:
+    """An i3dm, alone or within a cmpt."""
+    features = {"INSTANCES_LENGTH": len(places), "POSITION": [value for place in places for value in place]} | ({"BATCH_ID": ids} if ids else {})
+    texts = [json.dumps(one).encode() for one in (features, rows)]
+    texts = [text + b" " * (-len(text) % 8) for text in texts]
+    glb += b"\0" * (-len(glb) % 8)
+    tile = struct.pack("<4s7I", b"i3dm", 1, 32 + sum(map(len, texts)) + len(glb), len(texts[0]), 0, len(texts[1]), 0, 1) + texts[0] + texts[1] + glb
+    return tile if kind == b"i3dm" else struct.pack("<4s3I", b"cmpt", 1, 16 + len(tile), 1) + tile
+
+
+def test_placed_copies_of_1_0_are_features(tmp_path: Path) -> None:
+    """i3dm, alone and in a composite: one copy moves, one has another attribute, one goes, one comes."""
+    glb = trimesh.creation.box((1, 2, 3)).export(file_type="glb")
+    places = [[10.0 * k, 0, 0] for k in range(4)]
+    root = {"geometricError": 0, "boundingVolume": {"sphere": [0, 0, 0, 500]}, "refine": "ADD"}
+    for name, kind, ids, heights, at in (("a", b"i3dm", "0123", [1, 2, 3, 4], places), ("b", b"cmpt", "3124", [4, 2.5, 3, 5], [places[3], places[1], [20, 0.5, 0], [40, 0, 0]]),
+                                         ("c", b"i3dm", "3210", [4, 3, 2, 1], places)):  # fmt: skip
+        folder = tmp_path / name
+        folder.mkdir()
+        order = [3, 2, 1, 0] if name == "c" else None
+        (folder / "x.i3dm").write_bytes(placed_tile(kind, glb, {"ID": list(ids), "height": heights}, at, order))
+        (folder / "tileset.json").write_text(json.dumps({"asset": {"version": "1.0"}, "geometricError": 500, "root": root | {"content": {"uri": "x.i3dm"}}}))
+    found = diff_tilesets(tmp_path / "a", tmp_path / "b")["features"]
+    assert (found["added"], found["removed"], found["same"]) == (["4"], ["0"], 1)
+    assert found["changed"] == [{"id": "1", "attributes": ["height"], "moved_m": None, "recolored": False}, {"id": "2", "attributes": [], "moved_m": 0.5, "recolored": False}]
+    assert diff_tilesets(tmp_path / "a", tmp_path / "c")["features"]["same"] == 4, "its copies have rows in another order"
+
+
+def test_whose_ids_are_not_read_has_lost_no_feature(lake: Lake, city: Features, tmp_path: Path) -> None:
+    """Batch tables without a column of ids: only files can be compared."""
+    whole = tiled(lake, "a", city)
+    old = converted(whole, tmp_path / "old")
+    for path in old.rglob("*.b3dm"):
+        path.write_bytes(path.read_bytes().replace(b'"id"', b'"xx"'))
+    result = diff_tilesets(whole, old)
     assert result["features"] is None
-    assert result["not_compared"] >= len(list((tmp_path / "old").rglob("*.b3dm")))
+    assert result["not_compared"] >= len(list(old.rglob("*.b3dm")))
     assert "only files were compared" in as_text({"a": "a", "b": "b", **result})
+
+
+def test_contents_that_are_the_same_are_not_decoded(lake: Lake, city: Features, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of a city of which a few buildings changed only their tiles are decoded; what is said is what decoding all would say, of instances, bodies of several looks and points, too."""
+    heights = city.attributes.column("height").to_pylist()
+    heights[30] += 1.5
+    pairs = [(tiled(lake, "a", city, budget=400), tiled(lake, "b", changed(city, height=heights), budget=400))]
+    rng = np.random.default_rng(3)
+    rows = {f"e{k}": thing(rng) for k in range(60)}
+    other = {id_: row | ({"cost": -1.0} if id_ == "e7" else {}) for id_, row in rows.items()}
+    for one, name in ((rows, "c.3tz"), (other, "d.3tz")):
+        build(lake, name, layer(one, (RED, GLASS)), budget=500)
+    pairs.append((lake.root / "c.3tz", lake.root / "d.3tz"))
+    decoded: list[str] = []
+    real = walk.load_model
+    monkeypatch.setattr(walk, "load_model", lambda data, read, where, up: (decoded.append(where.uri), real(data, read, where, up))[1])
+    for a, b in pairs:
+        decoded.clear()
+        result = diff_tilesets(a, b)
+        assert len(result["features"]["changed"]) == 1
+        if a == pairs[0][0]:
+            assert sorted(decoded) == sorted(2 * result["tiles"]["changed"])
+        assert len(decoded) < 2 * result["tiles"]["same"]
+        with monkeypatch.context() as all_of_them:
+            all_of_them.setattr(sides, "_ids_of", lambda data, where: [])
+            assert diff_tilesets(a, b) == result
+        assert diff_tilesets(a, a)["features"]["same"] == len(rows if a == pairs[1][0] else heights)
 
 
 def unpacked(archive: Path, folder: Path) -> Path:
@@ -231,14 +325,15 @@ def test_what_is_no_tileset_is_refused(tmp_path: Path) -> None:
 
 
 def test_shapes_with_the_same_corners_differ_by_their_faces() -> None:
-    from tiling.check.diff import _distances, _Drawn, _Side
+    from tiling.check.diff import _distances
     from tiling.check.positions import Feature
+    from tiling.check.sides import Drawn, Side
 
     square = np.array([[0.0, 0, 0], [10, 0, 0], [10, 10, 0], [0, 10, 0]])
 
-    def side(triangles: list[list[int]], move: float = 0.0) -> _Side:
+    def side(triangles: list[list[int]], move: float = 0.0) -> Side:
         found = Feature(["f"], square + move, np.zeros(4, np.int64), np.array(triangles, np.int64).reshape(-1, 3))
-        return _Side("s", None, "", apart=[_Drawn.of(found)])  # type: ignore[arg-type]
+        return Side("s", None, "", apart=[Drawn.of(found)])  # type: ignore[arg-type]
 
     whole, other, missing = side([[0, 1, 2], [0, 2, 3]]), side([[0, 1, 3], [1, 2, 3]], 0.001), side([[0, 1, 2]])
     assert _distances(whole, other, ["f"], 0.002) == pytest.approx([0.001 * 3**0.5])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .glb import load_model
+from .glb import Model, load_model
 from .gltf import Read
 from .issues import Where
 from .jsonfile import parse_json
@@ -23,16 +23,16 @@ from .shape import is_number
 #: Yields world positions (tile frame, z-up) in chunks of (N, 3).
 Chunks = Iterator[F64]
 
-_TYPES: dict[str, np.dtype[Any]] = {
+TYPES: dict[str, np.dtype[Any]] = {
     "BYTE": np.dtype("<i1"), "UNSIGNED_BYTE": np.dtype("<u1"), "SHORT": np.dtype("<i2"),
     "UNSIGNED_SHORT": np.dtype("<u2"), "INT": np.dtype("<i4"), "UNSIGNED_INT": np.dtype("<u4"),
     "FLOAT": np.dtype("<f4"), "DOUBLE": np.dtype("<f8"),
 }  # fmt: skip
-_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 
 
 @dataclass(frozen=True)
-class _Tile:
+class OldTile:
     """A tile split at its header's lengths."""
 
     kind: str
@@ -44,7 +44,7 @@ class _Tile:
     header: bytes
 
 
-def _split(data: bytes, header_size: int, where: Where) -> _Tile | None:
+def split(data: bytes, header_size: int, where: Where) -> OldTile | None:
     """Cut header, feature table, batch table and body; all lengths must add up (3D Tiles 1.0, 8-byte rules)."""
     kind = data[:4].decode("ascii")
     if len(data) < header_size:
@@ -73,7 +73,7 @@ def _split(data: bytes, header_size: int, where: Where) -> _Tile | None:
     batch = _json(parts[2], where / "batchTable")
     if features is None or batch is None:
         return None
-    return _Tile(kind, features, parts[1], batch, parts[3], parts[4], data[:header_size])
+    return OldTile(kind, features, parts[1], batch, parts[3], parts[4], data[:header_size])
 
 
 def _json(text: bytes, where: Where) -> dict[str, Any] | None:
@@ -86,7 +86,7 @@ def _json(text: bytes, where: Where) -> dict[str, Any] | None:
     return value
 
 
-def _binary(tile: _Tile, name: str, dtype: str, width: int, count: int, where: Where) -> NDArray[Any] | None:
+def binary(tile: OldTile, name: str, dtype: str, width: int, count: int, where: Where) -> NDArray[Any] | None:
     """A feature table property as (count, width); None when absent, or wrong (a finding)."""
     value = tile.features.get(name)
     if value is None:
@@ -106,7 +106,7 @@ def _binary(tile: _Tile, name: str, dtype: str, width: int, count: int, where: W
         if name != "BATCH_ID" or dtype not in ("UNSIGNED_BYTE", "UNSIGNED_SHORT", "UNSIGNED_INT"):
             at.error("FEATURE_TABLE_INVALID", f"the componentType {dtype!r} is not one that {name} may have")
             return None
-    kind = _TYPES[dtype]
+    kind = TYPES[dtype]
     if offset % kind.itemsize:
         at.error("TILE_ALIGNMENT", f"byteOffset {offset} is not a multiple of {kind.itemsize}")
         return None
@@ -116,7 +116,8 @@ def _binary(tile: _Tile, name: str, dtype: str, width: int, count: int, where: W
     return np.frombuffer(tile.features_binary, kind, count * width, offset).reshape(count, width)
 
 
-def _length(tile: _Tile, name: str, where: Where) -> int | None:
+def length(tile: OldTile, name: str, where: Where) -> int | None:
+    """A count of the feature table; None when it is absent or wrong (a finding)."""
     value = tile.features.get(name)
     if isinstance(value, dict) and isinstance(value.get("byteOffset"), int):
         offset = value["byteOffset"]
@@ -131,12 +132,13 @@ def _length(tile: _Tile, name: str, where: Where) -> int | None:
     return value
 
 
-def _vector(tile: _Tile, name: str, where: Where) -> F64 | None:
-    value = _binary(tile, name, "FLOAT", 3, 1, where)
+def vector(tile: OldTile, name: str, where: Where) -> F64 | None:
+    """Three numbers of the feature table; None when they are absent, or wrong (a finding)."""
+    value = binary(tile, name, "FLOAT", 3, 1, where)
     return None if value is None else np.asarray(value[0], dtype=np.float64)
 
 
-def _check_batch(tile: _Tile, count: int, where: Where) -> None:
+def _check_batch(tile: OldTile, count: int, where: Where) -> None:
     """Each property of the batch table has ``count`` values, in JSON or in the binary part."""
     if tile.batch_binary and not tile.batch:
         where.error("BATCH_TABLE_INVALID", "there is binary data, but no batch table JSON")
@@ -151,7 +153,7 @@ def _check_batch(tile: _Tile, count: int, where: Where) -> None:
         if not isinstance(value, dict) or not isinstance(value.get("byteOffset"), int):
             at.error("BATCH_TABLE_INVALID", "must be an array, or an object with a byteOffset")
             continue
-        dtype, width = _TYPES.get(str(value.get("componentType"))), _WIDTHS.get(str(value.get("type")))
+        dtype, width = TYPES.get(str(value.get("componentType"))), WIDTHS.get(str(value.get("type")))
         if dtype is None or width is None:
             at.error("BATCH_TABLE_INVALID", f"unknown type {value.get('type')} of {value.get('componentType')}")
         elif value["byteOffset"] % dtype.itemsize or value["byteOffset"] < 0:
@@ -160,14 +162,19 @@ def _check_batch(tile: _Tile, count: int, where: Where) -> None:
             at.error("BATCH_TABLE_INVALID", f"reaches beyond the {len(tile.batch_binary)} bytes of the binary")
 
 
-def _model_chunks(body: bytes, read: Read, where: Where, up: str, move: F64, rows: int | None = None) -> Chunks:
-    """Positions of an embedded glb, moved by ``move`` (4, 4) or by each of (K, 4, 4); its batch ids must be below ``rows``."""
+def embedded(body: bytes, read: Read, where: Where, up: str) -> Model | None:
+    """The glb that ends a tile; None, with findings, where it cannot be read."""
     # Trailing zeros pad the tile to 8 bytes; the glb's own header knows where it ends.
     if body[:4] == b"glTF" and len(body) >= 12:
         length = struct.unpack_from("<I", body, 8)[0]
         if 0 <= len(body) - length < 8:
             body = body[:length]
-    model = load_model(body, read, where, up)
+    return load_model(body, read, where, up)
+
+
+def _model_chunks(body: bytes, read: Read, where: Where, up: str, move: F64, rows: int | None = None) -> Chunks:
+    """Positions of an embedded glb, moved by ``move`` (4, 4) or by each of (K, 4, 4); its batch ids must be below ``rows``."""
+    model = embedded(body, read, where, up)
     for primitive in model.primitives if model else ():
         ids = primitive.attributes.get("_BATCHID")
         if ids is not None and rows is not None and ids.size and not (ids.min() >= 0 and ids.max() < rows and (ids == np.floor(ids)).all()):
@@ -177,7 +184,8 @@ def _model_chunks(body: bytes, read: Read, where: Where, up: str, move: F64, row
                 yield chunk @ m[:3, :3].T + m[:3, 3]
 
 
-def _moved(centre: F64 | None) -> F64:
+def moved(centre: F64 | None) -> F64:
+    """(4, 4) a move by RTC_CENTER, if there is one."""
     m = np.eye(4)
     if centre is not None:
         m[:3, 3] = centre
@@ -186,40 +194,40 @@ def _moved(centre: F64 | None) -> F64:
 
 def b3dm(data: bytes, read: Read, where: Where, up: str) -> Chunks:
     """Batched 3D Model: a glb, and a batch table with BATCH_LENGTH rows."""
-    tile = _split(data, 28, where)
+    tile = split(data, 28, where)
     if tile is None:
         return
-    count = _length(tile, "BATCH_LENGTH", where)
+    count = length(tile, "BATCH_LENGTH", where)
     if count is not None:
         _check_batch(tile, count, where)
-    yield from _model_chunks(tile.body, read, where, up, _moved(_vector(tile, "RTC_CENTER", where)), count)
+    yield from _model_chunks(tile.body, read, where, up, moved(vector(tile, "RTC_CENTER", where)), count)
 
 
 def pnts(data: bytes, read: Read, where: Where, up: str) -> Chunks:  # noqa: ARG001 - one signature for all formats
     """Point Cloud: POSITION (float32) or POSITION_QUANTIZED (uint16 in a volume)."""
-    tile = _split(data, 28, where)
-    count = None if tile is None else _length(tile, "POINTS_LENGTH", where)
+    tile = split(data, 28, where)
+    count = None if tile is None else length(tile, "POINTS_LENGTH", where)
     if tile is None or count is None:
         return
     features = tile.features
     if "3DTILES_draco_point_compression" in features.get("extensions", {}):
         where.warning("EXTENSION_NOT_DECODED", "3DTILES_draco_point_compression: these points were not checked")
         return
-    batch_rows = _length(tile, "BATCH_LENGTH", where) if "BATCH_LENGTH" in features else None
+    batch_rows = length(tile, "BATCH_LENGTH", where) if "BATCH_LENGTH" in features else None
     if ("BATCH_ID" in features) != ("BATCH_LENGTH" in features):
         where.error("FEATURE_TABLE_INVALID", "BATCH_ID and BATCH_LENGTH must stand together")
     if "BATCH_ID" in features:
-        _check_batch_ids(_binary(tile, "BATCH_ID", "UNSIGNED_SHORT", 1, count, where), batch_rows, where)
+        _check_batch_ids(binary(tile, "BATCH_ID", "UNSIGNED_SHORT", 1, count, where), batch_rows, where)
     _check_batch(tile, count if batch_rows is None else batch_rows, where)
     for name, dtype, width in (("RGB", "UNSIGNED_BYTE", 3), ("RGBA", "UNSIGNED_BYTE", 4), ("RGB565", "UNSIGNED_SHORT", 1), ("NORMAL_OCT16P", "UNSIGNED_BYTE", 2)):
-        _binary(tile, name, dtype, width, count, where)
-    _binary(tile, "CONSTANT_RGBA", "UNSIGNED_BYTE", 4, 1, where)
+        binary(tile, name, dtype, width, count, where)
+    binary(tile, "CONSTANT_RGBA", "UNSIGNED_BYTE", 4, 1, where)
     _units(tile, "NORMAL", count, where)
-    positions = _binary(tile, "POSITION", "FLOAT", 3, count, where)
+    positions = binary(tile, "POSITION", "FLOAT", 3, count, where)
     if positions is None and "POSITION" not in features:
         positions = _quantized(tile, count, where)
     if positions is not None and _finite(positions, where):
-        centre = _vector(tile, "RTC_CENTER", where)
+        centre = vector(tile, "RTC_CENTER", where)
         yield positions.astype(np.float64) + (0 if centre is None else centre)
 
 
@@ -230,9 +238,9 @@ def _finite(positions: NDArray[Any], where: Where) -> bool:
     return True
 
 
-def _units(tile: _Tile, name: str, count: int, where: Where) -> NDArray[Any] | None:
+def _units(tile: OldTile, name: str, count: int, where: Where) -> NDArray[Any] | None:
     """Directions of a feature table, which must be unit vectors (to what a float32 and a careless writer lose)."""
-    vectors = _binary(tile, name, "FLOAT", 3, count, where)
+    vectors = binary(tile, name, "FLOAT", 3, count, where)
     if vectors is not None and not (np.abs(np.linalg.norm(vectors.astype(np.float64), axis=1) - 1) < 1e-3).all():
         (where / "featureTable" / name).error("FEATURE_TABLE_INVALID", "has vectors that are not of unit length")
     return vectors
@@ -243,10 +251,10 @@ def _check_batch_ids(ids: NDArray[Any] | None, rows: int | None, where: Where) -
         (where / "featureTable" / "BATCH_ID").error("FEATURE_ID_RANGE", f"the id {ids.max()} has no row of {rows}")
 
 
-def _quantized(tile: _Tile, count: int, where: Where) -> F64 | None:
+def _quantized(tile: OldTile, count: int, where: Where) -> F64 | None:
     """POSITION_QUANTIZED in its volume; with neither positions nor these: a finding."""
-    raw = _binary(tile, "POSITION_QUANTIZED", "UNSIGNED_SHORT", 3, count, where)
-    offset, scale = (_vector(tile, f"QUANTIZED_VOLUME_{n}", where) for n in ("OFFSET", "SCALE"))
+    raw = binary(tile, "POSITION_QUANTIZED", "UNSIGNED_SHORT", 3, count, where)
+    offset, scale = (vector(tile, f"QUANTIZED_VOLUME_{n}", where) for n in ("OFFSET", "SCALE"))
     if raw is None or offset is None or scale is None:
         where.error("FEATURE_TABLE_INVALID", "has no usable POSITION, nor POSITION_QUANTIZED with its volume")
         return None
@@ -255,50 +263,55 @@ def _quantized(tile: _Tile, count: int, where: Where) -> F64 | None:
 
 def i3dm(data: bytes, read: Read, where: Where, up: str) -> Chunks:
     """Instanced 3D Model: a glb (embedded or by URI) at INSTANCES_LENGTH places."""
-    tile = _split(data, 32, where)
-    count = None if tile is None else _length(tile, "INSTANCES_LENGTH", where)
+    tile = split(data, 32, where)
+    count = None if tile is None else length(tile, "INSTANCES_LENGTH", where)
     if tile is None or count is None:
         return
-    _check_batch_ids(_binary(tile, "BATCH_ID", "UNSIGNED_SHORT", 1, count, where), count, where)
+    _check_batch_ids(binary(tile, "BATCH_ID", "UNSIGNED_SHORT", 1, count, where), count, where)
     _check_batch(tile, count, where)
-    moves = _instance_moves(tile, count, where)
+    moves = instance_moves(tile, count, where)
     if moves is None:
         return
-    form = struct.unpack_from("<I", tile.header, 28)[0]
-    if form not in (0, 1):
-        where.error("TILE_HEADER", f"the i3dm gltfFormat is {form}, must be 0 or 1")
-        return
-    body: bytes | None = tile.body
-    if form == 0:
-        try:
-            body = read(tile.body.rstrip(b" \0").decode(), where / "gltf")
-        except UnicodeDecodeError:
-            (where / "gltf").error("TILE_HEADER", "the URI of the glTF is not UTF-8")
-            return
+    body = instanced_body(tile, read, where)
     if body is not None:
         yield from _model_chunks(body, read, where, up, moves)
 
 
-def _instance_moves(tile: _Tile, count: int, where: Where) -> F64 | None:
+def instanced_body(tile: OldTile, read: Read, where: Where) -> bytes | None:
+    """The glb of an i3dm, which stands in it or has a URI there."""
+    form = struct.unpack_from("<I", tile.header, 28)[0]
+    if form not in (0, 1):
+        where.error("TILE_HEADER", f"the i3dm gltfFormat is {form}, must be 0 or 1")
+        return None
+    if form == 1:
+        return tile.body
+    try:
+        return read(tile.body.rstrip(b" \0").decode(), where / "gltf")
+    except UnicodeDecodeError:
+        (where / "gltf").error("TILE_HEADER", "the URI of the glTF is not UTF-8")
+        return None
+
+
+def instance_moves(tile: OldTile, count: int, where: Where) -> F64 | None:
     """(K, 4, 4) instance matrices: rotation from NORMAL_UP/RIGHT or east-north-up, scale, then position."""
-    positions = _binary(tile, "POSITION", "FLOAT", 3, count, where)
+    positions = binary(tile, "POSITION", "FLOAT", 3, count, where)
     real = positions.astype(np.float64) if positions is not None else _quantized(tile, count, where)
     if real is None or not _finite(real, where):
         return None
-    centre = _vector(tile, "RTC_CENTER", where)
+    centre = vector(tile, "RTC_CENTER", where)
     if centre is not None:
         real = real + centre
     moves = np.tile(np.eye(4), (count, 1, 1))
     moves[:, :3, :3] = _orientation(tile, count, real, where)
     for name, width in (("SCALE", 1), ("SCALE_NON_UNIFORM", 3)):
-        scale = _binary(tile, name, "FLOAT", width, count, where)
+        scale = binary(tile, name, "FLOAT", width, count, where)
         if scale is not None:
             moves[:, :3, :3] *= np.broadcast_to(scale.astype(np.float64), (count, 3))[:, None, :]
     moves[:, :3, 3] = real
     return np.asarray(moves)
 
 
-def _orientation(tile: _Tile, count: int, positions: F64, where: Where) -> F64:
+def _orientation(tile: OldTile, count: int, positions: F64, where: Where) -> F64:
     for ending in ("", "_OCT32P"):
         if (f"NORMAL_UP{ending}" in tile.features) != (f"NORMAL_RIGHT{ending}" in tile.features):
             (where / "featureTable").error("FEATURE_TABLE_INVALID", f"NORMAL_UP{ending} and NORMAL_RIGHT{ending} must stand together")
@@ -319,9 +332,9 @@ def _orientation(tile: _Tile, count: int, positions: F64, where: Where) -> F64:
     return np.tile(np.eye(3), (count, 1, 1))
 
 
-def _oct(tile: _Tile, name: str, count: int, where: Where) -> F64 | None:
+def _oct(tile: OldTile, name: str, count: int, where: Where) -> F64 | None:
     """Oct-encoded unit vectors in two 16-bit numbers (Cigolle et al. 2014)."""
-    raw = _binary(tile, name, "UNSIGNED_SHORT", 2, count, where)
+    raw = binary(tile, name, "UNSIGNED_SHORT", 2, count, where)
     if raw is None:
         return None
     xy = raw.astype(np.float64) / 65535.0 * 2 - 1
@@ -340,20 +353,25 @@ def cmpt(data: bytes, read: Read, where: Where, up: str) -> Chunks:
     if version != 1 or length != len(data):
         where.error("TILE_HEADER", f"cmpt version {version}, length {length} of {len(data)} bytes")
         return
+    for i, inner in enumerate(inner_tiles(data, count, where)):
+        yield from DECODERS[inner[:4]](inner, read, where / i, up)
+
+
+def inner_tiles(data: bytes, count: int, where: Where) -> Iterator[bytes]:
+    """The tiles of a composite, up to the first that is cut short or of an unknown type."""
     at = 16
     for i in range(count):
         if at % 8:
             (where / i).error("TILE_ALIGNMENT", f"the inner tile starts at byte {at}, not at a multiple of 8")
-        size = struct.unpack_from("<I", data, at + 8)[0] if at + 12 <= length else 0
+        size = struct.unpack_from("<I", data, at + 8)[0] if at + 12 <= len(data) else 0
         inner = data[at : at + size]
-        decode = DECODERS.get(inner[:4])
-        if decode is None or size < 12 or len(inner) != size:
+        if inner[:4] not in DECODERS or size < 12 or len(inner) != size:
             (where / i).error("TILE_LENGTH", f"the inner tile at byte {at} is cut short or of an unknown type")
             return
-        yield from decode(inner, read, where / i, up)
+        yield inner
         at += size
-    if at != length:
-        where.error("TILE_LENGTH", f"the inner tiles end at byte {at} of {length}")
+    if at != len(data):
+        where.error("TILE_LENGTH", f"the inner tiles end at byte {at} of {len(data)}")
 
 
 DECODERS: dict[bytes, Callable[[bytes, Read, Where, str], Chunks]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,29 @@ def check_structural_metadata(gltf: Gltf) -> FileMetadata:
     for i, attribute in enumerate(value.get("propertyAttributes", ())):
         _check_attribute(attribute, schema, where / "propertyAttributes" / i)
     return FileMetadata(schema, tables, sound=True)
+
+
+def ids_of_tables(gltf: Gltf) -> list[list[str] | None]:
+    """The column of ids of every property table, and nothing else decoded; None for one that has none, or that cannot be read."""
+    value = gltf.extension(EXTENSION)
+    schema = _schema(gltf, value, gltf.where) if _TOP.check(value, gltf.where) else None
+    found: list[list[str] | None] = []
+    if schema is None:
+        return found
+    for table in value.get("propertyTables", ()):
+        properties, given = schema.classes.get(table["class"], {}), table.get("properties", {})
+        name = next((one for one, prop in properties.items() if prop.semantic == "ID" and one in given), "id")
+        if name not in properties or name not in given:
+            found.append(None)
+            continue
+        named = column_views_used([{"properties": {name: given[name]}}])
+        raw = gltf.json.get("bufferViews", [])
+        views, starts = [gltf.view(i) if i in named else b"" for i in range(len(raw))], [int(v.get("byteOffset", 0)) for v in raw]
+        alone = replace(schema, classes={table["class"]: {name: properties[name]}})
+        decoded = check_table({**table, "properties": {name: given[name]}}, alone, views, starts, gltf.where)
+        ids = decoded.columns.get(name) if decoded is not None else None
+        found.append(ids if isinstance(ids, list) and all(one is not None for one in ids) else None)
+    return found
 
 
 def _schema(gltf: Gltf, value: dict[str, Any], where: Where) -> Schema | None:

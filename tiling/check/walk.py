@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .archive import open_archive
+from .batched import models
 from .content import Content, identify, positions
 from .glb import Model, load_model
 from .implicit import ImplicitTile, Walk, check_implicit
@@ -45,7 +46,9 @@ class Walker:
 
     ``laws``: are the project's laws errors too, where the standard only advises? (a child's volume inside
     its parent's; a geometric error that does not grow into an external tileset; each content drawn once, at
-    one place; no implicit leaf without content). ``drawn``: contents by source, path and place. ``up``: the up
+    one place; no implicit leaf without content). ``observe``: shown every model that nothing replaces;
+    ``observe_old``: those of a content of version 1.0, none where it is a point cloud.
+    ``skip``: asked of every content with geometry (bytes, place, whether nothing replaces it) whether it need not be decoded. ``drawn``: contents by source, path and place. ``up``: the up
     axis of all glTF content; clients ask the outermost tileset alone for it.
     """
 
@@ -54,6 +57,8 @@ class Walker:
     laws: bool = True
     trail: tuple[tuple[int, str], ...] = ()
     observe: Callable[[Model, F64, Where], None] | None = None
+    observe_old: Callable[[list[Model], F64, Where], None] | None = None
+    skip: Callable[[bytes, F64, bool, Where], bool] | None = None
     drawn: set[tuple[int, str, bytes]] = field(default_factory=set)
     up: str = ""
 
@@ -192,6 +197,8 @@ class _Tiles:
     def _geometry(self, data: bytes, content: Content, path: str, mine: Parent, where: Where) -> None:
         """Decode every vertex and hold it against the tile's volume (and ancestors' that it may leave)."""
         self.report.contents += 1
+        if self.walker.skip is not None and self.walker.skip(data, mine.transform, mine.finest, where):
+            return
         volumes = [v for v in (mine.volume, *mine.enclosing) if v is not None]
         worst = [0.0] * len(volumes)
         before = self.report.vertices
@@ -210,6 +217,8 @@ class _Tiles:
             check_agreement(model.schema, self.tileset.schema, where)
         if model is not None and mine.finest and self.walker.observe is not None:
             self.walker.observe(model, mine.transform, where)
+        if content.kind == "legacy" and mine.finest and self.walker.observe_old is not None:
+            self.walker.observe_old(models(data, self._read_from(path), where, self.walker.up), mine.transform, where)
         if self.report.vertices == before:
             self.report.contents_not_decoded += 1
         for i, volume in enumerate(volumes):
