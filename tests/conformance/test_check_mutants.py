@@ -86,6 +86,18 @@ def leaf(change: Callable[[Glb], Any]) -> Callable[[Files], None]:
     return edit
 
 
+def inner(change: Callable[[Glb], Any]) -> Callable[[Files], None]:
+    """Change the content of the root, which what is below it replaces."""
+
+    def edit(files: Files) -> None:
+        uri = json.loads(files["tileset.json"])["root"]["content"]["uri"]
+        glb = Glb(files[uri])
+        change(glb)
+        files[uri] = container(glb.json, bytes(glb.body))
+
+    return edit
+
+
 def tileset(change: Callable[[dict[str, Any]], Any]) -> Callable[[Files], None]:
     """Change the figures of tileset.json."""
 
@@ -117,6 +129,62 @@ def _dropped(glb: Glb) -> None:
 def _turned(glb: Glb) -> None:
     corners = glb.column(glb.primitives[0]["indices"])
     corners[[0, 1]] = corners[[1, 0]]
+
+
+def _exchanged_ids(glb: Glb) -> None:
+    for p in glb.primitives:
+        ids = glb.column(p["attributes"]["_FEATURE_ID_0"])
+        a, b = (ids == 0).copy(), (ids == 1).copy()
+        ids[a], ids[b] = 1, 0
+
+
+def _moved(glb: Glb) -> None:
+    """A corner to where another of the same feature is: within all boxes."""
+    p = glb.primitives[0]["attributes"]
+    here = np.flatnonzero(glb.column(p["_FEATURE_ID_0"])[:, 0] == glb.column(p["_FEATURE_ID_0"])[0, 0])
+    places = glb.column(p["POSITION"])
+    places[here[0]] = places[here].mean(axis=0)
+
+
+def _all_turned(glb: Glb) -> None:
+    """With their normals, so that they are lit well."""
+    _inside_out(glb)
+    for p in glb.primitives:
+        rows = glb.column(p["attributes"]["NORMAL"])
+        np.negative(rows, out=rows)
+
+
+def _gone(glb: Glb) -> None:
+    """No triangle of the feature of the first corner."""
+    p = glb.primitives[0]
+    corners, ids = glb.column(p["indices"])[:, 0], glb.column(p["attributes"]["_FEATURE_ID_0"])[:, 0]
+    corners[ids[corners] == ids[corners[0]]] = corners[0]
+
+
+def _redrawn(glb: Glb) -> None:
+    for mesh in glb.json["meshes"]:
+        mesh["primitives"] += mesh["primitives"]
+
+
+def _lent(glb: Glb) -> None:
+    """The first feature's corners given to the second: the first is not drawn."""
+    for p in glb.primitives:
+        ids = glb.column(p["attributes"]["_FEATURE_ID_0"])
+        ids[ids == 0] = 1
+
+
+def _better(files: Files) -> None:
+    """The root's error is told as that of the largest below it."""
+    document = json.loads(files["tileset.json"])
+    document["root"]["geometricError"] = max(child["geometricError"] for child in document["root"]["children"])
+    files["tileset.json"] = json.dumps(document).encode()
+
+
+def _astray(files: Files) -> None:
+    """What the root draws is not below it any more."""
+    document = json.loads(files["tileset.json"])
+    document["root"]["children"].pop()
+    files["tileset.json"] = json.dumps(document).encode()
 
 
 def _inside_out(glb: Glb) -> None:
@@ -156,6 +224,11 @@ def test_the_layer_is_right_as_it_is(built: Built) -> None:
     ("COLOUR_WRONG", leaf(_exchanged)), ("COLOUR_WRONG", _materials(lambda m: m.pop("alphaMode", None))), ("COLOUR_WRONG", _materials(lambda m: m.update(doubleSided=True))),
     ("COLOUR_WRONG", _materials(lambda m: m["pbrMetallicRoughness"]["baseColorFactor"].__setitem__(1, 0.5))),
     ("COLOUR_WRONG", leaf(lambda glb: [p.pop("material") for p in glb.primitives])),
+    ("COARSE_OFF", inner(_exchanged_ids)), ("COARSE_OFF", inner(_moved)), ("COARSE_OFF", inner(_gone)), ("COARSE_OFF", _better), ("COARSE_MISSING", inner(_lent)),
+    ("COARSE_ASTRAY", _astray), ("COARSE_TURNED", inner(_turned)), ("COARSE_TURNED", inner(_dropped)), ("COARSE_TURNED", inner(_all_turned)), ("COARSE_TWICE", inner(_redrawn)),
+    ("COARSE_COLOUR", inner(_exchanged)), ("COARSE_COLOUR", inner(lambda glb: [p.pop("material") for p in glb.primitives])),
+    ("VALUE_WRONG", inner(_swapped)), ("VALUE_WRONG", inner(_digit)),
+    ("VALUE_WRONG", inner(lambda glb: _first_last(glb.values("height", "<f8").reshape(-1, 1)))),
 ])  # fmt: skip
 def test_a_mutant_is_named(built: Built, code: str, edit: Callable[[Files], None]) -> None:
     lake, version, facts = built

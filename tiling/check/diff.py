@@ -26,7 +26,7 @@ from .positions import Feature, features_of, nearest, table_of, worst_of
 from .scene import F64
 from .source import FolderSource, Source, fetch
 from .tables import PropertyTable
-from .walk import Walker
+from .walk import Standing, Walker
 
 I64 = NDArray[np.int64]
 NOWHERE = 1e12
@@ -175,7 +175,9 @@ def _walk(side: _Side, other: _Side, elsewhere: set[str]) -> None:
         return
     quiet = Report()
 
-    def see(model: Model, transform: F64, where: Where) -> None:
+    def see(model: Model, transform: F64, where: Where, standing: Standing) -> None:
+        if not standing.finest:
+            return
         side.transforms[where.uri] = side.transforms.get(where.uri, b"") + transform.tobytes()
         found = features_of(model, transform, Where(quiet, where.uri))
         if found is None:

@@ -19,6 +19,7 @@ from .positions import LIMIT, Feature, Roll, Task, features_of, known_only, list
 from .positions_geodesy import Inverse
 from .positions_ground import Terrain
 from .positions_rows import SourceRows
+from .walk import Standing
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -41,8 +42,10 @@ class Blocks:
         self.low, self.high = np.inf, -np.inf
         self.stated = task.info.get("heights")
 
-    def see(self, model: Model, transform: F64, where: Where) -> None:
+    def see(self, model: Model, transform: F64, where: Where, standing: Standing) -> None:
         """Compare the buildings of one content."""
+        if not standing.finest:
+            return
         found = features_of(model, transform, where)
         if found is None:
             return
