@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from collections.abc import Callable
@@ -11,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import trimesh
+from PIL import Image
 
 from tests.conformance.test_positions_layers import rewritten
+from tests.tiling.test_textures import FULL, walls
 from tiling import mesh as tiler
 from tiling.check import check_layer
 from tiling.gltf import container
@@ -267,3 +270,54 @@ def test_a_tile_of_nothing_but_empty_texts_is_right(lake: Lake) -> None:
     facts = tiler.tile(version, TileJob(lake, lake.root / "o.3tz", tiler.Options(budget=3000), None, 1))
     report = check_layer(version, lake, lake.root / "o.3tz", info=facts)
     assert facts["tiles"] > 8 and report.ok, report.errors
+
+
+# --- textures ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def walls_built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Walls, each with an image of its own: plain but for some noise, of very different colours."""
+    lake, rng = Lake(tmp_path_factory.mktemp("textures")), np.random.default_rng(5)
+    images = []
+    for color in ((200, 40, 40), (40, 180, 60), (50, 60, 210), (230, 220, 90)):
+        pixels = np.clip(np.array(color) + rng.normal(0, 12, (64, 64, 3)), 0, 255).astype(np.uint8)
+        pixels[:, 32:] //= 2
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        images.append(file.getvalue())
+    version = write_version(lake, "w", "mesh", [walls(images, [FULL] * 4)], ReadReport("w"), provenance={})
+    return lake, version, tiler.tile(version, TileJob(lake, lake.root / "w.3tz", tiler.Options(compression="none", textures="png"), None, 1))
+
+
+def _picture(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Files], None]:
+    """Change the pixels of the first image; what is new lies behind the others."""
+
+    def edit(glb: Glb) -> None:
+        view = glb.json["bufferViews"][glb.json["images"][0]["bufferView"]]
+        first = view.get("byteOffset", 0)
+        file = io.BytesIO()
+        Image.fromarray(change(np.asarray(Image.open(io.BytesIO(bytes(glb.body[first : first + view["byteLength"]])))))).save(file, "PNG")
+        view |= {"byteOffset": len(glb.body), "byteLength": len(file.getvalue())}
+        glb.body += file.getvalue() + bytes(-len(file.getvalue()) % 4)
+        glb.json["buffers"][0]["byteLength"] = len(glb.body)
+
+    return leaf(edit)
+
+
+def _half(glb: Glb) -> None:
+    """All coordinates moved, so that walls show what belongs to others."""
+    for p in glb.primitives:
+        uv = glb.column(p["attributes"]["TEXCOORD_0"])
+        uv[:] = uv[::-1].copy()
+
+
+def test_textures_are_right_as_they_are(walls_built: Built) -> None:
+    lake, version, facts = walls_built
+    assert check_layer(version, lake, lake.root / "w.3tz", info=facts).ok
+
+
+@pytest.mark.parametrize("edit", [_picture(lambda pixels: pixels // 2), _picture(lambda pixels: pixels[::-1, ::-1].copy()), _picture(lambda pixels: pixels[:, :, ::-1].copy()), leaf(_half)])
+def test_another_texture_is_named(walls_built: Built, edit: Callable[[Files], None]) -> None:
+    lake, version, facts = walls_built
+    assert "TEXTURE_WRONG" in check_layer(version, lake, rewritten(lake.root / "w.3tz", edit), info=facts).codes()

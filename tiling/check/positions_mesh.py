@@ -17,6 +17,7 @@ from .issues import Where
 from .positions import Roll, Task, features_of, known_only, listed, local_metres, nearest, worst_of
 from .positions_coarse import Coarse
 from .positions_geodesy import Inverse, tame
+from .positions_textures import Images, Textures, looked
 from .surfaces import UNSAID, Shown, areas, from_srgb, nearest_surface, paint_of, shown_of
 from .walk import Standing
 
@@ -49,6 +50,9 @@ class _Shapes:
     vertices: list[F64]
     faces: list[NDArray[np.int32]]
 
+    uv: list[bytes] = field(default_factory=list)
+    looks: list[NDArray[np.int32]] = field(default_factory=list)
+    textures: list[Any] = field(default_factory=list)  # of the materials, by number: image, size, wrap; None without
     boxes: dict[int, F64] = field(default_factory=dict)
     edges: dict[int, float] = field(default_factory=dict)
     volumes: dict[int, float] = field(default_factory=dict)
@@ -100,8 +104,9 @@ class Meshes:
         self.wide: dict[int, list[F64]] = {}
         self.shown: list[Shown] = []
         for shape_part, place_part in zip(shapes, placed, strict=True):
-            paints = np.array([_paint(row) for row in shape_part.properties["materials"]]).reshape(-1, 5)
-            self._read(pq.read_table(task.lake.path(shape_part.key)), pq.read_table(task.lake.path(place_part.key)), dead, paints)
+            materials = shape_part.properties["materials"]
+            paints = np.array([_paint(row) for row in materials]).reshape(-1, 5)
+            self._read(pq.read_table(task.lake.path(shape_part.key)), pq.read_table(task.lake.path(place_part.key)), dead, paints, [row[3] if len(row) > 3 else None for row in materials])
         expected = np.array([any(len(s.every[p]) for s, p, _ in place) for place in self.places], bool)
         self.waiting: dict[int, F64] = {}
         self.complete = np.zeros(len(self.places), bool)
@@ -110,6 +115,8 @@ class Meshes:
         self.across, self.paint = np.zeros((len(self.places), 3)), np.zeros((len(self.places), 5))
         self.blurred = np.zeros(len(self.places), bool)  # drawn where the layer's coordinates are no measure of areas
         self.roll = Roll(self._rows, self._names, expected, task.info.get("report", {}))
+        images = [pq.read_table(task.lake.path(part.key), memory_map=True) for part in task.version.parts if part.role == "mesh:images"]
+        self._images, self._textures = Images(images), Textures(len(self.places)) if images else None
         self.shade, self._paints = SHADE, dict[int, F64]()
         self._coarse = Coarse(self, task.options, {column.name for column in task.version.columns})
 
@@ -119,6 +126,21 @@ class Meshes:
             self._paints[row] = np.unique(np.concatenate([shapes.paint[p] for shapes, p, _ in self.places[row]]), axis=0)
         return self._paints[row]
 
+    def _imaged(self, row: int) -> F64:
+        """(6,) what a feature shows of its images, see `Textures`."""
+        total = np.zeros(6)
+        for shapes, p, matrix in self.places[row]:
+            if not shapes.uv or not shapes.uv[p]:
+                continue
+            uv, looks = np.frombuffer(shapes.uv[p], "<f4").reshape(-1, 3, 2).astype(np.float64), shapes.looks[p]
+            area = np.linalg.norm(areas(shapes.corners(p) @ matrix[:3, :3].T * self.scale)[0], axis=1)
+            for m in np.unique(looks).tolist():
+                mine = (looks == m) & np.isfinite(uv).all(axis=(1, 2))
+                pixels = self._images.pixels(shapes.textures[m][0]) if shapes.textures[m] else None
+                if pixels is not None and mine.any():
+                    total += looked(pixels, uv[mine], area[mine], tuple(shapes.textures[m][2])).sum(axis=0)
+        return total
+
     def volume(self, row: int) -> float:
         """Cubic metres within a feature's triangles, where they are closed; what is mirrored keeps its outside."""
         return sum(shapes.volume(p) * abs(float(np.linalg.det(matrix[:3, :3]))) for shapes, p, matrix in self.places[row]) * float(np.prod(self.scale))
@@ -127,7 +149,7 @@ class Meshes:
         """Metres of a feature's edges that bound no closed surface."""
         return sum(shapes.open_edges(p) * float(np.linalg.norm(matrix[:3, :3] * self.scale[:, None], axis=0).max()) for shapes, p, matrix in self.places[row])
 
-    def _read(self, prototypes: Any, instances: Any, dead: set[str], paints: F64) -> None:
+    def _read(self, prototypes: Any, instances: Any, dead: set[str], paints: F64, textures: list[Any]) -> None:
         transforms = np.array(instances.column("transform").combine_chunks().values).reshape(-1, 4, 4)
         if not len(self.scale):
             self.scale = self.inverse.metres(_first(prototypes, transforms))
@@ -135,6 +157,10 @@ class Meshes:
         linear = transforms[:, :3, :3]
         size = np.linalg.norm(linear * unit[:, None], axis=1).max(axis=1)  # metres of the longest axis
         shapes = _shapes(prototypes, unit, float(size.max(initial=0.0)), paints)
+        if "uv" in prototypes.column_names and any(textures):
+            shapes.textures.extend(textures)
+            shapes.uv.extend(raw or b"" for raw in prototypes.column("uv").to_pylist())
+            shapes.looks.extend(np.frombuffer(raw, "<i4") for raw in prototypes.column("materials").to_pylist())
         moved = (linear == np.eye(3)).all(axis=(1, 2))
         alike = moved | (np.abs(np.swapaxes(linear, 1, 2) @ linear - (size / unit[0])[:, None, None] ** 2 * np.eye(3)).max(axis=(1, 2)) < 1e-9 * (size / unit[0]) ** 2)
         alike &= moved | bool((unit == unit[0]).all())
@@ -178,6 +204,8 @@ class Meshes:
             self._coarse.see(found, rows, standing, where)
             return
         self._coarse.leaf(rows, standing)
+        if self._textures is not None:
+            self._textures.see(model, self._rows)
         owner = found.owner[found.triangles[:, 0]]
         np.add.at(self.drawn, rows, np.bincount(owner, minlength=len(rows)))
         own = self.inverse.source(found.ecef)
@@ -292,6 +320,8 @@ class Meshes:
         whole = measured & (np.abs(self.area - total) <= room)
         self._sides(whole, room, total, where)
         self._coarse.finish(name_of)
+        if self._textures is not None:
+            self._textures.finish(self._imaged, whole, self._names, where)
         return self.roll.finish(where)
 
     def _sides(self, whole: NDArray[np.bool_], room: F64, total: F64, where: Where) -> None:
