@@ -24,6 +24,8 @@ from .walk import Standing
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+LOST = {"FEATURE_MISSING", "FEATURE_TWICE", "FEATURE_UNKNOWN", "FEATURE_WITHOUT_ID"}
+"""Findings that say already why masses would not agree."""
 NOTHING = 0.01
 """Cubic metres that steps of a millimetre may make of a solid without a volume."""
 
@@ -135,12 +137,14 @@ class Blocks:
         """Missing buildings, the stated range of heights, and the figures."""
         if self.terrain is not None:
             self.terrain.__exit__(None, None, None)
-        self.masses.finish()
         if self.stated and np.isfinite(self.low):
             gap = max(abs(self.stated[0] - self.low), abs(self.stated[1] - self.high))
             if gap > LIMIT:
                 where.error("HEIGHTS_STATED", f"heights {self.stated[0]:.2f}…{self.stated[1]:.2f} m are stated, {self.low:.2f}…{self.high:.2f} m are drawn")
-        return self.roll.finish(where) | {"plan_error_m": _rounded(self.plan_error), "height_error_m": _rounded(self.height_error)}
+        told = self.roll.finish(where)
+        if not where.report.codes() & LOST:
+            self.masses.finish()
+        return told | {"plan_error_m": _rounded(self.plan_error), "height_error_m": _rounded(self.height_error)}
 
 
 def _volumes(found: Feature) -> F64:

@@ -96,9 +96,9 @@ class Textures:
 def looked(pixels: NDArray[np.uint8], uv: F64, area: F64, wrap: tuple[str, str]) -> F64:
     """(T, 6) what triangles with coordinates (T, 3, 2; v downwards) show of an image (H, W, 4): see `Textures`."""
     at = np.nan_to_num(np.einsum("pc,tcd->tpd", PLACES, uv))
-    inside = np.ones(at.shape[:2], bool)
+    inside: NDArray[np.bool_] = np.ones(at.shape[:2], bool)
     for k, way in enumerate(wrap):
-        if way == "clamp":  # a few texels at the edge, drawn over and over, tell nothing of a scaled image
+        if way == "clamp":  # a few texels at the edge, drawn over and over, tell nothing of a scaled image: such triangles are left out
             inside &= (at[..., k] >= -EDGE) & (at[..., k] <= 1 + EDGE)
             at[..., k] = np.clip(at[..., k], 0, 1)
         elif way == "mirror":
@@ -108,7 +108,7 @@ def looked(pixels: NDArray[np.uint8], uv: F64, area: F64, wrap: tuple[str, str])
     height, width = pixels.shape[:2]
     x, y = (np.clip((at[..., k] * size).astype(np.int64), 0, size - 1) for k, size in ((0, width), (1, height)))
     color = pixels[y, x] / 255.0
-    weight = (area / len(PLACES))[:, None] * color[..., 3] * inside.all(axis=1)[:, None]
+    weight = (area / len(PLACES))[:, None] * color[..., 3] * np.all(inside, axis=1, keepdims=True)
     texel = np.sort(np.where(weight > 0, y * width + x, -1), axis=1)
     other = (np.diff(texel, axis=1, prepend=-1) > 0).astype(np.float64)
     columns = (weight, *(weight * color[..., k] for k in range(3)), weight * (color[..., :3] ** 2).mean(axis=2), other)
