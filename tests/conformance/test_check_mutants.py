@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from collections.abc import Callable
@@ -11,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import trimesh
+from PIL import Image
 
 from tests.conformance.test_positions_layers import rewritten
+from tests.tiling.test_textures import FULL, walls
 from tiling import mesh as tiler
 from tiling.check import check_layer
 from tiling.gltf import container
@@ -86,6 +89,18 @@ def leaf(change: Callable[[Glb], Any]) -> Callable[[Files], None]:
     return edit
 
 
+def inner(change: Callable[[Glb], Any]) -> Callable[[Files], None]:
+    """Change the content of the root, which what is below it replaces."""
+
+    def edit(files: Files) -> None:
+        uri = json.loads(files["tileset.json"])["root"]["content"]["uri"]
+        glb = Glb(files[uri])
+        change(glb)
+        files[uri] = container(glb.json, bytes(glb.body))
+
+    return edit
+
+
 def tileset(change: Callable[[dict[str, Any]], Any]) -> Callable[[Files], None]:
     """Change the figures of tileset.json."""
 
@@ -117,6 +132,62 @@ def _dropped(glb: Glb) -> None:
 def _turned(glb: Glb) -> None:
     corners = glb.column(glb.primitives[0]["indices"])
     corners[[0, 1]] = corners[[1, 0]]
+
+
+def _exchanged_ids(glb: Glb) -> None:
+    for p in glb.primitives:
+        ids = glb.column(p["attributes"]["_FEATURE_ID_0"])
+        a, b = (ids == 0).copy(), (ids == 1).copy()
+        ids[a], ids[b] = 1, 0
+
+
+def _moved(glb: Glb) -> None:
+    """A corner to where another of the same feature is: within all boxes."""
+    p = glb.primitives[0]["attributes"]
+    here = np.flatnonzero(glb.column(p["_FEATURE_ID_0"])[:, 0] == glb.column(p["_FEATURE_ID_0"])[0, 0])
+    places = glb.column(p["POSITION"])
+    places[here[0]] = places[here].mean(axis=0)
+
+
+def _all_turned(glb: Glb) -> None:
+    """With their normals, so that they are lit well."""
+    _inside_out(glb)
+    for p in glb.primitives:
+        rows = glb.column(p["attributes"]["NORMAL"])
+        np.negative(rows, out=rows)
+
+
+def _gone(glb: Glb) -> None:
+    """No triangle of the feature of the first corner."""
+    p = glb.primitives[0]
+    corners, ids = glb.column(p["indices"])[:, 0], glb.column(p["attributes"]["_FEATURE_ID_0"])[:, 0]
+    corners[ids[corners] == ids[corners[0]]] = corners[0]
+
+
+def _redrawn(glb: Glb) -> None:
+    for mesh in glb.json["meshes"]:
+        mesh["primitives"] += mesh["primitives"]
+
+
+def _lent(glb: Glb) -> None:
+    """The first feature's corners given to the second: the first is not drawn."""
+    for p in glb.primitives:
+        ids = glb.column(p["attributes"]["_FEATURE_ID_0"])
+        ids[ids == 0] = 1
+
+
+def _better(files: Files) -> None:
+    """The root's error is told as that of the largest below it."""
+    document = json.loads(files["tileset.json"])
+    document["root"]["geometricError"] = max(child["geometricError"] for child in document["root"]["children"])
+    files["tileset.json"] = json.dumps(document).encode()
+
+
+def _astray(files: Files) -> None:
+    """What the root draws is not below it any more."""
+    document = json.loads(files["tileset.json"])
+    document["root"]["children"].pop()
+    files["tileset.json"] = json.dumps(document).encode()
 
 
 def _inside_out(glb: Glb) -> None:
@@ -156,6 +227,11 @@ def test_the_layer_is_right_as_it_is(built: Built) -> None:
     ("COLOUR_WRONG", leaf(_exchanged)), ("COLOUR_WRONG", _materials(lambda m: m.pop("alphaMode", None))), ("COLOUR_WRONG", _materials(lambda m: m.update(doubleSided=True))),
     ("COLOUR_WRONG", _materials(lambda m: m["pbrMetallicRoughness"]["baseColorFactor"].__setitem__(1, 0.5))),
     ("COLOUR_WRONG", leaf(lambda glb: [p.pop("material") for p in glb.primitives])),
+    ("COARSE_OFF", inner(_exchanged_ids)), ("COARSE_OFF", inner(_moved)), ("COARSE_OFF", inner(_gone)), ("COARSE_OFF", _better), ("COARSE_MISSING", inner(_lent)),
+    ("COARSE_ASTRAY", _astray), ("COARSE_TURNED", inner(_turned)), ("COARSE_TURNED", inner(_dropped)), ("COARSE_TURNED", inner(_all_turned)), ("COARSE_TWICE", inner(_redrawn)),
+    ("COARSE_COLOUR", inner(_exchanged)), ("COARSE_COLOUR", inner(lambda glb: [p.pop("material") for p in glb.primitives])),
+    ("VALUE_WRONG", inner(_swapped)), ("VALUE_WRONG", inner(_digit)),
+    ("VALUE_WRONG", inner(lambda glb: _first_last(glb.values("height", "<f8").reshape(-1, 1)))),
 ])  # fmt: skip
 def test_a_mutant_is_named(built: Built, code: str, edit: Callable[[Files], None]) -> None:
     lake, version, facts = built
@@ -194,3 +270,54 @@ def test_a_tile_of_nothing_but_empty_texts_is_right(lake: Lake) -> None:
     facts = tiler.tile(version, TileJob(lake, lake.root / "o.3tz", tiler.Options(budget=3000), None, 1))
     report = check_layer(version, lake, lake.root / "o.3tz", info=facts)
     assert facts["tiles"] > 8 and report.ok, report.errors
+
+
+# --- textures ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def walls_built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Walls, each with an image of its own: plain but for some noise, of very different colours."""
+    lake, rng = Lake(tmp_path_factory.mktemp("textures")), np.random.default_rng(5)
+    images = []
+    for color in ((200, 40, 40), (40, 180, 60), (50, 60, 210), (230, 220, 90)):
+        pixels = np.clip(np.array(color) + rng.normal(0, 12, (64, 64, 3)), 0, 255).astype(np.uint8)
+        pixels[:, 32:] //= 2
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        images.append(file.getvalue())
+    version = write_version(lake, "w", "mesh", [walls(images, [FULL] * 4)], ReadReport("w"), provenance={})
+    return lake, version, tiler.tile(version, TileJob(lake, lake.root / "w.3tz", tiler.Options(compression="none", textures="png"), None, 1))
+
+
+def _picture(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Files], None]:
+    """Change the pixels of the first image; what is new lies behind the others."""
+
+    def edit(glb: Glb) -> None:
+        view = glb.json["bufferViews"][glb.json["images"][0]["bufferView"]]
+        first = view.get("byteOffset", 0)
+        file = io.BytesIO()
+        Image.fromarray(change(np.asarray(Image.open(io.BytesIO(bytes(glb.body[first : first + view["byteLength"]])))))).save(file, "PNG")
+        view |= {"byteOffset": len(glb.body), "byteLength": len(file.getvalue())}
+        glb.body += file.getvalue() + bytes(-len(file.getvalue()) % 4)
+        glb.json["buffers"][0]["byteLength"] = len(glb.body)
+
+    return leaf(edit)
+
+
+def _half(glb: Glb) -> None:
+    """All coordinates moved, so that walls show what belongs to others."""
+    for p in glb.primitives:
+        uv = glb.column(p["attributes"]["TEXCOORD_0"])
+        uv[:] = uv[::-1].copy()
+
+
+def test_textures_are_right_as_they_are(walls_built: Built) -> None:
+    lake, version, facts = walls_built
+    assert check_layer(version, lake, lake.root / "w.3tz", info=facts).ok
+
+
+@pytest.mark.parametrize("edit", [_picture(lambda pixels: pixels // 2), _picture(lambda pixels: pixels[::-1, ::-1].copy()), _picture(lambda pixels: pixels[:, :, ::-1].copy()), leaf(_half)])
+def test_another_texture_is_named(walls_built: Built, edit: Callable[[Files], None]) -> None:
+    lake, version, facts = walls_built
+    assert "TEXTURE_WRONG" in check_layer(version, lake, rewritten(lake.root / "w.3tz", edit), info=facts).codes()

@@ -257,7 +257,7 @@ def test_the_checker_compares_the_leaves_of_replacing_trees(lake: Lake, city: La
     document = json.loads(files["tileset.json"])
     document["root"]["refine"] = "REPLACE"
     seen: list[str] = []
-    walker = Walker(CheckReport(), None, observe=lambda model, frame, where: seen.append(where.uri))
+    walker = Walker(CheckReport(), None, observe=lambda model, frame, where, standing: standing.finest and seen.append(where.uri))
     walker.tileset(json.dumps(document).encode(), "tileset.json", CallableSource(files.get), "", None)
     parents = {(p[0] - 1, *(n >> 1 for n in p[1:])) for p in tiles}
     assert sorted(seen) == sorted(f"content/{'/'.join(map(str, p))}.glb" for p, (_, _, has) in tiles.items() if has and p not in parents)

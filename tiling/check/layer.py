@@ -29,7 +29,7 @@ from .source import Source, fetch
 from .source_values import Values
 from .terrain import check_terrain
 from .terrain_tile import TerrainTile
-from .walk import Walker
+from .walk import Standing, Walker
 
 WITH_VALUES = ("blocks", "mesh")
 """Kinds whose features have rows in the lake."""
@@ -77,10 +77,10 @@ def check_positions(
     walker = Walker(report, None, laws=compare is not None)
     values = Values(task) if comparison is not None and task.version.kind in WITH_VALUES else None
     if comparison is not None:
-        def see(model: Model, transform: F64, at: Where) -> None:
-            comparison.see(model, transform, at)
+        def see(model: Model, transform: F64, at: Where, standing: Standing) -> None:
+            comparison.see(model, transform, at, standing)
             if values is not None:
-                values.see(model, at)
+                values.see(model, at, finest=standing.finest)
             progress(min(report.contents / tiles, 0.99), f"comparing tiles ({report.contents} of {tiles})")
 
         walker.observe = see

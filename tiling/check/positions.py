@@ -25,6 +25,7 @@ from .positions_geodesy import Inverse, tame
 from .scene import Primitive
 from .surfaces import paint_drawn, turned
 from .tables import PropertyTable
+from .walk import Standing
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -59,9 +60,9 @@ class Task:
 
 
 class Comparison(Protocol):
-    """One kind of layer being compared: sees every finest content once, then sums up."""
+    """One kind of layer being compared: sees every content once, then sums up."""
 
-    def see(self, model: Model, transform: F64, where: Where) -> None:
+    def see(self, model: Model, transform: F64, where: Where, standing: Standing) -> None:
         """Compare one content; `transform` takes its vertices to ECEF."""
 
     def finish(self, where: Where) -> dict[str, Any]:
@@ -248,8 +249,8 @@ class Roll:
     def __post_init__(self) -> None:
         self.errors, self.seen = np.zeros(len(self.expected)), np.zeros(len(self.expected), np.uint8)
 
-    def known(self, ids: list[str], where: Where, *, repeats: bool = False) -> I64:
-        """(F,) rows of the ids, −1 for those that the source lacks; extra ones are findings, and repeated ones unless they may be (`repeats`)."""
+    def known(self, ids: list[str], where: Where, *, repeats: bool = False, finest: bool = True) -> I64:
+        """(F,) rows of the ids, −1 for those that the source lacks; extra ones are findings, and repeated ones unless they may be (`repeats`). Only what is `finest` counts as seen."""
         rows = self.rows(ids)
         extra = [ids[i] for i in np.flatnonzero(rows < 0)]
         if extra:
@@ -257,7 +258,8 @@ class Roll:
         again = [ids[i] for i in np.flatnonzero(rows >= 0) if self.seen[rows[i]]]
         if again and not repeats:
             where.error("FEATURE_TWICE", f"{len(again)} features are drawn more than once: {listed(again)}")
-        self.seen[rows[rows >= 0]] = 1
+        if finest:
+            self.seen[rows[rows >= 0]] = 1
         return rows
 
     def finish(self, where: Where) -> dict[str, Any]:

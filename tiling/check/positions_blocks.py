@@ -18,10 +18,14 @@ from .issues import Where
 from .positions import LIMIT, Feature, Roll, Task, features_of, known_only, listed, local_metres, nearest, worst_of
 from .positions_geodesy import Inverse
 from .positions_ground import Terrain
+from .positions_masses import Masses
 from .positions_rows import SourceRows
+from .walk import Standing
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+LOST = {"FEATURE_MISSING", "FEATURE_TWICE", "FEATURE_UNKNOWN", "FEATURE_WITHOUT_ID"}
+"""Findings that say already why masses would not agree."""
 NOTHING = 0.01
 """Cubic metres that steps of a millimetre may make of a solid without a volume."""
 
@@ -40,9 +44,13 @@ class Blocks:
         self.plan_error = self.height_error = 0.0
         self.low, self.high = np.inf, -np.inf
         self.stated = task.info.get("heights")
+        self.masses = Masses()
 
-    def see(self, model: Model, transform: F64, where: Where) -> None:
+    def see(self, model: Model, transform: F64, where: Where, standing: Standing) -> None:
         """Compare the buildings of one content."""
+        if not standing.finest:
+            self.masses.see(model, transform, where, standing)
+            return
         found = features_of(model, transform, where)
         if found is None:
             return
@@ -60,8 +68,21 @@ class Blocks:
         inward = [found.ids[i] for i in np.flatnonzero(_volumes(found) < -NOTHING)]
         if inward:
             where.error("FACES_INWARD", f"the faces of {len(inward)} features look inwards: {listed(inward)}")
+        if standing.above:
+            self.masses.leaf(self._summed(found, geometry, geodetic), standing)
         self.plan_error, self.height_error = max(self.plan_error, _top(plan)), max(self.height_error, _top(upright))
         self.low, self.high = min(self.low, float(geodetic[:, 2].min())), max(self.high, float(geodetic[:, 2].max()))
+
+    def _summed(self, found: Feature, geometry: NDArray[Any], geodetic: F64) -> F64:
+        """(F, 5) of the buildings as drawn: middle of the corners (ECEF), m² of the source's outline, metres from foot to roof."""
+        count, corner = len(found.ids), shapely.get_coordinates(geometry)
+        unit = self.inverse.metres(corner[0])
+        number = np.maximum(np.bincount(found.owner, minlength=count), 1)
+        middle = [np.bincount(found.owner, found.ecef[:, k], minlength=count) / number for k in range(3)]
+        low, high = np.full(count, np.inf), np.full(count, -np.inf)
+        np.minimum.at(low, found.owner, geodetic[:, 2])
+        np.maximum.at(high, found.owner, geodetic[:, 2])
+        return np.column_stack([*middle, shapely.area(geometry) * unit[0] * unit[1], high - low])
 
     def _outline(self, found: Feature, geometry: NDArray[Any], geodetic: F64) -> F64:
         """(F,) metres in plan: source corners to drawn corners, and drawn corners to the source's outline."""
@@ -120,7 +141,10 @@ class Blocks:
             gap = max(abs(self.stated[0] - self.low), abs(self.stated[1] - self.high))
             if gap > LIMIT:
                 where.error("HEIGHTS_STATED", f"heights {self.stated[0]:.2f}…{self.stated[1]:.2f} m are stated, {self.low:.2f}…{self.high:.2f} m are drawn")
-        return self.roll.finish(where) | {"plan_error_m": _rounded(self.plan_error), "height_error_m": _rounded(self.height_error)}
+        told = self.roll.finish(where)
+        if not where.report.codes() & LOST:
+            self.masses.finish()
+        return told | {"plan_error_m": _rounded(self.plan_error), "height_error_m": _rounded(self.height_error)}
 
 
 def _volumes(found: Feature) -> F64:

@@ -5,7 +5,7 @@ A vertex lies on one of the source, or on a triangle that is wide enough to have
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from .glb import Model
 from .issues import Where
 from .positions import Roll, Task, features_of, known_only, listed, local_metres, nearest, worst_of
+from .positions_coarse import Coarse
 from .positions_geodesy import Inverse, tame
+from .positions_textures import Images, Textures, looked
 from .surfaces import UNSAID, Shown, areas, from_srgb, nearest_surface, paint_of, shown_of
+from .walk import Standing
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -47,9 +50,44 @@ class _Shapes:
     vertices: list[F64]
     faces: list[NDArray[np.int32]]
 
+    uv: list[bytes] = field(default_factory=list)
+    looks: list[NDArray[np.int32]] = field(default_factory=list)
+    textures: list[Any] = field(default_factory=list)  # of the materials, by number: image, size, wrap; None without
+    boxes: dict[int, F64] = field(default_factory=dict)
+    edges: dict[int, float] = field(default_factory=dict)
+    volumes: dict[int, float] = field(default_factory=dict)
+
     def corners(self, prototype: int) -> F64:
         """(T, 3, 3) of a prototype."""
         return self.vertices[prototype][self.faces[prototype]]
+
+    def box(self, prototype: int) -> F64:
+        """(2, 3) around a prototype; NaN where it draws nothing."""
+        if prototype not in self.boxes:
+            points = self.every[prototype]
+            self.boxes[prototype] = np.array([points.min(axis=0), points.max(axis=0)]) if len(points) else np.full((2, 3), np.nan)
+        return self.boxes[prototype]
+
+    def volume(self, prototype: int) -> float:
+        """Within a prototype's triangles, in its units."""
+        if prototype not in self.volumes:
+            corners = self.corners(prototype)
+            inner = corners - corners[:1, :1]
+            self.volumes[prototype] = float(np.nansum(np.einsum("ij,ij->i", inner[:, 0], np.cross(inner[:, 1], inner[:, 2])))) / 6
+        return self.volumes[prototype]
+
+    def open_edges(self, prototype: int) -> float:
+        """Length of the edges of a prototype that do not run to and fro alike, in its units: 0 for what is closed."""
+        if prototype not in self.edges:
+            _, place = np.unique(self.vertices[prototype], axis=0, return_inverse=True)
+            face = place.ravel()[self.faces[prototype]]
+            ends = np.concatenate([face[:, [0, 1]], face[:, [1, 2]], face[:, [2, 0]]])
+            ends, corner = ends[ends[:, 0] != ends[:, 1]], np.concatenate([self.faces[prototype][:, [k, (k + 1) % 3]] for k in range(3)])[ends[:, 0] != ends[:, 1]]
+            key, first, number = np.unique(np.sort(ends, axis=1), axis=0, return_index=True, return_inverse=True)
+            over = np.bincount(number.ravel(), np.where(ends[:, 0] < ends[:, 1], 1.0, -1.0), minlength=len(key))
+            length = np.linalg.norm(np.diff(self.vertices[prototype][corner[first]], axis=1)[:, 0], axis=1)
+            self.edges[prototype] = float(np.nansum(np.abs(over) * length))
+        return self.edges[prototype]
 
 
 class Meshes:
@@ -58,44 +96,82 @@ class Meshes:
     def __init__(self, task: Task) -> None:
         self.inverse, self.limit = Inverse(task.version.reference), task.limit
         self.row_of: dict[str, int] = {}
-        self._places: list[list[tuple[_Shapes, int, F64]]] = []
+        self.places: list[list[tuple[_Shapes, int, F64]]] = []
         shapes = [p for p in task.version.parts if p.role == "mesh:prototypes"]
         placed = [p for p in task.version.parts if p.role == "mesh:instances"]
         dead = set(task.version.tombstones)
-        self._scale: F64 = np.zeros(0)  # metres of the layer's units where it begins
-        self._wide: dict[int, list[F64]] = {}
-        self._shown: list[Shown] = []
+        self.scale: F64 = np.zeros(0)  # metres of the layer's units where it begins
+        self.wide: dict[int, list[F64]] = {}
+        self.shown: list[Shown] = []
         for shape_part, place_part in zip(shapes, placed, strict=True):
-            paints = np.array([_paint(row) for row in shape_part.properties["materials"]]).reshape(-1, 5)
-            self._read(pq.read_table(task.lake.path(shape_part.key)), pq.read_table(task.lake.path(place_part.key)), dead, paints)
-        expected = np.array([any(len(s.every[p]) for s, p, _ in place) for place in self._places], bool)
+            materials = shape_part.properties["materials"]
+            paints = np.array([_paint(row) for row in materials]).reshape(-1, 5)
+            self._read(pq.read_table(task.lake.path(shape_part.key)), pq.read_table(task.lake.path(place_part.key)), dead, paints, [row[3] if len(row) > 3 else None for row in materials])
+        expected = np.array([any(len(s.every[p]) for s, p, _ in place) for place in self.places], bool)
         self.waiting: dict[int, F64] = {}
-        self.complete = np.zeros(len(self._places), bool)
+        self.complete = np.zeros(len(self.places), bool)
         self._sorted: dict[tuple[int, int, str], tuple[F64, I64]] = {}
-        self.drawn, self.area = np.zeros(len(self._places), np.int64), np.zeros(len(self._places))
-        self.across, self.paint = np.zeros((len(self._places), 3)), np.zeros((len(self._places), 5))
-        self.blurred = np.zeros(len(self._places), bool)  # drawn where the layer's coordinates are no measure of areas
+        self.drawn, self.area = np.zeros(len(self.places), np.int64), np.zeros(len(self.places))
+        self.across, self.paint = np.zeros((len(self.places), 3)), np.zeros((len(self.places), 5))
+        self.blurred = np.zeros(len(self.places), bool)  # drawn where the layer's coordinates are no measure of areas
         self.roll = Roll(self._rows, self._names, expected, task.info.get("report", {}))
+        images = [pq.read_table(task.lake.path(part.key), memory_map=True) for part in task.version.parts if part.role == "mesh:images"]
+        self._images, self._textures = Images(images), Textures(len(self.places)) if images else None
+        self.shade, self._paints = SHADE, dict[int, F64]()
+        self._coarse = Coarse(self, task.options, {column.name for column in task.version.columns})
 
-    def _read(self, prototypes: Any, instances: Any, dead: set[str], paints: F64) -> None:
+    def paints(self, row: int) -> F64:
+        """(P, 5) the different paints of a feature's triangles."""
+        if row not in self._paints:
+            self._paints[row] = np.unique(np.concatenate([shapes.paint[p] for shapes, p, _ in self.places[row]]), axis=0)
+        return self._paints[row]
+
+    def _imaged(self, row: int) -> F64:
+        """(6,) what a feature shows of its images, see `Textures`."""
+        total = np.zeros(6)
+        for shapes, p, matrix in self.places[row]:
+            if not shapes.uv or not shapes.uv[p]:
+                continue
+            uv, looks = np.frombuffer(shapes.uv[p], "<f4").reshape(-1, 3, 2).astype(np.float64), shapes.looks[p]
+            area = np.linalg.norm(areas(shapes.corners(p) @ matrix[:3, :3].T * self.scale)[0], axis=1)
+            for m in np.unique(looks).tolist():
+                mine = (looks == m) & np.isfinite(uv).all(axis=(1, 2))
+                pixels = self._images.pixels(shapes.textures[m][0]) if shapes.textures[m] else None
+                if pixels is not None and mine.any():
+                    total += looked(pixels, uv[mine], area[mine], tuple(shapes.textures[m][2])).sum(axis=0)
+        return total
+
+    def volume(self, row: int) -> float:
+        """Cubic metres within a feature's triangles, where they are closed; what is mirrored keeps its outside."""
+        return sum(shapes.volume(p) * abs(float(np.linalg.det(matrix[:3, :3]))) for shapes, p, matrix in self.places[row]) * float(np.prod(self.scale))
+
+    def open_edges(self, row: int) -> float:
+        """Metres of a feature's edges that bound no closed surface."""
+        return sum(shapes.open_edges(p) * float(np.linalg.norm(matrix[:3, :3] * self.scale[:, None], axis=0).max()) for shapes, p, matrix in self.places[row])
+
+    def _read(self, prototypes: Any, instances: Any, dead: set[str], paints: F64, textures: list[Any]) -> None:
         transforms = np.array(instances.column("transform").combine_chunks().values).reshape(-1, 4, 4)
-        if not len(self._scale):
-            self._scale = self.inverse.metres(_first(prototypes, transforms))
-        unit = self._scale
+        if not len(self.scale):
+            self.scale = self.inverse.metres(_first(prototypes, transforms))
+        unit = self.scale
         linear = transforms[:, :3, :3]
         size = np.linalg.norm(linear * unit[:, None], axis=1).max(axis=1)  # metres of the longest axis
         shapes = _shapes(prototypes, unit, float(size.max(initial=0.0)), paints)
+        if "uv" in prototypes.column_names and any(textures):
+            shapes.textures.extend(textures)
+            shapes.uv.extend(raw or b"" for raw in prototypes.column("uv").to_pylist())
+            shapes.looks.extend(np.frombuffer(raw, "<i4") for raw in prototypes.column("materials").to_pylist())
         moved = (linear == np.eye(3)).all(axis=(1, 2))
         alike = moved | (np.abs(np.swapaxes(linear, 1, 2) @ linear - (size / unit[0])[:, None, None] ** 2 * np.eye(3)).max(axis=(1, 2)) < 1e-9 * (size / unit[0]) ** 2)
         alike &= moved | bool((unit == unit[0]).all())
         for k, (name, p) in enumerate(zip(instances.column("feature").to_pylist(), instances.column("prototype").to_pylist(), strict=True)):
             if name in dead:
                 continue
-            row = self.row_of.setdefault(name, len(self._places))
-            if row == len(self._places):
-                self._places.append([])
-                self._shown.append(Shown(0.0, 0.0, np.zeros(3), np.zeros(5)))
-            self._places[row].append((shapes, p, transforms[k]))
+            row = self.row_of.setdefault(name, len(self.places))
+            if row == len(self.places):
+                self.places.append([])
+                self.shown.append(Shown(0.0, 0.0, np.zeros(3), np.zeros(5)))
+            self.places[row].append((shapes, p, transforms[k]))
             if alike[k]:
                 scale = float(size[k] / unit[0])
                 shown = shapes.shown[p] if moved[k] else shapes.shown[p].moved(linear[k], scale)
@@ -103,10 +179,10 @@ class Meshes:
                 shown = shown_of(shapes.corners(p) @ linear[k].T * unit, shapes.paint[p])
                 if np.linalg.det(linear[k]) < 0:
                     shown = replace(shown, across=-shown.across)
-            self._shown[row] = self._shown[row].plus(shown)
+            self.shown[row] = self.shown[row].plus(shown)
             if len(shapes.wide[p]):
                 placed = shapes.wide[p] @ linear[k].T + transforms[k][:3, 3]
-                self._wide.setdefault(row, []).append(placed[areas(self.inverse.alike(placed) * unit)[1] > WIDE])
+                self.wide.setdefault(row, []).append(placed[areas(self.inverse.alike(placed) * unit)[1] > WIDE])
 
     def _rows(self, ids: list[str]) -> I64:
         return np.array([self.row_of.get(name, -1) for name in ids], np.int64)
@@ -115,15 +191,21 @@ class Meshes:
         name_of = {row: name for name, row in self.row_of.items()}
         return [name_of[row] for row in rows.tolist()]
 
-    def see(self, model: Model, transform: F64, where: Where) -> None:
+    def see(self, model: Model, transform: F64, where: Where, standing: Standing) -> None:
         """Compare the elements of one content."""
         found = features_of(model, transform, where)
         if found is None:
             return
-        rows = self.roll.known(found.ids, where, repeats=True)
+        rows = self.roll.known(found.ids, where, repeats=True, finest=standing.finest)
         found, rows = known_only(found, rows)
         if not len(rows):
             return
+        if not standing.finest:
+            self._coarse.see(found, rows, standing, where)
+            return
+        self._coarse.leaf(rows, standing)
+        if self._textures is not None:
+            self._textures.see(model, self._rows)
         owner = found.owner[found.triangles[:, 0]]
         np.add.at(self.drawn, rows, np.bincount(owner, minlength=len(rows)))
         own = self.inverse.source(found.ecef)
@@ -135,7 +217,7 @@ class Meshes:
         solid, solid_owner, at = self._placed(rows, "solid", box)
         every, every_owner, _ = self._placed(rows, "every", box)
         corners = self.inverse.alike(own[found.triangles])
-        across, _ = areas(corners * self._scale)
+        across, _ = areas(corners * self.scale)
         area = np.linalg.norm(across, axis=1)
         for into, column in ((self.area, area), *((self.across[:, k], across[:, k]) for k in range(3)), *((self.paint[:, k], area * found.paints[found.paint, k]) for k in range(5))):
             np.add.at(into, rows, np.bincount(owner, column, minlength=len(rows)))
@@ -147,14 +229,14 @@ class Meshes:
             solid, every = self.inverse.near(solid, float(origin[0])), self.inverse.near(every, float(origin[0]))
         missed = _near((solid - origin) * unit, solid_owner, scaled, found.owner, len(rows))
         strayed = nearest(scaled, found.owner, (every - origin) * unit, every_owner)
-        far = np.flatnonzero((strayed > self.limit) & np.isin(rows, list(self._wide))[found.owner])
+        far = np.flatnonzero((strayed > self.limit) & np.isin(rows, list(self.wide))[found.owner])
         strayed[far] = np.minimum(strayed[far], self._beside(own[far], rows[found.owner[far]]))
         errors = np.maximum(self._whole(rows, missed, solid_owner, at), worst_of(strayed, found.owner, len(rows)))
         self.roll.off(found.ids, rows, errors, self.limit, "POSITION_OFF", "a vertex lies", where)
 
     def _beside(self, own: F64, rows: I64) -> F64:
         """(N,) metres from places in the layer's coordinates to the nearest triangle of their features (`rows`) that may have been cut."""
-        wide = {row: np.concatenate(self._wide[row]) for row in np.unique(rows).tolist()}
+        wide = {row: np.concatenate(self.wide[row]) for row in np.unique(rows).tolist()}
         if not len(own):
             return np.zeros(0)
         origin, unit = tame(own[:1])[0], self.inverse.metres(tame(own[:1])[0])
@@ -170,7 +252,7 @@ class Meshes:
         A feature with vertices that this content does not draw waits (`waiting`: each vertex's least distance yet) until the end.
         """
         errors = worst_of(missed, owner, len(rows))
-        count = np.array([sum(len(s.solid[p]) for s, p, _ in self._places[row]) for row in rows.tolist()])
+        count = np.array([sum(len(s.solid[p]) for s, p, _ in self.places[row]) for row in rows.tolist()])
         in_part = np.bincount(owner, minlength=len(rows)) < count
         apart = (errors > self.limit) | in_part | np.isin(rows, list(self.waiting))
         errors[apart & self.complete[rows]] = 0.0  # another content has all of its corners, this one draws on between some of them
@@ -191,7 +273,7 @@ class Meshes:
         points, owner, at = [np.zeros((0, 3))], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for i, row in enumerate(rows.tolist()):
             first = 0
-            for k, (shapes, prototype, matrix) in enumerate(self._places[row]):
+            for k, (shapes, prototype, matrix) in enumerate(self.places[row]):
                 own = getattr(shapes, which)[prototype]
                 if len(own) < LARGE:
                     placed, number = own @ matrix[:3, :3].T + matrix[:3, 3], np.arange(len(own))
@@ -206,7 +288,7 @@ class Meshes:
     def _within(self, row: int, k: int, which: str, box: F64) -> tuple[F64, I64]:
         """((V, 3) vertices of the feature's `k`-th part in a box, (V,) their numbers); all of them are sorted by x when it is first asked."""
         if (row, k, which) not in self._sorted:
-            shapes, prototype, matrix = self._places[row][k]
+            shapes, prototype, matrix = self.places[row][k]
             placed = getattr(shapes, which)[prototype] @ matrix[:3, :3].T + matrix[:3, 3]
             order = np.argsort(placed[:, 0])
             self._sorted[row, k, which] = placed[order], order
@@ -222,9 +304,9 @@ class Meshes:
             if self.roll.errors[row] > self.limit:
                 continue  # said already, of what is drawn
             self.roll.off([name_of[row]], np.array([row]), np.array([away.max(initial=0.0)]), self.limit, "POSITION_OFF", "a vertex lies", where)
-        source = np.array([sum(s.triangles[p] for s, p, _ in place) for place in self._places], np.int64)
-        cut = np.isin(np.arange(len(source)), list(self._wide))
-        total, rough = np.array([(one.area, one.rough) for one in self._shown]).reshape(-1, 2).T
+        source = np.array([sum(s.triangles[p] for s, p, _ in place) for place in self.places], np.int64)
+        cut = np.isin(np.arange(len(source)), list(self.wide))
+        total, rough = np.array([(one.area, one.rough) for one in self.shown]).reshape(-1, 2).T
         measured = (self.roll.seen > 0) & ~self.blurred & ~(self.roll.errors > self.limit)
         room = CHANCE * np.sqrt(rough) + NOTHING + total * LOST
         twice = np.flatnonzero(((self.drawn > source) & ~cut) | (measured & (self.area > total + room)))
@@ -237,12 +319,15 @@ class Meshes:
                         f"{listed([name_of[row] for row in holes.tolist()])}")  # fmt: skip
         whole = measured & (np.abs(self.area - total) <= room)
         self._sides(whole, room, total, where)
+        self._coarse.finish(name_of)
+        if self._textures is not None:
+            self._textures.finish(self._imaged, whole, self._names, where)
         return self.roll.finish(where)
 
     def _sides(self, whole: NDArray[np.bool_], room: F64, total: F64, where: Where) -> None:
         """Features of which all is drawn, but some of it inside out or in another colour."""
         name_of = {row: name for name, row in self.row_of.items()}
-        across, paint = (np.array([getattr(one, name) for one in self._shown]).reshape(len(total), -1) for name in ("across", "paint"))
+        across, paint = (np.array([getattr(one, name) for one in self.shown]).reshape(len(total), -1) for name in ("across", "paint"))
         away = np.flatnonzero(whole & (np.linalg.norm(self.across - across, axis=1) > room))
         if len(away):
             where.error("FACES_TURNED", f"{len(away)} features have faces that are turned inside out: {listed([name_of[row] for row in away.tolist()])}")

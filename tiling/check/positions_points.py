@@ -27,6 +27,7 @@ from .glb import Model
 from .issues import Where
 from .positions import Task, figures, table_of
 from .positions_geodesy import Inverse, tame
+from .walk import Standing
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -112,8 +113,10 @@ class Clouds:
         self.classes.update({int(c): int(counts[c]) for c in np.flatnonzero(counts)})
         return xyz
 
-    def see(self, model: Model, transform: F64, where: Where) -> None:
+    def see(self, model: Model, transform: F64, where: Where, standing: Standing) -> None:
         """Count one content's points by class, look for the source's sample among them, and keep a sample of them."""
+        if not standing.finest:
+            return
         for primitive in model.primitives:
             self._count(primitive, where)
             for local in primitive.chunks():

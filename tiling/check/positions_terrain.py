@@ -24,6 +24,7 @@ from .positions import Task, figures
 from .positions_geodesy import Inverse
 from .positions_ground import Terrain
 from .terrain_tile import TerrainTile
+from .walk import Standing
 
 F64 = NDArray[np.float64]
 TILES = 48
@@ -88,7 +89,7 @@ class Heights:
             self._between(tile)
         self.seen += 1
 
-    def see_model(self, model: Model, transform: F64, where: Where) -> None:
+    def see_model(self, model: Model, transform: F64, where: Where, _: Standing) -> None:
         """Compare one content of the same ground as 3D Tiles, named by its level, column and row."""
         name = NAME.search(where.path)
         if name is not None and int(name[1]) == self.finest and (tile := _of_model(model, transform, self.terrain.inverse)) is not None:

@@ -22,7 +22,7 @@ from .scene import F64
 from .source import FolderSource, Source, fetch
 from .structural_metadata import ids_of_tables
 from .tables import PropertyTable
-from .walk import Walker
+from .walk import Standing, Walker
 
 I64 = NDArray[np.int64]
 NOWHERE = 1e12
@@ -139,7 +139,11 @@ def walk(side: Side, same: set[str] | None, known: dict[str, list[str] | None] |
             side.ids.update(ids)
         return ids is None or bool(ids)
 
-    def see(model: Model, transform: F64, where: Where) -> None:
+    def see(model: Model, transform: F64, where: Where, standing: Standing) -> None:
+        if standing.finest:
+            keep(model, transform, where)
+
+    def keep(model: Model, transform: F64, where: Where) -> None:
         found = features_of(model, transform, Where(quiet, where.uri))
         if found is None:
             side.unnamed += 1
@@ -155,7 +159,7 @@ def walk(side: Side, same: set[str] | None, known: dict[str, list[str] | None] |
     def see_old(models: list[Model], transform: F64, where: Where) -> None:
         side.unnamed += not models
         for model in models:
-            see(model, transform, where)
+            keep(model, transform, where)
 
     found = fetch(side, "", side.entry, Where(side.report, side.entry))
     with np.errstate(all="ignore"):  # absurd numbers become infinities

@@ -29,7 +29,7 @@ CLOSE, DIGITS = 1e-9, 2.0**-20
 
 
 class Values:
-    """Sees every finest content once, then the tileset's statistics."""
+    """Sees every content once, then the tileset's statistics."""
 
     def __init__(self, task: Task) -> None:
         skipped = {"id", "geometry", "bbox", "parent", *(column.name for column in task.version.columns if column.inherited)}
@@ -46,8 +46,8 @@ class Values:
         self.contents = 0
         self.refused = sum(task.info.get("report", {}).get("counts", {}).get(k, 0) for k in ("refused", "skipped"))
 
-    def see(self, model: Model, where: Where) -> None:
-        """Compare the tables of one content."""
+    def see(self, model: Model, where: Where, *, finest: bool = True) -> None:
+        """Compare the tables of one content; what only coarser ones draw counts in no statistics."""
         if self.rows is None:
             return
         self.contents += 1
@@ -57,7 +57,8 @@ class Values:
                 continue  # said where positions are compared
             rows = self.rows.rows(names)
             known = np.flatnonzero(rows >= 0)
-            self.seen[rows[known]] = True
+            if finest:
+                self.seen[rows[known]] = True
             if not len(known) or (self.contents - 1) % self.every:
                 continue
             source = self.rows.take(rows[known])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,19 @@ class Parent:
     enclosing: tuple[Volume, ...]
     external: bool = False  # is the parent a tile of the tileset that refers to this one?
     finest: bool = True  # does nothing below replace what this tile draws?
+    above: tuple[int, ...] = ()  # numbers of the tiles that what is below them replaces, the outermost first, this one among them
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where in the tree a content stands: `error`, metres, is its tile's; `finest`: nothing below replaces it; `above`: as in `Parent`, the content's own tile last unless it is finest."""
+
+    error: float
+    finest: bool
+    above: tuple[int, ...]
+
+
+Observe = Callable[[Model, F64, Where, Standing], None]
 
 
 @dataclass
@@ -46,7 +60,7 @@ class Walker:
 
     ``laws``: are the project's laws errors too, where the standard only advises? (a child's volume inside
     its parent's; a geometric error that does not grow into an external tileset; each content drawn once, at
-    one place; no implicit leaf without content). ``observe``: shown every model that nothing replaces;
+    one place; no implicit leaf without content). ``observe``: shown every model with its standing;
     ``observe_old``: those of a content of version 1.0, none where it is a point cloud.
     ``skip``: asked of every content with geometry (bytes, place, whether nothing replaces it) whether it need not be decoded. ``drawn``: contents by source, path and place. ``up``: the up
     axis of all glTF content; clients ask the outermost tileset alone for it.
@@ -56,10 +70,11 @@ class Walker:
     limit_contents: int | None
     laws: bool = True
     trail: tuple[tuple[int, str], ...] = ()
-    observe: Callable[[Model, F64, Where], None] | None = None
+    observe: Observe | None = None
     observe_old: Callable[[list[Model], F64, Where], None] | None = None
     skip: Callable[[bytes, F64, bool, Where], bool] | None = None
     drawn: set[tuple[int, str, bytes]] = field(default_factory=set)
+    numbers: Iterator[int] = field(default_factory=count)
     up: str = ""
 
     def tileset(self, data: bytes, uri: str, source: Source, prefix: str, parent: Parent | None) -> Tileset | None:
@@ -127,12 +142,16 @@ class _Tiles:
             parse_volume(tile["viewerRequestVolume"], where / "viewerRequestVolume")
         world = None if volume is None else volume.transformed(matrix)
         enclosing = self._check_inside(world, parent, where)
-        mine = Parent(matrix, refine, error, world, enclosing, finest=refine != "REPLACE" or not tile.get("children"))
+        finest = refine != "REPLACE" or not tile.get("children")
+        mine = Parent(matrix, refine, error, world, enclosing, finest=finest, above=self._above(parent.above, finest))
         if "implicitTiling" in tile:
             self._implicit(tile, volume, mine, where)
         elif sound or _has_contents(tile):
             self._contents(tile, mine, where)
         return mine
+
+    def _above(self, above: tuple[int, ...], finest: bool) -> tuple[int, ...]:
+        return above if finest else (*above, next(self.walker.numbers))
 
     def _volume(self, value: Any, stated: dict[str, Any], where: Where) -> Volume | None:
         volume = parse_volume(value, where / "boundingVolume")
@@ -215,8 +234,8 @@ class _Tiles:
                     worst[i] = max(worst[i], float(volume.excess(world).max()))
         if model is not None and self.walker.laws:
             check_agreement(model.schema, self.tileset.schema, where)
-        if model is not None and mine.finest and self.walker.observe is not None:
-            self.walker.observe(model, mine.transform, where)
+        if model is not None and self.walker.observe is not None:
+            self.walker.observe(model, mine.transform, where, Standing(mine.geometric_error, mine.finest, mine.above))
         if content.kind == "legacy" and mine.finest and self.walker.observe_old is not None:
             self.walker.observe_old(models(data, self._read_from(path), where, self.walker.up), mine.transform, where)
         if self.report.vertices == before:
@@ -273,8 +292,12 @@ class _Tiles:
             implicit, subtrees, templates, volume, t.schema, t.schema_given,
             read=lambda uri, at: fetch(t.source, t.uri, uri, at), read_from=self._read_from, where=where,
         )  # fmt: skip
+        above: dict[tuple[int, int, int, int], tuple[int, ...]] = {}  # of tiles that are replaced
         for cell in walk.tiles():
-            self._implicit_tile(cell, mine, where)
+            up = above.get((cell.level - 1, cell.x >> 1, cell.y >> 1, cell.z >> 1), mine.above)
+            if mine.refine == "REPLACE" and not cell.leaf:
+                up = above[cell.level, cell.x, cell.y, cell.z] = self._above(up, finest=False)
+            self._implicit_tile(cell, replace(mine, above=up), where)
             if self.walker.laws and templates and cell.leaf and not cell.contents:
                 (where / f"{cell.level}.{cell.x}.{cell.y}.{cell.z}").error("TILE_EMPTY", "is available, but has neither content nor children")
 
@@ -286,7 +309,7 @@ class _Tiles:
             error = self._check_error(float(cell.geometric_error), mine, at / "geometricError")
         world = None if cell.volume is None else cell.volume.transformed(mine.transform)
         enclosing = self._check_inside(world, mine, at)
-        here = Parent(mine.transform, mine.refine, error, world, enclosing, finest=mine.refine != "REPLACE" or cell.leaf)
+        here = Parent(mine.transform, mine.refine, error, world, enclosing, finest=mine.refine != "REPLACE" or cell.leaf, above=mine.above)
         for uri, volume in zip(cell.contents, cell.content_volumes, strict=True):
             self._content(uri, _with_content_volume(here, volume, at), at)
 

@@ -1,0 +1,95 @@
+"""Mass tiles that show something else than the buildings below them are named by `twin check`; those that were built are right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conformance.test_check_mutants import Files, Glb
+from tests.conformance.test_positions_layers import rewritten
+from tiling import blocks as tiler
+from tiling.check import check_layer
+from tiling.gltf import container
+from twin.bench.cities import generate_buildings
+from twin.lake import Lake
+from twin.model import LayerVersion
+from twin.model import Report as ReadReport
+from twin.parts import write_version
+from twin.registry import TileJob
+
+Built = tuple[Lake, LayerVersion, dict[str, Any]]
+OPTIONS = tiler.Options(ground=10.0, budget=2000, compression="none")
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    lake = Lake(tmp_path_factory.mktemp("masses"))
+    version = write_version(lake, "city", "blocks", generate_buildings(6000), ReadReport("city"), provenance={})
+    return lake, version, tiler.tile(version, TileJob(lake, lake.root / "c.3tz", OPTIONS, None, 1))
+
+
+def mass(change: Callable[[Glb], Any], which: int = 0) -> Callable[[Files], None]:
+    """Change a mass tile that has several blocks."""
+
+    def edit(files: Files) -> None:
+        name = sorted(name for name in files if "mass/" in name and len(Glb(files[name]).values("area", "<f4")) > 2)[which]
+        glb = Glb(files[name])
+        change(glb)
+        files[name] = container(glb.json, bytes(glb.body))
+
+    return edit
+
+
+def _exchanged(files: Files) -> None:
+    a, b = sorted(name for name in files if "mass/" in name)[-2:]
+    files[a], files[b] = files[b], files[a]
+
+
+def _last_first(values: np.ndarray) -> None:
+    values[[0, -1]] = values[[-1, 0]]
+
+
+def _shifted(by: float) -> Callable[[Glb], None]:
+    def change(glb: Glb) -> None:
+        node = glb.json["nodes"][0]
+        if "matrix" in node:
+            node["matrix"][12] += by
+        else:
+            node["translation"] = [by + node.get("translation", [0, 0, 0])[0], *node.get("translation", [0, 0, 0])[1:]]
+
+    return change
+
+
+def _better(files: Files) -> None:
+    """All errors of mass tiles told as a tenth of what they are."""
+
+    def less(tile: dict[str, Any]) -> None:
+        if "mass/" in tile.get("content", {}).get("uri", ""):
+            tile["geometricError"] /= 10
+        for child in tile.get("children", []):
+            less(child)
+
+    document = json.loads(files["tileset.json"])
+    less(document["root"])
+    files["tileset.json"] = json.dumps(document).encode()
+
+
+def test_the_masses_are_right_as_they_are(city: Built) -> None:
+    lake, version, facts = city
+    report = check_layer(version, lake, lake.root / "c.3tz", info=facts, options=OPTIONS.model_dump())
+    assert report.ok and facts["tiles"] > 80, report.errors
+
+
+@pytest.mark.parametrize(("code", "edit"), [
+    ("MASS_WRONG", mass(lambda glb: glb.values("buildings", "<i4").__iadd__(1))), ("MASS_WRONG", mass(lambda glb: glb.values("area", "<f4").__imul__(2))),
+    ("MASS_WRONG", mass(lambda glb: glb.values("height", "<f4").__iadd__(3))), ("MASS_WRONG", mass(lambda glb: _last_first(glb.values("area", "<f4")))),
+    ("MASS_WRONG", _exchanged), ("MASS_WRONG", mass(_shifted(40.0))), ("MASS_WRONG", _better), ("MASS_INVALID", mass(lambda glb: glb.table.pop("area"))),
+])  # fmt: skip
+def test_a_mutant_is_named(city: Built, code: str, edit: Callable[[Files], None]) -> None:
+    lake, version, facts = city
+    report = check_layer(version, lake, rewritten(lake.root / "c.3tz", edit), info=facts, options=OPTIONS.model_dump())
+    assert code in report.codes(), report.findings[:3]
