@@ -88,7 +88,9 @@ def write(lake: Lake, version: LayerVersion, path: Path) -> int:
         pyogrio.raw.write_arrow(reader, path, layer=version.layer, driver=DRIVERS[suffix], geometry_name="geometry", geometry_type=kind,
                                 crs=f"EPSG:{number}" if number else written.to_wkt("WKT1_GDAL"))  # fmt: skip
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise OSError(f"{str(error).strip().splitlines()[0].rstrip('.')}") from error
+        told = str(error).strip().splitlines()[0].rstrip(".")
+        # on a full disk SQLite gives a change up itself, and GDAL then tells that it could not
+        raise OSError(f"{told} (not all of it was written, as it is when the disk is full)" if "cannot rollback" in told else told) from error
     if not _is_whole(path, version.layer, look):
         raise OSError("its end is missing, as it is when the disk is full")
     return look.count
