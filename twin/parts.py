@@ -24,7 +24,7 @@ import shapely
 from numpy.typing import NDArray
 
 from twin import clouds, crs, datums, ground, keys, meshes, raster_file
-from twin.errors import BadFeature, BadReference, Conflict, NotFound
+from twin.errors import BadFeature, BadReference, Conflict, NotFound, brief
 from twin.lake import Lake, storage_errors
 from twin.meshes import read_meshes as read_meshes  # noqa: PLC0414  readers of versions find it here
 from twin.model import (
@@ -256,7 +256,7 @@ def without(lake: Lake, base: LayerVersion, ids: Iterable[str], known: Known | N
         missing -= hit
         kept.append(_hiding(lake, part, hit, groups))
     if missing:
-        raise NotFound(f"Layer {base.layer!r} has no feature {min(missing)!r}" + (f" (and {len(missing) - 1} others)." if len(missing) > 1 else "."),
+        raise NotFound(f"Layer {base.layer!r} has no feature {brief(min(missing))!r}" + (f" (and {len(missing) - 1} others)." if len(missing) > 1 else "."),
                        "Nothing was deleted. Check the ids.")  # fmt: skip
     if len(wanted) >= base.count:
         raise Conflict(f"That would delete all {base.count} features of layer {base.layer!r}.", "A layer without features cannot be shown.")
