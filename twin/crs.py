@@ -424,6 +424,10 @@ def in_use(reference: Reference, extent: Bounds) -> bool:
     return bool(area.west - margin_x <= extent.minx and extent.maxx <= area.east + margin_x and area.south - margin_y <= extent.miny and extent.maxy <= area.north + margin_y)
 
 
+_WIDEST = 6e7
+"""Metres that no layer is wide: one and a half times round the earth."""
+
+
 def check_plausible(reference: Reference, bounds: Bounds, where: str) -> None:
     """Refuse coordinates that cannot be in this CRS: outside its area of use by more than the area's own size, or not finite.
 
@@ -435,6 +439,10 @@ def check_plausible(reference: Reference, bounds: Bounds, where: str) -> None:
     remedy = "Check --crs: zone, prefix (GK eastings with or without the zone number), axis order and units."
     if crs.is_geographic and (abs(bounds.minx) > 360 or abs(bounds.maxx) > 540 or abs(bounds.miny) > 90.01 or abs(bounds.maxy) > 90.01):
         raise BadReference(f"{where}: {seen} are not degrees, but {crs.name} is geographic.", remedy)
+    unit = 1.0 if crs.is_geographic or not crs.axis_info else crs.axis_info[0].unit_conversion_factor
+    size = max(bounds.maxx - bounds.minx, bounds.maxy - bounds.miny, *(abs(one) / 4 for one in (bounds.minx, bounds.miny, bounds.maxx, bounds.maxy)))
+    if not crs.is_geographic and size * unit > _WIDEST:  # a cylinder's x comes round again and again, so that all of it would be on the earth
+        raise BadReference(f"{where}: {seen} cannot be in {crs.name}: the earth is not as large.", remedy)
     try:
         extent = extent_of(reference, bounds)
     except ProjError as error:

@@ -35,7 +35,9 @@ def settled(version: LayerVersion) -> LayerVersion:
     extent = crs.extent_of(reference, Bounds.union(b)) if (b := [part.bounds for part in parts if part.bounds is not None]) else version.extent
     told: list[dict[str, Any]] = [{"action": "warned", "feature": "", "reason": words} for _, words in found.values() if words]
     notes = [note for note in version.report.get("notes", []) if ways.WHOLE not in note.get("reason", "")]  # those of a part of the layer
-    report = {**version.report, "notes": [*notes, *told]} if told or "notes" in version.report else version.report
+    counts = dict(version.report.get("counts", {}))
+    counts["warned"] = counts.get("warned", 0) - (len(version.report.get("notes", [])) - len(notes)) + len(told)
+    report = {**version.report, "notes": [*notes, *told], "counts": {action: count for action, count in counts.items() if count}}
     return replace(version, reference=reference, parts=parts, extent=extent, report=report,
                    provenance={**version.provenance, "vertical": crs.vertical_path(reference)})  # fmt: skip
 
