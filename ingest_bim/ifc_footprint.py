@@ -175,15 +175,16 @@ def place_on(name: str, plan: Any, ground_level: float, request: Request, around
     lon, lat = (float(v) for v in crs.to_lonlat(source.horizontal, np.array(middle.x), np.array(middle.y)))
     horizontal = crs.parse_reference(request.crs).horizontal if request.crs else crs.metric_frame(lon, lat)
     unit = unit_of(horizontal)
-    east, north = (float(v) for v in crs.from_lonlat(horizontal, np.array(lon), np.array(lat)))
+    there = crs.settled_at(horizontal, lon, lat)  # the way between datums that the model will take
+    east, north = (float(v) for v in crs.from_lonlat(there, np.array(lon), np.array(lat)))
 
     def local(xy: F64) -> F64:
-        x, y = crs.from_lonlat(horizontal, *crs.to_lonlat(source.horizontal, xy[:, 0], xy[:, 1]))
+        x, y = crs.from_lonlat(there, *crs.to_lonlat(source.horizontal, xy[:, 0], xy[:, 1]))
         return np.column_stack([x - east, y - north]) * unit
 
     found = fit(plan, shapely.transform(shapely.force_2d(footprint), local), where)
     target = np.array([east, north]) + np.array(found.target) / unit
-    at = tuple(float(v) for v in crs.to_lonlat(horizontal, target[0], target[1]))
+    at = tuple(float(v) for v in crs.to_lonlat(there, target[0], target[1]))
     vertical, height, how = _height(feature, style, at, request, around, where)
     if found.others:
         turns = ", ".join(f"{turn:.1f}° ({overlap:.0%})" for turn, overlap in found.others)

@@ -354,6 +354,7 @@ def true_metres(horizontal: str, lon: float, lat: float, *, to_grid_north: bool 
     With `to_grid_north` only the scale is kept: directions are then counted from grid north.
     """
     step = 10.0
+    horizontal = crs_module.settled_at(horizontal, lon, lat)
     frame = crs_module.metric_frame(lon, lat)
     x0, y0 = (float(v) for v in crs_module.from_lonlat(frame, np.array(lon), np.array(lat)))
     # through WGS 84 degrees, so that the target's datum shift is applied

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def open_parquet(path: Path) -> Source:
     if encoding != "WKB" and encoding not in NATIVE:
         raise UnreadableSource(f"{path.name}: geometry encoding {encoding!r} is unknown.", "Write it as WKB or GeoArrow.")
     covering = {parts[0] for parts in (meta.get("covering") or {}).get("bbox", {}).values() if parts}
-    fields = [field for field in schema if field.name not in {column, *covering}]
+    numbers = _row_numbers(schema)
+    fields = [field for field in schema if field.name not in {column, *covering, *numbers}]
     names = [field.name for field in fields]
     schema = pa.schema([field.with_name(name) for field, name in zip(fields, different(names), strict=True)])
 
@@ -61,7 +63,17 @@ def open_parquet(path: Path) -> Source:
     if encoding in NATIVE:
         polygonal = encoding.endswith("polygon")
     return Source(path.name, "Parquet", path.stem, _crs(meta), schema.names, lambda: schema, polygonal, file.metadata.num_rows,
-                  chunks, read_column, geometry=column)  # fmt: skip
+                  chunks, read_column, geometry=column, facts={"left_out": dict.fromkeys(numbers, "row numbers of pandas")} if numbers else {})  # fmt: skip
+
+
+def _row_numbers(schema: pa.Schema) -> list[str]:
+    """Columns in which pandas keeps its own row numbers, which have no name; an index of texts, or one with a name, is the author's."""
+    try:
+        index = json.loads((schema.metadata or {})[b"pandas"])["index_columns"]
+    except (KeyError, ValueError, TypeError):
+        return []
+    return [name for name in index if isinstance(name, str) and re.fullmatch(r"__index_level_\d+__", name)
+            and schema.names.count(name) == 1 and pa.types.is_integer(schema.field(name).type)]  # fmt: skip
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -107,6 +107,9 @@ def _build(version: LayerVersion, job: TileJob, elements: Elements, tree: Tree, 
     if past.trouble:
         report.note("warned", "", past.trouble)
     options = job.options
+    if "texture_quality" in options.model_fields_set and options.textures in ("png", "none"):
+        kind = "png textures lose nothing" if options.textures == "png" else "no textures are written"
+        report.note("warned", "", f"texture_quality={options.texture_quality} has no effect: {kind}.")
     surveys = survey.merge(map(survey.survey, elements.table.batches()))
     schema = metadata.plan(version.layer, elements.table.schema, surveys, version.columns)
     held = elements.once() if elements.one_tile(options.budget) else tree.total  # a tree holds what repeats tile by tile

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from twin import __version__, clouds, crs
+from twin import __version__, clouds, crs, ways
 from twin.errors import BadOption, StorageError
 from twin.lake import Lake
 from twin.model import LayerVersion, Part, Reference
@@ -177,7 +177,7 @@ def _lattice(version: LayerVersion, sources: list[_Source]) -> tuple[NDArray[np.
 def _system(reference: Reference, lost: list[str]) -> CRS:
     """What LAS can say of the reference: the vertical datum too, where it has a code and its heights are as they are."""
     if reference.vertical.startswith("EPSG:") and reference.vertical != "EPSG:4979" and reference.horizontal.startswith("EPSG:") and not reference.vertical_offset:
-        both = CRS.from_user_input(f"{reference.horizontal}+{reference.vertical.removeprefix('EPSG:')}")
+        both = CRS.from_user_input(f"{ways.plain(reference.horizontal)}+{reference.vertical.removeprefix('EPSG:')}")
         if abs(both.axis_info[-1].unit_conversion_factor - reference.vertical_unit) < 1e-9:
             return both
     lost.append(f"its header names no vertical datum ({reference.vertical})")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ if os.environ.get("PROJ_NETWORK", "").upper() not in ("ON", "YES", "TRUE"):
 with _quiet, standing_in("pyproj.sync", _download_resource_file=None), standing_in("pyproj._show_versions", show_versions=None):
     from pyproj import CRS, Transformer
     from pyproj.exceptions import CRSError, ProjError
+
+    from twin import ways
 
 F64 = NDArray[np.float64]
 
@@ -82,7 +85,7 @@ def parse_reference(
     if vertical_offset and height in ("", ABOVE_GROUND):
         raise BadReference(f"{where}: vertical_offset {vertical_offset:g} m is given, but no vertical datum that it could belong to.",
                            "Name the datum with --vertical, for example EPSG:5737 (1985 heights), or leave vertical_offset out.")  # fmt: skip
-    horizontal = _short(flat)
+    horizontal = flat.to_wkt() if flat.is_bound else _short(flat)
     if not horizontal.startswith("EPSG:"):
         _check_earthly(horizontal, f"{where}: {parsed.name}")
     return Reference(horizontal, height, unit, vertical_offset)
@@ -111,7 +114,8 @@ def is_crs(text: str) -> bool:
 def _split(parsed: CRS) -> tuple[CRS, str, float]:
     """(2D CRS, vertical code, metres per height unit) of a compound, 3D, bound or plain CRS."""
     if parsed.is_bound and parsed.source_crs is not None:
-        return _split(parsed.source_crs)
+        flat, height, unit = _split(parsed.source_crs)
+        return (parsed if _is_own_way(parsed, flat) else flat), height, unit
     if parsed.is_compound:
         flat, up = parsed.sub_crs_list[0], parsed.sub_crs_list[1]
         unit = up.axis_info[0].unit_conversion_factor if up.axis_info else 1.0
@@ -119,6 +123,12 @@ def _split(parsed: CRS) -> tuple[CRS, str, float]:
     if len(parsed.axis_info) == 3 and not parsed.is_geocentric:
         return parsed.to_2d(), ELLIPSOID, parsed.axis_info[2].unit_conversion_factor
     return parsed, "", 1.0
+
+
+def _is_own_way(bound: CRS, flat: CRS) -> bool:
+    """Whether a CRS that states its own parameters to WGS 84 (`+towgs84`) needs them: it is not in the register, whose ways are taken, and they say something."""
+    operation = bound.coordinate_operation
+    return operation is not None and bound.source_crs == flat and flat.to_authority(min_confidence=100) is None and any(operation.towgs84)
 
 
 def _short(crs: CRS) -> str:
@@ -151,36 +161,33 @@ def _parse_vertical(text: str, where: str) -> tuple[str, float]:
 
 @lru_cache(maxsize=64)
 def crs_of(horizontal: str) -> CRS:
-    """The pyproj CRS of a `Reference.horizontal`, cached."""
-    return CRS.from_user_input(horizontal)
+    """The pyproj CRS of a `Reference.horizontal`, cached; the way between datums that may be named with it (`twin.ways`) is no part of it."""
+    return CRS.from_user_input(ways.plain(horizontal))
 
 
 @lru_cache(maxsize=64)
 def _to_lonlat(horizontal: str) -> Transformer:
-    return _transformer(crs_of(horizontal), CRS.from_epsg(4326))
+    if ways.is_settled(horizontal):
+        return ways.way(horizontal).transformer
+    return _without_ballpark(ways.by_place(horizontal), horizontal, "EPSG:4326")
 
 
 @lru_cache(maxsize=64)
 def _between(source: str, target: str) -> Transformer:
-    return _transformer(crs_of(source), crs_of(target))
+    return _without_ballpark(Transformer.from_crs(crs_of(source), crs_of(target), always_xy=True), source, target)
 
 
-def _transformer(source: CRS, target: CRS) -> Transformer:
-    """PROJ's way between two CRS. Of several, of which it takes one point by point, none that leaves out the datum where it knows one that does not.
+def _without_ballpark(found: Transformer, source: str, target: str) -> Transformer:
+    """PROJ's way between two CRS, or of several, of which it takes one point by point, none that leaves out the datum where it knows one that does not.
 
-    Else a layer is torn where the known way's area ends: Beijing 1954 in zone 38 at 22.89° N, by 57 m (docs/adr/0068).
+    Else coordinates that belong to no layer yet (or to one of before docs/adr/0070) are torn where the known way's area ends (docs/adr/0068).
     """
-    found = Transformer.from_crs(source, target, always_xy=True)
-    if not _several(found):
+    if not ways.chooses(found):
         return found
     try:
-        return Transformer.from_crs(source, target, always_xy=True, allow_ballpark=False)
+        return Transformer.from_crs(crs_of(source), crs_of(target), always_xy=True, allow_ballpark=False)
     except ProjError:
         return found
-
-
-def _several(found: Transformer) -> bool:
-    return found.description.startswith("unavailable until")  # PROJ chooses when it has a point
 
 
 def to_lonlat(horizontal: str, x: F64, y: F64) -> tuple[F64, F64]:
@@ -195,16 +202,47 @@ def from_lonlat(horizontal: str, lon: F64, lat: F64) -> tuple[F64, F64]:
     """WGS 84 longitude, latitude in degrees → coordinates of `horizontal`."""
     if horizontal == "EPSG:4326":
         return np.asarray(lon, np.float64), np.asarray(lat, np.float64)
-    x, y = _to_lonlat(horizontal).transform(lon, lat, direction="INVERSE")
-    return np.asarray(x), np.asarray(y)
+    x, y = (np.asarray(one) for one in _to_lonlat(horizontal).transform(lon, lat, direction="INVERSE"))
+    if ways.is_settled(horizontal):  # PROJ turns a datum's small rotations round by approximation (1 mm for EPSG:31256): what it misses is taken off
+        again = _to_lonlat(horizontal).transform(*_to_lonlat(horizontal).transform(x, y), direction="INVERSE")
+        with np.errstate(invalid="ignore"):  # infinity, where no projection reaches
+            return x + (x - again[0]), y + (y - again[1])
+    return x, y
 
 
 def convert(source: str, target: str, x: F64, y: F64) -> tuple[F64, F64]:
-    """Between two horizontal CRS."""
-    if source == target:
+    """Between two horizontal CRS; where a layer's way to WGS 84 is named, by that way and no shorter one that PROJ may know."""
+    if source == target or (ways.plain(source) == ways.plain(target) and not (ways.is_settled(source) and ways.is_settled(target))):
         return np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if ways.is_settled(source) or ways.is_settled(target):
+        return from_lonlat(target, *to_lonlat(source, x, y))
     a, b = _between(source, target).transform(x, y)
     return np.asarray(a), np.asarray(b)
+
+
+def settled(reference: Reference, boxes: list[Bounds]) -> tuple[Reference, str]:
+    """(A reference that names the one way between datums for the box around some boxes of its own coordinates; what GIS staff should know of it, or "").
+
+    That is the reference itself where PROJ knows but one way, or where a way is named already.
+    """
+    if ways.is_settled(reference.horizontal) or not boxes:
+        return reference, ""
+    t = np.linspace(0.0, 1.0, 21)
+    b = Bounds.union(boxes)  # not box by box, which would tell in what deliveries they came
+    x, y = np.meshgrid(b.minx + t * (b.maxx - b.minx), b.miny + t * (b.maxy - b.miny))
+    choice = ways.chosen(reference.horizontal, x, y)
+    return replace(reference, horizontal=ways.settled(reference.horizontal, choice)), choice.words() if choice is not None and choice.doubtful else ""
+
+
+def settled_at(horizontal: str, lon: float, lat: float) -> str:
+    """A horizontal reference that names the way which a layer at a place of WGS 84 takes."""
+    x, y = (float(one) for one in from_lonlat(horizontal, np.array(lon), np.array(lat)))
+    return settled(Reference(horizontal), [Bounds(x, y, x, y)])[0].horizontal
+
+
+def unsettled(reference: Reference) -> Reference:
+    """A reference without the way that its layer takes: what its source says of it."""
+    return replace(reference, horizontal=ways.plain(reference.horizontal))
 
 
 # --- heights -----------------------------------------------------------------------------------------------------
@@ -266,9 +304,10 @@ def datum_shift(reference: Reference, lon: F64, lat: F64) -> F64:
 
 
 def vertical_path(reference: Reference) -> dict[str, Any]:
-    """How heights of this reference become ellipsoidal heights, for the version's record."""
+    """How heights of this reference become ellipsoidal heights, and its plane WGS 84, for the version's record."""
     if reference.vertical in ("", ABOVE_GROUND, ELLIPSOID):
-        return {"datum": reference.vertical or "none", "unit_m": reference.vertical_unit, "offset_m": reference.vertical_offset}
+        told: dict[str, Any] = {"datum": reference.vertical or "none", "unit_m": reference.vertical_unit, "offset_m": reference.vertical_offset}
+        return told | ({"horizontal": _horizontal_path(reference.horizontal)} if ways.is_settled(reference.horizontal) else {})
     return {
         "datum": reference.vertical, "geoid": "EGM96 5′ grid, bilinear (±0.06 m to the model)",
         "offset_m": reference.vertical_offset, "unit_m": reference.vertical_unit,
@@ -279,10 +318,15 @@ def vertical_path(reference: Reference) -> dict[str, Any]:
 
 def _horizontal_path(horizontal: str) -> str:
     """How its plane becomes WGS 84, in words."""
+    if ways.is_settled(horizontal):
+        way = ways.way(horizontal)
+        return f"{way.name} ({way.codes}), for the whole layer, {f'good to {way.accuracy:g} m' if np.isfinite(way.accuracy) else 'of unknown accuracy'}"
+    if crs_of(horizontal).is_bound:
+        return "to WGS 84 by the parameters that its CRS states"
     datum, found = crs_of(horizontal).datum, _to_lonlat(horizontal)
     if datum is not None and datum.name == "China 2000":
         return "CGCS2000 = WGS 84 (identity, < 0.1 m at epoch 2000)"
-    if _several(found):
+    if ways.chooses(found):
         return f"{datum.name if datum else 'its datum'} to WGS 84 by that of PROJ's ways whose area a point lies in"
     if "Ballpark" in found.description:
         return f"PROJ knows no way from {datum.name if datum else 'its datum'} to WGS 84: longitude and latitude are taken as they are"
@@ -380,6 +424,10 @@ def in_use(reference: Reference, extent: Bounds) -> bool:
     return bool(area.west - margin_x <= extent.minx and extent.maxx <= area.east + margin_x and area.south - margin_y <= extent.miny and extent.maxy <= area.north + margin_y)
 
 
+_WIDEST = 6e7
+"""Metres that no layer is wide: one and a half times round the earth."""
+
+
 def check_plausible(reference: Reference, bounds: Bounds, where: str) -> None:
     """Refuse coordinates that cannot be in this CRS: outside its area of use by more than the area's own size, or not finite.
 
@@ -391,6 +439,10 @@ def check_plausible(reference: Reference, bounds: Bounds, where: str) -> None:
     remedy = "Check --crs: zone, prefix (GK eastings with or without the zone number), axis order and units."
     if crs.is_geographic and (abs(bounds.minx) > 360 or abs(bounds.maxx) > 540 or abs(bounds.miny) > 90.01 or abs(bounds.maxy) > 90.01):
         raise BadReference(f"{where}: {seen} are not degrees, but {crs.name} is geographic.", remedy)
+    unit = 1.0 if crs.is_geographic or not crs.axis_info else crs.axis_info[0].unit_conversion_factor
+    size = max(bounds.maxx - bounds.minx, bounds.maxy - bounds.miny, *(abs(one) / 4 for one in (bounds.minx, bounds.miny, bounds.maxx, bounds.maxy)))
+    if not crs.is_geographic and size * unit > _WIDEST:  # a cylinder's x comes round again and again, so that all of it would be on the earth
+        raise BadReference(f"{where}: {seen} cannot be in {crs.name}: the earth is not as large.", remedy)
     try:
         extent = extent_of(reference, bounds)
     except ProjError as error:

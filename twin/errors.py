@@ -38,6 +38,11 @@ class TwinError(Exception):
         return f"{self.message} {self.remedy}".strip()
 
 
+def brief(text: str, most: int = 80) -> str:
+    """A text of others (an id) as a message shows it: of a very long one, the beginning."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 class BadInput(TwinError):
     """What the user gave cannot be used."""
 

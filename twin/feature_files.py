@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import geopandas
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +20,7 @@ import shapely
 from numpy.typing import NDArray
 
 from twin import parts
-from twin.crs import crs_of
+from twin.crs import crs_of, to_lonlat
 from twin.lake import Lake
 from twin.model import Features, LayerVersion
 
@@ -77,7 +76,7 @@ def write(lake: Lake, version: LayerVersion, path: Path) -> int:
             for chunk in parts.read_features(lake, version):
                 writer.write_table(_row(chunk, suffix, look).cast(schema))
         return look.count
-    to = 4326 if suffix == ".geojson" else None
+    to = suffix == ".geojson"
     tables = (_row(chunk, suffix, look, to) for chunk in parts.read_features(lake, version))
     schema = _row(first, suffix, look, to).schema
     reader = pa.RecordBatchReader.from_batches(schema, _batches(tables, schema))
@@ -89,7 +88,9 @@ def write(lake: Lake, version: LayerVersion, path: Path) -> int:
         pyogrio.raw.write_arrow(reader, path, layer=version.layer, driver=DRIVERS[suffix], geometry_name="geometry", geometry_type=kind,
                                 crs=f"EPSG:{number}" if number else written.to_wkt("WKT1_GDAL"))  # fmt: skip
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise OSError(f"{str(error).strip().splitlines()[0].rstrip('.')}") from error
+        told = str(error).strip().splitlines()[0].rstrip(".")
+        # on a full disk SQLite gives a change up itself, and GDAL then tells that it could not
+        raise OSError(f"{told} (not all of it was written, as it is when the disk is full)" if "cannot rollback" in told else told) from error
     if not _is_whole(path, version.layer, look):
         raise OSError("its end is missing, as it is when the disk is full")
     return look.count
@@ -132,16 +133,19 @@ def _look(lake: Lake, version: LayerVersion, unsigned: list[str]) -> _Look:
     return _Look(count, shaped, sorted(_TYPES[kind] for kind in kinds if kind >= 0), raised, boxes[0][0].tolist() if boxes else None, most)
 
 
-def _row(chunk: Features, suffix: str, look: _Look, to: int | None = None) -> pa.Table:
-    """Rows as they are written: id, attributes, geometry as WKB (in the system `to`, if one is given)."""
+def _row(chunk: Features, suffix: str, look: _Look, lonlat: bool = False) -> pa.Table:
+    """Rows as they are written: id, attributes, geometry as WKB (in longitude and latitude, if so asked)."""
     table = _writable(chunk.attributes, suffix, look)
     geometry = chunk.geometry
     if suffix == ".gpkg" and look.single:  # its tables hold geometries of one type
         alone = shapely.get_type_id(geometry) == _TYPES.index(look.single)
         geometry = geometry.copy()
         geometry[alone] = _SEVERAL[look.single](geometry[alone][None], axis=0)
-    if to is not None:
-        geometry = geopandas.GeoSeries(geometry, crs=crs_of(chunk.reference.horizontal)).to_crs(to).to_numpy()
+    if lonlat:
+        own, raised = chunk.reference.horizontal, shapely.has_z(geometry)
+        geometry = geometry.copy()
+        geometry[raised] = shapely.transform(geometry[raised], lambda xyz: np.column_stack([*to_lonlat(own, xyz[:, 0], xyz[:, 1]), xyz[:, 2]]), include_z=True)
+        geometry[~raised] = shapely.transform(geometry[~raised], lambda xy: np.column_stack(to_lonlat(own, xy[:, 0], xy[:, 1])))
     wkb = pa.array(shapely.to_wkb(geometry, flavor="iso"), pa.binary())
     shape = pa.field("geometry", pa.binary(), metadata=None if suffix == ".parquet" else {"ARROW:extension:name": "ogc.wkb"})
     return table.add_column(0, "id", chunk.ids.cast(pa.string())).append_column(shape, wkb)

@@ -23,9 +23,10 @@ from typing import Any
 
 from peewee import Database
 
+from twin import errors
 from twin.catalog import Catalog
 from twin.catalog_tables import JobRows
-from twin.errors import Cancelled, Conflict, LostLease, NotFound, TwinError
+from twin.errors import Cancelled, Conflict, LostLease, NotFound, StorageError, TwinError
 from twin.lake import is_full, storage_error
 from twin.processes import ending, identity, is_gone
 
@@ -286,17 +287,19 @@ class Jobs:
         except Cancelled:
             self._end(context, "dismissed", message="dismissed")
         except TwinError as error:
-            self._end(context, "failed", error=str(error))
+            self._end(context, "failed", error=str(error), result={"error": type(error).__name__})
         except KeyboardInterrupt:
             self._end(context, "dismissed", message="interrupted")
             raise
         except Exception as error:
+            kind: type[TwinError] = TwinError
             if isinstance(error, OSError) and is_full(error):
+                kind = StorageError
                 told = str(storage_error(f"{job.kind} (job {job.id})", error, error.filename or f"the city's folder or {tempfile.gettempdir()}"))
             else:
                 log.exception("job %s failed", job.id)
                 told = f"Internal error ({type(error).__name__}: {error}). Please report it; the log has the details."
-            self._end(context, "failed", error=told)
+            self._end(context, "failed", error=told, result={"error": kind.__name__})
         finally:
             context.stop.set()
             heart.join()
@@ -308,6 +311,14 @@ class Jobs:
             if fence != context.job.fence:
                 raise LostLease(f"Job {context.job.id} was taken over by another worker.")
             _finish(connection, context.job.id, state, **values)
+
+
+def failure(job: Job) -> TwinError:
+    """The error of a failed job, of its own type (BadInput where a job of before, or a worker's death, tells none)."""
+    kind = getattr(errors, str((job.result or {}).get("error", "")), None)
+    if not (isinstance(kind, type) and issubclass(kind, TwinError)):
+        kind = errors.BadInput
+    return kind(job.error or f"Job {job.id} failed.")
 
 
 def _named(job: Job) -> str:

@@ -152,9 +152,12 @@ class Lake:
         scratch.publish(source, target)
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def is_full(error: BaseException) -> bool:
     """Whether a disk, a quota or the size that a file may have is used up."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 def storage_error(doing: str, error: OSError, place: Path | str = "") -> StorageError:

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from twin.errors import brief
+
 LayerKind = Literal["blocks", "mesh", "points", "tileset", "vector", "raster", "terrain", "table"]
 Group = Literal["时空基础", "资源调查", "规划管控", "工程建设项目", "公共专题", "物联感知"]
 """The six data groups of CJJ/T 315-2022."""
@@ -274,7 +276,7 @@ class Report:
         """Write down what happened to a feature and why."""
         self.counts[action] = self.counts.get(action, 0) + 1
         if self.counts[action] <= self.LIMIT:
-            self.notes.append(Note(action, feature, reason))
+            self.notes.append(Note(action, brief(feature, 200), reason))
 
     def include(self, other: Report, name: str = "") -> None:
         """Take over the notes of a part of the source (one of its files), under its name if it has one; numbers and facts are left to the caller."""

@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from twin import clouds, crs, ground, keys, meshes, raster_file
-from twin.errors import BadFeature, BadReference, Conflict, NotFound
+from twin import clouds, crs, datums, ground, keys, meshes, raster_file
+from twin.errors import BadFeature, BadReference, Conflict, NotFound, brief
 from twin.lake import Lake, storage_errors
 from twin.meshes import read_meshes as read_meshes  # noqa: PLC0414  readers of versions find it here
 from twin.model import (
@@ -128,8 +128,8 @@ def write_version(
     count = sum(part.count for part in parts if not part.role.startswith(("mesh:", "table:")))
     if count > PART_ROWS:
         give_back()  # what threads and Arrow keep of it: 130 MB, beside all that follows
-    return LayerVersion(layer, kind, reference, tuple(parts), tuple(columns), count, extent, report.to_json(),
-                        {**provenance, "vertical": crs.vertical_path(reference)}, style)  # fmt: skip
+    return datums.settled(LayerVersion(layer, kind, reference, tuple(parts), tuple(columns), count, extent, report.to_json(),
+                                       {**provenance, "vertical": crs.vertical_path(reference)}, style))  # fmt: skip
 
 
 def _outlier(lake: Lake, parts: Iterable[Part]) -> tuple[str, str] | None:
@@ -208,6 +208,10 @@ def merge(lake: Lake, base: LayerVersion, change: LayerVersion, known: Known | N
         Conflict: the layer is made of none of these (rasters and models are replaced as a whole).
         BadReference, BadFeature: the change is in another reference, or has other columns.
     """
+    return datums.settled(_merged(lake, datums.unsettled(base), datums.unsettled(change), known))
+
+
+def _merged(lake: Lake, base: LayerVersion, change: LayerVersion, known: Known | None) -> LayerVersion:
     where = change.report.get("source", "The change")
     if base.kind == change.kind == "points":
         return clouds.merge(base, change)
@@ -243,6 +247,7 @@ def without(lake: Lake, base: LayerVersion, ids: Iterable[str], known: Known | N
         NotFound: it does not show a feature of one of the ids.
     """
     wanted = set(ids)
+    base = datums.unsettled(base)
     if base.kind not in ("blocks", "vector"):
         raise Conflict(f"Features of layer {base.layer!r} ({base.kind}) cannot be deleted one by one.", "Ingest the whole new state.")
     missing, kept = wanted.copy(), []
@@ -251,13 +256,13 @@ def without(lake: Lake, base: LayerVersion, ids: Iterable[str], known: Known | N
         missing -= hit
         kept.append(_hiding(lake, part, hit, groups))
     if missing:
-        raise NotFound(f"Layer {base.layer!r} has no feature {min(missing)!r}" + (f" (and {len(missing) - 1} others)." if len(missing) > 1 else "."),
+        raise NotFound(f"Layer {base.layer!r} has no feature {brief(min(missing))!r}" + (f" (and {len(missing) - 1} others)." if len(missing) > 1 else "."),
                        "Nothing was deleted. Check the ids.")  # fmt: skip
     if len(wanted) >= base.count:
         raise Conflict(f"That would delete all {base.count} features of layer {base.layer!r}.", "A layer without features cannot be shown.")
     graded = {key: value for key, value in base.report.get("facts", {}).items() if key == "grade"}  # and who gave it
     report = Report(source=f"deletion of {len(wanted)} features", facts={"deleted": len(wanted), **graded}).to_json()
-    return replace(base, parts=tuple(kept), count=base.count - len(wanted), extent=_extent(base.reference, kept), report=report)
+    return datums.settled(replace(base, parts=tuple(kept), count=base.count - len(wanted), extent=_extent(base.reference, kept), report=report))
 
 
 def _hiding(lake: Lake, part: Part, hit: set[str], groups: list[int]) -> Part:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from twin import cql2, crs
 from twin.cql2 import Filter
-from twin.errors import BadFeature, BadOption, NotFound, OverLimit
+from twin.errors import BadFeature, BadOption, NotFound, OverLimit, brief
 from twin.lake import Lake
 from twin.model import ABOVE_GROUND, ELLIPSOID, Bounds, Features, LayerVersion, Part, Reference
 from twin.parts import RESERVED
@@ -148,7 +148,7 @@ def item(lake: Lake, version: LayerVersion, identity: str, columns: list[str] | 
             if len(rows):
                 return _read(lake, version, rows[:1] + start, columns)
         start += part.count
-    raise NotFound(f"Layer {version.layer!r} has no feature {identity!r}.")
+    raise NotFound(f"Layer {version.layer!r} has no feature {brief(identity)!r}.")
 
 
 def to_wgs84(features: Features) -> Features:

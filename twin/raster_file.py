@@ -6,7 +6,9 @@ GDAL writes much of a file while it is closed (of a cloud-optimised one everythi
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from twin.errors import StorageError
+from twin.lake import FULL
 
 _LOG = logging.getLogger("rasterio._env")
 """Where GDAL's warnings go."""
@@ -48,6 +51,8 @@ def writing() -> Iterator[None]:
         yield
     except (CPLE_BaseError, rasterio.errors.RasterioIOError) as error:
         detail = str(error.__cause__ or error).splitlines()[0].rstrip(".")
+        if any(os.strerror(number) in detail for number in errno.errorcode if number not in FULL):
+            raise StorageError(f"What is made of the raster cannot be written: {detail}.", "Nothing was published. Check the folder of the city and TMPDIR.") from error
         raise _full(f" ({detail})") from error
     finally:
         _LOG.setLevel(level)

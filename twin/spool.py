@@ -92,7 +92,7 @@ class Spool:
         }
         described = {f.name: f for f in batch.attributes.schema}  # units and titles travel in the fields' metadata
         flat = pa.table(columns)
-        table = pa.Table.from_arrays(flat.columns, schema=pa.schema([described.get(f.name, f) for f in flat.schema]))
+        table = _decoded(pa.Table.from_arrays(flat.columns, schema=pa.schema([described.get(f.name, f) for f in flat.schema])))
         if self.writer is None:
             self.schema, self.reference = table.schema, batch.reference
             with self._storing():
@@ -254,6 +254,13 @@ def _box(boxes: pa.ChunkedArray, z: list[tuple[float, float]]) -> Bounds | None:
 def _titles(f: pa.Field) -> dict[str, str]:
     meta = f.metadata or {}
     return {lang: meta[key].decode() for lang, key in (("zh", b"title_zh"), ("en", b"title_en")) if key in meta}
+
+
+def _decoded(table: pa.Table) -> pa.Table:
+    """Columns that are written as numbers of a dictionary (categories of pandas) as the values themselves."""
+    if not any(pa.types.is_dictionary(field.type) for field in table.schema):
+        return table
+    return table.cast(pa.schema([field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field for field in table.schema]))
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

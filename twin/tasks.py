@@ -398,7 +398,7 @@ def require(job: Job) -> dict[str, Any]:
         return job.result
     if job.state == "dismissed":
         raise Conflict(f"Job {job.id} was dismissed.")
-    raise BadInput(job.error or f"Job {job.id} failed.")
+    raise BadInput(job.error or f"Job {job.id} failed.")  # whatever failed in it: a command ends with status 2 then
 
 
 TASKS: dict[str, Callable[[City, Context, dict[str, Any]], dict[str, Any]]] = {"ingest": ingest, "tile": tile, "run": run, "compare": compare, "gc": garbage.collect, "compact": compact, "remove": remove, "regrade": regrade}

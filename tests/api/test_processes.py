@@ -178,3 +178,31 @@ def test_large_bodies_are_refused(sample, stated):
     answer = sample.client.post("/processes/inundation/execution", content=content, headers={"content-type": "application/json"})
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(("kind", "status"), [("BadOption", 400), ("NotFound", 404), ("Conflict", 409), ("OverLimit", 422), ("StorageError", 503)])
+def test_a_failed_run_answers_with_the_status_of_its_own_error(sample, jobs, kind, status):
+    """All were told as bad input."""
+    from twin import errors
+
+    identity = start(sample, {"level": 7.0}).json()["jobID"]
+
+    def task(_context):
+        raise getattr(errors, kind)("It did not work.")
+
+    jobs.run(jobs.claim(identity), task)
+    answer = sample.client.get(f"/jobs/{identity}/results")
+    assert (answer.status_code, answer.json()["detail"]) == (status, "It did not work.")
+
+
+@pytest.mark.parametrize("body", [
+    '{"inputs": {"terrain": "dem", "level": 7.0, "level": 9.0}}', '{"inputs": {"terrain": "dem", "level": 7.0}, "inputs": {}}',
+    '{"inputs": {"terrain": "dem", "level": 7.0}, "twin:name": [{"a": 1, "a": 1}]}',
+])  # fmt: skip
+def test_a_key_twice_in_a_body_is_refused(sample, jobs, body):
+    """The last one won, and the other was ignored in silence."""
+    before = len(jobs.list())
+    answer = sample.client.post("/processes/inundation/execution", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert "twice in one object" in answer.json()["detail"]
+    assert len(jobs.list()) == before

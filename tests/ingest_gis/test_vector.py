@@ -303,3 +303,14 @@ def test_opening_reads_no_other_file(tmp_path: Path) -> None:
     path = tmp_path / "x.txt.gpkg"
     geopandas.GeoDataFrame({"a": [1]}, geometry=[Point(0, 0)], crs=4326).to_file(path, driver="GPKG")
     assert open_source(path, VectorOptions()).driver == "GPKG"
+
+
+def test_row_numbers_of_pandas_are_no_attribute(tmp_path: Path, ingest: Ingest) -> None:
+    """geopandas writes the index of a filtered table as `__index_level_0__`; an index of texts, or with a name, is the author's own."""
+    frame = geopandas.GeoDataFrame({"n": [1, 2, 3]}, geometry=shapely.points([[4e5, 2.5e6], [4e5 + 9, 2.5e6], [4e5, 2.5e6 + 9]]), crs=4547)
+    for number, (rows, left) in enumerate([(frame.iloc[[2, 0, 1]], ["n"]), (frame.assign(gid=[10, 7, 30]).set_index("gid"), ["n", "gid"]), (frame.set_index(np.array(["a", "b", "c"])), ["n", "__index_level_0__"])]):
+        path = tmp_path / f"{number}.parquet"
+        rows.to_parquet(path)
+        version, report, _ = ingest("vector", path)
+        assert [column.name for column in version.columns] == left
+        assert report.facts.get("left_out") == ({"__index_level_0__": "row numbers of pandas"} if number == 0 else None)

@@ -103,3 +103,10 @@ def test_blocks_that_are_empty_may_be_left_out(tmp_path: Path) -> None:
     for least in (None, 3):
         with pytest.raises(StorageError):
             raster_file.check_written(path, least)
+
+
+def test_what_is_no_full_disk_is_not_told_as_one(tmp_path: Path) -> None:
+    source = plain(tmp_path / "source.tif", noise())
+    with pytest.raises(StorageError, match="No such file or directory") as raised:
+        raster_file.copy(source, tmp_path / "gone" / "copy.tif", driver="COG")
+    assert "disk is full" not in str(raised.value)

@@ -443,3 +443,10 @@ def test_colours_of_corners(tmp_path: Path, lake: Lake) -> None:
     read = Glb(next(iter(contents.values())))
     found = read.array(read.json["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"])
     assert set(map(tuple, found.tolist())) == {(55, 0, 255, 255)}  # 128 in sRGB is 21.6 % of light
+
+
+@pytest.mark.parametrize(("kind", "said"), [("png", 1), ("none", 1), ("jpeg", 0)])
+def test_a_quality_that_has_no_effect_is_said(tmp_path: Path, lake: Lake, kind: str, said: int) -> None:
+    version = write_version(lake, "w", "mesh", [walls([png(np.full((8, 8, 3), 200, np.uint8))], [FULL])], Report(), provenance={})
+    told = tiler.tile(version, TileJob(lake, tmp_path / "q.3tz", tiler.Options(textures=kind, texture_quality=40)))
+    assert sum("texture_quality=40 has no effect" in note["reason"] for note in told["report"]["notes"]) == said

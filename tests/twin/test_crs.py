@@ -96,6 +96,7 @@ def test_heights_take_the_explicit_step() -> None:
     ("EPSG:4547", Bounds(38405000, 2498000, 38406000, 2499000)),  # zone number before the easting
     ("EPSG:4326", Bounds(405000, 2498000, 406000, 2499000)),  # metres as degrees
     ("EPSG:28992", Bounds(405000, 2498000, 406000, 2499000)),
+    ("EPSG:3857", Bounds(-2e9, -2e9, 2e9, 2e9)), ("EPSG:3857", Bounds(2e9, 0, 2e9, 0)),  # its x comes round again and again
 ])  # fmt: skip
 def test_coordinates_far_from_their_crs_are_refused(code: str, box: Bounds) -> None:
     with pytest.raises(BadReference, match="crs"):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
+import shapely
 
-from twin import parts
-from twin.errors import StorageError
+from twin import parts, query
+from twin.errors import NotFound, StorageError
 from twin.lake import Lake
+from twin.model import Features, Reference, Report
 
 
 class _Waiting(Lake):
@@ -57,3 +60,16 @@ def test_a_table_that_cannot_be_stored_is_said_by_the_next_ones_at_the_latest(tm
             made.result()
         with pytest.raises(StorageError, match="table a of a layer"):
             writing.put("table:b", pa.table({"n": [2]}), None, {})
+
+
+def test_a_very_long_id_is_shortened_in_messages(tmp_path: Path) -> None:
+    lake, long = Lake(tmp_path / "lake"), "x" * 100_000
+    rows = Features(Reference("EPSG:4547"), pa.array(["a", long]), np.asarray(shapely.points([[4e5, 2.5e6], [4e5, 2.6e6]]), dtype=object), pa.table({"n": [1, 2]}))
+    report = Report(source="x", read=2, kept=2)
+    report.note("warned", long, "why")
+    version = parts.write_version(lake, "l", "vector", [rows], report, provenance={})
+    assert len(version.report["notes"][0]["feature"]) < 300
+    for refused in (lambda: query.item(lake, version, "y" + long), lambda: parts.without(lake, version, ["y" + long])):
+        with pytest.raises(NotFound) as raised:
+            refused()
+        assert len(str(raised.value)) < 300

@@ -10,15 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from twin import keys
+from twin import keys, parts
 from twin.bench.cities import generate_buildings
 from twin.errors import BadFeature, StorageError
 from twin.lake import Lake
-from twin.model import Part
+from twin.model import Features, Part, Reference, Report
 from twin.spool import Spool
 
 
@@ -93,3 +94,13 @@ def test_a_column_of_nothing_but_nulls(lake: Lake, tmp_path: Path) -> None:
     finally:
         spool.remove()
     assert pq.read_table(lake.path(part.key))["empty"].null_count == 100
+
+
+def test_a_column_of_categories_is_stored_as_its_values(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    kinds = pa.array(["house", None, "house", "school"]).dictionary_encode()
+    rows = Features(Reference("EPSG:4547"), pa.array(list("abcd")), np.asarray(shapely.points([[4e5 + i, 2.5e6] for i in range(4)]), dtype=object), pa.table({"kind": kinds}))
+    version = parts.write_version(lake, "l", "vector", [rows], Report(source="x", read=4, kept=4), provenance={})
+    found = {id_: kind for chunk in parts.read_features(lake, version) for id_, kind in zip(chunk.ids.to_pylist(), chunk.attributes.column("kind").to_pylist(), strict=True)}
+    assert found == {"a": "house", "b": None, "c": "house", "d": "school"}
+    assert [column.type for column in version.columns] == ["string"]

@@ -18,6 +18,7 @@ from rasterio.errors import RasterioError
 from twin.errors import NotFound
 from twin.lake import Lake
 from twin.model import LayerVersion, Part
+from twin.ways import plain
 
 from .issues import Where
 
@@ -104,7 +105,7 @@ def _check_geo(metadata: dict[bytes, bytes], version: LayerVersion, where: Where
     except (KeyError, ValueError, TypeError) as error:
         where.error("PART_GEO", f"the GeoParquet metadata cannot be read: {error}")
         return
-    if stated != CRS.from_user_input(version.reference.horizontal):
+    if stated != CRS.from_user_input(plain(version.reference.horizontal)):
         where.error("PART_GEO", f"the file states {stated.name}, the manifest {version.reference.horizontal[:60]}")
 
 
@@ -117,7 +118,7 @@ def _check_raster(path: Path, part: Part, version: LayerVersion, where: Where) -
             where.error("PART_COG", f"{part.key} has {file.width} × {file.height} cells but no overviews")
         if file.width * file.height != part.count:
             where.error("PART_COUNT", f"{part.key} has {file.width * file.height:,} cells, the manifest states {part.count:,}")
-        if file.crs is None or not _same_place(CRS.from_wkt(file.crs.to_wkt()), CRS.from_user_input(version.reference.horizontal), file.bounds):
+        if file.crs is None or not _same_place(CRS.from_wkt(file.crs.to_wkt()), CRS.from_user_input(plain(version.reference.horizontal)), file.bounds):
             where.error("PART_GEO", f"{part.key} states the CRS {file.crs}, the manifest {version.reference.horizontal[:60]}")
         b = part.bounds
         if b is not None and not np.allclose([b.minx, b.miny, b.maxx, b.maxy], file.bounds, rtol=0, atol=abs(file.transform.a) * 0.01):

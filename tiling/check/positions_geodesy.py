@@ -14,6 +14,8 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
+from pyproj.crs import CoordinateOperation  # type: ignore[attr-defined]  # documented there, not in its __all__
+from pyproj.enums import TransformDirection
 from scipy.ndimage import map_coordinates
 
 from twin.model import Reference
@@ -26,6 +28,32 @@ SAMPLE, NOTHING = 64, 1e-6
 _GEOCENTRIC = Transformer.from_crs("EPSG:4978", "EPSG:4979", always_xy=True)
 
 
+class _Named:
+    """A CRS to longitude and latitude, or back, by operations of PROJ's registers that are named (`EPSG:15920`), one after the other."""
+
+    def __init__(self, system: CRS, codes: str, *, back: bool) -> None:
+        self._back = back
+        self._steps: list[tuple[Transformer, bool, bool]] = []  # which, whether backwards, and whether latitude comes first in it
+        here = system
+        for code in codes.split(","):
+            authority, number = code.removeprefix("INVERSE(").replace(")", "").split(":")
+            told = CoordinateOperation.from_authority(authority, number).to_json_dict()
+            first, last = (CRS.from_json_dict(told[end]).to_2d() for end in ("source_crs", "target_crs"))
+            inverse = code.startswith("INVERSE(")
+            first, last = (last, first) if inverse else (first, last)
+            self._steps.append((Transformer.from_crs(here, first, always_xy=True), False, False))
+            self._steps.append((Transformer.from_pipeline(f"urn:ogc:def:coordinateOperation:{authority}::{number}"), inverse, True))
+            here = last
+        self._steps.append((Transformer.from_crs(here, 4326, always_xy=True), False, False))
+
+    def transform(self, x: F64, y: F64) -> tuple[F64, F64]:
+        """As of pyproj's transformers, in units of the CRS, east or longitude first."""
+        for step, inverse, swapped in reversed(self._steps) if self._back else self._steps:
+            how = TransformDirection.INVERSE if inverse != self._back else TransformDirection.FORWARD
+            x, y = step.transform(y, x, direction=how)[::-1] if swapped else step.transform(x, y, direction=how)
+        return np.asarray(x), np.asarray(y)
+
+
 class Inverse:
     """ECEF → a reference's own coordinates, in metres for comparing.
 
@@ -36,9 +64,10 @@ class Inverse:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
-        system = CRS.from_user_input(reference.horizontal)
-        self._project = Transformer.from_crs(CRS.from_epsg(4326), system, always_xy=True)
-        self._published = Transformer.from_crs(system, CRS.from_epsg(4326), always_xy=True)
+        plain, _, codes = reference.horizontal.partition(" via ")
+        system = CRS.from_user_input(plain)
+        self._project: Transformer | _Named = _Named(system, codes, back=True) if codes else Transformer.from_crs(CRS.from_epsg(4326), system, always_xy=True)
+        self._published: Transformer | _Named = _Named(system, codes, back=False) if codes else Transformer.from_crs(system, CRS.from_epsg(4326), always_xy=True)
         self._geographic = system.is_geographic
         plane = 1.0 if self._geographic else float(system.axis_info[0].unit_conversion_factor)
         self.unit = np.array([plane, plane, reference.vertical_unit])

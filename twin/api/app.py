@@ -61,6 +61,7 @@ def create_app(city: City, *, viewer_folder: Path | None = None, public_url: str
         app.include_router(block.router)
     viewer.mount(app, viewer_folder or Path(__file__).resolve().parents[2] / "viewer" / "dist")
     # the last one added runs first
+    app.add_middleware(middleware.UniqueKeys)
     app.add_middleware(middleware.BodyLimit)
     app.add_middleware(middleware.HeadAsGet)
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD"], allow_headers=["*"],

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from twin import grading, uses
+from twin import grading, uses, ways
 from twin.api.common import GEOJSON, CityDep, href, json_response, link, timestamp
 from twin.api.definition import answers
 from twin.api.history import moment, shown_at
@@ -74,7 +74,7 @@ def describe(request: Request, city: City, name: str, shown: Publication | None 
         "twin:stale": uses.is_stale(city, version, derivation), "twin:style": version.style, "twin:schema": _schema(version),
         "twin:count": version.count, "twin:run": _run_of(version),
         "twin:heights": derivation.info.get("heights") if derivation else None,
-        "twin:reference": {"horizontal": version.reference.horizontal, "vertical": version.reference.vertical or None},
+        "twin:reference": {"horizontal": ways.plain(version.reference.horizontal), "vertical": version.reference.vertical or None},
         "links": _past_links(request, layer, version, derivation) if past else _links(request, layer, version, derivation),
     }  # fmt: skip
     if version.extent is not None:

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Query, Request, Response
 
 from twin.api.common import CityDep, body_response, href, json_response, knows, link, not_modified, timestamp
 from twin.api.definition import answers, binary
-from twin.api.errors import Problem
+from twin.api.errors import Problem, status_of
 from twin.api.schemas_processes import JobList, Results, StatusInfo
 from twin.city import City
 from twin.errors import NotFound
-from twin.jobs import Job, Jobs
+from twin.jobs import Job, Jobs, failure
 
 router = APIRouter(tags=["Jobs"])
 
@@ -45,8 +45,8 @@ def results(request: Request, city: CityDep, job: str) -> Response:
     if found.state == "dismissed":
         raise Problem(410, f"Job {found.id} was dismissed and has no results.")
     if found.state == "failed":
-        text = found.error or "The job failed."
-        raise Problem(500 if text.startswith(_INTERNAL) else 400, text)
+        error = failure(found)
+        raise Problem(500 if error.message.startswith(_INTERNAL) else status_of(error), error.message)
     result: dict[str, Any] = dict(found.result or {})
     if isinstance(result.get("outputs"), dict):
         result["outputs"] = {name: value | {"href": href(request, "collections", value["layer"])} for name, value in result["outputs"].items()}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twin.api.errors import Problem, problem
@@ -55,6 +58,58 @@ class BodyLimit:
             return message
 
         await self.app(scope, counted, send)
+
+
+class UniqueKeys:
+    """Refuse JSON bodies in which an object holds a key twice: of the two values one would be ignored in silence. Bodies are small by now (`BodyLimit`)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body, look at it, and hand it on."""
+        kind = dict(scope.get("headers", [])).get(b"content-type", b"json")
+        if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH", "DELETE") or b"json" not in kind:
+            await self.app(scope, receive, send)
+            return
+        body = b""
+        try:
+            message = await receive()
+            while message["type"] == "http.request":
+                body += message.get("body", b"")
+                if not message.get("more_body", False):
+                    break
+                message = await receive()
+        except Problem as error:  # too large, and there is nobody below yet who would say so
+            await problem(scope["path"], error.status_code, str(error.detail))(scope, receive, send)
+            return
+        if (twice := _key_twice(body)) is not None:
+            await problem(scope["path"], 400, f"The body holds the key {twice[:80]!r} twice in one object. Say it once.")(scope, receive, send)
+            return
+        left = [{"type": "http.request", "body": body, "more_body": False}] if message["type"] == "http.request" else [message]
+
+        async def again() -> Message:
+            return left.pop() if left else await receive()
+
+        await self.app(scope, again, send)
+
+
+def _key_twice(body: bytes) -> str | None:
+    """A key that stands twice in an object of a JSON text; None where there is none, or the text is none (which is said elsewhere)."""
+    found: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            names = [name for name, _ in pairs]
+            found.append(next(name for i, name in enumerate(names) if name in names[:i]))
+        return value
+
+    try:
+        json.loads(body, object_pairs_hook=look)
+    except (ValueError, RecursionError):
+        return None
+    return found[0] if found else None
 
 
 class ProtectiveHeaders:

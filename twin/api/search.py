@@ -22,7 +22,7 @@ from twin.api.schemas import Places, Position
 from twin.city import City
 from twin.errors import BadFeature, BadOption, TwinError
 from twin.ground import raster_parts, reference_of
-from twin.model import ABOVE_GROUND, ELLIPSOID, Features, LayerVersion, Reference
+from twin.model import ABOVE_GROUND, ELLIPSOID, Bounds, Features, LayerVersion, Reference
 
 router = APIRouter(tags=["Search"])
 
@@ -80,7 +80,8 @@ def _coordinates(pair: re.Match[str], reference: str) -> dict[str, Any]:
 
 def _lonlat(reference: str, x: float, y: float) -> tuple[float, float]:
     try:
-        lon, lat = crs.to_lonlat(crs.parse_reference(reference, "", where="crs").horizontal, np.array([x]), np.array([y]))
+        there, _ = crs.settled(crs.parse_reference(reference, "", where="crs"), [Bounds(x, y, x, y)])
+        lon, lat = crs.to_lonlat(there.horizontal, np.array([x]), np.array([y]))
     except BadOption:
         raise
     except TwinError as error:
@@ -164,7 +165,7 @@ def position(
     vertical = Reference(GEODETIC, crs.CHINA_1985)
     if to is not None:
         _lonlat(to, 0.0, 0.0) if to.upper() in ("EPSG:4326", GEODETIC) else None
-        there = crs.from_lonlat(crs.parse_reference(to, "", where="to").horizontal, np.array([lon]), np.array([lat]))
+        there = crs.from_lonlat(crs.settled_at(crs.parse_reference(to, "", where="to").horizontal, lon, lat), np.array([lon]), np.array([lat]))
         value["other"] = {"crs": to, "x": float(there[0][0]), "y": float(there[1][0])}
     box = np.array([lon, lat])
     for publication, version in city.terrains():
