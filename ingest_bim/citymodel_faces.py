@@ -22,19 +22,22 @@ F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
+HOLES = 10_000
+"""Of one face. Ear clipping takes time with their square: some seconds for so many, hours for a hundred thousand."""
 #: Corners of rings, where each ring ends in them, and where each face's rings end in these.
 Flat = tuple[I32, I64, I64]
 
 
 @dataclass
 class Faces:
-    """(T, 3) `triangles`, the `face` (T,) of each, and how many faces were bad."""
+    """(T, 3) `triangles`, the `face` (T,) of each, and how many faces were bad; `pierced`: left out for more than `HOLES` holes."""
 
     triangles: I32 = field(default_factory=lambda: np.zeros((0, 3), np.int32))
     face: I32 = field(default_factory=lambda: np.zeros(0, np.int32))
     degenerate: int = 0
     bent: int = 0
     crossing: int = 0
+    pierced: int = 0
     worst: float = 0.0
 
 
@@ -53,7 +56,7 @@ def triangulate(vertices: F64, faces: list[Face]) -> Faces:
 def triangulate_flat(vertices: F64, faces: Flat) -> Faces:
     """The same, of rings as arrays (`flattened`)."""
     triangles, face, left, corners, ring_end, face_end, flat, area, (degenerate, bent), worst = kernels.simple_faces(vertices, *faces)
-    crossing = 0
+    crossing = pierced = 0
     if len(left):
         made, of = [triangles], [face]
         start = first = 0
@@ -61,6 +64,10 @@ def triangulate_flat(vertices: F64, faces: Flat) -> Faces:
             ends = ring_end[first:last] - start
             end = int(ring_end[last - 1])
             laid = flat[start:end]
+            if len(ends) > HOLES:
+                pierced += 1
+                start, first = end, last
+                continue
             local = mapbox_earcut.triangulate_float64(laid, ends.astype(np.uint32)).reshape(-1, 3)
             crossing += bool(kernels.judge(laid, ends, own, local))
             degenerate += not len(local)
@@ -68,7 +75,7 @@ def triangulate_flat(vertices: F64, faces: Flat) -> Faces:
             of.append(np.full(len(local), number, np.int32))
             start, first = end, last
         triangles, face = np.concatenate(made), np.concatenate(of)
-    return Faces(triangles, face, int(degenerate), int(bent), crossing, float(worst))
+    return Faces(triangles, face, int(degenerate), int(bent), crossing, pierced, float(worst))
 
 
 def corner_uv(result: Faces, faces: list[Face], flat: Flat, vertices: int) -> F32 | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ingest_bim import citymodel_kernels as kernels
 from ingest_bim import citymodel_volumes as volumes
 from ingest_bim.citymodel import CityObject, Columns, Shape, metres_of
-from ingest_bim.citymodel_faces import F32, I32, Faces, Flat, corner_uv, flattened, triangulate_flat
+from ingest_bim.citymodel_faces import F32, HOLES, I32, Faces, Flat, corner_uv, flattened, triangulate_flat
 from ingest_bim.citymodel_solids import inside_out, solid_volumes
 from ingest_bim.citymodel_textures import Pictures
 from twin import grading
@@ -298,6 +298,8 @@ class Builder:
         note = self.report.note
         if faces.degenerate:
             note("skipped", thing.id, f"{thing.kind}: {faces.degenerate} of {len(shape.faces)} faces have no area.")
+        if faces.pierced:
+            note("skipped", thing.id, f"{thing.kind}: {faces.pierced} of {len(shape.faces)} faces have more than {HOLES:,} holes; deliver them in parts.")
         if faces.bent:
             note("warned", thing.id, f"{thing.kind}: {faces.bent} of {len(shape.faces)} faces are not flat (up to {faces.worst:.3g} m).")
         if faces.crossing:

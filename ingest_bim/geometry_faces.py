@@ -145,7 +145,10 @@ def _cut(centred: F64, faces: list[list[list[int]]]) -> NDArray[np.int64]:
         from ingest_bim.citymodel import Face  # noqa: PLC0415  a third of a second of what the geometry process seldom needs
         from ingest_bim.citymodel_faces import triangulate  # noqa: PLC0415
 
-        return triangulate(centred, [Face(rings) for rings in faces]).triangles.astype(np.int64)
+        made = triangulate(centred, [Face(rings) for rings in faces])
+        if made.pierced:
+            raise ValueError(f"{made.pierced} of its faces have too many holes") from None
+        return made.triangles.astype(np.int64)
 
 
 def _of_faces(groups: I32 | None, count: int) -> I32:

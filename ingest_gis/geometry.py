@@ -18,6 +18,8 @@ from twin.model import Report
 Geometries = NDArray[np.object_]
 Mask = NDArray[np.bool_]
 POLYGON, MULTIPOLYGON, COLLECTION = 3, 6, 7
+COURTYARDS = 10_000
+"""Of one polygon of an outline: cutting a roof into triangles takes time with their square, seconds for so many and hours for a hundred thousand."""
 SURFACES = (15, 16, 17)
 """Polyhedral surface, TIN, triangle."""
 SPATIAL = "a surface or solid in space (TIN, polyhedral surface), which is no plan feature; export it as CityGML, CityJSON, OBJ or glTF and ingest that"
@@ -44,6 +46,8 @@ class Cleaner:
         if self.outlines:
             self._only_polygons(geometry, keep, ids)
         self._repair(geometry, keep, ids)
+        if self.outlines:
+            self._pierced(geometry, keep, ids)
         return geometry, keep
 
     def _note(self, action: Literal["repaired", "refused", "warned"], ids: pa.Array, row: int, reason: str) -> None:
@@ -124,6 +128,12 @@ class Cleaner:
             else:
                 geometry[row] = parts
                 self._note("repaired", ids, row, f"only the polygons of a {shapely.GeometryType(kind[row]).name} were kept")
+
+    def _pierced(self, geometry: Geometries, keep: Mask, ids: pa.Array) -> None:
+        for row in np.flatnonzero(keep & (shapely.get_num_coordinates(geometry) > 4 * COURTYARDS)):
+            if (most := int(shapely.get_num_interior_rings(shapely.get_parts(geometry[row])).max())) > COURTYARDS:
+                keep[row] = False
+                self._note("refused", ids, row, f"an outline with {most:,} courtyards (at most {COURTYARDS:,}); deliver it in parts")
 
     def _repair(self, geometry: Geometries, keep: Mask, ids: pa.Array) -> None:
         """Self-crossing and zero-area polygons, by GEOS' structure method: rings are merged, collapsed parts vanish."""

@@ -60,6 +60,18 @@ def test_bad_faces_are_counted() -> None:
     assert found.worst == pytest.approx(0.25, rel=0.2)  # a quarter of the metre, about, from the plane in between
 
 
+def test_a_sieve_is_left_out() -> None:
+    """Cutting it would take hours; the face beside it stays."""
+    corner = np.stack(np.meshgrid(np.arange(101.0), np.arange(101.0)), axis=2).reshape(-1, 1, 2)
+    holes = (corner + np.array([[0.2, 0.2], [0.2, 0.8], [0.8, 0.8], [0.8, 0.2]])).reshape(-1, 2)
+    outer = np.array([[0, 0], [101, 0], [101, 101], [0, 101], [105, 50]], np.float64)
+    vertices = np.column_stack([np.concatenate([outer, holes]), np.zeros(len(holes) + 5)])
+    sieve = Face([[0, 1, 2, 3], *(np.arange(5, 5 + len(holes)).reshape(-1, 4).tolist())])
+    found = triangulate(vertices, [sieve, Face([[1, 4, 2]]), Face([[0, 1, 4, 2, 3]])])
+    assert (found.pierced, found.degenerate, found.crossing) == (1, 0, 0)
+    assert sorted(set(found.face.tolist())) == [1, 2]
+
+
 def test_parts_of_owners_are_what_they_were() -> None:
     """Every triangle comes back where it was, in the order of its owner, with its texture coordinates."""
     rng = np.random.default_rng(3)

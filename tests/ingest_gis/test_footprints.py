@@ -112,6 +112,19 @@ def test_holes_and_parts_are_kept(tmp_path: Path, ingest: Ingest) -> None:
     assert not report.counts
 
 
+def test_a_sieve_is_refused(tmp_path: Path, ingest: Ingest) -> None:
+    """Its roof would be cut into triangles for hours."""
+    path = tmp_path / "sieve.gpkg"
+    corner = np.stack(np.meshgrid(np.arange(101.0), np.arange(101.0)), axis=2).reshape(-1, 1, 2)
+    rings = shapely.linearrings(corner + np.array([[0.2, 0.2], [0.2, 0.8], [0.8, 0.8], [0.8, 0.2]]))
+    sieve = shapely.transform(shapely.polygons(shapely.linearrings([(0, 0), (101, 0), (101, 101), (0, 101)]), rings), lambda xy: xy + np.array([500_000, 2_500_000]))
+    geopandas.GeoDataFrame({"id": ["sieve", "house"], "height": [4.0, 5.0]}, geometry=[sieve, box(500_200, 2_500_000, 500_210, 2_500_010)], crs=4547).to_file(path)
+    _, report, batches = ingest("footprints", path)
+    assert [name for batch in batches for name in batch.ids.to_pylist()] == ["house"]
+    assert [(n.action, n.feature) for n in report.notes] == [("refused", "sieve")]
+    assert "10,201 courtyards" in report.notes[0].reason
+
+
 def test_self_crossing_keeps_its_area(tmp_path: Path, ingest: Ingest) -> None:
     """An hourglass becomes its two triangles."""
     path = tmp_path / "x.gpkg"
