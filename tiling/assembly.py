@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tiling.blocks.pieces import Piece, Shelf
 from tiling.ledger import Ledger, gathered, replaced
-from tiling.pieces import Piece, Shelf
 from tiling.reuse import Past
 from tiling.tileset import Finished
 from tiling.tree_text import Document
@@ -32,7 +32,7 @@ class Assembly:
 
     `want` is called for all tiles of the plan, in order (by the iterator that makes the tasks), `enter` for every tile that was built, in the same order.
     The archive is written on a thread of its own, up to `settle`: as a context manager it is done with it when the archive is finished or given up.
-    Tiles of a piece (`tiling.pieces`) go to an archive of its own.
+    Tiles of a piece (`tiling.blocks.pieces`) go to an archive of its own.
     An archive that is `rewritten` afterwards (`tiling.implicit`) only gets what is new; `known` hands out the rest then, and `placed` writes down where it went.
     `done`, `kept`: tiles, and features in them, that are written.
     """

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tiling.arrow_bytes import offsets_and_data, whole
-from tiling.survey import as_json
+from tiling.encoding.arrow_bytes import offsets_and_data, whole
+from tiling.encoding.survey import as_json
 
 U64 = NDArray[np.uint64]
 _NULL = np.uint64(0x9E3779B97F4A7C15)

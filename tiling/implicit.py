@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiling import partition
-from tiling.gltf import container
+from tiling.encoding.gltf import container
 from tiling.tileset import dump, relative_frame
 from twin import crs
 from twin.angles import sine_cosine

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 from deflate import crc32
 from numpy.typing import NDArray
 
-from tiling.arrow_bytes import offsets_and_data
-from tiling.mass_columns import COLUMNS
+from tiling.blocks.mass_columns import COLUMNS
+from tiling.encoding.arrow_bytes import offsets_and_data
 from tiling.store import Store
 from tiling.tileset import Finished
 from twin.archive import Packed

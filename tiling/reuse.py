@@ -26,10 +26,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tiling.arrow_bytes import whole
+from tiling.blocks.pieces import Piece
+from tiling.encoding.arrow_bytes import whole
 from tiling.ledger import TILE, finished_of, load_table, load_tiles, save_table
 from tiling.partition import Places
-from tiling.pieces import Piece
 from tiling.tileset import Finished
 from twin.archive import Archive, ArchiveWriter, Packed, Record
 from twin.errors import BadTileset, NotFound, TwinError
@@ -71,7 +71,7 @@ class Spoilt(Exception):
 class Past:
     """What the last build left, as far as it is there and whole.
 
-    `sidecars`: its files' keys in the lake by name; `pieces`: what `tiling.pieces` made of it. `trouble`: why it cannot be used, "" where it can (or where there is none).
+    `sidecars`: its files' keys in the lake by name; `pieces`: what `tiling.blocks.pieces` made of it. `trouble`: why it cannot be used, "" where it can (or where there is none).
     `tiles`: its ledger (`TILE`), of a piece only once that is opened; `masses`: of its tiles, one behind the other in some arrays; `checks`: the CRC of the stored bytes of each.
     """
 

@@ -38,7 +38,7 @@ class Finished:
     notes: list[tuple[str, str, str]] = field(default_factory=list)
     error: float = 0.0
     mass: bytes = b""
-    """What the tile adds to the masses above it (`tiling.masses`)."""
+    """What the tile adds to the masses above it (`tiling.blocks.masses`)."""
 
 
 @dataclass

@@ -89,7 +89,7 @@ def split(path: Path, folder: Path, limit: int) -> list[Path]:
         subtrees: list[list[str]] = []
         if "tileset.json" in sizes:
             documents = _externals(json.loads(source.read("tileset.json")), sizes, limit)
-            # what lies in another archive (a piece, `tiling.pieces`) stays there
+            # what lies in another archive (a piece, `tiling.blocks.pieces`) stays there
             subtrees = [[*(one for one in contents if one in sizes), name] for name, (_, contents) in documents.items() if name != "tileset.json"]
         moved = {name for names in subtrees for name in names}
         near, *far = _bundles([[name] for name in sizes if name not in moved and name not in documents], sizes, limit)

@@ -60,7 +60,7 @@ class Derivation:
 
     @property
     def archives(self) -> tuple[str, ...]:
-        """Keys of all its archives: those of its pieces (of a large city, `tiling.pieces`) come last."""
+        """Keys of all its archives: those of its pieces (of a large city, `tiling.blocks.pieces`) come last."""
         return (*self.near, *self.info.get("pieces", ()))
 
 

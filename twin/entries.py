@@ -43,35 +43,35 @@ class Entry:
 _VECTOR = (".gpkg", ".geojson", ".geojsonl", ".geojsons", ".json", ".jsonl", ".shp", ".parquet", ".geoparquet", ".fgb", ".gdb")
 
 READERS: tuple[Entry, ...] = (
-    Entry("cityjson", "ingest_bim.cityjson", "mesh", (".json", ".jsonl", ".zip", ".json.gz", ".jsonl.gz"), several=True),
-    Entry("citygml", "ingest_bim.citygml", "mesh", (".gml", ".citygml", ".xml", ".zip", ".gml.gz", ".citygml.gz", ".xml.gz"), several=True),
-    Entry("tileset", "ingest_bim.adopted", "tileset", (".json", ".3tz", ".zip")),
+    Entry("cityjson", "ingest_bim.citymodels.cityjson", "mesh", (".json", ".jsonl", ".zip", ".json.gz", ".jsonl.gz"), several=True),
+    Entry("citygml", "ingest_bim.citymodels.citygml", "mesh", (".gml", ".citygml", ".xml", ".zip", ".gml.gz", ".citygml.gz", ".xml.gz"), several=True),
+    Entry("tileset", "ingest_bim.tilesets.reader", "tileset", (".json", ".3tz", ".zip")),
     Entry("footprints", "ingest_gis.footprints", "blocks", _VECTOR),
     Entry("vector", "ingest_gis.vector", "vector", _VECTOR),
     Entry("terrain", "ingest_gis.terrain", "terrain", (".tif", ".tiff", ".asc", ".hgt", ".zip"), several=True),
     Entry("raster", "ingest_gis.raster", "raster", (".tif", ".tiff", ".png", ".jpg", ".jp2", ".asc")),
     Entry("netcdf", "ingest_gis.netcdf", "raster", (".nc", ".nc4", ".cdf")),
     Entry("points", "ingest_gis.points", "points", (".las", ".laz", ".e57"), several=True),
-    Entry("meshfile", "ingest_bim.meshfile", "mesh", (".obj", ".gltf", ".glb", ".ply", ".stl", ".zip")),
-    Entry("ifc", "ingest_bim.ifc", "mesh", (".ifc", ".ifczip", ".ifcxml"), ahead="ingest_bim.ifc_early:begin"),
+    Entry("meshfile", "ingest_bim.meshfiles.reader", "mesh", (".obj", ".gltf", ".glb", ".ply", ".stl", ".zip")),
+    Entry("ifc", "ingest_bim.ifc.reader", "mesh", (".ifc", ".ifczip", ".ifcxml"), ahead="ingest_bim.ifc.early:begin"),
 )
 
 TILERS: tuple[Entry, ...] = (
-    Entry("blocks", "tiling.blocks", "blocks"),
-    Entry("mesh", "tiling.mesh", "mesh"),
+    Entry("blocks", "tiling.blocks.tiler", "blocks"),
+    Entry("mesh", "tiling.meshes.tiler", "mesh"),
     Entry("tileset", "tiling.adopted", "tileset"),
-    Entry("points", "tiling.points", "points"),
-    Entry("terrain", "tiling.terrain", "terrain", ahead="tiling.terrain_warm:warm"),
+    Entry("points", "tiling.points.tiler", "points"),
+    Entry("terrain", "tiling.terrain.tiler", "terrain", ahead="tiling.terrain.warm:warm"),
 )
 
 #: The module that verifies tiles: ``check_tileset(path)`` and ``check_layer(version, lake, archive, …)``.
 CHECKER = "tiling.check"
 
 #: The module that writes finished tiles for old clients: ``convert(archive, folder, listen) -> number of files``.
-CONVERTER = "tiling.legacy"
+CONVERTER = "tiling.legacy.converter"
 
 #: The codec of EXT_meshopt_compression.
-MESHOPT = "tiling.meshopt"
+MESHOPT = "tiling.encoding.meshopt"
 
 SCENARIOS: tuple[Entry, ...] = (
     Entry("inundation", "scenarios.inundation", "scenario"),

@@ -76,7 +76,7 @@ class Bounds:
 class Column:
     """One attribute of a layer: `name` as stored, Arrow `type`, SI `unit` ("" if none), titles for people.
 
-    `inherited`: in tiles a feature that states none has that of the feature it belongs to (`tiling.inherited`).
+    `inherited`: in tiles a feature that states none has that of the feature it belongs to (`tiling.meshes.inherited`).
     """
 
     name: str

@@ -49,7 +49,7 @@ class TileJob:
         workers: processes it may use; the bytes written must not depend on it.
         progress: called with (done fraction 0–1, what is being done); raises Cancelled when the job was dismissed.
         about: what the layer is (CIM group and grade, titles), for the tileset's metadata.
-        archive_bytes: what an archive may take that the tiler puts into the lake itself (`tiling.pieces`); `out` is split by who asked for it.
+        archive_bytes: what an archive may take that the tiler puts into the lake itself (`tiling.blocks.pieces`); `out` is split by who asked for it.
     """
 
     lake: Lake

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from tiling.check import Report, Where, load_model
-from tiling.gltf import Instanced, Primitive, Surface, container, glb
-from tiling.metadata import schema_of
+from tiling.encoding.drawables import Instanced, Primitive, Surface
+from tiling.encoding.gltf import container, glb
+from tiling.encoding.metadata import schema_of
 
 Change = Callable[["File"], Any]
 

@@ -11,9 +11,9 @@ import pytest
 
 from tests.conformance.test_check_mutants import Files, Glb
 from tests.conformance.test_positions_layers import rewritten
-from tiling import blocks as tiler
+from tiling.blocks import tiler
 from tiling.check import check_layer
-from tiling.gltf import container
+from tiling.encoding.gltf import container
 from twin.bench.cities import generate_buildings
 from twin.lake import Lake
 from twin.model import LayerVersion

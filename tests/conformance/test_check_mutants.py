@@ -16,9 +16,9 @@ from PIL import Image
 
 from tests.conformance.test_positions_layers import rewritten
 from tests.tiling.test_textures import FULL, walls
-from tiling import mesh as tiler
 from tiling.check import check_layer
-from tiling.gltf import container
+from tiling.encoding.gltf import container
+from tiling.meshes import tiler
 from twin.lake import Lake
 from twin.model import LayerVersion, Material, Mesh, Reference
 from twin.model import Report as ReadReport

@@ -20,9 +20,9 @@ from test_extensions import write_water
 
 from ingest_gis import terrain as reader
 from tests.conformance.test_positions_layers import _patched, finest, rewritten
-from tiling import terrain
 from tiling.check import Report, Where, check_layer, check_tileset
 from tiling.check.terrain_tile import MAX, decode_terrain
+from tiling.terrain import tiler as terrain
 from twin.lake import Lake
 from twin.model import LayerVersion
 from twin.model import Report as ReadReport

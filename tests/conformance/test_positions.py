@@ -17,12 +17,12 @@ import rasterio
 import shapely
 from rasterio.transform import from_origin
 
-from tiling import blocks as block_tiler
-from tiling import mesh as mesh_tiler
-from tiling import points as point_tiler
+from tiling.blocks import tiler as block_tiler
 from tiling.check import CallableSource, Report, Task, check_layer, check_positions
 from tiling.check.positions_geodesy import Inverse, geoid
 from tiling.check.positions_ground import Terrain
+from tiling.meshes import tiler as mesh_tiler
+from tiling.points import tiler as point_tiler
 from twin import crs
 from twin.ground import Ground
 from twin.lake import Lake

@@ -22,9 +22,9 @@ from click.testing import CliRunner
 from rasterio.transform import from_origin
 
 from ingest_gis import terrain as terrain_reader
-from tiling import terrain as terrain_tiler
 from tiling.check import Report, check_layer, check_tileset
 from tiling.check.terrain_tile import decode_terrain
+from tiling.terrain import tiler as terrain_tiler
 from twin import checking, crs, intake, tasks
 from twin.city import City
 from twin.cli import main

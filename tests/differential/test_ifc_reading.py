@@ -27,8 +27,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ingest_bim import ifc
-from ingest_bim.geometry_faces import default_look
+from ingest_bim.geometry.faces import default_look
+from ingest_bim.ifc import reader as ifc
 from twin.model import Mesh, Report, Table
 
 QUICK = (

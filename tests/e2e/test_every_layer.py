@@ -19,7 +19,9 @@ from tests.e2e import every_layer
 from tests.e2e.conftest import Served, served_city
 from tests.e2e.test_instances import SCENE, bundle, hosted
 from tests.e2e.test_three import three
-from tiling import mesh, pieces, tree_documents
+from tiling import tree_documents
+from tiling.blocks import pieces
+from tiling.meshes import tiler as mesh
 from twin import exporting, tasks
 from twin.city import City
 

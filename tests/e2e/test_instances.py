@@ -19,7 +19,8 @@ import pytest
 from PIL import Image
 
 from ingest_gis import terrain as terrain_reader
-from tiling import legacy, terrain
+from tiling.legacy import converter as legacy
+from tiling.terrain import tiler as terrain
 from twin.archive import Archive
 from twin.ground import Ground
 from twin.lake import Lake

@@ -21,9 +21,9 @@ import trimesh
 from tests.ingest_gis.conftest import write_las
 from tests.points.conftest import exact
 from tests.points.conftest import tiled as tiled  # noqa: PLC0414 - the fixture
-from tiling import blocks
-from tiling import mesh as meshes
+from tiling.blocks import tiler as blocks
 from tiling.check import check_tileset
+from tiling.meshes import tiler as meshes
 from twin.lake import Lake
 from twin.model import Features, Material, Mesh, Reference, Report
 from twin.parts import write_version

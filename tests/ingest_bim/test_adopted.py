@@ -19,7 +19,8 @@ import trimesh
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
-from ingest_bim import adopted, adopted_files
+from ingest_bim.tilesets import files as adopted_files
+from ingest_bim.tilesets import reader as adopted
 from tiling import adopted as tiler
 from twin import grading, intake
 from twin.api import create_app

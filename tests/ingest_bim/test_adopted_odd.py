@@ -15,7 +15,7 @@ import pytest
 import trimesh
 from PIL import Image
 
-from ingest_bim import adopted
+from ingest_bim.tilesets import reader as adopted
 from tests.ingest_bim.test_adopted import PLACE, files, take, tileset
 from twin import intake
 from twin.errors import BadInput, BadOption, MissingReference, UnreadableSource

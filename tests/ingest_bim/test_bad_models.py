@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest_bim import citygml, cityjson, meshfile
+from ingest_bim.citymodels import citygml, cityjson
+from ingest_bim.meshfiles import reader as meshfile
 from tests.ingest_bim.test_citygml import building, hull, save
 from tests.ingest_bim.test_meshfile import PLACE
 from tests.ingest_bim.test_textures import document
-from tiling import mesh as tiler
 from tiling.check import check_tileset
+from tiling.meshes import tiler
 from twin.errors import TwinError, UnreadableSource
 from twin.lake import Lake
 from twin.model import Mesh, Report

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import shapely
 
-from ingest_bim import citymodel_kernels as kernels
-from ingest_bim.citymodel import Face
-from ingest_bim.citymodel_faces import corner_uv, flattened, triangulate
+from ingest_bim.citymodels import kernels
+from ingest_bim.citymodels.faces import corner_uv, flattened, triangulate
+from ingest_bim.citymodels.objects import Face
 
 
 def star(rng: np.random.Generator, corners: int, size: float, at: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:

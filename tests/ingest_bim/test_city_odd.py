@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import shapely
 
-from ingest_bim import citygml, cityjson
+from ingest_bim.citymodels import citygml, cityjson
 from twin.model import Mesh, Report
 
 ID = "{http://www.opengis.net/gml}id"

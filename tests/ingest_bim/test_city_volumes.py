@@ -18,8 +18,8 @@ import pyproj
 import pytest
 import trimesh
 
-from ingest_bim import citygml, cityjson
-from ingest_bim.citymodel_solids import solid_volumes
+from ingest_bim.citymodels import citygml, cityjson
+from ingest_bim.citymodels.solids import solid_volumes
 from twin.model import Mesh, Report
 
 GML = "{http://www.opengis.net/gml}"

@@ -15,8 +15,8 @@ import pytest
 import trimesh
 from pyproj import Transformer
 
-from ingest_bim import citygml
-from ingest_bim.citymodel import crs_text
+from ingest_bim.citymodels import citygml
+from ingest_bim.citymodels.objects import crs_text
 from twin import grading, intake
 from twin.errors import BadFeature, BadReference, MissingReference, UnreadableSource
 from twin.lake import Lake
@@ -253,7 +253,7 @@ def test_members_are_whole_wherever_the_stream_is_cut(tmp_path: Path, monkeypatc
             expected += [(theme, ET.canonicalize(ET.tostring(one), strip_text=True)) for one in child[0][1:]]
         elif name == "featureMembers":
             expected += [("", ET.canonicalize(ET.tostring(one), strip_text=True)) for one in child]
-    monkeypatch.setattr("ingest_bim.citygml_stream.CHUNK", size)
+    monkeypatch.setattr("ingest_bim.citymodels.citygml_stream.CHUNK", size)
     found, head = [], citygml.Head()
     for element in citygml.members(path, head):
         theme = element.attrib.pop("theme", "")
@@ -442,8 +442,8 @@ def test_volume_of_a_plateau_solid(shared_data: Path) -> None:
 
 
 def test_to_a_checked_tileset(shared_data: Path, tmp_path: Path, lake: Lake) -> None:
-    from tiling import mesh as tiler
     from tiling.check import check_tileset
+    from tiling.meshes import tiler
 
     path = shared_data / "citymodel" / FILES[0]
     assert intake.choose_reader(path, None, {}).name == "citygml"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import shapely
 
-from ingest_bim import citygml
+from ingest_bim.citymodels import citygml
 from tests.ingest_bim.test_citygml import AT, FACES, polygon, save
 from tests.ingest_bim.test_citygml import load as load_gml
 from tests.ingest_bim.texture_helpers import drawn_at, quarters

@@ -14,7 +14,7 @@ import trimesh
 from PIL import Image
 from pyproj import Transformer
 
-from ingest_bim import cityjson
+from ingest_bim.citymodels import cityjson
 from twin import grading, intake
 from twin.errors import BadFeature, BadOption, BadReference, MissingReference, TwinError, UnreadableSource
 from twin.lake import Lake
@@ -424,8 +424,8 @@ def test_every_file_of_the_suites_has_a_verdict(shared_data: Path) -> None:
 
 
 def test_to_a_checked_tileset(tmp_path: Path, lake: Lake) -> None:
-    from tiling import mesh as tiler
     from tiling.check import check_tileset
+    from tiling.meshes import tiler
 
     report = Report(source="model")
     version = write_version(lake, "cubes", "mesh", cityjson.read(save(tmp_path, document()), cityjson.Options(), report), report, provenance={})

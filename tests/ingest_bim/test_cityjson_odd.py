@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest_bim import citygml, cityjson
+from ingest_bim.citymodels import citygml, cityjson
 from tests.ingest_bim.test_cityjson import CUBE, KINDS, SHELL, document, load, save
 from twin import intake
 from twin.errors import UnreadableSource

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest_bim import citygml, cityjson
+from ingest_bim.citymodels import citygml, cityjson
 from tests.ingest_bim.test_citygml import building, hull, save
 from tests.ingest_bim.test_cityjson import CUBE, SHELL, document
 from twin import intake

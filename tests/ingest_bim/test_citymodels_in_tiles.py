@@ -16,9 +16,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tiling"))
 from tiling_helpers import decoded
 
-from ingest_bim import citygml, cityjson
-from tiling import mesh as tiler
+from ingest_bim.citymodels import citygml, cityjson
 from tiling.check import check_tileset
+from tiling.meshes import tiler
 from twin.lake import Lake
 from twin.model import Report
 from twin.parts import write_version

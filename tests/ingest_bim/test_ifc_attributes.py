@@ -9,9 +9,9 @@ import ifcopenshell
 import ifcopenshell.guid
 import pytest
 
-from ingest_bim.ifc_attributes import COMMON
-from ingest_bim.ifc_beside import _candidates
-from ingest_bim.step_scan import StepText
+from ingest_bim.ifc.attributes import COMMON
+from ingest_bim.ifc.beside import _candidates
+from ingest_bim.ifc.step_scan import StepText
 from tests.ingest_bim.test_ifc_properties import FIRST, SECOND, ModelFile, Read, Step
 from twin import grading
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest_bim import ifc
+from ingest_bim.ifc import reader as ifc
 from twin.errors import BadReference, UnreadableSource
 from twin.model import Mesh, Report, Table
 

@@ -9,8 +9,9 @@ import ifcopenshell
 import numpy as np
 import pytest
 
-from ingest_bim import geometry_host, ifc
-from ingest_bim.geometry_copies import is_copied
+from ingest_bim.geometry import host as geometry_host
+from ingest_bim.geometry.copies import is_copied
+from ingest_bim.ifc import reader as ifc
 from twin.model import Mesh, Report
 
 

@@ -17,11 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest_bim import ifc, ifc_early, ifc_reading, ifc_shaping
-from ingest_bim.ifc_geometry import Shape, Shapes
-from ingest_bim.ifc_properties import read_definitions
-from ingest_bim.ifc_sent import packed, unpacked
-from ingest_bim.ifc_shapes import shape_model
+from ingest_bim.ifc import early as ifc_early
+from ingest_bim.ifc import reader as ifc
+from ingest_bim.ifc import reading as ifc_reading
+from ingest_bim.ifc import shaping as ifc_shaping
+from ingest_bim.ifc.geometry import Shape, Shapes
+from ingest_bim.ifc.properties import read_definitions
+from ingest_bim.ifc.sent import packed, unpacked
+from ingest_bim.ifc.shapes import shape_model
 from twin import ahead, reading
 from twin.errors import BadOption, Cancelled, MissingReference, UnreadableSource
 from twin.model import Batch, Mesh, Report, Table
@@ -154,7 +157,7 @@ def test_what_a_job_needs_is_loaded_by_a_thread_that_gives_way(tmp_path: Path, l
         "threading.Timer(0.5, lambda: (seen.append('twin.tasks' in sys.modules), spare.set())).start();"
         "entry = next(entry for entry in entries.READERS if entry.name == 'ifc');"
         f"ahead.load(ahead.Begun(entry, pathlib.Path({str(tmp_path / 'a.ifc')!r}), spare));"
-        "print(seen == [False], 'twin.tasks' in sys.modules, 'tiling.mesh' in sys.modules, given == [ahead.GIVES_WAY], os.getpriority(os.PRIO_PROCESS, 0))"
+        "print(seen == [False], 'twin.tasks' in sys.modules, 'tiling.meshes.tiler' in sys.modules, given == [ahead.GIVES_WAY], os.getpriority(os.PRIO_PROCESS, 0))"
     )
     with (tmp_path / "a.ifc").open("wb") as file:
         file.truncate(ahead.LARGE - (not large))
@@ -228,9 +231,9 @@ def test_dismissed_it_ends(model_file: ModelFile, step: Step, tmp_path: Path, mo
 
 
 def test_beginning_loads_nothing_large() -> None:
-    code = "import sys, twin.commands, twin.ahead, ingest_bim.ifc_early; print(sorted({'numpy', 'pyarrow', 'pydantic', 'ifcopenshell'} & set(sys.modules)))"
+    code = "import sys, twin.commands, twin.ahead, ingest_bim.ifc.early; print(sorted({'numpy', 'pyarrow', 'pydantic', 'ifcopenshell'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.strip() == "[]"
-    code = "import sys, ingest_bim.ifc; print(sorted({'numpy', 'pyarrow', 'ifcopenshell', 'peewee'} & set(sys.modules)))"
+    code = "import sys, ingest_bim.ifc.reader; print(sorted({'numpy', 'pyarrow', 'ifcopenshell', 'peewee'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.strip() == "[]"
 
 

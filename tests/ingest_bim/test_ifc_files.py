@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest_bim import ifc
+from ingest_bim.ifc import reader as ifc
 from twin import parts
 from twin.errors import BadFeature, BadInput, BadReference, MissingReference, UnreadableSource
 from twin.lake import Lake

@@ -13,8 +13,8 @@ import shapely
 from pyproj import Transformer
 from shapely import affinity
 
-from ingest_bim import ifc
-from ingest_bim.ifc_footprint import fit, outline
+from ingest_bim.ifc import reader as ifc
+from ingest_bim.ifc.footprint import fit, outline
 from twin import reading
 from twin.city import City
 from twin.errors import BadOption, BadReference, NotFound

@@ -17,12 +17,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ingest_bim import geometry_host, ifc, ifc_groups
-from ingest_bim.geometry_host import CLIP, PLAIN
-from ingest_bim.ifc_frames import cut_circles
-from ingest_bim.ifc_geometry import FAST, MIDDLE, REFERENCE, Host, Shape, compare, is_closed, volume_of
-from ingest_bim.ifc_groups import ladder
-from ingest_bim.ifc_ladder import shape_all
+from ingest_bim.geometry import host as geometry_host
+from ingest_bim.geometry.host import CLIP, PLAIN
+from ingest_bim.ifc import groups as ifc_groups
+from ingest_bim.ifc import reader as ifc
+from ingest_bim.ifc.frames import cut_circles
+from ingest_bim.ifc.geometry import FAST, MIDDLE, REFERENCE, Host, Shape, compare, is_closed, volume_of
+from ingest_bim.ifc.groups import ladder
+from ingest_bim.ifc.ladder import shape_all
 from ingest_bim.pipes import Exact, receive, send
 from twin.errors import BadReference, UnreadableSource
 from twin.model import Mesh, Report

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ingest_bim import ifc, ifc_open
-from ingest_bim.step_guard import guarded
-from ingest_bim.step_text import guess_encoding
+from ingest_bim.ifc import open as ifc_open
+from ingest_bim.ifc import reader as ifc
+from ingest_bim.ifc.step_guard import guarded
+from ingest_bim.ifc.step_text import guess_encoding
 from twin.errors import BadInput, UnreadableSource
 from twin.model import Mesh, Report
 

@@ -13,7 +13,13 @@ from typing import Any
 
 import pytest
 
-from ingest_bim import geometry_host, geometry_start, ifc, ifc_early, ifc_geometry, ifc_reading, ifc_shaping
+from ingest_bim.geometry import host as geometry_host
+from ingest_bim.geometry import start as geometry_start
+from ingest_bim.ifc import early as ifc_early
+from ingest_bim.ifc import geometry as ifc_geometry
+from ingest_bim.ifc import reader as ifc
+from ingest_bim.ifc import reading as ifc_reading
+from ingest_bim.ifc import shaping as ifc_shaping
 from tests.ingest_bim.test_ifc_early import TEXTS, ModelFile, Step, _nothing_begun, begun, options, same, settle  # noqa: F401  the fixture holds here too
 from twin.errors import UnreadableSource
 from twin.model import Batch, Report
@@ -127,7 +133,7 @@ def test_a_worker_that_is_killed_while_it_waits_costs_nothing(model_file: ModelF
 
 
 def _killed(times: int) -> Callable[[str], subprocess.Popen[bytes]]:
-    """`geometry_start.spawned`, of which the first are killed at once."""
+    """`ingest_bim.geometry.start.spawned`, of which the first are killed at once."""
     started: list[subprocess.Popen[bytes]] = []
 
     def spawned(module: str) -> subprocess.Popen[bytes]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest_bim import ifc
+from ingest_bim.ifc import reader as ifc
 from twin.model import Mesh, Report
 
 Step = Callable[..., str]

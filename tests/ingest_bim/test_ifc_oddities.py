@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest_bim import ifc
-from ingest_bim.ifc_structure import Structure
+from ingest_bim.ifc import reader as ifc
+from ingest_bim.ifc.structure import Structure
 from twin.errors import UnreadableSource
 from twin.model import Mesh, Report
 

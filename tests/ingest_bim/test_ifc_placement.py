@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from pyproj import Geod, Transformer
 
-from ingest_bim import ifc, meshfile
-from ingest_bim.ifc_map import crs_code, degrees, read_helmert, vertical_code
-from ingest_bim.ifc_placement import Placement, Request, place
-from ingest_bim.ifc_units import Units
+from ingest_bim.ifc import reader as ifc
+from ingest_bim.ifc.map import crs_code, degrees, read_helmert, vertical_code
+from ingest_bim.ifc.placement import Placement, Request, place
+from ingest_bim.ifc.units import Units
+from ingest_bim.meshfiles import reader as meshfile
 from twin import crs
 from twin.errors import BadOption, BadReference, MissingReference
 from twin.model import ELLIPSOID, Report

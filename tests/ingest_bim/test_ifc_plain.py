@@ -15,16 +15,18 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest_bim import geometry_polygons, ifc, ifc_reading
-from ingest_bim.geometry_host import PLAIN
-from ingest_bim.geometry_plain import Plain
-from ingest_bim.geometry_polygons import NotEvaluated, balanced, cut
-from ingest_bim.ifc_geometry import Shape, area_of, volume_of
-from ingest_bim.ifc_properties import read_definitions
-from ingest_bim.ifc_singles import Singles
-from ingest_bim.ifc_structure import read_structure
-from ingest_bim.ifc_units import Units
-from ingest_bim.step_scan import StepText
+from ingest_bim.geometry import polygons as geometry_polygons
+from ingest_bim.geometry.host import PLAIN
+from ingest_bim.geometry.plain import Plain
+from ingest_bim.geometry.polygons import NotEvaluated, balanced, cut
+from ingest_bim.ifc import reader as ifc
+from ingest_bim.ifc import reading as ifc_reading
+from ingest_bim.ifc.geometry import Shape, area_of, volume_of
+from ingest_bim.ifc.properties import read_definitions
+from ingest_bim.ifc.singles import Singles
+from ingest_bim.ifc.step_scan import StepText
+from ingest_bim.ifc.structure import read_structure
+from ingest_bim.ifc.units import Units
 from twin import reading
 from twin.errors import Cancelled
 from twin.model import Mesh, Report
@@ -229,7 +231,7 @@ def boxes(mesh: Mesh) -> list[float]:
 
 def test_a_wrong_engine_is_found_out(model_file: ModelFile, step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
     right = geometry_polygons.prism
-    monkeypatch.setattr("ingest_bim.geometry_plain.prism", lambda *args, **kwargs: right(*args, **kwargs)[:-1])  # one triangle is lost
+    monkeypatch.setattr("ingest_bim.geometry.plain.prism", lambda *args, **kwargs: right(*args, **kwargs)[:-1])  # one triangle is lost
     _, facts = read(model_file(step(*walls(6))))
     assert PLAIN not in facts["kernels"]
     assert any(PLAIN in line and "not used" in line for line in facts["guard"])

@@ -9,8 +9,8 @@ import ifcopenshell
 import numpy as np
 import pytest
 
-from ingest_bim.ifc_products import Products
-from ingest_bim.step_scan import StepText
+from ingest_bim.ifc.products import Products
+from ingest_bim.ifc.step_scan import StepText
 
 LINES = """
 #1=IFCPROJECT('0000000000000000000000',$,'P',$,$,$,$,(#2),$);

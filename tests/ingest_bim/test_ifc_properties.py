@@ -10,14 +10,15 @@ from typing import Any
 import ifcopenshell
 import pytest
 
-from ingest_bim import ifc, ifc_singles
-from ingest_bim.ifc_properties import read_definitions
-from ingest_bim.ifc_singles import Singles
-from ingest_bim.ifc_structure import read_structure
-from ingest_bim.ifc_units import Units
-from ingest_bim.ifc_values import values_of
-from ingest_bim.step_access import parser
-from ingest_bim.step_scan import StepText
+from ingest_bim.ifc import reader as ifc
+from ingest_bim.ifc import singles as ifc_singles
+from ingest_bim.ifc.properties import read_definitions
+from ingest_bim.ifc.singles import Singles
+from ingest_bim.ifc.step_access import parser
+from ingest_bim.ifc.step_scan import StepText
+from ingest_bim.ifc.structure import read_structure
+from ingest_bim.ifc.units import Units
+from ingest_bim.ifc.values import values_of
 from twin.errors import BadInput
 from twin.model import Mesh, Report
 

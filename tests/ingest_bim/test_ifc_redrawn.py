@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest_bim import ifc
-from ingest_bim.geometry_disks import tube
-from ingest_bim.geometry_host import OUTLINES, geometry_settings
-from ingest_bim.geometry_profiles import Draw
-from ingest_bim.geometry_redrawn import redraw
-from ingest_bim.ifc_caps import closed
-from ingest_bim.ifc_geometry import Shape, is_closed, volume_of
-from ingest_bim.step_access import parser
+from ingest_bim.geometry.disks import tube
+from ingest_bim.geometry.host import OUTLINES, geometry_settings
+from ingest_bim.geometry.profiles import Draw
+from ingest_bim.geometry.redrawn import redraw
+from ingest_bim.ifc import reader as ifc
+from ingest_bim.ifc.caps import closed
+from ingest_bim.ifc.geometry import Shape, is_closed, volume_of
+from ingest_bim.ifc.step_access import parser
 from twin import reading
 from twin.model import Mesh, Report
 

@@ -9,10 +9,10 @@ import ifcopenshell
 import numpy as np
 import pytest
 
-from ingest_bim import ifc
-from ingest_bim.ifc_geometry import REFERENCE
-from ingest_bim.ifc_groups import signature
-from ingest_bim.ifc_products import Products
+from ingest_bim.ifc import reader as ifc
+from ingest_bim.ifc.geometry import REFERENCE
+from ingest_bim.ifc.groups import signature
+from ingest_bim.ifc.products import Products
 from twin import reading
 from twin.model import Mesh, Report
 

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from ifcopenshell.util.placement import get_axis2placement
 
-from ingest_bim import ifc, ifc_geometry
-from ingest_bim.geometry_clip import Evaluator, NotEvaluated
-from ingest_bim.geometry_host import CLIP, DIRECT
-from ingest_bim.ifc_cache import ShapeCache, pack, unpack
-from ingest_bim.ifc_frames import axis_matrix, operator_matrix
-from ingest_bim.ifc_geometry import Shape, volume_of
-from ingest_bim.step_scan import StepText, _uncommented
+from ingest_bim.geometry.clip import Evaluator, NotEvaluated
+from ingest_bim.geometry.host import CLIP, DIRECT
+from ingest_bim.ifc import geometry as ifc_geometry
+from ingest_bim.ifc import reader as ifc
+from ingest_bim.ifc.cache import ShapeCache, pack, unpack
+from ingest_bim.ifc.frames import axis_matrix, operator_matrix
+from ingest_bim.ifc.geometry import Shape, volume_of
+from ingest_bim.ifc.step_scan import StepText, _uncommented
 from twin import reading
 from twin.errors import Cancelled
 from twin.model import Mesh, Report

@@ -14,7 +14,7 @@ import trimesh
 from PIL import Image
 from pyproj import Transformer
 
-from ingest_bim import meshfile
+from ingest_bim.meshfiles import reader as meshfile
 from tests.ingest_bim.texture_helpers import QUARTERS, drawn_at, quarters
 from twin import intake
 from twin.errors import BadFeature, BadOption, BadReference, MissingReference, TwinError, UnreadableSource
@@ -377,8 +377,8 @@ def test_what_validators_ship_does_not_crash(shared_data: Path) -> None:
 
 
 def test_to_a_checked_tileset(tmp_path: Path, lake: Lake) -> None:
-    from tiling import mesh as tiler
     from tiling.check import check_tileset
+    from tiling.meshes import tiler
 
     path = box(tmp_path, "glb")
     assert intake.choose_reader(path, None, {}).name == "meshfile"

@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.spatial import KDTree
 
 from tests.ingest_bim.test_meshfile import PLACE, load, placed
-from tiling import meshopt
+from tiling.encoding import meshopt
 from twin.errors import BadOption, UnreadableSource
 
 BALL = trimesh.creation.icosphere(2, 3.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ingest_bim.meshfile_scene import _begun_by
+from ingest_bim.meshfiles.scene import _begun_by
 from tests.ingest_bim.test_meshfile import ARROW, PLACE, SQUARE, WALL, area, colours, load, wrote
 from tests.ingest_bim.texture_helpers import QUARTERS, drawn_at, quarters
 from twin.errors import UnreadableSource

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest_bim import citygml, cityjson, meshfile, package
+from ingest_bim import package
+from ingest_bim.citymodels import citygml, cityjson
+from ingest_bim.meshfiles import reader as meshfile
 from tests.ingest_bim.test_citygml import save
 from tests.ingest_bim.test_meshfile import PLACE, WALL
 from tests.ingest_bim.test_textures import COORDINATES, appearance, document, wall

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest_bim import ifc, step_scan
-from ingest_bim.step_scan import Spans, StepText
+from ingest_bim.ifc import reader as ifc
+from ingest_bim.ifc import step_scan
+from ingest_bim.ifc.step_scan import Spans, StepText
 from twin.bench.bim import write_walls
 from twin.model import Mesh, Report, Table
 

@@ -18,8 +18,9 @@ import pytest
 import shapely
 from PIL import Image
 
-from ingest_bim import citygml, cityjson, citymodel_mesh
-from ingest_bim.citymodel_textures import MAX_PIXELS
+from ingest_bim.citymodels import citygml, cityjson
+from ingest_bim.citymodels import mesh as citymodel_mesh
+from ingest_bim.citymodels.textures import MAX_PIXELS
 from tests.ingest_bim.test_citygml import AT, ROOT, building, hull, polygon, save
 from tests.ingest_bim.test_citygml import load as load_gml
 from tests.ingest_bim.texture_helpers import QUARTERS, drawn_at, quarters

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tests.conftest import room
-from tiling.point_runs import Columns, Run
+from tiling.points.runs import Columns, Run
 from twin.archive import ArchiveWriter
 from twin.bench.cities import generate_buildings
 from twin.errors import StorageError

@@ -14,7 +14,7 @@ import shapely
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tiling import pieces
+from tiling.blocks import pieces
 from twin import checking, intake, parts, tasks
 from twin.archive import Archive
 from twin.city import City

@@ -15,9 +15,9 @@ import pytest
 from pyproj import Transformer
 
 from ingest_gis import points as reader
-from tiling import meshopt
-from tiling import points as tiler
 from tiling.check.layer import check_layer
+from tiling.encoding import meshopt
+from tiling.points import tiler
 from twin import crs, parts
 from twin.archive import Archive
 from twin.lake import Lake

@@ -17,7 +17,7 @@ from tests.conftest import shared_path
 from tests.ingest_gis.conftest import write_las
 from tests.points.conftest import exact, ingest, tile
 from tests.points.copc import write_copc
-from tiling import points as tiler
+from tiling.points import tiler
 from twin.errors import BadReference, TwinError, UnreadableSource
 from twin.lake import Lake
 from twin.model import Report

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from pyproj import Transformer
 
-from tiling import point_frame, point_kernels
-from tiling.point_frame import Frame
+from tiling.points import frame as point_frame
+from tiling.points import kernels as point_kernels
+from tiling.points.frame import Frame
 from twin import crs
 from twin.model import Bounds, Reference
 

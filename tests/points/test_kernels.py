@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from tiling import point_kernels as kernels
-from tiling.point_kernels import BITS
+from tiling.points import kernels
+from tiling.points.kernels import BITS
 
 CODES = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=200)
 

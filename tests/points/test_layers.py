@@ -136,7 +136,7 @@ def test_flags_and_classes_are_left_out_and_counted(tmp_path: Path, lake: Lake, 
 def test_the_check_sees_a_filter_that_was_not_applied(tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_las(tmp_path / "f.las", 20_000)
     version, _ = ingest(lake, path, exclude="5", **HERE)
-    monkeypatch.setattr("tiling.point_runs.Cloud._kept", lambda _self, raw: raw)
+    monkeypatch.setattr("tiling.points.runs.Cloud._kept", lambda _self, raw: raw)
     with pytest.raises(BadFeature, match="points were written"):
         tile(lake, version, tmp_path / "x.3tz")
 

@@ -15,9 +15,9 @@ from scipy.spatial import cKDTree
 from ingest_gis import points as reader
 from tests.ingest_gis.conftest import write_las
 from tests.points.conftest import Tiled
-from tiling import points as tiler
 from tiling.check import check_tileset
 from tiling.check.layer import check_layer
+from tiling.points import tiler
 from twin import parts
 from twin.archive import Archive
 from twin.errors import BadOption

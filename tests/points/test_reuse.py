@@ -10,9 +10,9 @@ import pytest
 
 from ingest_gis import points as reader
 from tests.ingest_gis.conftest import write_las
-from tiling import point_reuse
-from tiling import points as tiler
-from tiling.point_runs import Cloud
+from tiling.points import reuse as point_reuse
+from tiling.points import tiler
+from tiling.points.runs import Cloud
 from twin import clouds, parts
 from twin.lake import Lake
 from twin.model import LayerVersion, Report

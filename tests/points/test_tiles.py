@@ -19,10 +19,12 @@ from tests.conftest import shared_path
 from tests.ingest_gis.conftest import write_las
 from tests.points.conftest import Tiled, exact
 from tests.tiling.tiling_helpers import assert_valid
-from tiling import legacy, point_runs, points
 from tiling.check import Report, Where, check_tileset, decode_glb
 from tiling.check.content import identify, positions
-from tiling.point_octree import REMNANT
+from tiling.legacy import converter as legacy
+from tiling.points import runs as point_runs
+from tiling.points import tiler as points
+from tiling.points.octree import REMNANT
 from twin.archive import Archive
 from twin.errors import Cancelled
 

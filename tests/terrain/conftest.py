@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ingest_gis import terrain as reader
-from tiling import terrain
+from tiling.terrain import tiler as terrain
 from twin import intake, tasks
 from twin.city import City
 from twin.lake import Lake

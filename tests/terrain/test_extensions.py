@@ -18,7 +18,7 @@ from pyproj import Transformer
 from terrain_helpers import Tiles, hills, write_dem
 
 from tiling.check import check_layer, check_tileset
-from tiling.terrain_glb import skirt_height
+from tiling.terrain.glb import skirt_height
 from twin.errors import BadFeature, BadOption, MissingReference
 from twin.lake import Lake
 from twin.model import LayerVersion

@@ -11,8 +11,9 @@ import pytest
 import rasterio
 from pyproj import Transformer
 
-from tiling import terrain, terrain_levels
 from tiling.check import check_layer
+from tiling.terrain import levels as terrain_levels
+from tiling.terrain import tiler as terrain
 from twin import parts, reading
 from twin.errors import BadOption
 from twin.ground import Ground

@@ -16,7 +16,7 @@ from terrain_helpers import hills, write_dem
 
 from ingest_gis import raster_source
 from ingest_gis import terrain as reader
-from tiling import terrain as tiler
+from tiling.terrain import tiler
 from twin.errors import BadFeature, BadInput, BadOption, BadReference, MissingReference, TwinError, UnreadableSource
 from twin.ground import Ground
 from twin.lake import Lake

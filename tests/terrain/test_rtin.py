@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiling import rtin
+from tiling.terrain import rtin
 
 N = rtin.STEPS
 

@@ -12,7 +12,7 @@ from pyproj import Transformer
 from terrain_decoder import TO_ECEF, DecodedTile
 from terrain_helpers import Tiles, hills, write_dem
 
-from tiling import terrain
+from tiling.terrain import tiler as terrain
 from twin import crs
 from twin.errors import BadOption, Cancelled
 from twin.lake import Lake

@@ -14,8 +14,8 @@ from terrain_helpers import Tiles, write_dem
 from test_mosaic import LIFT, UTM, coarse, fine, ground, inside, places
 from test_tiles import edges_meet
 
-from tiling import terrain
 from tiling.check.layer import check_layer
+from tiling.terrain import tiler as terrain
 from twin import checking, crs
 from twin.archive import Archive
 from twin.city import City

@@ -9,8 +9,9 @@ from typing import Any
 
 from terrain_helpers import Tiles, hills, write_dem
 
-from tiling import audit, heights, quantized_mesh, rtin, terrain_surface
-from tiling.terrain_warm import warm
+from tiling.terrain import audit, heights, quantized_mesh, rtin
+from tiling.terrain import surface as terrain_surface
+from tiling.terrain.warm import warm
 from twin import ahead, registry
 from twin.model import LayerVersion
 
@@ -36,7 +37,7 @@ def test_a_terrain_needs_no_kernel_that_was_not_loaded_ahead(tmp_path: Path, ing
 
 def test_it_is_called_in_a_thread_and_its_errors_are_left_to_the_use(monkeypatch: Any) -> None:
     called = threading.Event()
-    monkeypatch.setattr("tiling.terrain_warm.warm", lambda: called.set() or 1 / 0)
+    monkeypatch.setattr("tiling.terrain.warm.warm", lambda: called.set() or 1 / 0)
     ahead.start(registry.tilers()["terrain"])
     assert called.wait(20)
     ahead.start(None)

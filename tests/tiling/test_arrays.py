@@ -16,10 +16,11 @@ import pytest
 import shapely
 from pyproj import CRS
 
-from ingest_bim import cityjson
+from ingest_bim.citymodels import cityjson
 from ingest_gis import vector
-from tiling import blocks, mesh
+from tiling.blocks import tiler as blocks
 from tiling.check import check_tileset
+from tiling.meshes import tiler as mesh
 from twin import cql2, parts
 from twin.lake import Lake
 from twin.model import LayerVersion, Report

@@ -1,4 +1,4 @@
-"""tiling.blocks end to end: lake → archive → decoded tiles, against pyproj, shapely and trimesh."""
+"""tiling.blocks.tiler end to end: lake → archive → decoded tiles, against pyproj, shapely and trimesh."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import shapely
 import trimesh
 from rasterio.transform import from_origin
 
-from tiling import blocks
+from tiling.blocks import tiler as blocks
 from tiling.check import check_tileset
 from twin.errors import BadFeature, MissingReference, StorageError
 from twin.ground import Ground

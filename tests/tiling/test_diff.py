@@ -17,9 +17,9 @@ import pytest
 import shapely
 import trimesh
 
-from tiling import blocks
+from tiling.blocks import tiler as blocks
 from tiling.check import diff_tilesets, sides, walk
-from tiling.legacy import convert
+from tiling.legacy.converter import convert
 from twin import intake, tasks
 from twin.archive import Archive, ArchiveWriter
 from twin.archive_set import ArchiveSet

@@ -12,7 +12,7 @@ import pytest
 import shapely
 import trimesh
 
-from tiling import blocks
+from tiling.blocks import tiler as blocks
 from tiling.check import check_layer
 from twin.lake import Lake
 from twin.model import Features, LayerVersion, Reference, Report

@@ -11,8 +11,9 @@ import pytest
 import shapely
 import trimesh
 
-from tiling import blocks, mesh
+from tiling.blocks import tiler as blocks
 from tiling.check import check_layer
+from tiling.meshes import tiler as mesh
 from twin.lake import Lake
 from twin.model import Features, LayerVersion, Material, Mesh, Reference, Report
 from twin.parts import write_version

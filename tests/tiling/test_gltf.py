@@ -1,4 +1,4 @@
-"""tiling.gltf: decoded by tiling.check (which shares no code with it) and judged by Khronos' validator."""
+"""tiling.encoding.gltf: decoded by tiling.check (which shares no code with it) and judged by Khronos' validator."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiling.check import decode_glb
-from tiling.gltf import Primitive, Surface, glb, linear
-from tiling.metadata import schema_of
+from tiling.encoding.drawables import Primitive, Surface
+from tiling.encoding.gltf import glb, linear
+from tiling.encoding.metadata import schema_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tiling_helpers import assert_valid

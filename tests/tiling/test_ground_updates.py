@@ -12,7 +12,8 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window
 
 from tests.tiling.test_incremental import X, Y, counted, of, row, store
-from tiling import blocks, ground_marks
+from tiling.blocks import ground_marks
+from tiling.blocks import tiler as blocks
 from tiling.check import check_layer
 from twin.crs import to_lonlat
 from twin.ground import Ground

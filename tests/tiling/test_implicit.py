@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 import shapely
 
-from tiling import blocks, implicit
+from tiling import implicit
+from tiling.blocks import tiler as blocks
 from tiling.check import Report as CheckReport
 from tiling.check import check_tileset, diff_tilesets
 from twin.archive import ArchiveWriter

@@ -18,11 +18,14 @@ import shapely
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tiling import anchors, block_tiles, blocks, ledger, masses, pieces
-from tiling.arrow_bytes import offsets_and_data
-from tiling.census import Census
+from tiling import ledger
+from tiling.blocks import anchors, masses, pieces
+from tiling.blocks import tiler as blocks
+from tiling.blocks import tiles as block_tiles
+from tiling.blocks.census import Census
 from tiling.digest_kernel import hash_bytes, hash_words
 from tiling.digests import digests
+from tiling.encoding.arrow_bytes import offsets_and_data
 from twin import parts
 from twin.bench.cities import generate_buildings
 from twin.errors import TwinError

@@ -14,10 +14,9 @@ import pyarrow.parquet as pq
 sys.path.insert(0, str(Path(__file__).parent))
 from tiling_helpers import decoded
 
-from ingest_bim import cityjson
-from tiling import inherited
-from tiling import mesh as tiler
+from ingest_bim.citymodels import cityjson
 from tiling.check import check_tileset
+from tiling.meshes import inherited, tiler
 from twin.archive import Archive
 from twin.lake import Lake
 from twin.model import Report

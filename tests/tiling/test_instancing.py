@@ -14,7 +14,7 @@ import trimesh
 from scipy.spatial import KDTree
 
 from tiling.check import check_tileset
-from tiling.instancing import _decomposed, _matrices
+from tiling.meshes.instancing import _decomposed, _matrices
 from twin.archive import Archive
 from twin.lake import Lake
 
@@ -76,7 +76,7 @@ def test_trees_are_drawn_once_and_stand_within_a_millimetre(lake: Lake) -> None:
 def test_instancing_saves_bytes_and_says_the_same(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = orchard(60)
     small = run(lake, whole, name="a.3tz", budget=500_000)
-    monkeypatch.setattr("tiling.repeats.SAVES", 1 << 40)
+    monkeypatch.setattr("tiling.meshes.repeats.SAVES", 1 << 40)
     large = run(lake, whole, name="b.3tz", budget=500_000)
     assert small["stats"]["raw_bytes"] < 0.2 * large["stats"]["raw_bytes"]
     assert small["stats"]["triangles"] == large["stats"]["triangles"]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tiling import ledger
+from tiling.blocks.mass_columns import COLUMNS
 from tiling.ledger import KINDS, TILE, Ledger, gathered, load_tiles
-from tiling.mass_columns import COLUMNS
 from tiling.store import Store
 from tiling.tileset import Finished
 from twin.archive import Packed

@@ -19,13 +19,14 @@ from scipy.spatial import cKDTree
 from tests.ingest_gis.conftest import write_las
 from tests.points.conftest import Tiled
 from tests.points.conftest import tiled as tiled  # noqa: PLC0414 - the fixture
-from tiling import blocks
+from tiling.blocks import tiler as blocks
 from tiling.check import Report as CheckReport
 from tiling.check import Where, check_tileset, load_model
-from tiling.gltf import Primitive, Surface, glb
-from tiling.legacy import b3dm, convert
-from tiling.legacy_glb import _plain_picture
-from tiling.metadata import schema_of
+from tiling.encoding.drawables import Primitive, Surface
+from tiling.encoding.gltf import glb
+from tiling.encoding.metadata import schema_of
+from tiling.legacy.converter import b3dm, convert
+from tiling.legacy.glb import _plain_picture
 from twin.archive import Archive, ArchiveWriter
 from twin.errors import BadTileset
 from twin.lake import Lake
@@ -213,7 +214,7 @@ def test_instances_are_drawn_one_by_one(tmp_path: Path) -> None:
     }
     document["extensionsUsed"] = sorted({*document["extensionsUsed"], "EXT_mesh_gpu_instancing", "EXT_instance_features"})
     document.setdefault("extensionsRequired", []).append("EXT_mesh_gpu_instancing")
-    from tiling.gltf import container
+    from tiling.encoding.gltf import container
 
     model = loaded(container(document, body))
     expected = model.primitives[0].positions.reshape(3, 4, 3)
@@ -299,7 +300,7 @@ def test_meshes_of_the_tiler_become_b3dm(lake: Lake, tmp_path: Path) -> None:
     """Levels of detail, parts of tiles, replacing refinement: the leaves hold every element, in its place to 0.1 mm."""
     import trimesh
 
-    from tiling import mesh as meshes
+    from tiling.meshes import tiler as meshes
     from twin.model import Material, Mesh
 
     shape = trimesh.creation.icosphere(2, 2.0)

@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tiling.check.layer import check_layer
-from tiling.distance import hausdorff
 from tiling.levels import ABSENCE, plan
+from tiling.meshes.distance import hausdorff
+from tiling.meshes.simplify import simplify
 from tiling.partition import project
-from tiling.simplify import simplify
 from twin.archive import Archive
 from twin.lake import Lake
 from twin.model import Report

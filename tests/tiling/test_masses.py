@@ -15,7 +15,9 @@ import pyvista
 import shapely
 import trimesh
 
-from tiling import blocks, masses, partition
+from tiling import partition
+from tiling.blocks import masses
+from tiling.blocks import tiler as blocks
 from tiling.levels import ABSENCE
 from twin import crs
 from twin.bench.cities import generate_buildings

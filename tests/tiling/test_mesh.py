@@ -1,4 +1,4 @@
-"""tiling.mesh and tiling.normals: against trimesh and pyproj."""
+"""tiling.meshes.tiler and tiling.meshes.normals: against trimesh and pyproj."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import trimesh
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from tiling import mesh as tiler
 from tiling.check import check_tileset, decode_glb
-from tiling.components import components
-from tiling.normals import smooth
+from tiling.meshes import tiler
+from tiling.meshes.components import components
+from tiling.meshes.normals import smooth
 from twin.archive import Archive
 from twin.errors import BadFeature
 from twin.lake import Lake

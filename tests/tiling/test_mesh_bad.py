@@ -15,9 +15,9 @@ import trimesh
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tiling import mesh as tiler
 from tiling.check import check_tileset, diff_tilesets, positions_mesh
 from tiling.check.layer import check_layer
+from tiling.meshes import tiler
 from twin.errors import BadFeature, BadInput
 from twin.lake import Lake
 from twin.model import Report

@@ -13,7 +13,7 @@ import trimesh
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tiling import mesh as tiler
+from tiling.meshes import tiler
 from twin.lake import Lake
 from twin.model import Mesh, Report
 from twin.parts import write_version

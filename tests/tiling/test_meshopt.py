@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tiling import meshopt
 from tiling.check.issues import Report, Where
 from tiling.check.meshopt import decode_view
+from tiling.encoding import meshopt
 from twin.errors import BadTileset
 
 STRIDES = [4, 8, 12, 16, 64, 160, 256]

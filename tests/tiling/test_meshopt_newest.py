@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiling import meshopt
 from tiling.check.issues import Report, Where
 from tiling.check.meshopt import decode_view
+from tiling.encoding import meshopt
 from twin.errors import BadTileset
 
 from .test_meshopt import rows_of

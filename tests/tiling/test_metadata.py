@@ -1,4 +1,4 @@
-"""tiling.metadata: every Arrow type through a glb and back by tiling.check, which shares no code with it."""
+"""tiling.encoding.metadata: every Arrow type through a glb and back by tiling.check, which shares no code with it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tiling import blocks
+from tiling.blocks import tiler as blocks
 from tiling.check import decode_glb
-from tiling.gltf import Primitive, glb
-from tiling.metadata import NO_DATA, enum_code, plan, schema_of
-from tiling.slug import property_ids, slug
+from tiling.encoding.drawables import Primitive
+from tiling.encoding.gltf import glb
+from tiling.encoding.metadata import NO_DATA, enum_code, plan, schema_of
+from tiling.encoding.slug import property_ids, slug
+from tiling.encoding.survey import merge, survey
 from tiling.sums import exact_sum
-from tiling.survey import merge, survey
 from twin.archive import Archive
 from twin.lake import Lake
 from twin.model import Column, Features, Reference, Report

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from tests.tiling.test_incremental import build, counted, edited, flip, of, row, store
 from tests.twin.test_exporting import city_with
-from tiling import assembly, blocks, pieces, sections
+from tiling import assembly
+from tiling.blocks import pieces, sections
+from tiling.blocks import tiler as blocks
 from tiling.check import check_tileset
 from tiling.ledger import load_tiles
 from tiling.partition import Places, Subtree, nodes, project

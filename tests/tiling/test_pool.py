@@ -13,7 +13,7 @@ from time import sleep
 import psutil
 import pytest
 
-from tiling import blocks
+from tiling.blocks import tiler as blocks
 from tiling.pool import Pool
 from twin.bench.cities import generate_buildings
 from twin.errors import Cancelled, StorageError

@@ -12,8 +12,8 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiling import solids
-from tiling.arrow_bytes import offsets_and_data
+from tiling.blocks import solids
+from tiling.encoding.arrow_bytes import offsets_and_data
 from twin.outlines import measure_outlines
 
 UP = np.array([0.0, 0.0, 1.0])

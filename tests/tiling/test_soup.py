@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiling.shapes import KINDS, Shapes
-from tiling.soup import place
+from tiling.meshes.shapes import KINDS, Shapes
+from tiling.meshes.soup import place
 from tiling.store import Store
 from twin import crs
 from twin.meshes import placed_alike

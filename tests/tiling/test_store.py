@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from tiling import attributes, largest, owners
-from tiling.attributes import Attributes
-from tiling.elements import COLUMNS, Elements
-from tiling.largest import Largest
-from tiling.shapes import Shapes
+from tiling.blocks import largest
+from tiling.blocks.largest import Largest
+from tiling.meshes import attributes, owners
+from tiling.meshes.attributes import Attributes
+from tiling.meshes.elements import COLUMNS, Elements
+from tiling.meshes.shapes import Shapes
 from tiling.store import Store
 from twin import keys
 from twin.model import Reference

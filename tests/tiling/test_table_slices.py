@@ -1,4 +1,4 @@
-"""tiling.table_slices: the tables of tiles cut from a unit's columns are those that `Schema.encode` makes one by one."""
+"""tiling.encoding.table_slices: the tables of tiles cut from a unit's columns are those that `Schema.encode` makes one by one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiling.metadata import plan
-from tiling.survey import survey
-from tiling.table_slices import Slices
+from tiling.encoding.metadata import plan
+from tiling.encoding.survey import survey
+from tiling.encoding.table_slices import Slices
 
 TEXT = st.text(max_size=6) | st.sampled_from(["", "五邑", "蓬江区", "x"])
 KINDS: list[tuple[Any, Any]] = [

@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiling_helpers import assert_valid
 
 from tests.ingest_bim.texture_helpers import QUARTERS, quarters
-from tiling import mesh as tiler
 from tiling.check import check_tileset
-from tiling.textures import RIM, SIDE, THIN, Format, Quality, _clear, _cut, _decoded, _encoded, _pages, _Picture, _spread
+from tiling.meshes import tiler
+from tiling.meshes.textures import RIM, SIDE, THIN, Format, Quality, _clear, _cut, _decoded, _encoded, _pages, _Picture, _spread
 from twin import crs
 from twin.archive import Archive
 from twin.lake import Lake

@@ -14,7 +14,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiling import blocks
+from tiling.blocks import tiler as blocks
 from tiling.check import check_tileset
 from tiling.tileset import Tile, dump, relative_frame, tileset
 from tiling.tree_text import Document, Rows, Tree, document, text

@@ -17,8 +17,9 @@ from ingest_gis import points as reader
 from tests.ingest_gis.conftest import write_las
 from tests.tiling.test_mesh_reuse import BLUE, RED, build, layer, left, thing
 from tests.tiling.test_tileset import random_tree, together
-from tiling import points, tree_documents
+from tiling import tree_documents
 from tiling.check import check_tileset
+from tiling.points import tiler as points
 from tiling.tileset import dump, tileset
 from twin.lake import Lake
 from twin.model import Layer, Report

@@ -12,11 +12,10 @@ import pyproj
 import pytest
 from scipy.spatial import Delaunay
 
-from tiling import mesh as tiler
-from tiling import soup
 from tiling.check import Report, check_layer
-from tiling.elements import Elements
-from tiling.wide import FAR, bisected
+from tiling.encoding.wide import FAR, bisected
+from tiling.meshes import soup, tiler
+from tiling.meshes.elements import Elements
 from twin import crs
 from twin.lake import Lake
 from twin.model import LayerVersion, Material, Mesh, Reference

@@ -32,7 +32,7 @@ def test_pandas_is_loaded_only_when_it_is_asked_for() -> None:
 
 def test_small_models_load_no_compiler() -> None:
     """Numba costs half a second and scipy a tenth: reading a model and tiling it as one tile needs neither."""
-    code = "import sys, twin.tasks, ingest_bim.ifc, tiling.mesh; print(sorted({'numba', 'scipy', 'pandas'} & set(sys.modules)))"
+    code = "import sys, twin.tasks, ingest_bim.ifc.reader, tiling.meshes.tiler; print(sorted({'numba', 'scipy', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.strip() == "[]"
 
 
@@ -59,7 +59,7 @@ def test_positions_are_read_without_what_downloads_grids() -> None:
 COMPILED = """
 import sys, threading
 from twin.compiled import njit
-import tiling.block_kernels, tiling.partition_kernels
+import tiling.blocks.kernels, tiling.partition_kernels
 add = njit(lambda a, b: a + b)
 assert add(1, 2) == 3
 print(sorted({"scipy", "pandas"} & set(sys.modules)))
@@ -102,7 +102,7 @@ def test_a_library_is_refused_to_one_thread_alone() -> None:
 
 def test_a_parquet_file_is_read_without_gdal() -> None:
     """GDAL's binding brings pandas: a third of a second."""
-    code = "import sys, twin.tasks, ingest_gis.footprints, tiling.blocks; print(sorted({'pyogrio', 'scipy', 'pandas'} & set(sys.modules)))"
+    code = "import sys, twin.tasks, ingest_gis.footprints, tiling.blocks.tiler; print(sorted({'pyogrio', 'scipy', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True).stdout.strip() == "[]"
 
 

@@ -1,6 +1,6 @@
 """EXT_meshopt_compression and KHR_meshopt_compression: one compressed buffer view back to its bytes.
 
-The codec is `tiling.meshopt`, the one thing that the checker shares with the tilers: its tests hold it against the
+The codec is `tiling.encoding.meshopt`, the one thing that the checker shares with the tilers: its tests hold it against the
 reference codec, byte for byte of what comes back.
 """
 
@@ -67,7 +67,7 @@ def decode_view(
 
 
 def _decode(data: bytes, count: int, stride: int, mode: str, filter_: str, *, newest: bool) -> bytes:
-    from tiling import meshopt  # noqa: PLC0415  numba takes half a second to load: only compressed tiles need it
+    from tiling.encoding import meshopt  # noqa: PLC0415  numba takes half a second to load: only compressed tiles need it
 
     if mode == "ATTRIBUTES":
         return meshopt.unfilter(meshopt.decode_vertices(data, count, stride, newest=newest), filter_).tobytes()

@@ -141,7 +141,7 @@ def peer_program() -> str | None:
 
 def _plain(path: Path, folder: Path) -> Path:
     """The model unzipped, for the peers."""
-    from ingest_bim.step_guard import guarded  # noqa: PLC0415
+    from ingest_bim.ifc.step_guard import guarded  # noqa: PLC0415
 
     if path.suffix.lower() == ".ifc":
         return path
@@ -154,9 +154,15 @@ def _plain(path: Path, folder: Path) -> Path:
 
 def stages(path: Path) -> dict[str, float]:
     """Seconds of wall time that opening, properties, geometry and tiles take, one after the other in this process."""
-    from ingest_bim import ifc, ifc_materials, ifc_properties, ifc_singles, ifc_structure, ifc_units, step_guard  # noqa: PLC0415
-    from ingest_bim.step_access import parser  # noqa: PLC0415
-    from ingest_bim.step_scan import StepText  # noqa: PLC0415
+    from ingest_bim.ifc import materials as ifc_materials  # noqa: PLC0415
+    from ingest_bim.ifc import properties as ifc_properties  # noqa: PLC0415
+    from ingest_bim.ifc import reader as ifc  # noqa: PLC0415
+    from ingest_bim.ifc import singles as ifc_singles  # noqa: PLC0415
+    from ingest_bim.ifc import step_guard  # noqa: PLC0415
+    from ingest_bim.ifc import structure as ifc_structure  # noqa: PLC0415
+    from ingest_bim.ifc import units as ifc_units  # noqa: PLC0415
+    from ingest_bim.ifc.step_access import parser  # noqa: PLC0415
+    from ingest_bim.ifc.step_scan import StepText  # noqa: PLC0415
     from twin import parts, registry  # noqa: PLC0415
     from twin.lake import Lake  # noqa: PLC0415
     from twin.model import Report  # noqa: PLC0415

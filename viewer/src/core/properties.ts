@@ -1,4 +1,4 @@
-/** Names of columns as the tiles write them (3D Metadata identifiers), by the rule of the tiler: `tiling/slug.py`. */
+/** Names of columns as the tiles write them (3D Metadata identifiers), by the rule of the tiler: `tiling/encoding/slug.py`. */
 
 /** ASCII letters, digits and `_` stay; other letters and digits become `u` and their code point; the rest `_`. */
 export function slug(column: string): string {

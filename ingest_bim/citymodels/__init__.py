@@ -1,0 +1,1 @@
+"""City models: CityJSON, CityGML and what they have in common."""

@@ -1,0 +1,1 @@
+"""IFC models: text, structure, values, placement and shapes."""

@@ -1,0 +1,1 @@
+"""Mesh files: OBJ, glTF, PLY and STL."""

@@ -1,0 +1,1 @@
+"""3D Tiles tilesets that others made, taken over as they are."""

@@ -1,0 +1,1 @@
+"""Block models (CIM2) from footprints: plan, solids, masses, pieces of a city."""

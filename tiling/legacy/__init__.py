@@ -1,0 +1,1 @@
+"""3D Tiles 1.0 for old clients."""

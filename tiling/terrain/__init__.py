@@ -1,0 +1,1 @@
+"""Terrain: heights, triangles, quantized-mesh tiles and the same ground as 3D Tiles."""
