@@ -11,15 +11,18 @@ import threading
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
-from pyproj._crs import AreaOfUse
 from pyproj.exceptions import ProjError
 from pyproj.transformer import TransformerGroup
 
 from twin.errors import BadReference
+
+if TYPE_CHECKING:
+    from pyproj._crs import AreaOfUse  # as pyproj's own types call it
 
 F64 = NDArray[np.float64]
 _VIA = " via "
