@@ -323,9 +323,9 @@ def test_images_are_decoded_whole(tmp_path: Path) -> None:
 PEAK = """
 import sys
 from pathlib import Path
-from ingest_bim import citygml, citymodel_mesh
+from ingest_bim.citymodels import citygml, mesh
 from twin.model import Report
-citymodel_mesh.MAX_ROWS = 3000
+mesh.MAX_ROWS = 3000
 report = Report()
 count = sum(len(batch) for batch in citygml.read(Path(sys.argv[1]), citygml.Options(), report))
 high = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))

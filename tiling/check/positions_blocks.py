@@ -69,20 +69,9 @@ class Blocks:
         if inward:
             where.error("FACES_INWARD", f"the faces of {len(inward)} features look inwards: {listed(inward)}")
         if standing.above:
-            self.masses.leaf(self._summed(found, geometry, geodetic), standing)
+            self.masses.leaf(_summed(found, geodetic), standing)
         self.plan_error, self.height_error = max(self.plan_error, _top(plan)), max(self.height_error, _top(upright))
         self.low, self.high = min(self.low, float(geodetic[:, 2].min())), max(self.high, float(geodetic[:, 2].max()))
-
-    def _summed(self, found: Feature, geometry: NDArray[Any], geodetic: F64) -> F64:
-        """(F, 5) of the buildings as drawn: middle of the corners (ECEF), m² of the source's outline, metres from foot to roof."""
-        count, corner = len(found.ids), shapely.get_coordinates(geometry)
-        unit = self.inverse.metres(corner[0])
-        number = np.maximum(np.bincount(found.owner, minlength=count), 1)
-        middle = [np.bincount(found.owner, found.ecef[:, k], minlength=count) / number for k in range(3)]
-        low, high = np.full(count, np.inf), np.full(count, -np.inf)
-        np.minimum.at(low, found.owner, geodetic[:, 2])
-        np.maximum.at(high, found.owner, geodetic[:, 2])
-        return np.column_stack([*middle, shapely.area(geometry) * unit[0] * unit[1], high - low])
 
     def _outline(self, found: Feature, geometry: NDArray[Any], geodetic: F64) -> F64:
         """(F,) metres in plan: source corners to drawn corners, and drawn corners to the source's outline."""
@@ -145,6 +134,20 @@ class Blocks:
         if not where.report.codes() & LOST:
             self.masses.finish()
         return told | {"plan_error_m": _rounded(self.plan_error), "height_error_m": _rounded(self.height_error)}
+
+
+def _summed(found: Feature, geodetic: F64) -> F64:
+    """(F, 5) of the buildings as drawn: middle of the corners (ECEF), m² as seen from above, metres from foot to roof."""
+    count = len(found.ids)
+    number = np.maximum(np.bincount(found.owner, minlength=count), 1)
+    middle = np.column_stack([np.bincount(found.owner, found.ecef[:, k], minlength=count) / number for k in range(3)])
+    owner, corners = found.owner[found.triangles[:, 0]], found.ecef[found.triangles]
+    up = middle / np.linalg.norm(middle, axis=1)[:, None]
+    across = (np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) * up[owner]).sum(axis=1) / 2
+    low, high = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(low, found.owner, geodetic[:, 2])
+    np.maximum.at(high, found.owner, geodetic[:, 2])
+    return np.column_stack([middle, np.bincount(owner, np.maximum(across, 0.0), minlength=count), high - low])
 
 
 def _volumes(found: Feature) -> F64:

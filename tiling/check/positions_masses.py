@@ -22,6 +22,8 @@ SAME, LARGER = 0.15, 0.05
 """Metres by which a block may differ from what its row says; share by which areas of outlines that cross themselves may be off in sum."""
 STEP, RISE = 3.0, 2.0
 """Metres by which the middle of all blocks of a tile, and their mean height, may differ from those of the buildings: the steps of some levels."""
+FLAT = 100_000.0
+"""Metres between the corners of a tile's buildings up to which the earth bends their middle by less than these steps."""
 SAMPLE = 10_000
 """Buildings of a tile whose nearest block is looked for."""
 
@@ -93,15 +95,20 @@ def _sums(tile: _Tile, below: F64, area: F64) -> None:
     height, mean = float((area * tile.blocks[:, 6]).sum() / total), float((weight * below[:, 4]).sum() / weight.sum())
     if abs(height - mean) > RISE + LARGER * mean:
         tile.where.error("MASS_WRONG", f"its blocks are {height:.4g} m high in the mean, the buildings below it {mean:.4g}")
-    origin = below[0, :3]
-    up = origin / np.linalg.norm(origin)
-    gap = (area[:, None] * (tile.blocks[:, :3] - origin)).sum(axis=0) / total - (weight[:, None] * (below[:, :3] - origin)).sum(axis=0) / weight.sum()
-    apart = float(np.linalg.norm(gap - up * (gap @ up)))
-    if apart > STEP + LARGER * tile.error:
-        tile.where.error("MASS_WRONG", f"its blocks' middle lies {apart:.4g} m from that of the buildings below it")
+    if np.linalg.norm(np.ptp(below[:, :3], axis=0)) < FLAT:
+        _middle(tile, below, weight)
     some = below[:: max(1, len(below) // SAMPLE), :3]
     away = np.full(len(some), np.inf)
     for middle, half in zip(tile.blocks[:, :3], tile.blocks[:, 3], strict=True):
         away = np.minimum(away, np.linalg.norm(some - middle, axis=1) - half)
     if away.max() > tile.error:
         tile.where.error("MASS_WRONG", f"a building below it lies {away.max():.4g} m from its nearest block, its error is {tile.error:.4g} m")
+
+
+def _middle(tile: _Tile, below: F64, weight: F64) -> None:
+    area, total, origin = tile.blocks[:, 5], float(tile.blocks[:, 5].sum()), below[0, :3]
+    up = origin / np.linalg.norm(origin)
+    gap = (area[:, None] * (tile.blocks[:, :3] - origin)).sum(axis=0) / total - (weight[:, None] * (below[:, :3] - origin)).sum(axis=0) / weight.sum()
+    apart = float(np.linalg.norm(gap - up * (gap @ up)))
+    if apart > STEP + LARGER * tile.error:
+        tile.where.error("MASS_WRONG", f"its blocks' middle lies {apart:.4g} m from that of the buildings below it")
