@@ -46,13 +46,12 @@ _MIX = 0x9E3779B1
 
 @dataclass
 class _Tile:
-    """An inner tile: where it is told of, its error, rows that it draws, of each (K, 7) what is held against the source once it is known that all of it lies below, and rows of the leaves below it."""
+    """An inner tile: where it is told of, its error, rows that it draws, of each (K, 7) what is held against the source once it is known that all of it lies below."""
 
     where: Where
     error: float
     rows: list[I64] = field(default_factory=list)
     shown: list[F64] = field(default_factory=list)
-    below: list[I64] = field(default_factory=list)
 
 
 class Coarse:
