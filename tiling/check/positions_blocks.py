@@ -18,7 +18,7 @@ from .issues import Where
 from .positions import LIMIT, Feature, Roll, Task, features_of, known_only, listed, local_metres, nearest, worst_of
 from .positions_geodesy import Inverse
 from .positions_ground import Terrain
-from .positions_masses import Masses
+from .positions_masses import Masses, upright
 from .positions_rows import SourceRows
 from .walk import Standing
 
@@ -142,7 +142,7 @@ def _summed(found: Feature, geodetic: F64) -> F64:
     number = np.maximum(np.bincount(found.owner, minlength=count), 1)
     middle = np.column_stack([np.bincount(found.owner, found.ecef[:, k], minlength=count) / number for k in range(3)])
     owner, corners = found.owner[found.triangles[:, 0]], found.ecef[found.triangles]
-    up = middle / np.linalg.norm(middle, axis=1)[:, None]
+    up = upright(middle)  # not away from the earth's centre: tall walls would be seen from above then, 3 mm of each metre
     across = (np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) * up[owner]).sum(axis=1) / 2
     low, high = np.full(count, np.inf), np.full(count, -np.inf)
     np.minimum.at(low, found.owner, geodetic[:, 2])
