@@ -35,6 +35,8 @@ THINNED = 8
 """Budgets of vertices from which on the corners of a feature are put on a grid: then they are within the error, and no more can be said of them."""
 CLOSE = 1.02
 """Share by which two ways of measuring a size in degrees may differ."""
+TORN = 2.0
+"""Errors of width that an open surface may lose along its length: where a thin tube has no floor, a corner of its edge may go up to the other end."""
 LEAST = 100
 """Vertices of a tile's budget where nobody says what it was."""
 TWICE = 1.9
@@ -118,6 +120,11 @@ class Coarse:
                 low, high = np.fmin(low, corners.min(axis=0)), np.fmax(high, corners.max(axis=0))
             self._boxes[row] = low, high
         return self._boxes[rows]
+
+    def _sizes(self, rows: I64) -> F64:
+        """(K,) metres of the diagonals of features' boxes."""
+        box = self._box(rows)
+        return np.asarray(np.linalg.norm((box[:, 1] - box[:, 0]) * self._meshes.inverse.metres(box[0, 0]), axis=1))
 
     def _size(self, row: int) -> float:
         """Metres of a feature's diagonal."""
@@ -207,7 +214,8 @@ class Coarse:
                 total = np.array([shown[row].area for row in rows[whole].tolist()])
                 turned = np.linalg.norm(across - np.array([shown[row].across for row in rows[whole].tolist()]), axis=1)
                 open_edges = np.array([self._meshes.open_edges(row) for row in rows[whole].tolist()])
-                room = 6 * np.sqrt(rough + np.array([shown[row].rough for row in rows[whole].tolist()])) + 1e-3 * total + open_edges * tile.error + 0.01
+                torn = np.where(open_edges > 0, open_edges + TORN * self._sizes(rows[whole]), 0.0) * tile.error
+                room = 6 * np.sqrt(rough + np.array([shown[row].rough for row in rows[whole].tolist()])) + 1e-3 * total + torn + 0.01
                 solid = np.array([self._meshes.volume(row) for row in rows[whole].tolist()])
                 inward = (volume * solid < 0) & (np.abs(volume) > INWARD * np.abs(solid)) & (open_edges == 0) & (np.abs(volume) > area * 3 * (ROUNDED + SHARE * tile.error))
                 self._name(tile, "COARSE_TURNED", "have faces in their coarser forms that are missing or turned", rows[whole[(turned > room) | inward]], names)
@@ -217,9 +225,7 @@ class Coarse:
         """Features below a tile that it does not draw."""
         if tile.error >= self._hidden or not len(rows):  # of a building seen from outside
             return
-        box = self._box(rows)
-        size = np.linalg.norm((box[:, 1] - box[:, 0]) * self._meshes.inverse.metres(box[0, 0]), axis=1)
-        large = rows[size * ABSENCE > tile.error * CLOSE]
+        large = rows[self._sizes(rows) * ABSENCE > tile.error * CLOSE]
         self._name(tile, "COARSE_MISSING", f"are too large to be left out of a tile of {tile.error:.3g} m", [row for row in large.tolist() if self._size(row) * ABSENCE > tile.error * CLOSE + 0.01], names)
 
     def _name(self, tile: _Tile, code: str, what: str, rows: Any, names: dict[int, str]) -> None:
