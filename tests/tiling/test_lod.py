@@ -170,6 +170,22 @@ def test_one_feature_of_very_many_triangles_is_cut_and_thinned(lake: Lake) -> No
     assert tiles[0]["error"] < 8
 
 
+def test_a_long_thin_feature_of_many_triangles_does_not_vanish(lake: Lake) -> None:
+    """A wire of 4 cm and 30 m, of more triangles than are simplified at once: on the grid of cubes that suits the tile all of its triangles were points."""
+    wire = trimesh.creation.cylinder(0.02, 30.0, sections=600)
+    whole = model([wire, BALL], [(0, 0, place(3, 4, 20)), *((1, 1 + i, place(30.0 * i)) for i in range(8))], ["wire", *(f"ball{i}" for i in range(8))])
+    facts = run(lake, whole, budget=100)
+    version = write_version(lake, "bim", "mesh", [whole], Report("test"), provenance={})
+    found = check_layer(version, lake, lake.root / "out.3tz", info=facts)
+    assert found.ok, found.errors[:3]
+    tiles = tree(lake.root / "out.3tz")
+    above = {tile["parent"] for tile in tiles if any(drawn[0] == "wire" for drawn in tile["drawn"])}
+    assert above
+    for tile in (tiles[i] for i in above if i >= 0):
+        long = [np.linalg.norm(np.ptp(drawn[1].reshape(-1, 3), axis=0)) for drawn in tile["drawn"] if drawn[0] == "wire"]
+        assert (long and 1 < long[0] < 31) or tile["error"] >= ABSENCE * 30, tile["error"]
+
+
 def test_a_cut_feature_with_broken_coordinates_is_drawn_without_them_and_said_so(lake: Lake) -> None:
     broken = BALL.copy()
     broken.vertices[3] = np.nan

@@ -22,6 +22,8 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 WIDE = 8192.0
 """Metres from which on an edge is cut: float32 then holds every triangle within a millimetre, and lies at most 1.8 m below the curved earth."""
+HALVINGS = 12
+"""Grids that are tried, each half as coarse, for what is thinner than their cubes: the last has 1/2,048 of the first's."""
 Items = I64
 """(N, 2) of what is to be placed: the number that stands in `owner`, the instance."""
 
@@ -183,18 +185,23 @@ def gathered(elements: Elements, wanted: Items, frame: F64, aim: float, most: in
     """(`place`, metres that vertices were moved by at most): what is more than `most` vertices is thinned while it is placed.
 
     Corners then go to the middles of a grid of cubes that is the same for all tiles (so that no gaps open between them), of at most
-    half of `aim` a side; triangles that vanish or repeat are left out. So memory holds what the grid can hold.
+    half of `aim` a side; triangles that vanish or repeat are left out. So memory holds what the grid can hold. Cubes are halved for what is
+    so thin (a railing of many bars) that nothing would be left of it: then it was not drawn, however long it is.
     """
     weights = np.cumsum(2 * elements.shapes.triangles_of(wanted[:, 1]))
     if weights[-1] <= most:
         return place(elements, wanted, frame), 0.0
-    side = 2.0 ** np.floor(np.log2(aim / 2))
-    thinned = []
-    for k in range(int(weights[-1] // most) + 1):
-        soup = place(elements, wanted[weights // most == k], frame)
-        if soup is not None:
-            thinned.append(_snapped(soup, frame, side))
-    return Soup.join(thinned), side * np.sqrt(3) / 2
+    for side in 2.0 ** (np.floor(np.log2(aim / 2)) - np.arange(HALVINGS)):
+        soups, thinned = (place(elements, wanted[weights // most == k], frame) for k in range(int(weights[-1] // most) + 1)), []
+        owners, left = set[int](), set[int]()
+        for soup in soups:
+            if soup is not None:
+                thinned.append(_snapped(soup, frame, side))
+                owners.update(np.unique(soup.owner).tolist())
+                left.update(np.unique(thinned[-1].owner).tolist())
+        if left == owners:
+            break
+    return Soup.join(thinned), float(side) * np.sqrt(3) / 2
 
 
 def _snapped(soup: Soup, frame: F64, side: float) -> Soup:

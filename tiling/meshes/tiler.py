@@ -43,7 +43,7 @@ from twin.processes import give_back
 from twin.registry import TileJob
 
 I64 = NDArray[np.int64]
-CODE_VERSION = "16"
+CODE_VERSION = "17"
 ALONE = 4_000_000
 """Vertices below which starting worker processes costs more than it saves."""
 PACKED = 250_000
