@@ -183,6 +183,14 @@ def test_normals_smooth_on_curves_sharp_on_edges() -> None:
     assert (pipe.normals[sides, :2] * radial).sum(1).min() > 0.999
 
 
+def test_faces_back_to_back_have_normals_of_their_own() -> None:
+    for at in np.random.default_rng(1).uniform(-3, 3, (50, 3, 3)):
+        shaded = smooth(at, np.array([[0, 1, 2], [2, 1, 0]]), np.zeros(2, int), 180.0)
+        corners = shaded.positions[shaded.triangles]
+        across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        assert (np.einsum("ij,ikj->ik", across, shaded.normals[shaded.triangles]) > 0).all()
+
+
 def test_slivers_close_the_surface_but_do_not_bend_its_normals() -> None:
     """A square cut into two triangles and a needle of no width along their diagonal: still connected, normals all up."""
     positions = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0.5, 0.5, 1e-6]], float)

@@ -18,6 +18,9 @@ I64 = NDArray[np.int64]
 WELD = 1e-4
 """Corners within this many metres on the lattice are one place."""
 
+FOLD = 179.0
+"""Degrees from which on an edge stays sharp whatever is asked for: of two faces back to back a common normal would light one from behind."""
+
 
 @dataclass(frozen=True)
 class Surfaces:
@@ -41,7 +44,7 @@ def smooth(positions: F64, triangles: I64, group: I64, crease: float = 30.0) -> 
         positions: (N, 3) finite, metres.
         triangles: (M, 3), counter-clockwise from outside.
         group: (M,) what never shares a vertex (feature, material).
-        crease: degrees; steeper edges stay sharp.
+        crease: degrees; steeper edges stay sharp, and those of more than `FOLD`.
 
     Returns:
         Vertices and triangles without those of which two corners are one place; `source` names the ones that are left.
@@ -59,7 +62,7 @@ def smooth(positions: F64, triangles: I64, group: I64, crease: float = 30.0) -> 
     sliver = area < WELD * longest
     unit = np.where((area > 0)[:, None], face / np.where(area > 0, area, 1.0)[:, None], [0.0, 0.0, 1.0])
     face[sliver] = 0.0
-    smoothing = _groups(corner, unit, group, np.cos(np.radians(crease)), len(at))
+    smoothing = _groups(corner, unit, group, np.cos(np.radians(min(crease, FOLD))), len(at))
     key = corner * (int(smoothing.max()) + 1) + smoothing[:, None]
     unique, first, vertex = np.unique(key.ravel(), return_index=True, return_inverse=True)
     vertex = vertex.reshape(-1, 3)
