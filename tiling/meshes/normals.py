@@ -18,9 +18,6 @@ I64 = NDArray[np.int64]
 WELD = 1e-4
 """Corners within this many metres on the lattice are one place."""
 
-FOLD = 179.0
-"""Degrees from which on an edge stays sharp whatever is asked for: of two faces back to back a common normal would light one from behind."""
-
 
 @dataclass(frozen=True)
 class Surfaces:
@@ -44,7 +41,7 @@ def smooth(positions: F64, triangles: I64, group: I64, crease: float = 30.0) -> 
         positions: (N, 3) finite, metres.
         triangles: (M, 3), counter-clockwise from outside.
         group: (M,) what never shares a vertex (feature, material).
-        crease: degrees; steeper edges stay sharp, and those of more than `FOLD`.
+        crease: degrees; steeper edges stay sharp.
 
     Returns:
         Vertices and triangles without those of which two corners are one place; `source` names the ones that are left.
@@ -62,7 +59,7 @@ def smooth(positions: F64, triangles: I64, group: I64, crease: float = 30.0) -> 
     sliver = area < WELD * longest
     unit = np.where((area > 0)[:, None], face / np.where(area > 0, area, 1.0)[:, None], [0.0, 0.0, 1.0])
     face[sliver] = 0.0
-    smoothing = _groups(corner, unit, group, np.cos(np.radians(min(crease, FOLD))), len(at))
+    smoothing = _groups(corner, unit, group, np.cos(np.radians(crease)), len(at))
     key = corner * (int(smoothing.max()) + 1) + smoothing[:, None]
     unique, first, vertex = np.unique(key.ravel(), return_index=True, return_inverse=True)
     vertex = vertex.reshape(-1, 3)
@@ -71,7 +68,19 @@ def smooth(positions: F64, triangles: I64, group: I64, crease: float = 30.0) -> 
     alone = length < 1e-12  # a sliver, or two faces back to back that cancel: one face's own direction
     normals[alone] = unit[first[alone] // 3]
     normals /= np.where(alone, 1.0, length)[:, None]
-    return Surfaces(at[corner.ravel()[first]], normals, vertex, good, sliver)
+    places, normals, vertex = _lit(at[corner.ravel()[first]], normals, vertex, unit, sliver)
+    return Surfaces(places, normals, vertex, good, sliver)
+
+
+def _lit(places: F64, normals: F64, vertex: I64, unit: F64, sliver: NDArray[np.bool_]) -> tuple[F64, F64, I64]:
+    """Vertices, so that no face is lit from behind: where a mean points away from one of its faces (thin walls that are smoothed around their edge) that face has its own."""
+    against = ((unit[:, None] * normals[vertex]).sum(axis=2) < 0) & ~sliver[:, None]
+    if not against.any():
+        return places, normals, vertex
+    own = vertex[against]
+    vertex = vertex.copy()
+    vertex[against] = len(places) + np.arange(len(own))
+    return np.concatenate([places, places[own]]), np.concatenate([normals, unit[np.nonzero(against)[0]]]), vertex
 
 
 def _weld(positions: F64) -> tuple[I64, F64]:
