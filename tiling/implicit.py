@@ -175,11 +175,11 @@ def rewrite(path: Path, grid: Grid, known: Known | None = None) -> tuple[dict[st
     fresh = path.with_name(f"{path.name}.implicit")
     with Archive(path) as old:
         document = json.loads(old.read("tileset.json"))
-        nodes = _flatten(document["root"])
+        nodes, group = _flatten(document["root"])
         root = _place(nodes, grid)
         cells = _cells(nodes, root)
         levels = _subtree_levels(max(place[0] for place in cells) + 1, grid.branching)
-        document = _document(document, nodes, root, grid, max(place[0] for place in cells) + 1, levels)
+        document = _document(document, nodes, root, grid, max(place[0] for place in cells) + 1, levels, {} if group is None else {"group": group})
         with ArchiveWriter(fresh) as new:
             for place, cell in cells.items():
                 if (uri := nodes[cell.node].uri if cell.node >= 0 else None) is not None:
@@ -223,28 +223,32 @@ def framed(data: bytes, frame: F64) -> bytes:
     return container(document, body)
 
 
-def _flatten(root: dict[str, Any]) -> list[_Node]:
-    """The tree as a list, parents first.
+def _flatten(root: dict[str, Any]) -> tuple[list[_Node], int | None]:
+    """(the tree as a list, parents first; the group of all contents).
 
     Raises:
         BadTileset: a tile says something that an implicit tile cannot say.
     """
     nodes: list[_Node] = []
+    groups: list[int | None] = []
     stack: list[tuple[dict[str, Any], int]] = [(root, -1)]
     while stack:
         tile, parent = stack.pop()
         strange = set(tile) - {"transform", "boundingVolume", "geometricError", "refine", "content", "children"}
         if strange or "box" not in tile["boundingVolume"] or tile.get("refine", root["refine"]) != root["refine"]:
             raise _unfit(f"a tile has {min(strange) if strange else 'a region or its own way of refinement'}")
-        if tile.get("content", {}).keys() - {"uri", "group"} or tile.get("content", {}).get("group") != root.get("content", tile.get("content", {})).get("group"):
-            raise _unfit("contents of different groups, or with metadata")
+        content = tile.get("content")
+        if content is not None:  # a tile may have none, as one whose points are all below it
+            groups.append(content.get("group"))
+            if content.keys() - {"uri", "group"} or groups[0] != groups[-1]:
+                raise _unfit("contents of different groups, or with metadata")
         above = nodes[parent].frame if parent >= 0 else np.eye(4)
         frame = above @ np.array(tile["transform"], np.float64).reshape(4, 4).T if "transform" in tile else above
         if parent >= 0:
             nodes[parent].children.append(len(nodes))
         nodes.append(_Node(frame, np.array(tile["boundingVolume"]["box"]).reshape(4, 3), float(tile["geometricError"]), parent, tile.get("content", {}).get("uri")))
         stack.extend((child, len(nodes) - 1) for child in reversed(tile.get("children", [])))
-    return nodes
+    return nodes, groups[0] if groups else None
 
 
 def _place(nodes: list[_Node], grid: Grid) -> int:
@@ -330,14 +334,14 @@ def _name(place: Place) -> str:
 # --- what is written -------------------------------------------------------------------------------------------------
 
 
-def _document(old: dict[str, Any], nodes: list[_Node], root: int, grid: Grid, available: int, levels: int) -> dict[str, Any]:
+def _document(old: dict[str, Any], nodes: list[_Node], root: int, grid: Grid, available: int, levels: int, group: dict[str, Any]) -> dict[str, Any]:
     """The new tileset.json: that of the explicit tree, but for its tiles and one more class."""
     axes = "/".join(("{level}", "{x}", "{y}", "{z}")[: 3 if grid.branching == 4 else 4])
     top, frame = nodes[root], relative_frame(nodes[0].frame, nodes[root].frame)
     box = top.box @ frame[:3, :3].T
     box[0] += frame[:3, 3]
     tile: dict[str, Any] = {} if np.array_equal(nodes[0].frame, np.eye(4)) else {"transform": [float(v) for v in nodes[0].frame.T.ravel()]}
-    template = {"uri": f"content/{axes}.glb", **{k: v for k, v in old["root"].get("content", {}).items() if k == "group"}}
+    template = {"uri": f"content/{axes}.glb", **group}
     tile |= {
         "boundingVolume": grid.volume(top.place or (), [float(v) for v in box.ravel()], nodes[0].frame), "geometricError": top.error,
         "refine": old["root"]["refine"], "content": template,

@@ -22,7 +22,7 @@ from twin import parts
 from twin.archive import Archive
 from twin.errors import BadOption
 from twin.lake import Lake
-from twin.model import Report
+from twin.model import Layer, Report
 from twin.registry import TileJob
 
 Make = Callable[..., Tiled]
@@ -146,3 +146,24 @@ def test_implicit_octree(tmp_path: Path, tiled: Make, lake: Lake) -> None:
     found = check_layer(implicit.version, lake, implicit.path, info=implicit.facts)
     assert not found.errors, found.errors[:3]
     assert found.positions["points"] == 120_000
+
+
+def test_an_implicit_octree_with_tiles_that_hold_nothing(tmp_path: Path, tiled: Make, lake: Lake) -> None:
+    """Points in few clumps: tiles above them have no content, which is no other group than that of the rest."""
+    place = np.random.default_rng(4).random((20, 3))[np.arange(12_000) % 20]
+    path = write_las(tmp_path / "c.las", 12_000, x=500_000 + 100 * place[:, 0], y=2_500_000 + 100 * place[:, 1], z=20 * place[:, 2])
+    version, about = tiled(path, HERE).version, Layer("cloud", "points", {"zh": "云"})
+    facts = {}
+    for way in ("explicit", "implicit"):
+        facts[way] = tiler.tile(version, TileJob(lake, lake.root / f"{way}.3tz", tiler.Options(points_per_tile=1_000, subdivision=way), None, 1, about=about))
+    with Archive(lake.root / "explicit.3tz") as archive:
+        assert any("content" not in tile for tile in _every(json.loads(archive.read("tileset.json"))["root"]))
+    with Archive(lake.root / "implicit.3tz") as archive:
+        assert json.loads(archive.read("tileset.json"))["root"]["content"]["group"] == 0
+    found = check_layer(version, lake, lake.root / "implicit.3tz", info=facts["implicit"])
+    assert not found.errors, found.errors[:3]
+    assert found.positions["points"] == 12_000
+
+
+def _every(tile: dict[str, Any]) -> list[dict[str, Any]]:
+    return [tile, *(one for child in tile.get("children", []) for one in _every(child))]
