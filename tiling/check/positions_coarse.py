@@ -43,6 +43,8 @@ TWICE = 1.9
 """Times its area from which on a feature's form counts as drawn twice."""
 INWARD = 0.25
 """Share of its volume from which on a form that looks inwards is wrong: what is left of a thin ring may look inwards here and there."""
+FORM = 3 / 16
+"""Of a feature's size, what its form is off by at most (ADR 0005). What has less than this between its sides (Cauchy's mean chord, 4 volumes over the area) may look inwards where they cross."""
 _MIX = 0x9E3779B1
 
 
@@ -217,7 +219,8 @@ class Coarse:
                 torn = np.where(open_edges > 0, open_edges + TORN * self._sizes(rows[whole]), 0.0) * tile.error
                 room = 6 * np.sqrt(rough + np.array([shown[row].rough for row in rows[whole].tolist()])) + 1e-3 * total + torn + 0.01
                 solid = np.array([self._meshes.volume(row) for row in rows[whole].tolist()])
-                inward = (volume * solid < 0) & (np.abs(volume) > INWARD * np.abs(solid)) & (open_edges == 0) & (np.abs(volume) > area * 3 * (ROUNDED + SHARE * tile.error))
+                thick = 4 * np.abs(solid) > np.minimum(tile.error, FORM * self._sizes(rows[whole])) * total
+                inward = (volume * solid < 0) & (np.abs(volume) > INWARD * np.abs(solid)) & (open_edges == 0) & (np.abs(volume) > area * 3 * (ROUNDED + SHARE * tile.error)) & thick
                 self._name(tile, "COARSE_TURNED", "have faces in their coarser forms that are missing or turned", rows[whole[(turned > room) | inward]], names)
                 self._name(tile, "COARSE_TWICE", "are drawn more than once", rows[whole[area > TWICE * total + 6 * np.sqrt(rough) + 1.0]], names)
 
