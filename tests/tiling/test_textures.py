@@ -266,6 +266,13 @@ def test_repeats(tmp_path: Path, lake: Lake, wrap: Wrap) -> None:
         assert [read.drawn(point(document, x, z, 1))[:3] for z in (7.5, 2.5) for x in (2.5, 7.5)] == list(QUARTERS)  # type: ignore[index]
 
 
+def test_a_palette_keeps_its_colours() -> None:
+    """Cells of four texels, as low-poly models have them; WebP with loss mixes their colours by up to 100 steps."""
+    cells = np.random.default_rng(2).integers(0, 256, (8, 8, 3), np.uint8).repeat(4, axis=0).repeat(4, axis=1)
+    found = np.asarray(Image.open(io.BytesIO(_encoded(Image.fromarray(cells), Quality()))).convert("RGB"))
+    assert np.array_equal(found, cells)
+
+
 def test_scaled_by_level(tmp_path: Path, lake: Lake) -> None:
     """An inner tile has no more texels than its error needs; leaves have all; every texture decodes."""
     rng = np.random.default_rng(5)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 Format = Literal["webp", "png", "jpeg", "none"]
+PALETTE, SPARE = 256, 256
+"""Colours up to which an image is written without loss, if that takes no more bytes than so many on top."""
 SIDE = 4096
 """Pixels of an atlas' side at most: what WebGL guarantees in practice."""
 RIM = 8
@@ -324,6 +326,11 @@ def _encoded(image: Image.Image, how: Quality) -> bytes:
     file = io.BytesIO()
     if how.format == "webp":
         image.save(file, "WEBP", quality=how.quality, method=4, exact=True)  # or colours of clear texels are lost again
+        if image.getcolors(PALETTE) is not None:  # lossy WebP halves colour's resolution, so the cells of a palette run into each other
+            exact = io.BytesIO()
+            image.save(exact, "WEBP", lossless=True, exact=True)
+            if exact.tell() <= file.tell() + SPARE:
+                file = exact
     elif how.format == "jpeg" and image.mode == "RGB":
         image.save(file, "JPEG", quality=how.quality, optimize=True)
     else:
