@@ -41,7 +41,7 @@ def export(city: City, layer: str, path: Path, listener: Listener | None = None,
         StorageError: it cannot be written.
     """
     _, version, derivation = city.published(layer)
-    suffix = path.suffix.lower()
+    suffix = "" if path.suffix[1:].isdecimal() else path.suffix.lower()  # tiles-1.1 is a folder
     if form not in FORMS or (form != FORMS[0] and suffix):
         raise BadOption(f"{path.name} cannot be written as {form}.", f"--format is one of {', '.join(FORMS)}; all but the first are folders.")
     _free(path, city.settings.home)

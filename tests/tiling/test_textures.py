@@ -266,10 +266,11 @@ def test_repeats(tmp_path: Path, lake: Lake, wrap: Wrap) -> None:
         assert [read.drawn(point(document, x, z, 1))[:3] for z in (7.5, 2.5) for x in (2.5, 7.5)] == list(QUARTERS)  # type: ignore[index]
 
 
-def test_a_palette_keeps_its_colours() -> None:
+@pytest.mark.parametrize("form", ["webp", "jpeg"])
+def test_a_palette_keeps_its_colours(form: Format) -> None:
     """Cells of four texels, as low-poly models have them; WebP with loss mixes their colours by up to 100 steps."""
     cells = np.random.default_rng(2).integers(0, 256, (8, 8, 3), np.uint8).repeat(4, axis=0).repeat(4, axis=1)
-    found = np.asarray(Image.open(io.BytesIO(_encoded(Image.fromarray(cells), Quality()))).convert("RGB"))
+    found = np.asarray(Image.open(io.BytesIO(_encoded(Image.fromarray(cells), Quality(format=form)))).convert("RGB"))
     assert np.array_equal(found, cells)
 
 

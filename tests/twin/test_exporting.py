@@ -181,11 +181,12 @@ def test_a_folder_of_several_archives_is_packed_without_looking_for_what_it_was(
 
 
 def test_export_for_old_clients(split: City, tmp_path: Path) -> None:
-    exporting.export(split, "houses", tmp_path / "old", form="3dtiles-1.0")
-    assert json.loads((tmp_path / "old/tileset.json").read_text())["asset"]["version"] == "1.0"
-    assert list((tmp_path / "old").rglob("*.b3dm"))
-    assert not list((tmp_path / "old").rglob("*.glb"))
-    assert not checking.check(None, str(tmp_path / "old"))["errors"]
+    place = tmp_path / "houses-1.0"  # a folder: its name ends as those of versions and dates do, not as a file's
+    exporting.export(split, "houses", place, form="3dtiles-1.0")
+    assert json.loads((place / "tileset.json").read_text())["asset"]["version"] == "1.0"
+    assert list(place.rglob("*.b3dm"))
+    assert not list(place.rglob("*.glb"))
+    assert not checking.check(None, str(place))["errors"]
     with pytest.raises(BadOption, match="--format"):
         exporting.export(split, "houses", tmp_path / "x", form="i3s")
     with pytest.raises(BadOption, match="--format"):

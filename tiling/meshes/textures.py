@@ -322,17 +322,23 @@ def _pages(sizes: list[tuple[int, int]], rim: int) -> list[list[tuple[int, int, 
 
 
 def _encoded(image: Image.Image, how: Quality) -> bytes:
-    """An image file; JPEG has no transparency, so clear images become PNG there."""
-    file = io.BytesIO()
+    """An image file, of few colours without loss: lossy ones halve the resolution of colours, so that the cells of a palette run into each other.
+
+    JPEG has no transparency, so clear images become PNG there.
+    """
     if how.format == "webp":
-        image.save(file, "WEBP", quality=how.quality, method=4, exact=True)  # or colours of clear texels are lost again
-        if image.getcolors(PALETTE) is not None:  # lossy WebP halves colour's resolution, so the cells of a palette run into each other
-            exact = io.BytesIO()
-            image.save(exact, "WEBP", lossless=True, exact=True)
-            if exact.tell() <= file.tell() + SPARE:
-                file = exact
+        lossy = _file(image, "WEBP", quality=how.quality, method=4, exact=True)  # exact, or colours of clear texels are lost again
     elif how.format == "jpeg" and image.mode == "RGB":
-        image.save(file, "JPEG", quality=how.quality, optimize=True)
+        lossy = _file(image, "JPEG", quality=how.quality, optimize=True)
     else:
-        image.save(file, "PNG", optimize=True)
+        return _file(image, "PNG", optimize=True)
+    if image.getcolors(PALETTE) is None:
+        return lossy
+    whole = _file(image, "WEBP", lossless=True, exact=True) if how.format == "webp" else _file(image, "PNG", optimize=True)
+    return whole if len(whole) <= len(lossy) + SPARE else lossy
+
+
+def _file(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
     return file.getvalue()
