@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ingest_gis import columns, ids
+from ingest_gis import columns, ids, packed
 from ingest_gis.chunks import Chunk, read_chunks
 from ingest_gis.rows import Source, VectorOptions, reference_of
 from ingest_gis.vector_source import open_source
@@ -54,8 +54,10 @@ class Options(VectorOptions):
 
 def detect(source: Path, options: object) -> bool:
     """Polygons, and a height or floors column known by name or option (or a default height)."""
+    if source.suffix.lower() == ".zip" and not packed.holds_vectors(source, getattr(options, "member", None)):
+        return False
     try:
-        shared = {name: getattr(options, name, None) for name in ("table", "encoding")}
+        shared = {name: getattr(options, name, None) for name in ("table", "encoding", "member")}
         opened = open_source(source, VectorOptions.model_validate(shared))
     except TwinError:
         return False

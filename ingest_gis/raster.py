@@ -60,6 +60,8 @@ def detect(source: Path, options: Any) -> bool:  # noqa: ARG001  same form for a
     Raises:
         BadOption: it could be a terrain as well as a raster.
     """
+    if source.suffix.lower() == ".zip" and not raster_source.zip_members(source):
+        return False
     with raster_source.source_file(source) as file, raster_source.opened(file) as dataset:
         if dataset.count > 1 or ColorInterp.palette in dataset.colorinterp or (dataset.dtypes[0] == "uint8" and file.driver != "GTiff"):
             return True

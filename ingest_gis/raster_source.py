@@ -26,7 +26,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 from rasterio.transform import GCPTransformer
 
 from twin import raster_file, scratch, zips
-from twin.errors import BadFeature, BadInput, BadOption, StorageError, UnreadableSource
+from twin.errors import BadFeature, BadOption, StorageError, UnreadableSource
 from twin.model import Report
 
 #: What GDAL may do while a source is open: no sidecar XML, compound CRS reported, a bounded block cache (bytes: rasterio hands the number on as it is).
@@ -35,7 +35,6 @@ SAFE = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none", "VRT_SHARED_SOURCE": "0",
 }  # fmt: skip
 MEMBERS = (".tif", ".tiff", ".asc", ".hgt")
-MAX_UNPACKED = 16 << 30
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FULL = ("Write error", "write error", "No space left", "File too large", "Free disk space", "IO error writing", "Seek error")
 """What GDAL says when a file cannot be written."""
@@ -84,15 +83,19 @@ def zip_members(source: Path) -> list[str]:
     Raises:
         UnreadableSource: the ZIP is damaged.
     """
+    return [name for name in _entries(source) if name.lower().endswith(MEMBERS)]
+
+
+def _entries(source: Path) -> dict[str, zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(source) as archive:
-            return [i.filename for i in archive.infolist() if not i.is_dir() and i.filename.lower().endswith(MEMBERS)]
+            return {name: info for name, info in zips.names_of(archive) if not info.is_dir()}
     except zips.UNREADABLE as error:
         raise UnreadableSource(f"{source.name} is not a whole ZIP file ({error}).", "Download it again.") from error
 
 
 def _unpack(source: Path, member: str | None, folder: Path) -> Path:
-    names = zip_members(source)
+    names, entries = zip_members(source), _entries(source)
     if member is None:
         if not names:
             raise UnreadableSource(f"{source.name} holds no raster ({', '.join(MEMBERS)}).", "Give the file itself.")
@@ -101,29 +104,16 @@ def _unpack(source: Path, member: str | None, folder: Path) -> Path:
         member = names[0]
     elif member not in names:
         raise BadOption(f"{source.name} holds no raster {member!r}.", f"It holds: {', '.join(sorted(names)[:8]) or 'none'}.")
-    target = folder / PurePosixPath(member.replace("\\", "/")).name
+    target = folder / PurePosixPath(member).name
     try:
         with zipfile.ZipFile(source) as archive:
-            _extract(archive, member, target, source.name)
+            zips.extract(archive, entries[member], target, source.name)
             for side in (str(Path(member).with_suffix(suffix)) for suffix in (".prj", ".PRJ")):
-                if side in archive.namelist():
-                    _extract(archive, side, target.with_suffix(".prj"), source.name)
+                if side in entries:
+                    zips.extract(archive, entries[side], target.with_suffix(".prj"), source.name)
     except zips.UNREADABLE as error:
         raise zips.failure(error, UnreadableSource(f"{source.name}: {member} cannot be unpacked ({error}).", "Download it again, or give the file itself.")) from error
     return target
-
-
-def _extract(archive: zipfile.ZipFile, member: str, target: Path, name: str) -> None:
-    """One member, counted while it is written: the size a ZIP states may be a lie."""
-    if archive.getinfo(member).file_size > MAX_UNPACKED:
-        raise BadInput(f"{name}: {member} would unpack to more than {MAX_UNPACKED >> 30} GB.", "Unpack it yourself and give the file.")
-    written = 0
-    with archive.open(member) as packed, target.open("wb") as file:
-        while block := packed.read(1 << 20):
-            written += len(block)
-            if written > MAX_UNPACKED:
-                raise BadInput(f"{name}: {member} unpacks to more than {MAX_UNPACKED >> 30} GB.", "Unpack it yourself and give the file.")
-            file.write(block)
 
 
 def identify(path: Path) -> str:

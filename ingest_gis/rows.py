@@ -26,6 +26,7 @@ class VectorOptions(ReaderOptions):
 
     table: str | None = Field(None, description="Table (layer) of a GeoPackage with several.")
     id: str | None = Field(None, description="Column whose values are the feature ids; 'fid' names the table's row key.")
+    member: str | None = Field(None, description="Which data set of a ZIP, where it holds several.")
     encoding: str | None = Field(None, min_length=1, description="Character encoding of a Shapefile's texts, e.g. GBK.")
 
 
@@ -59,6 +60,7 @@ class Source:
         column: starts a pass over one attribute, in runs (to see whether it is an id).
         stable_fids: whether `Rows.fids` are keys that survive editing.
         geometry: name of the geometry column ("" where the format has none).
+        keep: held as long as the source is: with it goes the folder that a ZIP was unpacked to.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Source:
     stable_fids: bool = False
     geometry: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    keep: object = field(default=None, repr=False)
 
     @cached_property
     def schema(self) -> pa.Schema:

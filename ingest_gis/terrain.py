@@ -55,7 +55,7 @@ class Options(ReaderOptions):
 
 
 def detect(source: Path, options: Any) -> bool:
-    """Whether a file is terrain: grids of heights by format, a one-band GeoTIFF only where a vertical datum is named.
+    """Whether a file is terrain: grids of heights by format, a one-band GeoTIFF only where a vertical datum is named, a ZIP unless it is one picture.
 
     Raises:
         UnreadableSource: a ZIP that is damaged.
@@ -64,7 +64,8 @@ def detect(source: Path, options: Any) -> bool:
     if name.endswith((".asc", ".hgt")):
         return True
     if name.endswith(".zip"):
-        return bool(raster_source.zip_members(source))
+        members = raster_source.zip_members(source)
+        return bool(members) and (len(members) > 1 or getattr(options, "band", None) is not None or _bands(source) <= 1)
     if getattr(options, "vertical", None):
         return _bands(source) == 1 or getattr(options, "band", None) is not None
     stated = getattr(options, "crs", None)

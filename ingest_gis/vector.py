@@ -12,7 +12,7 @@ import shapely
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ingest_gis import columns, footprints, ids
+from ingest_gis import columns, footprints, ids, packed
 from ingest_gis.chunks import read_chunks
 from ingest_gis.rows import Source, VectorOptions, reference_of
 from ingest_gis.vector_source import open_source
@@ -37,7 +37,9 @@ class Options(VectorOptions):
 
 
 def detect(source: Path, options: object) -> bool:
-    """Whatever the footprint reader does not claim."""
+    """Whatever the footprint reader does not claim; a ZIP where it is one of vector data."""
+    if source.suffix.lower() == ".zip" and not packed.holds_vectors(source, getattr(options, "member", None)):
+        return False
     return not footprints.detect(source, options)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from ingest_gis import geoparquet, nodelink
+from ingest_gis import geoparquet, nodelink, packed
 from ingest_gis.rows import Source, VectorOptions
 from ingest_gis.sniff import identify
 from twin.errors import BadOption
@@ -16,8 +17,17 @@ def open_source(path: Path, options: VectorOptions, report: Report | None = None
 
     Raises:
         UnreadableSource: empty, truncated, damaged, of an unsupported format, or its texts cannot be decoded.
-        BadOption: several tables and no choice, no such table, or an option that this format has no use for.
+        BadOption: several tables (or data sets of a ZIP) and no choice, no such one, or an option that this format has no use for.
     """
+    if path.suffix.lower() == ".zip" and path.is_file():
+        unpacked = packed.Unpacked(path, options.member)
+        return replace(_open(unpacked.path, options, report), name=unpacked.name, keep=unpacked)
+    if options.member is not None:
+        raise BadOption(f"{path.name} is no ZIP, so it has no member {options.member!r}.", "Leave out --option member.")
+    return _open(path, options, report)
+
+
+def _open(path: Path, options: VectorOptions, report: Report | None) -> Source:
     driver = identify(path)
     if options.encoding and driver != "ESRI Shapefile":
         raise BadOption(f"{path.name}: encoding applies to Shapefiles; a {driver} file is UTF-8.", "Leave the option out.")

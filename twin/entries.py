@@ -40,7 +40,7 @@ class Entry:
         return import_module(self.module)
 
 
-_VECTOR = (".gpkg", ".geojson", ".geojsonl", ".geojsons", ".json", ".jsonl", ".shp", ".parquet", ".geoparquet", ".fgb", ".gdb")
+_VECTOR = (".gpkg", ".geojson", ".geojsonl", ".geojsons", ".json", ".jsonl", ".shp", ".parquet", ".geoparquet", ".fgb", ".gdb", ".zip")
 
 READERS: tuple[Entry, ...] = (
     Entry("cityjson", "ingest_bim.citymodels.cityjson", "mesh", (".json", ".jsonl", ".zip", ".json.gz", ".jsonl.gz"), several=True),
@@ -49,7 +49,7 @@ READERS: tuple[Entry, ...] = (
     Entry("footprints", "ingest_gis.footprints", "blocks", _VECTOR),
     Entry("vector", "ingest_gis.vector", "vector", _VECTOR),
     Entry("terrain", "ingest_gis.terrain", "terrain", (".tif", ".tiff", ".asc", ".hgt", ".zip"), several=True),
-    Entry("raster", "ingest_gis.raster", "raster", (".tif", ".tiff", ".png", ".jpg", ".jp2", ".asc")),
+    Entry("raster", "ingest_gis.raster", "raster", (".tif", ".tiff", ".png", ".jpg", ".jp2", ".asc", ".zip")),
     Entry("netcdf", "ingest_gis.netcdf", "raster", (".nc", ".nc4", ".cdf")),
     Entry("points", "ingest_gis.points", "points", (".las", ".laz", ".e57"), several=True),
     Entry("meshfile", "ingest_bim.meshfiles.reader", "mesh", (".obj", ".gltf", ".glb", ".ply", ".stl", ".zip")),

@@ -94,7 +94,7 @@ def choose_reader(source: Path, name: str | None, options: dict[str, Any], table
         if detect is None or detect(source, _lenient(module.Options, options)):
             return entry
     if alone and (held := unread.inside(source) if source.suffix.lower() == ".zip" else ""):
-        raise BadInput(f"{source.name} holds {held}: no model, terrain or mesh that is read from a ZIP.", "Unpack it and give the file itself (of a Shapefile, the .shp).")
+        raise BadInput(f"{source.name} holds {held}: nothing that is read from a ZIP.", "Unpack it and give the file itself.")
     raise BadInput(f"{source.name} is not what its suffix says: none of {', '.join(e.name for e in fitting)} recognises it.",
                    "Choose one with --reader to see what is wrong.")  # fmt: skip
 

@@ -118,11 +118,11 @@ def write_version(
         try:
             crs.check_plausible(reference, box, report.source)
         except BadReference as error:
-            if (odd := _outlier(lake, parts)) is None:
+            if (odd := _outlier(lake, reference, parts)) is None:
                 raise
             raise BadReference(f"{error.message} Feature {odd[0]!r} {odd[1]}.", f"Mend that feature or leave it out. {error.remedy}") from error
         extent = crs.extent_of(reference, box)
-        if not crs.in_use(reference, extent) and (odd := _outlier(lake, parts)) is not None:
+        if not crs.in_use(reference, extent) and (odd := _outlier(lake, reference, parts)) is not None:
             report.note("warned", odd[0], f"{odd[1]}: is its place right?")
     style = {**(style or {}), **report.facts.pop("style", {})}  # a reader that knows how its layer is drawn says so there
     count = sum(part.count for part in parts if not part.role.startswith(("mesh:", "table:")))
@@ -132,7 +132,7 @@ def write_version(
                                        {**provenance, "vertical": crs.vertical_path(reference)}, style))  # fmt: skip
 
 
-def _outlier(lake: Lake, parts: Iterable[Part]) -> tuple[str, str] | None:
+def _outlier(lake: Lake, reference: Reference, parts: Iterable[Part]) -> tuple[str, str] | None:
     """(id, where it lies) of a feature that is a hundred times as far from the middle one as most are; None where there is none, or hardly any others."""
     tables = [pq.read_table(lake.path(part.key), columns=["id", "bbox"]) for part in parts if part.role.startswith("features") and part.count]
     rows = pa.concat_tables(tables).combine_chunks().filter(pc.field("bbox", "xmin").is_valid()) if tables else None
@@ -141,7 +141,8 @@ def _outlier(lake: Lake, parts: Iterable[Part]) -> tuple[str, str] | None:
     x, y = (pc.struct_field(rows.column("bbox"), name).to_numpy() for name in ("xmin", "ymin"))
     away = np.maximum(np.abs(x - np.median(x)), np.abs(y - np.median(y)))
     worst = int(np.argmax(away))
-    if away[worst] < 100 * (np.median(away) + 1):
+    metre = 1e-5 if crs.crs_of(reference.horizontal).is_geographic else 1.0
+    if away[worst] < 100 * (np.median(away) + metre):
         return None
     middle = f"x {np.median(x):.6g}, y {np.median(y):.6g}"
     return str(rows.column("id")[worst])[:80], f"lies at x {x[worst]:.6g}, y {y[worst]:.6g}, far from the others (the middle one of {len(rows):,} lies at {middle})"

@@ -38,6 +38,8 @@ _KINDS: dict[str, tuple[str, str]] = {
     "a cloud of Gaussian splats": (".spz .splat .ksplat", "Export the points as LAS, or the surface as glTF (.glb) or OBJ."),
     "a map document": (".mxd .mapx .aprx .qgs .qgz .mpj .lyr .lyrx", "Give the data that it shows."),
     "a list of points": (".xyz .pts .ptx .txt .pcd", _POINTS),
+    "a raster of another format": (".img .bil .bip .bsq .flt .adf .grd .dem .dt0 .dt1 .dt2 .bt .vrt .hdf .h5 .grib .grib2 .grb", "Convert it to GeoTIFF, for example with QGIS or gdal_translate {name} out.tif."),
+    "a network of pipes (SWMM or EPANET)": (".inp", "SWMM's is given to a flood run: --set network_inp=@{name} --set network_crs=EPSG:… (docs/flood.md); EPANET's is not read."),
     "an image of a format that needs a licence": (".ecw .sid", "Convert it to GeoTIFF, for example with QGIS."),
     "a packed file": (".rar .7z .gz .bz2 .tar .tgz .xz", "Unpack it and give the file inside."),
 }

@@ -7,14 +7,17 @@ import struct
 import tempfile
 import zipfile
 import zlib
+from pathlib import Path
 
-from twin.errors import TwinError
+from twin.errors import BadInput, TwinError
 from twin.lake import is_full, storage_error
 
 #: All of it: a directory that is cut, a stream that does not unpack (each method has an error of its own), names that are empty or do not decode, a password.
 UNREADABLE = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, LookupError, NotImplementedError, RuntimeError, ValueError, OSError)
 
 
+MAX_UNPACKED = 16 << 30
+"""Bytes; no file of a ZIP may unpack to more."""
 UTF8 = 0x0800
 """Bit 11 of a file's flags: its name is in UTF-8 (APPNOTE.TXT, 4.4.4)."""
 
@@ -36,6 +39,23 @@ def names_of(archive: zipfile.ZipFile) -> list[tuple[str, zipfile.ZipInfo]]:
             continue
     read = {id(info): name for info, name in zip(unmarked, found, strict=False)}
     return [(read.get(id(info), info.filename).replace("\\", "/"), info) for info in infos]
+
+
+def extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, name: str) -> None:
+    """One entry to a file, counted while it is written, since the size that a ZIP states may be a lie; `name` is the ZIP's, for messages.
+
+    Raises:
+        BadInput: it is larger than `MAX_UNPACKED`. Whatever is in `UNREADABLE`.
+    """
+    if info.file_size > MAX_UNPACKED:
+        raise BadInput(f"{name}: {info.filename} would unpack to more than {MAX_UNPACKED >> 30} GB.", "Unpack it yourself and give the file.")
+    written = 0
+    with archive.open(info) as packed, target.open("wb") as file:
+        while block := packed.read(1 << 20):
+            written += len(block)
+            if written > MAX_UNPACKED:
+                raise BadInput(f"{name}: {info.filename} unpacks to more than {MAX_UNPACKED >> 30} GB.", "Unpack it yourself and give the file.")
+            file.write(block)
 
 
 def failure(error: BaseException, damaged: TwinError) -> TwinError:

@@ -203,7 +203,7 @@ def test_other_json_is_named(tmp_path: Path, ingest: Ingest, text: str, said: st
 
 
 @pytest.mark.parametrize(("name", "said"), [
-    ("a.dxf", "CAD.*QGIS"), ("a.mdb", "geodatabase.*ogr2ogr out.gpkg a.mdb"), ("a00000001.gdbtable", "folder .gdb"), ("a.osm.pbf", "OpenStreetMap"), ("A.KML", "KML"), ("a.csv", "table"),
+    ("a.dxf", "CAD.*QGIS"), ("a.mdb", "geodatabase.*ogr2ogr out.gpkg a.mdb"), ("a00000001.gdbtable", "folder .gdb"), ("a.osm.pbf", "OpenStreetMap"), ("A.KML", "KML"), ("a.csv", "table"), ("a.img", "GeoTIFF"), ("a.inp", "network_inp=@a.inp"),
     ("a.dbf", r"Give the \.shp"), ("a.osgb", "3D Tiles"), ("a.qqq", "Known suffixes"),
 ])  # fmt: skip
 def test_formats_without_a_reader_are_named(tmp_path: Path, name: str, said: str) -> None:
@@ -214,8 +214,8 @@ def test_formats_without_a_reader_are_named(tmp_path: Path, name: str, said: str
 
 def test_a_zip_says_what_it_holds(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
-        file.writestr("道路/路.shp", b"x")
-    with pytest.raises(BadInput, match=r"1 × \.shp.*Unpack it"):
+        file.writestr("点云/甲.las", b"x")
+    with pytest.raises(BadInput, match=r"1 × \.las.*Unpack it"):
         intake.ingest_params(tmp_path / "a.zip", "x")
 
 
@@ -311,6 +311,14 @@ def test_whole_numbers_beyond_64_bits_are_ids_too(tmp_path: Path, ingest: Ingest
     frame.to_file(tmp_path / "a.gpkg")
     _, _, batches = ingest("vector", tmp_path / "a.gpkg", id="number")
     assert {float(text) for batch in batches for text in batch.ids.to_pylist()} == {1e300, 2e300}
+
+
+def test_the_one_place_with_its_axes_swapped_is_named(tmp_path: Path, ingest: Ingest) -> None:
+    """Of degrees, a hundred degrees were asked for, which nothing is away."""
+    frame = geopandas.GeoDataFrame({"gid": [f"p{i}" for i in range(5)]}, geometry=shapely.points([[113.08 + i / 1e4, 22.57] for i in range(4)] + [[22.57, 113.08]]), crs=4326)
+    frame.to_file(tmp_path / "a.gpkg")
+    with pytest.raises(BadReference, match=r"are not degrees.*Feature 'p4' lies at x 22.57, y 113.08"):
+        ingest("vector", tmp_path / "a.gpkg", id="gid")
 
 
 @pytest.mark.parametrize(("far", "refused"), [(1e9, True), (0.0, False)])
