@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,7 +23,7 @@ def run(shell: Shell, scenario: str | None, values: tuple[str, ...], name: str |
 
     if scenario is None:
         rows = {n: e.load().Params.model_json_schema()["properties"] for n, e in registry.scenarios().items()}
-        shell.say(rows, "\n".join(f"{n}: " + ", ".join(p) for n, p in rows.items()))
+        shell.say(rows, _listing(rows))
         return
     module = registry.find(registry.scenarios(), scenario, "scenario").load()
     inputs = registry.from_text(module.Params, {key: text_of(key, value) for key, value in pairs(values, "--set").items()})
@@ -37,6 +39,28 @@ def run(shell: Shell, scenario: str | None, values: tuple[str, ...], name: str |
     lines = [f"{output}: layer {value['layer']} version {value['version']}" for output, value in result["outputs"].items()]
     facts = result["report"].get("facts", {})
     shell.say(result, "\n".join(lines + [f"  {key} = {value}" for key, value in facts.items()]))
+
+
+def _listing(scenarios: dict[str, dict[str, Any]]) -> str:
+    """Every parameter of every scenario on lines of its own: what it is, its unit, what may be chosen, and what it is if left out."""
+    text = click.HelpFormatter(width=max(80, min(140, shutil.get_terminal_size().columns)))
+    for name, fields in scenarios.items():
+        with text.section(name):
+            text.write_dl([(field, _about(schema)) for field, schema in fields.items()])
+    return text.getvalue().rstrip()
+
+
+def _about(schema: dict[str, Any]) -> str:
+    described: str = schema.get("description") or schema.get("title", "")
+    described = described and described.rstrip(".") + "."
+    kinds = [schema, *schema.get("anyOf", [])]
+    choices = next((", ".join(map(str, kind["enum"])) for kind in kinds if "enum" in kind), "")
+    default = schema.get("default")
+    if "default" not in schema:
+        left_out = "required"
+    else:
+        left_out = "" if default is None or default in ("", []) else f"default: {', '.join(map(str, default)) if isinstance(default, list) else default}"
+    return " ".join(part for part in (described, f"One of {choices}." if choices else "", f"[{left_out}]" if left_out else "") if part)
 
 
 @command("compare")

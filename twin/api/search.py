@@ -58,6 +58,8 @@ def search(
     hits: list[_Hit] = []
     late = time.monotonic() + city.settings.query_seconds
     complete = True
+    if layer is not None:
+        city.catalog.layer(layer)  # one that does not exist is told, not searched
     for publication in city.catalog.published(layer):
         version = city.manifest(publication.manifest)
         if version.kind not in WITH_ITEMS:
@@ -86,7 +88,7 @@ def _lonlat(reference: str, x: float, y: float) -> tuple[float, float]:
         raise
     except TwinError as error:
         raise BadOption(f"crs: {error.message}", error.remedy) from error
-    if not (np.isfinite(lon[0]) and np.isfinite(lat[0]) and abs(lat[0]) <= 90):
+    if not (np.isfinite(lon[0]) and np.isfinite(lat[0]) and abs(lon[0]) <= 180 and abs(lat[0]) <= 90):
         raise BadOption(f"{x:g}, {y:g} is no place in {reference}.", "Write easting (or longitude) first.")
     return float(lon[0]), float(lat[0])
 
