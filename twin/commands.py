@@ -79,13 +79,18 @@ def _ingest_text(result: dict[str, Any]) -> str:
 
 @command("tile")
 @click.argument("layer")
-def tile(shell: Shell, layer: str) -> None:
-    """Derive the tiles of LAYER's published (else newest) version again, where missing or stale."""
+@click.argument("version", type=int, required=False)
+def tile(shell: Shell, layer: str, version: int | None) -> None:
+    """Derive the tiles of VERSION of LAYER (else its published, else its newest one) again, where missing or stale.
+
+    A version that is not published stays so: its tiles are there for twin diff.
+    """
     from twin import tasks  # noqa: PLC0415
 
+    number = {} if version is None else {"version": shell.city.catalog.version(layer, version).number}
     shell.city.catalog.layer(layer)
     with shell.progress() as listen:
-        result = tasks.require(tasks.work(shell.city, tasks.submit(shell.city, "tile", {"layer": layer}), listen))
+        result = tasks.require(tasks.work(shell.city, tasks.submit(shell.city, "tile", {"layer": layer} | number), listen))
     shell.say(result, f"{layer} version {result['version']}: tileset {result['tileset'] or 'none needed'}")
 
 

@@ -112,7 +112,7 @@ def _target(city: Callable[[], City], target: str) -> tuple[Path | list[Path], L
     else:
         _, version, derivation = home.published(name)
     if derivation is None:
-        raise NotFound(f"There are no tiles of {target}.", f"Make them with: twin tile {name}")
+        raise NotFound(f"There are no tiles of {target}.", f"Make them with: twin tile {name} {number}".rstrip())
     return [home.lake.path(key) for key in derivation.archives], version
 
 

@@ -84,6 +84,22 @@ def _update_row(base: Any, out: Any, x: Any, y: Any, i: int, row: int, c0: int, 
 
 
 @serial
+def _outwards_alone(x: Any, y: Any, r0: int, r1: int, c0: int, c1: int, total_rows: int, total_columns: int) -> None:
+    """Nothing comes in over the rim of the grid: its faces take momentum from those behind them, which may flow inwards."""
+    rows, columns, zero = r1 - r0, c1 - c0, x[0, 0] - x[0, 0]
+    for i in range(1, rows + 4):
+        if c0 == 3:
+            x[i, 2] = min(x[i, 2], zero)
+        if c1 == total_columns + 3:
+            x[i, columns + 2] = max(x[i, columns + 2], zero)
+    for j in range(1, columns + 4):
+        if r0 == 3:
+            y[2, j] = min(y[2, j], zero)
+        if r1 == total_rows + 3:
+            y[rows + 2, j] = max(y[rows + 2, j], zero)
+
+
+@serial
 def _strip(base: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0: int, c1: int, dt: Any, dx: Any, dry: Any, edges: Any, mask: Any, lined: bool, deepest: Any) -> None:
     """Advance the cells [r0, r1) × [c0, c1); greatest depths by column go to `deepest`."""
     g = (dry / dry) * np.float32(G)
@@ -97,6 +113,7 @@ def _strip(base: Any, out: Any, z: Any, n: Any, r0: int, r1: int, c0: int, c1: i
         if lined:
             close_faces(x[i, 1:], mask, row, c0 - 2, columns + 3, EAST)
             close_faces(y[i, 2:], mask, row, c0 - 1, columns + 2, SOUTH)
+    _outwards_alone(x, y, r0, r1, c0, c1, z.shape[0] - 6, z.shape[1] - 6)
     for i in range(2, rows + 4):
         _share_row(x, y, base, share, i, r0 - 3 + i, c0, columns + 2, ratio, dry)
     for i in range(2, rows + 3):

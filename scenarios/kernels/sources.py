@@ -111,24 +111,29 @@ def record(state: Any, best: Any, ghost: int, time: float, interval: float, thre
 
 @serial
 def open_edges(state: Any, ghost: int, north: bool, south: bool, west: bool, east: bool, faces: bool) -> None:
-    """Free outflow: ghosts repeat the edge cell, but bring nothing in (cell discharges only; faces keep their own)."""
+    """Free outflow: ghosts repeat the edge cell; where its water flows inwards they mirror the discharges behind it, so that none comes in.
+
+    Cell discharges only; of faces `inertial` sees to it itself.
+    """
     rows, columns = state.shape[1], state.shape[2]
     for side in range(4):
         if not ((north, south, west, east)[side]):
             continue
         along = columns if side < 2 else rows
+        field = 2 if side < 2 else 1
         for k in range(along):
             for g in range(ghost):
+                back = ghost - 1 - g  # how far behind the edge cell its mirror image lies
                 if side == 0:
-                    r, c, r0, c0 = g, k, ghost, k
+                    r, c, r0, c0, rm, cm = g, k, ghost, k, ghost + back, k
                 elif side == 1:
-                    r, c, r0, c0 = rows - 1 - g, k, rows - 1 - ghost, k
+                    r, c, r0, c0, rm, cm = rows - 1 - g, k, rows - 1 - ghost, k, rows - 1 - ghost - back, k
                 elif side == 2:
-                    r, c, r0, c0 = k, g, k, ghost
+                    r, c, r0, c0, rm, cm = k, g, k, ghost, k, ghost + back
                 else:
-                    r, c, r0, c0 = k, columns - 1 - g, k, columns - 1 - ghost
+                    r, c, r0, c0, rm, cm = k, columns - 1 - g, k, columns - 1 - ghost, k, columns - 1 - ghost - back
                 state[0, r, c] = state[0, r0, c0]
                 if not faces:
-                    hu, hv = state[1, r0, c0], state[2, r0, c0]
-                    state[1, r, c] = min(hu, 0) if side == 2 else (max(hu, 0) if side == 3 else hu)
-                    state[2, r, c] = min(hv, 0) if side == 0 else (max(hv, 0) if side == 1 else hv)
+                    outwards = state[field, r0, c0] * (-1 if side in (0, 2) else 1)
+                    state[3 - field, r, c] = state[3 - field, r0, c0]
+                    state[field, r, c] = state[field, r0, c0] if outwards >= 0 else -state[field, rm, cm]
