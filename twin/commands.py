@@ -272,7 +272,7 @@ def check(shell: Shell, target: str, no_positions: bool) -> None:
 @click.argument("b")
 @click.option("--tolerance", type=click.FloatRange(min=0), help="Metres that a vertex may be off and still be the same (default 0.002).")
 def diff(shell: Shell, a: str, b: str, tolerance: float | None) -> None:
-    """Which features and tiles differ between two tilesets (paths, layers, or LAYER@VERSION; of layers also rows that no tile draws); exit status 1 when any does."""
+    """Which features and tiles differ between two tilesets (paths, layers, or LAYER@VERSION; of layers also rows that no tile draws, and rows alone where there are no tiles); exit status 1 when any does."""
     from twin import diffing  # noqa: PLC0415
 
     result = diffing.diff(lambda: shell.city, a, b, tolerance)

@@ -7,22 +7,20 @@ draws (a building whose surfaces are drawn), and says the result in words.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
-
-from twin import parts, registry
+from twin import diffing_rows, registry
 from twin.city import City
 from twin.errors import BadOption, NotFound
-from twin.lake import Lake
-from twin.model import LayerVersion, Part
+from twin.model import LayerVersion
 
 SHOWN = 20
+WITH_GEOMETRY = ("vector", "blocks")
+"""Kinds of layers whose rows hold their whole geometry."""
+
+Side = tuple[str, LayerVersion | None, Path | list[Path] | None]
+"""What was named, its version, its archives."""
 
 
 def diff(city: Callable[[], City], a: str, b: str, tolerance: float | None = None) -> dict[str, Any]:
@@ -35,69 +33,45 @@ def diff(city: Callable[[], City], a: str, b: str, tolerance: float | None = Non
 
     Returns:
         a, b, and what `tiling.check.diff_tilesets` says; of two layers with features also `rows` (added, removed, changed): what differs in
-        the layers' own rows and not in what is drawn.
+        the layers' own rows and not in what is drawn. Where a layer of features has no tiles, `tiles` is None and the rows are compared, geometry and all.
 
     Raises:
         NotFound: neither a file nor a layer with tiles. BadTileset: one of them cannot be read.
     """
     (first, mine), (second, theirs) = (_target(city, target) for target in (a, b))
+    if first is None or second is None:
+        return {"a": a, "b": b, **_without_tiles(city, (a, mine, first), (b, theirs, second), diffing_rows.TOLERANCE if tolerance is None else tolerance)}
     options = {} if tolerance is None else {"tolerance": tolerance}
     result: dict[str, Any] = {"a": a, "b": b, **registry.checker().diff_tilesets(first, second, **options)}
     if mine is not None and theirs is not None and result["features"] is not None:
         told = {id_ for kind in ("added", "removed") for id_ in result["features"][kind]} | {change["id"] for change in result["features"]["changed"]}
-        result["rows"] = _rows(city().lake, mine, theirs, told)
+        result["rows"] = diffing_rows.rows(city().lake, mine, theirs, told)
         result["equal"] = result["equal"] and not any(result["rows"].values())
     return result
 
 
-def _rows(lake: Lake, a: LayerVersion, b: LayerVersion, told: set[str]) -> dict[str, list[Any]]:
-    """Rows that came, went or have other attributes, by id, but for those of `told`."""
-    mine, theirs = _table(lake, a, b), _table(lake, b, a)
-    row_of = {id_: row for row, id_ in enumerate(mine.column("id").to_pylist())}
-    ids = theirs.column("id").to_pylist()
-    both = [(row_of[id_], row) for row, id_ in enumerate(ids) if id_ in row_of]
-    before, after = (table.take(pa.array([pair[side] for pair in both], pa.int64())) for side, table in enumerate((mine, theirs)))
-    changed: dict[str, list[str]] = {}
-    for name in sorted({*before.column_names, *after.column_names} - {"id"}):
-        for row in np.flatnonzero(_differ(before, after, name)).tolist():
-            changed.setdefault(ids[both[row][1]], []).append(name)
-    return {"added": sorted(id_ for id_ in ids if id_ not in row_of and id_ not in told), "removed": sorted(row_of.keys() - set(ids) - told),
-            "changed": [{"id": id_, "attributes": names, "moved_m": None, "recolored": False} for id_, names in sorted(changed.items()) if id_ not in told]}  # fmt: skip
+def _without_tiles(city: Callable[[], City], a: Side, b: Side, tolerance: float) -> dict[str, Any]:
+    """Two versions of which one has no tiles (maps have none, a delivery that is not published has none yet): their rows, with their geometries.
+
+    Raises:
+        NotFound: there are no rows with geometries to compare.
+    """
+    for target, version, files in (a, b):
+        if version is None or version.kind not in WITH_GEOMETRY:
+            lacking = target if files is None else (a if a[2] is None else b)[0]
+            name, _, number = lacking.partition("@")
+            kind = next((one.kind for _, one, archives in (a, b) if archives is None and one is not None), "")
+            advice = f"Make them with: twin tile {name} {number}".rstrip() + "." if kind in {entry.kind for entry in registry.tilers().values()} else f"A layer of kind {kind} has none; compare two layers or versions of features."
+            raise NotFound(f"There are no tiles of {lacking}.", advice)
+    if a[1] is None or b[1] is None:
+        raise ValueError("a file has tiles")
+    features = diffing_rows.features(city().lake, a[1], b[1], tolerance)
+    return {"equal": not (features["added"] or features["removed"] or features["changed"]), "tolerance_m": tolerance, "entry_changed": False, "tiles": None, "features": features,
+            "not_compared": 0, "problems": {}}  # fmt: skip
 
 
-def _table(lake: Lake, version: LayerVersion, other: LayerVersion) -> pa.Table:
-    """Id, parent and attributes of every row of a version, but for those that the other version shows from the same part."""
-    chunks = []
-    for part in version.parts:
-        wanted = _lacking(part, version, other)
-        if wanted is not None and not len(wanted):
-            continue
-        for chunk in parts.read_features(lake, replace(version, parts=(part,))):
-            table = chunk.attributes.append_column("id", chunk.ids).append_column("parent", chunk.parents)
-            chunks.append(table if wanted is None else table.filter(pc.is_in(table.column("id"), wanted)))
-    return pa.concat_tables(chunks, promote_options="default") if chunks else pa.table({"id": pa.array([], pa.string())})
-
-
-def _lacking(part: Part, version: LayerVersion, other: LayerVersion) -> pa.Array | None:
-    """Ids of the rows of a part that the other version does not show from it, where it has the same part once as this version does; else None."""
-    same = [one for one in other.parts if one.key == part.key]
-    if len(same) != 1 or sum(one.key == part.key for one in version.parts) != 1:
-        return None
-    return pa.array(sorted({*other.tombstones, *same[0].hidden} - {*version.tombstones, *part.hidden}), pa.string())
-
-
-def _differ(a: pa.Table, b: pa.Table, name: str) -> NDArray[np.bool_]:
-    """(rows,) whether the values of a column differ; a column that one of them lacks is null there."""
-    columns = [table.column(name).combine_chunks() if name in table.column_names else pa.nulls(len(table)) for table in (a, b)]
-    if columns[0].type == columns[1].type and not pa.types.is_nested(columns[0].type):
-        codes = pa.concat_arrays(columns).dictionary_encode(null_encoding="encode").indices.to_numpy()  # equal values, nulls and NaN have equal codes
-        return np.asarray(codes[: len(a)] != codes[len(a) :])
-    pairs = zip(*(column.to_pylist() for column in columns), strict=True)
-    return np.array([one != other and (one == one or other == other) for one, other in pairs], bool)  # noqa: PLR0124  NaN is not itself
-
-
-def _target(city: Callable[[], City], target: str) -> tuple[Path | list[Path], LayerVersion | None]:
-    """(its archives; the version, of a layer)."""
+def _target(city: Callable[[], City], target: str) -> tuple[Path | list[Path] | None, LayerVersion | None]:
+    """(its archives, None of a layer without; the version, of a layer)."""
     if Path(target).exists():
         return Path(target), None
     if "/" in target or target.endswith((".3tz", ".json")):
@@ -111,17 +85,15 @@ def _target(city: Callable[[], City], target: str) -> tuple[Path | list[Path], L
         version, derivation = home.manifest(row.manifest), home.catalog.tileset_of(name, row.number)
     else:
         _, version, derivation = home.published(name)
-    if derivation is None:
-        raise NotFound(f"There are no tiles of {target}.", f"Make them with: twin tile {name} {number}".rstrip())
-    return [home.lake.path(key) for key in derivation.archives], version
+    return None if derivation is None else [home.lake.path(key) for key in derivation.archives], version
 
 
 def as_text(result: dict[str, Any]) -> str:
     """The result for people: a line for tiles, a line for features, and the first of what changed."""
     if result["equal"]:
-        return f"{result['a']} and {result['b']} are the same: {result['tiles']['same']:,} files."
+        return f"{result['a']} and {result['b']} are the same: " + (f"{tiles['same']:,} files." if (tiles := result["tiles"]) else f"{result['features']['same']:,} features.")
     tiles, features = result["tiles"], result["features"]
-    lines = [f"{result['a']} → {result['b']}", f"  files: {_counts(tiles)}" + ("; the tileset's own JSON differs" if result["entry_changed"] else "")]
+    lines = [f"{result['a']} → {result['b']}", ("  files: " + _counts(tiles) if tiles else "  files: not compared, since one or both have no tiles") + ("; the tileset's own JSON differs" if result["entry_changed"] else "")]
     if features is None:
         lines.append("  features: none has an id that can be read, in one or both, so only files were compared")
         lines += _listed("+", tiles["added"]) + _listed("-", tiles["removed"]) + _listed("~", tiles["changed"])

@@ -10,11 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import shapely
+from click.testing import CliRunner
 
 from tests.ingest_bim.test_cityjson import document
-from twin import diffing, intake, parts, tasks
+from twin import diffing, diffing_rows, intake, parts, tasks
 from twin.archive import ArchiveWriter
 from twin.city import City
+from twin.cli import main
+from twin.errors import NotFound
 from twin.lake import Lake
 from twin.model import Features, LayerVersion, Reference, Report
 from twin.settings import Settings
@@ -73,11 +76,11 @@ def test_rows_of_shared_parts_are_not_read(lake: Lake, monkeypatch: pytest.Monke
     for a, mine in zip(versions, states, strict=True):
         for b, theirs in zip(versions, states, strict=True):
             changed = sorted(name for name in mine.keys() & theirs if mine[name] != theirs[name])
-            assert diffing._rows(lake, a, b, set()) == {  # noqa: SLF001
+            assert diffing_rows.rows(lake, a, b, set()) == {
                 "added": sorted(theirs.keys() - mine), "removed": sorted(mine.keys() - theirs), "changed": [{"id": name, "attributes": ["v"], "moved_m": None, "recolored": False} for name in changed],
             }  # fmt: skip
     monkeypatch.setattr(parts, "read_features", lambda *_: pytest.fail("nothing differs"))
-    assert not any(diffing._rows(lake, versions[-1], versions[-1], set()).values())  # noqa: SLF001
+    assert not any(diffing_rows.rows(lake, versions[-1], versions[-1], set()).values())
 
 
 def test_files_are_named_where_nothing_else_tells_what_changed(tmp_path: Path) -> None:
@@ -89,3 +92,43 @@ def test_files_are_named_where_nothing_else_tells_what_changed(tmp_path: Path) -
                 archive.add(f"0/{part}.terrain", data)
     text = diffing.as_text(diffing.diff(lambda: pytest.fail("no layer is asked for"), *(str(tmp_path / name) for name in ("a.3tz", "b.3tz"))))
     assert "    + 0/new.terrain\n    - 0/gone.terrain\n    ~ 0/changed.terrain" in text and "same.terrain" not in text
+
+
+def drawn(path: Path, *rows: tuple[str, str, float]) -> Path:
+    """Plan features in CGCS2000, 3-degree zone 38: id, name, metres that the square lies east."""
+    collection = [{"type": "Feature", "id": id_, "properties": {"name": name}, "geometry": shapely.geometry.mapping(shapely.box(438000 + east, 2495000, 438010 + east, 2495010))} for id_, name, east in rows]
+    path.write_text(json.dumps({"type": "FeatureCollection", "crs": {"type": "name", "properties": {"name": "EPSG:4547"}}, "features": collection}))
+    return path
+
+
+def test_a_delivery_is_compared_before_it_is_shown(tmp_path: Path) -> None:
+    """Neither maps, which have no tiles, nor what is not published could be compared, and the advice to make tiles led nowhere."""
+    city = City(Settings(home=tmp_path / "city", workers=1))
+    for number, rows in enumerate(([("a", "x", 0.0), ("b", "x", 50.0), ("c", "x", 90.0), ("d", "x", 130.0)], [("a", "x", 0.001), ("b", "y", 50.0), ("c", "x", 91.0), ("e", "x", 130.0)])):
+        params = intake.ingest_params(drawn(tmp_path / f"{number}.geojson", *rows), "plan", publish=number == 0)
+        tasks.require(tasks.work(city, tasks.submit(city, "ingest", params), None))
+    result = diffing.diff(lambda: city, "plan", "plan@2")
+    features = result["features"]
+    assert (features["added"], features["removed"], features["same"], result["equal"], result["tiles"]) == (["e"], ["d"], 1, False, None)
+    assert [(one["id"], one["attributes"]) for one in features["changed"]] == [("b", ["name"]), ("c", [])]
+    assert features["changed"][1]["moved_m"] == pytest.approx(1.0, rel=2e-4), "metres on the ground, which a grid's differ from"
+    assert "~ c: geometry by" in diffing.as_text(result)
+    assert diffing.diff(lambda: city, "plan", "plan@1")["equal"] and "4 features" in diffing.as_text(diffing.diff(lambda: city, "plan", "plan@1"))
+    with pytest.raises(NotFound, match="no tiles of plan"):
+        diffing.diff(lambda: city, str(tmp_path), "plan")
+
+
+def test_tiles_of_a_version_that_is_not_shown(tmp_path: Path) -> None:
+    """`twin tile` took the published version alone, whichever the message was about."""
+    city = City(Settings(home=tmp_path / "city", workers=1))
+    deliver(city, tmp_path / "1.city.json", document())
+    second = document()
+    del second["CityObjects"]["b1"]["attributes"]
+    (tmp_path / "2.city.json").write_text(json.dumps(second))
+    tasks.require(tasks.work(city, tasks.submit(city, "ingest", intake.ingest_params(tmp_path / "2.city.json", "x", publish=False)), None))
+    with pytest.raises(NotFound, match=r"twin tile x 2\."):
+        diffing.diff(lambda: city, "x", "x@2")
+    said = CliRunner().invoke(main, ["tile", "x", "2", "--home", str(city.settings.home)])
+    assert "x version 2: tileset" in said.output
+    assert not diffing.diff(lambda: city, "x", "x@2")["equal"]
+    assert city.published("x")[0].number == 1
