@@ -73,14 +73,15 @@ def compare(shell: Shell, a: str, b: str, name: str | None) -> None:
 
     if name is None:
         found = comparing.compare(shell.city, a, b)
-        shell.say(comparing.to_json(found), comparing.as_text(found))
+        shell.say(comparing.to_json(found), comparing.as_text(found.rows))
         return
     intake.check_layer_name(name)
     comparing.outcome(shell.city, a), comparing.outcome(shell.city, b)
     with shell.progress() as listen:
         result = tasks.require(tasks.work(shell.city, tasks.submit(shell.city, "compare", {"a": a, "b": b, "name": name}), listen))
+    rows = [comparing.Row(row["quantity"], row["unit"], row["a"], row["b"]) for row in result["comparison"]["rows"]]
     lines = [f"{output}: layer {value['layer']} version {value['version']}" for output, value in result["outputs"].items()]
-    shell.say(result, "\n".join(lines))
+    shell.say(result, "\n".join([comparing.as_text(rows), *lines]))
 
 
 @command("jobs")

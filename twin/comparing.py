@@ -206,7 +206,7 @@ def _table(rows: list[Row]) -> Features:
     return Features(Reference("EPSG:4326"), pa.array([f"{i:03d}" for i in range(len(rows))]), np.full(len(rows), None, dtype=object), table)
 
 
-def as_text(found: Comparison) -> str:
+def as_text(rows: list[Row]) -> str:
     """The table for a terminal."""
     lines = [f"{'':<24} {'A':>16} {'B':>16} {'B − A':>16}"]
-    return "\n".join(lines + [f"{r.quantity:<24} {r.a:>16,.4g} {r.b:>16,.4g} {r.b - r.a:>+16,.4g} {r.unit}" for r in found.rows])
+    return "\n".join(lines + [f"{r.quantity:<24} {r.a:>16,.4g} {r.b:>16,.4g} {r.b - r.a:>+16,.4g} {r.unit}" for r in rows])

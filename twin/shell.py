@@ -16,6 +16,8 @@ import click
 from twin import __version__
 from twin.errors import BadInput, BadOption, TwinError
 
+INTERRUPTED = "Interrupted. A job that was running is dismissed, and the same command begins it anew; one ended with SIGTERM (kill PID) is taken up again where it was last saved."
+
 Listener = Callable[[str, float, str], None]
 
 
@@ -83,7 +85,7 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
                         click.echo(f"       {error.remedy}", err=True)
                 sys.exit(2 if isinstance(error, BadInput) else 1)
             except KeyboardInterrupt:
-                click.echo("Interrupted; run the command again to go on.", err=True)
+                click.echo(INTERRUPTED, err=True)
                 sys.exit(130)
             except Exception as error:  # noqa: BLE001  a traceback is for the log, not for a user
                 _report_bug(shell, error)

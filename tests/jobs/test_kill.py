@@ -27,6 +27,7 @@ import shapely
 from twin import intake, tasks
 from twin.city import City
 from twin.jobs import Jobs
+from twin.shell import INTERRUPTED
 
 KILLS = 52
 SECONDS = {"reading": 0.2, "encoding": 0.25, "archiving": 0.005, "publishing": 0.005}
@@ -196,7 +197,9 @@ def test_who_is_asked_to_end_says_so_and_leaves_the_job(tmp_path: Path) -> None:
 
 def test_who_is_interrupted_says_so(tmp_path: Path) -> None:
     """Ctrl-C goes to all processes of the terminal: one line, not a traceback of each."""
-    assert stopped(delivery(tmp_path / "delivery.gpkg", 1, 20_000), tmp_path / "city", signal.SIGINT) == "Interrupted; run the command again to go on.\n"
+    assert stopped(delivery(tmp_path / "delivery.gpkg", 1, 20_000), tmp_path / "city", signal.SIGINT) == f"{INTERRUPTED}\n"
+    (job,) = Jobs(City.open(tmp_path / "city").catalog).list()
+    assert job.state == "dismissed", "as the message says: the same command makes another job"
 
 
 def test_who_is_interrupted_while_the_program_is_loaded_says_so() -> None:

@@ -344,3 +344,11 @@ def test_diff_of_versions_layers_and_files(grown: City, tmp_path: Path) -> None:
     assert shown.exit_code == 1
     assert "3 added, 0 removed, 0 changed, 12 the same" in shown.output
     assert "+ h13" in shown.output
+
+
+def test_the_parameters_of_a_scenario_are_told(tmp_path: Path) -> None:
+    """Names alone told nobody what a parameter is, nor its unit, nor what it is if left out."""
+    shown = CliRunner().invoke(main, ["run", "--home", str(tmp_path)]).output
+    assert "Simulated time, hours (at most 240). [default: 2.0]" in " ".join(shown.split())
+    assert "One of hllc, hllc2, inertial. [default: hllc]" in " ".join(shown.split())
+    assert "terrain Terrain layer. [required]" in " ".join(shown.split())
