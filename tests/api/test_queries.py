@@ -104,6 +104,8 @@ def test_search_finds_names_ids_and_coordinates(sample):
     assert {p["title"][:4] for p in first} == {"建筑17"} and len(first) == 11  # 17 and 170 to 179
     where = get(sample, f"/collections/buildings/items/{first[0]['feature']}")["geometry"]
     assert shapely.geometry.shape(where).buffer(1e-7).contains(shapely.Point(first[0]["lon"], first[0]["lat"]))
+    assert "no layer" in get(sample, "/search", 404, q="17", layer="nope")["detail"], "it found nothing there, without a word"
+    assert get(sample, "/search", q="建筑17", layer="buildings")["places"] == first
     assert get(sample, "/search", q="0wall$B")["places"][0]["feature"] == "0wall$B"
     x, y = pyproj.Transformer.from_crs(4326, 4547, always_xy=True).transform(113.08, 22.58)
     place = get(sample, "/search", q=f"{x:.3f} {y:.3f}", crs="EPSG:4547")["places"][0]
@@ -122,6 +124,7 @@ def test_position_in_the_zones(sample):
     assert get(sample, "/position", x=112.4, y=22.4)["zone"]["crs"] == "EPSG:4546"  # west of 112.5° it is zone 37
     assert get(sample, "/position", x=2.0, y=48.0)["zone"] is None
     get(sample, "/position", 400, x="nan", y=1)
+    assert "no place" in get(sample, "/position", 400, x=500, y=22)["detail"]
 
 
 @pytest.mark.parametrize(("lon", "lat", "codes"), [
