@@ -337,14 +337,27 @@ class Catalog:
             Layers.delete().where(Layers.name == name).execute(connection)
             _note(connection, who, "delete", name)
 
-    def forget(self, versions: list[tuple[str, int]], derivations: list[str]) -> None:
-        """Drop rows whose bytes the garbage collector is about to remove."""
-        with self.write() as connection:
-            for layer, number in versions:
-                for table in (Versions, Publications):
-                    table.delete().where((table.layer == layer) & (table.number == number)).execute(connection)
-            for key in derivations:
-                Derivations.delete().where(Derivations.key == key).execute(connection)
+    def shown_until(self) -> dict[tuple[str, int], float]:
+        """When each (layer, number) that was ever shown was last (Unix seconds; infinite for what is shown now)."""
+        with self.read() as connection:
+            events = [(one.at, one.layer, one.number) for one in self.publications()]
+            query = Audit.select(Audit.at, Audit.detail).where(Audit.what == "rollback").tuples()
+            events += [(at, detail["layer"], detail["version"]) for at, detail in query.execute(connection)]
+        until: dict[tuple[str, int], float] = {}
+        current: dict[str, int] = {}
+        for at, layer, number in sorted(events):
+            if layer in current:
+                until[layer, current[layer]] = at
+            current[layer] = number
+        return until | dict.fromkeys(current.items(), float("inf"))
+
+    def forget(self, connection: Database, versions: list[tuple[str, int]], derivations: list[str]) -> None:
+        """Drop rows whose bytes the garbage collector is about to remove, in its transaction."""
+        for layer, number in versions:
+            for table in (Versions, Publications):
+                table.delete().where((table.layer == layer) & (table.number == number)).execute(connection)
+        for key in derivations:
+            Derivations.delete().where(Derivations.key == key).execute(connection)
 
 
 def _point(connection: Database, layer: str, publication: int) -> None:
