@@ -118,7 +118,7 @@ class Catalog:
             first: BaseException = error  # where the disk is full SQLite rolls back itself, and the second time that is an error
             while isinstance(first.__context__, (OperationalError, sqlite3.Error)):
                 first = first.__context__
-            raise StorageError(f"The catalogue cannot be written: {first}.", "Free space (twin gc) and run the command again." if "full" in str(first) else "Another program may hold it.") from error
+            raise StorageError(f"The catalogue cannot be written: {first}.", _remedy(str(first), self.path)) from error
 
     @contextmanager
     def _waiting(self, lasting: bool) -> Iterator[None]:
@@ -358,6 +358,15 @@ class Catalog:
                 table.delete().where((table.layer == layer) & (table.number == number)).execute(connection)
         for key in derivations:
             Derivations.delete().where(Derivations.key == key).execute(connection)
+
+
+def _remedy(said: str, path: Path) -> str:
+    """What to do where SQLite says that it cannot write."""
+    if "full" in said:  # twin gc writes to the catalogue, too
+        return f"Free a few MB on the disk of {path.parent}, by hand; twin gc can free more then. Run the command again."
+    if "readonly" in said or "unable to open" in said:
+        return f"Check the permissions of {path} and of its folder, and that the disk is not mounted for reading only."
+    return "Another program may hold it; run the command again."
 
 
 def _point(connection: Database, layer: str, publication: int) -> None:
