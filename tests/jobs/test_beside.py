@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import geopandas
 import pytest
 import shapely
 
-from twin import intake, parts, sources, tasks
+from twin import intake, parts, serving, sources, tasks
 from twin.catalog import Catalog, Publication, VersionRow
 from twin.catalog_tables import Publications, Versions
 from twin.city import City
@@ -154,3 +156,15 @@ def test_another_delivery_under_the_same_name_is_not_the_job_of_the_first(city: 
     assert before == sources.stamp(folder)
     source(folder / "b.parquet", 1)
     assert before != sources.stamp(folder)
+
+
+def test_who_comes_as_soon_as_the_address_is_told_is_let_in(city: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port was taken, but nobody listened yet."""
+    monkeypatch.setattr(serving, "Supervisor", lambda home: SimpleNamespace(start=lambda: None, stop=lambda: None))
+
+    def come(url: str) -> None:
+        socket.create_connection(("127.0.0.1", int(url.rstrip("/").rsplit(":", 1)[1])), timeout=5).close()
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        serving.serve(city, "127.0.0.1", 0, announce=come)
