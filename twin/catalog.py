@@ -118,7 +118,7 @@ class Catalog:
             first: BaseException = error  # where the disk is full SQLite rolls back itself, and the second time that is an error
             while isinstance(first.__context__, (OperationalError, sqlite3.Error)):
                 first = first.__context__
-            raise StorageError(f"The catalogue cannot be written: {first}.", "Free space (twin gc) and run the command again." if "full" in str(first) else "Another program may hold it.") from error
+            raise StorageError(f"The catalogue cannot be written: {first}.", _remedy(str(first), self.path)) from error
 
     @contextmanager
     def _waiting(self, lasting: bool) -> Iterator[None]:
@@ -337,14 +337,36 @@ class Catalog:
             Layers.delete().where(Layers.name == name).execute(connection)
             _note(connection, who, "delete", name)
 
-    def forget(self, versions: list[tuple[str, int]], derivations: list[str]) -> None:
-        """Drop rows whose bytes the garbage collector is about to remove."""
-        with self.write() as connection:
-            for layer, number in versions:
-                for table in (Versions, Publications):
-                    table.delete().where((table.layer == layer) & (table.number == number)).execute(connection)
-            for key in derivations:
-                Derivations.delete().where(Derivations.key == key).execute(connection)
+    def shown_until(self) -> dict[tuple[str, int], float]:
+        """When each (layer, number) that was ever shown was last (Unix seconds; infinite for what is shown now)."""
+        with self.read() as connection:
+            events = [(one.at, one.layer, one.number) for one in self.publications()]
+            query = Audit.select(Audit.at, Audit.detail).where(Audit.what == "rollback").tuples()
+            events += [(at, detail["layer"], detail["version"]) for at, detail in query.execute(connection)]
+        until: dict[tuple[str, int], float] = {}
+        current: dict[str, int] = {}
+        for at, layer, number in sorted(events):
+            if layer in current:
+                until[layer, current[layer]] = at
+            current[layer] = number
+        return until | dict.fromkeys(current.items(), float("inf"))
+
+    def forget(self, connection: Database, versions: list[tuple[str, int]], derivations: list[str]) -> None:
+        """Drop rows whose bytes the garbage collector is about to remove, in its transaction."""
+        for layer, number in versions:
+            for table in (Versions, Publications):
+                table.delete().where((table.layer == layer) & (table.number == number)).execute(connection)
+        for key in derivations:
+            Derivations.delete().where(Derivations.key == key).execute(connection)
+
+
+def _remedy(said: str, path: Path) -> str:
+    """What to do where SQLite says that it cannot write."""
+    if "full" in said:  # twin gc writes to the catalogue, too
+        return f"Free a few MB on the disk of {path.parent}, by hand; twin gc can free more then. Run the command again."
+    if "readonly" in said or "unable to open" in said:
+        return f"Check the permissions of {path} and of its folder, and that the disk is not mounted for reading only."
+    return "Another program may hold it; run the command again."
 
 
 def _point(connection: Database, layer: str, publication: int) -> None:

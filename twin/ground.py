@@ -269,7 +269,8 @@ def reference_digest(reference: Reference) -> str:
 def merge(base: LayerVersion, change: LayerVersion) -> LayerVersion:
     """A terrain with newer rasters laid over it: they rule where they have data, and their rims run out into what lies below.
 
-    (The rims are the reader's work, which was given the ground of `base`.) Water of the change takes the place of the base's.
+    (The rims are the reader's work, which was given the ground of `base`.) Water of the change takes the place of the base's. A raster that comes again,
+    the same bytes at the same place, is laid on top and its first one goes: nothing of that would show.
 
     Raises:
         BadReference: a new raster lies where the layer's reference has no coordinates.
@@ -281,12 +282,15 @@ def merge(base: LayerVersion, change: LayerVersion) -> LayerVersion:
         assert part.bounds is not None
         properties = {**part.properties, "reference": asdict(reference_of(change, part))}
         placed.append(replace(part, bounds=bounds_in(base.reference, change.reference, part.bounds, str(part.properties.get("file", part.key[:12]))), properties=properties))
-    parts = (*placed, *(part for part in base.parts if part.role not in told), *(part for part in change.parts if part.role in told))
+    again = {(part.key, part.bounds) for part in placed}
+    below = [part for part in base.parts if part.role not in told and (part.key, part.bounds) not in again]
+    parts = (*placed, *below, *(part for part in change.parts if part.role in told))
     boxes = [part.bounds for part in parts if part.role == "raster" and part.bounds is not None]
     water = base if "table:water" not in told else change  # that of the change takes the place of the base's, whatever each was made from
     uses = water.provenance.get("uses", {})
-    facts = {**change.report.get("facts", {}), "rasters_added": len(new), "rasters": len(boxes)}
-    return replace(base, parts=parts, count=base.count + sum(part.count for part in new), extent=crs.extent_of(base.reference, Bounds.union(boxes)),
+    gone = [part for part in base.parts if part.role == "raster" and (part.key, part.bounds) in again]
+    facts = {**change.report.get("facts", {}), "rasters_added": len(new) - len(gone), "rasters": len(boxes)}
+    return replace(base, parts=parts, count=base.count + sum(part.count for part in new) - sum(part.count for part in gone), extent=crs.extent_of(base.reference, Bounds.union(boxes)),
                    report={**change.report, "facts": facts}, provenance={**change.provenance, "tile_options": base.provenance.get("tile_options", {}), "uses": uses})  # fmt: skip
 
 

@@ -41,6 +41,8 @@ CRASHES = 3
 PAUSE = 15.0
 """Seconds after a crash in which the job is left to itself and others are worked on."""
 OPEN = ("accepted", "running")
+ALONE = "gc"
+"""The kind of job beside which none begins: what another has just written, or found to be there already, may be among what it removes. Nor does it go on beside others (`twin.garbage`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +217,14 @@ class Jobs:
     def claim(self, identifier: str | None = None) -> Job | None:
         """Take a waiting job (this one, or the oldest), or one whose worker has died; None when there is none.
 
-        Jobs that write one layer take their turns: two updates, each made onto the version shown when it began, would undo each other.
+        Jobs that write one layer take their turns: two updates, each made onto the version shown when it began, would undo each other. None begins while garbage is collected.
         """
         now = time.time()
         with self.catalog.write(lasting=False) as connection:  # who claims it does not survive what takes that back
-            busy = _layers_at_work(connection, now)
+            at_work = _at_work(connection, now)
+            busy = {job.params["layer"] for job in at_work if job.params.get("layer") is not None}
+            if any(job.kind == ALONE for job in at_work):
+                return None
             query = JobRows.select().where(JobRows.state.in_(OPEN)).order_by(JobRows.created)
             if identifier is not None:
                 query = query.where(JobRows.id == identifier)
@@ -334,10 +339,10 @@ def alive(job: Job, now: float) -> bool:
     return job.lease > now and not (job.owner and is_gone(job.owner))
 
 
-def _layers_at_work(connection: Database, now: float) -> set[str]:
-    """The layers that a running job names in its parameters."""
+def _at_work(connection: Database, now: float) -> list[Job]:
+    """The jobs that somebody works on."""
     running = [Job(*row) for row in JobRows.select().where(JobRows.state == "running").tuples().execute(connection)]
-    return {job.params["layer"] for job in running if job.params.get("layer") is not None and alive(job, now)}
+    return [job for job in running if alive(job, now)]
 
 
 def _finish(connection: Database, identifier: str, state: str, **values: Any) -> None:

@@ -31,7 +31,8 @@ class Lake:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.temporary = root / "tmp"
-        self.temporary.mkdir(parents=True, exist_ok=True)
+        with storage_errors(f"Opening the city's folder {root.parent}"):
+            self.temporary.mkdir(parents=True, exist_ok=True)
 
     def path(self, key: str) -> Path:
         """Where the file of a key lies.

@@ -23,6 +23,7 @@ def serve(city: City, host: str, port: int, *, announce: Callable[[str], None]) 
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(2048)  # who comes as soon as the address is told waits, and is not turned away
     except OSError as error:
         listener.close()
         raise StorageError(f"Port {port} on {host} cannot be used: {error.strerror}.", "Choose another with --port.") from error

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from twin import __version__
-from twin.errors import BadInput, BadOption, TwinError
+from twin.errors import BadInput, BadOption, NotFound, TwinError
 
 INTERRUPTED = "Interrupted. A job that was running is dismissed, and the same command begins it anew; one ended with SIGTERM (kill PID) is taken up again where it was last saved."
 
@@ -77,17 +77,15 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
             try:
                 function(shell, **values)
             except TwinError as error:
-                if as_json:
-                    click.echo(json.dumps({"error": {"type": type(error).__name__, "message": error.message, "remedy": error.remedy}}, ensure_ascii=False))
-                else:
-                    click.secho(f"Error: {error.message}", fg="red", err=True)
-                    if error.remedy:
-                        click.echo(f"       {error.remedy}", err=True)
+                _say_error(error, as_json)
                 sys.exit(2 if isinstance(error, BadInput) else 1)
             except KeyboardInterrupt:
                 click.echo(INTERRUPTED, err=True)
                 sys.exit(130)
             except Exception as error:  # noqa: BLE001  a traceback is for the log, not for a user
+                if isinstance(error, FileNotFoundError) and str(shell.settings.home / "lake") in str(error):
+                    _say_error(NotFound("A file of the city is gone: garbage was collected while this command read it.", "Run the command again; twin gc with a longer --grace keeps what was shown a while ago."), as_json)
+                    sys.exit(1)
                 _report_bug(shell, error)
                 sys.exit(3)
 
@@ -96,6 +94,16 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
         return main.command(name)(run)
 
     return wrap
+
+
+def _say_error(error: TwinError, as_json: bool) -> None:
+    """An error and what to do about it, on one line of JSON or on two of text."""
+    if as_json:
+        click.echo(json.dumps({"error": {"type": type(error).__name__, "message": error.message, "remedy": error.remedy}}, ensure_ascii=False))
+        return
+    click.secho(f"Error: {error.message}", fg="red", err=True)
+    if error.remedy:
+        click.echo(f"       {error.remedy}", err=True)
 
 
 def _report_bug(shell: Shell, error: Exception) -> None:

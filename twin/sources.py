@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from stat import S_ISDIR
 
 from twin.errors import BadOption, UnreadableSource
 from twin.lake import digest
@@ -95,6 +96,12 @@ def places(files: Sequence[tuple[str, Path]], held: Collection[str]) -> dict[str
             raise BadOption(f"{first} and {name} would both take the place of the layer's {own}.", "Give them one after the other.")
         found[name] = own
     return found
+
+
+def stamp(source: Source) -> list[tuple[str, int, int]]:
+    """Name, bytes and time of change (ns) of every file of a source, folders and all below them included: whether it is still what it was, without reading it."""
+    files = [file for path in expand(source) for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
+    return [(str(file), status.st_size, status.st_mtime_ns) for file in files if (status := file.stat(follow_symlinks=file.exists())) and not S_ISDIR(status.st_mode)]
 
 
 def title(paths: Sequence[Path]) -> str:

@@ -26,7 +26,8 @@ NOTES = 12  # of the tiler that a command shows; all are in the tileset's report
 
 def submit(city: City, kind: str, params: dict[str, Any]) -> Job:
     """Queue a job; asking for the same unfinished work again returns the job that is already there."""
-    digest = hashlib.sha256(json.dumps([kind, params], sort_keys=True).encode()).hexdigest()
+    stamp = sources.stamp(params["source"]) if kind == "ingest" else []  # another delivery under the same name is other work
+    digest = hashlib.sha256(json.dumps([kind, params, stamp], sort_keys=True).encode()).hexdigest()
     return Jobs(city.catalog).submit(kind, params, key=digest, who=city.settings.who)
 
 
@@ -83,7 +84,7 @@ def ingest(city: City, context: Context, params: dict[str, Any]) -> dict[str, An
             graded |= before
         grade = graded.get("given") or graded["value"]
         layer = Layer(name, version.kind, title, grade=grade, **{"group": _group(version.kind), **extra})
-        number = _keep(city, context, layer, version)
+        number = _keep(city, context, layer, version, changed=base is not None)
     else:
         number, version = done.number, city.manifest(done.manifest)
     result: dict[str, Any] = {"layer": name, "version": number, "count": version.count, "report": version.report}
@@ -132,7 +133,7 @@ def _edited(city: City, context: Context, name: str, edit: Callable[[LayerVersio
     if done is None:
         shown, layer = _shown(city, name), city.catalog.layer(name)
         version = _onto(edit(city.manifest(city.catalog.version(name, shown).manifest)), shown)
-        number = _keep(city, context, replace(layer, grade=grading.of_version(version.report, layer.grade)), version)
+        number = _keep(city, context, replace(layer, grade=grading.of_version(version.report, layer.grade)), version, changed=True)
     else:
         number, version = done.number, city.manifest(done.manifest)
     return {"layer": name, "version": number, "count": version.count} | _derive_and_publish(city, context, name, number, version, changed=True)
@@ -224,10 +225,13 @@ def _read(city: City, context: Context, entry: registry.Entry, paths: list[Path]
     return version
 
 
-def _keep(city: City, context: Context, layer: Layer, version: LayerVersion, *, run: str = "", job: str = "") -> int:
+def _keep(city: City, context: Context, layer: Layer, version: LayerVersion, *, run: str = "", job: str = "", changed: bool = False) -> int:
+    """Record a version and return its number; with `changed`, only if the layer still shows what it was made of (it may have been deleted)."""
     manifest = city.lake.put_json(parts.to_json(version))
     with city.catalog.write(lasting=False) as connection:  # publishing it, or the end of the job, lasts
         context.guard(connection)
+        if changed:
+            _unmoved(city, layer.name, version)
         return city.catalog.add_version(connection, layer, manifest, version.count, job=job or context.job.id, who=city.settings.who, run=run)
 
 
@@ -279,18 +283,30 @@ def _derive_and_publish(city: City, context: Context, name: str, number: int, ve
     key = derivation.key if derivation else None
     if derivation is not None and not all(map(city.lake.exists, derivation.archives)):
         raise NotFound(f"The tileset of {name} is gone from the lake.", f"Derive it again: twin tile {name}")
-    manifest = city.catalog.version(name, number).manifest
     with city.catalog.write() as connection:
         context.guard(connection)
+        manifest = city.catalog.version(name, number).manifest  # in here: a layer that was deleted meanwhile shows nothing
+        if changed:
+            _unmoved(city, name, version, number)
         published = city.catalog.published(name)
-        now = published[0].number if published else None
-        if changed and now not in (version.provenance.get("onto"), number):
-            raise Conflict(f"Version {number} of {name} was made of version {version.provenance.get('onto')}, but {name} shows version {now} by now, whose changes it does not have.",
-                           "Nothing was published. Run the command again: it begins with what is shown.")  # fmt: skip
         if not any(p.number == number and p.derivation == key for p in published):
             city.catalog.publish(connection, name, number, manifest, key, city.settings.who)
     info = derivation.info if derivation else {}
     return {"published": True, "tileset": key, "tiles": info.get("tiles"), "tile_notes": (info.get("report") or {}).get("notes", [])[:NOTES]}
+
+
+def _unmoved(city: City, name: str, version: LayerVersion, number: int | None = None) -> None:
+    """Inside a write: that a layer still shows what a version was made of (or the version itself, by its number).
+
+    Raises:
+        Conflict: it shows something else by now. NotFound: it was deleted, and showed nothing.
+    """
+    onto, now = version.provenance.get("onto"), _shown(city, name)
+    if now != onto and (now is None or now != number):
+        shows = f"shows version {now} by now, whose changes it does not have" if now is not None else "was deleted meanwhile"
+        raise Conflict(f"{f'Version {number}' if number else 'A version'} of {name} was made of version {onto}, but {name} {shows}.",
+                       "Nothing was published. Run the command again: it begins with what is shown.")  # fmt: skip
+    city.catalog.layer(name)
 
 
 def _derive(city: City, context: Context, name: str, number: int, version: LayerVersion) -> Derivation | None:

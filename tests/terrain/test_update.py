@@ -66,6 +66,19 @@ def test_an_update_copies_what_it_does_not_touch(tmp_path: Path, city: City, del
     assert edges_meet(Tiles(after, info)) > 100
 
 
+def test_a_survey_that_comes_again_is_laid_once(tmp_path: Path, city: City, deliver: Run) -> None:
+    """Who was cut off at the very end gives the command again: the terrain is what it was, not one raster more each time."""
+    deliver(coarse(tmp_path / "old.tif"), vertical="EGM96", max_level=13)
+    surveys = [fine(tmp_path / f"{name}.tif", LIFT, side=40, cell=10.0) for name in "ab"]
+    deliver(surveys[0], update=True, vertical="EGM96", blend=60.0)
+    before, archive, _ = shown(city)
+    done = deliver(surveys[1], update=True, vertical="EGM96", blend=60.0)
+    version, after, _ = shown(city)
+    assert [part.key for part in version.parts] == [part.key for part in before.parts]
+    assert (version.count, after) == (before.count, archive)
+    assert (done["report"]["facts"]["rasters_added"], done["report"]["facts"]["rasters"]) == (0, 2)
+
+
 def test_a_patch_of_a_patch_and_a_damaged_archive(tmp_path: Path, city: City, deliver: Run) -> None:
     """A coarser, newer survey rules over a finer, older one; where the old tiles are damaged all are made anew, and it is said."""
     deliver(coarse(tmp_path / "old.tif"), vertical="EGM96", max_level=16, apron=300)

@@ -128,7 +128,16 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
         pages = database.execute_sql("PRAGMA page_count").fetchone()[0]
     catalog._database.execute_sql(f"PRAGMA max_page_count = {pages}")
     much = [("x" * 4000,)] * 100
-    with pytest.raises(StorageError, match=r"cannot be written: database or disk is full\. Free space \(twin gc\)"), catalog.write() as database:
+    with pytest.raises(StorageError, match=r"cannot be written: database or disk is full\. Free a few MB on the disk of "), catalog.write() as database:
         database.connection().executemany("INSERT INTO filler VALUES (?)", much)
     with catalog.write() as database:
         assert database.execute_sql("SELECT count(*) FROM filler").fetchone() == (0,)
+
+
+def test_one_that_may_not_be_written_is_read(tmp_path: Path) -> None:
+    """It was said that another program may hold it."""
+    catalog = Catalog(tmp_path / "catalog.sqlite")
+    catalog._database.execute_sql("PRAGMA query_only = 1")
+    with pytest.raises(StorageError, match=r"readonly database\. Check the permissions of "):
+        Jobs(catalog).submit("x", {})
+    assert Jobs(catalog).list() == []

@@ -254,6 +254,20 @@ def test_a_pinned_version_stays(grown: City, tmp_path: Path) -> None:
     assert "no version 9" in grown("pin", "houses", "9", code=1)["error"]["message"]
 
 
+def test_what_is_collected_while_it_is_read_is_said(grown: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no time of grace; that was an internal error, as libraries say that a file is not there in words of their own."""
+    real = Lake.path
+
+    def gone(self: Lake, key: str) -> Path:
+        path = real(self, key)
+        if key.endswith(".parquet"):
+            path.unlink()
+        return path
+
+    monkeypatch.setattr(Lake, "path", gone)
+    assert "garbage was collected while" in grown("check", "houses", code=1)["error"]["message"]
+
+
 def test_no_garbage_is_collected_under_a_running_job(grown: City) -> None:
     catalog = Catalog(grown.home / "catalog.sqlite")
     jobs = Jobs(catalog)

@@ -85,3 +85,9 @@ def test_what_a_killed_reader_left_is_swept(tmp_path: Path) -> None:
     process.stdout.close()
     assert scratch.sweep(tmp_path, scratch.TWIN) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["twin-guide.pdf"]
+
+
+def test_a_place_where_no_folder_can_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match=f"Opening the city's folder {tmp_path}/file/city: Not a directory"):
+        Lake(tmp_path / "file" / "city" / "lake")
