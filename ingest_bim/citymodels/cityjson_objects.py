@@ -74,17 +74,15 @@ class Document:
     def _finest_below(self) -> dict[str, float]:
         """For each object, the best LoD among its parts (not its installations): a coarse hull is not drawn over its own fine parts."""
         finest: dict[str, float] = {}
-        for name, parents in self.parents.items():
-            if not str(self.things[name].get("type")).endswith("Part"):
-                continue
-            best = max((lod_rank(lod) for lod in self._lods(_geometries(self.things[name]))), default=-2.0)
-            queue, seen = list(parents), {name}
+        parts = [name for name in self.parents if str(self.things[name].get("type")).endswith("Part")]
+        own = {name: max((lod_rank(lod) for lod in self._lods(_geometries(self.things[name]))), default=-2.0) for name in parts}
+        for name in sorted(parts, key=lambda part: -own[part]):  # the finest first: what one of them has met need not be climbed again
+            queue = list(self.parents[name])
             while queue:
                 above = queue.pop()
-                if above in seen or above not in self.parents or self.things[above].get("type") == GROUP:
+                if above in finest or above == name or above not in self.parents or self.things[above].get("type") == GROUP:
                     continue
-                seen.add(above)
-                finest[above] = max(finest.get(above, -2.0), best)
+                finest[above] = own[name]
                 queue.extend(self.parents[above])
         return finest
 

@@ -259,12 +259,12 @@ def _joined(name: str, parts: list[Piece]) -> Piece:
     first = np.cumsum([0, *(len(p.positions) for p in parts)])
     positions, weld = np.unique(np.concatenate([p.positions for p in parts]), axis=0, return_inverse=True)
     counts = [len(p.triangles) for p in parts]
-    materials = list(dict.fromkeys(m for p in parts for m in p.materials))
-    number = np.concatenate([np.array([materials.index(m) for m in p.materials], np.int32)[p.material_of] for p in parts])
+    places: dict[Material, int] = {}
+    number = np.concatenate([np.array([places.setdefault(m, len(places)) for m in p.materials], np.int32)[p.material_of] for p in parts])
     uv = np.concatenate([np.full((n, 3, 2), np.nan, np.float32) if p.uv is None else p.uv for n, p in zip(counts, parts, strict=True)])
     colors = np.concatenate([np.full((n, 3, 4), 255, np.uint8) if p.colors is None else p.colors for n, p in zip(counts, parts, strict=True)])
     triangles = weld.ravel()[np.concatenate([p.triangles + k for p, k in zip(parts, first, strict=False)])].astype(np.int32)
-    return Piece(name, name, positions, triangles, materials, number, uv if any(p.uv is not None for p in parts) else None,
+    return Piece(name, name, positions, triangles, list(places), number, uv if any(p.uv is not None for p in parts) else None,
                  colors if any(p.colors is not None for p in parts) else None, parts[0].transform, {**parts[0].attributes, "name": name, "geometry_name": name, "triangles": len(triangles)})  # fmt: skip
 
 
