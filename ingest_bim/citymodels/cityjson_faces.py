@@ -12,6 +12,10 @@ from ingest_bim.citymodels.objects import Surface
 DEPTH = {"MultiSurface": 0, "CompositeSurface": 0, "Solid": 1, "MultiSolid": 2, "CompositeSolid": 2}
 
 
+MAX_FACES = 2_000_000
+"""Of one geometry: some 900 bytes are held for each."""
+
+
 class Same:
     """One material for all faces."""
 
@@ -43,6 +47,13 @@ def sound(boundaries: Any, depth: int, count: int) -> bool:
         return set(map(type, boundaries)) == {int} and min(boundaries) >= 0 and max(boundaries) < count
     except TypeError:
         return False
+
+
+def count(boundaries: Any, depth: int) -> int:
+    """How many faces there are; of other nesting, what stands in their place."""
+    if not isinstance(boundaries, list):
+        return 0
+    return len(boundaries) if depth == 0 else sum(count(inner, depth - 1) for inner in boundaries)
 
 
 def is_face(rings: Any) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.citymodels.cityjson_faces import DEPTH, Same, fits, is_face, leads_nowhere, sound, surfaces_of, walk
+from ingest_bim.citymodels.cityjson_faces import DEPTH, MAX_FACES, Same, fits, is_face, leads_nowhere, sound, surfaces_of, walk
+from ingest_bim.citymodels.cityjson_faces import count as count_faces
 from ingest_bim.citymodels.cityjson_header import MALFORMED, Header, Looks, lod_of, own_header, points_of
 from ingest_bim.citymodels.cityjson_tree import GROUP, TYPES, parents_of
 from ingest_bim.citymodels.mesh import text_of
@@ -262,6 +263,9 @@ class Document:
     def _shape(self, thing: CityObject, geometry: dict[str, Any], vertices: F64, scale: F64, translate: F64, surfaces: list[Surface] | None) -> Shape:
         """Faces with the numbers of their surfaces (the object's, of which these are the next) and materials; faces with wrong indices are refused one by one."""
         depth, note, name, boundaries = DEPTH[geometry["type"]], self.report.note, thing.id, geometry.get("boundaries")
+        if (many := count_faces(boundaries, depth)) > MAX_FACES:
+            note("refused", name, f"{thing.kind}: its {geometry['type']} has {many:,} faces; {MAX_FACES:,} are read. Deliver it in parts.")
+            return Shape(np.zeros((0, 3)), [])
         faces: list[Face] = []
         wrong: list[Any] = []
         first, astray, unfit, unlike = len(thing.surfaces), 0, 0, 0
@@ -280,7 +284,7 @@ class Document:
                 if bad := [i for ring in rings for i in ring if i is None or leads_nowhere(i, len(vertices))]:
                     wrong.extend(bad)
                     continue
-            face = Face([list(ring) for ring in rings])
+            face = Face(list(rings))
             if leads_nowhere(value, count):
                 astray += 1
             elif value is not None:
