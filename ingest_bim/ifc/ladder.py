@@ -152,7 +152,7 @@ class _Work:
     def submit(self, climb: _Climb, steps: list[int], kernel: str) -> None:
         """Queue what this engine has not seen; go on at once where that is nothing."""
         tasks: list[Task] = []
-        share = 1.0 if kernel == REFERENCE and not climb.checking and not climb.back else QUICK
+        share = 1.0 if kernel == DIRECT or (kernel == REFERENCE and not climb.checking and not climb.back) else QUICK  # no other engine is better at triangles
         for step in steps:
             if (step, kernel) in self.made or (step, kernel) in self.lost:
                 continue

@@ -21,7 +21,7 @@ from ingest_bim.meshfiles import ply, stl
 from ingest_bim.meshfiles.gltf import Marked, Use, marked, name_and_use
 from ingest_bim.meshfiles.nodes import MARK, number_of
 from ingest_bim.meshfiles.obj import LIBRARY, as_utf8, odd_line, one_library, opacity, prepared, say_materials, without_options
-from ingest_bim.meshfiles.welding import used, weld
+from ingest_bim.welding import used, weld
 from ingest_bim.wording import in_words
 from twin.errors import UnreadableSource
 from twin.model import Material, Report
