@@ -20,6 +20,8 @@ Mask = NDArray[np.bool_]
 POLYGON, MULTIPOLYGON, COLLECTION = 3, 6, 7
 COURTYARDS = 10_000
 """Of one polygon of an outline: cutting a roof into triangles takes time with their square, seconds for so many and hours for a hundred thousand."""
+CORNERS = 2_000_000
+"""Of an outline: its walls are in one tile, which takes two gigabytes for so many."""
 SURFACES = (15, 16, 17)
 """Polyhedral surface, TIN, triangle."""
 SPATIAL = "a surface or solid in space (TIN, polyhedral surface), which is no plan feature; export it as CityGML, CityJSON, OBJ or glTF and ingest that"
@@ -130,8 +132,12 @@ class Cleaner:
                 self._note("repaired", ids, row, f"only the polygons of a {shapely.GeometryType(kind[row]).name} were kept")
 
     def _pierced(self, geometry: Geometries, keep: Mask, ids: pa.Array) -> None:
-        for row in np.flatnonzero(keep & (shapely.get_num_coordinates(geometry) > 4 * COURTYARDS)):
-            if (most := int(shapely.get_num_interior_rings(shapely.get_parts(geometry[row])).max())) > COURTYARDS:
+        corners = shapely.get_num_coordinates(geometry)
+        for row in np.flatnonzero(keep & (corners > 4 * COURTYARDS)):
+            if corners[row] > CORNERS:
+                keep[row] = False
+                self._note("refused", ids, row, f"an outline with {corners[row]:,} corners (at most {CORNERS:,}); simplify it, or deliver it in parts")
+            elif (most := int(shapely.get_num_interior_rings(shapely.get_parts(geometry[row])).max())) > COURTYARDS:
                 keep[row] = False
                 self._note("refused", ids, row, f"an outline with {most:,} courtyards (at most {COURTYARDS:,}); deliver it in parts")
 

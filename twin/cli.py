@@ -16,8 +16,10 @@ CPUINFO = Path("/proc/cpuinfo")
 
 def run() -> None:
     """The command as a process of its own."""
+    from twin import watching  # noqa: PLC0415
     from twin.processes import leave  # noqa: PLC0415
 
+    watching.apart(sys.argv[1:])
     signal.signal(signal.SIGTERM, partial(_terminated, os.getpid()))
     try:
         plain_products()

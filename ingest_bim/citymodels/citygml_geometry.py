@@ -25,10 +25,14 @@ POLYGONS = ("Polygon", "PolygonPatch", "Triangle", "Rectangle")
 LINES = ("LineString", "Point", "MultiPoint", "MultiCurve", "CompositeCurve", "Curve", "OrientableCurve")
 OF_ITS_OWN = frozenset((*POLYGONS, *LINES, "Solid", "Tin", "interior"))
 """Elements that are more than what is below them."""
+OFTEN = 1_000
+"""Times that one geometry may refer to one thing: parts that refer twice to parts that do so, too, are soon more than there are atoms."""
+MANY = 100_000
+"""Elements of a member from which on memory counts: equal corners are one, and what is read is let go of."""
 CURVED = ("Arc", "ArcString", "ArcByBulge", "ArcStringByBulge", "ArcByCenterPoint", "Circle", "CircleByCenterPoint", "Bezier", "BSpline", "CubicSpline", "Clothoid")
 
 
-@dataclass
+@dataclass(slots=True)
 class Polygon:
     """`rings`: corners in file order of axes, the outer one first."""
 
@@ -58,14 +62,20 @@ class Store:
     references: set[str] = field(default_factory=set)
     """All that members state as their reference."""
     solids: int = 0
+    followed: Counter[str] = field(default_factory=Counter)
+    """How often the geometry that is read has referred to what."""
+    _refers: bool = True
+    _large: bool = False
+    _corners: dict[tuple[float, float, float], tuple[float, float, float]] = field(default_factory=dict)
     _polygons: dict[tuple[int, int, int], tuple[Paint, Polygon]] = field(default_factory=dict)
 
     def begin(self, member: Element) -> None:
         """Go on to the next member: what its parts may refer to, and what is said of them."""
         self.local = {}
-        flats = []
-        for element in member.iter():
+        flats, count, self._refers = [], 0, False
+        for count, element in enumerate(member.iter()):  # noqa: B007  the last number is used
             if element.keys():  # most have no attributes
+                self._refers = self._refers or element.get(XLINK) is not None
                 if key := element.get(GML_ID) or element.get(GML32_ID):
                     self.local[key] = element
                 if element.get("srsDimension") == "2":
@@ -76,9 +86,21 @@ class Store:
                     node.set("srsDimension", "2")
         self.looks.begin(self.local)
         self._polygons.clear()
+        self._corners.clear()
+        self._large = count >= MANY
+        if self._large and not self._refers:
+            self.local = {}
 
     def polygon(self, element: Element, paint: Paint) -> Polygon | None:
-        """A polygon with what it inherits; one that is referred to again (by a solid) is not read again, unless there was something to report of it."""
+        """A polygon with what it inherits; one that is referred to again (by a solid) is not read again, unless there was something to report of it.
+
+        Of a large member in which nothing is referred to, its element is empty after that.
+        """
+        if not self._refers:
+            alone = _polygon(element, self, paint)
+            if self._large:
+                element.clear()
+            return alone
         key = (id(element), id(paint.material), id(paint.texture))
         known = self._polygons.get(key)
         if known is not None:
@@ -90,10 +112,19 @@ class Store:
             self._polygons[key] = paint, Polygon(polygon.id, polygon.rings, polygon.material, polygon.uv)  # the paint, so that no other gets its number
         return polygon
 
+    def shared_corners(self, ring: Ring) -> Ring:
+        """The same ring, its corners those of rings before where they are equal (of a large member)."""
+        known = self._corners
+        return [known.setdefault(corner, corner) for corner in ring] if self._large else ring
+
     def find(self, href: str) -> Element | None:
         """The element of `#id`; other files and addresses are never opened."""
         if not href.startswith("#"):
             self.problems[f"a reference to {href[:60]!r} leads out of the file and is not followed"] += 1
+            return None
+        self.followed[href] += 1
+        if self.followed[href] > OFTEN:
+            self.problems[f"one geometry refers to one of its parts more than {OFTEN:,} times; what is more is left out"] += 1
             return None
         element = self.local.get(href[1:])
         element = self.shared.get(href[1:]) if element is None else element
@@ -202,7 +233,7 @@ def _polygon(element: Element, store: Store, paint: Paint) -> Polygon | None:
         for bound in element:
             if local(bound.tag) in ("exterior", "interior", "outerBoundaryIs", "innerBoundaryIs"):
                 at = 0 if local(bound.tag) in ("exterior", "outerBoundaryIs") else len(rings)
-                rings.insert(at, corners(bound, store, ring=True))
+                rings.insert(at, store.shared_corners(corners(bound, store, ring=True)))
                 if paint.texture is not None:
                     stated.insert(at, next((uv for node in bound if (key := gml_id(node)) and (uv := store.looks.ring(key)) is not None), None))
     except ValueError as error:

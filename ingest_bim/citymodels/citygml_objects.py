@@ -189,6 +189,7 @@ class Member:
                 continue
             self.store.lines.clear()
             self.store.tins.clear()
+            self.store.followed.clear()
             found = polygons(prop, self.store)
             for points in self.store.tins:
                 found += self._triangulated(points)
@@ -218,7 +219,7 @@ class Member:
             self.report.note("skipped", thing.id, f"{thing.kind}: its LoD {lod} is not drawn over its own parts of a finer LoD.")
             return lod_rank(lod)
         if faces.get(lod):
-            thing.shapes.append(self._shape(faces[lod], self.place))
+            thing.shapes.append(self._shape(faces.pop(lod), self.place))
         for prop in implicit.get(lod, []):
             self._implicit(thing, prop)
         return lod_rank(lod)
@@ -240,14 +241,16 @@ class Member:
         return [Polygon("", [[rings[i] for i in triangle]]) for triangle in made.tolist()]
 
     def _shape(self, found: list[tuple[Polygon, int]], place: Callable[[F64], F64] | None) -> Shape:
-        """Polygons over common vertices; a polygon met a second time (by its corners) is left out."""
+        """Polygons over common vertices; a polygon met a second time (by its corners) is left out. `found` is empty afterwards."""
         numbers: dict[tuple[float, float, float], int] = {}
         faces: list[Face] = []
-        seen: set[frozenset[int]] = set()
+        seen: set[tuple[int, ...]] = set()
         solids: dict[int, dict[int, Shell]] = {}
-        for polygon, surface in found:
+        found.reverse()
+        while found:  # a large geometry is let go of polygon by polygon
+            polygon, surface = found.pop()
             rings = [[numbers.setdefault(p, len(numbers)) for p in ring] for ring in polygon.rings]
-            corners = frozenset(rings[0])
+            corners = tuple(sorted(set(rings[0])))
             if corners not in seen or surface >= 0:
                 seen.add(corners)
                 faces.append(Face(rings, surface, polygon.material, polygon.uv))

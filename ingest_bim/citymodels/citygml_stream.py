@@ -15,11 +15,13 @@ from typing import Any
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 from xml.parsers import expat
 
-from ingest_bim.citymodels.citygml_names import CITYGML, SURFACE_DATA, local, namespace, version_of
+from ingest_bim.citymodels.citygml_names import CITYGML, GML32_ID, GML_ID, SURFACE_DATA, local, namespace, version_of
 from ingest_bim.citymodels.citygml_three import Mixed, as_two
 from twin.errors import UnreadableSource
 
 CHUNK = 1 << 16
+MAX_MEMBER = 1 << 29
+"""Bytes of one member, which is held whole: five times as much in memory where it is polygons."""
 MAX_DEPTH = 200
 INVALID_TOKEN = 4
 """Expat's number for bytes that are no letters, among others."""
@@ -115,6 +117,22 @@ class _Reader:
         self.builder.end("above")
         self.parser.close()
         return self._complete(0)
+
+    def bear(self, held: int) -> None:
+        """Refuse a member of more bytes than can be held, naming the first id in it (else the innermost element)."""
+        if held <= MAX_MEMBER:
+            return
+        raise _Refused(f"its member {self._begun()[:80]!r} has more than {MAX_MEMBER >> 20} MiB, and members are held whole",
+                       "Deliver that object in parts, a relief as a terrain (GeoTIFF).")  # fmt: skip
+
+    def _begun(self) -> str:
+        node, name = self.above, ""
+        while len(node):
+            node = node[-1]
+            name = local(node.tag)
+            if key := node.get(GML_ID) or node.get(GML32_ID):
+                return key
+        return name
 
     def _complete(self, open_ones: int) -> Iterator[Element]:
         """Take off all children of the model but so many of the last, which is looked into where it holds many members."""
@@ -235,8 +253,13 @@ def members(source: Path, head: Head, *, again: bool = False) -> Iterator[Elemen
             # expat reads single-byte encodings and UTF alone; the East Asian ones are turned into UTF-8 on the way
             decoder = codecs.getincrementaldecoder("gb18030" if name.startswith("gb") else name)() if name.startswith(EAST_ASIAN) else None
             reader = _Reader(head, "utf-8" if decoder else None, again)
+            held = 0
             while chunk := file.read(CHUNK):
-                yield from reader.feed(decoder.decode(chunk) if decoder else chunk)
+                held += len(chunk)
+                for element in reader.feed(decoder.decode(chunk) if decoder else chunk):
+                    held = 0
+                    yield element
+                reader.bear(held)
             yield from reader.close()
         except (expat.ExpatError, ParseError) as error:
             remedy = "Save it in the encoding that it states, or deliver it again." if getattr(error, "code", 0) == INVALID_TOKEN else "Deliver it again."

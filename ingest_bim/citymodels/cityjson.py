@@ -28,6 +28,8 @@ from twin.model import Batch, Reference, Report
 VERSIONS = ("1.0", "1.1", "2.0")
 HEAD = 1 << 16
 MAX_LINE = 1 << 28
+MAX_DOCUMENT = 5 << 26
+"""Bytes of a document, which is held whole: eight to eleven times as much in memory."""
 SUFFIXES = (".json", ".jsonl")
 SEPARATOR = "\x1e"
 """Stands before each record of a sequence that follows RFC 8142."""
@@ -208,6 +210,9 @@ def _over_lines(source: Path) -> bool:
 
 def _whole(source: Path) -> dict[str, Any] | None:
     """The document of a file, or None where more than one follow each other."""
+    if (size := source.stat().st_size) > MAX_DOCUMENT:
+        raise UnreadableSource(f"{source.name} has {size >> 20:,} MiB; a CityJSON document is held whole, up to {MAX_DOCUMENT >> 20} MiB.",
+                               "Make it a sequence of features, of which one is held at a time (cjio: cjio in.json export jsonl out.city.jsonl), or cut it into files.")  # fmt: skip
     try:
         return _parse(source.read_bytes(), source.name)
     except _ManyDocuments:

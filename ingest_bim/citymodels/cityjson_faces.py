@@ -12,6 +12,10 @@ from ingest_bim.citymodels.objects import Surface
 DEPTH = {"MultiSurface": 0, "CompositeSurface": 0, "Solid": 1, "MultiSolid": 2, "CompositeSolid": 2}
 
 
+MAX_FACES = 2_000_000
+"""Of one geometry: some 900 bytes are held for each."""
+
+
 class Same:
     """One material for all faces."""
 
@@ -45,6 +49,13 @@ def sound(boundaries: Any, depth: int, count: int) -> bool:
         return False
 
 
+def count(boundaries: Any, depth: int) -> int:
+    """How many faces there are; of other nesting, what stands in their place."""
+    if not isinstance(boundaries, list):
+        return 0
+    return len(boundaries) if depth == 0 else sum(count(inner, depth - 1) for inner in boundaries)
+
+
 def is_face(rings: Any) -> bool:
     """Whether a face is a list of rings of plain values."""
     return isinstance(rings, list) and all(isinstance(ring, list) and not any(isinstance(i, list | dict) for i in ring) for ring in rings)
@@ -68,10 +79,11 @@ def surfaces_of(geometry: dict[str, Any], first: int) -> list[Surface]:
     """The semantic surfaces of a geometry, numbered from `first`; one belongs to the one that it names, or that names it, and in no circle."""
     listed = (geometry.get("semantics") or {}).get("surfaces") or []
     above = _above(listed) if any("parent" in raw or "children" in raw for raw in listed) else {}  # windows and doors: few
+    circling = _circling(above)
     found = []
     for i, raw in enumerate(listed):
         attributes = {key: value for key, value in raw.items() if key not in ("type", "parent", "children")}
-        found.append(Surface(str(raw["type"]), attributes, None if (up := above.get(i)) is None or _comes_back(i, above) else first + up))
+        found.append(Surface(str(raw["type"]), attributes, None if (up := above.get(i)) is None or i in circling else first + up))
     return found
 
 
@@ -85,10 +97,16 @@ def _above(listed: list[dict[str, Any]]) -> dict[int, int]:
     return above
 
 
-def _comes_back(start: int, above: dict[int, int]) -> bool:
-    at: int | None = above.get(start)
-    for _ in above:
-        if at is None or at == start:
-            break
-        at = above.get(at)
-    return at == start
+def _circling(above: dict[int, int]) -> set[int]:
+    """Those that are above themselves; each is walked over once."""
+    found, done = set[int](), set[int]()
+    for start in above:
+        trail: dict[int, int] = {}
+        at: int | None = start
+        while at is not None and at not in done and at not in trail:
+            trail[at] = len(trail)
+            at = above.get(at)
+        if at is not None and at in trail:
+            found.update(each for each, place in trail.items() if place >= trail[at])
+        done.update(trail)
+    return found

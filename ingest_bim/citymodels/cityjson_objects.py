@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest_bim.citymodels.cityjson_faces import DEPTH, Same, fits, is_face, leads_nowhere, sound, surfaces_of, walk
+from ingest_bim.citymodels.cityjson_faces import DEPTH, MAX_FACES, Same, fits, is_face, leads_nowhere, sound, surfaces_of, walk
+from ingest_bim.citymodels.cityjson_faces import count as count_faces
 from ingest_bim.citymodels.cityjson_header import MALFORMED, Header, Looks, lod_of, own_header, points_of
 from ingest_bim.citymodels.cityjson_tree import GROUP, TYPES, parents_of
 from ingest_bim.citymodels.mesh import text_of
@@ -74,17 +75,15 @@ class Document:
     def _finest_below(self) -> dict[str, float]:
         """For each object, the best LoD among its parts (not its installations): a coarse hull is not drawn over its own fine parts."""
         finest: dict[str, float] = {}
-        for name, parents in self.parents.items():
-            if not str(self.things[name].get("type")).endswith("Part"):
-                continue
-            best = max((lod_rank(lod) for lod in self._lods(_geometries(self.things[name]))), default=-2.0)
-            queue, seen = list(parents), {name}
+        parts = [name for name in self.parents if str(self.things[name].get("type")).endswith("Part")]
+        own = {name: max((lod_rank(lod) for lod in self._lods(_geometries(self.things[name]))), default=-2.0) for name in parts}
+        for name in sorted(parts, key=lambda part: -own[part]):  # the finest first: what one of them has met need not be climbed again
+            queue = list(self.parents[name])
             while queue:
                 above = queue.pop()
-                if above in seen or above not in self.parents or self.things[above].get("type") == GROUP:
+                if above in finest or above == name or above not in self.parents or self.things[above].get("type") == GROUP:
                     continue
-                seen.add(above)
-                finest[above] = max(finest.get(above, -2.0), best)
+                finest[above] = own[name]
                 queue.extend(self.parents[above])
         return finest
 
@@ -264,6 +263,9 @@ class Document:
     def _shape(self, thing: CityObject, geometry: dict[str, Any], vertices: F64, scale: F64, translate: F64, surfaces: list[Surface] | None) -> Shape:
         """Faces with the numbers of their surfaces (the object's, of which these are the next) and materials; faces with wrong indices are refused one by one."""
         depth, note, name, boundaries = DEPTH[geometry["type"]], self.report.note, thing.id, geometry.get("boundaries")
+        if (many := count_faces(boundaries, depth)) > MAX_FACES:
+            note("refused", name, f"{thing.kind}: its {geometry['type']} has {many:,} faces; {MAX_FACES:,} are read. Deliver it in parts.")
+            return Shape(np.zeros((0, 3)), [])
         faces: list[Face] = []
         wrong: list[Any] = []
         first, astray, unfit, unlike = len(thing.surfaces), 0, 0, 0
@@ -282,7 +284,7 @@ class Document:
                 if bad := [i for ring in rings for i in ring if i is None or leads_nowhere(i, len(vertices))]:
                     wrong.extend(bad)
                     continue
-            face = Face([list(ring) for ring in rings])
+            face = Face(list(rings))
             if leads_nowhere(value, count):
                 astray += 1
             elif value is not None:

@@ -332,7 +332,7 @@ def _enclosed(shape: Shape, metres: F64, *, stated: bool) -> list[float | str]:
     """The volumes of a shape's solids; where none are stated, that of all its faces, if they are closed."""
     if stated or not shape.faces:
         return solid_volumes(shape.vertices * metres, shape.solids)
-    return [each for each in solid_volumes(shape.vertices * metres, [[[face.rings for face in shape.faces]]]) if isinstance(each, float)]
+    return [each for each in solid_volumes(shape.vertices * metres, [[[face.rings for face in shape.faces]]], why=False) if isinstance(each, float)]
 
 
 def plan(lines: list[F64]) -> Any:

@@ -51,7 +51,7 @@ class CityOptions(ReaderOptions):
     theme: str | None = Field(None, max_length=200, description="Appearance to draw where a model has several; the file's default, or the one with most surfaces.")
 
 
-@dataclass
+@dataclass(slots=True)
 class Face:
     """A polygon in space: `rings` of indices into its shape's vertices, the outer one first, not closed."""
 

@@ -6,14 +6,11 @@ closed where every edge of its faces is met by as many in the other direction; o
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest_bim.citymodels import volumes as kernels
-from ingest_bim.citymodels.faces import flattened
+from ingest_bim.citymodels.faces import Flat, flattened
 from ingest_bim.citymodels.objects import Shape, Shell
 
 F64 = NDArray[np.float64]
@@ -21,15 +18,15 @@ F64 = NDArray[np.float64]
 NOTHING = 1e-6
 
 
-def solid_volumes(vertices: F64, solids: list[list[Shell]]) -> list[float | str]:
-    """Of each solid over (N, 3) vertices in metres its volume in m³, or why it has none; a solid that is stated again is left out."""
+def solid_volumes(vertices: F64, solids: list[list[Shell]], *, why: bool = True) -> list[float | str]:
+    """Of each solid over (N, 3) vertices in metres its volume in m³, or why (as far as is asked for) it has none; a solid that is stated again is left out."""
     met: set[frozenset[int]] = set()
     found: list[float | str] = []
     for shells in solids:
         corners = frozenset(i for shell in shells for face in shell for ring in face for i in ring) if len(solids) > 1 else frozenset()
         if not corners or corners not in met:
             met.add(corners)
-            found.append(_solid_volume(vertices, shells))
+            found.append(_solid_volume(vertices, shells, why))
     return found
 
 
@@ -59,7 +56,7 @@ def inside_out(shape: Shape, vertices: F64, triangles: NDArray[np.int32], face: 
     return found
 
 
-def _solid_volume(vertices: F64, shells: list[Shell]) -> float | str:
+def _solid_volume(vertices: F64, shells: list[Shell], why: bool) -> float | str:
     volumes: list[float] = []
     for number, shell in enumerate(shells):
         name = "its outer shell" if number == 0 else f"its inner shell {number}"
@@ -68,7 +65,7 @@ def _solid_volume(vertices: F64, shells: list[Shell]) -> float | str:
         if not edges:
             return f"{name} has no faces"
         if not closed:
-            return f"{name} has {_open_edges(shell)}"
+            return f"{name} has {_open_edges(flat)}" if why else name
         if not NOTHING <= volume < np.inf:
             return f"{name} encloses nothing"
         volumes.append(volume)
@@ -76,8 +73,13 @@ def _solid_volume(vertices: F64, shells: list[Shell]) -> float | str:
     return volumes[0] - inner if inner < volumes[0] else "its inner shells enclose more than its outer one"
 
 
-def _open_edges(shell: Shell) -> str:
+def _open_edges(flat: Flat) -> str:
     """What is wrong with edges that are not matched: a gap, or faces that look another way than their neighbours."""
-    edges = Counter(frozenset(edge) for face in shell for ring in face if len(ring) >= 3 for edge in pairwise((*ring, ring[0])) if edge[0] != edge[1])
-    odd = sum(times % 2 for times in edges.values())
+    corners, ends = flat[0].astype(np.int64), flat[1]
+    size = np.diff(ends, prepend=0)
+    after = np.arange(1, len(corners) + 1)
+    after[ends[size > 0] - 1] = (ends - size)[size > 0]  # a ring's last corner is followed by its first
+    least, most = np.minimum(corners, corners[after]), np.maximum(corners, corners[after])
+    edges, times = np.unique((least << 32 | most)[(least != most) & np.repeat(size >= 3, size)], return_counts=True)
+    odd = int((times % 2).sum())
     return f"{odd} of {len(edges)} edges without a second face" if odd else "faces that are turned over against their neighbours"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ingest_bim.geometry.polygons import NotEvaluated, cut
 from ingest_bim.ifc.frames import axis_matrix, operator_matrix
 from ingest_bim.ifc.step_access import attribute, is_kind
+from ingest_bim.welding import used, weld
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
@@ -95,13 +96,13 @@ def grouped_faces(item: Any, length: float, groups: I32 | None) -> tuple[F64, I3
     points = np.array(item.Coordinates.CoordList, np.float64).reshape(-1, 3) * length
     if not np.isfinite(points).all():
         raise ValueError("coordinates that are not finite")
-    points, merged = np.unique(points, axis=0, return_inverse=True)
+    points, merged = weld(points)
     if is_kind(item, "IfcTriangulatedFaceSet"):
-        corners, groups = _triangles(item, merged.reshape(-1), groups)
+        corners, groups = _triangles(item, merged, groups)
     else:
-        corners, groups = _polygons(item, points, merged.reshape(-1), groups)
-    used, local = np.unique(corners, return_inverse=True)
-    return points[used], local.reshape(-1, 3).astype(np.int32), groups
+        corners, groups = _polygons(item, points, merged, groups)
+    rows, local = used(corners, len(points))
+    return points[rows], local.astype(np.int32), groups
 
 
 def _triangles(item: Any, names: NDArray[np.int64], groups: I32 | None) -> tuple[NDArray[np.int64], I32]:

@@ -20,6 +20,7 @@ import select
 import signal
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -37,7 +38,8 @@ from ingest_bim.ifc.units import Units
 from ingest_bim.pipes import Exact, receive, send
 from twin.processes import die_with_parent, ending
 
-MEMORY = 6 << 30  # address space of a worker: a shape that wants more is a failure, not the machine's end
+MEMORY = 3 << 30  # address space that a worker may take beyond what it begins with (the model): a shape that wants more is a failure, not the machine's end
+TOO_LARGE = f"it needs more than {MEMORY >> 30} GiB of memory beside the model; model it in parts"
 CHUNK = 8
 WALL = 20
 GIVE_UP = 8  # stalls and crashes of one kernel in one group of elements, after which the rest is not tried
@@ -94,7 +96,8 @@ def work(model: Any, settings: Any, seconds: float, tasks: IO[bytes], results: I
     die_with_parent()
     for number in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    limit = _held() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while (chunk := receive(tasks)) is not None:
         for number, step, kernel, _, share in chunk:
@@ -104,6 +107,14 @@ def work(model: Any, settings: Any, seconds: float, tasks: IO[bytes], results: I
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
             send(results, (number, *outcome))
+
+
+def _held() -> int:
+    """Bytes of address space that this process has (a guess where the system does not say)."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:
+        return MEMORY
 
 
 def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
@@ -126,8 +137,6 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
             with suppress(*DAMAGED):  # what it is not made for is for the kernel as a whole
                 return "ok", (*copied(product, _length(model), lambda item: _mesh(create(settings, item, geometry_library=kernel))), frame)
         made = create(settings, product, geometry_library=kernel)
-    except MemoryError:
-        return "failed", "needs more memory than a worker may have"
     except Exception as error:  # noqa: BLE001  the kernel raises bare RuntimeErrors of many texts; each is reported
         return without(error)
     geometry = made.geometry
@@ -149,6 +158,8 @@ def shape(model: Any, settings: Any, step: int, kernel: str) -> tuple[str, Any]:
 def without(error: Exception) -> tuple[str, str]:
     """The outcome of an element whose shape was not made: state and reason."""
     text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or text == "std::bad_alloc":
+        return "failed", TOO_LARGE
     if text.startswith("No suitable IfcRepresentation"):
         return "empty", "no representation with a surface or solid"
     return "failed", text.split(" Product: ")[0][:200].rstrip(".")

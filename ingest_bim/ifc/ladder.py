@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from ingest_bim.geometry.host import CLIP, DIRECT, PLAIN, Task
+from ingest_bim.geometry.host import CLIP, DIRECT, PLAIN, TOO_LARGE, Task
 from ingest_bim.ifc.geometry import FAST, MIDDLE, REFERENCE, Shape, Shapes, compare
 from ingest_bim.ifc.groups import FACES, Group, by_group, ladder
 
@@ -152,7 +152,7 @@ class _Work:
     def submit(self, climb: _Climb, steps: list[int], kernel: str) -> None:
         """Queue what this engine has not seen; go on at once where that is nothing."""
         tasks: list[Task] = []
-        share = 1.0 if kernel == REFERENCE and not climb.checking and not climb.back else QUICK
+        share = 1.0 if kernel == DIRECT or (kernel == REFERENCE and not climb.checking and not climb.back) else QUICK  # no other engine is better at triangles
         for step in steps:
             if (step, kernel) in self.made or (step, kernel) in self.lost:
                 continue
@@ -206,8 +206,11 @@ class _Work:
         """Those that an engine could not shape.
 
         One of the parser's quick kernels has been seen to make nothing of a wall with a round opening, so from those nothing is not believed.
+        Triangles that are too many to be taken as they are stated are so for kernels, which need several times the memory.
         """
-        return [s for s in members if (s, kernel) in self.lost and (kernel in (FAST, MIDDLE) or self.lost[s, kernel][0] != "empty")]
+        final = {("failed", TOO_LARGE)} if kernel == DIRECT else set()
+        lost = [s for s in members if (s, kernel) in self.lost and self.lost[s, kernel] not in final]
+        return [s for s in lost if kernel in (FAST, MIDDLE) or self.lost[s, kernel][0] != "empty"]
 
     def _pick(self, members: list[int], kernel: str) -> list[int]:
         """Samples of a group: a quarter and a third up by number of triangles (heavy ones would cost what the engine saves)."""

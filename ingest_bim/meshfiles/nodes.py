@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ingest_bim.meshfiles.buffers import matrices
 from twin.model import Report
 
 MARK = "\x1f"
 """Between a node's (or a material's) number and its name."""
 VISIBILITY = "KHR_node_visibility"
+DEEP = 256
+"""Nodes below each other from which on all are put into the scene itself: trimesh walks up from each."""
 Json = dict[str, Any]
 
 
@@ -52,6 +56,7 @@ def prepared_nodes(document: Json, report: Report) -> dict[int, Node]:
             report.note("warned", name, "The file scales it (and what is below it) to nothing: it is kept, and nobody sees it.")
     _cut_to_a_tree(document, found, report)
     _hide(nodes, found, report)
+    _flatten(document)
     return found
 
 
@@ -74,6 +79,40 @@ def _hide(nodes: list[Json], found: dict[int, Node], report: Report) -> None:
         for one in below:  # grows; each node has one parent by now
             nodes[one].pop("mesh", None)
             below.extend(nodes[one].get("children") or [])
+
+
+def _flatten(document: Json) -> None:
+    """Nodes of a deep tree, each with its own place in the scene and nothing below it; a tree with places that cannot be read stays as it is."""
+    nodes, scenes = document.get("nodes") or [], document.get("scenes") or []
+    roots = (scenes[document.get("scene", 0)] if scenes else {}).get("nodes") or []
+    order, depth = list(roots), dict.fromkeys(roots, 1)
+    for number in order:  # grows; each node has one parent by now
+        below = nodes[number].get("children") or []
+        depth |= dict.fromkeys(below, depth[number] + 1)
+        order.extend(below)
+    if max(depth.values(), default=0) <= DEEP:
+        return
+    try:
+        placed = {number: _local(nodes[number]) for number in order}
+    except (TypeError, ValueError):
+        return
+    for number in order:
+        node = nodes[number]
+        for child in node.pop("children", ()):
+            placed[child] = placed[number] @ placed[child]
+        for stated in ("translation", "rotation", "scale"):
+            node.pop(stated, None)
+        node["matrix"] = placed[number].T.ravel().tolist()
+    scenes[document.get("scene", 0)]["nodes"] = order
+
+
+def _local(node: Json) -> NDArray[np.float64]:
+    """(4, 4) of a node in its parent (glTF 2.0, 3.5.2)."""
+    if "matrix" in node:
+        return np.array(node["matrix"], np.float64).reshape(4, 4).T
+    given = {name.upper(): np.array([node[name]], np.float64) for name in ("translation", "rotation", "scale") if name in node}
+    found: NDArray[np.float64] = matrices(given)[0] if given else np.eye(4)
+    return found
 
 
 def number_of(name: str) -> int | None:

@@ -32,6 +32,8 @@ _ELEMENT = re.compile(rb"^(v[tn]?|f) +([^\n]*)$", re.MULTILINE)
 _NUMBERS = re.compile(rb"(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?nan|[-+]?inf)(?: +(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?nan|[-+]?inf))* *")
 _CORNERS = re.compile(rb"-?\d+(?:/(?:-?\d+)?){0,2}(?: +-?\d+(?:/(?:-?\d+)?){0,2})* *")
 
+MAX_WORK = 200_000_000_000
+"""Objects times vertices: some ten minutes."""
 LIBRARY = "wuyi_twin_materials.mtl"
 """What stands for all the .mtl files of an OBJ."""
 TAKES = {"-blendu": 1, "-blendv": 1, "-boost": 1, "-bm": 1, "-cc": 1, "-clamp": 1, "-imfchan": 1, "-mm": 2, "-o": 3, "-s": 3, "-t": 3, "-texres": 1, "-type": 1}
@@ -65,6 +67,7 @@ def prepared(data: bytes, name: str, report: Report) -> bytes:
     if b"#" in data:
         data = re.sub(rb"(?:^| +)#.*$", b"", data, flags=re.MULTILINE)
     data = _groups_as_objects(data)
+    _check_work(data, name)
     _say_what_is_left_out(data, report)
     if re.search(rb"^f [^\n]*-", data, re.MULTILINE):
         data = _counted_from_the_start(data)
@@ -190,6 +193,24 @@ def without_options(text: str) -> str:
     return " ".join(words)
 
 
+def _check_work(data: bytes, name: str) -> None:
+    """Refuse a file of very many objects over very many vertices: trimesh looks at all vertices for each object and each material in it.
+
+    Raises:
+        UnreadableSource: that would take more than some ten minutes.
+    """
+    begun, corners = data.count(b"\no ") + data.count(b"\nusemtl "), data.count(b"\nv ")
+    if begun * corners <= MAX_WORK:
+        return
+    pairs, now = set[tuple[bytes, bytes]](), {b"o": b"", b"usemtl": b""}
+    for what, which in re.findall(rb"^(o|usemtl) +(.*?) *$", data, re.MULTILINE):
+        now[what] = which
+        pairs.add((now[b"o"], now[b"usemtl"]))
+    if len(pairs) * corners > MAX_WORK:
+        raise UnreadableSource(f"{name} has {len(pairs):,} objects, or parts of one material in them, over {corners:,} vertices, and each is sought among all of these: that would take hours.",
+                               "Cut it into several files, or export it as glTF (GLB).")  # fmt: skip
+
+
 def _convex(data: bytes, report: Report) -> bytes:
     """Faces of four and more corners that are not convex, as triangles; those that cross themselves are reported."""
     texts = FACE.findall(data)
@@ -211,8 +232,11 @@ def _convex(data: bytes, report: Report) -> bytes:
     cut = triangulate(np.nan_to_num(points - points[0]), [Face([list(range(a, b))]) for a, b in pairwise(starts)])
     say_crossing(cut.crossing, report)
     lines: dict[int, list[bytes]] = {}
+    tokens: list[bytes] = []
+    laid = -1
     for number, triangle in zip(cut.face.tolist(), cut.triangles.tolist(), strict=True):
-        tokens = texts[wanted[number]].split()
+        if number != laid:  # the triangles of a face follow each other
+            tokens, laid = texts[wanted[number]].split(), number
         lines.setdefault(wanted[number], []).append(b"f " + b" ".join(tokens[corner - starts[number]] for corner in triangle))
     count = iter(range(len(texts)))
 

@@ -7,7 +7,7 @@ import io
 import logging
 import re
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -21,6 +21,7 @@ from ingest_bim.meshfiles import ply, stl
 from ingest_bim.meshfiles.gltf import Marked, Use, marked, name_and_use
 from ingest_bim.meshfiles.nodes import MARK, number_of
 from ingest_bim.meshfiles.obj import LIBRARY, as_utf8, odd_line, one_library, opacity, prepared, say_materials, without_options
+from ingest_bim.welding import used, weld
 from ingest_bim.wording import in_words
 from twin.errors import UnreadableSource
 from twin.model import Material, Report
@@ -132,8 +133,8 @@ def load_scene(source: Path, kind: str, report: Report, root: Path | None = None
         raise UnreadableSource(f"{source.name} cannot be read as {kind.upper()}: {reason}.", "Export it again.") from error
     if beside.library:
         say_materials(ready.data, beside.library, report)
-    scene.metadata[MADE] = ready
     scene.metadata[NAMES] = re.findall(rb"^o +(.*?) *$", ready.data, re.MULTILINE) if kind == "obj" else []
+    scene.metadata[MADE] = replace(ready, data=b"")  # the file is not held beside what was made of it
     return scene
 
 
@@ -257,14 +258,14 @@ def _begun_by(name: str, stated: Container[str]) -> str:
 def _joined(name: str, parts: list[Piece]) -> Piece:
     """Several pieces in the same place as one, their corners welded."""
     first = np.cumsum([0, *(len(p.positions) for p in parts)])
-    positions, weld = np.unique(np.concatenate([p.positions for p in parts]), axis=0, return_inverse=True)
+    positions, corner_of = weld(np.concatenate([p.positions for p in parts]))
     counts = [len(p.triangles) for p in parts]
-    materials = list(dict.fromkeys(m for p in parts for m in p.materials))
-    number = np.concatenate([np.array([materials.index(m) for m in p.materials], np.int32)[p.material_of] for p in parts])
+    places: dict[Material, int] = {}
+    number = np.concatenate([np.array([places.setdefault(m, len(places)) for m in p.materials], np.int32)[p.material_of] for p in parts])
     uv = np.concatenate([np.full((n, 3, 2), np.nan, np.float32) if p.uv is None else p.uv for n, p in zip(counts, parts, strict=True)])
     colors = np.concatenate([np.full((n, 3, 4), 255, np.uint8) if p.colors is None else p.colors for n, p in zip(counts, parts, strict=True)])
-    triangles = weld.ravel()[np.concatenate([p.triangles + k for p, k in zip(parts, first, strict=False)])].astype(np.int32)
-    return Piece(name, name, positions, triangles, materials, number, uv if any(p.uv is not None for p in parts) else None,
+    triangles = corner_of[np.concatenate([p.triangles + k for p, k in zip(parts, first, strict=False)])].astype(np.int32)
+    return Piece(name, name, positions, triangles, list(places), number, uv if any(p.uv is not None for p in parts) else None,
                  colors if any(p.colors is not None for p in parts) else None, parts[0].transform, {**parts[0].attributes, "name": name, "geometry_name": name, "triangles": len(triangles)})  # fmt: skip
 
 
@@ -306,19 +307,21 @@ def _shape(name: str, geometry: Any, report: Report, drawing: Drawing) -> _Shape
     if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
         report.note("refused", name, f"Vertices of {vertices.shape[-1]} numbers and faces of {faces.shape[-1]} corners are not triangles in space.")
         return None
-    good = np.all((faces >= 0) & (faces < len(vertices)), axis=1)
-    good = np.logical_and(good, np.all(np.isfinite(vertices[np.where(good[:, None], faces, 0)]), axis=(1, 2)))
+    good: NDArray[np.bool_] = np.asarray(np.all((faces >= 0) & (faces < len(vertices)), axis=1))
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(vertices).all(axis=1))
+    good[good] = finite[faces[good]].all(axis=1)
     if not good.all():
         report.note("refused", name, f"{int((~good).sum())} of {len(faces)} triangles have wrong vertex numbers or coordinates that are not finite.")
     looks = _looks(name, geometry, report, drawing).of(good)
-    used, corners = np.unique(faces[good], return_inverse=True)
-    if not len(used):
+    if not good.any():
         return None
-    positions, weld = np.unique(vertices[used], axis=0, return_inverse=True)
-    triangles = weld.ravel()[corners.reshape(-1, 3)]
+    count, faces = len(faces), faces if good.all() else faces[good]
+    rows, corners = used(faces, len(vertices))
+    positions, corner_of = weld(vertices if len(rows) == len(vertices) else vertices[rows])
+    triangles = corner_of[corners]
     whole = (triangles[:, 0] != triangles[:, 1]) & (triangles[:, 1] != triangles[:, 2]) & (triangles[:, 2] != triangles[:, 0])
     if not whole.all():
-        report.note("skipped", name, f"{int((~whole).sum())} of {len(faces)} triangles have no area.")
+        report.note("skipped", name, f"{int((~whole).sum())} of {count} triangles have no area.")
     if not whole.any():
         return None
     return _Shape(positions, triangles[whole].astype(np.int32), looks.of(whole))

@@ -139,7 +139,7 @@ def test_what_nobody_asked_for_leaves_nothing_behind(model_file: ModelFile, step
     (tmp_path / "temporary").mkdir()
     code = (
         f"import sys, time; sys.argv = ['twin', 'ingest', {str(path)!r}, '--no-such-option'];"
-        "from twin import ahead; ahead.named(sys.argv[1:]); time.sleep(3); from twin.cli import run; run()"
+        "from twin import ahead, watching; watching.apart(sys.argv[1:]); ahead.named(sys.argv[1:]); time.sleep(3); from twin.cli import run; run()"
     )
     around = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
     ended = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True, env=around)

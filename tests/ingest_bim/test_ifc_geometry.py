@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import resource
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pytest
 
 from ingest_bim.geometry import host as geometry_host
-from ingest_bim.geometry.host import CLIP, PLAIN
+from ingest_bim.geometry.host import CLIP, DIRECT, PLAIN, TOO_LARGE, without
 from ingest_bim.ifc import groups as ifc_groups
 from ingest_bim.ifc import reader as ifc
 from ingest_bim.ifc.frames import cut_circles
@@ -330,3 +331,24 @@ def test_elements_that_are_parts_of_themselves_are_drawn(model_file: ModelFile, 
     options = ifc.Options(kernel="opencascade", element_seconds=2, vertical="EGM96", anchor_lonlat="113.08,22.58,5")  # type: ignore[call-arg]
     (mesh,) = (batch for batch in ifc.read(path, options, report) if isinstance(batch, Mesh))
     assert len(set(mesh.instance_feature.tolist())) == 3 and not report.counts.get("skipped")
+
+
+def test_triangles_too_many_for_memory_are_said_to_be_and_go_to_no_kernel() -> None:
+    """A kernel needs several times the memory, and what it says of that is no help."""
+    host = FakeHost(lambda step, kernel: ("failed", TOO_LARGE) if kernel == DIRECT else ("failed", "Failed to process shape"))
+    result = shape_all(host, {("IfcTriangulatedFaceSet",): [3]}, "auto")
+    assert host.asked == [(3, DIRECT)]
+    assert result.skipped == {3: ("failed", TOO_LARGE)}
+    assert without(RuntimeError("std::bad_alloc")) == without(MemoryError()) == ("failed", TOO_LARGE)
+
+
+def test_a_worker_may_take_memory_beside_the_model_that_it_begins_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit was one of all address space, so that of a model that takes as much nothing could be shaped."""
+    asked: list[tuple[int, tuple[int, int]]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda what, limits: asked.append((what, limits)))
+    monkeypatch.setattr(geometry_host, "die_with_parent", lambda: None)
+    monkeypatch.setattr(geometry_host.signal, "signal", lambda *_: None)
+    geometry_host.work(None, None, 1.0, io.BytesIO(), io.BytesIO())
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = dict(asked)[resource.RLIMIT_AS][0]
+    assert limit > geometry_host.MEMORY + held // 2

@@ -14,6 +14,7 @@ import pytest
 import shapely
 from shapely.geometry import box
 
+from ingest_gis import geometry
 from ingest_gis.footprints import numbers
 from tests.conftest import shared_path
 
@@ -123,6 +124,18 @@ def test_a_sieve_is_refused(tmp_path: Path, ingest: Ingest) -> None:
     assert [name for batch in batches for name in batch.ids.to_pylist()] == ["house"]
     assert [(n.action, n.feature) for n in report.notes] == [("refused", "sieve")]
     assert "10,201 courtyards" in report.notes[0].reason
+
+
+def test_an_outline_of_very_many_corners_is_refused(tmp_path: Path, ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its walls would be one tile of gigabytes. Parts count together."""
+    monkeypatch.setattr(geometry, "COURTYARDS", 10)
+    monkeypatch.setattr(geometry, "CORNERS", 300)
+    path = tmp_path / "rough.gpkg"
+    rough = shapely.MultiPolygon([shapely.Point(500_000 + x, 2_500_000).buffer(20, quad_segs=50) for x in (0, 100)])
+    geopandas.GeoDataFrame({"id": ["rough", "house"], "height": [4.0, 5.0]}, geometry=[rough, box(500_200, 2_500_000, 500_210, 2_500_010)], crs=4547).to_file(path)
+    _, report, batches = ingest("footprints", path)
+    assert [name for batch in batches for name in batch.ids.to_pylist()] == ["house"]
+    assert [(n.action, n.feature, n.reason) for n in report.notes] == [("refused", "rough", "an outline with 402 corners (at most 300); simplify it, or deliver it in parts")]
 
 
 def test_self_crossing_keeps_its_area(tmp_path: Path, ingest: Ingest) -> None:

@@ -54,14 +54,19 @@ def arguments(source: Path, home: Path) -> list[str]:
 
 
 class Watch:
-    """The stage of the job that one process works on, read from outside over one open connection."""
+    """The stage of the job that a command works on (in a fork of its process), read from outside over one open connection."""
 
     def __init__(self, home: Path, pid: int) -> None:
         self.database = sqlite3.connect(f"file:{home / 'catalog.sqlite'}?mode=ro", uri=True, timeout=1)
-        self.owner = f"%|{pid}|%"
+        self.forks, self.owner = Path(f"/proc/{pid}/task/{pid}/children"), ""
 
     def stage(self) -> str:
         """Empty before it has claimed a job, and after."""
+        try:
+            if not self.owner and (forks := self.forks.read_text().split()):
+                self.owner = f"%|{forks[0]}|%"
+        except OSError:  # it has ended
+            return ""
         try:
             row = self.database.execute("select stage from jobs where state = 'running' and owner like ?", (self.owner,)).fetchone()
         except sqlite3.OperationalError:

@@ -31,9 +31,10 @@ def primitives(shaded: Surfaces, rows: I64, owner: I64, soup: Soup, images: Mapp
     vertex_owner = np.empty(len(shaded.positions), np.int64)
     vertex_owner[corners] = owner[:, None]
     made: list[Primitive] = []
-    used = np.unique(surface)
-    for s in used.tolist():
-        mine = np.flatnonzero(surface == s)
+    used, many = np.unique(surface, return_counts=True)
+    order, end = np.argsort(surface, kind="stable"), np.cumsum(many)  # once: a tile may have a hundred thousand surfaces
+    for s, last, count in zip(used.tolist(), end.tolist(), many.tolist(), strict=True):
+        mine = order[last - count : last]
         vertex = corners[mine].ravel()
         extra = []  # columns of corners beyond position, normal and feature, as bytes
         if s >= len(used_plain):

@@ -143,9 +143,11 @@ def _pictures(corners: F64, uv: NDArray[np.float32], material: I64, materials: l
         texture = materials[m].texture
         if texture is not None:
             by_look.setdefault((texture.image, texture.wrap, materials[m].color, materials[m].double_sided), []).append(m)
+    order = np.flatnonzero(whole)[np.argsort(material[whole], kind="stable")]
+    sorted_by = material[order]
     for key in sorted(by_look):
         look = materials[by_look[key][0]]
-        rows = np.flatnonzero(np.isin(material, by_look[key]) & whole)
+        rows = np.sort(np.concatenate([order[slice(*np.searchsorted(sorted_by, (m, m + 1)))] for m in by_look[key]]))
         assert look.texture is not None  # only those that have one are listed
         found += [(picture, look) for picture in _patches(_picture(look.texture, rows, flat[rows], corners[rows], how), flat, corners, how)]
     total = sum(p.size[0] * p.size[1] for p, _ in found)

@@ -110,7 +110,7 @@ def encode(
     many = [Instanced(look.made(g.soup, s, np.ones(1, bool), np.zeros(1, np.int64)), g.translation, g.rotation, g.scale, number[g.owner]) for g, s in shared]
     result.notes.extend(("warned", "", problem) for problem in look.problems if notes)
     table = style.schema.encode(elements.table.take(features[present]))
-    result.packed = pack(glb(made, look.surfaces, table, tolerance=tolerance, compression=style.compression, instanced=many))
+    result.packed = pack(glb(made, tuple(look.surfaces), table, tolerance=tolerance, compression=style.compression, instanced=many))
     low, high = extremes(*(p.positions for p in made), *(group.corners for group, _ in shared))
     moved = tolerance - TOLERANCE  # the tileset's own margin is for what a leaf is moved by
     result.low, result.high = low - moved, high + moved
@@ -132,7 +132,8 @@ class _Look:
 
     elements: Elements
     how: Quality
-    surfaces: list[Surface] = field(default_factory=list)
+    surfaces: dict[Surface, int] = field(default_factory=dict)
+    """With their numbers."""
     problems: list[str] = field(default_factory=list)
 
     def made(self, soup: Soup, shaded: normals.Surfaces, solid: NDArray[np.bool_], number: I64) -> list[Primitive]:
@@ -141,11 +142,7 @@ class _Look:
         rows = np.flatnonzero(solid[owner])
         made, surfaces, problems = primitives(shaded, rows, number[owner[rows]], soup, self.elements.shapes.images, self.how)
         self.problems += problems
-        places = []
-        for surface in surfaces:
-            if surface not in self.surfaces:
-                self.surfaces.append(surface)
-            places.append(self.surfaces.index(surface))
+        places = [self.surfaces.setdefault(surface, len(self.surfaces)) for surface in surfaces]
         return [replace(p, surface=places[p.surface]) if p.surface is not None else p for p in made]
 
 
