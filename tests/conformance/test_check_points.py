@@ -30,7 +30,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Built:
     header = laspy.LasHeader(point_format=6, version="1.4")
     header.scales, header.offsets = [0.001] * 3, [405_000, 2_498_000, 0]
     header.add_crs(CRS("EPSG:4547"))
-    xyz = rng.uniform([0, 0, 0], [300, 300, 10], (count, 3)) + [405_000, 2_498_000, 0]
+    xyz = rng.uniform([405_000, 2_498_000, 0], [405_300, 2_498_300, 10], (count, 3))
     xyz[9::10] = xyz[8::10]
     las = laspy.LasData(header)
     las.x, las.y, las.z = xyz.T
