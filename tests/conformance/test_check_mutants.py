@@ -112,6 +112,11 @@ def tileset(change: Callable[[dict[str, Any]], Any]) -> Callable[[Files], None]:
     return edit
 
 
+def _unstated(files: Files) -> None:
+    """No statistics at all."""
+    files["tileset.json"] = json.dumps({k: v for k, v in json.loads(files["tileset.json"]).items() if k != "statistics"}).encode()
+
+
 def _first_last(rows: np.ndarray) -> None:
     rows[[0, -1]] = rows[[-1, 0]]
 
@@ -220,7 +225,7 @@ def test_the_layer_is_right_as_it_is(built: Built) -> None:
     ("VALUE_WRONG", leaf(lambda glb: glb.values("old").__setitem__(0, glb.values("old")[0] ^ 1))),
     ("VALUE_WRONG", leaf(lambda glb: glb.values("floors", "<i4").__iadd__(1))),
     ("STATISTICS_WRONG", _at("height", "max", 1)), ("STATISTICS_WRONG", _at("floors", "min", -1)), ("STATISTICS_WRONG", _at("floors", "mean", 0.01)),
-    ("STATISTICS_WRONG", _at("width", "sum", 0.5)), ("STATISTICS_WRONG", tileset(lambda told: told.update(count=COUNT + 1))),
+    ("STATISTICS_MISSING", _unstated), ("STATISTICS_WRONG", _at("width", "sum", 0.5)), ("STATISTICS_WRONG", tileset(lambda told: told.update(count=COUNT + 1))),
     ("STATISTICS_WRONG", tileset(lambda told: told["properties"]["kind"].update(occurrences={"House": 2 * COUNT // 3, "Shed": COUNT // 3}))),
     ("SURFACE_MISSING", leaf(_dropped)), ("FACES_TURNED", leaf(_turned)), ("NORMALS_TURNED", leaf(_inside_out)),
     ("NORMALS_TURNED", leaf(lambda glb: [np.negative(rows, out=rows) for p in glb.primitives for rows in [glb.column(p["attributes"]["NORMAL"])]])),

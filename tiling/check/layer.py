@@ -93,6 +93,8 @@ def check_positions(
                 watched.report_unread(where)
     if comparison is not None:
         report.positions = comparison.finish(where)
+        if isinstance(comparison, Clouds) and found is not None:
+            comparison.stated(parse_json(found[1], where / "tileset.json"), where)
     if values is not None and found is not None:
         values.finish(parse_json(found[1], where / "tileset.json"), where)
     return report

@@ -4,7 +4,8 @@ Files keep their own references and their own left-out points (by flag and class
 applied here by laspy's names and pyproj, not by the tiler's bytes and tables.
 
 Points have no ids. So a sample of the source is looked for in the tiles, a sample of the tiles in the source, and the
-numbers must agree exactly: a point lost, drawn twice or moved shows in one of the three.
+numbers must agree exactly: a point lost, drawn twice or moved shows in one of the three. Of a drawn point that can be
+meant for one of the source only, class and intensity are compared too (colours are not: they follow the style).
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ PRECISE = 0.02
 """Metres within which most points of each tile must be found. In a dense cloud a wrong point has right ones around it
 within any coarse limit, so the limit for the bulk is far below the spacing of points."""
 BULK = 90.0
+ALONE = 0.05
+"""Metres within which there must be no second point of the source, for a drawn one to be held against the first."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ class Clouds:
         self.classes: Counter[int] = Counter()
         self.drawn_classes: Counter[int] = Counter()
         self.drawn = 0
-        sample = [self._survey(codes, xyz)[(-start) % self.stride :: self.stride] for start, codes, xyz in self._chunks()]
+        self.intensities = (np.inf, -np.inf)
+        sample = [self._survey(values, xyz)[(-start) % self.stride :: self.stride] for start, values, xyz in self._chunks()]
         self.wanted = np.concatenate(sample)
         low, high = self.wanted.min(axis=0), self.wanted.max(axis=0)
         self.bent = self.inverse.bent(low, high)
@@ -94,22 +98,25 @@ class Clouds:
         self.order = np.argsort(self.wanted[:, 0], kind="stable")
         self.found = np.full(len(self.wanted), np.inf)
         self.sample: list[F64] = []
+        self.told: list[I64] = []  # class and intensity (−1: none) of the sample
         self.places: list[Where] = []
 
-    def _chunks(self) -> Iterator[tuple[int, NDArray[np.uint8], F64]]:
-        """(number of the first, classes, places in the layer's reference) of the points that are meant to be drawn."""
+    def _chunks(self) -> Iterator[tuple[int, I64, F64]]:
+        """(number of the first, (N, 2) classes and intensities, places in the layer's reference) of the points that are meant to be drawn."""
         start = 0
         for item in self.files:
             with laspy.open(item.path) as file:
                 for chunk in file.chunk_iterator(CHUNK):
                     keep = item.keeps(chunk)
-                    codes, xyz = np.asarray(chunk.classification)[keep], _xyz(chunk)[keep]
+                    values = np.column_stack([np.asarray(column, np.int64)[keep] for column in (chunk.classification, chunk.intensity)])
+                    xyz = _xyz(chunk)[keep]
                     if len(xyz):
-                        yield start, codes, xyz if item.own is None else moved(xyz, item.own, self.inverse)
+                        yield start, values, xyz if item.own is None else moved(xyz, item.own, self.inverse)
                     start += len(xyz)
 
-    def _survey(self, codes: NDArray[np.uint8], xyz: F64) -> F64:
-        counts = np.bincount(codes, minlength=256)
+    def _survey(self, values: I64, xyz: F64) -> F64:
+        counts = np.bincount(values[:, 0], minlength=256)
+        self.intensities = min(self.intensities[0], int(values[:, 1].min())), max(self.intensities[1], int(values[:, 1].max()))
         self.classes.update({int(c): int(counts[c]) for c in np.flatnonzero(counts)})
         return xyz
 
@@ -118,24 +125,31 @@ class Clouds:
         if not standing.finest:
             return
         for primitive in model.primitives:
-            self._count(primitive, where)
+            told = self._count(primitive, where)
             for local in primitive.chunks():
                 ecef = local @ transform[:3, :3].T + transform[:3, 3]
                 points = tame(((ecef if self.bent else self.inverse.near(self.inverse.source(ecef), float(self.origin[0]))) - self.origin) * self.unit)
                 self._look(points)
                 first = (-self.drawn) % self.stride
                 self.sample.append(points[first :: self.stride])
+                self.told.append(told[first :: self.stride])
                 self.places.append(where)
                 self.drawn += len(points)
 
-    def _count(self, primitive: Any, where: Where) -> None:
+    def _count(self, primitive: Any, where: Where) -> I64:
+        """(N, 2) class and intensity of each point; −1 where it has none."""
+        told = np.full((len(primitive.local), 2), -1, np.int64)
         table = table_of(primitive)
         codes = None if table is None else table.columns.get("classification")
         if codes is None:
             where.error("FEATURE_WITHOUT_ID", f"{primitive.pointer} has no table of point classes")
-            return
+            return told
         rows = np.bincount(primitive.feature_ids[0].ids, minlength=len(codes)) * primitive.instances
         self.drawn_classes.update({int(codes[i]): int(rows[i]) for i in np.flatnonzero(rows)})
+        told[:, 0] = np.asarray(codes)[primitive.feature_ids[0].ids]
+        if "_INTENSITY" in primitive.attributes:
+            told[:, 1] = np.asarray(primitive.attributes["_INTENSITY"]).ravel()
+        return told
 
     def _look(self, points: F64) -> None:
         """The sample's places near these points: how near they are."""
@@ -165,19 +179,54 @@ class Clouds:
         errors = self._search()
         return figures(errors, points=self.drawn, expected=self.total, compared=len(errors), sought=len(self.found))
 
+    @staticmethod
+    def _values(drawn: I64, source: I64, where: Where) -> None:
+        """Classes and intensities of points that are certainly the same."""
+        for k, name in enumerate(("classification", "intensity")):
+            wrong = np.flatnonzero((drawn[:, k] != source[:, k]) & (drawn[:, k] >= 0))
+            if len(wrong):
+                where.error("VALUE_WRONG", f"{name!r} of {len(wrong):,} of {len(drawn):,} points is not the source's: {drawn[wrong[0], k]} for {source[wrong[0], k]}")
+
+    def stated(self, document: Any, where: Where) -> None:
+        """The statistics of tileset.json, by which clients style, against the source's classes and intensities."""
+        classes = document.get("statistics", {}).get("classes", {}) if isinstance(document, dict) else {}
+        where = where / "tileset.json" / "statistics"
+        if not classes:
+            where.error("STATISTICS_MISSING", "tileset.json has no statistics: clients cannot style the layer before its tiles are there. Derive the tiles again")
+        enums = document.get("schema", {}).get("enums", {}) if isinstance(document, dict) else {}
+        for class_id, told in classes.items():
+            at, properties = where / class_id, told.get("properties", {})
+            if told.get("count") != self.total:
+                at.error("STATISTICS_WRONG", f"count is {told.get('count')}, the source has {self.total:,} points")
+            names = {item["value"]: item["name"] for item in enums.get("point_classes", {}).get("values", [])}
+            true = {names.get(code, str(code)): count for code, count in self.classes.items() if count}
+            if (shown := properties.get("class", {}).get("occurrences")) != true:
+                (at / "class").error("STATISTICS_WRONG", f"occurrences are {shown}, of the source's points {true}")
+            stated = properties.get("intensity", {})
+            low, high = self.intensities
+            if high > 0 and (stated.get("min"), stated.get("max")) != (low, high):
+                (at / "intensity").error("STATISTICS_WRONG", f"{stated.get('min')} to {stated.get('max')} is stated, the source has {low} to {high}")
+
     def _search(self) -> F64:
         """(S,) metres from each sampled drawn point to the nearest of the source; findings tile by tile."""
         if not self.sample:
             return np.zeros(0)
         points = np.concatenate(self.sample)
-        errors = np.full(len(points), np.inf)
-        for _, _, xyz in self._chunks():
-            source = self.inverse.ecef(xyz) if self.bent else xyz
-            distance, _ = _tree((source - self.origin) * self.unit).query(points, distance_upper_bound=1000.0)
-            errors = np.minimum(errors, distance)
+        errors, second, values = np.full(len(points), np.inf), np.full(len(points), np.inf), np.full((len(points), 2), -1, np.int64)
+        for _, told, xyz in self._chunks():
+            source = ((self.inverse.ecef(xyz) if self.bent else xyz) - self.origin) * self.unit
+            rows, alone = _places(source)
+            distance, near = cKDTree(source[rows]).query(points, k=2, distance_upper_bound=1000.0)
+            near = np.minimum(near[:, 0], len(rows) - 1)
+            closer = distance[:, 0] < errors
+            second = np.minimum(np.where(closer, errors, distance[:, 0]), np.minimum(second, np.where(alone[near], distance[:, 1], distance[:, 0])))
+            values[closer] = told[rows[near[closer]]]
+            errors = np.minimum(errors, distance[:, 0])
+        certain = (errors <= PRECISE) & (second > ALONE)
         at = 0
-        for own, where in zip(self.sample, self.places, strict=True):
-            mine = errors[at : at + len(own)]
+        for own, drawn, where in zip(self.sample, self.told, self.places, strict=True):
+            mine, here = errors[at : at + len(own)], certain[at : at + len(own)]
+            self._values(drawn[here], values[at : at + len(own)][here], where)
             at += len(own)
             if not len(mine):
                 continue
@@ -190,12 +239,18 @@ class Clouds:
 
 
 def _tree(points: F64) -> cKDTree:
-    """A search tree of (N, 3) places, each once: thousands in one place (scanners put what they miss at their origin) would be a list and no tree."""
+    """A search tree of (N, 3) places, each once."""
+    return cKDTree(points[_places(points)[0]])
+
+
+def _places(points: F64) -> tuple[I64, NDArray[np.bool_]]:
+    """(rows of (N, 3) places, each once; whether one point alone is there): thousands in one place (scanners put what they miss at their origin) would be a list and no tree."""
     key = np.zeros(len(points), np.uint64)
     for column in np.ascontiguousarray(points).view(np.uint64).T:  # all bits go into a number by which places are told apart
         key = (key ^ column ^ (column >> np.uint64(32))) * np.uint64(0xFF51AFD7ED558CCD)
         key ^= key >> np.uint64(29)
-    return cKDTree(points[np.unique(key, return_index=True)[1]])
+    _, rows, times = np.unique(key, return_index=True, return_counts=True)
+    return rows, times == 1
 
 
 def _xyz(chunk: Any) -> F64:

@@ -88,6 +88,8 @@ class Values:
     def finish(self, document: Any, where: Where) -> None:
         """The statistics of tileset.json against those of the rows that are drawn."""
         classes = document.get("statistics", {}).get("classes", {}) if isinstance(document, dict) else {}
+        if not classes and self.seen.any():
+            where.error("STATISTICS_MISSING", "tileset.json has no statistics: clients cannot style the layer before its tiles are there. Derive the tiles again")
         if self.rows is None or self.refused or len(classes) != 1 or not self.seen.any() or where.report.codes() & LOST:
             return
         (class_id, told), = classes.items()
