@@ -21,7 +21,7 @@ from test_extensions import write_water
 from ingest_gis import terrain as reader
 from tests.conformance.test_positions_layers import _patched, finest, rewritten
 from tiling.check import Report, Where, check_layer, check_tileset
-from tiling.check.terrain_tile import MAX, decode_terrain
+from tiling.check.terrain_tile import MAX, TerrainTile, _check_normals, decode_terrain
 from tiling.terrain import tiler as terrain
 from twin.lake import Lake
 from twin.model import LayerVersion
@@ -137,6 +137,23 @@ def occlusion(scale: Callable[[np.ndarray], np.ndarray]) -> Callable[[bytes], by
 def test_what_is_well_formed_and_wrong(archive: Path, code: str | None, edit: Callable[[Files], None]) -> None:
     report = check_tileset(rewritten(archive, edit))
     assert report.codes() == ({code} if code else set()), report.errors[:3]
+
+
+@pytest.mark.parametrize(("inner", "code"), [(1, None), (-1, "TERRAIN_NORMALS_INVALID")])
+def test_normals_of_the_border_count_the_ground_beyond(inner: int, code: str | None) -> None:
+    """A tile that rises a little to the east ends at cliffs that its triangles do not show: only what stands inside tells its side."""
+    u, v = (axis.ravel() * (MAX // 4) for axis in np.meshgrid(np.arange(5), np.arange(5)))
+    u, v = np.where(u >= MAX - 3, MAX, u), np.where(v >= MAX - 3, MAX, v)
+    height, cells = 0.05 * u / MAX * 1112, np.add.outer(5 * np.arange(4), np.arange(4)).ravel()
+    triangles = np.concatenate([cells[:, None] + [0, 1, 6], cells[:, None] + [0, 6, 5]])
+    lonlat = np.column_stack([u, v]) / MAX * 0.01
+    border = (u == 0) | (u == MAX) | (v == 0) | (v == MAX)
+    lean = np.where(border, 0.7, -0.05 * inner)  # at 0° N 0° E x is up and y is east
+    normals = np.column_stack([np.sqrt(1 - lean**2), lean]) / (np.sqrt(1 - lean**2) + np.abs(lean))[:, None]
+    body = np.rint((normals + 1) / 2 * 255).astype(np.uint8).tobytes()
+    report = Report()
+    _check_normals(body, TerrainTile(u, v, lonlat, height, triangles, 0.01), Where(report, "t"))
+    assert report.codes() == ({code} if code else set()), report.errors
 
 
 def texels(change: Callable[[np.ndarray], None]) -> Callable[[bytes], bytes]:

@@ -19,6 +19,8 @@ from .positions_geodesy import Inverse
 F64 = NDArray[np.float64]
 BLOCK = 1024
 HELD = 4
+AT = 1e-6
+"""Cells within which a place is a cell's centre: rounding there must not let its neighbours count."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class Terrain:
     def at(self, xy: F64) -> Sample:
         """Heights at (N, 2) coordinates of the raster's CRS.
 
-        In the outer half cell the nearest row or column counts, beside a void the cells that hold data.
+        In the outer half cell the nearest row or column counts, beside a void the cells that hold data; the centre of a void
+        has no height, although rounding may set it a hair towards a cell that has one.
         """
         width, height = self.file.width, self.file.height
         result = Sample(np.full(len(xy), np.nan), np.zeros(len(xy), bool), np.zeros(len(xy), bool))
@@ -88,11 +91,13 @@ class Terrain:
         centre = cell[rows] - 0.5
         low, high = np.zeros(2), np.array([width - 1, height - 1])
         near = np.clip(centre, low, high)
+        between = (centre == near).all(axis=1)
+        near = np.where(np.abs(near - np.rint(near)) < AT, np.rint(near), near)
         block = (near // BLOCK).astype(np.int64)
         code = block[:, 1] * (width // BLOCK + 1) + block[:, 0]
         for number in np.unique(code):
             here = code == number
-            self._block(block[here][0] * BLOCK, near[here], (centre == near)[here].all(axis=1), rows[here], result)
+            self._block(block[here][0] * BLOCK, near[here], between[here], rows[here], result)
         return result
 
     def _block(self, first: NDArray[np.int64], at: F64, between: NDArray[np.bool_], rows: NDArray[np.int64], into: Sample) -> None:
