@@ -81,7 +81,9 @@ def test_the_cloud_is_right_as_it_is(cloud: Built) -> None:
 @pytest.mark.parametrize(("code", "edit"), [
     ("VALUE_WRONG", content("_FEATURE_ID_0", _reversed)), ("VALUE_WRONG", content("_INTENSITY", _reversed)),
     ("STATISTICS_MISSING", document(lambda value: value.pop("statistics"))), ("STATISTICS_WRONG", stated(lambda told: told.update(count=19_999))),
-    ("STATISTICS_WRONG", stated(lambda told: told.pop("properties"))), ("STATISTICS_WRONG", stated(lambda told: told["properties"]["intensity"].update(max=9999))),
+    ("STATISTICS_MISSING", stated(lambda told: told.pop("properties"))), ("STATISTICS_MISSING", stated(lambda told: told.pop("count"))),
+    ("STATISTICS_MISSING", stated(lambda told: told["properties"].pop("class"))), ("STATISTICS_MISSING", stated(lambda told: told["properties"]["intensity"].pop("max"))),
+    ("STATISTICS_WRONG", stated(lambda told: told["properties"]["intensity"].update(max=9999))),
     ("STATISTICS_WRONG", stated(lambda told: told["properties"]["class"]["occurrences"].popitem())),
 ])  # fmt: skip
 def test_a_mutant_is_named(cloud: Built, code: str, edit: Callable[[Files], None]) -> None:

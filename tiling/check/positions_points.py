@@ -28,6 +28,7 @@ from .glb import Model
 from .issues import Where
 from .positions import Task, figures, table_of
 from .positions_geodesy import Inverse, tame
+from .statistics_kept import entries
 from .walk import Standing
 
 F64 = NDArray[np.float64]
@@ -188,24 +189,21 @@ class Clouds:
                 where.error("VALUE_WRONG", f"{name!r} of {len(wrong):,} of {len(drawn):,} points is not the source's: {drawn[wrong[0], k]} for {source[wrong[0], k]}")
 
     def stated(self, document: Any, where: Where) -> None:
-        """The statistics of tileset.json, by which clients style, against the source's classes and intensities."""
-        classes = document.get("statistics", {}).get("classes", {}) if isinstance(document, dict) else {}
-        where = where / "tileset.json" / "statistics"
-        if not classes:
-            where.error("STATISTICS_MISSING", "tileset.json has no statistics: clients cannot style the layer before its tiles are there. Derive the tiles again")
-        enums = document.get("schema", {}).get("enums", {}) if isinstance(document, dict) else {}
-        for class_id, told in classes.items():
-            at, properties = where / class_id, told.get("properties", {})
-            if told.get("count") != self.total:
-                at.error("STATISTICS_WRONG", f"count is {told.get('count')}, the source has {self.total:,} points")
-            names = {item["value"]: item["name"] for item in enums.get("point_classes", {}).get("values", [])}
-            true = {names.get(code, str(code)): count for code, count in self.classes.items() if count}
-            if (shown := properties.get("class", {}).get("occurrences")) != true:
-                (at / "class").error("STATISTICS_WRONG", f"occurrences are {shown}, of the source's points {true}")
+        """The statistics of tileset.json, by which clients style, against the source's classes and intensities; what is left out is told elsewhere (`statistics_kept`)."""
+        where = where / "tileset.json" / "statistics" / "classes"
+        listed = entries(document, "schema", "enums").get("point_classes", {}).get("values")
+        names = {item.get("value"): item.get("name") for item in listed if isinstance(item, dict)} if isinstance(listed, list) else {}
+        true = {names.get(code, str(code)): count for code, count in self.classes.items() if count}
+        low, high = self.intensities
+        for class_id, told in entries(document, "statistics", "classes").items():
+            at, properties = where / class_id, entries(told, "properties")
+            if told.get("count", self.total) != self.total:
+                at.error("STATISTICS_WRONG", f"count is {told['count']}, the source has {self.total:,} points")
+            if (shown := properties.get("class", {}).get("occurrences", true)) != true:
+                (at / "properties" / "class").error("STATISTICS_WRONG", f"occurrences are {shown}, of the source's points {true}")
             stated = properties.get("intensity", {})
-            low, high = self.intensities
-            if high > 0 and (stated.get("min"), stated.get("max")) != (low, high):
-                (at / "intensity").error("STATISTICS_WRONG", f"{stated.get('min')} to {stated.get('max')} is stated, the source has {low} to {high}")
+            if high > 0 and (stated.get("min", low), stated.get("max", high)) != (low, high):
+                (at / "properties" / "intensity").error("STATISTICS_WRONG", f"{stated.get('min')} to {stated.get('max')} is stated, the source has {low} to {high}")
 
     def _search(self) -> F64:
         """(S,) metres from each sampled drawn point to the nearest of the source; findings tile by tile."""
