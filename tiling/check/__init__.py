@@ -68,7 +68,7 @@ def check_tileset(source: str | Path, *, limit_contents: int | None = None, laws
     ``limit_contents``: decode at most so many contents (the rest counts as not decoded in the report).
     ``laws``: report as errors also what breaks a law of this project where the standard only advises (a
     child's volume outside of its parent's, an external tileset with a greater geometric error, a content that
-    is drawn twice or never, an implicit leaf without content); False for tilesets that others made.
+    is drawn twice or never, an implicit leaf without content, availableLevels without tiles); False for tilesets that others made.
     A source that does not exist or cannot be read is a finding, not an exception.
     """
     report, path = Report(), Path(source)

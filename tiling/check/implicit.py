@@ -113,7 +113,11 @@ def morton(index: int, dimensions: int) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Walk:
-    """What is needed to walk: ``read(uri, where)`` gives (path, bytes) of a file named in the tileset."""
+    """What is needed to walk: ``read(uri, where)`` gives (path, bytes) of a file named in the tileset.
+
+    ``laws``: as in `Walker`. The standard says of availableLevels what it is ("how many levels there are in the tree with available tiles"), not that it must be:
+    one that promises more costs a client nothing.
+    """
 
     implicit: Implicit
     subtrees: str
@@ -124,16 +128,19 @@ class Walk:
     read: Callable[[str, Where], tuple[str, bytes] | None]
     read_from: Callable[[str], Callable[[str, Where], bytes | None]]
     where: Where
+    laws: bool = False
 
     def tiles(self) -> Iterator[ImplicitTile]:
         """Every available tile, subtree after subtree; broken subtrees are reported and passed over."""
-        stack = [(0, 0, 0, 0)]
+        stack, levels, whole = [(0, 0, 0, 0)], 0, True
         dims = 2 if self.implicit.branching == 4 else 3
         while stack:
             level, x, y, z = stack.pop()
             subtree = self._load(level, x, y, z)
             if subtree is None:
+                whole = False
                 continue
+            levels = max(levels, level + subtree.levels(self.implicit.branching))
             yield from self._subtree_tiles(subtree, level, x, y, z, dims)
             deep = level + self.implicit.subtree_levels
             available = np.flatnonzero(subtree.children)
@@ -144,6 +151,9 @@ class Walk:
                 i, j, k = morton(index, dims)
                 n = 2**self.implicit.subtree_levels
                 stack.append((deep, x * n + i, y * n + j, z * n + k))
+        if whole and levels < self.implicit.available_levels:
+            at = self.where / "implicitTiling" / "availableLevels"
+            (at.error if self.laws else at.warning)("AVAILABLE_LEVELS", f"is {self.implicit.available_levels}, {levels} levels have available tiles")
 
     def _load(self, level: int, x: int, y: int, z: int) -> Subtree | None:
         found = self.read(fill(self.subtrees, level, x, y, z), self.where / "implicitTiling" / "subtrees" / "uri")

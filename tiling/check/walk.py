@@ -60,7 +60,7 @@ class Walker:
 
     ``laws``: are the project's laws errors too, where the standard only advises? (a child's volume inside
     its parent's; a geometric error that does not grow into an external tileset; each content drawn once, at
-    one place; no implicit leaf without content). ``observe``: shown every model with its standing;
+    one place; no implicit leaf without content, and no level without tiles). ``observe``: shown every model with its standing;
     ``observe_old``: those of a content of version 1.0, none where it is a point cloud.
     ``skip``: asked of every content with geometry (bytes, place, whether nothing replaces it) whether it need not be decoded. ``drawn``: contents by source, path and place. ``up``: the up
     axis of all glTF content; clients ask the outermost tileset alone for it.
@@ -290,7 +290,7 @@ class _Tiles:
         subtrees = tile["implicitTiling"]["subtrees"]["uri"]
         walk = Walk(
             implicit, subtrees, templates, volume, t.schema, t.schema_given,
-            read=lambda uri, at: fetch(t.source, t.uri, uri, at), read_from=self._read_from, where=where,
+            read=lambda uri, at: fetch(t.source, t.uri, uri, at), read_from=self._read_from, where=where, laws=self.walker.laws,
         )  # fmt: skip
         above: dict[tuple[int, int, int, int], tuple[int, ...]] = {}  # of tiles that are replaced
         for cell in walk.tiles():
