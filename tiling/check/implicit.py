@@ -30,6 +30,7 @@ class ImplicitTile:
     contents: list[str]
     content_volumes: list[Volume | None]
     leaf: bool = True  # has it no child, in this subtree or below?
+    stated: bool = False  # does metadata state its volume? (else it is a part of the root's, whatever lies in it)
 
 
 def check_template(value: Any, branching: int, where: Where) -> bool:
@@ -177,14 +178,14 @@ class Walk:
             if cell[0] >= self.implicit.available_levels:
                 self.where.error("SUBTREE_TOO_DEEP", f"the tile {cell} is below availableLevels")
                 continue
-            volume = _stated_volume(subtree.tile_table, "TILE", row, self.where) or subdivided(self.root, b, *cell)
+            stated = _stated_volume(subtree.tile_table, "TILE", row, self.where)
             has = [n for n, c in enumerate(subtree.contents[: len(self.contents)]) if c[index]]
             tables: list[PropertyTable | None] = subtree.content_tables or [None] * len(subtree.contents)
             below, at = (subtree.tiles, (b ** (deep + 1) - 1) // (b - 1)) if deep + 1 < self.implicit.subtree_levels else (subtree.children, 0)
             at += (index - (b**deep - 1) // (b - 1)) * b
             yield ImplicitTile(
                 *cell,
-                volume=volume,
+                volume=stated or subdivided(self.root, b, *cell),
                 geometric_error=_stated(subtree.tile_table, "TILE_GEOMETRIC_ERROR", row),
                 contents=[fill(self.contents[n], *cell) for n in has],
                 content_volumes=[
@@ -192,6 +193,7 @@ class Walk:
                     for n in has
                 ],
                 leaf=not below[at : at + b].any(),
+                stated=stated is not None,
             )
 
 

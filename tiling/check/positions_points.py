@@ -27,6 +27,7 @@ from twin.model import Part
 from .glb import Model
 from .issues import Where
 from .positions import Task, figures, table_of
+from .positions_gaps import Gaps
 from .positions_geodesy import Inverse, tame
 from .statistics_kept import entries
 from .walk import Standing
@@ -101,6 +102,7 @@ class Clouds:
         self.sample: list[F64] = []
         self.told: list[I64] = []  # class and intensity (−1: none) of the sample
         self.places: list[Where] = []
+        self.gaps = Gaps()
 
     def _chunks(self) -> Iterator[tuple[int, I64, F64]]:
         """(number of the first, (N, 2) classes and intensities, places in the layer's reference) of the points that are meant to be drawn."""
@@ -131,6 +133,7 @@ class Clouds:
                 ecef = local @ transform[:3, :3].T + transform[:3, 3]
                 points = tame(((ecef if self.bent else self.inverse.near(self.inverse.source(ecef), float(self.origin[0]))) - self.origin) * self.unit)
                 self._look(points)
+                self.gaps.see(points, standing, where)
                 first = (-self.drawn) % self.stride
                 self.sample.append(points[first :: self.stride])
                 self.told.append(told[first :: self.stride])
@@ -177,6 +180,7 @@ class Clouds:
             x, y, z = (self.inverse.source(place) if self.bent else place)[0]
             where.error("POINT_MISSING", f"{len(missed):,} of {len(self.found):,} sampled points of the source are not drawn within {self.limit:g} m, "
                                          f"for example that at {x:.3f} {y:.3f} {z:.3f}")  # fmt: skip
+        self.gaps.finish(where)
         errors = self._search()
         return figures(errors, points=self.drawn, expected=self.total, compared=len(errors), sought=len(self.found))
 
