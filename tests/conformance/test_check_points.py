@@ -96,6 +96,20 @@ def column(files: Files, name: str, of: str) -> np.ndarray:
     return np.frombuffer(body, "<f8", view["byteLength"] // 8, 24 + length + view.get("byteOffset", 0))
 
 
+def implicitly(by: float) -> Callable[[Files], None]:
+    """Multiply the errors of an implicit tree."""
+
+    def edit(files: Files) -> None:
+        value = json.loads(files["tileset.json"])
+        value["root"]["geometricError"] *= by
+        value["geometricError"] *= max(by, 1)
+        files["tileset.json"] = json.dumps(value).encode()
+        for name in [name for name in files if name.endswith(".subtree")]:
+            column(files, name, "geometricError")[:] *= by
+
+    return edit
+
+
 def _deepest(tile: dict[str, Any]) -> bool:
     return bool(tile.get("children")) and not any("children" in child for child in tile["children"])
 
@@ -134,14 +148,23 @@ def test_errors_of_an_implicit_tree(cloud: Built, by: float, code: str) -> None:
     lake, version, _ = cloud
     path = lake.root / "i.3tz"
     facts = tiler.tile(version, TileJob(lake, path, tiler.Options(compression="none", points_per_tile=3000, subdivision="implicit"), None, 1))
-
-    def edit(files: Files) -> None:
-        value = json.loads(files["tileset.json"])
-        value["root"]["geometricError"] *= by
-        value["geometricError"] *= max(by, 1)
-        files["tileset.json"] = json.dumps(value).encode()
-        for name in [name for name in files if name.endswith(".subtree")]:
-            column(files, name, "geometricError")[:] *= by
-
-    report = check_layer(version, lake, rewritten(path, edit), info=facts)
+    report = check_layer(version, lake, rewritten(path, implicitly(by)), info=facts)
     assert {finding.code for finding in report.findings} == ({code} if code else set())
+
+
+def test_implicit_tiles_are_held_against_the_tile_above_them(cloud: Built) -> None:
+    """Not against the root alone: an error that grows, a box that reaches beyond its parent's."""
+    lake, version, _ = cloud
+    path = lake.root / "i.3tz"
+    facts = tiler.tile(version, TileJob(lake, path, tiler.Options(compression="none", points_per_tile=1000, subdivision="implicit"), None, 1))
+
+    def grow(files: Files) -> None:
+        told = column(files, "subtrees/0/0/0/0.subtree", "geometricError")
+        told[-1] = told[0]
+
+    def reach(files: Files) -> None:
+        told = column(files, "subtrees/0/0/0/0.subtree", "boundingBox").reshape(-1, 12)
+        told[-1] = told[0]
+
+    for edit, code in ((grow, "GEOMETRIC_ERROR_INCREASES"), (reach, "CHILD_OUTSIDE_PARENT")):
+        assert code in check_layer(version, lake, rewritten(path, edit), info=facts).codes()

@@ -39,11 +39,11 @@ class Parent:
     geometric_error: float
     volume: Volume | None
     enclosing: tuple[Volume, ...]
-    external: bool = False  # is the parent a tile of the tileset that refers to this one?
     finest: bool = True  # does nothing below replace what this tile draws?
     above: tuple[int, ...] = ()  # numbers of the tiles that what is below them replaces, the outermost first, this one among them
     used: Used | None = None  # what lies in the tile, where that is asked
     line: tuple[tuple[int, float], ...] = ()  # (number, error in metres) of the tiles from the root to this one
+    external: bool = False  # is the parent a tile of the tileset that refers to this one?
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ class _Tiles:
         world = None if volume is None else volume.transformed(matrix)
         enclosing = self._check_inside(world, parent, where)
         finest = refine != "REPLACE" or not tile.get("children")
-        used = self._used(world, parent, told="implicitTiling" not in tile)
-        mine = Parent(matrix, refine, error, world, enclosing, finest=finest, above=self._above(parent.above, finest), used=used, line=self._line(parent, error))
+        used, (line, above) = self._used(world, parent, told="implicitTiling" not in tile), self._numbered(parent, error, finest=finest)
+        mine = Parent(matrix, refine, error, world, enclosing, finest, above, used, line)
         if "implicitTiling" in tile:
             self._implicit(tile, volume, mine, where)
         elif sound or has_contents(tile):
@@ -171,11 +171,10 @@ class _Tiles:
         if tile.used is not None and not self.walker.enough():
             tile.used.finish(where)
 
-    def _line(self, parent: Parent, error: float) -> tuple[tuple[int, float], ...]:
-        return (*parent.line, (next(self.walker.numbers), error))
-
-    def _above(self, above: tuple[int, ...], finest: bool) -> tuple[int, ...]:
-        return above if finest else (*above, next(self.walker.numbers))
+    def _numbered(self, parent: Parent, error: float, *, finest: bool) -> tuple[tuple[tuple[int, float], ...], tuple[int, ...]]:
+        """`line` and `above` of a tile."""
+        number = next(self.walker.numbers)
+        return (*parent.line, (number, error)), parent.above if finest else (*parent.above, number)
 
     def _volume(self, value: Any, stated: dict[str, Any], where: Where) -> Volume | None:
         volume = parse_volume(value, where / "boundingVolume")
@@ -321,35 +320,31 @@ class _Tiles:
             implicit, subtrees, templates, volume, t.schema, t.schema_given,
             read=lambda uri, at: fetch(t.source, t.uri, uri, at), read_from=self._read_from, where=where, laws=self.walker.laws,
         )  # fmt: skip
-        above: dict[tuple[int, int, int, int], tuple[int, ...]] = {}  # of tiles that are replaced
         inner: dict[tuple[int, int, int, int], tuple[Parent, Where]] = {}  # tiles that have others below them
         root = replace(mine, line=mine.line[:-1])  # the first cell is this very tile
         for cell in walk.tiles():
-            up = above.get((cell.level - 1, cell.x >> 1, cell.y >> 1, cell.z >> 1), mine.above)
-            if mine.refine == "REPLACE" and not cell.leaf:
-                up = above[cell.level, cell.x, cell.y, cell.z] = self._above(up, finest=False)
-            place = cell.level, cell.x, cell.y, cell.z
+            place, at = (cell.level, cell.x, cell.y, cell.z), where / f"{cell.level}.{cell.x}.{cell.y}.{cell.z}"
             over = inner.get((cell.level - 1, cell.x >> 1, cell.y >> 1, cell.z >> 1), (root, where))[0]
-            here = self._implicit_tile(cell, replace(mine, above=up, used=over.used, line=over.line), where)
+            here = self._implicit_tile(cell, over, mine.geometric_error / 2**cell.level, at)
             if cell.leaf:
-                self._finish(here, where / ".".join(map(str, place)))
+                self._finish(here, at)
             else:
-                inner[place] = here, where / ".".join(map(str, place))
+                inner[place] = here, at
             if self.walker.laws and templates and cell.leaf and not cell.contents:
-                (where / f"{cell.level}.{cell.x}.{cell.y}.{cell.z}").error("TILE_EMPTY", "is available, but has neither content nor children")
+                at.error("TILE_EMPTY", "is available, but has neither content nor children")
         for done in inner.values():
             self._finish(*done)
 
-    def _implicit_tile(self, cell: ImplicitTile, mine: Parent, where: Where) -> Parent:
+    def _implicit_tile(self, cell: ImplicitTile, parent: Parent, error: float, at: Where) -> Parent:
+        """Check one tile; `error`: the one that it has by the rule. What its children inherit."""
         self.report.tiles += cell.level > 0  # the root was counted as a tile of its own
-        at = where / f"{cell.level}.{cell.x}.{cell.y}.{cell.z}"
-        error = mine.geometric_error / 2**cell.level
         if cell.geometric_error is not None:
-            error = self._check_error(float(cell.geometric_error), mine, at / "geometricError")
-        world = None if cell.volume is None else cell.volume.transformed(mine.transform)
-        enclosing = self._check_inside(world, mine, at)
-        finest, used = mine.refine != "REPLACE" or cell.leaf, self._used(world, mine, told=cell.stated and bool(cell.contents))  # else it is the root's part, or only leads to others
-        here = Parent(mine.transform, mine.refine, error, world, enclosing, finest=finest, above=mine.above, used=used, line=self._line(mine, error))
+            error = self._check_error(float(cell.geometric_error), parent, at / "geometricError")
+        world = None if cell.volume is None else cell.volume.transformed(parent.transform)
+        enclosing = self._check_inside(world, parent, at)
+        finest, told = parent.refine != "REPLACE" or cell.leaf, cell.stated and bool(cell.contents)  # else it is the root's part, or only leads to others
+        line, above = self._numbered(parent, error, finest=finest)
+        here = Parent(parent.transform, parent.refine, error, world, enclosing, finest, above, self._used(world, parent, told=told), line)
         for uri, volume in zip(cell.contents, cell.content_volumes, strict=True):
             self._content(uri, _with_content_volume(here, volume, at), at)
         return here
