@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .glb import Model
 from .issues import Where
+from .metadata_model import NUMERIC_TYPES
 from .positions import Task, listed
 from .positions_rows import SourceRows
 from .statistics_kept import entries
@@ -65,7 +66,12 @@ class Values:
             if not len(known) or (self.contents - 1) % self.every:
                 continue
             source = self.rows.take(rows[known])
-            for name, prop in model.schema.classes.get(table.class_id, {}).items():
+            properties = model.schema.classes.get(table.class_id, {})
+            held = {str(prop.given.get("name", name)) for name, prop in properties.items() if isinstance(table.columns.get(name), np.ndarray) or prop.type not in NUMERIC_TYPES}
+            lost = sorted(column for column in self.kinds.keys() - held if not pc.all(pc.is_null(source.column(column), nan_is_null=True)).as_py())
+            if lost:
+                where.error("VALUE_MISSING", f"the source's values of {', '.join(map(repr, lost))} are not there: the tile does not hold them")
+            for name, prop in properties.items():
                 column = str(prop.given.get("name", name))
                 if column in self.kinds and name in table.columns:
                     self._compare(column, source.column(column), _picked(table, name, known), [names[k] for k in known.tolist()], where)
