@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import struct
 import zlib
 from collections.abc import Callable
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tiling.check import check_tileset
+from tiling.check import Report, Where, check_source, check_tileset
+from tiling.check.archive import open_archive
 from twin.archive import INDEX, Archive
 
 A, TILESET = "a.glb", "tileset.json"
@@ -109,3 +111,17 @@ def test_a_second_name_and_loose_bytes_are_said(build: Any, tmp_path: Path) -> N
     for fields, code in (({"local": other}, "ARCHIVE_ENTRY_NAMES"), ({"central": other}, "ARCHIVE_ENTRY_NAMES"), ({"local": UNKNOWN + b"\1\2"}, "ARCHIVE_EXTRA_FIELD")):
         report = check_tileset(archive(tmp_path / "a.3tz", build, **fields))
         assert (report.codes(), report.codes("warning"), report.vertices) == (set(), {code}, 4)
+
+
+def test_no_damage_to_headers_makes_it_fall_over(build: Any, tmp_path: Path) -> None:
+    """Offsets before the file and names of nothing, too: a finding or unnoticed, never an exception, and never another content."""
+    raw = archive(tmp_path / "a.3tz", build, local=UNKNOWN, central=field(1, bytes(24))).read_bytes()
+    rng, directory = random.Random(3), raw.index(b"PK\1\2")
+    for _ in range(3000):
+        data = bytearray(raw)
+        for _ in range(rng.choice([1, 1, 2, 4])):
+            data[rng.choice([rng.randrange(70), rng.randrange(directory, len(data))])] = rng.choice([0, 255, rng.randrange(256)])
+        report = Report()
+        source = open_archive(bytes(data), Where(report, "a.3tz"))
+        if source is not None and check_source(source, report=report).ok:
+            assert report.vertices == 4

@@ -104,6 +104,8 @@ def _check_directory(archive: zipfile.ZipFile, where: Where, entry: str) -> None
         at = where / info.filename
         if info.compress_type not in _ALLOWED_METHODS:
             at.error("ARCHIVE_ENTRY_INVALID", f"uses ZIP method {info.compress_type}; only 0, 8, 93 are allowed")
+        if not info.filename:
+            at.error("ARCHIVE_ENTRY_INVALID", "an entry has no name")
         if info.flag_bits & 1:
             at.error("ARCHIVE_ENTRY_INVALID", "is encrypted")
         if info.filename.startswith("/") or ".." in info.filename.split("/"):
@@ -144,7 +146,7 @@ def _check_index(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], where: 
         where.error("ARCHIVE_INDEX_INVALID", "the index is not sorted by hash, or has a hash twice")
     offsets = dict(entries)
     for info in infos:
-        if info.filename == INDEX_NAME or info.is_dir():
+        if info.filename in (INDEX_NAME, "") or info.is_dir():
             continue
         digest = hashlib.md5(info.filename.encode(), usedforsecurity=False).digest()
         found = offsets.pop(digest, None)

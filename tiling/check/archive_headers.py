@@ -28,8 +28,10 @@ def check_headers(archive: zipfile.ZipFile, where: Where) -> None:
     starts.append(int(getattr(archive, "start_dir", 1 << 63)))  # the directory follows the last
     for info in infos:
         at = where / info.filename
-        file.seek(info.header_offset)
-        raw = file.read(_LOCAL.size)
+        raw = b""
+        if 0 <= info.header_offset < starts[-1]:
+            file.seek(info.header_offset)
+            raw = file.read(_LOCAL.size)
         if len(raw) < _LOCAL.size or raw[:4] != b"PK\x03\x04":
             at.error("ARCHIVE_ENTRY_INVALID", f"there is no local header at byte {info.header_offset}")
             continue

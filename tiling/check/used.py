@@ -29,7 +29,7 @@ class Used:
     def add(self, points: F64) -> None:
         """Points (N, 3) that lie in the tile."""
         if self.box is not None and len(points):
-            along = (points - self.box.centre) @ self._turn
+            along = points @ self._turn  # from the origin: only lengths are asked
             self.low, self.high = np.minimum(self.low, along.min(axis=0)), np.maximum(self.high, along.max(axis=0))
 
     def add_volume(self, volume: Volume | None) -> None:
