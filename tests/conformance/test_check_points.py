@@ -127,6 +127,8 @@ def test_the_cloud_is_right_as_it_is(cloud: Built) -> None:
     ("STATISTICS_MISSING", stated(lambda told: told["properties"].pop("class"))), ("STATISTICS_MISSING", stated(lambda told: told["properties"]["intensity"].pop("max"))),
     ("STATISTICS_WRONG", stated(lambda told: told["properties"]["intensity"].update(max=9999))),
     ("STATISTICS_WRONG", stated(lambda told: told["properties"]["class"]["occurrences"].popitem())),
+    ("STATISTICS_WRONG", document(lambda value: value["schema"]["enums"]["point_classes"]["values"][0].update(name=[]))),
+    ("STATISTICS_WRONG", document(lambda value: value["schema"]["enums"]["point_classes"]["values"][0].update(value={}))),
     ("GEOMETRIC_ERROR_SMALL", errors(0.5)), ("GEOMETRIC_ERROR_SMALL", errors(0.9)), ("GEOMETRIC_ERROR_SMALL", errors(0.5, _deepest)), ("GEOMETRIC_ERROR_SMALL", errors(0)),
 ])  # fmt: skip
 def test_a_mutant_is_named(cloud: Built, code: str, edit: Callable[[Files], None]) -> None:

@@ -126,6 +126,7 @@ def test_a_column_with_nans_is_compared(city: Built) -> None:
 @pytest.mark.parametrize("edit", [
     figures(lambda told: told["properties"].update(rare=5)), figures(lambda told: told["properties"]["floors"].update(mean="x")), figures(lambda told: told.update(properties=[])),
     figures(lambda told: told["properties"]["use"].update(occurrences=[1])), head(lambda value: value["statistics"].update(classes=[])), head(lambda value: value.update(statistics=7)),
+    figures(lambda told: told.update(count=[])), head(lambda value: value["schema"]["classes"]["city"]["properties"]["ratio"].update(name=[1])),
 ])  # fmt: skip
 def test_what_is_no_statistics_at_all_is_a_finding(city: Built, edit: Callable[[Files], None]) -> None:
     lake, version, facts = city

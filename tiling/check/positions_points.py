@@ -196,8 +196,8 @@ class Clouds:
         """The statistics of tileset.json, by which clients style, against the source's classes and intensities; what is left out is told elsewhere (`statistics_kept`)."""
         where = where / "tileset.json" / "statistics" / "classes"
         listed = entries(document, "schema", "enums").get("point_classes", {}).get("values")
-        names = {item.get("value"): item.get("name") for item in listed if isinstance(item, dict)} if isinstance(listed, list) else {}
-        true = {names.get(code, str(code)): count for code, count in self.classes.items() if count}
+        names = {str(item.get("value")): str(item.get("name")) for item in listed if isinstance(item, dict)} if isinstance(listed, list) else {}
+        true = {names.get(str(code), str(code)): count for code, count in self.classes.items() if count}
         low, high = self.intensities
         for class_id, told in entries(document, "statistics", "classes").items():
             at, properties = where / class_id, entries(told, "properties")

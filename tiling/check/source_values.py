@@ -107,10 +107,10 @@ class Values:
 
     def _class(self, told: dict[str, Any], schema: dict[str, Any], where: Where) -> None:
         assert self.rows is not None
-        if told.get("count", self.seen.sum()) != self.seen.sum():
-            where.error("STATISTICS_WRONG", f"count is {told['count']}, {self.seen.sum()} features are drawn")
+        if told.get("count", drawn := int(self.seen.sum())) != drawn:
+            where.error("STATISTICS_WRONG", f"count is {told['count']}, {drawn} features are drawn")
         figures = entries(told, "properties")
-        names = {key: value.get("name", key) for key, value in schema.items() if key in figures}
+        names = {key: str(value.get("name", key)) for key, value in schema.items() if key in figures}
         wanted = [column for column in names.values() if column in self.kinds]
         shown = self.rows.every(wanted, self.seen) if wanted else None
         for key, stated in figures.items():
