@@ -13,6 +13,7 @@ import pytest
 import shapely
 
 from tests.conformance.test_check_mutants import Files, Glb
+from tests.conformance.test_check_points import errors, implicitly
 from tests.conformance.test_positions_layers import rewritten
 from tiling.blocks import tiler
 from tiling.check import check_layer
@@ -103,9 +104,19 @@ def test_masts_far_apart_are_right(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("code", "edit"), [
     ("MASS_WRONG", mass(lambda glb: glb.values("buildings", "<i4").__iadd__(1))), ("MASS_WRONG", mass(lambda glb: glb.values("area", "<f4").__imul__(2))),
     ("MASS_WRONG", mass(lambda glb: glb.values("height", "<f4").__iadd__(3))), ("MASS_WRONG", mass(lambda glb: _last_first(glb.values("area", "<f4")))),
-    ("MASS_WRONG", _exchanged), ("MASS_WRONG", mass(_shifted(40.0))), ("MASS_WRONG", _better), ("MASS_INVALID", mass(lambda glb: glb.table.pop("area"))),
+    ("GEOMETRIC_ERROR_SMALL", errors(0.8)), ("MASS_WRONG", _exchanged), ("MASS_WRONG", mass(_shifted(40.0))), ("MASS_WRONG", _better), ("MASS_INVALID", mass(lambda glb: glb.table.pop("area"))),
 ])  # fmt: skip
 def test_a_mutant_is_named(city: Built, code: str, edit: Callable[[Files], None]) -> None:
     lake, version, facts = city
     report = check_layer(version, lake, rewritten(lake.root / "c.3tz", edit), info=facts, options=OPTIONS.model_dump())
     assert code in report.codes(), report.findings[:3]
+
+
+@pytest.mark.parametrize(("by", "code"), [(1, ""), (0.8, "GEOMETRIC_ERROR_SMALL"), (2, "GEOMETRIC_ERROR_LARGE")])
+def test_errors_of_an_implicit_tree(city: Built, by: float, code: str) -> None:
+    """Without masses what is below a tile is missing: four times the size of the largest building (ADR 0003)."""
+    lake, version, _ = city
+    options = OPTIONS.model_copy(update={"subdivision": "implicit", "masses": False})
+    facts = tiler.tile(version, TileJob(lake, lake.root / "i.3tz", options, None, 1))
+    report = check_layer(version, lake, rewritten(lake.root / "i.3tz", implicitly(by)), info=facts, options=options.model_dump())
+    assert {finding.code for finding in report.findings} == ({code} if code else set()), report.findings[:3]

@@ -125,6 +125,12 @@ def _swapped(glb: Glb) -> None:
     glb.table["height"], glb.table["width"] = glb.table["width"], glb.table["height"]
 
 
+def _column_gone(glb: Glb) -> None:
+    """One column of all, from the table and from the tile's schema."""
+    glb.table.pop("height")
+    glb.json["extensions"]["EXT_structural_metadata"]["schema"]["classes"]["bim"]["properties"].pop("height")
+
+
 def _digit(glb: Glb) -> None:
     text = glb.values("name")
     text[np.flatnonzero((text >= ord("0")) & (text < ord("9")))[0]] += 1
@@ -235,6 +241,7 @@ def test_the_layer_is_right_as_it_is(built: Built) -> None:
     ("COARSE_OFF", inner(_exchanged_ids)), ("COARSE_OFF", inner(_moved)), ("COARSE_OFF", inner(_gone)), ("COARSE_OFF", _better), ("COARSE_MISSING", inner(_lent)),
     ("COARSE_ASTRAY", _astray), ("COARSE_TURNED", inner(_turned)), ("COARSE_TURNED", inner(_dropped)), ("COARSE_TURNED", inner(_all_turned)), ("COARSE_TWICE", inner(_redrawn)),
     ("COARSE_COLOUR", inner(_exchanged)), ("COARSE_COLOUR", inner(lambda glb: [p.pop("material") for p in glb.primitives])),
+    ("VALUE_MISSING", leaf(_column_gone)), ("VALUE_MISSING", inner(_column_gone)), ("VALUE_MISSING", leaf(lambda glb: glb.table.pop("rare"))),
     ("VALUE_WRONG", inner(_swapped)), ("VALUE_WRONG", inner(_digit)),
     ("VALUE_WRONG", inner(lambda glb: _first_last(glb.values("height", "<f8").reshape(-1, 1)))),
 ])  # fmt: skip

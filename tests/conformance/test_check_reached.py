@@ -38,7 +38,7 @@ def subtree(build: Any, tiles: int, contents: int, children: int) -> bytes:
 def implicit(build: Any, bits: list[tuple[int, int, int]]) -> dict[str, Any]:
     """A square in the cell 1/0/1 and a smaller one in 2/0/3, which is in a subtree of its own."""
     tileset = build.tileset()
-    how = {"subdivisionScheme": "QUADTREE", "subtreeLevels": 2, "availableLevels": 4, "subtrees": {"uri": "{level}/{x}/{y}.subtree"}}
+    how = {"subdivisionScheme": "QUADTREE", "subtreeLevels": 2, "availableLevels": 3, "subtrees": {"uri": "{level}/{x}/{y}.subtree"}}
     tileset["root"] = {"boundingVolume": build.box(1, -1, 1, 1, 1, 1), "geometricError": 8, "refine": "ADD", "content": {"uri": "{level}/{x}/{y}.glb"}, "implicitTiling": how}
     small, body = build.mesh()
     small = copy.deepcopy(small)
@@ -64,6 +64,17 @@ def test_no_flipped_bit_goes_unnoticed(build: Any, check: Check) -> None:
                 assert not report.ok, (which, kind, bit)
                 codes |= report.codes()
     assert {"CONTENT_UNREACHED", "RESOURCE_MISSING", "TILE_EMPTY", "SUBTREE_CONTENT_WITHOUT_TILE", "SUBTREE_PARENT_MISSING"} <= codes
+
+
+def test_levels_that_are_promised_and_empty(build: Any, check: Check) -> None:
+    """The standard says what availableLevels counts, not that it must: an error of our tilesets, a warning of others'."""
+    for more, found in ((-1, {"SUBTREE_TOO_DEEP"}), (0, set()), (1, {"AVAILABLE_LEVELS"}), (9, {"AVAILABLE_LEVELS"})):
+        files = implicit(build, BITS)
+        files["tileset.json"]["root"]["implicitTiling"]["availableLevels"] += more
+        assert check(files).codes() & {"SUBTREE_TOO_DEEP", "AVAILABLE_LEVELS"} == found, more
+        assert check(files, laws=False).codes("warning") == found - {"SUBTREE_TOO_DEEP"}
+    unread = {name: data for name, data in files.items() if name != "2/0/3.subtree"}
+    assert "AVAILABLE_LEVELS" not in check(unread).codes(), "what lies in a subtree that cannot be read is not known"
 
 
 def test_a_subtree_that_does_not_say_where_contents_are(build: Any, check: Check) -> None:

@@ -273,7 +273,7 @@ def test_implicit_tiling_divides_the_box(build: Any) -> None:
     assert build.check({**wrong, "1/1/0.glb": build.content()}).codes() == {"CONTENT_OUTSIDE_VOLUME"}
     assert build.check(_implicit(build, 0b01001, content=0b01000)).codes() == {"RESOURCE_MISSING"}
     assert build.check(_implicit(build, 0b01000, content=0)).codes() == {"SUBTREE_PARENT_MISSING", "SUBTREE_EMPTY", "TILE_EMPTY"}
-    assert build.check(_implicit(build, 0b00001, content=0b10)).codes() == {"SUBTREE_CONTENT_WITHOUT_TILE", "TILE_EMPTY"}
+    assert build.check(_implicit(build, 0b00001, content=0b10)).codes() == {"SUBTREE_CONTENT_WITHOUT_TILE", "TILE_EMPTY", "AVAILABLE_LEVELS"}
 
 
 def test_no_bytes_make_it_fall_over(build: Any) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import zipfile
 from contextlib import closing
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -27,11 +27,13 @@ from .archive import open_archive
 from .diff import diff_tilesets
 from .glb import Model, decode_glb, load_model
 from .issues import Finding, Report, Where
+from .jsonfile import parse_json
 from .layer import check_layer, check_positions
 from .positions import Task
 from .reached import Watched
 from .scene import FeatureIds, Primitive
 from .source import CallableSource, FolderSource, Source, fetch
+from .statistics_kept import Kept, is_own
 from .tables import PropertyTable, property_table_rows
 from .terrain import check_terrain
 from .walk import Walker
@@ -66,7 +68,7 @@ def check_tileset(source: str | Path, *, limit_contents: int | None = None, laws
     ``limit_contents``: decode at most so many contents (the rest counts as not decoded in the report).
     ``laws``: report as errors also what breaks a law of this project where the standard only advises (a
     child's volume outside of its parent's, an external tileset with a greater geometric error, a content that
-    is drawn twice or never, an implicit leaf without content); False for tilesets that others made.
+    is drawn twice or never, an implicit leaf without content, availableLevels without tiles); False for tilesets that others made.
     A source that does not exist or cannot be read is a finding, not an exception.
     """
     report, path = Report(), Path(source)
@@ -120,9 +122,13 @@ def check_source(
     found = fetch(source, "", entry, Where(report, entry))
     if found is not None:
         with np.errstate(all="ignore"):  # absurd numbers become infinities, which no volume contains
-            watched = Watched(source)
+            watched, kept = Watched(source), Kept()
             walker = Walker(report, limit_contents, laws)
+            document = parse_json(found[1], Where(Report(), ""))  # the walk says what is wrong with it
+            if laws and is_own(document) and PurePosixPath(entry).name == "tileset.json":  # a part of one, named otherwise, has no statistics
+                walker.observe = lambda model, transform, where, standing: kept.see(model)
             walker.tileset(found[1], entry, watched, "", None)
+            kept.finish(document, Where(report, entry))
             if laws and not walker.enough():
                 watched.report_unread(Where(report, entry))
     return report

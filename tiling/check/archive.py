@@ -17,6 +17,7 @@ from pathlib import Path
 
 from twin.zips import UNREADABLE
 
+from .archive_headers import check_headers
 from .issues import Where
 from .source import UNPACKED_LIMIT
 
@@ -78,7 +79,7 @@ def open_archive(data: bytes | Paths, where: Where, entry: str = "tileset.json")
         try:
             archive = zipfile.ZipFile(io.BytesIO(one) if isinstance(one, bytes) else one)
         except UNREADABLE as error:
-            where.error("ARCHIVE_INVALID", f"is not a ZIP archive: {error}")
+            where.error("ARCHIVE_INVALID", f"is not a ZIP archive that can be read: {error}")
             for archive in opened:
                 archive.close()
             return None
@@ -103,10 +104,13 @@ def _check_directory(archive: zipfile.ZipFile, where: Where, entry: str) -> None
         at = where / info.filename
         if info.compress_type not in _ALLOWED_METHODS:
             at.error("ARCHIVE_ENTRY_INVALID", f"uses ZIP method {info.compress_type}; only 0, 8, 93 are allowed")
+        if not info.filename:
+            at.error("ARCHIVE_ENTRY_INVALID", "an entry has no name")
         if info.flag_bits & 1:
             at.error("ARCHIVE_ENTRY_INVALID", "is encrypted")
         if info.filename.startswith("/") or ".." in info.filename.split("/"):
             at.error("RESOURCE_OUTSIDE", "the entry's name climbs out of the archive")
+    check_headers(archive, where)
     if INDEX_NAME not in names:
         where.error("ARCHIVE_INDEX_INVALID", f"has no {INDEX_NAME} entry")
     else:
@@ -142,7 +146,7 @@ def _check_index(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], where: 
         where.error("ARCHIVE_INDEX_INVALID", "the index is not sorted by hash, or has a hash twice")
     offsets = dict(entries)
     for info in infos:
-        if info.filename == INDEX_NAME or info.is_dir():
+        if info.filename in (INDEX_NAME, "") or info.is_dir():
             continue
         digest = hashlib.md5(info.filename.encode(), usedforsecurity=False).digest()
         found = offsets.pop(digest, None)

@@ -30,6 +30,7 @@ class ImplicitTile:
     contents: list[str]
     content_volumes: list[Volume | None]
     leaf: bool = True  # has it no child, in this subtree or below?
+    stated: bool = False  # does metadata state its volume? (else it is a part of the root's, whatever lies in it)
 
 
 def check_template(value: Any, branching: int, where: Where) -> bool:
@@ -113,7 +114,11 @@ def morton(index: int, dimensions: int) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Walk:
-    """What is needed to walk: ``read(uri, where)`` gives (path, bytes) of a file named in the tileset."""
+    """What is needed to walk: ``read(uri, where)`` gives (path, bytes) of a file named in the tileset.
+
+    ``laws``: as in `Walker`. The standard says of availableLevels what it is ("how many levels there are in the tree with available tiles"), not that it must be:
+    one that promises more costs a client nothing.
+    """
 
     implicit: Implicit
     subtrees: str
@@ -124,16 +129,19 @@ class Walk:
     read: Callable[[str, Where], tuple[str, bytes] | None]
     read_from: Callable[[str], Callable[[str, Where], bytes | None]]
     where: Where
+    laws: bool = False
 
     def tiles(self) -> Iterator[ImplicitTile]:
         """Every available tile, subtree after subtree; broken subtrees are reported and passed over."""
-        stack = [(0, 0, 0, 0)]
+        stack, levels, whole = [(0, 0, 0, 0)], 0, True
         dims = 2 if self.implicit.branching == 4 else 3
         while stack:
             level, x, y, z = stack.pop()
             subtree = self._load(level, x, y, z)
             if subtree is None:
+                whole = False
                 continue
+            levels = max(levels, level + subtree.levels(self.implicit.branching))
             yield from self._subtree_tiles(subtree, level, x, y, z, dims)
             deep = level + self.implicit.subtree_levels
             available = np.flatnonzero(subtree.children)
@@ -144,6 +152,9 @@ class Walk:
                 i, j, k = morton(index, dims)
                 n = 2**self.implicit.subtree_levels
                 stack.append((deep, x * n + i, y * n + j, z * n + k))
+        if whole and levels < self.implicit.available_levels:
+            at = self.where / "implicitTiling" / "availableLevels"
+            (at.error if self.laws else at.warning)("AVAILABLE_LEVELS", f"is {self.implicit.available_levels}, {levels} levels have available tiles")
 
     def _load(self, level: int, x: int, y: int, z: int) -> Subtree | None:
         found = self.read(fill(self.subtrees, level, x, y, z), self.where / "implicitTiling" / "subtrees" / "uri")
@@ -167,14 +178,14 @@ class Walk:
             if cell[0] >= self.implicit.available_levels:
                 self.where.error("SUBTREE_TOO_DEEP", f"the tile {cell} is below availableLevels")
                 continue
-            volume = _stated_volume(subtree.tile_table, "TILE", row, self.where) or subdivided(self.root, b, *cell)
+            stated = _stated_volume(subtree.tile_table, "TILE", row, self.where)
             has = [n for n, c in enumerate(subtree.contents[: len(self.contents)]) if c[index]]
             tables: list[PropertyTable | None] = subtree.content_tables or [None] * len(subtree.contents)
             below, at = (subtree.tiles, (b ** (deep + 1) - 1) // (b - 1)) if deep + 1 < self.implicit.subtree_levels else (subtree.children, 0)
             at += (index - (b**deep - 1) // (b - 1)) * b
             yield ImplicitTile(
                 *cell,
-                volume=volume,
+                volume=stated or subdivided(self.root, b, *cell),
                 geometric_error=_stated(subtree.tile_table, "TILE_GEOMETRIC_ERROR", row),
                 contents=[fill(self.contents[n], *cell) for n in has],
                 content_volumes=[
@@ -182,6 +193,7 @@ class Walk:
                     for n in has
                 ],
                 leaf=not below[at : at + b].any(),
+                stated=stated is not None,
             )
 
 

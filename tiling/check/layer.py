@@ -27,6 +27,7 @@ from .reached import Watched
 from .scene import F64
 from .source import Source, fetch
 from .source_values import Values
+from .statistics_kept import Kept
 from .terrain import check_terrain
 from .terrain_tile import TerrainTile
 from .walk import Standing, Walker
@@ -76,14 +77,17 @@ def check_positions(
     tiles = max(int(task.info.get("tiles") or 1), 1)
     walker = Walker(report, None, laws=compare is not None)
     values = Values(task) if comparison is not None and task.version.kind in WITH_VALUES else None
-    if comparison is not None:
-        def see(model: Model, transform: F64, at: Where, standing: Standing) -> None:
-            comparison.see(model, transform, at, standing)
-            if values is not None:
-                values.see(model, at, finest=standing.finest)
-            progress(min(report.contents / tiles, 0.99), f"comparing tiles ({report.contents} of {tiles})")
+    kept = Kept()
 
-        walker.observe = see
+    def see(model: Model, transform: F64, at: Where, standing: Standing) -> None:
+        kept.see(model)
+        if comparison is not None:
+            comparison.see(model, transform, at, standing)
+            progress(min(report.contents / tiles, 0.99), f"comparing tiles ({report.contents} of {tiles})")
+        if values is not None:
+            values.see(model, at, finest=standing.finest)
+
+    walker.observe = None if compare is None else see
     found = fetch(source, "", "tileset.json", where)
     if found is not None:
         with np.errstate(all="ignore"):  # absurd numbers become infinities, which no volume contains
@@ -91,12 +95,14 @@ def check_positions(
             walker.tileset(found[1], "tileset.json", watched, "", None)
             if walker.laws:
                 watched.report_unread(where)
+    document = None if found is None else parse_json(found[1], Where(Report(), ""))  # the walk has said what is wrong with it
+    kept.finish(document, where / "tileset.json")
     if comparison is not None:
         report.positions = comparison.finish(where)
-        if isinstance(comparison, Clouds) and found is not None:
-            comparison.stated(parse_json(found[1], where / "tileset.json"), where)
-    if values is not None and found is not None:
-        values.finish(parse_json(found[1], where / "tileset.json"), where)
+        if isinstance(comparison, Clouds):
+            comparison.stated(document, where)
+    if values is not None:
+        values.finish(document, where)
     return report
 
 

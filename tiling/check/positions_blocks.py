@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .glb import Model
 from .issues import Where
 from .positions import LIMIT, Feature, Roll, Task, features_of, known_only, listed, local_metres, nearest, worst_of
+from .positions_absent import Absent
 from .positions_geodesy import Inverse
 from .positions_ground import Terrain
 from .positions_masses import Masses, upright
@@ -44,7 +45,7 @@ class Blocks:
         self.plan_error = self.height_error = 0.0
         self.low, self.high = np.inf, -np.inf
         self.stated = task.info.get("heights")
-        self.masses = Masses()
+        self.masses, self.absent = Masses(), Absent()
 
     def see(self, model: Model, transform: F64, where: Where, standing: Standing) -> None:
         """Compare the buildings of one content."""
@@ -68,6 +69,7 @@ class Blocks:
         inward = [found.ids[i] for i in np.flatnonzero(_volumes(found) < -NOTHING)]
         if inward:
             where.error("FACES_INWARD", f"the faces of {len(inward)} features look inwards: {listed(inward)}")
+        self.absent.see(found, np.column_stack([self.inverse.plan(geodetic), geodetic[:, 2]]), self.inverse, standing, where)
         if standing.above:
             self.masses.leaf(_summed(found, geodetic), standing)
         self.plan_error, self.height_error = max(self.plan_error, _top(plan)), max(self.height_error, _top(upright))
@@ -133,6 +135,7 @@ class Blocks:
         told = self.roll.finish(where)
         if not where.report.codes() & LOST:
             self.masses.finish()
+            self.absent.finish(where)
         return told | {"plan_error_m": _rounded(self.plan_error), "height_error_m": _rounded(self.height_error)}
 
 

@@ -27,7 +27,9 @@ from twin.model import Part
 from .glb import Model
 from .issues import Where
 from .positions import Task, figures, table_of
+from .positions_gaps import Gaps
 from .positions_geodesy import Inverse, tame
+from .statistics_kept import entries
 from .walk import Standing
 
 F64 = NDArray[np.float64]
@@ -100,6 +102,7 @@ class Clouds:
         self.sample: list[F64] = []
         self.told: list[I64] = []  # class and intensity (−1: none) of the sample
         self.places: list[Where] = []
+        self.gaps = Gaps()
 
     def _chunks(self) -> Iterator[tuple[int, I64, F64]]:
         """(number of the first, (N, 2) classes and intensities, places in the layer's reference) of the points that are meant to be drawn."""
@@ -130,6 +133,7 @@ class Clouds:
                 ecef = local @ transform[:3, :3].T + transform[:3, 3]
                 points = tame(((ecef if self.bent else self.inverse.near(self.inverse.source(ecef), float(self.origin[0]))) - self.origin) * self.unit)
                 self._look(points)
+                self.gaps.see(points, standing, where)
                 first = (-self.drawn) % self.stride
                 self.sample.append(points[first :: self.stride])
                 self.told.append(told[first :: self.stride])
@@ -176,6 +180,7 @@ class Clouds:
             x, y, z = (self.inverse.source(place) if self.bent else place)[0]
             where.error("POINT_MISSING", f"{len(missed):,} of {len(self.found):,} sampled points of the source are not drawn within {self.limit:g} m, "
                                          f"for example that at {x:.3f} {y:.3f} {z:.3f}")  # fmt: skip
+        self.gaps.finish(where)
         errors = self._search()
         return figures(errors, points=self.drawn, expected=self.total, compared=len(errors), sought=len(self.found))
 
@@ -188,24 +193,21 @@ class Clouds:
                 where.error("VALUE_WRONG", f"{name!r} of {len(wrong):,} of {len(drawn):,} points is not the source's: {drawn[wrong[0], k]} for {source[wrong[0], k]}")
 
     def stated(self, document: Any, where: Where) -> None:
-        """The statistics of tileset.json, by which clients style, against the source's classes and intensities."""
-        classes = document.get("statistics", {}).get("classes", {}) if isinstance(document, dict) else {}
-        where = where / "tileset.json" / "statistics"
-        if not classes:
-            where.error("STATISTICS_MISSING", "tileset.json has no statistics: clients cannot style the layer before its tiles are there. Derive the tiles again")
-        enums = document.get("schema", {}).get("enums", {}) if isinstance(document, dict) else {}
-        for class_id, told in classes.items():
-            at, properties = where / class_id, told.get("properties", {})
-            if told.get("count") != self.total:
-                at.error("STATISTICS_WRONG", f"count is {told.get('count')}, the source has {self.total:,} points")
-            names = {item["value"]: item["name"] for item in enums.get("point_classes", {}).get("values", [])}
-            true = {names.get(code, str(code)): count for code, count in self.classes.items() if count}
-            if (shown := properties.get("class", {}).get("occurrences")) != true:
-                (at / "class").error("STATISTICS_WRONG", f"occurrences are {shown}, of the source's points {true}")
+        """The statistics of tileset.json, by which clients style, against the source's classes and intensities; what is left out is told elsewhere (`statistics_kept`)."""
+        where = where / "tileset.json" / "statistics" / "classes"
+        listed = entries(document, "schema", "enums").get("point_classes", {}).get("values")
+        names = {str(item.get("value")): str(item.get("name")) for item in listed if isinstance(item, dict)} if isinstance(listed, list) else {}
+        true = {names.get(str(code), str(code)): count for code, count in self.classes.items() if count}
+        low, high = self.intensities
+        for class_id, told in entries(document, "statistics", "classes").items():
+            at, properties = where / class_id, entries(told, "properties")
+            if told.get("count", self.total) != self.total:
+                at.error("STATISTICS_WRONG", f"count is {told['count']}, the source has {self.total:,} points")
+            if (shown := properties.get("class", {}).get("occurrences", true)) != true:
+                (at / "properties" / "class").error("STATISTICS_WRONG", f"occurrences are {shown}, of the source's points {true}")
             stated = properties.get("intensity", {})
-            low, high = self.intensities
-            if high > 0 and (stated.get("min"), stated.get("max")) != (low, high):
-                (at / "intensity").error("STATISTICS_WRONG", f"{stated.get('min')} to {stated.get('max')} is stated, the source has {low} to {high}")
+            if high > 0 and (stated.get("min", low), stated.get("max", high)) != (low, high):
+                (at / "properties" / "intensity").error("STATISTICS_WRONG", f"{stated.get('min')} to {stated.get('max')} is stated, the source has {low} to {high}")
 
     def _search(self) -> F64:
         """(S,) metres from each sampled drawn point to the nearest of the source; findings tile by tile."""

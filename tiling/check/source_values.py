@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from .glb import Model
 from .issues import Where
+from .metadata_model import NUMERIC_TYPES
 from .positions import Task, listed
 from .positions_rows import SourceRows
+from .statistics_kept import entries
 from .tables import PropertyTable
 
 ROWS = 1 << 18
@@ -44,6 +46,7 @@ class Values:
         self.seen = np.zeros(0 if self.rows is None else self.rows.total, bool)
         self.every = 1 if self.rows is None else -(-self.rows.total // ROWS)
         self.contents = 0
+        self.classes: set[str] = set()
         self.refused = sum(task.info.get("report", {}).get("counts", {}).get(k, 0) for k in ("refused", "skipped"))
 
     def see(self, model: Model, where: Where, *, finest: bool = True) -> None:
@@ -55,6 +58,7 @@ class Values:
             names = None if table is None else table.columns.get(table.semantics.get("ID", "id"))
             if table is None or model.schema is None or not isinstance(names, list) or any(name is None for name in names):
                 continue  # said where positions are compared
+            self.classes.add(table.class_id)
             rows = self.rows.rows(names)
             known = np.flatnonzero(rows >= 0)
             if finest:
@@ -62,7 +66,12 @@ class Values:
             if not len(known) or (self.contents - 1) % self.every:
                 continue
             source = self.rows.take(rows[known])
-            for name, prop in model.schema.classes.get(table.class_id, {}).items():
+            properties = model.schema.classes.get(table.class_id, {})
+            held = {str(prop.given.get("name", name)) for name, prop in properties.items() if isinstance(table.columns.get(name), np.ndarray) or prop.type not in NUMERIC_TYPES}
+            lost = sorted(column for column in self.kinds.keys() - held if not pc.all(pc.is_null(source.column(column), nan_is_null=True)).as_py())
+            if lost:
+                where.error("VALUE_MISSING", f"the source's values of {', '.join(map(repr, lost))} are not there: the tile does not hold them")
+            for name, prop in properties.items():
                 column = str(prop.given.get("name", name))
                 if column in self.kinds and name in table.columns:
                     self._compare(column, source.column(column), _picked(table, name, known), [names[k] for k in known.tolist()], where)
@@ -86,37 +95,41 @@ class Values:
                         f"{listed([ids[k] for k in np.flatnonzero(wrong).tolist()])}")  # fmt: skip
 
     def finish(self, document: Any, where: Where) -> None:
-        """The statistics of tileset.json against those of the rows that are drawn."""
-        classes = document.get("statistics", {}).get("classes", {}) if isinstance(document, dict) else {}
-        if not classes and self.seen.any():
-            where.error("STATISTICS_MISSING", "tileset.json has no statistics: clients cannot style the layer before its tiles are there. Derive the tiles again")
-        if self.rows is None or self.refused or len(classes) != 1 or not self.seen.any() or where.report.codes() & LOST:
+        """The statistics of tileset.json against those of the rows that are drawn; what is left out is told elsewhere (`statistics_kept`)."""
+        at = where / "tileset.json" / "statistics" / "classes"
+        if self.rows is None or self.refused or not self.seen.any() or where.report.codes() & LOST:
             return
-        (class_id, told), = classes.items()
-        at = where / "tileset.json" / "statistics" / "classes" / class_id
-        if told.get("count", self.seen.sum()) != self.seen.sum():
-            at.error("STATISTICS_WRONG", f"count is {told['count']}, {self.seen.sum()} features are drawn")
-        names = {key: value.get("name", key) for key, value in document.get("schema", {}).get("classes", {}).get(class_id, {}).get("properties", {}).items()}
-        figures = told.get("properties", {})
-        wanted = [column for key in figures if (column := names.get(key)) in self.kinds]
+        for class_id, told in entries(document, "statistics", "classes").items():
+            if class_id in self.classes:
+                self._class(told, entries(document, "schema", "classes", class_id, "properties"), at / class_id)
+            else:
+                (at / class_id).error("STATISTICS_WRONG", f"figures of {class_id!r} are stated, a class of which no feature is drawn")
+
+    def _class(self, told: dict[str, Any], schema: dict[str, Any], where: Where) -> None:
+        assert self.rows is not None
+        if told.get("count", drawn := int(self.seen.sum())) != drawn:
+            where.error("STATISTICS_WRONG", f"count is {told['count']}, {drawn} features are drawn")
+        figures = entries(told, "properties")
+        names = {key: str(value.get("name", key)) for key, value in schema.items() if key in figures}
+        wanted = [column for column in names.values() if column in self.kinds]
         shown = self.rows.every(wanted, self.seen) if wanted else None
         for key, stated in figures.items():
             if shown is not None and names.get(key) in self.kinds:
-                self._figures(shown.column(names[key]), stated, at / "properties" / key)
+                self._figures(shown.column(names[key]), stated, where / "properties" / key)
 
     def _figures(self, column: Any, stated: dict[str, Any], where: Where) -> None:
         kind = column.type
         if pa.types.is_integer(kind) or pa.types.is_floating(kind):
             values = column.drop_null().to_numpy().astype(np.float64)
-            values = values[np.isfinite(values)] if len(values) else values
-            if len(values) and np.isfinite(np.asarray(column.drop_null(), np.float64)).all():
+            values = values[~np.isnan(values)]  # no value, as null
+            if len(values) and np.isfinite(values).all():
                 true = {"min": values.min(), "max": values.max(), "mean": values.mean(), "sum": values.sum()}
                 scale = float(np.abs(values).sum())
                 for name, value in true.items():
                     room = 0.0 if name in ("min", "max") else (CLOSE * scale + DIGITS * len(values)) / (len(values) if name == "mean" else 1)
-                    if name in stated and not abs(float(stated[name]) - value) <= room:
+                    if isinstance(stated.get(name), int | float) and not abs(float(stated[name]) - value) <= room:
                         where.error("STATISTICS_WRONG", f"{name} is {stated[name]}, of the source's values it is {value}")
-        elif "occurrences" in stated:
+        elif isinstance(stated.get("occurrences"), dict):
             counts = {str(item["values"]).lower() if pa.types.is_boolean(kind) else item["values"]: item["counts"] for item in pc.value_counts(column.drop_null()).to_pylist()}
             off = sorted(text for text in counts.keys() | stated["occurrences"].keys() if counts.get(text, 0) != stated["occurrences"].get(text, 0))
             if off:

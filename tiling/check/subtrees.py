@@ -78,6 +78,13 @@ class Subtree:
     tile_table: PropertyTable | None = None
     content_tables: list[PropertyTable | None] = field(default_factory=list)
 
+    def levels(self, branching: int) -> int:
+        """How many of its levels have available tiles: to the deepest of them."""
+        last, deep = np.flatnonzero(self.tiles).max(initial=-1), 0
+        while (branching**deep - 1) // (branching - 1) <= last:
+            deep += 1
+        return deep
+
 
 def check_subtree(
     data: bytes,

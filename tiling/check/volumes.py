@@ -88,7 +88,7 @@ class Box:
     def excess(self, points: F64) -> F64:
         """How far each point lies outside, in metres (0 inside)."""
         lengths = np.linalg.norm(self.axes, axis=1)
-        units = _unit_frame(self.axes, lengths)
+        units = unit_frame(self.axes, lengths)
         # Rows of the inverse give the coordinate along each (possibly oblique) axis.
         along = (points - self.centre) @ np.linalg.inv(units)
         return np.asarray(np.linalg.norm(np.maximum(np.abs(along) - lengths, 0.0), axis=1))
@@ -99,7 +99,7 @@ class Box:
         return np.asarray(self.centre + steps.astype(np.float64) @ self.axes)
 
 
-def _unit_frame(axes: F64, lengths: F64) -> F64:
+def unit_frame(axes: F64, lengths: F64) -> F64:
     """Unit axes as rows; an axis of zero length (a flat box) is replaced by a direction across the others."""
     keep = lengths > 1e-9 * max(float(lengths.max(initial=0.0)), 1e-300)
     units = axes / np.where(keep, lengths, 1.0)[:, None]

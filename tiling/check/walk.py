@@ -19,8 +19,10 @@ from .metadata_model import check_agreement
 from .scene import F64
 from .shape import kind
 from .source import Source, fetch
+from .tile_parts import content_list, has_contents, transform_of
 from .tileset import Tileset, check_extensions, check_refine, open_tileset
 from .tileset_shapes import TILE
+from .used import Used
 from .values import check_entity
 from .volumes import Box, Region, Volume, check_on_earth, outside, parse_volume, tolerance
 
@@ -37,20 +39,25 @@ class Parent:
     geometric_error: float
     volume: Volume | None
     enclosing: tuple[Volume, ...]
-    external: bool = False  # is the parent a tile of the tileset that refers to this one?
     finest: bool = True  # does nothing below replace what this tile draws?
     above: tuple[int, ...] = ()  # numbers of the tiles that what is below them replaces, the outermost first, this one among them
+    used: Used | None = None  # what lies in the tile, where that is asked
+    line: tuple[tuple[int, float], ...] = ()  # (number, error in metres) of the tiles from the root to this one
+    external: bool = False  # is the parent a tile of the tileset that refers to this one?
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where in the tree a content stands: `error`, metres, is its tile's; `finest`: nothing below replaces it; `above`: as in `Parent`, the content's own tile last unless it is finest."""
+    """Where in the tree a content stands: `error`, metres, is its tile's; `finest`: nothing below replaces it; `above`: as in `Parent`, the content's own tile last unless it is finest; `line`: as in `Parent`."""
 
     error: float
     finest: bool
     above: tuple[int, ...]
+    line: tuple[tuple[int, float], ...] = ()
 
 
+_DONE = object()
+"""In the place of a tile: all below it has been walked."""
 Observe = Callable[[Model, F64, Where, Standing], None]
 
 
@@ -60,7 +67,7 @@ class Walker:
 
     ``laws``: are the project's laws errors too, where the standard only advises? (a child's volume inside
     its parent's; a geometric error that does not grow into an external tileset; each content drawn once, at
-    one place; no implicit leaf without content). ``observe``: shown every model with its standing;
+    one place; no implicit leaf without content, and no level without tiles). ``observe``: shown every model with its standing;
     ``observe_old``: those of a content of version 1.0, none where it is a point cloud.
     ``skip``: asked of every content with geometry (bytes, place, whether nothing replaces it) whether it need not be decoded. ``drawn``: contents by source, path and place. ``up``: the up
     axis of all glTF content; clients ask the outermost tileset alone for it.
@@ -111,15 +118,19 @@ class _Tiles:
 
     def walk(self, start: Parent) -> None:
         """Depth first with our own stack: the JSON's depth must not be Python's."""
-        stack = [(self.tileset.json["root"], start, self.tileset.where / "root")]
+        stack: list[tuple[Any, Parent, Where]] = [(self.tileset.json["root"], start, self.tileset.where / "root")]
         while stack:
             tile, parent, where = stack.pop()
+            if tile is _DONE:
+                self._finish(parent, where)
+                continue
             if not isinstance(tile, dict):
                 where.error("JSON_TYPE", f"a tile must be an object, found {kind(tile)}")
                 continue
             mine = self._tile(tile, parent, where)
             if parent is start and start.volume is None and mine.volume is not None:
                 check_on_earth(mine.volume, where)
+            stack.append((_DONE, mine, where))
             children = tile.get("children", [])
             if not isinstance(children, list):
                 (where / "children").error("JSON_TYPE", f"must be an array, found {kind(children)}")
@@ -133,7 +144,7 @@ class _Tiles:
         self.report.tiles += 1
         sound = TILE.check(tile, where)
         refine = check_refine(tile, parent.refine, where)
-        matrix = parent.transform @ _transform(tile.get("transform"), where / "transform")
+        matrix = parent.transform @ transform_of(tile.get("transform"), where / "transform")
         stated = self._metadata(tile, where)
         error = stated.get("TILE_GEOMETRIC_ERROR", tile.get("geometricError"))
         error = self._check_error(error, parent, where / "geometricError")
@@ -143,15 +154,27 @@ class _Tiles:
         world = None if volume is None else volume.transformed(matrix)
         enclosing = self._check_inside(world, parent, where)
         finest = refine != "REPLACE" or not tile.get("children")
-        mine = Parent(matrix, refine, error, world, enclosing, finest=finest, above=self._above(parent.above, finest))
+        used, (line, above) = self._used(world, parent, told="implicitTiling" not in tile), self._numbered(parent, error, finest=finest)
+        mine = Parent(matrix, refine, error, world, enclosing, finest, above, used, line)
         if "implicitTiling" in tile:
             self._implicit(tile, volume, mine, where)
-        elif sound or _has_contents(tile):
+        elif sound or has_contents(tile):
             self._contents(tile, mine, where)
         return mine
 
-    def _above(self, above: tuple[int, ...], finest: bool) -> tuple[int, ...]:
-        return above if finest else (*above, next(self.walker.numbers))
+    def _used(self, world: Volume | None, parent: Parent, *, told: bool) -> Used | None:
+        if parent.used is not None:
+            parent.used.add_volume(world)
+        return Used(world if told else None) if self.walker.laws else None
+
+    def _finish(self, tile: Parent, where: Where) -> None:
+        if tile.used is not None and not self.walker.enough():
+            tile.used.finish(where)
+
+    def _numbered(self, parent: Parent, error: float, *, finest: bool) -> tuple[tuple[tuple[int, float], ...], tuple[int, ...]]:
+        """`line` and `above` of a tile."""
+        number = next(self.walker.numbers)
+        return (*parent.line, (number, error)), parent.above if finest else (*parent.above, number)
 
     def _volume(self, value: Any, stated: dict[str, Any], where: Where) -> Volume | None:
         volume = parse_volume(value, where / "boundingVolume")
@@ -168,7 +191,7 @@ class _Tiles:
         return check_entity(holder["metadata"], t.schema, where / "metadata", given=t.schema_given)
 
     def _contents(self, tile: dict[str, Any], mine: Parent, where: Where) -> None:
-        for content, at in _content_list(tile, where):
+        for content, at in content_list(tile, where):
             volume = None
             if isinstance(content.get("boundingVolume"), dict):
                 volume = parse_volume(content["boundingVolume"], at / "boundingVolume")
@@ -212,12 +235,15 @@ class _Tiles:
             self._geometry(data, content, path, mine, at)
         else:
             self.report.contents_not_decoded += 1
+            if mine.used is not None:
+                mine.used.whole = False
 
     def _geometry(self, data: bytes, content: Content, path: str, mine: Parent, where: Where) -> None:
         """Decode every vertex and hold it against the tile's volume (and ancestors' that it may leave)."""
         self.report.contents += 1
         if self.walker.skip is not None and self.walker.skip(data, mine.transform, mine.finest, where):
             return
+        used = mine.used if mine.used is not None else Used(None)
         volumes = [v for v in (mine.volume, *mine.enclosing) if v is not None]
         worst = [0.0] * len(volumes)
         before = self.report.vertices
@@ -229,17 +255,19 @@ class _Tiles:
         for chunk in chunks:
             self.report.vertices += len(chunk)
             world = chunk @ mine.transform[:3, :3].T + mine.transform[:3, 3]
+            used.add(world)
             for i, volume in enumerate(volumes):
                 if len(world):
                     worst[i] = max(worst[i], float(volume.excess(world).max()))
         if model is not None and self.walker.laws:
             check_agreement(model.schema, self.tileset.schema, where)
         if model is not None and self.walker.observe is not None:
-            self.walker.observe(model, mine.transform, where, Standing(mine.geometric_error, mine.finest, mine.above))
+            self.walker.observe(model, mine.transform, where, Standing(mine.geometric_error, mine.finest, mine.above, mine.line))
         if content.kind == "legacy" and mine.finest and self.walker.observe_old is not None:
             self.walker.observe_old(models(data, self._read_from(path), where, self.walker.up), mine.transform, where)
         if self.report.vertices == before:
             self.report.contents_not_decoded += 1
+            used.whole = False
         for i, volume in enumerate(volumes):
             if not worst[i] <= tolerance(volume):
                 which = "its bounding volume" if i == 0 else "an ancestor's bounding volume"
@@ -276,7 +304,7 @@ class _Tiles:
 
     def _implicit(self, tile: dict[str, Any], volume: Volume | None, mine: Parent, where: Where) -> None:
         """Every available tile of an implicitly tiled hierarchy, held against the root tile."""
-        listed = _content_list(tile, where)
+        listed = content_list(tile, where)
         templates = [c["uri"] for c, _ in listed if isinstance(c.get("uri"), str)]
         for content, at in listed:
             self._check_group(content, at)
@@ -290,28 +318,36 @@ class _Tiles:
         subtrees = tile["implicitTiling"]["subtrees"]["uri"]
         walk = Walk(
             implicit, subtrees, templates, volume, t.schema, t.schema_given,
-            read=lambda uri, at: fetch(t.source, t.uri, uri, at), read_from=self._read_from, where=where,
+            read=lambda uri, at: fetch(t.source, t.uri, uri, at), read_from=self._read_from, where=where, laws=self.walker.laws,
         )  # fmt: skip
-        above: dict[tuple[int, int, int, int], tuple[int, ...]] = {}  # of tiles that are replaced
+        inner: dict[tuple[int, int, int, int], tuple[Parent, Where]] = {}  # tiles that have others below them
+        root = replace(mine, line=mine.line[:-1])  # the first cell is this very tile
         for cell in walk.tiles():
-            up = above.get((cell.level - 1, cell.x >> 1, cell.y >> 1, cell.z >> 1), mine.above)
-            if mine.refine == "REPLACE" and not cell.leaf:
-                up = above[cell.level, cell.x, cell.y, cell.z] = self._above(up, finest=False)
-            self._implicit_tile(cell, replace(mine, above=up), where)
+            place, at = (cell.level, cell.x, cell.y, cell.z), where / f"{cell.level}.{cell.x}.{cell.y}.{cell.z}"
+            over = inner.get((cell.level - 1, cell.x >> 1, cell.y >> 1, cell.z >> 1), (root, where))[0]
+            here = self._implicit_tile(cell, over, mine.geometric_error / 2**cell.level, at)
+            if cell.leaf:
+                self._finish(here, at)
+            else:
+                inner[place] = here, at
             if self.walker.laws and templates and cell.leaf and not cell.contents:
-                (where / f"{cell.level}.{cell.x}.{cell.y}.{cell.z}").error("TILE_EMPTY", "is available, but has neither content nor children")
+                at.error("TILE_EMPTY", "is available, but has neither content nor children")
+        for done in inner.values():
+            self._finish(*done)
 
-    def _implicit_tile(self, cell: ImplicitTile, mine: Parent, where: Where) -> None:
+    def _implicit_tile(self, cell: ImplicitTile, parent: Parent, error: float, at: Where) -> Parent:
+        """Check one tile; `error`: the one that it has by the rule. What its children inherit."""
         self.report.tiles += cell.level > 0  # the root was counted as a tile of its own
-        at = where / f"{cell.level}.{cell.x}.{cell.y}.{cell.z}"
-        error = mine.geometric_error / 2**cell.level
         if cell.geometric_error is not None:
-            error = self._check_error(float(cell.geometric_error), mine, at / "geometricError")
-        world = None if cell.volume is None else cell.volume.transformed(mine.transform)
-        enclosing = self._check_inside(world, mine, at)
-        here = Parent(mine.transform, mine.refine, error, world, enclosing, finest=mine.refine != "REPLACE" or cell.leaf, above=mine.above)
+            error = self._check_error(float(cell.geometric_error), parent, at / "geometricError")
+        world = None if cell.volume is None else cell.volume.transformed(parent.transform)
+        enclosing = self._check_inside(world, parent, at)
+        finest, told = parent.refine != "REPLACE" or cell.leaf, cell.stated and bool(cell.contents)  # else it is the root's part, or only leads to others
+        line, above = self._numbered(parent, error, finest=finest)
+        here = Parent(parent.transform, parent.refine, error, world, enclosing, finest, above, self._used(world, parent, told=told), line)
         for uri, volume in zip(cell.contents, cell.content_volumes, strict=True):
             self._content(uri, _with_content_volume(here, volume, at), at)
+        return here
 
     def _check_error(self, value: Any, parent: Parent, where: Where) -> float:
         """The tile's geometric error; it must not be greater than its parent's, nor a root's than its tileset's."""
@@ -340,30 +376,6 @@ class _Tiles:
             say = at.error if self.walker.laws else at.warning
             say("CHILD_OUTSIDE_PARENT", f"reaches {gap:.6g} m beyond its parent's volume")
         return leaving
-
-
-def _content_list(tile: dict[str, Any], where: Where) -> list[tuple[dict[str, Any], Where]]:
-    if isinstance(tile.get("contents"), list):
-        return [(c, where / "contents" / i) for i, c in enumerate(tile["contents"]) if isinstance(c, dict)]
-    return [(tile["content"], where / "content")] if isinstance(tile.get("content"), dict) else []
-
-
-def _has_contents(tile: dict[str, Any]) -> bool:
-    return "content" in tile or "contents" in tile
-
-
-def _transform(value: Any, where: Where) -> F64:
-    """A tile's transform as a matrix; the identity where it is absent or was reported as broken."""
-    if not isinstance(value, list) or len(value) != 16 or not all(isinstance(v, int | float) for v in value):
-        return np.eye(4)
-    m = np.array(value, dtype=np.float64).reshape(4, 4).T  # stored column after column
-    if np.abs(m[3] - [0, 0, 0, 1]).max() > 1e-8:
-        where.error("TRANSFORM_INVALID", f"is not affine: its last row is {m[3].tolist()}")
-        return np.eye(4)
-    if abs(np.linalg.det(m[:3, :3])) < 1e-12:
-        where.warning("TRANSFORM_FLAT", "cannot be inverted: it flattens everything")
-        return np.eye(4)
-    return m
 
 
 def _with_content_volume(mine: Parent, volume: Volume | None, where: Where) -> Parent:
