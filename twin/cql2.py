@@ -30,6 +30,7 @@ STACK = 256 << 20
 """Bytes; ten times what the deepest text of `MAX_TEXT` characters was seen to need. Only what is used is taken."""
 _stack = threading.Lock()
 _EXACT = 1 << 53
+_EXAMPLES = {"cql2-text": "height > 30 AND use IN ('住宅','school')", "cql2-json": '{"op": ">", "args": [{"property": "height"}, 30]}'}
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _parsed(text: str, language: str) -> Any:
             return (cql2.parse_json if language == "cql2-json" else cql2.parse_text)(text).to_json()
         except Exception as error:
             said = " ".join(str(error).split())[:300]
-            raise BadOption(f"filter: this is no {language}: {said}.", "For example: height > 30 AND use IN ('住宅','school')") from error
+            raise BadOption(f"filter: this is no {language}: {said}.", f"For example: {_EXAMPLES[language]}") from error
 
     with _stack:
         before = threading.stack_size(STACK)

@@ -168,6 +168,48 @@ def test_malformed_bodies_are_refused(sample, body):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(("body", "said"), [
+    (b'{"inputs": {"level": 1,}}', "is not JSON: line 1, column 24, at '}}': Expecting property name"),
+    (b'{\n  "inputs": {"level": tru}\n}', "is not JSON: line 2, column 23, at 'tru}"),
+    ('{"twin:name": "堤", "inputs": ‘x’}'.encode(), "is not JSON: line 1, column 30, at '‘x’}'"),  # counted in characters, as an editor does
+    (b'{"inputs":', "is not JSON: line 1, column 11, at its end: Expecting value"),
+    (b"{} {}", "is not JSON: line 1, column 4, at '{}': Extra data"),
+    (b"", "is empty"), (b" \n", "is empty"), (b"[]", "is JSON, but no object"), (b"null", "is JSON, but no object"),
+    ('{"twin:name": "堤"}'.encode("gbk"), "is not text in UTF-8: byte 16 (0xB5)"),
+    (b'{"inputs":' + b"[" * 100_000, "is nested too deeply"), (b'{"inputs": {"level": ' + b"1" * 5000 + b"}}", "too many digits"),
+])  # fmt: skip
+def test_of_a_malformed_body_is_said_which_where_and_what_is_expected(sample, body, said):
+    """Users read `1: JSON decode error.`"""
+    answer = sample.client.post("/processes/inundation/execution", content=body, headers={"content-type": "application/json"})
+    detail = answer.json()["detail"]
+    assert answer.status_code == 400
+    assert detail.startswith("The body of POST /processes/inundation/execution ")
+    assert said in detail
+    assert "Send a JSON object with inputs, twin:name, as Content-Type application/json" in detail
+
+
+def test_every_route_with_a_body_says_what_is_wrong_with_one(sample):
+    """All operations of the definition that take a body, whatever they are."""
+    found = 0
+    for path, methods in sample.client.get("/openapi.json").json()["paths"].items():
+        for method, operation in methods.items():
+            if "requestBody" in operation:
+                found += 1
+                answer = sample.client.request(method, path.replace("{", "").replace("}", ""), content=b'{"a"\n 1}', headers={"content-type": "application/json"})
+                assert answer.status_code == 400
+                assert f"The body of {method.upper()} /" in answer.json()["detail"]
+                assert "line 2, column 2, at '1}': Expecting ':' delimiter" in answer.json()["detail"]
+                assert all(name in answer.json()["detail"] for name in ("Send a JSON object with ", "application/json", "/openapi.json"))
+    assert found >= 2
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", None])
+def test_a_body_of_another_type_is_told_so(sample, kind):
+    """`curl -d` without a header sends it as a form."""
+    answer = sample.client.post("/processes/inundation/execution", content=b"{}", headers={"content-type": kind} if kind else {})
+    assert (f"comes as Content-Type {kind!r}" if kind else "comes without a Content-Type") in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("stated", [True, False])
 def test_large_bodies_are_refused(sample, stated):
     def chunks():

@@ -90,6 +90,12 @@ def test_bad_json(text):
         cql2.parse(text, TYPES, "cql2-json")
 
 
+def test_broken_json_is_told_where_and_by_an_example_in_json():
+    with pytest.raises(BadOption, match="line 1 column 13") as raised:
+        cql2.parse('{"op": ">", }', TYPES, "cql2-json")
+    assert '"args"' in str(raised.value)
+
+
 def test_too_long():
     with pytest.raises(BadOption, match="more than"):
         cql2.parse("n = 1 OR " * 10_000 + "n = 1", TYPES)

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
+from twin.api import bodies
 from twin.errors import BadInput, Cancelled, Conflict, LostLease, NotFound, OverLimit, StorageError, TwinError
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,8 @@ def _http(request: Request, error: Any) -> Response:
     detail = str(error.detail)
     if error.status_code == 404 and detail == "Not Found":
         detail = f"There is nothing at {request.url.path}."
+    if not isinstance(error, Problem) and isinstance(error.__cause__, RecursionError | ValueError):  # FastAPI could not read a body, and does not say why
+        detail = bodies.unreadable(request, error.__cause__)
     headers = error.headers or {}
     if error.status_code == 405:
         allowed = ", ".join(_methods(request, headers.get("Allow", "GET")))
@@ -91,9 +94,13 @@ def _methods(request: Request, known: str) -> list[str]:
 
 
 def _invalid(request: Request, error: Any) -> Response:
-    """What FastAPI refused: each parameter by name."""
+    """What FastAPI refused: each parameter by name, a body by what is wrong with it."""
     texts = []
     for one in error.errors():
+        if one["type"] == "json_invalid":  # its place is a position in the body and no name
+            return problem(request.url.path, 400, bodies.not_json(request, error.body, one["loc"][-1], one["ctx"]["error"]))
+        if (said := bodies.no_object(request, one)) is not None:
+            return problem(request.url.path, 400, said)
         where = [str(part) for part in one["loc"] if part not in ("query", "path", "body")]
         texts.append(f"{'.'.join(where) or 'body'}: {one['msg']}")
     return problem(request.url.path, 400, "; ".join(texts) + ".")
