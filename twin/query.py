@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -58,8 +58,18 @@ class ItemPage:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class OwnBox:
+    """A box whose sides run along the layer's own coordinates (easting or longitude first), not along meridians."""
+
+    bounds: Bounds
+
+
+Box = Bounds | OwnBox
+
+
 def items(
-    lake: Lake, version: LayerVersion, bbox: Bounds | None = None, *, limit: int = 10, offset: int = 0,
+    lake: Lake, version: LayerVersion, bbox: Box | None = None, *, limit: int = 10, offset: int = 0,
     columns: list[str] | None = None, where: Filter | None = None, caps: Caps = Caps(),
 ) -> ItemPage:  # fmt: skip
     """A page of a layer's features.
@@ -68,7 +78,7 @@ def items(
         lake: where the version's parts are.
         version: what is asked.
         bbox: WGS 84 longitude/latitude degrees; `minx > maxx` crosses the antimeridian. Features without geometry
-            touch no box.
+            touch no box. With `minz`, `maxz` (metres above the ellipsoid): what also reaches into these heights; what has none does not.
         limit: at most `MAX_LIMIT` features.
         offset: how many matching features to pass over.
         columns: attributes to read; all when None.
@@ -88,7 +98,7 @@ def items(
     return ItemPage(_read(lake, version, rows[offset : offset + limit], columns), len(rows), offset)
 
 
-def count(lake: Lake, version: LayerVersion, bbox: Bounds | None = None, where: Filter | None = None, caps: Caps = Caps()) -> int:
+def count(lake: Lake, version: LayerVersion, bbox: Box | None = None, where: Filter | None = None, caps: Caps = Caps()) -> int:
     """How many features touch a box and match a filter (all features when None); see `items`."""
     return len(_matching(lake, version, bbox, where, caps))
 
@@ -115,7 +125,7 @@ def filter_of(lake: Lake, version: LayerVersion, text: str, language: str = "cql
 
 
 def scan(
-    lake: Lake, version: LayerVersion, columns: list[str], bbox: Bounds | None = None, where: Filter | None = None, caps: Caps = Caps()
+    lake: Lake, version: LayerVersion, columns: list[str], bbox: Box | None = None, where: Filter | None = None, caps: Caps = Caps()
 ) -> Iterator[pa.Table]:
     """Columns of all matching features, a row group at a time: for statistics over more rows than a page holds.
 
@@ -189,12 +199,12 @@ def _feature_parts(version: LayerVersion) -> list[Part]:
     return found
 
 
-def _matching(lake: Lake, version: LayerVersion, bbox: Bounds | None, where: Filter | None, caps: Caps) -> I64:
+def _matching(lake: Lake, version: LayerVersion, bbox: Box | None, where: Filter | None, caps: Caps) -> I64:
     """Numbers of all rows that match, ascending."""
     parts = tuple(_feature_parts(version))
     if bbox is None and where is None and not version.tombstones and not any(part.hidden for part in parts):
         return np.arange(sum(part.count for part in parts), dtype=np.int64)
-    if bbox is not None:
+    if isinstance(bbox, Bounds):
         _check_box(bbox)
     key = (str(lake.root), tuple((part.key, part.hidden) for part in parts), version.tombstones, bbox, where.key if where else None)
     found = _recent.get(key)
@@ -255,8 +265,8 @@ class _Recent:
 _recent = _Recent(8)
 
 
-def _scan(lake: Lake, version: LayerVersion, parts: tuple[Part, ...], bbox: Bounds | None, caps: Caps) -> Iterator[I64]:
-    boxes = [] if bbox is None else _halves(bbox)
+def _scan(lake: Lake, version: LayerVersion, parts: tuple[Part, ...], bbox: Box | None, caps: Caps) -> Iterator[I64]:
+    boxes = [bbox] if isinstance(bbox, OwnBox) else [] if bbox is None else _halves(bbox)
     start = 0
     for part in parts:
         if bbox is None:
@@ -278,9 +288,9 @@ _OVERLAP = "bbox.xmin <= $x1 AND bbox.xmax >= $x0 AND bbox.ymin <= $y1 AND bbox.
 _WITHIN = "bbox.xmin >= $ix0 AND bbox.xmax <= $ix1 AND bbox.ymin >= $iy0 AND bbox.ymax <= $iy1"
 
 
-def _touching(lake: Lake, part: Part, version: LayerVersion, box: Bounds, caps: Caps) -> I64:
-    """Rows of a part whose geometry meets the WGS 84 box (west ≤ east)."""
-    around = _in_layer_crs(version, box)
+def _touching(lake: Lake, part: Part, version: LayerVersion, box: Box, caps: Caps) -> I64:
+    """Rows of a part whose geometry meets the box (west ≤ east)."""
+    around = _about(box.bounds) if isinstance(box, OwnBox) else _in_layer_crs(version, box)
     if around is None or part.bounds is None or not _overlap(around[0], part.bounds):
         return np.zeros(0, np.int64)
     outer, inner = around
@@ -296,12 +306,28 @@ def _touching(lake: Lake, part: Part, version: LayerVersion, box: Bounds, caps: 
                             f"FROM read_parquet($path, file_row_number=true) WHERE {_OVERLAP} {alive}", values)  # fmt: skip
     sure, open_rows = rows[rows >= 0], np.sort(-1 - rows[rows < 0])
     kept = [sure]
-    target = _shape(box)
+    bounds = box.bounds if isinstance(box, OwnBox) else box
+    target = _shape(bounds)
     for numbers, table in _take(lake, part, open_rows, ["geometry"]):
         geometry = shapely.from_wkb(table.column("geometry").to_numpy(zero_copy_only=False))
-        there = shapely.transform(shapely.force_2d(geometry), lambda xy: _lonlat(version.reference, xy))
-        kept.append(numbers[shapely.intersects(there, target)])
+        there = shapely.force_2d(geometry)
+        if not isinstance(box, OwnBox):
+            there = shapely.transform(there, lambda xy: _lonlat(version.reference, xy))
+        hit = shapely.intersects(there, target)
+        if np.isfinite(bounds.minz):
+            hit[hit] = _reaches(version.reference, geometry[hit], bounds)
+        kept.append(numbers[hit])
     return np.sort(np.concatenate(kept))
+
+
+def _reaches(reference: Reference, geometry: NDArray[np.object_], box: Bounds) -> NDArray[np.bool_]:
+    """Which geometries reach into the heights of a box, from their lowest vertex to their highest; those without heights do not."""
+    xyz, owner = shapely.get_coordinates(geometry, include_z=True, return_index=True)
+    heights = crs.to_geodetic(reference, xyz)[:, 2]
+    low, high = np.full(len(geometry), np.inf), np.full(len(geometry), -np.inf)
+    np.fmin.at(low, owner, heights)
+    np.fmax.at(high, owner, heights)
+    return np.asarray((low <= box.maxz) & (high >= box.minz))
 
 
 # --- boxes -----------------------------------------------------------------------------------------------------------
@@ -321,7 +347,17 @@ def _halves(box: Bounds) -> list[Bounds]:
     """The box, or its two halves where it crosses the antimeridian."""
     if box.minx <= box.maxx:
         return [box]
-    return [Bounds(box.minx, box.miny, 180.0, box.maxy), Bounds(-180.0, box.miny, box.maxx, box.maxy)]
+    return [replace(box, maxx=180.0), replace(box, minx=-180.0)]
+
+
+_NOWHERE = Bounds(np.inf, np.inf, -np.inf, -np.inf)
+
+
+def _about(box: Bounds) -> tuple[Bounds, Bounds]:
+    """As `_in_layer_crs`, of a box in the layer's own coordinates: the columns may hold rounded numbers, so what is near a side is tested."""
+    near = 1e-6 * max(abs(box.minx), abs(box.miny), abs(box.maxx), abs(box.maxy))
+    return (Bounds(box.minx - near, box.miny - near, box.maxx + near, box.maxy + near),
+            Bounds(box.minx + near, box.miny + near, box.maxx - near, box.maxy - near))  # fmt: skip
 
 
 def _shape(box: Bounds) -> shapely.Geometry:
@@ -363,13 +399,13 @@ def _in_layer_crs(version: LayerVersion, box: Bounds) -> tuple[Bounds, Bounds] |
     x, y = (np.concatenate([sides[side][axis] for side in "wesn"]) for axis in (0, 1))
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         everything = Bounds.union(part.bounds for part in version.parts if part.bounds is not None)
-        return everything, Bounds(np.inf, np.inf, -np.inf, -np.inf)
+        return everything, _NOWHERE
     outer_pad = _bend(version, max(extent.maxx - extent.minx, extent.maxy - extent.miny), near)
     inner_pad = _bend(version, max(near.maxx - near.minx, near.maxy - near.miny), near)
     outer = Bounds(float(x.min()) - outer_pad, float(y.min()) - outer_pad, float(x.max()) + outer_pad, float(y.max()) + outer_pad)
     inner = Bounds(float(sides["w"][0].max()) + inner_pad, float(sides["s"][1].max()) + inner_pad,
                    float(sides["e"][0].min()) - inner_pad, float(sides["n"][1].min()) - inner_pad)  # fmt: skip
-    return outer, inner
+    return outer, inner if np.isnan(box.minz) else _NOWHERE  # heights are in no column: all are looked at
 
 
 def _bend(version: LayerVersion, degrees: float, near: Bounds) -> float:

@@ -20,7 +20,7 @@ from twin.cql2 import Filter
 from twin.cql2_rows import kind_of
 from twin.errors import BadOption
 from twin.lake import Lake
-from twin.model import Bounds, LayerVersion
+from twin.model import LayerVersion
 from twin.query import Caps
 
 EXACT = 2_000_000
@@ -86,7 +86,7 @@ class Summary:
 
 
 def summarise(
-    lake: Lake, version: LayerVersion, columns: list[str] | None = None, bbox: Bounds | None = None, where: Filter | None = None,
+    lake: Lake, version: LayerVersion, columns: list[str] | None = None, bbox: query.Box | None = None, where: Filter | None = None,
     caps: Caps = _CAPS,
 ) -> tuple[int, list[Summary]]:  # fmt: skip
     """(how many features match, a summary of each column).

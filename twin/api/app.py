@@ -36,7 +36,7 @@ from twin.city import City
 DESCRIPTION = """\
 One versioned, queryable 3D city: OGC API Features and Processes, 3D Tiles 1.1, quantized-mesh terrain and map tiles.
 
-* Positions in and out are WGS 84 longitude/latitude (CRS84); heights are metres above the ellipsoid.
+* Positions in and out are WGS 84 longitude/latitude (CRS84), features on request in other CRS (`crs`, `bbox-crs`); heights are metres above the ellipsoid.
 * An unknown query parameter is an error (400), never ignored. Errors are `application/problem+json` (RFC 9457).
 * `tileset.json`, `layer.json` and `tilejson.json` change when a layer is published; everything they point to never changes.
 """
@@ -65,6 +65,6 @@ def create_app(city: City, *, viewer_folder: Path | None = None, public_url: str
     app.add_middleware(middleware.BodyLimit)
     app.add_middleware(middleware.HeadAsGet)
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD"], allow_headers=["*"],
-                       expose_headers=["ETag", "Link", "Location"], max_age=86400)  # fmt: skip
+                       expose_headers=["Content-Crs", "ETag", "Link", "Location"], max_age=86400)  # fmt: skip
     app.add_middleware(middleware.ProtectiveHeaders)
     return app

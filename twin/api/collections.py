@@ -10,6 +10,7 @@ from twin import grading, uses, ways
 from twin.api.common import GEOJSON, CityDep, href, json_response, link, timestamp
 from twin.api.definition import answers
 from twin.api.history import moment, shown_at
+from twin.api.references import CRS84, offered, storage
 from twin.api.schemas import Collection, Collections
 from twin.catalog import Derivation, Publication
 from twin.city import City
@@ -18,7 +19,6 @@ from twin.model import Layer, LayerKind, LayerVersion
 
 router = APIRouter(tags=["Collections"])
 
-CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 Grades = Literal["CIM1", "CIM2", "CIM3", "CIM4", "CIM5", "CIM6", "CIM7"]
 WITH_ITEMS: tuple[LayerKind, ...] = ("blocks", "mesh", "vector", "table")
 WITH_MODELS: tuple[LayerKind, ...] = ("blocks", "mesh", "points", "tileset")
@@ -81,7 +81,9 @@ def describe(request: Request, city: City, name: str, shown: Publication | None 
         box = version.extent
         value["extent"] = {"spatial": {"bbox": [[box.minx, box.miny, box.maxx, box.maxy]], "crs": CRS84}}
     if version.kind in WITH_ITEMS:
-        value |= {"itemType": "feature", "crs": [CRS84]}
+        value |= {"itemType": "feature", "crs": list(offered(version))}
+        if (stored := storage(version)) is not None:
+            value["storageCrs"] = stored
     return value
 
 

@@ -1,4 +1,4 @@
-"""OGC API – Features parts 1 and 3: the features of a layer, by page, by box, by filter and by id."""
+"""OGC API – Features parts 1 to 3: the features of a layer, by page, by box, by filter and by id, in its CRS."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from twin.api.common import GEOJSON, CityDep, href, json_response, link, timesta
 from twin.api.definition import answers
 from twin.api.geojson import to_geojson
 from twin.api.queries import AskedDep, Properties, caps, names, version_with_features
+from twin.api.references import CrsName, named
 from twin.api.schemas import Feature, FeatureCollection
 from twin.errors import BadOption
 
@@ -53,17 +54,18 @@ def check_time(text: str) -> None:
             responses=answers(FeatureCollection, GEOJSON))  # fmt: skip
 def items(
     request: Request, city: CityDep, asked: AskedDep, *, limit: Limit = 10, offset: Offset = 0, datetime: Datetime = None,
-    properties: Properties = None,
+    properties: Properties = None, crs: CrsName = None,
 ) -> Response:  # fmt: skip
     """Features in a stable order. Follow `next` to the end and each matching feature comes exactly once."""
     layer, version = asked.layer, asked.version
     if datetime is not None:
         check_time(datetime)
+    system = named(version, crs)
     page = query.items(city.lake, version, asked.box, limit=limit, offset=offset, columns=names(properties), where=asked.where, caps=caps(city))
-    found = to_geojson(page.features, version.kind)
+    found = to_geojson(page.features, version.kind, system)
 
     def page_link(rel: str, start: int) -> dict[str, str]:
-        given = {**asked.given, "datetime": datetime, "properties": properties, "limit": limit, "offset": start or None}
+        given = {**asked.given, "datetime": datetime, "properties": properties, "crs": crs, "limit": limit, "offset": start or None}
         return link(rel, href(request, "collections", layer, "items", query=urlencode({k: v for k, v in given.items() if v is not None})), GEOJSON)
 
     links = [page_link("self", offset), link("collection", href(request, "collections", layer))]
@@ -75,15 +77,18 @@ def items(
         "type": "FeatureCollection", "features": found, "numberMatched": page.matched, "numberReturned": len(found),
         "timeStamp": timestamp(), "links": links,
     }  # fmt: skip
-    return json_response(request, value, media_type=GEOJSON)
+    return json_response(request, value, media_type=GEOJSON, headers={"Content-Crs": f"<{system.uri}>"})
 
 
 @router.get("/collections/{layer}/items/{feature:anything}", summary="One feature", response_class=Response,
             responses=answers(Feature, GEOJSON))  # fmt: skip
-def item(request: Request, city: CityDep, layer: str, feature: Annotated[str, Path(description="Id, percent-encoded.")]) -> Response:
+def item(
+    request: Request, city: CityDep, layer: str, feature: Annotated[str, Path(description="Id, percent-encoded.")], crs: CrsName = None,
+) -> Response:  # fmt: skip
     """A feature by its id, with all attributes; of a BIM product also its property sets and quantities."""
     version = version_with_features(city, layer)
-    value = to_geojson(query.item(city.lake, version, feature, caps=caps(city)), version.kind)[0]
-    value["links"] = [link("self", href(request, "collections", layer, "items", feature), GEOJSON),
-                      link("collection", href(request, "collections", layer))]  # fmt: skip
-    return json_response(request, value, media_type=GEOJSON)
+    system = named(version, crs)
+    value = to_geojson(query.item(city.lake, version, feature, caps=caps(city)), version.kind, system)[0]
+    here = href(request, "collections", layer, "items", feature, query="" if crs is None else urlencode({"crs": crs}))
+    value["links"] = [link("self", here, GEOJSON), link("collection", href(request, "collections", layer))]
+    return json_response(request, value, media_type=GEOJSON, headers={"Content-Crs": f"<{system.uri}>"})

@@ -11,15 +11,16 @@ import pyarrow as pa
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from twin import legends, query, statistics
-from twin.api.collections import CRS84, WITH_ITEMS
+from twin.api.collections import WITH_ITEMS
 from twin.api.common import CityDep, href, json_response, link
 from twin.api.definition import answers
+from twin.api.references import CRS84, box_of, named
 from twin.api.schemas import Legend, Queryables, Statistics, StyleList
 from twin.city import City
 from twin.cql2 import Filter
 from twin.cql2_rows import kind_of
 from twin.errors import BadOption, NotFound
-from twin.model import Bounds, Column, LayerVersion
+from twin.model import Column, LayerVersion
 
 router = APIRouter(tags=["Queries"])
 
@@ -34,8 +35,10 @@ class Asked:
     def __init__(
         self, city: CityDep, layer: str,
         bbox: Annotated[str | None, Query(
-            description="west,south,east,north in degrees (CRS84); west > east crosses the antimeridian. Features whose geometry touches it match.",
+            description="west,south,east,north in degrees (CRS84), or in `bbox-crs` and its axis order; west > east crosses the antimeridian. Features whose geometry touches it match. "
+                        "Six numbers are west,south,lowest,east,north,highest in metres above the ellipsoid: features that also reach into these heights.",
             examples=["113.07,22.57,113.09,22.59"])] = None,
+        bbox_crs: Annotated[str, Query(alias="bbox-crs", description="URI of the CRS of `bbox`, one of the collection's `crs`.")] = CRS84,
         filter_: Annotated[str | None, Query(alias="filter", description="CQL2 condition over the layer's queryables.",
                                              examples=["height > 30"])] = None,
         filter_lang: Annotated[Language, Query(alias="filter-lang", description="How the filter is written.")] = "cql2-text",
@@ -44,9 +47,11 @@ class Asked:
         if filter_crs != CRS84:
             raise BadOption(f"filter-crs: {filter_crs[:100]!r} is not supported.", f"Write geometries in {CRS84} (longitude, latitude).")
         self.layer, self.version = layer, version_with_features(city, layer)
-        self.box: Bounds | None = parse_bbox(bbox) if bbox is not None else None
+        if bbox is None:
+            named(self.version, bbox_crs, "bbox-crs")  # an unknown one is refused, though nothing is asked in it
+        self.box: query.Box | None = box_of(self.version, bbox, bbox_crs) if bbox is not None else None
         self.where: Filter | None = query.filter_of(city.lake, self.version, filter_, filter_lang) if filter_ is not None else None
-        given = {"bbox": bbox, "filter": filter_, "filter-lang": filter_lang if filter_ and filter_lang != "cql2-text" else None}
+        given = {"bbox": bbox, "bbox-crs": bbox_crs if bbox_crs != CRS84 else None, "filter": filter_, "filter-lang": filter_lang if filter_ and filter_lang != "cql2-text" else None}
         self.given = {name: text for name, text in given.items() if text is not None}
 
 
@@ -73,21 +78,6 @@ def caps(city: City) -> query.Caps:
     """What one question may use."""
     settings = city.settings
     return query.Caps(settings.query_memory_mb, settings.query_threads, settings.query_seconds)
-
-
-def parse_bbox(text: str) -> Bounds:
-    """`w,s,e,n` → a box.
-
-    Raises:
-        BadOption: not four finite numbers (`query` checks their ranges).
-    """
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise BadOption(f"bbox: {text[:100]!r} is not a list of numbers.", "Write west,south,east,north.") from error
-    if len(numbers) != 4:
-        raise BadOption(f"bbox: {len(numbers)} numbers instead of 4.", "Write west,south,east,north; there is no height filter.")
-    return Bounds(*numbers)
 
 
 def names(properties: str | None) -> list[str] | None:

@@ -117,7 +117,8 @@ class Collection(Document):
     description: str
     extent: Extent | None = None
     itemType: Literal["feature"] | None = None  # noqa: N815  the standard's name
-    crs: list[AnyUrl] | None = None
+    crs: list[AnyUrl] | None = Field(None, description="In what features may be asked for (`crs`, `bbox-crs`); the first one is what they come in.")
+    storageCrs: AnyUrl | None = Field(None, description="Of these, in what they are stored.")  # noqa: N815  the standard's name
     links: list[Link] = Field(description="`items`, `tiles3d`, `terrain` and `map` where the layer has them.")
     twin_title: Bilingual = Field(alias="twin:title")
     twin_kind: LayerKind = Field(alias="twin:kind")
@@ -154,7 +155,7 @@ class Geometry(BaseModel):
 
 
 class Feature(Document):
-    """A GeoJSON feature. Third coordinates are metres above the ellipsoid; heights that are not absolute are left out."""
+    """A GeoJSON feature, in the CRS of the header `Content-Crs`. Third coordinates are metres above the ellipsoid; heights that are not absolute are left out."""
 
     type: Literal["Feature"]
     id: str
