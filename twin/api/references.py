@@ -58,11 +58,16 @@ def offered(version: LayerVersion) -> dict[str, Offered]:
 
 
 def storage(version: LayerVersion) -> str | None:
-    """URI of the CRS in which a layer is stored (its heights aside, unless they are ellipsoidal ones over EPSG:4326); None where it has none."""
+    """URI of the CRS in which a layer is stored; None where no single one says it.
+
+    So it is for a plane CRS with heights: clients prefer the storage CRS (GDAL does), and one of two axes would lose them.
+    """
     reference = version.reference
     plain = ways.plain(reference.horizontal)
     if plain == "EPSG:4326" and reference.vertical == ELLIPSOID:
         return f"{_EPSG}4979"
+    if reference.vertical not in ("", ABOVE_GROUND):
+        return None
     if plain == "OGC:CRS84":
         return CRS84
     return _EPSG + plain.removeprefix("EPSG:") if plain.startswith("EPSG:") else None
