@@ -22,12 +22,13 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from twin import cql2, crs
+from twin import cql2, crs, sorting
 from twin.cql2 import Filter
 from twin.errors import BadFeature, BadOption, NotFound, OverLimit, brief
 from twin.lake import Lake
 from twin.model import ABOVE_GROUND, ELLIPSOID, Bounds, Features, LayerVersion, Part, Reference
 from twin.parts import RESERVED
+from twin.sorting import Key
 
 I64 = NDArray[np.int64]
 MAX_LIMIT = 10_000
@@ -70,7 +71,7 @@ Box = Bounds | OwnBox
 
 def items(
     lake: Lake, version: LayerVersion, bbox: Box | None = None, *, limit: int = 10, offset: int = 0,
-    columns: list[str] | None = None, where: Filter | None = None, caps: Caps = Caps(),
+    columns: list[str] | None = None, where: Filter | None = None, sort: tuple[Key, ...] = (), caps: Caps = Caps(),
 ) -> ItemPage:  # fmt: skip
     """A page of a layer's features.
 
@@ -83,6 +84,7 @@ def items(
         offset: how many matching features to pass over.
         columns: attributes to read; all when None.
         where: a CQL2 filter (`filter_of`) that the features must match as well.
+        sort: in which order (`sort_of`); what is equal, or all without it, comes in the stable order of the layer.
         caps: what the query may use.
 
     Raises:
@@ -95,7 +97,12 @@ def items(
     if offset < 0:
         raise BadOption(f"offset: {offset} is negative.")
     rows = _matching(lake, version, bbox, where, caps)
-    return ItemPage(_read(lake, version, rows[offset : offset + limit], columns), len(rows), offset)
+    if sort:
+        rows = _sorted(lake, version, rows, bbox, where, sort, caps)
+    page = rows[offset : offset + limit]
+    ascending = np.argsort(page)
+    found = _read(lake, version, page[ascending], columns)
+    return ItemPage(_reordered(found, np.argsort(ascending)) if sort else found, len(rows), offset)
 
 
 def count(lake: Lake, version: LayerVersion, bbox: Box | None = None, where: Filter | None = None, caps: Caps = Caps()) -> int:
@@ -124,6 +131,16 @@ def filter_of(lake: Lake, version: LayerVersion, text: str, language: str = "cql
     return cql2.parse(text, columns_of(lake, version), language)
 
 
+def sort_of(lake: Lake, version: LayerVersion, text: str) -> tuple[Key, ...]:
+    """An order for a layer (`+a,-b`).
+
+    Raises:
+        BadOption: it names what cannot be sorted by (see `twin.sorting`).
+        BadFeature: the layer holds no features.
+    """
+    return sorting.parse(text, columns_of(lake, version))
+
+
 def scan(
     lake: Lake, version: LayerVersion, columns: list[str], bbox: Box | None = None, where: Filter | None = None, caps: Caps = Caps()
 ) -> Iterator[pa.Table]:
@@ -132,7 +149,11 @@ def scan(
     Raises:
         As `items`.
     """
-    rows = _matching(lake, version, bbox, where, caps)
+    yield from _columns(lake, version, _matching(lake, version, bbox, where, caps), columns, caps)
+
+
+def _columns(lake: Lake, version: LayerVersion, rows: I64, columns: list[str], caps: Caps) -> Iterator[pa.Table]:
+    """Columns of numbered rows (ascending), a row group at a time."""
     late = time.monotonic() + caps.seconds
     start = 0
     for part in _feature_parts(version):
@@ -206,13 +227,28 @@ def _matching(lake: Lake, version: LayerVersion, bbox: Box | None, where: Filter
         return np.arange(sum(part.count for part in parts), dtype=np.int64)
     if isinstance(bbox, Bounds):
         _check_box(bbox)
-    key = (str(lake.root), tuple((part.key, part.hidden) for part in parts), version.tombstones, bbox, where.key if where else None)
+    key = _key(lake, version, bbox, where)
     found = _recent.get(key)
     if found is None:
         box = bbox if bbox is not None or where is None else where.box
         found = np.concatenate(list(_scan(lake, version, parts, box, caps)))
         if where is not None:
             found = _filter(lake, version, parts, found, where, caps)
+        _recent.put(key, found)
+    return found
+
+
+def _key(lake: Lake, version: LayerVersion, bbox: Box | None, where: Filter | None) -> tuple[Any, ...]:
+    """What an answer depends on."""
+    return str(lake.root), tuple((part.key, part.hidden) for part in _feature_parts(version)), version.tombstones, bbox, where.key if where else None
+
+
+def _sorted(lake: Lake, version: LayerVersion, rows: I64, bbox: Box | None, where: Filter | None, sort: tuple[Key, ...], caps: Caps) -> I64:
+    """All rows that match, in the order asked for; kept for the next page."""
+    key = (*_key(lake, version, bbox, where), sort)
+    found = _recent.get(key)
+    if found is None:
+        found = rows[sorting.order(_columns(lake, version, rows, [one.name for one in sort], caps), sort, caps.memory_mb << 20)]
         _recent.put(key, found)
     return found
 
@@ -438,6 +474,14 @@ def _read(lake: Lake, version: LayerVersion, rows: I64, columns: list[str] | Non
     table = pa.concat_tables(tables).combine_chunks()
     geometry = shapely.from_wkb(np.asarray(table.column("geometry").to_numpy(), dtype=object))
     return Features(version.reference, _flat(table.column("id")), np.atleast_1d(geometry), table.select(names), _flat(table.column("parent")))
+
+
+def _reordered(features: Features, order: I64) -> Features:
+    """Features by position."""
+    at = pa.array(order)
+    parents = None if features.parents is None else features.parents.take(at)
+    # of a table without columns `take` forgets the number of rows, which nobody asks it for
+    return replace(features, ids=features.ids.take(at), geometry=features.geometry[order], attributes=features.attributes.take(at), parents=parents)
 
 
 def _flat(column: pa.ChunkedArray) -> pa.Array:

@@ -22,6 +22,8 @@ router = APIRouter(tags=["Features"])
 
 Limit = Annotated[int, Query(ge=1, le=query.MAX_LIMIT, description="Features a page.")]
 Offset = Annotated[int, Query(ge=0, le=2**53, description="Matching features to pass over.")]
+Sortby = Annotated[str | None, Query(description="Names of sortable columns, separated by commas, the weightiest first; - before a name: from the largest down (+ or nothing: up). "
+                                                 "Nulls come last; texts in the order of their characters' code points.", examples=["-height,id"])]  # fmt: skip
 Datetime = Annotated[str | None, Query(
     description="An RFC 3339 instant or interval. Layers have no time of their own, so every feature matches (OGC 17-069r4, 7.15.4).")]  # fmt: skip
 
@@ -54,18 +56,19 @@ def check_time(text: str) -> None:
             responses=answers(FeatureCollection, GEOJSON))  # fmt: skip
 def items(
     request: Request, city: CityDep, asked: AskedDep, *, limit: Limit = 10, offset: Offset = 0, datetime: Datetime = None,
-    properties: Properties = None, crs: CrsName = None,
+    properties: Properties = None, crs: CrsName = None, sortby: Sortby = None,
 ) -> Response:  # fmt: skip
-    """Features in a stable order. Follow `next` to the end and each matching feature comes exactly once."""
+    """Features in a stable order, or in that of `sortby`. Follow `next` to the end and each matching feature comes exactly once."""
     layer, version = asked.layer, asked.version
     if datetime is not None:
         check_time(datetime)
     system = named(version, crs)
-    page = query.items(city.lake, version, asked.box, limit=limit, offset=offset, columns=names(properties), where=asked.where, caps=caps(city))
+    sort = query.sort_of(city.lake, version, sortby) if sortby is not None else ()
+    page = query.items(city.lake, version, asked.box, limit=limit, offset=offset, columns=names(properties), where=asked.where, sort=sort, caps=caps(city))
     found = to_geojson(page.features, version.kind, system)
 
     def page_link(rel: str, start: int) -> dict[str, str]:
-        given = {**asked.given, "datetime": datetime, "properties": properties, "crs": crs, "limit": limit, "offset": start or None}
+        given = {**asked.given, "datetime": datetime, "properties": properties, "crs": crs, "sortby": sortby, "limit": limit, "offset": start or None}
         return link(rel, href(request, "collections", layer, "items", query=urlencode({k: v for k, v in given.items() if v is not None})), GEOJSON)
 
     links = [page_link("self", offset), link("collection", href(request, "collections", layer))]

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from twin import legends, query, statistics
+from twin import legends, query, sorting, statistics
 from twin.api.collections import WITH_ITEMS
 from twin.api.common import CityDep, href, json_response, link
 from twin.api.definition import answers
-from twin.api.references import CRS84, box_of, named
+from twin.api.references import CRS84, box_of
+from twin.api.references import named as crs_named
 from twin.api.schemas import Legend, Queryables, Statistics, StyleList
 from twin.city import City
 from twin.cql2 import Filter
@@ -48,7 +49,7 @@ class Asked:
             raise BadOption(f"filter-crs: {filter_crs[:100]!r} is not supported.", f"Write geometries in {CRS84} (longitude, latitude).")
         self.layer, self.version = layer, version_with_features(city, layer)
         if bbox is None:
-            named(self.version, bbox_crs, "bbox-crs")  # an unknown one is refused, though nothing is asked in it
+            crs_named(self.version, bbox_crs, "bbox-crs")  # an unknown one is refused, though nothing is asked in it
         self.box: query.Box | None = box_of(self.version, bbox, bbox_crs) if bbox is not None else None
         self.where: Filter | None = query.filter_of(city.lake, self.version, filter_, filter_lang) if filter_ is not None else None
         given = {"bbox": bbox, "bbox-crs": bbox_crs if bbox_crs != CRS84 else None, "filter": filter_, "filter-lang": filter_lang if filter_ and filter_lang != "cql2-text" else None}
@@ -89,15 +90,25 @@ def names(properties: str | None) -> list[str] | None:
             responses=answers(Queryables, "application/schema+json"))  # fmt: skip
 def queryables(request: Request, city: CityDep, layer: str) -> Response:
     """A JSON Schema: the columns with their types, units and titles, and `geometry`."""
+    geometry = {"title": "geometry", "format": "geometry-any", "x-ogc-role": "primary-geometry"}
+    return _schema(request, city, layer, "queryables", {"geometry": geometry})
+
+
+@router.get("/collections/{layer}/sortables", summary="What features can be sorted by", response_class=Response,
+            responses=answers(Queryables, "application/schema+json"))  # fmt: skip
+def sortables(request: Request, city: CityDep, layer: str) -> Response:
+    """A JSON Schema: the columns that `sortby` may name."""
+    return _schema(request, city, layer, "sortables", {})
+
+
+def _schema(request: Request, city: City, layer: str, what: Literal["queryables", "sortables"], properties: dict[str, Any]) -> Response:
     version = version_with_features(city, layer)
     told = {column.name: column for column in version.columns}
-    properties: dict[str, Any] = {"geometry": {"title": "geometry", "format": "geometry-any", "x-ogc-role": "primary-geometry"}}
-    for name, kind in query.columns_of(city.lake, version).items():
-        if kind_of(kind) != "other":
-            properties[name] = _property(name, kind, told.get(name))
+    kinds = query.columns_of(city.lake, version)
+    named = sorting.sortables(kinds) if what == "sortables" else [name for name, kind in kinds.items() if kind_of(kind) != "other"]
     value = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema", "$id": href(request, "collections", layer, "queryables"), "type": "object",
-        "title": layer, "properties": properties, "additionalProperties": False,
+        "$schema": "https://json-schema.org/draft/2020-12/schema", "$id": href(request, "collections", layer, what), "type": "object",
+        "title": layer, "properties": properties | {name: _property(name, kinds[name], told.get(name)) for name in named}, "additionalProperties": False,
     }  # fmt: skip
     return json_response(request, value, media_type="application/schema+json")
 

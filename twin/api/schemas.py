@@ -177,7 +177,7 @@ class FeatureCollection(Document):
 
 
 class Queryables(BaseModel):
-    """A JSON Schema of what a filter may name."""
+    """A JSON Schema of what a filter or `sortby` may name."""
 
     model_config = ConfigDict(extra="allow")
 
