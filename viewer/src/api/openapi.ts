@@ -141,7 +141,14 @@ title: string
 description: string
 extent?: (Extent | null)
 itemType?: ("feature" | null)
+/**
+ * In what features may be asked for (`crs`, `bbox-crs`); the first one is what they come in.
+ */
 crs?: (string[] | null)
+/**
+ * Of these, in what they are stored.
+ */
+storageCrs?: (string | null)
 /**
  * `items`, `tiles3d`, `terrain` and `map` where the layer has them.
  */
@@ -331,7 +338,7 @@ inputs?: {
 "twin:name"?: (string | null)
 }
 /**
- * A GeoJSON feature. Third coordinates are metres above the ellipsoid; heights that are not absolute are left out.
+ * A GeoJSON feature, in the CRS of the header `Content-Crs`. Third coordinates are metres above the ellipsoid; heights that are not absolute are left out.
  */
 export interface Feature {
 type: "Feature"
@@ -679,7 +686,7 @@ processes: ProcessSummary[]
 links: Link[]
 }
 /**
- * A JSON Schema of what a filter may name.
+ * A JSON Schema of what a filter or `sortby` may name.
  */
 export interface Queryables {
 type: "object"
