@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-GROUND = {"twin", "twin.model", "twin.errors", "twin.batches", "twin.crs", "twin.ways", "twin.datums", "twin.angles", "twin.clouds", "twin.lake", "twin.parts", "twin.reading", "twin.ground", "twin.registry", "twin.options", "twin.archive", "twin.archive_directory", "twin.archive_set", "twin.moments", "twin.ranges", "twin.hashing", "twin.query", "twin.cql2", "twin.cql2_rows", "twin.processes", "twin.compiled", "twin.grading", "twin.meshes", "twin.keys", "twin.sources", "twin.spool", "twin.outlines", "twin.entries", "twin.zips", "twin.scratch", "twin.raster_file", "twin.shown"}
+GROUND = {"twin", "twin.model", "twin.errors", "twin.batches", "twin.crs", "twin.ways", "twin.datums", "twin.angles", "twin.clouds", "twin.lake", "twin.parts", "twin.reading", "twin.ground", "twin.registry", "twin.options", "twin.archive", "twin.archive_directory", "twin.archive_set", "twin.moments", "twin.ranges", "twin.hashing", "twin.query", "twin.cql2", "twin.cql2_rows", "twin.sorting", "twin.processes", "twin.compiled", "twin.grading", "twin.meshes", "twin.keys", "twin.sources", "twin.spool", "twin.outlines", "twin.entries", "twin.zips", "twin.scratch", "twin.raster_file", "twin.shown"}
 PACKAGES = {"twin", "tiling", "ingest_bim", "ingest_gis", "scenarios", "data_samples"}
 PIPELINES = {"tiling", "ingest_bim", "ingest_gis", "scenarios"}
 
